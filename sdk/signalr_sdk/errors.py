@@ -1,0 +1,218 @@
+"""The one exception tree: everything that this package raises on purpose.
+
+Every text says what happened, where (URLs come without their query, which may hold a token) and what to do
+about it. Errors hold plain values only, so they can be pickled and never carry a request, a header or a token.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import attrs
+
+if TYPE_CHECKING:
+    from .options import ConnectionState, Transport
+
+# An error is equal only to itself, as exceptions are; `slots=False`, since some also derive from built-in
+# exceptions that have a layout of their own.
+_error = attrs.define(slots=False, eq=False, repr=False)
+
+
+@_error
+class SignalRError(Exception):
+    """Base of every error of this package.
+
+    Attributes:
+        message: what happened and what to do about it.
+    """
+
+    message: str
+
+    def __str__(self) -> str:
+        return self.message
+
+
+@_error
+class ConnectionFailedError(SignalRError, ConnectionError):
+    """An attempt to connect failed: at the start, or while reconnecting.
+
+    Attributes:
+        attempts: one error for each transport that was tried or skipped; empty if it did not come to that.
+    """
+
+    attempts: tuple[Exception, ...] = ()
+
+    def __str__(self) -> str:
+        if not self.attempts:
+            return self.message
+        return "\n".join([self.message, *(f"  - {error}" for error in self.attempts)])
+
+
+@_error
+class NegotiationError(ConnectionFailedError):
+    """The negotiate request failed, or its answer cannot be used.
+
+    Attributes:
+        url: what was asked, without its query.
+        status: HTTP status of the answer, if there was one.
+        retry_after: seconds that the server asked to wait (its `Retry-After`), if it did.
+    """
+
+    url: str | None = None
+    status: int | None = None
+    retry_after: float | None = None
+
+    def __str__(self) -> str:
+        return self.message + _where(self.url, self.status)
+
+
+@_error
+class ClassicServerError(NegotiationError):
+    """The server speaks classic ASP.NET SignalR, which is another protocol than ASP.NET Core SignalR."""
+
+
+@_error
+class TransportError(ConnectionFailedError):
+    """A transport could not be started, or was not tried.
+
+    Attributes:
+        transport: which one; `None` if it is none that we know.
+        url: where, without its query.
+        status: HTTP status of the refusal, if there was an answer.
+        retry_after: seconds that the server asked to wait (its `Retry-After`), if it did.
+    """
+
+    transport: Transport | None = None
+    url: str | None = None
+    status: int | None = None
+    retry_after: float | None = None
+
+    def __str__(self) -> str:
+        name = f"{self.transport}: " if self.transport is not None else ""
+        return name + self.message + _where(self.url, self.status)
+
+
+@_error
+class HandshakeError(ConnectionFailedError):
+    """The transport is up, but the server refused the hub protocol, did not answer, or is no hub."""
+
+
+@_error
+class ConnectionClosedError(SignalRError, ConnectionError):
+    """The connection ended: under a pending call, or as the end of its life.
+
+    A call that was pending may or may not have run on the server.
+
+    Attributes:
+        reason: the text that the server gave with its Close message, if it gave one.
+        allow_reconnect: whether reconnecting makes sense: true after a lost transport and after a Close message
+            that allows it.
+    """
+
+    reason: str | None = None
+    allow_reconnect: bool = False
+
+
+@_error
+class ServerTimeoutError(ConnectionClosedError, TimeoutError):
+    """The server was silent for longer than `Timeouts.server`."""
+
+
+@_error
+class NotConnectedError(SignalRError):
+    """A call was made without a connection.
+
+    Attributes:
+        state: the state in which the connection was.
+    """
+
+    state: ConnectionState | None = None
+
+
+@_error
+class StateError(SignalRError, RuntimeError):
+    """The object is in a state that does not allow this, for example `start()` when it is already started."""
+
+
+@_error
+class HubError(SignalRError):
+    """The hub method failed. `str()` is the server's own text.
+
+    Attributes:
+        method: the hub method that was called.
+    """
+
+    method: str = ""
+
+
+@_error
+class InvocationTimeoutError(SignalRError, TimeoutError):
+    """The call did not end within its `timeout`; it was cancelled on the server, if the server can do that."""
+
+
+@_error
+class ResultTypeError(SignalRError, TypeError):
+    """A value from the server does not fit the wanted `result_type` or `item_type`.
+
+    Attributes:
+        value: what came, as it was decoded.
+        type: what was wanted.
+    """
+
+    value: object = None
+    type: object = None
+
+
+@_error
+class StreamOverflowError(SignalRError):
+    """A stream was cancelled: its consumer was too slow, and what waited for it went over `Limits.buffered_bytes`.
+
+    Attributes:
+        buffered: items that were waiting (all of them are still delivered, before this error).
+    """
+
+    buffered: int = 0
+
+
+@_error
+class SlowConsumerError(SignalRError):
+    """Events were dropped, oldest first, because their handlers were too slow. Given to `on_error` handlers.
+
+    Attributes:
+        dropped: how many.
+    """
+
+    dropped: int = 0
+
+
+@_error
+class AuthenticationRefreshError(SignalRError):
+    """The token on the live connection could not be refreshed; the connection stays.
+
+    Attributes:
+        status: HTTP status of the answer, if there was one.
+    """
+
+    status: int | None = None
+
+
+@_error
+class ProtocolError(SignalRError):
+    """Something is not what the SignalR protocol allows."""
+
+
+@_error
+class LocalProtocolError(ProtocolError, ValueError):
+    """We were asked to send what cannot be sent. Nothing was sent and the connection stays."""
+
+
+@_error
+class RemoteProtocolError(ProtocolError):
+    """What the server sent is not SignalR, or is over a limit."""
+
+
+def _where(url: str | None, status: int | None) -> str:
+    parts = [url] if url else []
+    if status is not None:
+        parts.append(f"status {status}")
+    return f" ({', '.join(parts)})" if parts else ""

@@ -1,0 +1,117 @@
+"""The hub messages: what a `HubProtocol` encodes and decodes.
+
+They are plain objects made by the thousand, so they have slots, no validators and no equality: the decoder
+validates. Source: HubProtocol.md of dotnet/aspnetcore.
+"""
+
+from __future__ import annotations
+
+from typing import Any, TypeAlias
+
+import attrs
+
+Headers: TypeAlias = dict[str, str]
+
+# Frozen classes cost three times as much to make (architecture, rule 10).
+_message = attrs.define(eq=False)
+
+
+@_message
+class Invocation:
+    """Type 1: calls a method of the hub, or of the client (then it is an event, or with an id a question).
+
+    Attributes:
+        target: name of the method or event.
+        arguments: its arguments, without those that are streamed.
+        invocation_id: names the call, if an answer is wanted.
+        stream_ids: one id for each streamed argument.
+        headers: rarely used.
+        size: bytes as received (0 in messages that we make).
+    """
+
+    target: str
+    arguments: list[Any]
+    invocation_id: str | None = None
+    stream_ids: list[str] | None = None
+    headers: Headers | None = None
+    size: int = 0
+
+
+@_message
+class StreamItem:
+    """Type 2: one item of a stream, in either direction."""
+
+    invocation_id: str
+    item: Any
+    headers: Headers | None = None
+    size: int = 0
+
+
+@_message
+class Completion:
+    """Type 3: the end of a call or stream: with a result, an error, or neither."""
+
+    invocation_id: str
+    result: Any = None
+    error: str | None = None
+    has_result: bool = False
+    headers: Headers | None = None
+    size: int = 0
+
+
+@_message
+class StreamInvocation:
+    """Type 4: calls a streaming method of the hub."""
+
+    target: str
+    arguments: list[Any]
+    invocation_id: str
+    stream_ids: list[str] | None = None
+    headers: Headers | None = None
+    size: int = 0
+
+
+@_message
+class CancelInvocation:
+    """Type 5: the caller has let go of a call."""
+
+    invocation_id: str
+    headers: Headers | None = None
+    size: int = 0
+
+
+@_message
+class Ping:
+    """Type 6: keeps the connection alive."""
+
+    size: int = 0
+
+
+@_message
+class Close:
+    """Type 7: the sender is about to close the connection."""
+
+    error: str | None = None
+    allow_reconnect: bool = False
+    size: int = 0
+
+
+@_message
+class Ack:
+    """Type 8 (stateful reconnect): all messages up to this number have arrived."""
+
+    sequence_id: int
+    size: int = 0
+
+
+@_message
+class Sequence:
+    """Type 9 (stateful reconnect): the number of the message that comes next."""
+
+    sequence_id: int
+    size: int = 0
+
+
+HubMessage: TypeAlias = (
+    Invocation | StreamItem | Completion | StreamInvocation | CancelInvocation | Ping | Close | Ack | Sequence
+)
