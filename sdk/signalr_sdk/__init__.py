@@ -1,0 +1,1 @@
+"""SignalR client for Python."""
