@@ -1,0 +1,93 @@
+"""Cookies between requests of one connection: what sticky load balancers and cookie logins need, and no more.
+
+They go back to exactly the origin that set them: a `Domain` attribute could only widen that, and is ignored.
+Source: RFC 6265, without public suffixes and clocks; nothing expires by itself while a connection lives.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from . import urls
+from .headers import parse_date
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+# What browsers allow at least (RFC 6265, section 6.1).
+_MOST = 50
+_LONGEST = 4096
+
+# Who sets a date before 2000 wants to delete, whatever the time is.
+_LONG_AGO = 946_684_800.0
+
+_UNSENDABLE = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+_MAX_AGE = re.compile(r"-?[0-9]+")
+
+
+class CookieStore:
+    """Remembers cookies by origin, path and name."""
+
+    def __init__(self) -> None:
+        self._cookies: dict[tuple[str, str, int], dict[tuple[str, str], str]] = {}
+
+    def store(self, url: str, set_cookie_values: Iterable[str], now: float = 0.0) -> None:
+        """Take the `Set-Cookie` headers of an answer; malformed ones are ignored.
+
+        Args:
+            url: what was asked.
+            set_cookie_values: the headers, one each.
+            now: seconds since 1970, to tell which of them are meant to delete a cookie.
+        """
+        origin = urls.origin(url)
+        for text in set_cookie_values:
+            pair, _, attribute_text = text.partition(";")
+            name, equals, value = pair.partition("=")
+            name, value = name.strip(), value.strip()
+            if not name or not equals or len(name) + len(value) > _LONGEST or _UNSENDABLE.search(text):
+                continue
+            attributes = _attributes(attribute_text)
+            if "secure" in attributes and origin[0] != "https":
+                continue
+            cookies = self._cookies.setdefault(origin, {})
+            key = (name, _path(attributes.get("path", ""), url))
+            if _deletes(attributes, now):
+                cookies.pop(key, None)
+            elif key in cookies or len(cookies) < _MOST:
+                cookies[key] = value
+
+    def header(self, url: str) -> str | None:
+        """Return the `Cookie` header for a request, or `None` if there is nothing to send."""
+        path = _request_path(url)
+        cookies = self._cookies.get(urls.origin(url), {})
+        fitting = [(at, f"{name}={value}") for (name, at), value in cookies.items() if _covers(at, path)]
+        fitting.sort(key=lambda cookie: -len(cookie[0]))
+        return "; ".join(pair for _, pair in fitting) or None
+
+
+def _attributes(text: str) -> dict[str, str]:
+    pairs = (part.partition("=") for part in text.split(";"))
+    return {name.strip().lower(): value.strip() for name, _, value in pairs}
+
+
+def _deletes(attributes: dict[str, str], now: float) -> bool:
+    max_age = attributes.get("max-age", "")
+    if _MAX_AGE.fullmatch(max_age):
+        return max_age.startswith("-") or not max_age.strip("0")
+    expires = parse_date(attributes.get("expires", ""))
+    return expires is not None and expires <= max(now, _LONG_AGO)
+
+
+def _request_path(url: str) -> str:
+    return "/" + urls.without_query(url).partition("://")[2].partition("/")[2]
+
+
+def _path(attribute: str, url: str) -> str:
+    if attribute.startswith("/"):
+        return attribute
+    return _request_path(url).rpartition("/")[0] or "/"
+
+
+def _covers(cookie_path: str, path: str) -> bool:
+    return path == cookie_path or path.startswith(cookie_path if cookie_path.endswith("/") else cookie_path + "/")

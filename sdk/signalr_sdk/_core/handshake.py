@@ -1,0 +1,112 @@
+"""The hub handshake: the first record in each direction, always JSON, whatever protocol follows.
+
+Source: HubProtocol.md of dotnet/aspnetcore, "Overview" and the two handshake messages.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from ..errors import HandshakeError
+from .excerpts import clean
+
+_SEPARATOR = b"\x1e"
+_LIMIT = 64 * 1024
+_CLOSE = 7
+
+
+def request(protocol: str, version: int) -> bytes:
+    """Return a client's handshake.
+
+    Args:
+        protocol: name of the hub protocol.
+        version: its version; 2 says that stateful reconnect was negotiated.
+    """
+    return _record({"protocol": protocol, "version": version})
+
+
+def response(error: str | None = None) -> bytes:
+    """Return a server's answer: accepted, or the error."""
+    return _record({} if error is None else {"error": error})
+
+
+def _record(members: dict[str, Any]) -> bytes:
+    return json.dumps(members, separators=(",", ":")).encode() + _SEPARATOR
+
+
+class HandshakeReader:
+    """Collects the first record, which may come in pieces and may have hub messages right behind it.
+
+    Attributes:
+        record: the handshake without its separator, once `feed` has returned bytes.
+    """
+
+    def __init__(self) -> None:
+        self.record = b""
+        self._pending = bytearray()
+
+    def feed(self, data: bytes) -> bytes | None:
+        """Take what arrived; return what follows the handshake, or `None` while that is incomplete.
+
+        Raises:
+            HandshakeError: it is longer than any handshake.
+        """
+        head, separator, rest = data.partition(_SEPARATOR)
+        if len(self._pending) + len(head) > _LIMIT:
+            raise HandshakeError(
+                f"the server sent more than {_LIMIT} bytes without a handshake response: it does not look like a hub"
+            )
+        self._pending += head
+        if not separator:
+            return None
+        self.record = bytes(self._pending)
+        return rest
+
+
+def check_response(record: bytes) -> None:
+    """Return if the record accepts the handshake. `minorVersion` and unknown members are ignored.
+
+    Raises:
+        HandshakeError: the server refused, or this is something else.
+    """
+    members = _members(record, "response")
+    kind, error = members.get("type"), members.get("error")
+    text = clean(str(error), 500) if error else ""
+    if _is_number(kind):
+        if kind == _CLOSE and text:
+            raise HandshakeError(f"the server closed the connection instead of answering the handshake: {text}")
+        raise HandshakeError(f"expected a handshake response, but a hub message of type {kind} came")
+    if text:
+        raise HandshakeError(f"server returned handshake error: {text}")
+
+
+def parse_request(record: bytes) -> tuple[str, int]:
+    """Return protocol name and version that a client asks for.
+
+    Raises:
+        HandshakeError: this is no handshake request.
+    """
+    members = _members(record, "request")
+    protocol, version = members.get("protocol"), members.get("version")
+    if not isinstance(protocol, str) or not isinstance(version, int) or isinstance(version, bool):
+        raise HandshakeError("the handshake request must have a protocol (text) and a version (integer)")
+    return protocol, version
+
+
+def _members(record: bytes, kind: str) -> dict[str, Any]:
+    try:
+        members = json.loads(record.decode())
+    except (ValueError, RecursionError):
+        raise HandshakeError(f"the handshake {kind} is not JSON: {_excerpt(record)}") from None
+    if not isinstance(members, dict):
+        raise HandshakeError(f"the handshake {kind} is not a JSON object: {_excerpt(record)}")
+    return members
+
+
+def _excerpt(record: bytes) -> str:
+    return repr(clean(record[:400].decode(errors="replace"), 100))
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)

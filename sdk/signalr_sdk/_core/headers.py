@@ -1,0 +1,83 @@
+"""Values of HTTP headers: what we call ourselves, and times."""
+
+from __future__ import annotations
+
+import re
+import sys
+from datetime import UTC, datetime
+from functools import cache
+
+_OS_NAMES = {"win32": "Windows NT", "darwin": "macOS", "linux": "Linux"}
+_MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
+_SECONDS = re.compile(r"[0-9]{1,9}(?:\.[0-9]+)?")
+
+# RFC 6265, section 5.1.1: the one algorithm that reads the three forms of HTTP dates and what servers make of them.
+_DATE_DELIMITERS = re.compile(r"[\t\x20-\x2f\x3b-\x40\x5b-\x60\x7b-\x7e]+")
+_DATE_PARTS = {
+    "time": re.compile(r"([0-9]{1,2}):([0-9]{1,2}):([0-9]{1,2})(?![0-9])"),
+    "day": re.compile(r"([0-9]{1,2})(?![0-9])"),
+    "month": re.compile("|".join(_MONTHS), re.IGNORECASE),
+    "year": re.compile(r"([0-9]{2,4})(?![0-9])"),
+}
+
+
+@cache
+def user_agent() -> str:
+    """Return our `User-Agent`, in the form of the official clients."""
+    # importlib.metadata is slow to import.
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        own = version("signalr-sdk")
+    except PackageNotFoundError:
+        own = "0.0.0"
+    return format_user_agent(own, sys.platform, ".".join(map(str, sys.version_info[:3])))
+
+
+def format_user_agent(version: str, platform: str, python: str) -> str:
+    """Return the header for these versions.
+
+    Example:
+        >>> format_user_agent("1.2.3", "linux", "3.11.9")
+        'Microsoft SignalR/1.2 (1.2.3; Linux; Python; 3.11.9)'
+    """
+    short = re.match(r"[0-9]+\.[0-9]+", version)
+    system = _OS_NAMES.get(platform, "Unknown OS")
+    return f"Microsoft SignalR/{short[0] if short else '0.0'} ({version}; {system}; Python; {python})"
+
+
+def parse_retry_after(value: str | None, now: float) -> float | None:
+    """Return the seconds that a `Retry-After` header asks to wait.
+
+    Args:
+        value: the header: seconds or a date.
+        now: seconds since 1970; 0.0 if the time is not known, then a date says nothing.
+
+    Returns:
+        `None` if it is missing or says nothing.
+    """
+    value = (value or "").strip()
+    if _SECONDS.fullmatch(value):
+        return float(value)
+    date = parse_date(value) if now else None
+    return None if date is None else max(0.0, date - now)
+
+
+def parse_date(text: str) -> float | None:
+    """Return the date of an HTTP header or cookie in seconds since 1970, or `None` if it is none."""
+    found: dict[str, re.Match[str]] = {}
+    for token in _DATE_DELIMITERS.split(text):
+        for part, pattern in _DATE_PARTS.items():
+            if part not in found and (match := pattern.match(token)):
+                found[part] = match
+                break
+    if len(found) < len(_DATE_PARTS):
+        return None
+    year, month = int(found["year"][1]), _MONTHS.index(found["month"][0].lower()) + 1
+    if year < 100:
+        year += 2000 if year < 70 else 1900
+    hour, minute, second = map(int, found["time"].groups())
+    try:
+        return datetime(year, month, int(found["day"][1]), hour, minute, second, tzinfo=UTC).timestamp()
+    except ValueError:
+        return None

@@ -1,0 +1,119 @@
+"""THE state machine of a hub connection.
+
+Theory of operation
+-------------------
+A hub connection is in one state at a time, and one table says which event leads where. A pair that is not in the
+table is a bug of ours, and raises. Only the object that owns the `Lifecycle` fires events, and nothing else changes
+the state, so whoever reads the state knows all there is to know: there are no flags beside it.
+
+- `CONNECTING` and `RECONNECTING` last over all attempts: one that fails while the retry policy wants more changes
+  nothing. `CONNECT_FAILED` and `GIVEN_UP` say that there will be no more.
+- `RESUMING` is a stateful reconnect: the transport is lost, but the connection id, the calls and the streams live on.
+  Users see it as connected, which is the point of it.
+- `STOP` leads to `DISCONNECTING` from everywhere but `DISCONNECTED`, and only `CLOSED` leads out of there: what a lost
+  transport or a finished handshake would have fired meanwhile is not fired.
+
+The diagram in the documentation is generated from the table.
+"""
+
+from __future__ import annotations
+
+import enum
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final
+
+from ..errors import StateError
+from ..options import ConnectionState
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+class State(enum.Enum):
+    """Where a hub connection is."""
+
+    DISCONNECTED = "disconnected"
+    CONNECTING = "connecting"
+    CONNECTED = "connected"
+    RESUMING = "resuming"
+    RECONNECTING = "reconnecting"
+    DISCONNECTING = "disconnecting"
+
+
+class Event(enum.Enum):
+    """What happens to it."""
+
+    START = "start"
+    CONNECT_OK = "handshake ok"
+    CONNECT_FAILED = "failed"
+    LOST = "lost, retryable"
+    LOST_FOR_GOOD = "lost for good"
+    LOST_RESUMABLE = "lost, resumable"
+    RESUMED = "resumed"
+    RESUME_REFUSED = "resume refused"
+    GIVEN_UP = "given up"
+    STOP = "stop"
+    CLOSED = "closed"
+
+
+TABLE: Final[Mapping[tuple[State, Event], State]] = MappingProxyType(
+    {
+        (State.DISCONNECTED, Event.START): State.CONNECTING,
+        (State.CONNECTING, Event.CONNECT_OK): State.CONNECTED,
+        (State.CONNECTING, Event.CONNECT_FAILED): State.DISCONNECTED,
+        (State.CONNECTING, Event.STOP): State.DISCONNECTING,
+        (State.CONNECTED, Event.LOST): State.RECONNECTING,
+        (State.CONNECTED, Event.LOST_RESUMABLE): State.RESUMING,
+        (State.CONNECTED, Event.LOST_FOR_GOOD): State.DISCONNECTED,
+        (State.CONNECTED, Event.STOP): State.DISCONNECTING,
+        (State.RESUMING, Event.RESUMED): State.CONNECTED,
+        (State.RESUMING, Event.RESUME_REFUSED): State.RECONNECTING,
+        (State.RESUMING, Event.LOST_FOR_GOOD): State.DISCONNECTED,
+        (State.RESUMING, Event.STOP): State.DISCONNECTING,
+        (State.RECONNECTING, Event.CONNECT_OK): State.CONNECTED,
+        (State.RECONNECTING, Event.GIVEN_UP): State.DISCONNECTED,
+        (State.RECONNECTING, Event.STOP): State.DISCONNECTING,
+        (State.DISCONNECTING, Event.STOP): State.DISCONNECTING,
+        (State.DISCONNECTING, Event.CLOSED): State.DISCONNECTED,
+    }
+)
+
+_HIDDEN: Final = {State.RESUMING: State.CONNECTED}
+_PUBLIC: Final[Mapping[State, ConnectionState]] = {
+    state: ConnectionState[_HIDDEN.get(state, state).name] for state in State
+}
+
+
+class Lifecycle:
+    """The state of one hub connection."""
+
+    def __init__(self) -> None:
+        self._state = State.DISCONNECTED
+
+    @property
+    def state(self) -> State:
+        """The state."""
+        return self._state
+
+    @property
+    def public(self) -> ConnectionState:
+        """The state as users see it."""
+        return _PUBLIC[self._state]
+
+    def fire(self, event: Event) -> State:
+        """Change the state as the table says, and return the new one.
+
+        Raises:
+            StateError: the table has no such pair; the state stays.
+        """
+        following = TABLE.get((self._state, event))
+        if following is None:
+            raise StateError(f"a connection that is {self._state.name} cannot take the event {event.name}")
+        self._state = following
+        return following
+
+
+def diagram() -> str:
+    """Return the table as a Mermaid state diagram."""
+    lines = [f"    {state.name} --> {following.name}: {event.value}" for (state, event), following in TABLE.items()]
+    return "\n".join(["stateDiagram-v2", f"    [*] --> {State.DISCONNECTED.name}", *lines]) + "\n"

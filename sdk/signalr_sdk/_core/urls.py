@@ -1,0 +1,158 @@
+"""URLs: checked once, then only added to, so that what the user wrote goes on the wire as it is.
+
+Nothing here takes a URL apart into decoded pieces and puts it together again: that changes queries that other
+programs have signed. Source: TransportProtocols.md of dotnet/aspnetcore for `negotiate` and `id`.
+"""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import quote, unquote_plus
+
+from .excerpts import clean
+
+# RFC 3986, appendix B, for a URL with an authority. urllib's own splitter drops characters without a word.
+_URL = re.compile(
+    r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*)://(?P<authority>[^/?#]*)(?P<path>[^?#]*)(?P<query>(?:\?[^#]*)?)"
+)
+_AUTHORITY = re.compile(r"(?P<host>\[[^\]]*\]|[^:\[\]]*)(?::(?P<port>[^:]*))?")
+_HOST = re.compile(r"[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*(?:%[A-Za-z0-9._~%-]+)?\]")
+_UNSENDABLE = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
+_STRAY_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
+_USERINFO = re.compile(r"^([^/]*//)[^/]*@")
+
+_SCHEMES = {"http": "http", "https": "https", "ws": "http", "wss": "https"}
+_PORTS = {"http": 80, "https": 443}
+_PATH_SAFE = "/%:@!$&'()*+,;=~"
+_QUERY_SAFE = "".join(map(chr, range(0x21, 0x7F)))
+# IDNA 2003, which the standard library has, sends these to another host than IDNA 2008 does.
+_DEVIATIONS = frozenset("ßς\u200c\u200d")
+
+
+def hub_url(url: str) -> str:
+    """Check a hub's URL and return it as it is used: http(s), without fragment, ready to send.
+
+    Args:
+        url: http, https, ws or wss (which mean the same two), absolute. Its query is kept verbatim.
+
+    Raises:
+        ValueError: it cannot be a hub's URL; the text says why, and holds neither query nor password.
+
+    Example:
+        >>> hub_url("wss://example.com/my chat?room=1#top")
+        'https://example.com/my%20chat?room=1'
+    """
+    if not isinstance(url, str):
+        raise TypeError(f"the hub's URL must be a str, not {type(url).__name__}")
+    url = url.strip()
+    if _UNSENDABLE.search(url):
+        raise ValueError("the hub's URL holds a control character or half a surrogate pair")
+    found = _URL.match(url)
+    scheme = _SCHEMES.get(found["scheme"].lower()) if found else None
+    if found is None or scheme is None:
+        start = clean(without_query(url), 60)
+        shown = "" if "@" in start else f", not {start!r}"  # what stands before it may be a password
+        raise ValueError(f"the hub's URL must start with http:// or https:// and name a host{shown}")
+    path = quote(_STRAY_PERCENT.sub("%25", found["path"]), safe=_PATH_SAFE) or "/"
+    return f"{scheme}://{_authority(found['authority'])}{path}{quote(found['query'], safe=_QUERY_SAFE)}"
+
+
+def _authority(text: str) -> str:
+    if "@" in text:
+        raise ValueError("the hub's URL holds a user or password: use headers= or access_token= instead")
+    parts = _AUTHORITY.fullmatch(text)
+    if parts is None:
+        raise ValueError("the hub's URL has no valid host and port")
+    host, port = _host(parts["host"]), parts["port"]
+    if not port:
+        return host
+    if not (port.isascii() and port.isdecimal() and len(port) <= 5 and 0 < int(port) <= 65535):
+        raise ValueError("the hub's URL has no valid port: it must be a number from 1 to 65535")
+    return f"{host}:{int(port)}"
+
+
+def _host(host: str) -> str:
+    if not host:
+        raise ValueError("the hub's URL names no host")
+    name = host
+    if not host.isascii():
+        try:
+            name = host.encode("idna").decode("ascii")
+        except UnicodeError:
+            name = ""
+        if not _DEVIATIONS.isdisjoint(host):
+            name = ""
+    if not _HOST.fullmatch(name):
+        advice = "" if host.isascii() else "; write it in its ASCII form (xn--…)"
+        raise ValueError(f"the hub's URL has no valid host: {clean(host)!r}{advice}")
+    return name
+
+
+def negotiate_url(url: str, *, stateful: bool = False) -> str:
+    """Return where to negotiate for this hub URL: `negotiate` goes into the path, the query is kept.
+
+    Args:
+        url: as `hub_url` returned it.
+        stateful: ask for stateful reconnect.
+
+    Example:
+        >>> negotiate_url("https://example.com/chat?room=1")
+        'https://example.com/chat/negotiate?room=1&negotiateVersion=1'
+    """
+    path, mark, query = url.partition("?")
+    url = f"{path}{'' if path.endswith('/') else '/'}negotiate{mark}{query}"
+    names = {unquote_plus(pair.partition("=")[0]) for pair in query.split("&")}
+    if "negotiateVersion" not in names:
+        url = _append(url, "negotiateVersion=1")
+    if stateful and "useStatefulReconnect" not in names:
+        url = _append(url, "useStatefulReconnect=true")
+    return url
+
+
+def connect_url(url: str, connection_token: str | None) -> str:
+    """Return where transports connect: the URL with the `id` that negotiate gave, if it gave one."""
+    if connection_token is None:
+        return url
+    return _append(url, "id=" + quote(connection_token, safe="", errors="replace"))
+
+
+def with_access_token(url: str, token: str) -> str:
+    """Return the URL with the token in its query; an `id` stays last, as servers and proxies expect it."""
+    parameter = "access_token=" + quote(token, safe="", errors="replace")
+    head, mark, last = url.rpartition("&" if "&" in url else "?")
+    if last.startswith("id=") and mark:
+        return f"{_append(head, parameter)}&{last}"
+    return _append(url, parameter)
+
+
+def _append(url: str, parameter: str) -> str:
+    if "?" not in url:
+        return f"{url}?{parameter}"
+    return f"{url}{'' if url.endswith(('?', '&')) else '&'}{parameter}"
+
+
+def without_query(url: str) -> str:
+    """Return the URL as errors and logs may show it: without query, fragment, user and password.
+
+    Example:
+        >>> without_query("https://me:secret@example.com/chat?access_token=x")
+        'https://example.com/chat'
+    """
+    for mark in "?#":
+        url = url.partition(mark)[0]
+    return _USERINFO.sub(r"\1", url)
+
+
+def origin(url: str) -> tuple[str, str, int]:
+    """Return scheme, host in lower case, and port, of an absolute URL."""
+    found = _URL.match(url)
+    scheme = _SCHEMES.get(found["scheme"].lower()) if found else None
+    parts = _AUTHORITY.fullmatch(found["authority"]) if found else None
+    if scheme is None or parts is None:
+        raise ValueError(f"this is no absolute http(s) URL: {clean(without_query(url))!r}")
+    return scheme, parts["host"].lower(), int(parts["port"] or _PORTS[scheme])
+
+
+def same_origin(a: str, b: str) -> bool:
+    """Whether both URLs name the same scheme, host and port: only then may credentials go along."""
+    return origin(a) == origin(b)
