@@ -11,6 +11,7 @@ import attrs
 if TYPE_CHECKING:
     from .messages import HubMessage
     from .options import TransferFormat
+    from .retry import RetryContext
 
 TokenProvider: TypeAlias = Callable[[], "str | None | Awaitable[str | None]"]
 """Called without arguments for each connection attempt; returns a bearer token, or `None` for none."""
@@ -51,6 +52,13 @@ class HubProtocol(Protocol):
         Raises:
             RemoteProtocolError: this is no hub message.
         """
+
+
+class RetryPolicy(Protocol):
+    """Decides whether and when to try to connect again. It is asked, and must not wait itself."""
+
+    def next_delay(self, context: RetryContext, /) -> float | None:
+        """Return the seconds to wait before the next attempt, or `None` to give up."""
 
 
 class Converter(Protocol):

@@ -1,0 +1,135 @@
+"""What waits for consumers: bounded queues, and the account that all queues of a connection share.
+
+SignalR has no flow control of its own. While a queue is above its mark the connection stops reading for a while, so
+that the transport holds the server back; what all queues hold together is bounded in bytes, as received: beyond that
+the fullest queue gives way.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+from .messages import Invocation, StreamItem
+
+
+class Backlog:
+    """The account of one `HubConnection`.
+
+    Attributes:
+        held: bytes in all queues.
+        limit: how many they may hold.
+        above: number of queues that are above their mark.
+        relieved: called when the last queue falls to its mark; set by whoever reads.
+    """
+
+    __slots__ = ("_queues", "above", "held", "limit", "relieved")
+
+    def __init__(self, limit: int) -> None:
+        self.held = 0
+        self.above = 0
+        self.relieved: Callable[[], None] = _nothing
+        self.limit = limit
+        self._queues: set[WaitingQueue] = set()
+
+    def join(self, queue: WaitingQueue) -> None:
+        """Count this queue among those that may have to give way."""
+        self._queues.add(queue)
+
+    def leave(self, queue: WaitingQueue) -> None:
+        """Forget a queue and what it holds, which may still be taken."""
+        self._queues.discard(queue)
+        self.held -= queue.held
+        self.level(queue, above=False)
+        queue.account = _NO_ACCOUNT
+
+    def level(self, queue: WaitingQueue, *, above: bool) -> None:
+        """Note that a queue went over its mark, or is back at it."""
+        if queue.above is above:
+            return
+        queue.above = above
+        self.above += 1 if above else -1
+        if self.above == 0:
+            self.relieved()
+
+    def check(self) -> None:
+        """Have the fullest queues give way while all hold too much. The last message of a queue always stays."""
+        while self.held > self.limit:
+            fullest = max(self._queues, key=_held_beyond_last, default=None)
+            if fullest is None or len(fullest.messages) < 2:
+                return
+            fullest.give_way(self.held - self.limit)
+
+
+class WaitingQueue:
+    """Messages that wait for one consumer, oldest first.
+
+    Attributes:
+        messages: what waits.
+        held: its bytes.
+        mark: how many may wait before reading pauses.
+        above: whether more wait.
+        account: where its bytes are counted.
+    """
+
+    __slots__ = ("above", "account", "held", "mark", "messages")
+
+    def __init__(self, backlog: Backlog, mark: int) -> None:
+        self.messages: deque[Any] = deque()
+        self.held = 0
+        self.mark = mark
+        self.above = False
+        self.account = backlog
+        backlog.join(self)
+
+    def put(self, message: Invocation | StreamItem) -> None:
+        """Add a message at the end."""
+        account, size = self.account, message.size
+        self.messages.append(message)
+        self.held += size
+        account.held += size
+        if len(self.messages) > self.mark and not self.above:
+            account.level(self, above=True)
+        if account.held > account.limit:
+            account.check()
+
+    def take(self) -> Any:
+        """Return and remove the oldest message."""
+        message = self.messages.popleft()
+        self.held -= message.size
+        self.account.held -= message.size
+        if self.above and len(self.messages) <= self.mark:
+            self.account.level(self, above=False)
+        return message
+
+    @property
+    def calm(self) -> bool:
+        """Whether the consumer has caught up: an episode of slowness is over."""
+        return not self.above and self.account.held * 2 <= self.account.limit
+
+    def clear(self) -> None:
+        """Throw away all that waits."""
+        self.messages.clear()
+        self.account.held -= self.held
+        self.held = 0
+        self.account.level(self, above=False)
+
+    def give_way(self, excess: int) -> None:
+        """Hold less, but keep the last message: all queues together hold `excess` bytes too much."""
+        goal = self.held - excess
+        while self.held > goal and len(self.messages) > 1:
+            self.take()
+
+
+def _held_beyond_last(queue: WaitingQueue) -> int:
+    return queue.held if len(queue.messages) > 1 else -1
+
+
+def _nothing() -> None:
+    return None
+
+
+# For queues that get nothing more: nobody reads its figures.
+_NO_ACCOUNT = Backlog(sys.maxsize)

@@ -1,0 +1,409 @@
+"""The connection below the hub protocol: negotiate, choose a transport, run it once.
+
+`open_connection` is what a hub uses; `Connection` offers the same to users, for endpoints without the hub protocol.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import codecs
+import logging
+import ssl as ssl_module
+import time
+from collections.abc import Iterable, Mapping
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+import attrs
+
+from ._core import urls
+from ._core.negotiation import Endpoint, negotiate
+from ._http.aiohttp_client import AiohttpClient
+from ._http.request_sender import RequestSender
+from ._transports import ActiveTransport, TransportSettings, open_transport
+from ._transports.selection import select
+from .errors import ConnectionFailedError, NegotiationError, NotConnectedError, StateError, TransportError
+from .interfaces import HttpClient, HttpResponse, TokenProvider, WebSocketConnector
+from .options import ConnectionState, Limits, Timeouts, TransferFormat, Transport
+
+if TYPE_CHECKING:
+    import aiohttp
+
+_logger = logging.getLogger("signalr_sdk.negotiate")
+
+# No answer to negotiate is anywhere near this.
+_NEGOTIATE_BYTES = 1024 * 1024
+
+
+def _transports(value: str | Iterable[str] | None) -> tuple[Transport, ...]:
+    if value is None:
+        return tuple(Transport)
+    names = {value} if isinstance(value, str) else set(value)
+    try:
+        chosen = {Transport(name) for name in names}
+    except ValueError:
+        allowed = ", ".join(Transport)
+        raise ValueError(f"transports must be one or several of {allowed}, not {value!r}") from None
+    if not chosen:
+        raise ValueError("transports is empty: name at least one, or leave it out for all")
+    return tuple(transport for transport in Transport if transport in chosen)
+
+
+@attrs.frozen(kw_only=True)
+class ConnectionOptions:
+    """What connections and hub connections have in common; checked here, once."""
+
+    url: str = attrs.field(converter=urls.hub_url)
+    transports: tuple[Transport, ...] = attrs.field(converter=_transports)
+    skip_negotiation: bool
+    access_token: str | TokenProvider | None = attrs.field(repr=False)
+    access_token_in: Literal["header", "query"] = attrs.field(validator=attrs.validators.in_(("header", "query")))
+    headers: Mapping[str, str] | None = attrs.field(repr=False)
+    cookies: Mapping[str, str] | None = attrs.field(repr=False)
+    forward_headers: tuple[str, ...] = attrs.field(converter=tuple)
+    proxy: str | None = attrs.field(repr=False)
+    ssl: ssl_module.SSLContext | bool
+    http: aiohttp.ClientSession | HttpClient | None = attrs.field(repr=False)
+    timeouts: Timeouts = attrs.field(validator=attrs.validators.instance_of(Timeouts))
+    limits: Limits = attrs.field(validator=attrs.validators.instance_of(Limits))
+    transfer_format: TransferFormat = attrs.field(converter=lambda value: TransferFormat(str(value).capitalize()))
+
+    @classmethod
+    def make(cls, *, transports: str | Iterable[str] | None, skip_negotiation: bool, **rest: Any) -> ConnectionOptions:
+        """Return the options, with what one of them implies for another."""
+        if skip_negotiation and transports is None:
+            transports = Transport.WEBSOCKETS
+        return cls(transports=transports, skip_negotiation=skip_negotiation, **rest)
+
+    def __attrs_post_init__(self) -> None:
+        if self.skip_negotiation and self.transports != (Transport.WEBSOCKETS,):
+            raise ValueError("skip_negotiation works with transports=Transport.WEBSOCKETS only")
+        binary = self.transfer_format is TransferFormat.BINARY
+        if binary and self.transports == (Transport.SERVER_SENT_EVENTS,):
+            raise ValueError("Server-Sent Events carry text only: MessagePack needs WebSockets or long polling")
+
+
+class OpenConnection:
+    """A transport that is up, and what it stands on.
+
+    Attributes:
+        transport: the transport.
+        endpoint: what negotiate said; `None` if it was skipped.
+    """
+
+    def __init__(self, transport: ActiveTransport, endpoint: Endpoint | None, own_client: AiohttpClient | None) -> None:
+        self.transport = transport
+        self.endpoint = endpoint
+        self._own_client = own_client
+
+    @property
+    def connection_id(self) -> str | None:
+        """The id that the server gave; `None` if negotiation was skipped."""
+        return self.endpoint.connection_id if self.endpoint else None
+
+    async def close(self) -> None:
+        """Close in good order. Cancelling it drops the connection at once."""
+        try:
+            await self.transport.close()
+        finally:
+            if self._own_client is not None:
+                await self._own_client.close()
+
+    async def drop(self) -> None:
+        """Close at once; does nothing if it is closed."""
+        try:
+            async with asyncio.timeout(0):
+                await self.close()
+        except TimeoutError:
+            _logger.debug("dropped the connection")
+
+
+async def open_connection(options: ConnectionOptions) -> OpenConnection:
+    """Negotiate and bring a transport up: the best that both sides have and that works.
+
+    Raises:
+        ConnectionFailedError: none works, or negotiation failed. Cancelling it leaves nothing open.
+    """
+    client, own = _client(options)
+    try:
+        transport, endpoint = await _Opening(options, client).open()
+    except BaseException:
+        if own is not None:
+            await own.close()
+        raise
+    return OpenConnection(transport, endpoint, own)
+
+
+def _client(options: ConnectionOptions) -> tuple[HttpClient, AiohttpClient | None]:
+    """Return the HTTP client, and the same again if it is ours to close."""
+    http = options.http
+    if http is None:
+        own = AiohttpClient(None, proxy=options.proxy, ssl=options.ssl)
+        return own, own
+    if isinstance(http, HttpClient):
+        return http, None
+    return AiohttpClient(http, proxy=options.proxy, ssl=options.ssl), None
+
+
+class _Opening:
+    """One attempt to connect: each transport in turn, each with a negotiation of its own."""
+
+    def __init__(self, options: ConnectionOptions, client: HttpClient) -> None:
+        self._options = options
+        self._client = client
+        self._settings = TransportSettings(options.transfer_format, options.limits.message_bytes, options.timeouts)
+        self._failed: list[Exception] = []
+
+    async def open(self) -> tuple[ActiveTransport, Endpoint | None]:
+        options = self._options
+        if options.skip_negotiation:
+            return await self._open_without_negotiation(), None
+        wanted = list(options.transports)
+        while True:
+            # A connection id is good for one try, and so are the token and cookies that came with it.
+            sender = self._new_sender()
+            endpoint = await self._negotiate(sender)
+            candidates, skipped = select(
+                endpoint.transports,
+                wanted,
+                options.transfer_format,
+                web_sockets_supported=isinstance(self._client, WebSocketConnector),
+            )
+            if not candidates:
+                raise self._no_transport(skipped)
+            url = urls.connect_url(endpoint.url, endpoint.connection_token)
+            transport = await self._try(candidates[0], sender, url)
+            if transport is not None:
+                return transport, endpoint
+            wanted.remove(candidates[0])
+
+    async def _open_without_negotiation(self) -> ActiveTransport:
+        if not isinstance(self._client, WebSocketConnector):
+            raise ConnectionFailedError(
+                "skip_negotiation needs WebSockets, which the HTTP client given as http= cannot open"
+            )
+        transport = await self._try(Transport.WEBSOCKETS, self._new_sender(), self._options.url)
+        if transport is None:
+            raise self._no_transport([])
+        return transport
+
+    def _new_sender(self) -> RequestSender:
+        options = self._options
+        return RequestSender(
+            self._client,
+            options.url,
+            access_token=options.access_token,
+            access_token_in=options.access_token_in,
+            headers=options.headers,
+            cookies=options.cookies,
+            forward_headers=options.forward_headers,
+            timeouts=options.timeouts,
+        )
+
+    async def _negotiate(self, sender: RequestSender) -> Endpoint:
+        steps = negotiate(self._options.url, limit=self._options.limits.redirects, now=time.time())
+        request = next(steps)
+        while True:
+            if request.access_token is not None:
+                sender.use_redirect_token(request.access_token)
+            answer = await self._ask(sender, request.url)
+            try:
+                request = steps.send(answer)
+            except StopIteration as done:
+                endpoint: Endpoint = done.value
+                if endpoint.access_token is not None:
+                    sender.use_redirect_token(endpoint.access_token)
+                _logger.debug("negotiated: connect to %s", urls.without_query(endpoint.url))
+                return endpoint
+            except NegotiationError as error:
+                error.attempts = tuple(self._failed)
+                raise
+
+    async def _ask(self, sender: RequestSender, url: str) -> HttpResponse:
+        try:
+            return await sender.request(
+                "POST", url, timeout=self._options.timeouts.request, max_bytes=_NEGOTIATE_BYTES
+            )
+        except OSError as error:
+            if isinstance(error, ConnectionFailedError):
+                raise
+            raise NegotiationError(
+                f"cannot negotiate: {error}", tuple(self._failed), urls.without_query(url)
+            ) from error
+
+    async def _try(self, kind: Transport, sender: RequestSender, url: str) -> ActiveTransport | None:
+        try:
+            transport = await open_transport(kind, sender, url, self._settings)
+        except TransportError as error:
+            _logger.info("%s failed to start: %s", kind, error)
+            self._failed.append(error)
+            return None
+        _logger.debug("%s is up", kind)
+        return transport
+
+    def _no_transport(self, skipped: list[TransportError]) -> ConnectionFailedError:
+        attempts = (*self._failed, *skipped)
+        error = ConnectionFailedError(
+            f"unable to connect to {urls.without_query(self._options.url)} with any of the available transports",
+            attempts,
+        )
+        error.__cause__ = next(iter(attempts), None)
+        return error
+
+
+class Connection:
+    """A connection without the hub protocol, for endpoints made with ASP.NET Core's `MapConnectionHandler`.
+
+    The same negotiation, transports, tokens and errors as a hub's connection; it does not reconnect and is good for
+    one use. It carries a stream of bytes: what was sent in one piece may arrive in several, or joined with others.
+
+    Args:
+        url: where to; http(s) or ws(s).
+        transfer_format: `"text"` (strings, UTF-8 on the wire) or `"binary"` (bytes).
+        transports: as for `HubConnection`, and so are all the others.
+
+    Example:
+        ```python
+        async with Connection("https://example.com/echo") as connection:
+            await connection.send("hello")
+            async for text in connection:
+                print(text)
+        ```
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        transfer_format: Literal["text", "binary"] = "text",
+        transports: str | Iterable[str] | None = None,
+        skip_negotiation: bool = False,
+        access_token: str | TokenProvider | None = None,
+        access_token_in: Literal["header", "query"] = "header",
+        headers: Mapping[str, str] | None = None,
+        cookies: Mapping[str, str] | None = None,
+        forward_headers: Iterable[str] = (),
+        proxy: str | None = None,
+        ssl: ssl_module.SSLContext | bool = True,
+        http: aiohttp.ClientSession | HttpClient | None = None,
+        timeouts: Timeouts = Timeouts(),  # noqa: B008  # immutable
+        limits: Limits = Limits(),  # noqa: B008  # immutable
+    ) -> None:
+        self._options = ConnectionOptions.make(
+            url=url,
+            transfer_format=transfer_format,
+            transports=transports,
+            skip_negotiation=skip_negotiation,
+            access_token=access_token,
+            access_token_in=access_token_in,
+            headers=headers,
+            cookies=cookies,
+            forward_headers=forward_headers,
+            proxy=proxy,
+            ssl=ssl,
+            http=http,
+            timeouts=timeouts,
+            limits=limits,
+        )
+        self._text = self._options.transfer_format is TransferFormat.TEXT
+        self._decoder = codecs.getincrementaldecoder("utf-8")()
+        self._opening: asyncio.Task[OpenConnection] | None = None
+        self._open: OpenConnection | None = None
+        self._stopped = False
+        self._sending = asyncio.Lock()
+
+    @property
+    def url(self) -> str:
+        """The URL as http(s)."""
+        return self._options.url
+
+    @property
+    def connection_id(self) -> str | None:
+        """The id that the server gave; `None` unless connected, and when negotiation is skipped."""
+        return self._open.connection_id if self._open else None
+
+    @property
+    def transport(self) -> Transport | None:
+        """The transport in use."""
+        return self._open.transport.kind if self._open else None
+
+    async def start(self) -> None:
+        """Connect. Cancelling it leaves nothing open.
+
+        Raises:
+            ConnectionFailedError: it did not work; `stop()` meanwhile ends it so too.
+            StateError: it was started before.
+        """
+        if self._opening is not None or self._stopped:
+            raise StateError("a Connection is good for one use: make a new one")
+        self._opening = asyncio.create_task(open_connection(self._options), name="signalr_sdk open")
+        try:
+            self._open = await self._opening
+        except asyncio.CancelledError:
+            self._opening.cancel()
+            await asyncio.wait({self._opening})
+            if not self._opening.cancelled() and self._opening.exception() is None:
+                await self._opening.result().drop()
+            if self._stopped:
+                raise ConnectionFailedError("stop() was called before the connection was up") from None
+            raise
+
+    async def stop(self) -> None:
+        """Close, within `Timeouts.close`. From any task, any number of times."""
+        self._stopped = True
+        if self._open is None:
+            if self._opening is not None:
+                self._opening.cancel()
+                await asyncio.wait({self._opening})
+            return
+        connection, self._open = self._open, None
+        try:
+            async with asyncio.timeout(self._options.timeouts.close):
+                await connection.close()
+        except TimeoutError:
+            await connection.drop()
+
+    async def send(self, data: str | bytes) -> None:
+        """Send; wait while the connection takes no more. Calls of several tasks go out one after another.
+
+        Raises:
+            NotConnectedError: it is not started, or stopped.
+            ConnectionClosedError: it is lost.
+            TypeError: text on a binary connection.
+        """
+        if isinstance(data, str):
+            if not self._text:
+                raise TypeError("a binary connection sends bytes, not str")
+            data = data.encode()
+        connection = self._require()
+        async with self._sending:
+            await connection.transport.send(data)
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> str | bytes:
+        connection = self._open
+        while connection is not None:
+            data = await connection.transport.receive()
+            if data is None:
+                break
+            if not self._text:
+                return data
+            if text := self._decoder.decode(data):
+                return text
+        raise StopAsyncIteration
+
+    def _require(self) -> OpenConnection:
+        if self._open is None:
+            raise NotConnectedError("the connection is not up: start() it first", ConnectionState.DISCONNECTED)
+        return self._open
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.stop()

@@ -1,0 +1,430 @@
+"""From received events to the user's handlers: in order, off the receive loop, each handler's errors isolated.
+
+Events and lifecycle events wait in one queue and are worked off one after another by a task that lives only while
+there is something to do, so an idle connection costs none. Questions of the server (client results) run beside it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import logging
+from collections import deque
+from collections.abc import Awaitable, Callable
+from contextvars import ContextVar
+from typing import Any
+
+import attrs
+
+from ._backlog import Backlog, WaitingQueue
+from ._streams import EventQueue, Messages
+from .errors import SignalRError, SlowConsumerError
+from .interfaces import Handler
+from .messages import Invocation
+from .options import Limits
+
+_logger = logging.getLogger("signalr_sdk.hub")
+
+# After so many events the worker looks at the time, and gives the event loop a turn if it had so many seconds.
+_BATCH = 128
+_SLICE = 0.01
+# So many names of events without a handler are remembered, to warn about each only once.
+_NAMES = 1024
+
+
+@attrs.define(eq=False)
+class LifecycleEvent:
+    """Stands in the queue of events, so that its handlers run between those of the events around it."""
+
+    name: str
+    arguments: tuple[Any, ...]
+    size: int = 0
+
+
+@attrs.define(eq=False)
+class _Run:
+    """One async handler that runs. Tasks that it starts inherit the context variable, so `active` says if it is over."""
+
+    task: asyncio.Task[Any]
+    active: bool = True
+
+
+_current_run: ContextVar[_Run | None] = ContextVar("signalr_sdk_handler", default=None)
+
+
+def running_handler() -> asyncio.Task[Any] | None:
+    """Return the task of the handler that the caller is part of."""
+    run = _current_run.get()
+    return run.task if run is not None and run.active else None
+
+
+class Handlers:
+    """Who is called for what. Tuples are replaced, never changed, so handlers may add and remove handlers."""
+
+    def __init__(self) -> None:
+        self.events: dict[str, tuple[Handler, ...]] = {}
+        self.any: tuple[Handler, ...] = ()
+        self.lifecycle: dict[str, tuple[Handler, ...]] = {}
+
+    def add(self, event: str, handler: Handler) -> None:
+        """Register for an event; the same handler counts once."""
+        self.events[event.lower()] = _with(self.events.get(event.lower(), ()), handler)
+
+    def add_any(self, handler: Handler) -> None:
+        """Register for the events that nobody else is registered for."""
+        self.any = _with(self.any, handler)
+
+    def add_lifecycle(self, name: str, handler: Handler) -> None:
+        """Register for a lifecycle event."""
+        self.lifecycle[name] = _with(self.lifecycle.get(name, ()), handler)
+
+    def remove(self, event: str | None, handler: Handler | None) -> None:
+        """Remove all of an event, one of an event, or one wherever it is registered."""
+        if event is not None:
+            _remove(self.events, event.lower(), handler)
+            return
+        for table in (self.events, self.lifecycle):
+            for name in list(table):
+                _remove(table, name, handler)
+        self.any = tuple(each for each in self.any if each != handler)
+
+
+def _with(handlers: tuple[Handler, ...], handler: Handler) -> tuple[Handler, ...]:
+    if not callable(handler):
+        raise TypeError(f"a handler must be callable, not {type(handler).__name__}")
+    return handlers if handler in handlers else (*handlers, handler)
+
+
+def _remove(table: dict[str, tuple[Handler, ...]], name: str, handler: Handler | None) -> None:
+    left = () if handler is None else tuple(each for each in table.get(name, ()) if each != handler)
+    if left:
+        table[name] = left
+    else:
+        table.pop(name, None)
+
+
+Respond = Callable[[str, Any, "str | None"], Awaitable[None]]
+"""Sends the answer to a question: its id, the result, and the error if it failed."""
+
+
+class Dispatcher:
+    """Runs handlers. Belongs to one `HubConnection` and outlives its connections.
+
+    Attributes:
+        respond: sends answers over the connection whose messages are being pushed; set with each new connection.
+        loop: the event loop of the connection; set by its `start`.
+    """
+
+    def __init__(self, handlers: Handlers, backlog: Backlog, limits: Limits) -> None:
+        self.respond: Respond
+        self.loop: asyncio.AbstractEventLoop | None = None
+        self._handlers = handlers
+        self._backlog = backlog
+        self._limits = limits
+        self._concurrency = limits.handlers
+        self._queue = _EventsWaiting(backlog, limits.messages)
+        self._questions = _QuestionsWaiting(backlog, limits.messages)
+        self._subscribers: dict[str, tuple[EventQueue, ...]] = {}
+        self._workers: set[asyncio.Task[None]] = set()
+        self._answering: set[asyncio.Task[None]] = set()
+        self._barrier: asyncio.Task[None] | None = None
+        self._unknown: set[str] = set()
+        self._idle: list[asyncio.Future[None]] = []
+
+    # Taking in
+
+    def push(self, message: Invocation) -> None:
+        """Take an event or a question of the server: the sink that the session knows."""
+        if self._subscribers:
+            key = message.target.lower()
+            subscribers = self._subscribers.get(key)
+            if subscribers:
+                for queue in subscribers:
+                    queue.put(message)
+                if message.invocation_id is None and key not in self._handlers.events:
+                    return
+        if message.invocation_id is not None:
+            self._questions.add(message, self.respond)
+            self._start_answering()
+            return
+        self._queue.put(message)
+        if len(self._workers) < self._concurrency:
+            self._start_worker()
+
+    def push_lifecycle(self, name: str, *arguments: Any) -> None:
+        """Take a lifecycle event; it is not even queued if nobody is registered for it."""
+        if name in self._handlers.lifecycle:
+            self._queue.put(LifecycleEvent(name, arguments))  # type: ignore[arg-type]  # has a size, like a message
+            self._start_worker()
+
+    def push_error(self, error: Exception) -> None:
+        """Take an error that no caller can be told."""
+        _logger.error("%s", error, exc_info=error)
+        self.push_lifecycle("error", error)
+
+    def subscribe(self, event: str, buffer: int, *, newest: bool) -> Messages:
+        """Return an iterator over the events of this name from now on."""
+        queue = EventQueue(self._backlog, buffer, newest=newest, dropped=self._report_dropped)
+        key = event.lower()
+        self._subscribers[key] = (*self._subscribers.get(key, ()), queue)
+
+        def let_go(queue: EventQueue) -> None:
+            if self.loop is None or self.loop.is_closed():
+                self._unsubscribe(key, queue)
+            else:
+                self.loop.call_soon_threadsafe(self._unsubscribe, key, queue)
+
+        return Messages(queue, let_go)
+
+    def _unsubscribe(self, key: str, queue: EventQueue) -> None:
+        left = tuple(each for each in self._subscribers.get(key, ()) if each is not queue)
+        if left:
+            self._subscribers[key] = left
+        else:
+            self._subscribers.pop(key, None)
+        queue.end()
+
+    def end_subscriptions(self) -> None:
+        """End all iterators: the connection is gone for good."""
+        subscribers, self._subscribers = self._subscribers, {}
+        for queues in subscribers.values():
+            for queue in queues:
+                queue.end()
+
+    # Handling events
+
+    def _start_worker(self) -> None:
+        if self._barrier is None and len(self._workers) < self._concurrency:
+            self._workers.add(asyncio.create_task(self._work(), name="signalr_sdk events"))
+
+    async def _work(self) -> None:
+        """Handle what waits. One frame for all events: a coroutine for each would cost more than many a handler."""
+        task = asyncio.current_task()
+        assert task is not None
+        messages, take, events = self._queue.messages, self._queue.take, self._handlers.events
+        handled, time = 0, asyncio.get_running_loop().time
+        until = time() + _SLICE
+        try:
+            while messages and self._barrier is None and task in self._workers:
+                message = take()
+                if message.__class__ is not Invocation:
+                    await self._run_lifecycle(message, task)
+                    continue
+                for handler in events.get(message.target.lower()) or self._fallback(message):
+                    try:
+                        result = handler(*message.arguments)
+                        if result is not None and inspect.isawaitable(result):
+                            await self._finish(result, task)
+                    except Exception as error:  # noqa: BLE001  # a handler may raise anything; it is reported
+                        await self._failed(message.target, error)
+                handled += 1
+                if handled % _BATCH == 0 and time() > until:
+                    await asyncio.sleep(0)
+                    until = time() + _SLICE
+                if self._queue.dropped and self._queue.calm:
+                    self._report_dropped(self._queue.forgive())
+        finally:
+            self._workers.discard(task)
+            self._check_idle()
+
+    async def _finish(self, result: Any, task: asyncio.Task[None]) -> Any:
+        run = _Run(task)
+        token = _current_run.set(run)
+        try:
+            return await result
+        except asyncio.CancelledError as error:
+            if task.cancelling():
+                raise
+            # Something that the handler waited for was cancelled, not we.
+            raise SignalRError("a handler was cancelled from inside") from error
+        finally:
+            run.active = False
+            _current_run.reset(token)
+
+    async def _failed(self, event: str, error: Exception) -> None:
+        _logger.error("a handler of '%s' failed: %s", event, error, exc_info=error)
+        await self._tell("error", (error,))
+
+    async def _tell(self, name: str, arguments: tuple[Any, ...]) -> None:
+        """Call lifecycle handlers, one after another, whatever each of them does."""
+        task = asyncio.current_task()
+        assert task is not None
+        for handler in self._handlers.lifecycle.get(name, ()):
+            try:
+                result = handler(*arguments)
+                if result is not None and inspect.isawaitable(result):
+                    await self._finish(result, task)
+            except Exception as error:  # noqa: BLE001  # as above
+                if name == "error":
+                    _logger.error("an on_error handler failed: %s", error, exc_info=error)
+                else:
+                    await self._failed(f"on_{name}", error)
+
+    async def _run_lifecycle(self, event: LifecycleEvent, task: asyncio.Task[None]) -> None:
+        """Wait until no event is being handled, run the lifecycle handlers, go on."""
+        self._barrier = task
+        try:
+            others = self._workers - {task}
+            if others:
+                await asyncio.wait(others)
+            await self._tell(event.name, event.arguments)
+        finally:
+            if self._barrier is task:
+                self._barrier = None
+        if self._queue.messages and task in self._workers:
+            self._start_worker()
+
+    def _fallback(self, message: Invocation) -> tuple[Handler, ...]:
+        if self._handlers.any:
+            # They want the name and the arguments as two arguments.
+            message.arguments = [message.target, tuple(message.arguments)]
+            return self._handlers.any
+        if message.target not in self._unknown and len(self._unknown) < _NAMES:
+            self._unknown.add(message.target)
+            _logger.warning(
+                "the hub sent the event '%.100s', for which there is no handler (said once)", message.target
+            )
+        return ()
+
+    def _report_dropped(self, dropped: int) -> None:
+        error = SlowConsumerError(
+            f"{dropped} events were dropped, the oldest first: their handlers are too slow, and what waited went over "
+            f"Limits.buffered_bytes ({self._limits.buffered_bytes})",
+            dropped,
+        )
+        _logger.warning("%s", error)
+        self.push_lifecycle("error", error)
+
+    # Answering the server's questions
+
+    def _start_answering(self) -> None:
+        while self._questions.messages and len(self._answering) < self._limits.client_results:
+            message, respond = self._questions.take_question()
+            task = asyncio.create_task(self._answer(message, respond), name="signalr_sdk client result")
+            self._answering.add(task)
+            task.add_done_callback(self._answered)
+
+    def _answered(self, task: asyncio.Task[None]) -> None:
+        self._answering.discard(task)
+        self._start_answering()
+        self._check_idle()
+
+    async def _answer(self, message: Invocation, respond: Respond) -> None:
+        task = asyncio.current_task()
+        assert task is not None and message.invocation_id is not None
+        handlers = self._handlers.events.get(message.target.lower(), ())
+        result: Any = None
+        error: str | None = None if handlers else "Client didn't provide a result."
+        for handler in handlers:
+            try:
+                value = handler(*message.arguments)
+                if inspect.isawaitable(value):
+                    value = await self._finish(value, task)
+            except Exception as failure:  # noqa: BLE001  # the server is told
+                _logger.warning("the handler of '%s' failed: %s", message.target, failure, exc_info=failure)
+                error = str(failure) or type(failure).__name__
+                continue
+            error = None
+            if value is not None and result is not None:
+                error = "Client provided multiple results."
+                break
+            result = value if value is not None else result
+        await respond(message.invocation_id, result, error)
+
+    # The end
+
+    def discard(self) -> list[asyncio.Task[None]]:
+        """Throw away what waits and cancel what runs, but not the handler that calls this.
+
+        Returns:
+            The cancelled tasks, to be awaited.
+        """
+        caller = running_handler()
+        self._queue.clear()
+        self._questions.clear()
+        self._queue.forgive()
+        tasks = [task for task in self._workers | self._answering if task is not caller]
+        self._workers.clear()
+        self._answering.clear()
+        self._barrier = None
+        for task in tasks:
+            task.cancel()
+        self._check_idle()
+        return tasks
+
+    def run_apart(self, name: str, *arguments: Any) -> asyncio.Task[None] | None:
+        """Run lifecycle handlers in a task of their own, which is returned; `None` if there are none."""
+        if name not in self._handlers.lifecycle:
+            return None
+        return asyncio.create_task(self._tell(name, arguments), name=f"signalr_sdk on_{name}")
+
+    async def drained(self) -> None:
+        """Return when nothing waits and no handler runs; at once if called by a handler."""
+        while (self._workers or self._answering) and running_handler() is None:
+            future = asyncio.get_running_loop().create_future()
+            self._idle.append(future)
+            await future
+
+    def _check_idle(self) -> None:
+        if self._idle and not self._workers and not self._answering:
+            idle, self._idle = self._idle, []
+            for future in idle:
+                if not future.done():
+                    future.set_result(None)
+
+
+class _EventsWaiting(WaitingQueue):
+    """The events that wait for handlers. Lifecycle events among them are never dropped.
+
+    Attributes:
+        dropped: how many were dropped in this episode of slowness.
+    """
+
+    __slots__ = ("dropped",)
+
+    def __init__(self, backlog: Backlog, mark: int) -> None:
+        super().__init__(backlog, mark)
+        self.dropped = 0
+
+    def forgive(self) -> int:
+        """End the episode; return how many were dropped in it."""
+        dropped, self.dropped = self.dropped, 0
+        return dropped
+
+    def give_way(self, excess: int) -> None:
+        goal, kept = self.held - excess, []
+        while self.held > goal and len(self.messages) > 1:
+            message = self.take()
+            if message.__class__ is Invocation:
+                self.dropped += 1
+            else:
+                kept.append(message)
+        self.messages.extendleft(reversed(kept))
+
+
+class _QuestionsWaiting(WaitingQueue):
+    """The questions of the server that wait for a free place."""
+
+    __slots__ = ("_responds",)
+
+    def __init__(self, backlog: Backlog, mark: int) -> None:
+        super().__init__(backlog, mark)
+        self._responds: deque[Respond] = deque()
+
+    def add(self, message: Invocation, respond: Respond) -> None:
+        self._responds.append(respond)
+        self.put(message)
+
+    def take_question(self) -> tuple[Invocation, Respond]:
+        return self.take(), self._responds.popleft()
+
+    def clear(self) -> None:
+        self._responds.clear()
+        super().clear()
+
+    def give_way(self, excess: int) -> None:
+        goal, dropped = self.held - excess, 0
+        while self.held > goal and len(self.messages) > 1:
+            self.take_question()
+            dropped += 1
+        _logger.warning("%d questions of the hub were dropped: more wait than Limits.buffered_bytes allows", dropped)

@@ -1,0 +1,164 @@
+"""The outgoing side of one connection: a bounded buffer, and one writer that joins what has gathered."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable
+from typing import Protocol
+
+from .errors import ConnectionClosedError, SignalRError
+
+_logger = logging.getLogger("signalr_sdk.transport")
+
+
+class Sender(Protocol):
+    """The part of a transport that is needed here."""
+
+    async def send(self, data: bytes, /) -> None:
+        """Send; wait while no more is taken."""
+
+    async def flush(self) -> None:
+        """Return when all is with the operating system."""
+
+
+class Outgoing:
+    """Messages on their way out, in the order of the calls.
+
+    The writer is a task that lives while there is something to write. What gathers while it waits for its turn of the
+    event loop, or for the transport, leaves in one transport write.
+
+    Args:
+        transport: where to.
+        limit: bytes that may wait before `put` waits.
+        written: called after each write.
+        failed: called once when the transport takes no more.
+    """
+
+    def __init__(
+        self, transport: Sender, limit: int, *, written: Callable[[], None], failed: Callable[[SignalRError], None]
+    ) -> None:
+        self._transport = transport
+        self._limit = limit
+        self._written = written
+        self._failed = failed
+        self._messages: list[bytes] = []
+        self._bytes = 0
+        self._queued = 0
+        self._done = 0
+        self._writer: asyncio.Task[None] | None = None
+        self._waiters: deque[tuple[asyncio.Future[None], bytes]] = deque()
+        self._flushers: list[tuple[int, asyncio.Future[None]]] = []
+        self._error: SignalRError | None = None
+
+    @property
+    def full(self) -> bool:
+        """Whether `put` would wait: the buffer is full, or others wait already."""
+        return self._bytes >= self._limit or bool(self._waiters)
+
+    @property
+    def unsent(self) -> int:
+        """The number of messages that were taken and have not left."""
+        return self._queued - self._done
+
+    def put_now(self, data: bytes) -> None:
+        """Add a message, full or not. Nothing happens when the end has come."""
+        if self._error is not None:
+            return
+        self._messages.append(data)
+        self._bytes += len(data)
+        self._queued += 1
+        if self._writer is None:
+            self._writer = asyncio.create_task(self._write(), name="signalr_sdk writer")
+
+    async def put(self, data: bytes) -> None:
+        """Add a message; wait for room first. Cancelled, it has added nothing.
+
+        Raises:
+            ConnectionClosedError: the connection ended meanwhile.
+        """
+        if self._error is not None:
+            raise self._ended(self._error)
+        if not self.full:
+            self.put_now(data)
+            return
+        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiters.append((waiter, data))
+        await waiter
+
+    async def flush(self) -> None:
+        """Return when all that was taken so far is with the operating system.
+
+        Raises:
+            ConnectionClosedError: the connection ended first.
+        """
+        if self._error is not None:
+            raise self._ended(self._error)
+        if self.unsent:
+            flushed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._flushers.append((self._queued, flushed))
+            await flushed
+        await self._transport.flush()
+
+    def end(self, error: SignalRError) -> None:
+        """Take no more, and tell all that wait."""
+        if self._error is not None:
+            return
+        self._error = error
+        self._messages.clear()
+        for waiter, _data in self._waiters:
+            if not waiter.done():
+                waiter.set_exception(self._ended(error))
+        for _goal, flushed in self._flushers:
+            if not flushed.done():
+                flushed.set_exception(self._ended(error))
+        self._waiters.clear()
+        self._flushers.clear()
+
+    async def close(self) -> None:
+        """End the writer. Only when the transport is closed: a POST on a live connection must not be cut."""
+        if self._writer is not None:
+            self._writer.cancel()
+            await asyncio.wait({self._writer})
+
+    async def _write(self) -> None:
+        try:
+            while self._messages:
+                chunk, count = b"".join(self._messages), len(self._messages)
+                self._messages.clear()
+                if _logger.isEnabledFor(logging.DEBUG):
+                    _logger.debug("sending %d bytes: %.100r", len(chunk), chunk[:100])
+                await self._transport.send(chunk)
+                self._written()
+                self._done += count
+                self._bytes -= len(chunk)
+                if self._waiters or self._flushers:
+                    self._release()
+        except SignalRError as error:
+            self._failed(error)
+        finally:
+            self._writer = None
+
+    def _release(self) -> None:
+        """Take in those who wait for room, first come first served, and tell those whose messages are out."""
+        while self._waiters and self._bytes < self._limit:
+            waiter, data = self._waiters.popleft()
+            if not waiter.done():
+                self._messages.append(data)
+                self._bytes += len(data)
+                self._queued += 1
+                waiter.set_result(None)
+        waiting = []
+        for goal, flushed in self._flushers:
+            if goal > self._done:
+                waiting.append((goal, flushed))
+            elif not flushed.done():
+                flushed.set_result(None)
+        self._flushers = waiting
+
+    @staticmethod
+    def _ended(error: SignalRError) -> ConnectionClosedError:
+        ended = ConnectionClosedError(f"not sent, since the connection has ended: {error}", None, allow_reconnect=True)
+        ended.__cause__ = error
+        return ended

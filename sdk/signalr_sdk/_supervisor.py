@@ -1,0 +1,352 @@
+"""The life of a `HubConnection`, from `start` to the end: one task that opens a link, watches it, and opens the next.
+
+It owns the lifecycle: nobody else fires events.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+
+from ._backlog import Backlog
+from ._connection import ConnectionOptions, open_connection
+from ._core import urls
+from ._core.lifecycle import Event, Lifecycle, State
+from ._dispatch import Dispatcher
+from ._hub_link import HubLink
+from .errors import ConnectionClosedError, NotConnectedError, SignalRError, StateError
+from .interfaces import HubProtocol, RetryPolicy
+from .retry import Retry, RetryContext, retry_after
+
+_logger = logging.getLogger("signalr_sdk.hub")
+
+# A connection that was up for so many seconds is stable: attempts are counted anew after it.
+_STABLE = 10.0
+
+
+class Supervisor:
+    """Keeps a connection, by policy.
+
+    Attributes:
+        link: the live connection; `None` unless connected.
+        lifecycle: the state.
+        closed: resolved when the connection is `DISCONNECTED` for good, with the error that ended it; `None` before
+            the first start.
+    """
+
+    def __init__(
+        self,
+        options: ConnectionOptions,
+        protocol: HubProtocol,
+        dispatcher: Dispatcher,
+        backlog: Backlog,
+        *,
+        reconnect: RetryPolicy | bool | None,
+        retry_start: bool,
+    ) -> None:
+        self.link: HubLink | None = None
+        self.lifecycle = Lifecycle()
+        self.closed: asyncio.Future[SignalRError | None] | None = None
+        self._options = options
+        self._protocol = protocol
+        self._dispatcher = dispatcher
+        self._backlog = backlog
+        self._policy = _policy(reconnect)
+        self._retry_start = retry_start
+        self._timeouts = options.timeouts
+        self._main: asyncio.Task[None] | None = None
+        self._stopping: asyncio.Task[None] | None = None
+        self._waiting: set[asyncio.Future[HubLink]] = set()
+        self._apart: set[asyncio.Task[None]] = set()
+        self._attempt = 0
+        self._since = 0.0
+        self._was_connected = False
+
+    # Start and stop
+
+    async def start(self) -> None:
+        """See `HubConnection.start`."""
+        if self.lifecycle.state is not State.DISCONNECTED:
+            raise StateError(f"start() needs a connection that is disconnected, not {self.lifecycle.public}")
+        loop = asyncio.get_running_loop()
+        self.lifecycle.fire(Event.START)
+        self._dispatcher.loop = loop
+        self.closed = loop.create_future()
+        self._attempt, self._since, self._was_connected = 0, loop.time(), False
+        started: asyncio.Future[None] = loop.create_future()
+        main = self._main = asyncio.create_task(self._live(started, self._main), name="signalr_sdk connection")
+        try:
+            await started
+        except asyncio.CancelledError:
+            main.cancel()
+            await asyncio.wait({main})
+            raise
+
+    async def stop(self) -> None:
+        """See `HubConnection.stop`."""
+        if self._stopping is None:
+            if self.lifecycle.state is State.DISCONNECTED:
+                await self._end_remains()
+                return
+            self.lifecycle.fire(Event.STOP)
+            self._stopping = asyncio.create_task(self._shut_down(), name="signalr_sdk stop")
+        await asyncio.shield(self._stopping)
+
+    async def _end_remains(self) -> None:
+        """End what a connection that ended by itself has left: handlers, and a transport that is closing."""
+        tasks = {*self._dispatcher.discard(), self._main} - {None}
+        if tasks:
+            await asyncio.wait(tasks, timeout=self._timeouts.close)
+
+    async def _shut_down(self) -> None:
+        link, self.link = self.link, None
+        main = self._main
+        assert main is not None
+        handlers = self._dispatcher.discard()
+        stopped = ConnectionClosedError("stop() was called")
+        self._fail_waiting(stopped)
+        try:
+            async with asyncio.timeout(self._timeouts.close):
+                if link is None:
+                    main.cancel()
+                else:
+                    await link.close(stopped, goodbye=True)
+                await asyncio.wait({main, *handlers})
+        except TimeoutError:
+            _logger.info("stop() took longer than %s s and dropped the connection", self._timeouts.close)
+            main.cancel()
+            await asyncio.wait({main})
+        finally:
+            self.lifecycle.fire(Event.CLOSED)
+            self._stopping = None
+            self._settle(None)
+        _logger.info("stopped")
+        if self._was_connected:
+            self._tell_closed()
+
+    def _tell_closed(self) -> None:
+        task = self._dispatcher.run_apart("closed", None)
+        if task is not None:
+            self.keep(task)
+
+    def keep(self, task: asyncio.Task[None]) -> None:
+        """Hold on to a task that nobody waits for."""
+        self._apart.add(task)
+        task.add_done_callback(self._apart.discard)
+
+    # The life of the connection
+
+    async def _live(self, started: asyncio.Future[None], previous: asyncio.Task[None] | None) -> None:
+        try:
+            if previous is not None:
+                # It may still be closing what the last connection had open.
+                await asyncio.wait({previous})
+            link: HubLink | None = await self._first_link()
+        except asyncio.CancelledError:
+            self._end_start(started, ConnectionClosedError("stop() was called before the connection was up"))
+            return
+        except Exception as error:  # noqa: BLE001  # whatever it is, it belongs to the caller of start()
+            self._end_start(started, error)
+            return
+        try:
+            while link is not None:
+                self._go_live(link)
+                if not started.done():
+                    started.set_result(None)
+                link = await self._live_once(link)
+        except asyncio.CancelledError:
+            # By `stop`, which does the rest, or together with the event loop.
+            _logger.debug("the task of the connection was cancelled")
+
+    async def _first_link(self) -> HubLink:
+        while True:
+            try:
+                return await self._connect()
+            except Exception as error:
+                if not self._retry_start:
+                    raise
+                delay = self._next_delay(error)
+                if delay is None:
+                    raise
+                _logger.info("the connection could not be started, next attempt in %.1f s: %s", delay, error)
+            await asyncio.sleep(delay)
+            self._attempt += 1
+
+    async def _connect(self) -> HubLink:
+        """One attempt: token, negotiate, transport, handshake."""
+        connection = await open_connection(self._options)
+        try:
+            link = HubLink(
+                connection,
+                self._protocol,
+                self._dispatcher,
+                self._backlog,
+                timeouts=self._timeouts,
+                limits=self._options.limits,
+            )
+            await link.shake_hands()
+        except BaseException:
+            await connection.drop()
+            raise
+        return link
+
+    def _go_live(self, link: HubLink) -> None:
+        again = self.lifecycle.state is State.RECONNECTING
+        self.lifecycle.fire(Event.CONNECT_OK)
+        self.link = link
+        self._was_connected = True
+        connection_id = link.connection.connection_id
+        _logger.info(
+            "connected to %s over %s (%s)",
+            urls.without_query(self._options.url),
+            link.connection.transport.kind,
+            connection_id or "no id",
+        )
+        self._dispatcher.push_lifecycle("connected", connection_id)
+        if again:
+            self._dispatcher.push_lifecycle("reconnected", connection_id)
+        link.begin()
+        for waiter in self._waiting:
+            if not waiter.done():
+                waiter.set_result(link)
+
+    async def _live_once(self, link: HubLink) -> HubLink | None:
+        """Watch a link until it ends; return the next one, or `None` when that was the last."""
+        loop = asyncio.get_running_loop()
+        up_since = loop.time()
+        error = await link.run()
+        if self.lifecycle.state is State.DISCONNECTING:
+            return None
+        self.link = None
+        if loop.time() - up_since >= _STABLE:
+            self._attempt, self._since = 0, loop.time()
+        delay = self._next_delay(error) if _may_reconnect(error) else None
+        cause = error or ConnectionClosedError("the server closed the connection")
+        if delay is None:
+            await self._end(link, error, cause)
+            return None
+        self.lifecycle.fire(Event.LOST)
+        _logger.warning("the connection is lost, next attempt in %.1f s: %s", delay, error)
+        self._dispatcher.push_lifecycle("reconnecting", error)
+        await self._close(link, cause)
+        return await self._reconnect(delay)
+
+    async def _reconnect(self, delay: float) -> HubLink | None:
+        while True:
+            await asyncio.sleep(delay)
+            self._attempt += 1
+            try:
+                return await self._connect()
+            except Exception as error:  # noqa: BLE001  # the policy decides about all of them
+                again = self._next_delay(error)
+                if again is None:
+                    self.lifecycle.fire(Event.GIVEN_UP)
+                    self._report_end(error if isinstance(error, SignalRError) else _wrapped(error))
+                    return None
+                delay = again
+                _logger.info("attempt %d failed, next in %.1f s: %s", self._attempt, delay, error)
+
+    def _next_delay(self, error: Exception | None) -> float | None:
+        """Ask the policy; `None` for giving up."""
+        if self._policy is None:
+            return None
+        elapsed = asyncio.get_running_loop().time() - self._since
+        try:
+            delay = self._policy.next_delay(RetryContext(self._attempt, elapsed, error, self._was_connected))
+        except Exception as failure:  # noqa: BLE001  # the user's policy may raise anything
+            self._dispatcher.push_error(failure)
+            return None
+        return None if delay is None else max(delay, retry_after(error))
+
+    async def _end(self, link: HubLink, error: SignalRError | None, cause: SignalRError) -> None:
+        """The connection ended by itself, for good."""
+        self.lifecycle.fire(Event.LOST_FOR_GOOD)
+        self._report_end(error)
+        await self._close(link, cause)
+
+    def _report_end(self, error: SignalRError | None) -> None:
+        _logger.info("the connection has ended: %s", error or "the server closed it in good order")
+        self._settle(error)
+        self._dispatcher.push_lifecycle("closed", error)
+
+    async def _close(self, link: HubLink, cause: SignalRError) -> None:
+        try:
+            async with asyncio.timeout(self._timeouts.close):
+                await link.close(cause, goodbye=False)
+        except TimeoutError:
+            _logger.debug("the transport did not close within %s s", self._timeouts.close)
+
+    def _end_start(self, started: asyncio.Future[None], error: Exception) -> None:
+        """The first attempts failed, or were ended."""
+        if self.lifecycle.state is State.DISCONNECTING:
+            error = ConnectionClosedError("stop() was called before the connection was up")
+        else:
+            self.lifecycle.fire(Event.CONNECT_FAILED)
+            self._settle(error)
+        if not started.done():
+            started.set_exception(error)
+
+    def _settle(self, error: Exception | None) -> None:
+        """The connection is DISCONNECTED for good: tell all that wait for anything of it."""
+        self._fail_waiting(error)
+        self._dispatcher.end_subscriptions()
+        if self.closed is not None and not self.closed.done():
+            self.closed.set_result(error if isinstance(error, SignalRError) else None)
+
+    # Waiting for a connection
+
+    async def ready(self) -> HubLink:
+        """Return the link; wait for it while it is being made, for `Timeouts.ready` at most."""
+        try:
+            async with asyncio.timeout(self._timeouts.ready):
+                return await self.next_link()
+        except TimeoutError:
+            raise NotConnectedError(
+                f"not connected, and no connection came within {self._timeouts.ready:g} s (Timeouts.ready)",
+                self.lifecycle.public,
+            ) from None
+
+    async def next_link(self) -> HubLink:
+        """Return the link; wait for it while it is being made."""
+        if self.link is not None:
+            return self.link
+        if self.lifecycle.state in (State.DISCONNECTED, State.DISCONNECTING):
+            state = self.lifecycle.public
+            raise NotConnectedError(f"the connection is {state}: start() it first", state)
+        waiter: asyncio.Future[HubLink] = asyncio.get_running_loop().create_future()
+        self._waiting.add(waiter)
+        try:
+            return await waiter
+        finally:
+            self._waiting.discard(waiter)
+
+    def _fail_waiting(self, cause: Exception | None) -> None:
+        for waiter in self._waiting:
+            if not waiter.done():
+                error = NotConnectedError(f"the connection ended before it was up: {cause}", self.lifecycle.public)
+                error.__cause__ = cause
+                waiter.set_exception(error)
+
+
+def _policy(reconnect: RetryPolicy | bool | None) -> RetryPolicy | None:
+    if reconnect is None or reconnect is False:
+        return None
+    if reconnect is True:
+        return Retry()
+    if not hasattr(reconnect, "next_delay"):
+        raise ValueError(f"reconnect must be True, False, None or a RetryPolicy, not {reconnect!r}")
+    return reconnect
+
+
+def _may_reconnect(error: SignalRError | None) -> bool:
+    """A Close message that does not allow it is an end; all else is a loss."""
+    return error is not None and not (isinstance(error, ConnectionClosedError) and not error.allow_reconnect)
+
+
+def _wrapped(error: Exception) -> SignalRError:
+    ended = ConnectionClosedError(f"the connection was lost and could not be made again: {error}")
+    ended.__cause__ = error
+    return ended
+
+

@@ -1,0 +1,137 @@
+"""A hub server made of a script: no sockets, every byte and every moment in the hands of the test."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
+from typing import Any
+
+from signalr_sdk import ConnectionClosedError, HubConnection
+from signalr_sdk.interfaces import HttpRequest, HttpResponse, HttpStream, WebSocketOptions
+
+NEGOTIATED = {
+    "negotiateVersion": 1,
+    "connectionId": "public-id",
+    "connectionToken": "secret-id",
+    "availableTransports": [{"transport": "WebSockets", "transferFormats": ["Text", "Binary"]}],
+}
+
+
+class ScriptedSocket:
+    """The server's end of one WebSocket, and the `WebSocket` that the client sees."""
+
+    def __init__(self, request: HttpRequest) -> None:
+        self.request = request
+        self.closed = asyncio.Event()
+        self.stalled = asyncio.Event()
+        self.stalled.set()
+        self._to_client: asyncio.Queue[bytes | None | Exception] = asyncio.Queue()
+        self._from_client: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+
+    # The client's side
+
+    async def receive(self) -> bytes | None:
+        got = await self._to_client.get()
+        if isinstance(got, Exception):
+            raise got
+        return got
+
+    async def send(self, data: bytes, /) -> None:
+        await self.stalled.wait()
+        if self.closed.is_set():
+            raise ConnectionClosedError("the socket is closed", allow_reconnect=True)
+        for record in data.split(b"\x1e")[:-1]:
+            self._from_client.put_nowait(json.loads(record))
+
+    async def flush(self) -> None:
+        await self.stalled.wait()
+
+    async def close(self) -> None:
+        self.closed.set()
+        self._to_client.put_nowait(None)
+
+    # The script's side
+
+    async def next(self) -> dict[str, Any]:
+        """Return the next message of the client but pings."""
+        while True:
+            message = await self._from_client.get()
+            if message.get("type") != 6:
+                return message
+
+    @property
+    def waiting(self) -> int:
+        """Payloads that the client has not read."""
+        return self._to_client.qsize()
+
+    def say(self, *messages: dict[str, Any] | bytes) -> None:
+        """Say this in one frame."""
+        parts = [m if isinstance(m, bytes) else json.dumps(m).encode() + b"\x1e" for m in messages]
+        self._to_client.put_nowait(b"".join(parts))
+
+    def event(self, target: str, *arguments: Any) -> None:
+        self.say(event(target, *arguments))
+
+    def answer(self, call: dict[str, Any], result: Any = None) -> None:
+        self.say({"type": 3, "invocationId": call["invocationId"], "result": result})
+
+    def fail(self, call: dict[str, Any], error: str) -> None:
+        self.say({"type": 3, "invocationId": call["invocationId"], "error": error})
+
+    def item(self, call: dict[str, Any], item: Any) -> None:
+        self.say({"type": 2, "invocationId": call["invocationId"], "item": item})
+
+    def vanish(self, text: str = "WebSocket closed with code 1006") -> None:
+        """End the connection as a cut line does."""
+        self.closed.set()
+        self._to_client.put_nowait(ConnectionClosedError(text, allow_reconnect=True))
+
+    async def shake_hands(self, *more: dict[str, Any] | bytes) -> None:
+        request = await self.next()
+        assert request["protocol"] == "json"
+        self.say({}, *more)
+
+
+def event(target: str, *arguments: Any) -> dict[str, Any]:
+    return {"type": 1, "target": target, "arguments": list(arguments)}
+
+
+def question(name: str, target: str, *arguments: Any) -> dict[str, Any]:
+    return {**event(target, *arguments), "invocationId": name}
+
+
+class ScriptedServer:
+    """An `HttpClient` and `WebSocketConnector` behind which the test plays the server."""
+
+    def __init__(self) -> None:
+        self.sockets: asyncio.Queue[ScriptedSocket] = asyncio.Queue()
+        self.negotiate: Callable[[], HttpResponse] = lambda: HttpResponse(200, (), json.dumps(NEGOTIATED).encode())
+        self.connect: Callable[[], Awaitable[None]] | None = None
+        self.requests: list[HttpRequest] = []
+
+    async def request(self, request: HttpRequest, /) -> HttpResponse:
+        self.requests.append(request)
+        return self.negotiate()
+
+    def stream(self, request: HttpRequest, /) -> AbstractAsyncContextManager[HttpStream]:
+        raise NotImplementedError("the script has WebSockets only")
+
+    async def connect_web_socket(self, request: HttpRequest, options: WebSocketOptions, /) -> ScriptedSocket:
+        if self.connect is not None:
+            await self.connect()
+        socket = ScriptedSocket(request)
+        self.sockets.put_nowait(socket)
+        return socket
+
+    def hub(self, **options: Any) -> HubConnection:
+        return HubConnection("http://hub.test/chat", **{"http": self, "reconnect": False, **options})
+
+    async def accept(self, hub: HubConnection, *more: dict[str, Any] | bytes) -> ScriptedSocket:
+        """Start the hub connection; return the server's end of it."""
+        start = asyncio.create_task(hub.start())
+        socket = await self.sockets.get()
+        await socket.shake_hands(*more)
+        await start
+        return socket
