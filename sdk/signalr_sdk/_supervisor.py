@@ -57,7 +57,7 @@ class Supervisor:
         self._timeouts = options.timeouts
         self._main: asyncio.Task[None] | None = None
         self._stopping: asyncio.Task[None] | None = None
-        self._waiting: set[asyncio.Future[HubLink]] = set()
+        self._waiting: dict[asyncio.Future[HubLink], None] = {}
         self._apart: set[asyncio.Task[None]] = set()
         self._attempt = 0
         self._since = 0.0
@@ -315,11 +315,11 @@ class Supervisor:
             state = self.lifecycle.public
             raise NotConnectedError(f"the connection is {state}: start() it first", state)
         waiter: asyncio.Future[HubLink] = asyncio.get_running_loop().create_future()
-        self._waiting.add(waiter)
+        self._waiting[waiter] = None
         try:
             return await waiter
         finally:
-            self._waiting.discard(waiter)
+            self._waiting.pop(waiter, None)
 
     def _fail_waiting(self, cause: Exception | None) -> None:
         for waiter in self._waiting:

@@ -258,9 +258,9 @@ def test_a_timer_that_fires_late_proves_no_silence() -> None:
     session = ready_client(keep_alive=None)
     assert session.next_deadline() == 30.0
     assert session.on_time(40.0) is None
-    assert session.next_deadline() == 40.0
+    assert session.next_deadline() == 41.0
     with pytest.raises(ServerTimeoutError):
-        session.on_time(40.0)
+        session.on_time(41.0)
 
 
 def test_the_clock_stands_still_while_we_do_not_read() -> None:

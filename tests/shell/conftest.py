@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from scripted import ScriptedServer
+from tests.scripted import ScriptedServer
 
 
 @pytest.fixture

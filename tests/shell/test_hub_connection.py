@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from scripted import ScriptedServer, ScriptedSocket, event, question
+from tests.scripted import ScriptedServer, ScriptedSocket, event, question
 
 from signalr_sdk import (
     ConnectionClosedError,

@@ -42,7 +42,8 @@ from . import handshake
 Sink: TypeAlias = Callable[[Any], None]
 Received: TypeAlias = list[tuple[Sink, HubMessage]]
 
-# A timer that fires this much too late says that the process did not run, not that the other side was silent.
+# A timer that fires this much too late says that the process did not run, not that the other side was silent: what
+# that sent meanwhile is still to be read, and gets so much time for it.
 _LATE = 1.0
 
 
@@ -254,9 +255,8 @@ class HubSession:
         Raises:
             ServerTimeoutError: the other side was silent for too long.
         """
-        late = now - self._deadline
-        if late > _LATE:
-            self._heard += late
+        if now - self._deadline > _LATE:
+            self._heard = max(self._heard, now - self._timeout + _LATE)
         if self._paused_at is None and now >= self._heard + self._timeout:
             raise ServerTimeoutError(
                 f"the server was silent for {self._timeout:g} s, so the connection is taken as lost "
