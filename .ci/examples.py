@@ -1,0 +1,58 @@
+"""Run each file in examples/ as a process of its own against ASP.NET Core, and ask for exit status 0.
+
+An example takes the URL of a hub as its only argument, reads its standard input to the end if it reads it at all, and
+ends by itself.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+LIMIT = 60.0  # seconds for one example
+
+sys.path.insert(0, str(ROOT))
+
+
+def run(example: Path, url: str) -> bool:
+    """Return whether it ended well; say so, and show what it printed if not."""
+    try:
+        done = subprocess.run(
+            [sys.executable, "-W", "error", example, url],
+            input="hello\n",
+            capture_output=True,
+            text=True,
+            timeout=LIMIT,
+            check=False,
+        )
+    except subprocess.TimeoutExpired as error:
+        print(f"{example.name}: no end after {LIMIT:g} s\n{error.stdout}\n{error.stderr}")
+        return False
+    print(f"{example.name}: status {done.returncode}")
+    if done.returncode != 0:
+        print(done.stdout, done.stderr, sep="\n")
+    return done.returncode == 0
+
+
+def main() -> int:
+    """Run them all."""
+    from tests.interop.hub_server import HubServer, ServerMissingError
+
+    examples = sorted((ROOT / "examples").glob("*.py"))
+    if not examples:
+        print("there are no examples yet")
+        return 0
+    try:
+        server = HubServer.start()
+    except ServerMissingError as error:
+        print(error)
+        return 1 if os.environ.get("CI") == "true" else 0
+    with server:
+        failed = [example.name for example in examples if not run(example, server.url("/hub"))]
+    return 1 if failed else 0
+
+
+sys.exit(main())

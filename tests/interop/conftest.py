@@ -1,0 +1,187 @@
+"""The interop tier: the client against ASP.NET Core itself, on each combination of transport and protocol."""
+
+from __future__ import annotations
+
+import os
+import ssl
+from collections.abc import Callable, Generator, Iterator
+from pathlib import Path
+from typing import Any, Literal, NoReturn, TypeAlias
+
+import attrs
+import pytest
+import trustme
+
+from signalr_sdk import Transport
+
+from .hub_server import HubServer, ServerMissingError
+
+HERE = Path(__file__).parent
+SERVER = pytest.StashKey[HubServer | ServerMissingError]()
+LOG_TAIL = 4000  # characters of the server's log that a failed test shows
+
+
+# The server is started before the first test, so that no test's time limit pays for it.
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if HERE in item.path.parents:
+            item.add_marker(pytest.mark.interop)
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    wanted = any("hub_server" in getattr(item, "fixturenames", ()) for item in session.items)
+    if not wanted or session.config.option.collectonly:
+        return
+    try:
+        session.config.stash[SERVER] = HubServer.start()
+    except ServerMissingError as error:
+        session.config.stash[SERVER] = error
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    server = config.stash.get(SERVER, None)
+    if isinstance(server, HubServer):
+        server.close()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    server = item.config.stash.get(SERVER, None)
+    if report.failed and isinstance(server, HubServer) and (text := server.log_text()):
+        report.sections.append(("end of the server's log", text[-LOG_TAIL:]))
+    return report
+
+
+@pytest.fixture(scope="session")
+def hub_server(request: pytest.FixtureRequest) -> HubServer:
+    """The one server of this test run. Tests that stop it, or count all of its events, start their own."""
+    server = request.config.stash[SERVER]
+    if isinstance(server, ServerMissingError):
+        _missing(server)
+    return server
+
+
+def _missing(error: ServerMissingError) -> NoReturn:
+    if os.environ.get("CI") == "true":
+        pytest.fail(str(error), pytrace=False)
+    pytest.skip(str(error))
+
+
+# Servers of a test's own
+
+
+@attrs.frozen
+class Certificates:
+    """A certificate authority, and what it issued."""
+
+    authority: trustme.CA
+    server: Path
+    server_key: Path
+
+    def client_context(self, *, certificate: bool = False) -> ssl.SSLContext:
+        """Return a context that trusts the authority, and with `certificate` shows a client certificate."""
+        context = ssl.create_default_context()
+        self.authority.configure_trust(context)
+        if certificate:
+            self.authority.issue_cert("client@example.com").configure_cert(context)
+        return context
+
+
+@pytest.fixture(scope="session")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
+    """An authority that no machine trusts, and a certificate for 127.0.0.1."""
+    authority = trustme.CA()
+    issued = authority.issue_cert("127.0.0.1", "localhost")
+    folder = tmp_path_factory.mktemp("certificates")
+    made = Certificates(authority, folder / "server.pem", folder / "server-key.pem")
+    issued.cert_chain_pems[0].write_to_path(made.server)
+    issued.private_key_pem.write_to_path(made.server_key)
+    return made
+
+
+StartServer: TypeAlias = Callable[..., HubServer]
+
+
+@pytest.fixture
+def start_server(certificates: Certificates) -> Iterator[StartServer]:
+    """Start a server for this test alone: `start_server(https=False, require_client_certificate=False)`."""
+    started: list[HubServer] = []
+
+    def start(*, https: bool = False, require_client_certificate: bool = False) -> HubServer:
+        try:
+            server = HubServer.start(
+                certificate=certificates.server if https else None,
+                key=certificates.server_key if https else None,
+                require_client_certificate=require_client_certificate,
+            )
+        except ServerMissingError as error:
+            _missing(error)
+        started.append(server)
+        return server
+
+    yield start
+    for server in started:
+        server.close()
+
+
+@pytest.fixture(scope="session")
+def https_server(certificates: Certificates) -> Iterator[HubServer]:
+    """A server with HTTPS beside HTTP."""
+    yield from _tls_server(certificates, require_client_certificate=False)
+
+
+@pytest.fixture(scope="session")
+def client_certificate_server(certificates: Certificates) -> Iterator[HubServer]:
+    """A server whose HTTPS wants a client certificate."""
+    yield from _tls_server(certificates, require_client_certificate=True)
+
+
+def _tls_server(certificates: Certificates, *, require_client_certificate: bool) -> Iterator[HubServer]:
+    try:
+        server = HubServer.start(
+            certificate=certificates.server,
+            key=certificates.server_key,
+            require_client_certificate=require_client_certificate,
+        )
+    except ServerMissingError as error:
+        _missing(error)
+    with server:
+        yield server
+
+
+# The five combinations
+
+
+@attrs.frozen
+class Combination:
+    """A transport with a protocol that it can carry."""
+
+    transport: Transport
+    protocol: Literal["json", "messagepack"]
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """What `HubConnection` is to be given."""
+        return {"transports": self.transport, "protocol": self.protocol}
+
+    def __str__(self) -> str:
+        return f"{self.transport}-{self.protocol}"
+
+
+COMBINATIONS = (
+    Combination(Transport.WEBSOCKETS, "json"),
+    Combination(Transport.WEBSOCKETS, "messagepack"),
+    Combination(Transport.SERVER_SENT_EVENTS, "json"),
+    Combination(Transport.LONG_POLLING, "json"),
+    Combination(Transport.LONG_POLLING, "messagepack"),
+)
+
+
+@pytest.fixture(params=COMBINATIONS, ids=str)
+def combination(request: pytest.FixtureRequest) -> Combination:
+    """Each transport with each protocol that it can carry."""
+    chosen: Combination = request.param
+    return chosen
