@@ -58,7 +58,7 @@ class SseParser:
                 lines[0] = lines[0].removeprefix(_BOM)
         events = self._read(lines)
         self._line += growing
-        self._check(len(self._line) - _FIELD)
+        self._check(max(0, len(self._line) - _FIELD))
         return events
 
     def _read(self, lines: list[bytes]) -> list[bytes]:
