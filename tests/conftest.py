@@ -1,0 +1,130 @@
+"""What every test must leave as it found it: tasks, transports, sockets and threads; and no ERROR in the log."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import logging
+import os
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Iterator
+
+# Closing takes a moment: TLS says goodbye, threads unwind. What is left after this is a leak.
+DEADLINE = 2.0  # seconds
+PAUSE = 0.005
+# An ERROR means that something went wrong and no caller was told. asyncio's are tasks and callbacks that failed unseen.
+LOGGERS = ("signalr_sdk", "asyncio")
+FILES = Path("/proc/self/fd")
+
+
+class _Records(logging.Handler):
+    def __init__(self) -> None:
+        super().__init__(logging.ERROR)
+        self.records: list[logging.LogRecord] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.records.append(record)
+
+
+@pytest.fixture
+def expected_errors() -> list[logging.LogRecord]:
+    """For tests that provoke ERROR log records: they gather here, and it is a failure if there is none."""
+    return []
+
+
+@pytest.fixture(autouse=True)
+def error_records(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Fail a test that logs an ERROR, unless it declares that with the fixture `expected_errors`."""
+    expected = "expected_errors" in request.fixturenames
+    handler = _Records()
+    if expected:
+        handler.records = request.getfixturevalue("expected_errors")
+    for name in LOGGERS:
+        logging.getLogger(name).addHandler(handler)
+    yield
+    for name in LOGGERS:
+        logging.getLogger(name).removeHandler(handler)
+    if expected and not handler.records:
+        pytest.fail("expected_errors: no ERROR was logged", pytrace=False)
+    if not expected and handler.records:
+        lines = [logging.Formatter("%(name)s: %(message)s").format(record) for record in handler.records]
+        pytest.fail("unexpected ERROR log records:\n" + "\n".join(lines), pytrace=False)
+
+
+@pytest.fixture(autouse=True)
+def left_in_process(error_records: None) -> Iterator[None]:
+    """Fail a test that leaves a thread or a socket behind; looks when the event loop of the test is closed."""
+    threads = set(threading.enumerate())
+    sockets = _sockets()
+    yield
+    left = _poll(lambda: [*_new_threads(threads), *sorted(_sockets() - sockets)])
+    if left:
+        pytest.fail(f"left behind: {', '.join(left)}", pytrace=False)
+
+
+@pytest.fixture(autouse=True)
+def left_in_loop(request: pytest.FixtureRequest, left_in_process: None) -> None:
+    """Do the same for tasks and transports, in tests that have an event loop, before it is closed."""
+    if inspect.iscoroutinefunction(inspect.unwrap(request.function)):
+        request.getfixturevalue("_left_in_loop")
+
+
+@pytest.fixture
+async def _left_in_loop() -> AsyncIterator[None]:
+    loop = asyncio.get_running_loop()
+    ours = asyncio.current_task()
+    tasks = asyncio.all_tasks()
+    open_before = _watched(loop) | _sockets()
+    yield
+    ours_now = asyncio.current_task()
+    deadline = time.monotonic() + DEADLINE
+    while True:
+        left = [repr(task) for task in asyncio.all_tasks() - tasks - {ours, ours_now}]
+        left += sorted((_watched(loop) | _sockets()) - open_before)
+        if not left:
+            return
+        if time.monotonic() > deadline:
+            pytest.fail("left behind in the event loop:\n" + "\n".join(left), pytrace=False)
+        await asyncio.sleep(PAUSE)
+
+
+def _poll(look: Callable[[], list[str]]) -> list[str]:
+    """Return what is still there at the deadline."""
+    deadline = time.monotonic() + DEADLINE
+    while (left := look()) and time.monotonic() < deadline:
+        time.sleep(PAUSE)
+    return left
+
+
+def _new_threads(before: set[threading.Thread]) -> list[str]:
+    return [repr(thread) for thread in threading.enumerate() if thread not in before]
+
+
+def _sockets() -> set[str]:
+    """Return the open sockets of this process; an empty set where the system does not show them."""
+    if not sys.platform.startswith("linux"):
+        return set()
+    found = set()
+    for entry in os.listdir(FILES):  # noqa: PTH208  # called for every test
+        try:
+            target = os.readlink(FILES / entry)  # noqa: PTH115  # the target is no path
+        except OSError:  # the one that listdir itself had open
+            continue
+        if target.startswith("socket:"):
+            found.add(target)
+    return found
+
+
+def _watched(loop: asyncio.AbstractEventLoop) -> set[str]:
+    """Return what the loop waits for: transports, servers and its own pipe. Empty where the loop does not tell."""
+    selector = getattr(loop, "_selector", None)
+    keys = selector.get_map() if selector is not None else None
+    return {f"{key.fileobj!r}: {key.data!r}" for key in keys.values()} if keys else set()
