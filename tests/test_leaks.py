@@ -56,7 +56,7 @@ async def test_clean():
 """
 FOUND = {
     "task": "name='forgotten'",
-    "server": "TransportSocket fd=",
+    "server": "_accept_connection",
     "transport": "socket:[",
     "socket": "left behind: socket:",
     "thread": "<Thread(lost",
