@@ -1,0 +1,1 @@
+"""HTTP: the shipped clients, and what one connection sends through one."""

@@ -1,0 +1,201 @@
+"""aiohttp's errors in plain terms: network failures become `OSError`s that name the peer and what to do.
+
+aiohttp's own errors must not get out: they carry the request with its headers, the URL with its query, or the
+proxy with its password. What is chained is the plain error of the system below them, at most.
+"""
+
+from __future__ import annotations
+
+import socket
+import ssl
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import aiohttp
+from aiohttp.http import HttpProcessingError
+
+from .._core import urls
+from .._core.excerpts import clean
+from .._core.headers import parse_retry_after
+from ..errors import TransportError
+from ..options import Transport
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from ..interfaces import HttpRequest
+
+_Explained: TypeAlias = tuple[Exception, Exception | None]
+"""The error to raise, and what may be chained to it."""
+
+
+class BrokenConnectionError(aiohttp.ClientConnectionError):
+    """Stands for the errors after which aiohttp would repeat the request without a word."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(*error.args)
+        self.error = error
+
+
+def peer(url: str) -> str:
+    """Return host and port, as errors name them."""
+    _scheme, host, port = urls.origin(url)
+    return f"{host}:{port}"
+
+
+@contextmanager
+def translated(request: HttpRequest, connections: int = 0) -> Iterator[None]:
+    """Let no error of aiohttp out of the block.
+
+    Args:
+        request: what is being sent.
+        connections: the most that the session holds; 0 for no limit.
+    """
+    try:
+        yield
+    except (aiohttp.ClientError, HttpProcessingError, OSError, ValueError) as error:
+        failure, cause = _explain(error, request, connections)
+        try:
+            raise failure from cause
+        finally:
+            # `from` only hides it from tracebacks; who walks the chain would still find the request.
+            failure.__context__ = None
+
+
+def _explain(error: Exception, request: HttpRequest, connections: int) -> _Explained:
+    if isinstance(error, BrokenConnectionError):
+        error = error.error
+    for kind, explain in _EXPLANATIONS:
+        if isinstance(error, kind):
+            return explain(error, request, connections)
+    return _loss(error, request, connections)
+
+
+def _proxy_refusal(error: aiohttp.ClientHttpProxyError, request: HttpRequest, _connections: int) -> _Explained:
+    where = peer(request.url)
+    if error.status == 407:
+        message = (
+            f"the proxy wants a user and password to connect to {where} (status 407): "
+            "put them into the proxy's URL, as in http://user:password@proxy:3128"
+        )
+    else:
+        message = f"the proxy refused to connect to {where} (status {error.status})"
+    return ConnectionError(message), None
+
+
+def _connect_failure(error: aiohttp.ClientConnectorError, _request: HttpRequest, _connections: int) -> _Explained:
+    os_error = error.os_error
+    where = f"{error.host}:{error.port}" if error.port else error.host
+    reason = clean(os_error.strerror or str(os_error))
+    failure: OSError
+    if isinstance(os_error, ssl.SSLCertVerificationError):
+        failure = _certificate_failure(os_error, where)
+    elif isinstance(os_error, ssl.SSLError):
+        failure = _tls_failure(os_error, where)
+    elif isinstance(error, aiohttp.ClientProxyConnectionError):
+        failure = ConnectionError(f"cannot connect to the proxy {where}: {reason}")
+    elif isinstance(error, aiohttp.ClientConnectorDNSError):
+        failure = socket.gaierror(os_error.errno or socket.EAI_NONAME, f"cannot find the address of {where}: {reason}")
+    else:
+        kind = type(os_error) if isinstance(os_error, ConnectionError | TimeoutError) else ConnectionError
+        failure = kind(f"cannot connect to {where}: {reason}")
+        failure.errno = os_error.errno
+    return failure, _harmless(os_error)
+
+
+def _certificate_failure(error: ssl.SSLCertVerificationError, where: str) -> ssl.SSLError:
+    failure = ssl.SSLCertVerificationError(
+        error.errno or 1,
+        f"the certificate of {where} is not trusted: {clean(error.verify_message)}; if it comes from a CA of your own, "
+        "pass ssl=ssl.create_default_context(cafile=...)",
+    )
+    failure.verify_code, failure.verify_message = error.verify_code, error.verify_message
+    return failure
+
+
+def _tls_failure(error: ssl.SSLError, where: str) -> ssl.SSLError:
+    reason = clean(error.strerror or str(error))
+    advice = "check that it speaks TLS there"
+    # These are the alerts of a server that wants to know the client.
+    if "ALERT" in reason.upper():
+        advice = "if it wants a client certificate, pass ssl= a context with load_cert_chain()"
+    return ssl.SSLError(error.errno or 1, f"the TLS connection to {where} failed: {reason}; {advice}")
+
+
+def _response_failure(error: aiohttp.ClientResponseError, request: HttpRequest, connections: int) -> _Explained:
+    if isinstance(error.__cause__, HttpProcessingError):
+        return _no_http(error, request, connections)
+    location = error.headers.get("Location") if error.headers else None
+    if error.status == 101:
+        message = f"the server's upgrade to WebSocket is wrong: {clean(error.message)}"
+    elif location:
+        message = f"the server redirects to {clean(urls.without_query(location))} instead of opening a WebSocket"
+    else:
+        message = "the server did not open a WebSocket"
+    retry_after = parse_retry_after(error.headers.get("Retry-After"), time.time()) if error.headers else None
+    refusal = TransportError(
+        message, (), Transport.WEBSOCKETS, urls.without_query(request.url), error.status, retry_after
+    )
+    return refusal, None
+
+
+def _no_http(_error: Exception, request: HttpRequest, _connections: int) -> _Explained:
+    return ConnectionError(f"what {peer(request.url)} answered is not valid HTTP, or is cut short"), None
+
+
+def _wrong_url(_error: Exception, request: HttpRequest, _connections: int) -> _Explained:
+    return ConnectionError(f"this URL cannot be used: {urls.without_query(request.url)}"), None
+
+
+def _connect_timeout(_error: TimeoutError, request: HttpRequest, connections: int) -> _Explained:
+    within = f" within {request.connect_timeout:g} s" if request.connect_timeout else " in time"
+    advice = (
+        f"; if the shared session has all of its {connections} connections in use, make it with "
+        "aiohttp.TCPConnector(limit=0)"
+    )
+    return TimeoutError(f"cannot connect to {peer(request.url)}{within}{advice if connections else ''}"), None
+
+
+def _timeout(error: TimeoutError, request: HttpRequest, connections: int) -> _Explained:
+    if error.errno is not None:
+        return _loss(error, request, connections)
+    within = f" within {request.timeout:g} s" if request.timeout else " in time"
+    return TimeoutError(f"no answer from {peer(request.url)}{within}"), None
+
+
+def _refused_by_aiohttp(error: ValueError, request: HttpRequest, _connections: int) -> _Explained:
+    return ConnectionError(f"aiohttp refuses to send the request to {peer(request.url)}: {clean(str(error))}"), None
+
+
+def _loss(error: Exception, request: HttpRequest, _connections: int) -> _Explained:
+    where = peer(request.url)
+    plain = error.__cause__ if isinstance(error, aiohttp.ClientError) else error
+    if isinstance(plain, ssl.SSLError):
+        return _tls_failure(plain, where), _harmless(plain)
+    return ConnectionResetError(f"the connection to {where} was lost before its answer had come"), _harmless(plain)
+
+
+def _harmless(error: BaseException | None) -> Exception | None:
+    """Return the error if it is one of the system, which knows nothing of requests."""
+    if not isinstance(error, OSError) or isinstance(error, aiohttp.ClientError):
+        return None
+    error.__cause__ = error.__context__ = None
+    return error
+
+
+# The first that fits: an error of aiohttp is often several of these.
+_EXPLANATIONS: tuple[tuple[type[Exception], Callable[[Any, HttpRequest, int], _Explained]], ...] = (
+    (aiohttp.ClientHttpProxyError, _proxy_refusal),
+    (aiohttp.ClientConnectorError, _connect_failure),
+    (aiohttp.ClientResponseError, _response_failure),
+    (aiohttp.ConnectionTimeoutError, _connect_timeout),
+    (TimeoutError, _timeout),
+    (aiohttp.InvalidURL, _wrong_url),
+    (aiohttp.NonHttpUrlClientError, _wrong_url),
+    (HttpProcessingError, _no_http),
+    (aiohttp.ClientPayloadError, _no_http),
+    (aiohttp.ClientError, _loss),
+    (OSError, _loss),  # ssl.SSLCertVerificationError is a ValueError too
+    (ValueError, _refused_by_aiohttp),
+)

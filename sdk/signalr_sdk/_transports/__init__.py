@@ -1,0 +1,55 @@
+"""The transports: WebSockets, Server-Sent Events and long polling behind one small interface."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, assert_never
+
+from .._core import urls
+from ..errors import ConnectionFailedError, RemoteProtocolError, TransportError
+from ..options import Transport
+from .contract import ActiveTransport, TransportSettings
+from .long_polling import LongPollingTransport
+from .server_sent_events import ServerSentEventsTransport
+from .web_sockets import WebSocketsTransport
+
+if TYPE_CHECKING:
+    from .._http.request_sender import RequestSender
+
+__all__ = ["ActiveTransport", "TransportSettings", "open_transport"]
+
+
+async def open_transport(
+    kind: Transport, sender: RequestSender, url: str, settings: TransportSettings
+) -> ActiveTransport:
+    """Open a transport. Cancelling it leaves nothing open.
+
+    Args:
+        kind: which one.
+        sender: sends its requests.
+        url: where to, with the connection's `id`.
+        settings: what it needs to know.
+
+    Raises:
+        TransportError: it could not be started.
+        ConnectionFailedError: the token provider failed, which no other transport would mend.
+    """
+    timeouts = settings.timeouts
+    limit = timeouts.request if kind is Transport.LONG_POLLING else timeouts.connect
+    scope = asyncio.timeout(limit)
+    try:
+        async with scope:
+            match kind:
+                case Transport.WEBSOCKETS:
+                    return await WebSocketsTransport.open(sender, url, settings)
+                case Transport.SERVER_SENT_EVENTS:
+                    return await ServerSentEventsTransport.open(sender, url, settings)
+                case Transport.LONG_POLLING:
+                    return await LongPollingTransport.open(sender, url, settings)
+                case _:
+                    assert_never(kind)
+    except ConnectionFailedError:
+        raise
+    except (OSError, RemoteProtocolError) as error:
+        message = f"not started within {limit:g} s" if scope.expired() and limit is not None else str(error)
+        raise TransportError(message, (), kind, urls.without_query(url)) from error

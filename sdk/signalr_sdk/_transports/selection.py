@@ -1,0 +1,52 @@
+"""Which transports to try."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from .._core.excerpts import clean
+from ..errors import TransportError
+from ..options import Transport
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+
+    from .._core.negotiation import OfferedTransport
+    from ..options import TransferFormat
+
+
+def select(
+    offered: Sequence[OfferedTransport],
+    wanted: Collection[Transport],
+    transfer_format: TransferFormat,
+    *,
+    web_sockets_supported: bool,
+) -> tuple[list[Transport], list[TransportError]]:
+    """Return the transports to try, best first, and why each other one that the server offers is none.
+
+    Args:
+        offered: what the server has.
+        wanted: what the user allows.
+        transfer_format: what must be carried.
+        web_sockets_supported: whether the HTTP client has WebSockets.
+    """
+    candidates: set[Transport] = set()
+    skipped = []
+    for offer in offered:
+        kind = _KINDS.get(offer.name)
+        if kind is None:
+            reason = f"the server offers a transport that is not known here: {clean(offer.name, 40)!r}"
+        elif kind not in wanted:
+            reason = "not tried: it is not among transports=, or has failed before"
+        elif transfer_format not in offer.formats:
+            reason = f"not tried: the server offers it without the transfer format {transfer_format}"
+        elif kind is Transport.WEBSOCKETS and not web_sockets_supported:
+            reason = "not tried: the HTTP client given as http= has no WebSockets"
+        else:
+            candidates.add(kind)
+            continue
+        skipped.append(TransportError(reason, (), kind))
+    return [kind for kind in Transport if kind in candidates], skipped
+
+
+_KINDS = {str(kind): kind for kind in Transport}
