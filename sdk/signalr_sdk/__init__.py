@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from ._connection import Connection
+from ._hub_connection import HubConnection
+from ._streams import Messages, Stream
+from ._uploads import Upload
 from .errors import (
     AuthenticationRefreshError,
     ClassicServerError,
@@ -23,32 +27,61 @@ from .errors import (
     StreamOverflowError,
     TransportError,
 )
-from .options import ConnectionState, DateTimeOffset, Limits, Timeouts, TransferFormat, Transport
+from .interfaces import (
+    Converter,
+    Handler,
+    HttpClient,
+    HubProtocol,
+    RetryPolicy,
+    TokenProvider,
+    WebSocketConnector,
+)
+from .options import UNSET, ConnectionState, DateTimeOffset, Limits, Timeouts, TransferFormat, Transport
+from .protocols import JsonProtocol, MessagePackProtocol
+from .retry import Retry, RetryContext, is_transient
 
 __all__ = [
+    "UNSET",
     "AuthenticationRefreshError",
     "ClassicServerError",
+    "Connection",
     "ConnectionClosedError",
     "ConnectionFailedError",
     "ConnectionState",
+    "Converter",
     "DateTimeOffset",
+    "Handler",
     "HandshakeError",
+    "HttpClient",
+    "HubConnection",
     "HubError",
+    "HubProtocol",
     "InvocationTimeoutError",
+    "JsonProtocol",
     "Limits",
     "LocalProtocolError",
+    "MessagePackProtocol",
+    "Messages",
     "NegotiationError",
     "NotConnectedError",
     "ProtocolError",
     "RemoteProtocolError",
     "ResultTypeError",
+    "Retry",
+    "RetryContext",
+    "RetryPolicy",
     "ServerTimeoutError",
     "SignalRError",
     "SlowConsumerError",
     "StateError",
+    "Stream",
     "StreamOverflowError",
     "Timeouts",
+    "TokenProvider",
     "TransferFormat",
     "Transport",
     "TransportError",
+    "Upload",
+    "WebSocketConnector",
+    "is_transient",
 ]
