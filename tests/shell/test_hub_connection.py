@@ -805,7 +805,7 @@ async def test_an_item_that_cannot_be_encoded(server: ScriptedServer) -> None:
     await hub.stop()
 
 
-@pytest.mark.expected_errors
+@pytest.mark.usefixtures("expected_errors")
 async def test_an_item_that_cannot_be_encoded_after_send(server: ScriptedServer) -> None:
     hub = server.hub()
     socket = await server.accept(hub)
@@ -916,7 +916,7 @@ async def test_a_handler_may_call_the_hub_and_wait(server: ScriptedServer) -> No
     await hub.stop()
 
 
-@pytest.mark.expected_errors
+@pytest.mark.usefixtures("expected_errors")
 async def test_errors_of_handlers_are_isolated(server: ScriptedServer) -> None:
     """pysignalr P5 and signalrcore C3 end the connection."""
     hub = server.hub()
@@ -1104,7 +1104,7 @@ async def test_client_results(server: ScriptedServer, handlers: list[Any], expec
     await hub.stop()
 
 
-@pytest.mark.expected_errors
+@pytest.mark.usefixtures("expected_errors")
 async def test_a_result_that_cannot_be_encoded_is_told_to_both(server: ScriptedServer) -> None:
     hub = server.hub()
     errors: list[Any] = []
