@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable
-from contextlib import AbstractAsyncContextManager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from signalr_sdk import ConnectionClosedError, HubConnection
 from signalr_sdk.interfaces import HttpRequest, HttpResponse, HttpStream, WebSocketOptions
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from contextlib import AbstractAsyncContextManager
 
 NEGOTIATED = {
     "negotiateVersion": 1,
@@ -27,7 +29,7 @@ class ScriptedSocket:
         self.closed = asyncio.Event()
         self.stalled = asyncio.Event()
         self.stalled.set()
-        self._to_client: asyncio.Queue[bytes | None | Exception] = asyncio.Queue()
+        self._to_client: asyncio.Queue[bytes | Exception | None] = asyncio.Queue()
         self._from_client: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
 
     # The client's side

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import sys
 from collections import deque
-from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from .messages import Invocation, StreamItem
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from .messages import Invocation, StreamItem
 
 
 class Backlog:

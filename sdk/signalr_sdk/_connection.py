@@ -8,10 +8,7 @@ from __future__ import annotations
 import asyncio
 import codecs
 import logging
-import ssl as ssl_module
 import time
-from collections.abc import Iterable, Mapping
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 import attrs
@@ -27,6 +24,10 @@ from .interfaces import HttpClient, HttpResponse, TokenProvider, WebSocketConnec
 from .options import ConnectionState, Limits, Timeouts, TransferFormat, Transport
 
 if TYPE_CHECKING:
+    import ssl as ssl_module
+    from collections.abc import Iterable, Mapping
+    from types import TracebackType
+
     import aiohttp
 
 _logger = logging.getLogger("signalr_sdk.negotiate")
@@ -49,6 +50,10 @@ def _transports(value: str | Iterable[str] | None) -> tuple[Transport, ...]:
     return tuple(transport for transport in Transport if transport in chosen)
 
 
+def _transfer_format(value: str) -> TransferFormat:
+    return TransferFormat(value.capitalize())
+
+
 @attrs.frozen(kw_only=True)
 class ConnectionOptions:
     """What connections and hub connections have in common; checked here, once."""
@@ -66,7 +71,7 @@ class ConnectionOptions:
     http: aiohttp.ClientSession | HttpClient | None = attrs.field(repr=False)
     timeouts: Timeouts = attrs.field(validator=attrs.validators.instance_of(Timeouts))
     limits: Limits = attrs.field(validator=attrs.validators.instance_of(Limits))
-    transfer_format: TransferFormat = attrs.field(converter=lambda value: TransferFormat(str(value).capitalize()))
+    transfer_format: TransferFormat = attrs.field(converter=_transfer_format)
 
     @classmethod
     def make(cls, *, transports: str | Iterable[str] | None, skip_negotiation: bool, **rest: Any) -> ConnectionOptions:
@@ -221,9 +226,7 @@ class _Opening:
 
     async def _ask(self, sender: RequestSender, url: str) -> HttpResponse:
         try:
-            return await sender.request(
-                "POST", url, timeout=self._options.timeouts.request, max_bytes=_NEGOTIATE_BYTES
-            )
+            return await sender.request("POST", url, timeout=self._options.timeouts.request, max_bytes=_NEGOTIATE_BYTES)
         except OSError as error:
             if isinstance(error, ConnectionFailedError):
                 raise
@@ -286,8 +289,8 @@ class Connection:
         proxy: str | None = None,
         ssl: ssl_module.SSLContext | bool = True,
         http: aiohttp.ClientSession | HttpClient | None = None,
-        timeouts: Timeouts = Timeouts(),  # noqa: B008  # immutable
-        limits: Limits = Limits(),  # noqa: B008  # immutable
+        timeouts: Timeouts = Timeouts(),  # noqa: B008 - immutable
+        limits: Limits = Limits(),  # noqa: B008 - immutable
     ) -> None:
         self._options = ConnectionOptions.make(
             url=url,

@@ -12,16 +12,18 @@ import logging
 from collections import deque
 from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
 from ._backlog import Backlog, WaitingQueue
 from ._streams import EventQueue, Messages
 from .errors import SignalRError, SlowConsumerError
-from .interfaces import Handler
 from .messages import Invocation
-from .options import Limits
+
+if TYPE_CHECKING:
+    from .interfaces import Handler
+    from .options import Limits
 
 _logger = logging.getLogger("signalr_sdk.hub")
 
@@ -43,7 +45,7 @@ class LifecycleEvent:
 
 @attrs.define(eq=False)
 class _Run:
-    """One async handler that runs. Tasks that it starts inherit the context variable, so `active` says if it is over."""
+    """One async handler that runs. Tasks that it starts inherit the context variable: `active` says if it is over."""
 
     task: asyncio.Task[Any]
     active: bool = True
@@ -215,7 +217,7 @@ class Dispatcher:
                         result = handler(*message.arguments)
                         if result is not None and inspect.isawaitable(result):
                             await self._finish(result, task)
-                    except Exception as error:  # noqa: BLE001  # a handler may raise anything; it is reported
+                    except Exception as error:  # noqa: BLE001 - a handler may raise anything; it is reported
                         await self._failed(message.target, error)
                 handled += 1
                 if handled % _BATCH == 0 and time() > until:
@@ -254,9 +256,9 @@ class Dispatcher:
                 result = handler(*arguments)
                 if result is not None and inspect.isawaitable(result):
                     await self._finish(result, task)
-            except Exception as error:  # noqa: BLE001  # as above
+            except Exception as error:
                 if name == "error":
-                    _logger.error("an on_error handler failed: %s", error, exc_info=error)
+                    _logger.exception("an on_error handler failed")
                 else:
                     await self._failed(f"on_{name}", error)
 
@@ -311,7 +313,8 @@ class Dispatcher:
 
     async def _answer(self, message: Invocation, respond: Respond) -> None:
         task = asyncio.current_task()
-        assert task is not None and message.invocation_id is not None
+        assert task is not None
+        assert message.invocation_id is not None
         handlers = self._handlers.events.get(message.target.lower(), ())
         result: Any = None
         error: str | None = None if handlers else "Client didn't provide a result."
@@ -320,7 +323,7 @@ class Dispatcher:
                 value = handler(*message.arguments)
                 if inspect.isawaitable(value):
                     value = await self._finish(value, task)
-            except Exception as failure:  # noqa: BLE001  # the server is told
+            except Exception as failure:
                 _logger.warning("the handler of '%s' failed: %s", message.target, failure, exc_info=failure)
                 error = str(failure) or type(failure).__name__
                 continue

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import ssl as ssl_module
-from collections.abc import Callable, Iterable, Mapping
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, overload
 
 from ._backlog import Backlog
@@ -22,16 +19,21 @@ from .errors import (
     SignalRError,
 )
 from .interfaces import Converter, Handler, HttpClient, HubProtocol, RetryPolicy, TokenProvider
-from .options import UNSET, ConnectionState, Limits, Timeouts, Transport, Unset
+from .options import UNSET, ConnectionState, Limits, Timeouts, Transport, Unset, is_count
 from .protocols import JsonProtocol, MessagePackProtocol
 from .protocols.typed_values import default_converter, needs_exact, structure
 
 if TYPE_CHECKING:
+    import ssl as ssl_module
+    from collections.abc import Callable, Iterable, Mapping
+    from types import TracebackType
+
     import aiohttp
     from typing_extensions import TypeForm
 
 T = TypeVar("T")
 H = TypeVar("H", bound=Handler)
+
 
 def _protocol(value: str | HubProtocol) -> HubProtocol:
     if not isinstance(value, str):
@@ -99,8 +101,8 @@ class HubConnection:
         converter: Converter | None = None,
         reconnect: RetryPolicy | bool | None = True,
         retry_start: bool = False,
-        timeouts: Timeouts = Timeouts(),  # noqa: B008  # immutable
-        limits: Limits = Limits(),  # noqa: B008  # immutable
+        timeouts: Timeouts = Timeouts(),  # noqa: B008 - immutable
+        limits: Limits = Limits(),  # noqa: B008 - immutable
     ) -> None:
         self._protocol = _protocol(protocol)
         self._options = ConnectionOptions.make(
@@ -274,8 +276,9 @@ class HubConnection:
         limit = self._timeouts.invoke if timeout is UNSET else timeout
         if limit is None:
             return await self._invoke(method, args, result_type)
+        scope = asyncio.timeout(limit)
         try:
-            async with asyncio.timeout(limit) as scope:
+            async with scope:
                 return await self._invoke(method, args, result_type)
         except TimeoutError:
             if not scope.expired():
@@ -315,9 +318,7 @@ class HubConnection:
             raise
 
     @overload
-    def stream(
-        self, method: str, *args: Any, item_type: TypeForm[T], buffer: int | None = None
-    ) -> Stream[T]: ...
+    def stream(self, method: str, *args: Any, item_type: TypeForm[T], buffer: int | None = None) -> Stream[T]: ...
     @overload
     def stream(self, method: str, *args: Any, buffer: int | None = None) -> Stream[Any]: ...
     def stream(self, method: str, *args: Any, item_type: Any = Any, buffer: int | None = None) -> Stream[Any]:
@@ -346,7 +347,7 @@ class HubConnection:
         return Stream(StreamCall(queue, open_, discard), convert)
 
     def _prepare(self, method: str, args: tuple[Any, ...]) -> tuple[list[Any], list[Any] | None]:
-        if method.__class__ is not str and not isinstance(method, str):
+        if not isinstance(method, str):
             raise TypeError(f"the name of a hub method is a str, not {type(method).__name__}")
         arguments, uploads = split(args)
         if self._custom_converter is not None:
@@ -362,7 +363,7 @@ class HubConnection:
     def _mark(buffer: int | None, default: int) -> int:
         if buffer is None:
             return default
-        if isinstance(buffer, bool) or not isinstance(buffer, int) or buffer < 1:
+        if not is_count(buffer):
             raise ValueError(f"buffer must be a positive integer, not {buffer!r}")
         return buffer
 
@@ -371,7 +372,7 @@ class HubConnection:
         for source in uploads:
             try:
                 await close_source(source, None)
-            except Exception as error:  # noqa: BLE001  # the user's source may raise anything
+            except Exception as error:  # noqa: BLE001 - the user's source may raise anything
                 self._dispatcher.push_error(error)
 
     # Being called by the hub
@@ -483,6 +484,5 @@ def _take_apart(converter: Converter, value: Any) -> Any:
             return [_take_apart(converter, item) for item in value]
         case dict():
             return {key: _take_apart(converter, item) for key, item in value.items()}
-    return converter.unstructure(value)
-
-
+        case _:
+            return converter.unstructure(value)

@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 import math
-from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ._backlog import Backlog
-from ._connection import OpenConnection
 from ._core.session import HubSession, Received, ending
-from ._dispatch import Dispatcher
 from ._outgoing import Outgoing
 from ._pump import Pump
-from ._streams import StreamQueue
 from .errors import (
     ConnectionClosedError,
     HandshakeError,
@@ -24,9 +20,17 @@ from .errors import (
     ServerTimeoutError,
     SignalRError,
 )
-from .interfaces import HubProtocol
 from .messages import Completion, StreamItem
-from .options import Limits, Timeouts
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ._backlog import Backlog
+    from ._connection import OpenConnection
+    from ._dispatch import Dispatcher
+    from ._streams import StreamQueue
+    from .interfaces import HubProtocol
+    from .options import Limits, Timeouts
 
 _logger = logging.getLogger("signalr_sdk.hub")
 _wire = logging.getLogger("signalr_sdk.transport")
@@ -152,7 +156,9 @@ class HubLink:
             self._first = session.receive(payload, self._loop.time())
         if session.ended is not None:
             error = ending(session.ended)
-            raise HandshakeError(f"the connection ended with the handshake: {error or 'the server closed it'}") from error
+            raise HandshakeError(
+                f"the connection ended with the handshake: {error or 'the server closed it'}"
+            ) from error
 
     def begin(self) -> None:
         """Be connected: say so with a ping, hand on what came with the handshake, keep time."""
@@ -423,8 +429,11 @@ class HubLink:
         uploads.clear()
         for pump in pumps:
             self._pumps.add(pump)
-            pump.task.add_done_callback(lambda _task, pump=pump: self._pumps.discard(pump))
+            pump.task.add_done_callback(functools.partial(self._forget_pump, pump))
         return pumps
+
+    def _forget_pump(self, pump: Pump, _task: asyncio.Task[None]) -> None:
+        self._pumps.discard(pump)
 
     async def _respond(self, invocation_id: str, result: Any, error: str | None) -> None:
         """Answer a question of the server."""
@@ -452,5 +461,3 @@ def _closed_under(method: str, cause: SignalRError) -> ConnectionClosedError:
     )
     error.__cause__ = cause
     return error
-
-

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ._core.session import HubSession
-from ._outgoing import Outgoing
 from ._uploads import close_source
 from .errors import ConnectionClosedError, LocalProtocolError
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+    from ._core.session import HubSession
+    from ._outgoing import Outgoing
 
 # What the official client reports when an upload is cancelled.
 _CANCELLED = "Stream canceled by client."
@@ -76,7 +79,7 @@ class Pump:
             if self._stopped:
                 return
             error = _CANCELLED
-        except Exception as failure:  # noqa: BLE001  # the user's source may raise anything; the server is told
+        except Exception as failure:  # noqa: BLE001 - the user's source may raise anything; the server is told
             error = str(failure) or type(failure).__name__
         finally:
             await self._close(iterator)
@@ -103,5 +106,5 @@ class Pump:
     async def _close(self, iterator: AsyncIterator[Any] | None) -> None:
         try:
             await close_source(self._source, iterator)
-        except Exception as error:  # noqa: BLE001  # as above
+        except Exception as error:  # noqa: BLE001 - as above
             self._unclosable(error)

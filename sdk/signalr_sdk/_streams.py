@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import enum
-from collections.abc import Awaitable, Callable
-from types import TracebackType
-from typing import Any, Generic, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
 from ._backlog import Backlog, WaitingQueue
 from .errors import HubError, StreamOverflowError
 from .messages import Completion, Invocation, StreamItem
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from types import TracebackType
 
 T = TypeVar("T")
 

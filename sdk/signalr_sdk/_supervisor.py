@@ -7,17 +7,19 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from typing import TYPE_CHECKING
 
-
-from ._backlog import Backlog
 from ._connection import ConnectionOptions, open_connection
 from ._core import urls
 from ._core.lifecycle import Event, Lifecycle, State
-from ._dispatch import Dispatcher
 from ._hub_link import HubLink
 from .errors import ConnectionClosedError, NotConnectedError, SignalRError, StateError
-from .interfaces import HubProtocol, RetryPolicy
 from .retry import Retry, RetryContext, retry_after
+
+if TYPE_CHECKING:
+    from ._backlog import Backlog
+    from ._dispatch import Dispatcher
+    from .interfaces import HubProtocol, RetryPolicy
 
 _logger = logging.getLogger("signalr_sdk.hub")
 
@@ -95,7 +97,9 @@ class Supervisor:
 
     async def _end_remains(self) -> None:
         """End what a connection that ended by itself has left: handlers, and a transport that is closing."""
-        tasks = {*self._dispatcher.discard(), self._main} - {None}
+        tasks = set(self._dispatcher.discard())
+        if self._main is not None:
+            tasks.add(self._main)
         if tasks:
             await asyncio.wait(tasks, timeout=self._timeouts.close)
 
@@ -146,7 +150,7 @@ class Supervisor:
         except asyncio.CancelledError:
             self._end_start(started, ConnectionClosedError("stop() was called before the connection was up"))
             return
-        except Exception as error:  # noqa: BLE001  # whatever it is, it belongs to the caller of start()
+        except Exception as error:  # noqa: BLE001 - whatever it is, it belongs to the caller of start()
             self._end_start(started, error)
             return
         try:
@@ -238,7 +242,7 @@ class Supervisor:
             self._attempt += 1
             try:
                 return await self._connect()
-            except Exception as error:  # noqa: BLE001  # the policy decides about all of them
+            except Exception as error:  # noqa: BLE001 - the policy decides about all of them
                 again = self._next_delay(error)
                 if again is None:
                     self.lifecycle.fire(Event.GIVEN_UP)
@@ -254,7 +258,7 @@ class Supervisor:
         elapsed = asyncio.get_running_loop().time() - self._since
         try:
             delay = self._policy.next_delay(RetryContext(self._attempt, elapsed, error, self._was_connected))
-        except Exception as failure:  # noqa: BLE001  # the user's policy may raise anything
+        except Exception as failure:  # noqa: BLE001 - the user's policy may raise anything
             self._dispatcher.push_error(failure)
             return None
         return None if delay is None else max(delay, retry_after(error))
@@ -348,5 +352,3 @@ def _wrapped(error: Exception) -> SignalRError:
     ended = ConnectionClosedError(f"the connection was lost and could not be made again: {error}")
     ended.__cause__ = error
     return ended
-
-

@@ -109,9 +109,11 @@ class Upload(Generic[T]):
         finally:
             self._end()
 
-    def _end(self) -> None:
+    def _end(self) -> Iterable[T] | AsyncIterable[T] | None:
+        """Tell those who feed it that it is over; return what it was fed from."""
         self._over = True
         self._notify()
+        return self._source
 
 
 class _Stepper(Generic[T]):
@@ -162,8 +164,7 @@ async def close_source(source: Any, iterator: AsyncIterator[Any] | None) -> None
         iterator: what iterating over it gave, if it came to that.
     """
     if isinstance(source, Upload):
-        source._end()
-        source = source._source
+        source = source._end()  # noqa: SLF001 - one module, one owner
     for closable in (iterator, source):
         aclose = getattr(closable, "aclose", None)
         if aclose is not None:

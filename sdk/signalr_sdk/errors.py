@@ -15,10 +15,9 @@ if TYPE_CHECKING:
 
 # An error is equal only to itself, as exceptions are; `slots=False`, since some also derive from built-in
 # exceptions that have a layout of their own.
-_error = attrs.define(slots=False, eq=False, repr=False)
 
 
-@_error
+@attrs.define(slots=False, eq=False, repr=False)
 class SignalRError(Exception):
     """Base of every error of this package.
 
@@ -32,7 +31,7 @@ class SignalRError(Exception):
         return self.message
 
 
-@_error
+@attrs.define(slots=False, eq=False, repr=False)
 class ConnectionFailedError(SignalRError, ConnectionError):
     """An attempt to connect failed: at the start, or while reconnecting.
 
@@ -48,7 +47,7 @@ class ConnectionFailedError(SignalRError, ConnectionError):
         return "\n".join([self.message, *(f"  - {error}" for error in self.attempts)])
 
 
-@_error
+@attrs.define(slots=False, eq=False, repr=False)
 class NegotiationError(ConnectionFailedError):
     """The negotiate request failed, or its answer cannot be used.
 
@@ -66,12 +65,12 @@ class NegotiationError(ConnectionFailedError):
         return self.message + _where(self.url, self.status)
 
 
-@_error
+@attrs.define(slots=False, eq=False, repr=False)
 class ClassicServerError(NegotiationError):
     """The server speaks classic ASP.NET SignalR, which is another protocol than ASP.NET Core SignalR."""
 
 
-@_error
+@attrs.define(slots=False, eq=False, repr=False)
 class TransportError(ConnectionFailedError):
     """A transport could not be started, or was not tried.
 
@@ -92,12 +91,12 @@ class TransportError(ConnectionFailedError):
         return name + self.message + _where(self.url, self.status)
 
 
-@_error
+@attrs.define(slots=False, eq=False, repr=False)
 class HandshakeError(ConnectionFailedError):
     """The transport is up, but the server refused the hub protocol, did not answer, or is no hub."""
 
 
-@_error
+@attrs.define(slots=False, eq=False, repr=False)
 class ConnectionClosedError(SignalRError, ConnectionError):
     """The connection ended: under a pending call, or as the end of its life.
 
@@ -113,12 +112,12 @@ class ConnectionClosedError(SignalRError, ConnectionError):
     allow_reconnect: bool = False
 
 
-@_error
+@attrs.define(slots=False, eq=False, repr=False)
 class ServerTimeoutError(ConnectionClosedError, TimeoutError):
     """The server was silent for longer than `Timeouts.server`."""
 
 
-@_error
+@attrs.define(slots=False, eq=False, repr=False)
 class NotConnectedError(SignalRError):
     """A call was made without a connection.
 
@@ -129,12 +128,12 @@ class NotConnectedError(SignalRError):
     state: ConnectionState | None = None
 
 
-@_error
+@attrs.define(slots=False, eq=False, repr=False)
 class StateError(SignalRError, RuntimeError):
     """The object is in a state that does not allow this, for example `start()` when it is already started."""
 
 
-@_error
+@attrs.define(slots=False, eq=False, repr=False)
 class HubError(SignalRError):
     """The hub method failed. `str()` is the server's own text.
 
@@ -145,12 +144,12 @@ class HubError(SignalRError):
     method: str = ""
 
 
-@_error
+@attrs.define(slots=False, eq=False, repr=False)
 class InvocationTimeoutError(SignalRError, TimeoutError):
     """The call did not end within its `timeout`; it was cancelled on the server, if the server can do that."""
 
 
-@_error
+@attrs.define(slots=False, eq=False, repr=False)
 class ResultTypeError(SignalRError, TypeError):
     """A value from the server does not fit the wanted `result_type` or `item_type`.
 
@@ -163,7 +162,7 @@ class ResultTypeError(SignalRError, TypeError):
     type: object = None
 
 
-@_error
+@attrs.define(slots=False, eq=False, repr=False)
 class StreamOverflowError(SignalRError):
     """A stream was cancelled: its consumer was too slow, and what waited for it went over `Limits.buffered_bytes`.
 
@@ -174,7 +173,7 @@ class StreamOverflowError(SignalRError):
     buffered: int = 0
 
 
-@_error
+@attrs.define(slots=False, eq=False, repr=False)
 class SlowConsumerError(SignalRError):
     """Events were dropped, oldest first, because their handlers were too slow. Given to `on_error` handlers.
 
@@ -185,7 +184,7 @@ class SlowConsumerError(SignalRError):
     dropped: int = 0
 
 
-@_error
+@attrs.define(slots=False, eq=False, repr=False)
 class AuthenticationRefreshError(SignalRError):
     """The token on the live connection could not be refreshed; the connection stays.
 
@@ -196,17 +195,17 @@ class AuthenticationRefreshError(SignalRError):
     status: int | None = None
 
 
-@_error
+@attrs.define(slots=False, eq=False, repr=False)
 class ProtocolError(SignalRError):
     """Something is not what the SignalR protocol allows."""
 
 
-@_error
+@attrs.define(slots=False, eq=False, repr=False)
 class LocalProtocolError(ProtocolError, ValueError):
     """We were asked to send what cannot be sent. Nothing was sent and the connection stays."""
 
 
-@_error
+@attrs.define(slots=False, eq=False, repr=False)
 class RemoteProtocolError(ProtocolError):
     """What the server sent is not SignalR, or is over a limit."""
 

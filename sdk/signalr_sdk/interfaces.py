@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, runtime_checkable
 
 import attrs
 
 if TYPE_CHECKING:
+    from contextlib import AbstractAsyncContextManager
+
     from .messages import HubMessage
     from .options import TransferFormat
     from .retry import RetryContext
 
-TokenProvider: TypeAlias = Callable[[], "str | None | Awaitable[str | None]"]
+TokenProvider: TypeAlias = Callable[[], "Awaitable[str | None] | str | None"]
 """Called without arguments for each connection attempt; returns a bearer token, or `None` for none."""
 
 Handler: TypeAlias = Callable[..., Any]

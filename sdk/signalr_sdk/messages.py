@@ -12,11 +12,10 @@ import attrs
 
 Headers: TypeAlias = dict[str, str]
 
-# Frozen classes cost three times as much to make (architecture, rule 10).
-_message = attrs.define(eq=False)
+# Not frozen: frozen classes cost three times as much to make.
 
 
-@_message
+@attrs.define(eq=False)
 class Invocation:
     """Type 1: calls a method of the hub, or of the client (then it is an event, or with an id a question).
 
@@ -37,7 +36,7 @@ class Invocation:
     size: int = 0
 
 
-@_message
+@attrs.define(eq=False)
 class StreamItem:
     """Type 2: one item of a stream, in either direction."""
 
@@ -47,7 +46,7 @@ class StreamItem:
     size: int = 0
 
 
-@_message
+@attrs.define(eq=False)
 class Completion:
     """Type 3: the end of a call or stream: with a result, an error, or neither."""
 
@@ -59,7 +58,7 @@ class Completion:
     size: int = 0
 
 
-@_message
+@attrs.define(eq=False)
 class StreamInvocation:
     """Type 4: calls a streaming method of the hub."""
 
@@ -71,7 +70,7 @@ class StreamInvocation:
     size: int = 0
 
 
-@_message
+@attrs.define(eq=False)
 class CancelInvocation:
     """Type 5: the caller has let go of a call."""
 
@@ -80,14 +79,14 @@ class CancelInvocation:
     size: int = 0
 
 
-@_message
+@attrs.define(eq=False)
 class Ping:
     """Type 6: keeps the connection alive."""
 
     size: int = 0
 
 
-@_message
+@attrs.define(eq=False)
 class Close:
     """Type 7: the sender is about to close the connection."""
 
@@ -96,7 +95,7 @@ class Close:
     size: int = 0
 
 
-@_message
+@attrs.define(eq=False)
 class Ack:
     """Type 8 (stateful reconnect): all messages up to this number have arrived."""
 
@@ -104,7 +103,7 @@ class Ack:
     size: int = 0
 
 
-@_message
+@attrs.define(eq=False)
 class Sequence:
     """Type 9 (stateful reconnect): the number of the message that comes next."""
 

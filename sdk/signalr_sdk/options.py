@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import enum
-from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 
 if TYPE_CHECKING:
+    from datetime import datetime
     from attrs import Attribute
 
 
@@ -50,13 +50,18 @@ UNSET: Final = Unset.UNSET
 """Says "not given" where `None` has a meaning of its own."""
 
 
+def is_count(value: object) -> bool:
+    """Return whether it is an integer from 1 on."""
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
+
+
 def _seconds(_instance: object, attribute: Attribute[Any], value: float | None) -> None:
     if value is not None and not value > 0:
         raise ValueError(f"{attribute.name} must be a positive number of seconds or None, not {value!r}")
 
 
 def _positive(_instance: object, attribute: Attribute[Any], value: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+    if not is_count(value):
         raise ValueError(f"{attribute.name} must be a positive integer, not {value!r}")
 
 
@@ -125,7 +130,7 @@ class Limits:
 
 
 def _aware(_instance: object, _attribute: Attribute[Any], value: datetime) -> None:
-    if not isinstance(value, datetime) or value.tzinfo is None:
+    if getattr(value, "tzinfo", None) is None:
         raise ValueError(f"DateTimeOffset needs an aware datetime (one with a tzinfo), not {value!r}")
 
 

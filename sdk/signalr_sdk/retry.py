@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 # Statuses that say "not now" rather than "not so".
 _PASSING = frozenset({408, 429})
+_SERVER_ERROR = 500
 # The default policy's longest delay, in seconds.
 _LONGEST = 30.0
 
@@ -56,21 +57,23 @@ def is_transient(context: RetryContext) -> bool:
 
 def _may_pass(error: BaseException | None, was_connected: bool) -> bool:
     match error:
-        case ClassicServerError():
-            return False
+        case ClassicServerError() | ValueError() | TypeError():
+            passes = False
         case ConnectionClosedError():
-            return error.allow_reconnect
+            passes = error.allow_reconnect
         case HandshakeError() if isinstance(error.__cause__, ConnectionClosedError | TimeoutError):
-            return _may_pass(error.__cause__, was_connected)
+            passes = _may_pass(error.__cause__, was_connected)
         case HandshakeError():
-            return was_connected
+            passes = was_connected
         case NegotiationError() | TransportError() if error.status is not None:
-            return error.status in _PASSING or error.status >= 500 or was_connected
+            passes = error.status in _PASSING or error.status >= _SERVER_ERROR or was_connected
         case NegotiationError() | TransportError():
-            return was_connected or isinstance(error.__cause__, OSError)
+            passes = was_connected or isinstance(error.__cause__, OSError)
         case ConnectionFailedError() if error.attempts:
-            return any(_may_pass(attempt, was_connected) for attempt in error.attempts)
-    return not isinstance(error, ValueError | TypeError)
+            passes = any(_may_pass(attempt, was_connected) for attempt in error.attempts)
+        case _:
+            passes = True
+    return passes
 
 
 def retry_after(error: BaseException | None) -> float:
@@ -105,7 +108,7 @@ class Retry:
 
     @classmethod
     def delays(cls, *seconds: float) -> Retry:
-        """Return a policy that waits so long before each attempt, then gives up. The official clients' is (0, 2, 10, 30)."""
+        """Return a policy that waits so long before each attempt, then gives up (officially 0, 2, 10, 30)."""
         table = tuple(float(each) for each in seconds)
 
         # tenacity asks for the wait before the stop, so the index may be past the end.
@@ -127,7 +130,7 @@ class Retry:
 
 def _default_delay(attempt: int) -> float:
     # Spreading clients over time needs no secret.
-    return random.uniform(0.0, min(_LONGEST, 2.0 ** min(attempt, 16)))  # noqa: S311
+    return random.uniform(0.0, min(_LONGEST, 2.0 ** min(attempt, 16)))
 
 
 def _is_tenacity(strategy: Callable[[Any], bool]) -> bool:

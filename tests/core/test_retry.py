@@ -22,7 +22,9 @@ from signalr_sdk.options import Transport
 from signalr_sdk.retry import Retry, RetryContext, is_transient, retry_after
 
 
-def context(error: Exception | None, *, attempt: int = 0, elapsed: float = 0.0, was_connected: bool = False) -> RetryContext:
+def context(
+    error: Exception | None, *, attempt: int = 0, elapsed: float = 0.0, was_connected: bool = False
+) -> RetryContext:
     return RetryContext(attempt, elapsed, error, was_connected)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from decimal import Decimal
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import settings
@@ -13,7 +13,6 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from signalr_sdk._core.session import HubSession, Received, ServerSession, Sink, ending
 from signalr_sdk.errors import ConnectionClosedError, HandshakeError, RemoteProtocolError, ServerTimeoutError
-from signalr_sdk.interfaces import HubProtocol
 from signalr_sdk.messages import (
     CancelInvocation,
     Close,
@@ -25,6 +24,9 @@ from signalr_sdk.messages import (
 )
 from signalr_sdk.protocols import JsonProtocol, MessagePackProtocol
 
+if TYPE_CHECKING:
+    from signalr_sdk.interfaces import HubProtocol
+
 LIMIT = 1 << 20
 OK = b"{}\x1e"
 
@@ -34,7 +36,11 @@ def inbox(message: HubMessage) -> None:
 
 
 def client(
-    protocol: HubProtocol | None = None, *, keep_alive: float | None = 15.0, timeout: float | None = 30.0, limit: int = LIMIT
+    protocol: HubProtocol | None = None,
+    *,
+    keep_alive: float | None = 15.0,
+    timeout: float | None = 30.0,
+    limit: int = LIMIT,
 ) -> HubSession:
     return HubSession(
         protocol or JsonProtocol(), inbox, message_bytes=limit, keep_alive=keep_alive, timeout=timeout, now=0.0
@@ -301,7 +307,8 @@ def test_what_an_end_means() -> None:
 # Both sides together
 
 _values = st.recursive(
-    st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text(max_size=8), lambda inner: st.lists(inner, max_size=3)
+    st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3),
 )
 
 

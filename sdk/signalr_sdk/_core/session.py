@@ -23,7 +23,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ..errors import (
     ConnectionClosedError,
@@ -32,12 +32,14 @@ from ..errors import (
     ServerTimeoutError,
     SignalRError,
 )
-from ..interfaces import HubProtocol
-from ..messages import Close, Completion, HubMessage, Invocation, Ping, StreamInvocation, StreamItem
 from ..messages import CancelInvocation as Cancel
+from ..messages import Close, Completion, HubMessage, Invocation, Ping, StreamInvocation, StreamItem
 from ..options import TransferFormat
 from ..protocols.framing import BinaryFraming, TextFraming
 from . import handshake
+
+if TYPE_CHECKING:
+    from ..interfaces import HubProtocol
 
 Sink: TypeAlias = Callable[[Any], None]
 Received: TypeAlias = list[tuple[Sink, HubMessage]]
@@ -124,7 +126,7 @@ class HubSession:
                     message.size = len(frame)  # type: ignore[union-attr]  # kind says that it is one
                     received.append((inbox, message))  # type: ignore[arg-type]
                 elif kind is StreamItem or kind is Completion:
-                    name = message.invocation_id  # type: ignore[union-attr]
+                    name: str = message.invocation_id  # type: ignore[union-attr, assignment]
                     sink = sinks.get(name) if kind is StreamItem else sinks.pop(name, None)
                     if sink is None:
                         continue
@@ -295,13 +297,16 @@ class ServerSession(HubSession):
 
     def _shake_hands(self, record: bytes) -> None:
         try:
-            name, _version = handshake.parse_request(record)
-            if name not in self._protocols:
-                raise HandshakeError(f"The protocol '{name}' is not supported.")
+            self._use(self._choose(record))
         except HandshakeError as error:
             self.reply = handshake.response(error.message)
             raise
-        self._use(self._protocols[name])
+
+    def _choose(self, record: bytes) -> HubProtocol:
+        name, _version = handshake.parse_request(record)
+        if name not in self._protocols:
+            raise HandshakeError(f"The protocol '{name}' is not supported.")
+        return self._protocols[name]
 
 
 def ending(end: Close | RemoteProtocolError | None) -> SignalRError | None:

@@ -111,7 +111,9 @@ class JsonProtocol:
                 error = b"" if message.error is None else b',"error":' + self._value(message.error, "error")
                 return b'{"type":7' + error + (b',"allowReconnect":true' if message.allow_reconnect else b"") + _END
             case Ack() | Sequence():
-                return b'{"type":%d,"sequenceId":%d' % (8 if isinstance(message, Ack) else 9, message.sequence_id) + _END
+                return (
+                    b'{"type":%d,"sequenceId":%d' % (8 if isinstance(message, Ack) else 9, message.sequence_id) + _END
+                )
         raise LocalProtocolError(f"a {type(message).__name__} is no hub message")
 
     def _headers(self, headers: Headers | None) -> bytes:
@@ -231,5 +233,3 @@ def _stream_ids(members: dict[str, Any], frame: bytes) -> list[str] | None:
 def _wrong(frame: bytes, why: str) -> RemoteProtocolError:
     excerpt = frame[:100].decode("utf-8", "replace")
     return RemoteProtocolError(f"this is no hub message, {why}: {excerpt!r}")
-
-

@@ -79,9 +79,7 @@ class StandardBackend:
                 raise TypeError("Decimal")
             return plain(value, naming)
 
-        encode = json.JSONEncoder(
-            default=default, ensure_ascii=False, allow_nan=False, separators=(",", ":")
-        ).encode
+        encode = json.JSONEncoder(default=default, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
         return lambda value: encode(value).encode()
 
     def loads(self, data: bytes, /) -> Any:

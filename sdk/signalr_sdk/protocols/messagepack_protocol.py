@@ -107,7 +107,9 @@ class MessagePackProtocol:
         except (TypeError, ValueError, OverflowError, RecursionError):
             self._codec.explain(members[index], path)
             # The fault is not in the user's value, so it is in a name or a header.
-            raise LocalProtocolError(f"a message of type {members[0]} cannot be encoded: {members[:index]!r:.200}") from None
+            raise LocalProtocolError(
+                f"a message of type {members[0]} cannot be encoded: {members[:index]!r:.200}"
+            ) from None
 
     # Decoding
 
@@ -130,10 +132,18 @@ class MessagePackProtocol:
         kind, length = members[0], len(members)
         if kind == 1 and length >= 5:
             headers, name, target, arguments = members[1:5]
-            if target.__class__ is str and arguments.__class__ is list and (name is None or (name.__class__ is str and name)):
+            if (
+                target.__class__ is str
+                and arguments.__class__ is list
+                and (name is None or (name.__class__ is str and name))
+            ):
                 ids = members[5] if length > 5 else None
                 return Invocation(
-                    target, arguments, name, _stream_ids(ids) if ids else None, _headers(headers) if headers != {} else None
+                    target,
+                    arguments,
+                    name,
+                    _stream_ids(ids) if ids else None,
+                    _headers(headers) if headers != {} else None,
                 )
         elif kind == 2 and length >= 4:
             headers, name = members[1], members[2]
@@ -173,9 +183,9 @@ def _decode_rare(kind: int, members: list[Any]) -> HubMessage | None:
             return Close(error, bool(rest) and rest[0] is True)
         case 7, []:
             return Close()
-        case (8 | 9), [int() as number, *_] if not isinstance(number, bool):
+        case ((8 | 9), [int() as number, *_]) if not isinstance(number, bool):
             return Ack(number) if kind == 8 else Sequence(number)
-        case (1 | 2 | 3 | 4 | 5 | 7 | 8 | 9), _:
+        case ((1 | 2 | 3 | 4 | 5 | 7 | 8 | 9), _):
             raise _wrong(f"its members are wrong: {members!r:.200}")
     return None
 
