@@ -82,6 +82,7 @@ class _Imports(ast.NodeVisitor):
         self._lines = text.splitlines()
         self._modules = modules
         self._depth = 0
+        self._last: tuple[int, bool] | None = None  # where the import before ended, and whether it was commented
 
     def visit_If(self, node: ast.If) -> None:
         if ast.unparse(node.test) in ("TYPE_CHECKING", "typing.TYPE_CHECKING"):
@@ -98,8 +99,9 @@ class _Imports(ast.NodeVisitor):
     visit_AsyncFunctionDef = visit_FunctionDef  # noqa: N815  # the name is ast's
 
     def visit_Import(self, node: ast.Import) -> None:
+        commented = self._commented(node)
         for alias in node.names:
-            self._add(node, alias.name)
+            self._add(node, alias.name, commented=commented)
 
     def visit_ImportFrom(self, node: ast.ImportFrom) -> None:
         if node.level == 0:
@@ -108,19 +110,28 @@ class _Imports(ast.NodeVisitor):
             parts = [PACKAGE, *self._package.split(".")] if self._package else [PACKAGE]
             parts = parts[: len(parts) - (node.level - 1)]
             base = ".".join([*parts, node.module] if node.module else parts)
+        commented = self._commented(node)
         for alias in node.names:
             inner = f"{base}.{alias.name}"
             is_module = inner.removeprefix(f"{PACKAGE}.") in self._modules and inner.startswith(f"{PACKAGE}.")
-            self._add(node, inner if is_module else base)
+            self._add(node, inner if is_module else base, commented=commented)
 
-    def _add(self, node: ast.stmt, name: str) -> None:
+    def _add(self, node: ast.stmt, name: str, *, commented: bool) -> None:
         if name == PACKAGE or name.startswith(f"{PACKAGE}."):
             name = "." + name.removeprefix(PACKAGE).removeprefix(".")
-        found = Import(self._module, name, node.lineno, self._depth > 0, self._commented(node))
+        found = Import(self._module, name, node.lineno, self._depth > 0, commented)
         if found not in self.found:
             self.found.append(found)
 
     def _commented(self, node: ast.stmt) -> bool:
+        """Return whether a comment stands at the end of the import, above it, or above those right above it."""
+        above = self._last
+        self._last = (node.end_lineno or node.lineno, self._commented_itself(node))
+        if not self._last[1] and above is not None and above[0] == node.lineno - 1:
+            self._last = (self._last[0], above[1])
+        return self._last[1]
+
+    def _commented_itself(self, node: ast.stmt) -> bool:
         own = re.sub(r"#\s*(noqa|type: ignore)\S*", "", " ".join(self._lines[node.lineno - 1 : node.end_lineno]))
         return "#" in own or self._lines[node.lineno - 2].strip().startswith("#")
 
@@ -276,7 +287,7 @@ def test_what_breaks_a_rule_is_found(tmp_path: Path, rule: object, files: dict[s
 def test_what_is_allowed_is_not(tmp_path: Path, rule: object) -> None:
     allowed = {
         "errors": "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import asyncio\n    from .sync import x",
-        "retry": "from .errors import x\ndef f():\n    # heavy\n    import tenacity\n",
+        "retry": "from .errors import x\ndef f():\n    # heavy\n    import tenacity\n    import json\n",
         "_core__dot__urls": "import urllib.parse\nimport attrs\nfrom ..errors import x\n",
         "sync": "from . import errors\nimport signalr_sdk\n",
     }

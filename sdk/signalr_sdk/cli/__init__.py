@@ -1,0 +1,1 @@
+"""The command `signalr`: one module per command."""

@@ -1,0 +1,106 @@
+"""`signalr negotiate`: show what a server offers, without connecting."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from .. import Timeouts
+from .._core import negotiation, urls
+from .._http.aiohttp_client import AiohttpClient
+from .._http.request_sender import RequestSender
+from . import options
+
+_MAX_ANSWER = 1024 * 1024
+_NAMES = {
+    "asked": "asked",
+    "url": "connect to",
+    "connectionId": "connection id",
+    "transports": "transports",
+    "redirectToken": "token of the redirect",
+    "tokenLifetimeSeconds": "token lifetime",
+}
+
+
+def negotiate(
+    url: options.Url,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")] = False,
+    token: options.Token = None,
+    header: options.Header = None,
+    timeout: options.Timeout = 30.0,
+    insecure: options.Insecure = False,
+    ca: options.Authority = None,
+    verbose: options.Verbose = 0,
+) -> None:
+    """Show what a server offers: redirects are followed, nothing is connected.
+
+    Exit status: 0 done, 2 wrong usage, 3 no connection.
+    """
+    options.show_log(verbose)
+    settings = options.connection_options(token=token, header=header, insecure=insecure, ca=ca)
+    answer = options.run(_ask(url, **settings), timeout=timeout)
+    if as_json:
+        typer.echo(json.dumps(answer, ensure_ascii=False))
+    else:
+        Console(soft_wrap=True, highlight=False, markup=False).print(_table(answer))
+
+
+async def _ask(url: str, *, ssl: Any, **settings: Any) -> dict[str, Any]:
+    """Negotiate over all redirects; return what came of it, without queries and tokens."""
+    url = urls.hub_url(url)
+    client = AiohttpClient(ssl=ssl)
+    sender = RequestSender(client, url, timeouts=Timeouts(), **settings)
+    steps = negotiation.negotiate(url, now=time.time())
+    asked = []
+    try:
+        request = next(steps)
+        while True:
+            if request.access_token is not None:
+                sender.use_redirect_token(request.access_token)
+            asked.append(urls.without_query(request.url))
+            answer = await sender.request("POST", request.url, timeout=None, max_bytes=_MAX_ANSWER)
+            request = steps.send(answer)
+    except StopIteration as done:
+        return _described(done.value, asked)
+    finally:
+        await client.close()
+
+
+def _described(endpoint: negotiation.Endpoint, asked: list[str]) -> dict[str, Any]:
+    return {
+        "asked": asked,
+        "url": urls.without_query(endpoint.url),
+        "connectionId": endpoint.connection_id,
+        "transports": {offered.name: sorted(offered.formats) for offered in endpoint.transports},
+        "redirectToken": endpoint.access_token is not None,
+        "tokenLifetimeSeconds": endpoint.token_lifetime,
+    }
+
+
+def _table(answer: dict[str, Any]) -> Table:
+    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+    for name, value in answer.items():
+        for index, text in enumerate(_lines(value)):
+            table.add_row("" if index else _NAMES[name], text)
+    return table
+
+
+def _lines(value: Any) -> list[str]:
+    match value:
+        case None | False:
+            return []
+        case True:
+            return ["yes"]
+        case dict():
+            return [f"{name} ({', '.join(formats)})" for name, formats in value.items()]
+        case list():
+            return [str(item) for item in value]
+        case float():
+            return [f"{value:g} s"]
+        case _:
+            return [str(value)]

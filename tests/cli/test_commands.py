@@ -1,0 +1,161 @@
+"""The commands without a server: usage, values, and what stands on which stream."""
+
+from __future__ import annotations
+
+import builtins
+import datetime
+import json
+import sys
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import typer
+
+from signalr_sdk.cli import options
+from signalr_sdk.cli.invoke import argument, as_json
+from signalr_sdk.cli.main import main
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from .conftest import Signalr
+
+# Nothing listens on port 1.
+NOBODY = "http://127.0.0.1:1/hub"
+
+
+def test_help_tells_of_both_commands(signalr: Signalr) -> None:
+    done = signalr("--help")
+    assert done.status == 0
+    assert "invoke" in done.out
+    assert "negotiate" in done.out
+
+
+@pytest.mark.parametrize("command", ["invoke", "negotiate"])
+def test_each_command_has_help(signalr: Signalr, command: str) -> None:
+    done = signalr(command, "--help")
+    assert done.status == 0
+    assert "--token" in done.out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("invoke", NOBODY), "METHOD"),
+        (("nonsense",), "nonsense"),
+        (("negotiate", NOBODY, "--colour"), "--colour"),
+        (("invoke", NOBODY, "Add", "--protocol", "xml"), "xml"),
+        (("invoke", NOBODY, "Add", "--timeout", "0"), "timeout"),
+        (("invoke", NOBODY, "Add", "--tokn", "x"), "there is no option --tokn"),
+        (("invoke", NOBODY, "Add", "--header", "nonsense"), "--header wants 'NAME: VALUE', not 'nonsense'"),
+        (("invoke", NOBODY, "Add", "--header", ": x"), "--header wants"),
+        (("invoke", "nonsense", "Add"), "must start with http"),
+        (("negotiate", "ftp://example.com/"), "must start with http"),
+        (
+            ("invoke", NOBODY, "Add", "--protocol", "messagepack", "--transport", "ServerSentEvents"),
+            "MessagePack needs WebSockets or long polling",
+        ),
+    ],
+)
+def test_wrong_usage_is_status_2(signalr: Signalr, arguments: tuple[str, ...], said: str) -> None:
+    done = signalr(*arguments)
+    assert done.status == 2
+    assert done.out == ""
+    assert said in done.err
+
+
+def test_insecure_and_an_authority_exclude_each_other(signalr: Signalr, tmp_path: Path) -> None:
+    (tmp_path / "ca.pem").write_text("no certificate")
+    done = signalr("negotiate", NOBODY, "--insecure", "--ca", str(tmp_path / "ca.pem"))
+    assert (done.status, done.err) == (2, "signalr: --insecure and --ca exclude each other\n")
+
+
+def test_an_authority_that_is_none_is_wrong_usage(signalr: Signalr, tmp_path: Path) -> None:
+    (tmp_path / "ca.pem").write_text("no certificate")
+    done = signalr("negotiate", NOBODY, "--ca", str(tmp_path / "ca.pem"))
+    assert done.status == 2
+    assert "holds no certificate" in done.err
+
+
+@pytest.mark.parametrize("command", [("invoke", NOBODY, "Add", "1", "2"), ("negotiate", NOBODY, "--insecure")])
+def test_no_server_is_status_3_with_the_reason(signalr: Signalr, command: tuple[str, ...]) -> None:
+    done = signalr(*command)
+    assert done.status == 3
+    assert done.out == ""
+    assert done.err.startswith("signalr: ")
+    assert "127.0.0.1:1" in done.err
+    assert "Traceback" not in done.err
+
+
+def test_ctrl_c_is_status_130() -> None:
+    async def interrupted() -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(typer.Exit) as done:
+        options.run(interrupted(), timeout=5)
+    assert done.value.exit_code == 130
+
+
+@pytest.mark.parametrize("missing", ["typer", "rich"])
+def test_without_the_extra_one_sentence_says_what_to_install(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], missing: str
+) -> None:
+    really = builtins.__import__
+
+    def no_extra(name: str, *rest: Any, **more: Any) -> Any:
+        if name == missing:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+        return really(name, *rest, **more)
+
+    monkeypatch.setattr(builtins, "__import__", no_extra)
+    assert main(["--help"]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err == "the command 'signalr' needs an extra: pip install 'signalr-sdk[cli]'\n"
+
+
+def test_the_arguments_of_the_process_are_the_default(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["signalr", "--help"])
+    assert main() == 0
+    assert "negotiate" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("1", 1),
+        ("-1.5", -1.5),
+        ("true", True),
+        ("null", None),
+        ('"1"', "1"),
+        ('{"a": [1]}', {"a": [1]}),
+        ("hello", "hello"),
+        ("hello world", "hello world"),
+        ("", ""),
+        ("NaN", "NaN"),
+        ("[Infinity]", "[Infinity]"),
+        ("{", "{"),
+        ("[" * 100_000, "[" * 100_000),
+    ],
+)
+def test_an_argument_is_json_or_else_text(text: str, value: object) -> None:
+    assert argument(text) == value
+    assert type(argument(text)) is type(value)
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (None, "null"),
+        ("é", '"é"'),
+        (b"hi", '"aGk="'),
+        (datetime.datetime(2026, 2, 3, tzinfo=datetime.UTC), '"2026-02-03T00:00:00+00:00"'),
+        ({1: (True, 2.5)}, '{"1": [true, 2.5]}'),
+        (range(2), '"range(0, 2)"'),
+    ],
+)
+def test_a_result_is_printed_as_json(value: object, text: str) -> None:
+    assert as_json(value) == text
+    json.loads(text)
