@@ -9,6 +9,7 @@ import attrs
 
 if TYPE_CHECKING:
     from datetime import datetime
+
     from attrs import Attribute
 
 
