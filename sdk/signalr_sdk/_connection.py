@@ -245,7 +245,8 @@ class _Opening:
         return transport
 
     def _no_transport(self, skipped: list[TransportError]) -> ConnectionFailedError:
-        attempts = (*self._failed, *skipped)
+        tried = {error.transport for error in self._failed if isinstance(error, TransportError)}
+        attempts = (*self._failed, *(error for error in skipped if error.transport not in tried))
         error = ConnectionFailedError(
             f"unable to connect to {urls.without_query(self._options.url)} with any of the available transports",
             attempts,
