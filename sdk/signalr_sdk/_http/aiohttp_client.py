@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import socket
 import urllib.request
 import weakref
@@ -15,7 +16,7 @@ from yarl import URL
 from .._core import urls
 from ..errors import RemoteProtocolError
 from ..interfaces import HttpRequest, HttpResponse, WebSocketOptions
-from .aiohttp_errors import BrokenConnectionError, peer, translated
+from .aiohttp_errors import Attempt, BrokenConnectionError, peer, translated
 from .aiohttp_web_socket import AiohttpWebSocket, WebSocketResponse, takes_decode_text
 
 if TYPE_CHECKING:
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
 
     from aiohttp import AddrInfoType, ClientMiddlewareType
+
+_LARGE = 512 * 1024
 
 
 class AiohttpClient:
@@ -51,14 +54,15 @@ class AiohttpClient:
         self._ssl = ssl
         self._closed = False
         self._environment_proxies: dict[tuple[str, str, int], URL | None] = {}
+        self._answered: set[tuple[str, str, int]] = set()
         self._sockets: weakref.WeakSet[socket.socket] = weakref.WeakSet()
 
     async def request(self, request: HttpRequest, /) -> HttpResponse:
         """See `HttpClient.request`."""
-        session = await self._usable_session()
-        with translated(request, _limit(session)):
+        session, proxy, attempt = await self._prepare(request)
+        with translated(attempt):
             async with asyncio.timeout(request.timeout):
-                response = await self._send(session, request)
+                response = await self._send(session, request, proxy)
                 try:
                     body = await _read(response, request.max_bytes)
                 finally:
@@ -69,10 +73,10 @@ class AiohttpClient:
     @asynccontextmanager
     async def stream(self, request: HttpRequest, /) -> AsyncIterator[AiohttpStream]:
         """See `HttpClient.stream`."""
-        session = await self._usable_session()
-        with translated(request, _limit(session)):
+        session, proxy, attempt = await self._prepare(request)
+        with translated(attempt):
             async with asyncio.timeout(request.timeout):
-                response = await self._send(session, request)
+                response = await self._send(session, request, proxy)
         try:
             yield AiohttpStream(response, request)
         finally:
@@ -80,14 +84,14 @@ class AiohttpClient:
 
     async def connect_web_socket(self, request: HttpRequest, options: WebSocketOptions, /) -> AiohttpWebSocket:
         """See `WebSocketConnector`."""
-        session = await self._usable_session()
+        session, proxy, attempt = await self._prepare(request)
         extra: dict[str, Any] = {"decode_text": False} if takes_decode_text() else {}
-        with translated(request, _limit(session)):
+        with translated(attempt):
             async with asyncio.timeout(request.timeout):
                 response = await session.ws_connect(
                     URL(request.url, encoded=True),
                     headers=request.headers,
-                    proxy=await self._proxy_for(request.url),
+                    proxy=proxy,
                     ssl=self._ssl,
                     compress=0,
                     # It refuses exactly this many in some versions, and one more than this in others.
@@ -109,25 +113,36 @@ class AiohttpClient:
                 sock.shutdown(socket.SHUT_RDWR)
         await session.close()
 
-    async def _send(self, session: aiohttp.ClientSession, request: HttpRequest) -> aiohttp.ClientResponse:
-        return await session.request(
+    async def _send(
+        self, session: aiohttp.ClientSession, request: HttpRequest, proxy: URL | None
+    ) -> aiohttp.ClientResponse:
+        response = await session.request(
             request.method,
             URL(request.url, encoded=True),
-            data=request.body or None,
+            data=_payload(request.body),
             headers=_with_identity(request.headers),
             skip_auto_headers=("Content-Type",),
             allow_redirects=False,
             raise_for_status=False,
-            proxy=await self._proxy_for(request.url),
+            proxy=proxy,
             ssl=self._ssl,
             timeout=aiohttp.ClientTimeout(total=None, connect=request.connect_timeout),
             auto_decompress=False,
             middlewares=self._middlewares(session),
         )
+        self._answered.add(urls.origin(request.url))
+        return response
 
-    async def _usable_session(self) -> aiohttp.ClientSession:
+    async def _prepare(self, request: HttpRequest) -> tuple[aiohttp.ClientSession, URL | None, Attempt]:
+        """Return the session to use, the proxy if there is one, and what errors need to know."""
         # The loop sees now that a kept-alive connection was closed meanwhile, and aiohttp then takes another.
         await asyncio.sleep(0)
+        proxy = await self._proxy_for(request.url)
+        session = self._usable_session()
+        connections = session.connector.limit if session.connector is not None else 0
+        return session, proxy, Attempt(request, connections, urls.origin(request.url) not in self._answered)
+
+    def _usable_session(self) -> aiohttp.ClientSession:
         if self._closed:
             raise ConnectionError("this HTTP client is closed")
         if self._session is None:
@@ -181,11 +196,11 @@ class AiohttpStream:
     def __init__(self, response: aiohttp.ClientResponse, request: HttpRequest) -> None:
         self.response = HttpResponse(response.status, tuple(response.headers.items()))
         self._content = response.content
-        self._request = request
+        self._attempt = Attempt(request)
 
     async def read(self) -> bytes:
         """See `HttpStream.read`."""
-        with translated(self._request):
+        with translated(self._attempt):
             return await self._content.readany()
 
 
@@ -212,13 +227,14 @@ async def _read(response: aiohttp.ClientResponse, limit: int | None) -> bytes:
     return b"".join(chunks)
 
 
+def _payload(body: bytes) -> bytes | io.BytesIO | None:
+    # aiohttp warns of large bytes, which it writes at once.
+    return io.BytesIO(body) if len(body) > _LARGE else body or None
+
+
 def _with_identity(headers: Mapping[str, str]) -> dict[str, str]:
     """Ask for no compression: it would hold events back, and a small answer could become a huge one."""
     return {"Accept-Encoding": "identity", **headers}
-
-
-def _limit(session: aiohttp.ClientSession) -> int:
-    return session.connector.limit if session.connector is not None else 0
 
 
 def _proxy_url(text: str) -> URL:

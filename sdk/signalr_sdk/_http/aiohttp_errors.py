@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import aiohttp
+import attrs
 from aiohttp.http import HttpProcessingError
 
 from .._core import urls
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 _Explained: TypeAlias = tuple[Exception, Exception | None]
 """The error to raise, and what may be chained to it."""
 
+_CLIENT_CERTIFICATE = "if it wants a client certificate, call load_cert_chain() on a context and pass that as ssl="
+
 
 class BrokenConnectionError(aiohttp.ClientConnectionError):
     """Stands for the errors after which aiohttp would repeat the request without a word."""
@@ -44,18 +47,33 @@ def peer(url: str) -> str:
     return f"{host}:{port}"
 
 
-@contextmanager
-def translated(request: HttpRequest, connections: int = 0) -> Iterator[None]:
-    """Let no error of aiohttp out of the block.
+@attrs.frozen
+class Attempt:
+    """What is being tried.
 
-    Args:
-        request: what is being sent.
+    Attributes:
+        request: what is sent.
         connections: the most that the session holds; 0 for no limit.
+        untried: nothing has come from that server yet.
     """
+
+    request: HttpRequest
+    connections: int = 0
+    untried: bool = False
+
+    @property
+    def where(self) -> str:
+        """Host and port."""
+        return peer(self.request.url)
+
+
+@contextmanager
+def translated(attempt: Attempt) -> Iterator[None]:
+    """Let no error of aiohttp out of the block."""
     try:
         yield
     except (aiohttp.ClientError, HttpProcessingError, OSError, ValueError) as error:
-        failure, cause = _explain(error, request, connections)
+        failure, cause = _explain(error, attempt)
         try:
             raise failure from cause
         finally:
@@ -63,17 +81,17 @@ def translated(request: HttpRequest, connections: int = 0) -> Iterator[None]:
             failure.__context__ = None
 
 
-def _explain(error: Exception, request: HttpRequest, connections: int) -> _Explained:
+def _explain(error: Exception, attempt: Attempt) -> _Explained:
     if isinstance(error, BrokenConnectionError):
         error = error.error
     for kind, explain in _EXPLANATIONS:
         if isinstance(error, kind):
-            return explain(error, request, connections)
-    return _loss(error, request, connections)
+            return explain(error, attempt)
+    return _loss(error, attempt)
 
 
-def _proxy_refusal(error: aiohttp.ClientHttpProxyError, request: HttpRequest, _connections: int) -> _Explained:
-    where = peer(request.url)
+def _proxy_refusal(error: aiohttp.ClientHttpProxyError, attempt: Attempt) -> _Explained:
+    where = attempt.where
     if error.status == 407:
         message = (
             f"the proxy wants a user and password to connect to {where} (status 407): "
@@ -84,10 +102,10 @@ def _proxy_refusal(error: aiohttp.ClientHttpProxyError, request: HttpRequest, _c
     return ConnectionError(message), None
 
 
-def _connect_failure(error: aiohttp.ClientConnectorError, _request: HttpRequest, _connections: int) -> _Explained:
+def _connect_failure(error: aiohttp.ClientConnectorError, attempt: Attempt) -> _Explained:
     os_error = error.os_error
     where = f"{error.host}:{error.port}" if error.port else error.host
-    reason = clean(os_error.strerror or str(os_error))
+    reason = clean(os_error.strerror or str(os_error)) or "it hung up"
     failure: OSError
     if isinstance(os_error, ssl.SSLCertVerificationError):
         failure = _certificate_failure(os_error, where)
@@ -99,7 +117,7 @@ def _connect_failure(error: aiohttp.ClientConnectorError, _request: HttpRequest,
         failure = socket.gaierror(os_error.errno or socket.EAI_NONAME, f"cannot find the address of {where}: {reason}")
     else:
         kind = type(os_error) if isinstance(os_error, ConnectionError | TimeoutError) else ConnectionError
-        failure = kind(f"cannot connect to {where}: {reason}")
+        failure = kind(f"cannot connect to {where}: {reason}{_advice(attempt) if kind is ConnectionResetError else ''}")
         failure.errno = os_error.errno
     return failure, _harmless(os_error)
 
@@ -119,13 +137,13 @@ def _tls_failure(error: ssl.SSLError, where: str) -> ssl.SSLError:
     advice = "check that it speaks TLS there"
     # These are the alerts of a server that wants to know the client.
     if "ALERT" in reason.upper():
-        advice = "if it wants a client certificate, pass ssl= a context with load_cert_chain()"
+        advice = _CLIENT_CERTIFICATE
     return ssl.SSLError(error.errno or 1, f"the TLS connection to {where} failed: {reason}; {advice}")
 
 
-def _response_failure(error: aiohttp.ClientResponseError, request: HttpRequest, connections: int) -> _Explained:
+def _response_failure(error: aiohttp.ClientResponseError, attempt: Attempt) -> _Explained:
     if isinstance(error.__cause__, HttpProcessingError):
-        return _no_http(error, request, connections)
+        return _no_http(error, attempt)
     location = error.headers.get("Location") if error.headers else None
     if error.status == 101:
         message = f"the server's upgrade to WebSocket is wrong: {clean(error.message)}"
@@ -135,45 +153,52 @@ def _response_failure(error: aiohttp.ClientResponseError, request: HttpRequest, 
         message = "the server did not open a WebSocket"
     retry_after = parse_retry_after(error.headers.get("Retry-After"), time.time()) if error.headers else None
     refusal = TransportError(
-        message, (), Transport.WEBSOCKETS, urls.without_query(request.url), error.status, retry_after
+        message, (), Transport.WEBSOCKETS, urls.without_query(attempt.request.url), error.status, retry_after
     )
     return refusal, None
 
 
-def _no_http(_error: Exception, request: HttpRequest, _connections: int) -> _Explained:
-    return ConnectionError(f"what {peer(request.url)} answered is not valid HTTP, or is cut short"), None
+def _no_http(_error: Exception, attempt: Attempt) -> _Explained:
+    return ConnectionError(f"what {attempt.where} answered is not valid HTTP, or is cut short"), None
 
 
-def _wrong_url(_error: Exception, request: HttpRequest, _connections: int) -> _Explained:
-    return ConnectionError(f"this URL cannot be used: {urls.without_query(request.url)}"), None
+def _wrong_url(_error: Exception, attempt: Attempt) -> _Explained:
+    return ConnectionError(f"this URL cannot be used: {urls.without_query(attempt.request.url)}"), None
 
 
-def _connect_timeout(_error: TimeoutError, request: HttpRequest, connections: int) -> _Explained:
-    within = f" within {request.connect_timeout:g} s" if request.connect_timeout else " in time"
+def _connect_timeout(_error: TimeoutError, attempt: Attempt) -> _Explained:
+    within = f" within {attempt.request.connect_timeout:g} s" if attempt.request.connect_timeout else " in time"
     advice = (
-        f"; if the shared session has all of its {connections} connections in use, make it with "
+        f"; if the shared session has all of its {attempt.connections} connections in use, make it with "
         "aiohttp.TCPConnector(limit=0)"
     )
-    return TimeoutError(f"cannot connect to {peer(request.url)}{within}{advice if connections else ''}"), None
+    return TimeoutError(f"cannot connect to {attempt.where}{within}{advice if attempt.connections else ''}"), None
 
 
-def _timeout(error: TimeoutError, request: HttpRequest, connections: int) -> _Explained:
+def _timeout(error: TimeoutError, attempt: Attempt) -> _Explained:
     if error.errno is not None:
-        return _loss(error, request, connections)
-    within = f" within {request.timeout:g} s" if request.timeout else " in time"
-    return TimeoutError(f"no answer from {peer(request.url)}{within}"), None
+        return _loss(error, attempt)
+    within = f" within {attempt.request.timeout:g} s" if attempt.request.timeout else " in time"
+    return TimeoutError(f"no answer from {attempt.where}{within}"), None
 
 
-def _refused_by_aiohttp(error: ValueError, request: HttpRequest, _connections: int) -> _Explained:
-    return ConnectionError(f"aiohttp refuses to send the request to {peer(request.url)}: {clean(str(error))}"), None
+def _refused_by_aiohttp(error: ValueError, attempt: Attempt) -> _Explained:
+    return ConnectionError(f"aiohttp refuses to send the request to {attempt.where}: {clean(str(error))}"), None
 
 
-def _loss(error: Exception, request: HttpRequest, _connections: int) -> _Explained:
-    where = peer(request.url)
+def _loss(error: Exception, attempt: Attempt) -> _Explained:
+    where = attempt.where
     plain = error.__cause__ if isinstance(error, aiohttp.ClientError) else error
     if isinstance(plain, ssl.SSLError):
         return _tls_failure(plain, where), _harmless(plain)
-    return ConnectionResetError(f"the connection to {where} was lost before its answer had come"), _harmless(plain)
+    message = f"the connection to {where} was lost before its answer had come{_advice(attempt)}"
+    return ConnectionResetError(message), _harmless(plain)
+
+
+def _advice(attempt: Attempt) -> str:
+    # Many servers send no alert when they miss a certificate: they just leave.
+    tls = attempt.untried and attempt.request.url.startswith("https:")
+    return f"; {_CLIENT_CERTIFICATE}" if tls else ""
 
 
 def _harmless(error: BaseException | None) -> Exception | None:
@@ -185,7 +210,7 @@ def _harmless(error: BaseException | None) -> Exception | None:
 
 
 # The first that fits: an error of aiohttp is often several of these.
-_EXPLANATIONS: tuple[tuple[type[Exception], Callable[[Any, HttpRequest, int], _Explained]], ...] = (
+_EXPLANATIONS: tuple[tuple[type[Exception], Callable[[Any, Attempt], _Explained]], ...] = (
     (aiohttp.ClientHttpProxyError, _proxy_refusal),
     (aiohttp.ClientConnectorError, _connect_failure),
     (aiohttp.ClientResponseError, _response_failure),
