@@ -1,0 +1,90 @@
+"""Sphinx configuration."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import re
+from typing import TYPE_CHECKING, Any
+
+from sphinxcontrib.mermaid import Mermaid
+
+from signalr_sdk._core import lifecycle
+
+if TYPE_CHECKING:
+    from docutils import nodes
+    from sphinx.application import Sphinx
+
+project = "signalr-sdk"
+author = copyright = "signalr-sdk contributors"
+version = release = importlib.metadata.version("signalr-sdk")
+
+extensions = [
+    "myst_parser",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.doctest",
+    "sphinx.ext.napoleon",
+    "sphinxcontrib.mermaid",
+]
+source_suffix = {".md": "markdown"}
+exclude_patterns = ["_build"]
+html_theme = "furo"
+html_title = f"signalr-sdk {version}"
+
+myst_enable_extensions = ["colon_fence"]
+myst_heading_anchors = 3
+
+autodoc_member_order = "bysource"
+autodoc_typehints = "signature"
+autodoc_typehints_format = "short"
+autodoc_default_options = {"members": True, "show-inheritance": True}
+autodoc_class_signature = "mixed"
+napoleon_use_ivar = True
+napoleon_preprocess_types = False
+# What runs are the examples with prompts, in docstrings and pages alike.
+doctest_test_doctest_blocks = "default"
+trim_doctest_flags = True
+doctest_global_setup = """
+from signalr_sdk import *
+from signalr_sdk.messages import *
+"""
+
+
+class LifecycleDiagram(Mermaid):
+    """The diagram of the state machine, drawn from the table that the code runs on."""
+
+    has_content = False
+    required_arguments = 0
+    optional_arguments = 0
+
+    def run(self, **options: Any) -> list[nodes.Node]:
+        """Return the diagram."""
+        self.arguments = []
+        self.content.data = lifecycle.diagram().splitlines()
+        self.content.items = [("lifecycle", index) for index in range(len(self.content.data))]
+        drawn: list[nodes.Node] = super().run(**options)
+        return drawn
+
+
+_FENCE = re.compile(r"^( *)```(\w*)$")
+_CODE = re.compile(r"(?<![`:\\])`([^`\n]+)`(?!`)(?=(\w?))")
+
+
+def from_markdown(_app: Sphinx, _what: str, _name: str, _object: object, _options: object, lines: list[str]) -> None:
+    """Turn the Markdown of docstrings, fences and single backticks, into what Sphinx reads."""
+    done = []
+    fenced = False
+    for line in lines:
+        if fence := _FENCE.match(line):
+            fenced = not fenced
+            done += [f"{fence[1]}.. code-block:: {fence[2] or 'text'}", ""] if fenced else [""]
+        elif fenced:
+            done.append(f"    {line}" if line else "")
+        else:
+            done.append(_CODE.sub(lambda found: f"``{found[1]}``" + ("\\ " if found[2] else ""), line))
+    lines[:] = done
+
+
+def setup(app: Sphinx) -> None:
+    """Make the directive known, and come before napoleon, which reads docstrings as reStructuredText."""
+    app.add_directive("lifecycle-diagram", LifecycleDiagram)
+    app.connect("autodoc-process-docstring", from_markdown, priority=400)
