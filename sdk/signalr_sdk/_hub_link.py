@@ -198,6 +198,10 @@ class HubLink:
                 self._hand_on(session.receive(payload, time()))
         except (ConnectionClosedError, RemoteProtocolError) as error:
             return error
+        except Exception as error:  # noqa: BLE001 - transports and protocols of users may raise anything
+            lost = ConnectionClosedError(f"receiving failed: {error!r}", None, allow_reconnect=True)
+            lost.__cause__ = error
+            return lost
         return ending(session.ended)
 
     @staticmethod
@@ -233,17 +237,19 @@ class HubLink:
         self._end_calls(error)
         uploads = [pump.task for pump in self._pumps]
         try:
-            if uploads:
-                await asyncio.wait(uploads)
             if goodbye:
                 await self._say_goodbye()
             self._log_unsent()
             self.outgoing.end(error)
-            await self.connection.close()
+            if goodbye or self._session.ended is not None:
+                # Else the other side is gone, and would not answer.
+                await self.connection.close()
         finally:
             self.outgoing.end(error)
             await self.connection.drop()
             await self.outgoing.close()
+            if uploads:
+                await asyncio.wait(uploads)
 
     async def _say_goodbye(self) -> None:
         self.outgoing.put_now(self._session.close())
@@ -268,6 +274,8 @@ class HubLink:
     # Time
 
     def _arm(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
         deadline = self._session.next_deadline()
         if deadline < math.inf:
             self._timer = self._loop.call_at(deadline, self._on_time)
@@ -307,6 +315,7 @@ class HubLink:
         finally:
             self._relief = None
             self._session.resume(self._loop.time())
+            self._arm()
 
     def _calls_wait(self) -> bool:
         if not self._calls:

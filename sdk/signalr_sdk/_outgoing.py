@@ -139,6 +139,11 @@ class Outgoing:
                     self._release()
         except SignalRError as error:
             self._failed(error)
+        except OSError as error:
+            # Our own transports do not, but those of users may let such through.
+            lost = ConnectionClosedError(f"sending failed: {error}", None, allow_reconnect=True)
+            lost.__cause__ = error
+            self._failed(lost)
         finally:
             self._writer = None
 

@@ -131,7 +131,14 @@ class StreamCall:
         self.open = open_
         # Frees the sources of uploads of a call that never went out.
         self.discard = discard
-        self.loop: asyncio.AbstractEventLoop | None = None
+        self.loop = _running_loop()
+
+
+def _running_loop() -> asyncio.AbstractEventLoop | None:
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None
 
 
 class Stream(Generic[T]):
