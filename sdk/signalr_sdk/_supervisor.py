@@ -160,8 +160,19 @@ class Supervisor:
                     started.set_result(None)
                 link = await self._live_once(link)
         except asyncio.CancelledError:
-            # By `stop`, which does the rest, or together with the event loop.
-            _logger.debug("the task of the connection was cancelled")
+            # By `stop`, which does the rest; or by a cancelled `start`, or together with the event loop.
+            if self.lifecycle.state is not State.DISCONNECTING:
+                await self._abandon()
+
+    async def _abandon(self) -> None:
+        """End at once, whatever the state is."""
+        link, self.link = self.link, None
+        connected = self.lifecycle.state is State.CONNECTED
+        self.lifecycle.fire(Event.LOST_FOR_GOOD if connected else Event.GIVEN_UP)
+        cause = ConnectionClosedError("the task of the connection was cancelled")
+        self._settle(cause)
+        if link is not None:
+            await link.close(cause, goodbye=False)
 
     async def _first_link(self) -> HubLink:
         while True:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import logging
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -1413,3 +1414,39 @@ async def test_bad_options_are_refused_at_once() -> None:
             HubConnection("http://h/", **options)
     with pytest.raises(ValueError, match=r".+"):
         HubConnection("ftp://h/")
+
+
+async def test_cancelling_start_at_the_very_end_closes_the_connection(server: ScriptedServer) -> None:
+    """Ctrl-C comes at any moment, also between the handshake and the return of start()."""
+    hub = server.hub()
+    start = asyncio.create_task(hub.start())
+
+    class CancelWhenConnected(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            start.cancel()
+
+    logger, handler = logging.getLogger("signalr_sdk.hub"), CancelWhenConnected(logging.INFO)
+    logger.addHandler(handler)
+    before = logger.level
+    logger.setLevel(logging.INFO)
+    try:
+        socket = await server.sockets.get()
+        await socket.shake_hands()
+        with pytest.raises(asyncio.CancelledError):
+            await start
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(before)
+    assert hub.state is ConnectionState.DISCONNECTED
+    assert socket.closed.is_set()
+
+
+def test_a_forgotten_connection_is_closed_with_the_event_loop() -> None:
+    """asyncio.run() cancels what is left, and nothing may complain."""
+
+    async def forget() -> ScriptedSocket:
+        server = ScriptedServer()
+        return await server.accept(server.hub())
+
+    socket = asyncio.run(forget())
+    assert socket.closed.is_set()

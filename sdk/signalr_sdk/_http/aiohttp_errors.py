@@ -102,8 +102,14 @@ def _proxy_refusal(error: aiohttp.ClientHttpProxyError, attempt: Attempt) -> _Ex
     return ConnectionError(message), None
 
 
+def _os_error(error: aiohttp.ClientConnectorError) -> OSError:
+    # In aiohttp 3.12 an error about a certificate has no `os_error`.
+    os_error: OSError = getattr(error, "certificate_error", None) or error.os_error
+    return os_error
+
+
 def _connect_failure(error: aiohttp.ClientConnectorError, attempt: Attempt) -> _Explained:
-    os_error = error.os_error
+    os_error = _os_error(error)
     where = f"{error.host}:{error.port}" if error.port else error.host
     reason = clean(os_error.strerror or str(os_error)) or "it hung up"
     failure: OSError
