@@ -8,6 +8,7 @@ import socket
 import urllib.request
 import weakref
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
@@ -21,7 +22,7 @@ from .aiohttp_web_socket import AiohttpWebSocket, WebSocketResponse, takes_decod
 
 if TYPE_CHECKING:
     import ssl as ssl_module
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 
     from aiohttp import AddrInfoType, ClientMiddlewareType
 
@@ -88,7 +89,7 @@ class AiohttpClient:
         extra: dict[str, Any] = {"decode_text": False} if takes_decode_text() else {}
         with translated(attempt):
             async with asyncio.timeout(request.timeout):
-                response = await session.ws_connect(
+                web_socket = await self._connector(session)(
                     URL(request.url, encoded=True),
                     headers=request.headers,
                     proxy=proxy,
@@ -99,7 +100,17 @@ class AiohttpClient:
                     timeout=aiohttp.ClientWSTimeout(ws_close=options.close_timeout),
                     **extra,
                 )
-        return AiohttpWebSocket(response, session, peer(request.url), options)
+        self._answered.add(urls.origin(request.url))
+        return AiohttpWebSocket(web_socket, session, peer(request.url), options)
+
+    def _connector(self, session: aiohttp.ClientSession) -> Callable[..., Awaitable[aiohttp.ClientWebSocketResponse]]:
+        """Return what opens WebSockets."""
+        # `ws_connect` takes no options for its request but those of the session, and of a session that others made
+        # there is no changed copy to be had. Should the method below go, redirects are followed there.
+        connect = getattr(aiohttp.ClientSession, "_ws_connect", None)
+        if self._own or connect is None:
+            return session.ws_connect
+        return partial(connect, _Upgrading(session, raise_for_status=False, middlewares=self._middlewares(session)))
 
     async def close(self) -> None:
         """Close the session and all connections of it, if it is ours. From now on no request works."""
@@ -162,7 +173,7 @@ class AiohttpClient:
             connector=aiohttp.TCPConnector(limit=0, socket_factory=self._new_socket),
             cookie_jar=aiohttp.DummyCookieJar(),
             timeout=aiohttp.ClientTimeout(total=None),
-            middlewares=(_never_repeat,),
+            middlewares=(_exactly_once,),
             ws_response_class=WebSocketResponse,
             # Proxies of the environment are looked up here: aiohttp's way also sends the password that ~/.netrc has for
             # the host, fails where a token goes along, and asks a thread twice for each request.
@@ -179,7 +190,7 @@ class AiohttpClient:
         if self._own:
             return None
         # What is given with a request replaces those of the session, and aiohttp shows them nowhere else.
-        return (*getattr(session, "_middlewares", ()), _never_repeat)
+        return (*getattr(session, "_middlewares", ()), _exactly_once)
 
     async def _proxy_for(self, url: str) -> URL | None:
         if self._proxy is not None or not self._own:
@@ -204,14 +215,40 @@ class AiohttpStream:
             return await self._content.readany()
 
 
-async def _never_repeat(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
-    """Keep aiohttp from repeating a GET: the answer of the first, lost on the way, may have held messages."""
+async def _exactly_once(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
+    """Keep aiohttp from sending anything a second time by itself.
+
+    It repeats a GET whose connection breaks: its answer, lost on the way, may have held messages. And it follows
+    redirects of an upgrade to wherever they lead, with all headers, and has no option against it.
+    """
     try:
-        return await handler(request)
+        response = await handler(request)
     except aiohttp.ClientConnectorError:
         raise
     except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
         raise BrokenConnectionError(error) from None
+    if 300 <= response.status < 400 and aiohttp.hdrs.UPGRADE in request.headers:
+        response.close()
+        raise aiohttp.WSServerHandshakeError(
+            response.request_info, (), status=response.status, message="redirect", headers=response.headers
+        )
+    return response
+
+
+class _Upgrading:
+    """A session of the user's, as its own `ws_connect` sees it: with our options for the one request that it makes."""
+
+    _ws_response_class = WebSocketResponse
+
+    def __init__(self, session: aiohttp.ClientSession, **options: Any) -> None:
+        self._session = session
+        self._options = options
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._session, name)
+
+    def request(self, method: str, url: URL, **options: Any) -> Any:
+        return self._session.request(method, url, **options, **self._options)
 
 
 async def _read(response: aiohttp.ClientResponse, limit: int | None) -> bytes:

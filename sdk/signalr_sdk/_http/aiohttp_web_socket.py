@@ -73,7 +73,8 @@ class AiohttpWebSocket:
         self._close_timeout = options.close_timeout
         self._closing = False
         self._ended = False
-        self._response = _response_of(ws)
+        # Where another class had to do, `flush` returns early, and dropping a stalled connection takes longer.
+        self._response = ws.response if isinstance(ws, WebSocketResponse) else None
         self._pipes = _pipes_of(self._response)
 
     async def receive(self) -> bytes | None:
@@ -157,15 +158,6 @@ class AiohttpWebSocket:
     @staticmethod
     def _lost(message: str) -> ConnectionClosedError:
         return ConnectionClosedError(message, None, True)
-
-
-def _response_of(ws: aiohttp.ClientWebSocketResponse) -> aiohttp.ClientResponse | None:
-    if isinstance(ws, WebSocketResponse):
-        return ws.response
-    # A session of the user's makes WebSockets of another class, and nothing public leads from them to the connection.
-    # Should this name go: `flush` returns early there, and dropping a stalled connection takes longer.
-    response = getattr(ws, "_response", None)
-    return response if isinstance(response, aiohttp.ClientResponse) else None
 
 
 def _pipes_of(response: aiohttp.ClientResponse | None) -> list[asyncio.WriteTransport]:
