@@ -44,6 +44,7 @@ async def settle() -> None:
 
 
 async def test_start_returns_when_the_handshake_is_done(server: ScriptedServer) -> None:
+    """5.4.7: the Swift client shows no connection id."""
     hub = server.hub()
     assert (hub.state, hub.connection_id, hub.transport) == (ConnectionState.DISCONNECTED, None, None)
     start = asyncio.create_task(hub.start())
@@ -70,7 +71,7 @@ async def test_start_twice_is_refused(server: ScriptedServer) -> None:
 
 
 async def test_messages_next_to_the_handshake_answer_reach_their_handlers(server: ScriptedServer) -> None:
-    """aiosignalr A1 loses them; a hub that sends in OnConnected produces them."""
+    """aiosignalr A1 loses them; a hub that sends in OnConnected produces them (also 1e.1, M3c)."""
     hub = server.hub()
     got = asyncio.Event()
     hub.on("welcome", got.set)
@@ -90,7 +91,7 @@ async def test_a_close_next_to_the_handshake_answer_fails_the_start(server: Scri
 
 
 async def test_a_refused_handshake_fails_the_start(server: ScriptedServer) -> None:
-    """signalrcore C33 says it is connected."""
+    """signalrcore C33 says it is connected (also C31)."""
     hub = server.hub()
     start = asyncio.create_task(hub.start())
     socket = await server.sockets.get()
@@ -180,6 +181,7 @@ async def test_a_connection_can_be_started_again(server: ScriptedServer) -> None
 
 
 async def test_stop_sends_what_waits_and_says_good_bye(server: ScriptedServer) -> None:
+    """5.4.1: the Swift client never says good-bye; 1e.12: others take 15 s."""
     hub = server.hub()
     socket = await server.accept(hub)
     await hub.send("Log", "last words")
@@ -192,6 +194,7 @@ async def test_stop_sends_what_waits_and_says_good_bye(server: ScriptedServer) -
 
 
 async def test_stop_with_a_peer_that_takes_nothing_is_bounded(server: ScriptedServer) -> None:
+    """signalrcore C23 waits for the peer; 5.2.6: so does a Close behind a full buffer."""
     hub = server.hub(timeouts=Timeouts(close=0.05))
     socket = await server.accept(hub)
     socket.stalled.clear()
@@ -357,7 +360,7 @@ async def test_on_closed_may_start_again(server: ScriptedServer) -> None:
 
 
 async def test_pending_calls_fail_when_the_connection_is_lost(server: ScriptedServer) -> None:
-    """pysignalr P7 and signalrcore C6 leave them hanging."""
+    """pysignalr P7 and signalrcore C6 leave them hanging (also 1e.8, 5.4.1)."""
     hub = server.hub()
     socket = await server.accept(hub)
     calls = [asyncio.create_task(hub.invoke("Slow")) for _ in range(3)]
@@ -420,6 +423,7 @@ async def test_events_before_a_loss_are_still_handled(server: ScriptedServer) ->
 
 
 async def test_garbage_ends_the_connection_with_a_named_error(server: ScriptedServer) -> None:
+    """5.4.1: the Swift client goes on after what it cannot read, 5.4.5 also in the handshake."""
     hub = server.hub()
     socket = await server.accept(hub)
     got: list[int] = []
@@ -435,7 +439,7 @@ async def test_garbage_ends_the_connection_with_a_named_error(server: ScriptedSe
 
 
 async def test_a_silent_server_is_noticed(server: ScriptedServer) -> None:
-    """pysignalr and signalrcore never notice (C21)."""
+    """pysignalr and signalrcore never notice (C21) (also 1e.9)."""
     hub = server.hub(timeouts=Timeouts(server=0.05))
     await server.accept(hub)
     with pytest.raises(ServerTimeoutError):
@@ -443,6 +447,7 @@ async def test_a_silent_server_is_noticed(server: ScriptedServer) -> None:
 
 
 async def test_pings_go_out(server: ScriptedServer) -> None:
+    """signalrcore C22 sends none unless it is to reconnect."""
     hub = server.hub(timeouts=Timeouts(keep_alive=0.01, server=None))
     socket = await server.accept(hub)
     for _ in range(3):
@@ -493,7 +498,7 @@ async def test_answers_may_come_in_any_order(server: ScriptedServer) -> None:
 
 @pytest.mark.parametrize("how", ["timeout", "default", "cancel"])
 async def test_a_call_that_is_given_up_is_cancelled_on_the_server(server: ScriptedServer, how: str) -> None:
-    """aiosignalr A7 keeps its entry for ever."""
+    """aiosignalr A7 keeps its entry for ever (also 5.2.1)."""
     hub = server.hub(timeouts=Timeouts(invoke=0.05 if how == "default" else None))
     socket = await server.accept(hub)
     call = asyncio.create_task(hub.invoke("Slow", **({"timeout": 0.05} if how == "timeout" else {})))
@@ -545,7 +550,7 @@ async def test_calls_without_a_connection_are_refused_at_once(server: ScriptedSe
 
 
 async def test_calls_wait_for_a_connection_that_is_being_made(server: ScriptedServer) -> None:
-    """signalrcore C1 puts them on the wire before the handshake."""
+    """signalrcore C1 puts them on the wire before the handshake (also 5.1.14)."""
     hub = server.hub()
     start = asyncio.create_task(hub.start())
     socket = await server.sockets.get()
@@ -560,6 +565,7 @@ async def test_calls_wait_for_a_connection_that_is_being_made(server: ScriptedSe
 
 
 async def test_calls_wait_for_a_connection_only_so_long(server: ScriptedServer) -> None:
+    """signalrcore C18d loses them; 5.2.7: in .NET it depends on the moment."""
     hub = server.hub(timeouts=Timeouts(ready=0.05))
     start = asyncio.create_task(hub.start())
     await server.sockets.get()
@@ -575,6 +581,7 @@ async def test_calls_wait_for_a_connection_only_so_long(server: ScriptedServer) 
 
 
 async def test_send_waits_while_the_outgoing_buffer_is_full(server: ScriptedServer) -> None:
+    """5.3.6: the Java client drops what is too much without a word."""
     hub = server.hub(limits=Limits(outgoing_bytes=100))
     socket = await server.accept(hub)
     socket.stalled.clear()
@@ -826,6 +833,7 @@ async def test_an_item_that_cannot_be_encoded_after_send(server: ScriptedServer)
 
 @pytest.mark.parametrize("how", ["answered", "cancelled", "lost", "stopped", "refused", "unencodable"])
 async def test_the_source_is_closed_whatever_happens(server: ScriptedServer, how: str) -> None:
+    """5.1.13: the JavaScript client goes on pumping."""
     hub = server.hub()
     closed = asyncio.Event()
     began = asyncio.Event()
@@ -882,7 +890,7 @@ async def test_the_source_is_closed_whatever_happens(server: ScriptedServer, how
 
 
 async def test_events_are_handled_in_order_also_by_async_handlers(server: ScriptedServer) -> None:
-    """aiosignalr A6 reverses them; the JavaScript client overlaps them (5.1.11)."""
+    """aiosignalr A6 reverses them; the JavaScript client overlaps them (5.1.11) (also 1e.7, C29, C30)."""
     hub = server.hub()
     socket = await server.accept(hub)
     order: list[Any] = []
@@ -904,7 +912,7 @@ async def test_events_are_handled_in_order_also_by_async_handlers(server: Script
 
 
 async def test_a_handler_may_call_the_hub_and_wait(server: ScriptedServer) -> None:
-    """pysignalr P6 and signalrcore C4 deadlock."""
+    """pysignalr P6 and signalrcore C4 deadlock (also 1e.6, 5.2.10, 5.4.6)."""
     hub = server.hub()
     socket = await server.accept(hub)
     got = asyncio.get_running_loop().create_future()
@@ -921,7 +929,7 @@ async def test_a_handler_may_call_the_hub_and_wait(server: ScriptedServer) -> No
 
 @pytest.mark.usefixtures("expected_errors")
 async def test_errors_of_handlers_are_isolated(server: ScriptedServer) -> None:
-    """pysignalr P5 and signalrcore C3 end the connection."""
+    """pysignalr P5 and signalrcore C3 end the connection (also 1e.5, 5.2.9)."""
     hub = server.hub()
     socket = await server.accept(hub)
     errors: list[Any] = []
@@ -1101,7 +1109,7 @@ def broken() -> None:
     ],
 )
 async def test_client_results(server: ScriptedServer, handlers: list[Any], expected: dict[str, Any]) -> None:
-    """The JavaScript client takes 0 and False for no result (5.1.11)."""
+    """The JavaScript client takes 0 and False for no result (5.1.11) (also 5.4.2)."""
     hub = server.hub()
     for handler in handlers:
         hub.on("ask", handler)
@@ -1303,6 +1311,7 @@ async def test_reading_does_not_pause_while_a_call_waits(server: ScriptedServer)
 
 
 async def test_a_stream_that_holds_too_much_fails_alone(server: ScriptedServer) -> None:
+    """aiosignalr A8 has no bound."""
     hub = server.hub(limits=Limits(buffered_bytes=2000, stream_items=1000))
     socket = await server.accept(hub)
     async with hub.stream("Slow") as slow, hub.stream("Fast") as fast:
@@ -1325,6 +1334,7 @@ async def test_a_stream_that_holds_too_much_fails_alone(server: ScriptedServer) 
 async def test_events_that_hold_too_much_are_dropped_oldest_first(
     server: ScriptedServer, caplog: pytest.LogCaptureFixture
 ) -> None:
+    """5.2.2: the queue of .NET has no bound."""
     hub = server.hub(limits=Limits(buffered_bytes=2000))
     socket = await server.accept(hub)
     release, told = asyncio.Event(), asyncio.get_running_loop().create_future()
