@@ -137,6 +137,10 @@ class Dispatcher:
 
     def push(self, message: Invocation) -> None:
         """Take an event or a question of the server: the sink that the session knows."""
+        if message.__class__ is not Invocation:
+            # Clients have no streaming methods, and no answer of theirs can be cancelled.
+            _logger.debug("ignored a %s from the server", type(message).__name__)
+            return
         if self._subscribers:
             key = message.target.lower()
             subscribers = self._subscribers.get(key)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-import pytest
+from typing import TYPE_CHECKING
 
-from signalr_sdk import ConnectionFailedError, ConnectionState, HubConnection, Transport, TransportError
+import pytest
 from tests.servers import assert_hides
 
-from .conftest import Combination
-from .hub_server import HubServer
+from signalr_sdk import ConnectionFailedError, ConnectionState, HubConnection, Transport, TransportError
+
+if TYPE_CHECKING:
+    from .conftest import Combination
+    from .hub_server import HubServer
 
 WEBSOCKETS, SSE, POLLING = Transport
 
