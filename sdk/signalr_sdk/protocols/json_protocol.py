@@ -5,8 +5,11 @@ Both do the same, but that orjson decodes integers over 64 bits as floats. Sourc
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from datetime import datetime
+from decimal import Decimal
+from types import NoneType
 from typing import Any, Final
+from uuid import UUID
 
 from ..errors import LocalProtocolError, RemoteProtocolError
 from ..messages import (
@@ -24,43 +27,46 @@ from ..messages import (
 )
 from ..options import TransferFormat
 from .framing import SEPARATOR
-from .json_values import JsonBackend, choose_backend, write_slowly
-from .values import Naming, NamingChoice, resolve_naming
+from .json_values import JsonBackend, choose_backend, hides_nonfinite, write_slowly
+from .values import ENCODING_ERRORS, Naming, NamingChoice, resolve_naming
 
-# So many names of methods have their part of the message kept ready.
-_NAMES = 256
 _PING: Final = b'{"type":6}' + SEPARATOR
-_END: Final = b"}" + SEPARATOR
+# A plain event has the members type, target and arguments; a plain stream item type, invocationId and item.
+_PLAIN: Final = 3
+# Values of these types hold no NaN.
+_FLAT: Final = frozenset({str, int, bool, NoneType, bytes, datetime, UUID, Decimal})
 
 
 class JsonProtocol:
-    """The JSON hub protocol.
+    r"""The JSON hub protocol.
 
     Args:
         naming: how attribute names of classes are written: `"camel"` (as ASP.NET Core does), `"pascal"`, `None` for
             unchanged, or a function.
 
     Example:
+        >>> from signalr_sdk.messages import Ping
         >>> JsonProtocol().encode(Ping())
-        b'{"type":6}\\x1e'
+        b'{"type":6}\x1e'
     """
 
-    name: Final = "json"
-    transfer_format: Final = TransferFormat.TEXT
+    # Not Final: pyright takes those for class variables, which do not match the properties of HubProtocol.
+    name: str = "json"
+    transfer_format: TransferFormat = TransferFormat.TEXT
 
     def __init__(self, *, naming: NamingChoice = "camel", _backend: JsonBackend | None = None) -> None:
         self._naming = resolve_naming(naming)
         self._backend = choose_backend() if _backend is None else _backend
-        self._dumps = self._backend.encoder(self._naming)
-        self._loads: Callable[[bytes], Any] = self._backend.loads
-        self._targets: dict[str, bytes] = {}
+        self._dumps, self._loads = self._backend.dumps, self._backend.loads
+        self._default, self._options = self._backend.default(self._naming), self._backend.options
 
     @property
     def naming(self) -> Naming:
         """How attribute names of classes are written."""
         return self._naming
 
-    # Encoding
+    # Encoding. One call of the codec for a whole message is the cheapest by far, so each message becomes a dict first
+    # (tests/bench measures it). The id stands before the value, since .NET knows only with it how to read the value.
 
     def encode(self, message: HubMessage, /) -> bytes:
         """Return the message and its separator.
@@ -68,73 +74,54 @@ class JsonProtocol:
         Raises:
             LocalProtocolError: a value cannot be encoded.
         """
-        kind = message.__class__
-        if kind is StreamItem:
-            assert isinstance(message, StreamItem)
-            head = b'{"type":2' + self._headers(message.headers) + self._id(message.invocation_id) + b',"item":'
-            return head + self._value(message.item, "item") + _END
-        if kind is Invocation or kind is StreamInvocation:
-            assert isinstance(message, Invocation | StreamInvocation)
-            return self._invocation(message)
-        if kind is Ping:
-            return _PING
-        return self._other(message)
-
-    def _invocation(self, message: Invocation | StreamInvocation) -> bytes:
-        target = self._targets.get(message.target) or self._target(message.target)
-        head = b'{"type":1' if message.__class__ is Invocation else b'{"type":4'
+        members: dict[str, Any]
+        if type(message) is StreamItem:
+            members = {"type": 2, "invocationId": message.invocation_id, "item": message.item}
+            values: list[Any] | tuple[Any, ...] = (message.item,)
+        elif type(message) is Invocation:
+            values = message.arguments
+            if message.invocation_id is None:
+                members = {"type": 1, "target": message.target, "arguments": values}
+            else:
+                name = message.invocation_id
+                members = {"type": 1, "invocationId": name, "target": message.target, "arguments": values}
+            if message.stream_ids:
+                members["streamIds"] = message.stream_ids
+        elif type(message) is Completion:
+            members, values = _completion_members(message)
+        else:
+            return self._encode_rare(message)
         if message.headers:
-            head += self._headers(message.headers)
-        if message.invocation_id is not None:
-            head += self._id(message.invocation_id)
-        tail = b"" if not message.stream_ids else b',"streamIds":' + self._value(message.stream_ids, "streamIds")
-        return head + target + self._value(message.arguments, "arguments") + tail + _END
-
-    def _target(self, target: str) -> bytes:
-        part = b',"target":' + self._value(target, "target") + b',"arguments":'
-        if len(self._targets) < _NAMES:
-            self._targets[target] = part
-        return part
-
-    def _other(self, message: HubMessage) -> bytes:
-        match message:
-            case Completion():
-                head = b'{"type":3' + self._headers(message.headers) + self._id(message.invocation_id)
-                if message.error is not None:
-                    return head + b',"error":' + self._value(message.error, "error") + _END
-                if message.has_result:
-                    return head + b',"result":' + self._value(message.result, "result") + _END
-                return head + _END
-            case CancelInvocation():
-                return b'{"type":5' + self._headers(message.headers) + self._id(message.invocation_id) + _END
-            case Close():
-                error = b"" if message.error is None else b',"error":' + self._value(message.error, "error")
-                return b'{"type":7' + error + (b',"allowReconnect":true' if message.allow_reconnect else b"") + _END
-            case Ack() | Sequence():
-                return (
-                    b'{"type":%d,"sequenceId":%d' % (8 if isinstance(message, Ack) else 9, message.sequence_id) + _END
-                )
-        raise LocalProtocolError(f"a {type(message).__name__} is no hub message")
-
-    def _headers(self, headers: Headers | None) -> bytes:
-        return b',"headers":' + self._value(headers, "headers") if headers else b""
-
-    def _id(self, invocation_id: str) -> bytes:
-        # Ours are digits; those of the other side may be anything.
-        if invocation_id.isalnum():
-            return b',"invocationId":"%b"' % invocation_id.encode()
-        return b',"invocationId":' + self._value(invocation_id, "invocationId")
-
-    def _value(self, value: object, path: str) -> bytes:
+            members["headers"] = message.headers
         try:
-            return self._dumps(value)
-        except (TypeError, ValueError, RecursionError):
+            data = self._dumps(members, self._default, self._options)
+        except ENCODING_ERRORS:
             # Slowly: it writes what the codec cannot, or finds where the fault is.
-            return write_slowly(value, path, self._naming)
+            return write_slowly(members, self._naming) + SEPARATOR
+        for value in values:
+            if type(value) not in _FLAT:
+                return self._checked(data, members)
+        return data + SEPARATOR
+
+    def _encode_rare(self, message: HubMessage) -> bytes:
+        if isinstance(message, Ping):
+            return _PING
+        members = {name: value for name, value in _rare_members(message).items() if value is not None}
+        try:
+            data = self._dumps(members, self._default, self._options)
+        except ENCODING_ERRORS:
+            return write_slowly(members, self._naming) + SEPARATOR
+        return self._checked(data, members)
+
+    def _checked(self, data: bytes, members: dict[str, Any]) -> bytes:
+        if self._backend.hides_nonfinite and hides_nonfinite(data, members, self._naming):
+            return write_slowly(members, self._naming) + SEPARATOR
+        return data + SEPARATOR
 
     # Decoding
 
-    def decode(self, frame: bytes, /, *, exact: bool = False) -> HubMessage | None:
+    # Complex, since a call more for a message of a frequent kind costs a tenth of the whole (tests/bench).
+    def decode(self, frame: bytes, /, *, exact: bool = False) -> HubMessage | None:  # noqa: C901
         """Return the message in a frame, `None` for an unknown type.
 
         Raises:
@@ -142,83 +129,109 @@ class JsonProtocol:
         """
         try:
             members = self._backend.loads_exactly(frame) if exact else self._loads(frame)
-        except ValueError:
-            members = self._decode_slowly(frame, exact=exact)
-        # The types are told apart by class first: `True` and `1.0` equal 1.
-        kind = members.get("type") if members.__class__ is dict else None
-        if kind.__class__ is not int:
-            raise _wrong(frame, "it is no object with a numeric 'type'")
-        get = members.get
+        except (ValueError, RecursionError):
+            members = self._load_slowly(frame)
+        # The class is looked at first: `True` and `1.0` equal 1.
+        kind = members.get("type") if type(members) is dict else None
+        if type(kind) is not int:
+            raise _wrong(frame, "it is no object with an integer 'type'")
         if kind == 1:
-            target, arguments, name = get("target"), get("arguments"), get("invocationId")
-            if target.__class__ is str and arguments.__class__ is list and (name is None or name.__class__ is str):
-                if len(members) == 3:
-                    return Invocation(target, arguments)
-                return self._full_invocation(members, frame)
-            raise _wrong(frame, "an invocation needs 'target' and 'arguments'")
+            target, arguments = members.get("target"), members.get("arguments")
+            if type(target) is not str or type(arguments) is not list:
+                raise _wrong(frame, "an invocation needs 'target' and 'arguments'")
+            if len(members) == _PLAIN:
+                return Invocation(target, arguments)
+            name = None if members.get("invocationId") is None else _needed_id(members, frame)
+            return Invocation(target, arguments, name, _stream_ids(members, frame), _headers(members, frame))
         if kind == 2:
-            name = get("invocationId")
-            if name.__class__ is str and "item" in members:
-                return StreamItem(name, members["item"], get("headers"))
-            raise _wrong(frame, "a stream item needs 'invocationId' and 'item'")
+            name = members.get("invocationId")
+            if type(name) is not str or not name or "item" not in members:
+                raise _wrong(frame, "a stream item needs 'invocationId' and 'item'")
+            return StreamItem(name, members["item"], None if len(members) == _PLAIN else _headers(members, frame))
         if kind == 3:
-            return _completion(members, frame)
-        return self._decode_rare(kind, members, frame)
+            name, error, has_result = members.get("invocationId"), members.get("error"), "result" in members
+            if type(name) is not str or not name:
+                raise _wrong(frame, "a completion needs an 'invocationId'")
+            if error is not None and (has_result or type(error) is not str):
+                raise _wrong(frame, "a completion has a result or an error, and the error is a string")
+            headers = None if len(members) <= _PLAIN else _headers(members, frame)
+            return Completion(name, members.get("result"), error, has_result, headers)
+        return _decode_rare(kind, members, frame)
 
-    def _full_invocation(self, members: dict[str, Any], frame: bytes) -> Invocation:
-        name = members.get("invocationId")
-        if name == "":
-            raise _wrong(frame, "'invocationId' is empty")
-        return Invocation(
-            members["target"], members["arguments"], name, _stream_ids(members, frame), members.get("headers")
-        )
-
-    def _decode_rare(self, kind: int, members: dict[str, Any], frame: bytes) -> HubMessage | None:
-        match kind:
-            case 4:
-                target, arguments = members.get("target"), members.get("arguments")
-                if not isinstance(target, str) or not isinstance(arguments, list):
-                    raise _wrong(frame, "an invocation needs 'target' and 'arguments'")
-                return StreamInvocation(
-                    target, arguments, _id_of(members, frame), _stream_ids(members, frame), members.get("headers")
-                )
-            case 5:
-                return CancelInvocation(_id_of(members, frame), members.get("headers"))
-            case 6:
-                return Ping()
-            case 7:
-                error = members.get("error")
-                if error is not None and not isinstance(error, str):
-                    raise _wrong(frame, "'error' is no string")
-                return Close(error, members.get("allowReconnect") is True)
-            case 8 | 9:
-                number = members.get("sequenceId")
-                if number.__class__ is not int:
-                    raise _wrong(frame, "'sequenceId' is no number")
-                return Ack(number) if kind == 8 else Sequence(number)
-        return None
-
-    def _decode_slowly(self, frame: bytes, *, exact: bool) -> Any:
+    def _load_slowly(self, frame: bytes) -> Any:
         """Decode what the codec refuses, if the standard library accepts it (a lone surrogate, for example)."""
         try:
-            return self._backend.loads_slowly(frame, exact=exact)
+            return self._backend.loads_slowly(frame)
         except (ValueError, RecursionError) as error:
             raise _wrong(frame, f"it is not JSON: {error}") from None
 
 
-def _completion(members: dict[str, Any], frame: bytes) -> Completion:
-    error, name = members.get("error"), _id_of(members, frame)
-    has_result = "result" in members
-    if error is not None and (has_result or not isinstance(error, str)):
-        raise _wrong(frame, "a completion has a result or an error that is a string")
-    return Completion(name, members.get("result"), error, has_result, members.get("headers"))
+def _completion_members(message: Completion) -> tuple[dict[str, Any], tuple[Any, ...]]:
+    """Return the members, and the user's values in them."""
+    if message.error is not None:
+        return {"type": 3, "invocationId": message.invocation_id, "error": message.error}, ()
+    if message.has_result:
+        return {"type": 3, "invocationId": message.invocation_id, "result": message.result}, (message.result,)
+    return {"type": 3, "invocationId": message.invocation_id}, ()
 
 
-def _id_of(members: dict[str, Any], frame: bytes) -> str:
+def _rare_members(message: HubMessage) -> dict[str, Any]:
+    match message:
+        case StreamInvocation():
+            return {
+                "type": 4,
+                "invocationId": message.invocation_id,
+                "target": message.target,
+                "arguments": message.arguments,
+                "streamIds": message.stream_ids or None,
+                "headers": message.headers or None,
+            }
+        case CancelInvocation():
+            return {"type": 5, "invocationId": message.invocation_id, "headers": message.headers or None}
+        case Close():
+            return {"type": 7, "error": message.error, "allowReconnect": message.allow_reconnect or None}
+        case Ack() | Sequence():
+            return {"type": 8 if isinstance(message, Ack) else 9, "sequenceId": message.sequence_id}
+        case _:
+            raise LocalProtocolError(f"{message!r:.100} is no hub message")
+
+
+def _decode_rare(kind: int, members: dict[str, Any], frame: bytes) -> HubMessage | None:
+    match kind:
+        case 4:
+            target, arguments = members.get("target"), members.get("arguments")
+            if not isinstance(target, str) or not isinstance(arguments, list):
+                raise _wrong(frame, "a stream invocation needs 'target' and 'arguments'")
+            name = _needed_id(members, frame)
+            return StreamInvocation(target, arguments, name, _stream_ids(members, frame), _headers(members, frame))
+        case 5:
+            return CancelInvocation(_needed_id(members, frame), _headers(members, frame))
+        case 6:
+            return Ping()
+        case 7:
+            error = members.get("error")
+            if error is not None and not isinstance(error, str):
+                raise _wrong(frame, "'error' is no string")
+            return Close(error, members.get("allowReconnect") is True)
+        case 8 | 9:
+            number = _sequence_id(members, frame)
+            return Ack(number) if kind == 8 else Sequence(number)
+        case _:
+            return None
+
+
+def _needed_id(members: dict[str, Any], frame: bytes) -> str:
     name = members.get("invocationId")
     if not isinstance(name, str) or not name:
-        raise _wrong(frame, "it needs an 'invocationId'")
+        raise _wrong(frame, "'invocationId' is missing, empty or no string")
     return name
+
+
+def _sequence_id(members: dict[str, Any], frame: bytes) -> int:
+    number = members.get("sequenceId")
+    if isinstance(number, bool) or not isinstance(number, int):
+        raise _wrong(frame, "'sequenceId' is no integer")
+    return number
 
 
 def _stream_ids(members: dict[str, Any], frame: bytes) -> list[str] | None:
@@ -227,7 +240,16 @@ def _stream_ids(members: dict[str, Any], frame: bytes) -> list[str] | None:
         return None
     if not isinstance(ids, list) or not all(isinstance(each, str) for each in ids):
         raise _wrong(frame, "'streamIds' is no list of strings")
-    return ids
+    return ids or None
+
+
+def _headers(members: dict[str, Any], frame: bytes) -> Headers | None:
+    headers = members.get("headers")
+    if headers is None:
+        return None
+    if not isinstance(headers, dict) or not all(isinstance(value, str) for value in headers.values()):
+        raise _wrong(frame, "'headers' is no object with strings")
+    return headers or None
 
 
 def _wrong(frame: bytes, why: str) -> RemoteProtocolError:

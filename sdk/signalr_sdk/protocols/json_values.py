@@ -5,42 +5,64 @@ from __future__ import annotations
 import base64
 import json
 import math
-from collections.abc import Callable
 from datetime import date, datetime, time, timedelta
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from enum import Enum
-from typing import Any, Protocol
+from functools import partial
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 from uuid import UUID
 
 from ..errors import LocalProtocolError
 from ..options import DateTimeOffset
 from .values import (
+    ENCODING_ERRORS,
     Naming,
-    children,
+    datetime_text,
     decimal_text,
     enum_or_plain,
-    is_local,
+    named_parts,
+    parts,
+    reason,
     take_apart,
+    time_text,
     timedelta_text,
 )
 
-# Longer numbers are more than `int` takes from text (sys.int_info.default_max_str_digits).
-_LONGEST_INT = 4000
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    Default: TypeAlias = Callable[[object], object]
+
+# `int` may refuse longer ones (sys.set_int_max_str_digits allows no smaller limit than 640).
+_LONGEST_INT = 640
 
 
 class JsonBackend(Protocol):
-    """A codec."""
+    """A codec.
 
-    def encoder(self, naming: Naming) -> Callable[[object], bytes]:
-        """Return the function that encodes values; it raises for what it cannot do."""
+    Attributes:
+        options: for `dumps`, which wants it along to save a call between.
+        hides_nonfinite: whether `dumps` writes NaN and infinities as null without a word.
+    """
 
-    def loads(self, data: bytes, /) -> Any:
-        """Decode; raise ValueError for what it does not accept."""
+    options: int
+    hides_nonfinite: bool
+
+    @property
+    def dumps(self) -> Callable[[object, Default, int], bytes]:
+        """Encodes, asking `default` for what it does not know; raises one of `ENCODING_ERRORS` for what it cannot do."""
+
+    @property
+    def loads(self) -> Callable[[bytes], Any]:
+        """Decodes; raises ValueError or RecursionError for what it does not accept."""
+
+    def default(self, naming: Naming) -> Default:
+        """Return what `dumps` is to ask."""
 
     def loads_exactly(self, data: bytes, /) -> Any:
-        """Decode, with fractions as `Decimal`."""
+        """Decode all that is JSON, with fractions as `Decimal`."""
 
-    def loads_slowly(self, data: bytes, /, *, exact: bool) -> Any:
+    def loads_slowly(self, data: bytes, /) -> Any:
         """Decode all that is JSON, also what `loads` does not accept."""
 
 
@@ -62,68 +84,79 @@ def _parse_int(text: str) -> int | Decimal:
     return int(text) if len(text) < _LONGEST_INT else Decimal(text)
 
 
+def _parse_exactly(text: str) -> Decimal | float:
+    try:
+        return Decimal(text)
+    except InvalidOperation:
+        # Its exponent has 19 digits or more.
+        return float(text)
+
+
 _standard = json.JSONDecoder(parse_constant=_refuse_constant)
 _slow = json.JSONDecoder(parse_constant=_refuse_constant, parse_int=_parse_int)
-_exact = json.JSONDecoder(parse_constant=_refuse_constant, parse_int=_parse_int, parse_float=Decimal)
+_exact = json.JSONDecoder(parse_constant=_refuse_constant, parse_int=_parse_int, parse_float=_parse_exactly)
 
 
-class StandardBackend:
+class _Backend:
+    def loads_exactly(self, data: bytes, /) -> Any:
+        """Decode all that is JSON, with fractions as `Decimal`."""
+        return _exact.decode(str(data, "utf-8"))
+
+    def loads_slowly(self, data: bytes, /) -> Any:
+        """Decode all that is JSON."""
+        return _slow.decode(str(data, "utf-8"))
+
+
+class StandardBackend(_Backend):
     """The standard library's json."""
 
-    def encoder(self, naming: Naming) -> Callable[[object], bytes]:
-        """Return the function that encodes values."""
+    options = 0
+    hides_nonfinite = False
 
-        def default(value: object) -> object:
-            if isinstance(value, Decimal):
-                # It cannot be written as a number here, so the slow writer does it all.
-                raise TypeError("Decimal")
-            return plain(value, naming)
-
-        encode = json.JSONEncoder(default=default, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
-        return lambda value: encode(value).encode()
+    def dumps(self, value: object, default: Default, _options: int, /) -> bytes:
+        """Encode."""
+        return json.dumps(value, default=default, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
 
     def loads(self, data: bytes, /) -> Any:
         """Decode."""
         return _standard.decode(str(data, "utf-8"))
 
-    def loads_exactly(self, data: bytes, /) -> Any:
-        """Decode, with fractions as `Decimal`."""
-        return _exact.decode(str(data, "utf-8"))
-
-    def loads_slowly(self, data: bytes, /, *, exact: bool) -> Any:
-        """Decode all that is JSON."""
-        return (_exact if exact else _slow).decode(str(data, "utf-8"))
+    def default(self, naming: Naming) -> Default:
+        """Return what `dumps` is to ask. A Decimal cannot be written as a number here: the slow writer does it all."""
+        return partial(plain, naming=naming)
 
 
-class OrjsonBackend(StandardBackend):
+class OrjsonBackend(_Backend):
     """orjson.
 
     Args:
         orjson: the module.
     """
 
-    def __init__(self, orjson: Any) -> None:
-        self._orjson = orjson
-        self.loads = orjson.loads
+    hides_nonfinite = True
 
-    def encoder(self, naming: Naming) -> Callable[[object], bytes]:
-        """Return the function that encodes values."""
-        dumps, options = self._orjson.dumps, self._orjson.OPT_PASSTHROUGH_DATACLASS
-        fragment = self._orjson.Fragment
+    def __init__(self, orjson: Any) -> None:
+        # orjson itself would write attribute names as they are, and round the offset of a datetime, not its clock.
+        self.options: int = orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_DATETIME
+        self.dumps: Callable[[object, Default, int], bytes] = orjson.dumps
+        self.loads: Callable[[bytes], Any] = orjson.loads
+        self._fragment: Callable[[str], object] = orjson.Fragment
+
+    def default(self, naming: Naming) -> Default:
+        """Return what `dumps` is to ask."""
+        fragment = self._fragment
 
         def default(value: object) -> object:
             if isinstance(value, Decimal):
                 return fragment(decimal_text(value))
             return plain(value, naming)
 
-        def encode(value: object) -> bytes:
-            data: bytes = dumps(value, default, options)
-            # orjson writes NaN and infinities as null without a word.
-            if b"null" in data and _holds_nonfinite(value, naming):
-                raise ValueError("not finite")
-            return data
+        return default
 
-        return encode
+
+def hides_nonfinite(data: bytes, members: dict[str, Any], naming: Naming) -> bool:
+    """Return whether a null in this JSON was a NaN or an infinity in the members of the message."""
+    return b"null" in data and _holds_nonfinite(members, naming)
 
 
 def _holds_nonfinite(value: object, naming: Naming) -> bool:
@@ -134,11 +167,8 @@ def _holds_nonfinite(value: object, naming: Naming) -> bool:
         if isinstance(each, float):
             if not math.isfinite(each):
                 return True
-            continue
-        if not isinstance(each, str | int) and each is not None:
-            parts = children(each, naming)
-            if parts is not None:
-                todo += [part for _path, part in parts]
+        elif each is not None and not isinstance(each, str | int):
+            todo += parts(each, naming)
     return False
 
 
@@ -149,34 +179,39 @@ def plain(value: object, naming: Naming) -> object:
         TypeError: we do not know it either.
     """
     match value:
-        case bytes() | bytearray() | memoryview():
-            return base64.b64encode(value).decode()
-        case Enum():
-            return value.value
-        case datetime() | date():
-            return value.isoformat()
-        case time() if is_local(value):
-            return value.isoformat()
-        case timedelta():
-            return timedelta_text(value)
+        case datetime():
+            return datetime_text(value)
         case UUID():
             return str(value)
-        case DateTimeOffset():
+        case Enum():
             return value.value
+        case bytes() | bytearray() | memoryview():
+            return base64.b64encode(value).decode()
         case tuple():
             return list(value)
-    parts = take_apart(value, naming)
-    if parts is None:
-        raise TypeError(f"a value of type {type(value).__name__} cannot be sent")
-    return parts
+        case _:
+            return _plain_clock(value, naming)
 
 
-def write_slowly(value: object, path: str, naming: Naming) -> bytes:
+def _plain_clock(value: object, naming: Naming) -> object:
+    match value:
+        case date():
+            return value.isoformat()
+        case time():
+            return time_text(value)
+        case timedelta():
+            return timedelta_text(value)
+        case DateTimeOffset():
+            return datetime_text(value.value)
+        case _:
+            return take_apart(value, naming)
+
+
+def write_slowly(members: dict[str, Any], naming: Naming) -> bytes:
     """Encode anything that can be encoded, or say what cannot, and where.
 
     Args:
-        value: what to encode.
-        path: what it is called in errors.
+        members: the members of a message; their names begin the paths in errors.
         naming: how attribute names are written.
 
     Raises:
@@ -184,77 +219,89 @@ def write_slowly(value: object, path: str, naming: Naming) -> bytes:
     """
     writer = _SlowWriter(naming)
     try:
-        writer.write(value, path)
+        writer.write_object((name, name, value) for name, value in members.items())
         return "".join(writer.pieces).encode()
-    except UnicodeEncodeError:
-        raise LocalProtocolError(
-            f"{writer.surrogate or path}: a string with a lone surrogate cannot be sent, since it is no Unicode text"
-        ) from None
-    except RecursionError:
-        raise LocalProtocolError(f"{path}: the value is nested too deeply to be sent") from None
+    except RecursionError as error:
+        raise LocalProtocolError(f"{writer.path.partition('[')[0]}: {reason(error)}") from None
+    except ENCODING_ERRORS as error:
+        raise LocalProtocolError(f"{writer.path}: {reason(error)}") from None
 
 
 class _SlowWriter:
+    """Writes JSON piece by piece; `path` says where it is."""
+
     def __init__(self, naming: Naming) -> None:
         self.pieces: list[str] = []
-        self.surrogate = ""
+        self.path = ""
         self._naming = naming
         self._open: set[int] = set()
 
     def write(self, value: object, path: str) -> None:
+        self.path = path
         match value:
             case Enum():
                 self.write(value.value, path)
-            case None | bool() | int() | str():
-                self._write_scalar(value, path)
+            case None | bool():
+                self.pieces.append(json.dumps(value))
+            case int():
+                self.pieces.append(int.__repr__(value))
+            case str():
+                self.pieces.append(_text(value))
             case float():
-                if not math.isfinite(value):
-                    raise LocalProtocolError(f"{path}: {value} cannot be written in JSON (None, or a string?)")
-                self.pieces.append(float.__repr__(value))
+                self.pieces.append(_number(value))
             case Decimal():
-                try:
-                    self.pieces.append(decimal_text(value))
-                except LocalProtocolError as error:
-                    raise LocalProtocolError(f"{path}: {error}") from None
-            case dict() | list() | tuple():
-                self._write_parts(value, path)
+                self.pieces.append(decimal_text(value))
             case _:
-                self._write_object(value, path)
+                self._write_compound(value, path)
 
-    def _write_scalar(self, value: bool | int | str | None, path: str) -> None:
-        if isinstance(value, str):
-            try:
-                value.encode()
-            except UnicodeEncodeError:
-                self.surrogate = path
-                raise
-            self.pieces.append(json.dumps(value, ensure_ascii=False))
-        elif value is None or isinstance(value, bool):
-            self.pieces.append(json.dumps(value))
-        else:
-            self.pieces.append(int.__repr__(value))
-
-    def _write_parts(self, value: dict[Any, Any] | list[Any] | tuple[Any, ...], path: str) -> None:
+    def _write_compound(self, value: object, path: str) -> None:
         if id(value) in self._open:
-            raise LocalProtocolError(f"{path}: the value contains itself")
+            raise ValueError("the value contains itself")
         self._open.add(id(value))
-        write = self.pieces.append
-        if isinstance(value, dict):
-            for index, (key, part) in enumerate(value.items()):
-                write("," if index else "{")
-                self._write_scalar(self._key(key, path), f"{path} (a key)")
-                write(":")
-                self.write(part, f"{path}[{key!r:.40}]")
-            write("}" if value else "{}")
-        else:
-            for index, part in enumerate(value):
-                write("," if index else "[")
-                self.write(part, f"{path}[{index}]")
-            write("]" if value else "[]")
+        match value:
+            case dict():
+                # Made one by one, so that an error in a key is one of that key.
+                keys = (self._key(key, path) for key in value)
+                self.write_object(
+                    (key, path + step, part)
+                    for key, (step, part) in zip(keys, named_parts(value, self._naming) or (), strict=True)
+                )
+            case list() | tuple():
+                self._write_array(value, path)
+            case _:
+                self._write_other(value, path)
         self._open.discard(id(value))
 
+    def _write_other(self, value: object, path: str) -> None:
+        replaced = plain(value, self._naming)
+        steps = named_parts(value, self._naming)
+        if isinstance(replaced, dict) and steps is not None:
+            # Attributes: in the path they have their own names.
+            self.write_object((wire, path + step, part) for wire, (step, part) in zip(replaced, steps, strict=True))
+        else:
+            self.write(replaced, path)
+
+    def write_object(self, members: Iterable[tuple[str, str, object]]) -> None:
+        """Write members, each a name, its path, and a value."""
+        separator = "{"
+        for name, path, value in members:
+            self.path = path
+            self.pieces.append(f"{separator}{_text(name)}:")
+            self.write(value, path)
+            separator = ","
+        self.pieces.append("{}" if separator == "{" else "}")
+
+    def _write_array(self, items: list[Any] | tuple[Any, ...], path: str) -> None:
+        separator = "["
+        for index, item in enumerate(items):
+            self.pieces.append(separator)
+            self.write(item, f"{path}[{index}]")
+            separator = ","
+        self.pieces.append("[]" if separator == "[" else "]")
+
     def _key(self, key: object, path: str) -> str:
-        """What the standard library accepts as a key, and some more."""
+        """Return what the standard library and .NET accept as a key, as text."""
+        self.path = path
         key = enum_or_plain(key)
         match key:
             case str():
@@ -263,26 +310,20 @@ class _SlowWriter:
                 return json.dumps(key)
             case int():
                 return int.__repr__(key)
-            case UUID() | datetime() | date() | Decimal():
-                return str(plain(key, self._naming)) if not isinstance(key, Decimal) else decimal_text(key)
-        raise LocalProtocolError(f"{path}: a key of type {type(key).__name__} cannot be written in JSON")
+            case Decimal():
+                return decimal_text(key)
+            case UUID() | date() | time() | timedelta():
+                return str(plain(key, self._naming))
+            case _:
+                raise TypeError(f"a key of type {type(key).__qualname__} cannot be written in JSON")
 
-    def _write_object(self, value: object, path: str) -> None:
-        if id(value) in self._open:
-            raise LocalProtocolError(f"{path}: the value contains itself")
-        try:
-            replaced = plain(value, self._naming)
-        except TypeError as error:
-            raise LocalProtocolError(f"{path}: {error} (make it a plain value, or pass converter=)") from None
-        self._open.add(id(value))
-        if isinstance(replaced, dict):
-            # Attributes, by their own names in the path.
-            for index, ((wire, part), (name, _part)) in enumerate(
-                zip(replaced.items(), children(value, self._naming) or (), strict=True)
-            ):
-                self.pieces.append(("," if index else "{") + json.dumps(wire, ensure_ascii=False) + ":")
-                self.write(part, path + name)
-            self.pieces.append("}" if replaced else "{}")
-        else:
-            self.write(replaced, path)
-        self._open.discard(id(value))
+
+def _text(value: str) -> str:
+    value.encode()  # here, where the path is known: this raises for a lone surrogate
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _number(value: float) -> str:
+    if not math.isfinite(value):
+        raise ValueError(f"{value} cannot be written in JSON (send None, or text, as the hub method expects)")
+    return float.__repr__(value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import reprlib
 from typing import Any, Final
 
 from ..errors import LocalProtocolError, RemoteProtocolError
@@ -21,30 +22,48 @@ from ..messages import (
 from ..options import TransferFormat
 from .framing import frame_binary
 from .messagepack_values import MessagePackCodec
-from .values import Naming, NamingChoice, resolve_naming
+from .values import ENCODING_ERRORS, Naming, NamingChoice, resolve_naming
 
 _PING: Final = b"\x02\x91\x06"
 _ERROR, _VOID, _RESULT = 1, 2, 3
 
+# What the members of a message are called in errors.
+_CALL = ("type", "headers", "invocationId", "target", "arguments", "streamIds")
+_MEMBERS: Final = {
+    1: _CALL,
+    2: ("type", "headers", "invocationId", "item"),
+    3: ("type", "headers", "invocationId", "kind", "result"),
+    4: _CALL,
+    5: _CALL[:3],
+    7: ("type", "error", "allowReconnect"),
+    8: ("type", "sequenceId"),
+    9: ("type", "sequenceId"),
+}
+# The fewest members of the messages that are decoded here.
+_LEAST_CALL, _LEAST_ITEM, _LEAST_COMPLETION, _LEAST_RESULT = 5, 4, 4, 5
+
 
 class MessagePackProtocol:
-    """The MessagePack hub protocol.
+    r"""The MessagePack hub protocol.
 
     Args:
         naming: how attribute names of classes are written: `"pascal"` (as MessagePack on .NET wants them), `"camel"`,
             `None` for unchanged, or a function.
 
     Example:
+        >>> from signalr_sdk.messages import Ping
         >>> MessagePackProtocol().encode(Ping())
-        b'\\x02\\x91\\x06'
+        b'\x02\x91\x06'
     """
 
-    name: Final = "messagepack"
-    transfer_format: Final = TransferFormat.BINARY
+    # Not Final: pyright takes those for class variables, which do not match the properties of HubProtocol.
+    name: str = "messagepack"
+    transfer_format: TransferFormat = TransferFormat.BINARY
 
     def __init__(self, *, naming: NamingChoice = "pascal") -> None:
         self._naming = resolve_naming(naming)
         self._codec = MessagePackCodec(self._naming)
+        self._unpackb = self._codec.unpackb
 
     @property
     def naming(self) -> Naming:
@@ -59,57 +78,28 @@ class MessagePackProtocol:
         Raises:
             LocalProtocolError: a value cannot be encoded.
         """
-        kind = message.__class__
-        if kind is StreamItem:
-            assert isinstance(message, StreamItem)
-            return self._pack([2, message.headers or {}, message.invocation_id, message.item], 3, "item")
-        if kind is Invocation or kind is StreamInvocation:
-            assert isinstance(message, Invocation | StreamInvocation)
-            return self._pack(
-                [
-                    1 if kind is Invocation else 4,
-                    message.headers or {},
-                    message.invocation_id,
-                    message.target,
-                    message.arguments,
-                    message.stream_ids or [],
-                ],
-                4,
-                "arguments",
-            )
-        if kind is Ping:
+        members: list[Any]
+        if type(message) is StreamItem:
+            members = [2, message.headers or {}, message.invocation_id, message.item]
+        elif type(message) is Invocation:
+            members = [
+                1,
+                message.headers or {},
+                message.invocation_id,
+                message.target,
+                message.arguments,
+                message.stream_ids or [],
+            ]
+        elif type(message) is Completion:
+            members = [3, message.headers or {}, message.invocation_id, *_outcome(message)]
+        elif isinstance(message, Ping):
             return _PING
-        return self._other(message)
-
-    def _other(self, message: HubMessage) -> bytes:
-        match message:
-            case Completion():
-                members: list[Any] = [3, message.headers or {}, message.invocation_id]
-                if message.error is not None:
-                    return self._pack([*members, _ERROR, message.error], 4, "error")
-                if message.has_result:
-                    return self._pack([*members, _RESULT, message.result], 4, "result")
-                return self._pack([*members, _VOID], 3, "kind")
-            case CancelInvocation():
-                return self._pack([5, message.headers or {}, message.invocation_id], 2, "invocationId")
-            case Close():
-                return self._pack([7, message.error, message.allow_reconnect], 1, "error")
-            case Ack():
-                return self._pack([8, message.sequence_id], 1, "sequenceId")
-            case Sequence():
-                return self._pack([9, message.sequence_id], 1, "sequenceId")
-        raise LocalProtocolError(f"a {type(message).__name__} is no hub message")
-
-    def _pack(self, members: list[Any], index: int, path: str) -> bytes:
-        """Encode; `index` and `path` say where the user's value is, for errors."""
+        else:
+            members = _rare_members(message)
         try:
             return frame_binary(self._codec.pack(members))
-        except (TypeError, ValueError, OverflowError, RecursionError):
-            self._codec.explain(members[index], path)
-            # The fault is not in the user's value, so it is in a name or a header.
-            raise LocalProtocolError(
-                f"a message of type {members[0]} cannot be encoded: {members[:index]!r:.200}"
-            ) from None
+        except ENCODING_ERRORS:
+            raise self._codec.explain(zip(_MEMBERS[members[0]], members, strict=False)) from None
 
     # Decoding
 
@@ -124,85 +114,112 @@ class MessagePackProtocol:
             RemoteProtocolError: this is no hub message.
         """
         try:
-            members = self._codec.unpack(frame)
-        except (ValueError, TypeError, OverflowError, RecursionError) as error:
-            raise RemoteProtocolError(f"this is no MessagePack: {error!s:.200}") from None
-        if members.__class__ is not list or not members or members[0].__class__ is not int:
-            raise _wrong("it is no array that begins with a type")
+            members = self._unpackb(frame, timestamp=3, strict_map_key=False)
+        except OverflowError:
+            members = self._unpack_slowly(frame)
+        except (ValueError, TypeError) as error:
+            raise _no_messagepack(error) from None
+        if type(members) is not list or not members or type(members[0]) is not int:
+            raise _wrong("it is no array that begins with a type", members)
         kind, length = members[0], len(members)
-        if kind == 1 and length >= 5:
-            headers, name, target, arguments = members[1:5]
-            if (
-                target.__class__ is str
-                and arguments.__class__ is list
-                and (name is None or (name.__class__ is str and name))
-            ):
-                ids = members[5] if length > 5 else None
-                return Invocation(
-                    target,
-                    arguments,
-                    name,
-                    _stream_ids(ids) if ids else None,
-                    _headers(headers) if headers != {} else None,
-                )
-        elif kind == 2 and length >= 4:
-            headers, name = members[1], members[2]
-            if name.__class__ is str:
-                return StreamItem(name, members[3], _headers(headers) if headers != {} else None)
-        elif kind == 3 and length >= 4:
+        if kind == 1 and length >= _LEAST_CALL:
+            name, target, arguments = members[2], members[3], members[4]
+            if type(target) is str and type(arguments) is list and (name is None or (type(name) is str and name)):
+                ids = _stream_ids(members) if length > _LEAST_CALL and members[5] else None
+                return Invocation(target, arguments, name, ids, _headers(members) if members[1] else None)
+        elif kind == 2 and length >= _LEAST_ITEM:
+            name = members[2]
+            if type(name) is str and name:
+                return StreamItem(name, members[3], _headers(members) if members[1] else None)
+        elif kind == 3 and length >= _LEAST_COMPLETION:
             return _completion(members)
         else:
             return _decode_rare(kind, members)
-        raise _wrong(f"its members are wrong: {members!r:.200}")
+        raise _wrong("its members are wrong", members)
+
+    def _unpack_slowly(self, frame: bytes) -> Any:
+        try:
+            return self._codec.unpack_slowly(frame)
+        except (ValueError, TypeError, RecursionError) as error:
+            raise _no_messagepack(error) from None
+
+
+def _outcome(message: Completion) -> tuple[Any, ...]:
+    if message.error is not None:
+        return (_ERROR, message.error)
+    return (_RESULT, message.result) if message.has_result else (_VOID,)
+
+
+def _rare_members(message: HubMessage) -> list[Any]:
+    match message:
+        case StreamInvocation():
+            name, ids = message.invocation_id, message.stream_ids or []
+            return [4, message.headers or {}, name, message.target, message.arguments, ids]
+        case CancelInvocation():
+            return [5, message.headers or {}, message.invocation_id]
+        case Close():
+            return [7, message.error, message.allow_reconnect]
+        case Ack():
+            return [8, message.sequence_id]
+        case Sequence():
+            return [9, message.sequence_id]
+        case _:
+            raise LocalProtocolError(f"{message!r:.100} is no hub message")
 
 
 def _completion(members: list[Any]) -> Completion:
-    headers, name, kind = members[1:4]
-    if not isinstance(name, str) or not name:
-        raise _wrong("a completion needs an invocation id")
-    if kind == _VOID:
-        return Completion(name, None, None, has_result=False, headers=_headers(headers))
-    if len(members) > 4 and kind == _RESULT:
-        return Completion(name, members[4], None, has_result=True, headers=_headers(headers))
-    if len(members) > 4 and kind == _ERROR and isinstance(members[4], str):
-        return Completion(name, None, members[4], has_result=False, headers=_headers(headers))
-    raise _wrong(f"a completion of kind {kind!r:.40}, which is none or not whole")
+    name, kind = members[2], members[3]
+    if type(name) is str and name and type(kind) is int:
+        headers = _headers(members) if members[1] else None
+        if kind == _VOID:
+            return Completion(name, None, None, False, headers)
+        if len(members) >= _LEAST_RESULT:
+            if kind == _RESULT:
+                return Completion(name, members[4], None, True, headers)
+            if kind == _ERROR and type(members[4]) is str:
+                return Completion(name, None, members[4], False, headers)
+    raise _wrong("its members are wrong", members)
 
 
 def _decode_rare(kind: int, members: list[Any]) -> HubMessage | None:
     match kind, members[1:]:
-        case 4, [headers, str() as name, str() as target, list() as arguments, *rest] if name:
-            return StreamInvocation(
-                target, arguments, name, _stream_ids(rest[0]) if rest and rest[0] else None, _headers(headers)
-            )
-        case 5, [headers, str() as name, *_] if name:
-            return CancelInvocation(name, _headers(headers))
+        case 4, [_, str() as name, str() as target, list() as arguments, *_] if name:
+            return StreamInvocation(target, arguments, name, _stream_ids(members), _headers(members))
+        case 5, [_, str() as name, *_] if name:
+            return CancelInvocation(name, _headers(members))
         case 6, _:
             return Ping()
         case 7, [None | str() as error, *rest]:
-            return Close(error, bool(rest) and rest[0] is True)
-        case 7, []:
-            return Close()
+            return Close(error, rest[:1] == [True])
         case ((8 | 9), [int() as number, *_]) if not isinstance(number, bool):
             return Ack(number) if kind == 8 else Sequence(number)
         case ((1 | 2 | 3 | 4 | 5 | 7 | 8 | 9), _):
-            raise _wrong(f"its members are wrong: {members!r:.200}")
-    return None
+            raise _wrong("its members are wrong", members)
+        case _:
+            return None
 
 
-def _headers(headers: Any) -> Headers | None:
-    if headers is None or headers == {}:
+def _headers(members: list[Any]) -> Headers | None:
+    headers = members[1]
+    if not headers:
         return None
-    if not isinstance(headers, dict) or not all(isinstance(k, str) and isinstance(v, str) for k, v in headers.items()):
-        raise _wrong(f"its headers are no map of strings: {headers!r:.100}")
-    return headers
+    if isinstance(headers, dict) and all(isinstance(each, str) for item in headers.items() for each in item):
+        return headers
+    raise _wrong("its headers are no map of strings", members)
 
 
-def _stream_ids(ids: Any) -> list[str]:
-    if not isinstance(ids, list) or not all(isinstance(each, str) for each in ids):
-        raise _wrong(f"its stream ids are no strings: {ids!r:.100}")
-    return ids
+def _stream_ids(members: list[Any]) -> list[str] | None:
+    ids = members[5] if len(members) > _LEAST_CALL else None
+    if not ids:
+        return None
+    if isinstance(ids, list) and all(isinstance(each, str) for each in ids):
+        return ids
+    raise _wrong("its stream ids are no array of strings", members)
 
 
-def _wrong(why: str) -> RemoteProtocolError:
-    return RemoteProtocolError(f"this is no hub message, {why}")
+def _no_messagepack(error: Exception) -> RemoteProtocolError:
+    return RemoteProtocolError(f"this is no hub message, it is not MessagePack: {error!s:.200}")
+
+
+def _wrong(why: str, members: Any) -> RemoteProtocolError:
+    return RemoteProtocolError(f"this is no hub message, {why}: {reprlib.repr(members)}")

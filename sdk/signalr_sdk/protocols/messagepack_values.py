@@ -2,22 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from datetime import date, datetime, time, timedelta, timezone
+from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum
-from typing import Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
 from ..errors import LocalProtocolError
 from ..options import DateTimeOffset
-from .values import Naming, children, date_days, decimal_text, is_local, take_apart, time_ticks, timedelta_ticks
+from .values import (
+    ENCODING_ERRORS,
+    MINUTE,
+    Naming,
+    date_days,
+    decimal_text,
+    named_parts,
+    reason,
+    take_apart,
+    time_ticks,
+    timedelta_ticks,
+    whole_minutes,
+)
 
-_MINUTE = timedelta(minutes=1)
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+# A packer never gives back the memory of its largest message, so one that wrote more than this is not kept.
+_KEPT_PACKER = 65536
 
 
 class MessagePackCodec:
-    """Packs and unpacks values.
+    """Packs and unpacks values. It may be used by several threads at once.
 
     Args:
         naming: how attribute names are written.
@@ -27,134 +44,153 @@ class MessagePackCodec:
         # Imported when first needed: `import signalr_sdk` stays light.
         import msgpack
 
-        self._msgpack: Any = msgpack
+        self._timestamp: Any = msgpack.Timestamp
         self._naming = naming
+        self._new_packer: Callable[[], Any] = partial(
+            msgpack.Packer, default=self._plain, strict_types=True, datetime=True
+        )
         # A packer is neither thread-safe nor re-entrant, so whoever packs takes one out (which is atomic).
         self._packers: list[Any] = []
+        self.unpackb: Callable[..., Any] = msgpack.unpackb
 
     def pack(self, value: object) -> bytes:
         """Encode.
 
         Raises:
-            TypeError, ValueError, OverflowError: it cannot be encoded.
+            One of `ENCODING_ERRORS`: it cannot be encoded.
         """
         try:
             packer = self._packers.pop()
         except IndexError:
-            packer = self._msgpack.Packer(default=self._plain, strict_types=True)
+            packer = self._new_packer()
         data: bytes = packer.pack(value)
-        self._packers.append(packer)
+        if len(data) < _KEPT_PACKER:
+            self._packers.append(packer)
         return data
 
-    def unpack(self, data: bytes) -> Any:
-        """Decode. Timestamps become aware datetimes where Python has such, else stay `msgpack.Timestamp`.
+    def unpack_slowly(self, data: bytes) -> Any:
+        """Decode what holds timestamps outside Python's range: these stay `msgpack.Timestamp`.
 
         Raises:
-            ValueError, TypeError: it is no MessagePack.
+            ValueError, TypeError, RecursionError: it is no MessagePack.
         """
-        try:
-            return self._msgpack.unpackb(data, timestamp=3, strict_map_key=False)
-        except OverflowError:
-            return self._with_datetimes(self._msgpack.unpackb(data, timestamp=0, strict_map_key=False))
+        return self._with_datetimes(self.unpackb(data, timestamp=0, strict_map_key=False))
 
     def _with_datetimes(self, value: Any) -> Any:
         if isinstance(value, list):
             return [self._with_datetimes(part) for part in value]
         if isinstance(value, dict):
             return {self._with_datetimes(key): self._with_datetimes(part) for key, part in value.items()}
-        if isinstance(value, self._msgpack.Timestamp):
+        if isinstance(value, self._timestamp):
             try:
-                return value.to_datetime()
+                return _EPOCH + timedelta(seconds=value.seconds, microseconds=value.nanoseconds // 1000)
             except OverflowError:
                 return value
         return value
 
     def _plain(self, value: object) -> object:
-        """Return a value that msgpack knows for one that it does not."""
-        replaced = _REPLACED.get(type(value))
-        if replaced is not None:
-            return replaced(self, value)
-        return self._plain_subclass(value)
-
-    def _plain_subclass(self, value: object) -> object:
+        """Return a value that msgpack knows for one that it does not; msgpack asks only once for each."""
+        replace = _REPLACED.get(type(value))
+        if replace is not None:
+            return replace(value)
+        if isinstance(value, DateTimeOffset):
+            return self._date_time_offset(value.value)
         if isinstance(value, Enum):
-            # .NET parses a name or a number as text, and refuses a plain number.
-            return str(value.value) if isinstance(value.value, int) else value.value
+            return self._plain_enum(value.value)
         for base, replace in _REPLACED.items():
             if isinstance(value, base):
-                return replace(self, value)
-        for base in (bool, int, float, str, bytes, list, dict):
-            if isinstance(value, base):
-                return base(value)
-        parts = take_apart(value, self._naming)
-        if parts is None:
-            raise TypeError(f"a value of type {type(value).__name__} cannot be sent")
-        return parts
+                return replace(value)
+        return take_apart(value, self._naming)
 
-    def timestamp(self, value: datetime) -> object:
-        """Return an aware datetime as MessagePack's own timestamp."""
-        if is_local(value):
-            raise LocalProtocolError(
-                "a datetime without a time zone cannot be sent in MessagePack: make it aware, "
-                "for example with value.astimezone() or value.replace(tzinfo=timezone.utc)"
-            )
-        return self._msgpack.Timestamp.from_datetime(value)
+    def _plain_enum(self, value: object) -> object:
+        """.NET parses a name or a number as text, and refuses a plain number."""
+        if isinstance(value, int):
+            return str(int(value))
+        return value if type(value) in _NATIVE else self._plain(value)
 
-    def date_time_offset(self, value: DateTimeOffset) -> object:
+    def _date_time_offset(self, value: datetime) -> object:
         """Return `[timestamp of the local clock as if it were UTC, offset in minutes]`."""
-        offset = value.value.utcoffset() or timedelta()
-        clock = value.value.replace(tzinfo=timezone.utc)
-        return [self._msgpack.Timestamp.from_datetime(clock), offset // _MINUTE]
+        value = whole_minutes(value)
+        offset = value.utcoffset() or timedelta()
+        return [value.replace(tzinfo=UTC), offset // MINUTE]
 
-    # Errors
+    def explain(self, members: Iterable[tuple[str, Any]]) -> LocalProtocolError:
+        """Return an error that names the first part that cannot be encoded.
 
-    def explain(self, value: object, path: str) -> None:
-        """Raise an error that names the part that cannot be encoded; return if all of it can."""
+        Args:
+            members: name and value of each member of the message.
+        """
+        search = _Search(self.pack, self._naming)
+        name = ""
         try:
-            self._explain(value, path, set())
-        except RecursionError:
-            raise LocalProtocolError(f"{path}: the value is nested too deeply to be sent") from None
+            for name, value in members:
+                search.look_at(value, name)
+        except RecursionError as error:
+            return LocalProtocolError(f"{name}: {reason(error)}")
+        except ENCODING_ERRORS as error:
+            return LocalProtocolError(f"{search.path}: {reason(error)}")
+        # Each part alone can be packed, so it is the depth, which msgpack limits.
+        return LocalProtocolError("the values of the message are nested too deeply to be sent")
 
-    def _explain(self, value: object, path: str, open_: set[int]) -> None:
-        parts = None if isinstance(value, Enum) else children(value, self._naming)
-        if parts is None:
-            self._explain_leaf(value, path)
+
+class _Search:
+    """Packs the parts of a value one by one; `path` says which one was the last."""
+
+    def __init__(self, pack: Callable[[object], bytes], naming: Naming) -> None:
+        self.path = ""
+        self._pack = pack
+        self._naming = naming
+        self._open: set[int] = set()
+
+    def look_at(self, value: object, path: str) -> None:
+        self.path = path
+        steps = None if isinstance(value, Enum | DateTimeOffset) else named_parts(value, self._naming)
+        if steps is None:
+            self._pack(value)
             return
-        if id(value) in open_:
-            raise LocalProtocolError(f"{path}: the value contains itself")
-        open_.add(id(value))
+        if id(value) in self._open:
+            raise ValueError("the value contains itself")
+        self._open.add(id(value))
         if isinstance(value, dict):
             for key in value:
-                self._explain_leaf(key, f"{path} (a key)")
-        for name, part in parts:
-            self._explain(part, path + name, open_)
-        open_.discard(id(value))
-
-    def _explain_leaf(self, value: object, path: str) -> None:
-        try:
-            self.pack(value)
-        except LocalProtocolError as error:
-            raise LocalProtocolError(f"{path}: {error}") from None
-        except OverflowError:
-            raise LocalProtocolError(
-                f"{path}: an integer over 64 bits cannot be sent in MessagePack (as text, or a Decimal?)"
-            ) from None
-        except UnicodeEncodeError:
-            raise LocalProtocolError(
-                f"{path}: a string with a lone surrogate cannot be sent, since it is no Unicode text"
-            ) from None
-        except (TypeError, ValueError) as error:
-            raise LocalProtocolError(f"{path}: {error} (make it a plain value, or pass converter=)") from None
+                self._pack(key)
+        for step, part in steps:
+            self.look_at(part, path + step)
+        self._open.discard(id(value))
 
 
-_REPLACED: dict[type, Callable[[MessagePackCodec, Any], object]] = {
-    tuple: lambda _codec, value: list(value),
-    datetime: MessagePackCodec.timestamp,
-    DateTimeOffset: MessagePackCodec.date_time_offset,
-    date: lambda _codec, value: date_days(value),
-    time: lambda _codec, value: time_ticks(value),
-    timedelta: lambda _codec, value: timedelta_ticks(value),
-    UUID: lambda _codec, value: str(value),
-    Decimal: lambda _codec, value: decimal_text(value),
-    memoryview: lambda _codec, value: bytes(value),
+def _pack_int(value: int) -> int:
+    if not -(2**63) <= value < 2**64:
+        raise ValueError("an integer over 64 bits cannot be sent in MessagePack (send text or a Decimal)")
+    return int(value)
+
+
+def _pack_datetime(value: datetime) -> datetime:
+    # msgpack packs aware ones itself, so this is another class, or one without a time zone.
+    if value.utcoffset() is None:
+        raise ValueError(
+            f"{value!r} has no time zone, so it cannot be sent in MessagePack: make it aware, "
+            "for example with value.astimezone() or value.replace(tzinfo=timezone.utc)"
+        )
+    return _EPOCH + (value - _EPOCH)
+
+
+# What msgpack packs as it is.
+_NATIVE: Final = frozenset({type(None), bool, float, str, bytes, list, dict})
+# Each type, and what stands for it. For subclasses the order matters: datetime is a date.
+_REPLACED: Final[dict[type, Callable[[Any], object]]] = {
+    tuple: list,
+    datetime: _pack_datetime,
+    date: date_days,
+    time: time_ticks,
+    timedelta: timedelta_ticks,
+    UUID: str,
+    Decimal: decimal_text,
+    int: _pack_int,
+    float: float,
+    str: str.__str__,
+    bytes: bytes,
+    bytearray: bytes,
+    list: list,
+    dict: dict,
 }

@@ -4,25 +4,31 @@ from __future__ import annotations
 
 import base64
 import dataclasses
+import operator
 import re
+import reprlib
+import types
 import typing
 from collections.abc import Mapping, MutableMapping
 from datetime import date, datetime, time, timedelta, timezone
 from decimal import Decimal
-from enum import Enum
-from functools import lru_cache
+from enum import Enum, Flag
+from functools import lru_cache, reduce
+from types import NoneType
 from typing import Any, get_args, get_origin
 from uuid import UUID
 
 import attrs
 
 from ..errors import LocalProtocolError, ResultTypeError
-from ..interfaces import Converter
 from ..options import DateTimeOffset
-from .values import Naming, field_names
+from .values import TICKS_PER_MICROSECOND, Naming, field_names
+
+if typing.TYPE_CHECKING:
+    from ..interfaces import Converter
 
 _TIMEDELTA = re.compile(r"(-)?(?:(\d+)\.)?(\d{1,2}):(\d{2}):(\d{2})(?:\.(\d{1,7}))?")
-_TICKS_PER_MICROSECOND = 10
+_TICKS_PER_DAY = 24 * 3600 * 1_000_000 * TICKS_PER_MICROSECOND
 _INT_TEXT = re.compile(r"[+-]?\d{1,40}")
 
 
@@ -50,6 +56,8 @@ def default_converter(naming: Naming) -> Converter:
     for kind, hook in _HOOKS.items():
         converter.register_structure_hook(kind, hook)
     configure_union_passthrough(str | bool | int | float | bytes | None, converter)
+    converter.register_structure_hook_factory(_is_plain_union, _plain_union_hook)
+    converter.register_structure_hook_factory(_is_optional, lambda cl: _optional_hook(cl, converter))
     converter.register_structure_hook_factory(_has_fields, lambda cl: _class_hook(cl, converter, naming))
     converter.register_structure_hook_factory(_is_enum, lambda _cl: _to_enum)
     converter.register_structure_hook_factory(
@@ -85,7 +93,8 @@ def structure(converter: Converter, value: Any, type_: Any) -> Any:
         return converter.structure(value, type_)
     except Exception as error:
         name = getattr(type_, "__qualname__", None) if isinstance(type_, type) else None
-        raise ResultTypeError(f"the value {value!r:.200} is no {name or type_}: {error}", value, type_) from error
+        why = f"it has no {error}" if isinstance(error, KeyError) else f"{error!s:.200}"
+        raise ResultTypeError(f"the value {reprlib.repr(value)} is no {name or type_}: {why}", value, type_) from error
 
 
 # What loses digits as a float
@@ -96,20 +105,22 @@ def needs_exact(type_: Any) -> bool:
     try:
         return _needs_exact_cached(type_)
     except TypeError:
-        return _mentions_decimal(type_, set())
+        # It has no hash, as an Annotated with a list in it.
+        return _mentions_decimal(type_, {})
 
 
 @lru_cache(maxsize=1024)
 def _needs_exact_cached(type_: Any) -> bool:
-    return _mentions_decimal(type_, set())
+    return _mentions_decimal(type_, {})
 
 
-def _mentions_decimal(type_: Any, seen: set[int]) -> bool:
+def _mentions_decimal(type_: Any, seen: dict[int, Any]) -> bool:
+    """Look into a type; `seen` keeps what it has seen alive, so that no id is used again meanwhile."""
     if type_ is Decimal:
         return True
     if id(type_) in seen:
         return False
-    seen.add(id(type_))
+    seen[id(type_)] = type_
     parts = [*get_args(type_), getattr(type_, "__supertype__", None), getattr(type_, "__value__", None)]
     cls = get_origin(type_) or type_
     if isinstance(cls, type) and (_has_fields(cls) or typing.is_typeddict(cls)):
@@ -120,7 +131,7 @@ def _mentions_decimal(type_: Any, seen: set[int]) -> bool:
 def _hints(cls: type) -> list[Any]:
     try:
         return list(typing.get_type_hints(cls).values())
-    except NameError:
+    except (NameError, AttributeError, TypeError):
         # A name that is known to type checkers only: cattrs will say so when it comes to that.
         return []
 
@@ -183,7 +194,8 @@ def _to_datetime(value: Any, cl: Any) -> datetime:
         case [datetime() as clock, int() as minutes]:
             # A DateTimeOffset in MessagePack: the local clock as if it were UTC.
             return clock.replace(tzinfo=timezone(timedelta(minutes=minutes)))
-    raise _unfit(value, cl)
+        case _:
+            raise _unfit(value, cl)
 
 
 def _to_offset(value: Any, cl: Any) -> DateTimeOffset:
@@ -198,21 +210,23 @@ def _to_date(value: Any, cl: Any) -> date:
             return date.fromisoformat(value.partition("T")[0])
         case int() if not isinstance(value, bool):
             return date.fromordinal(value + 1)
-    raise _unfit(value, cl)
+        case _:
+            raise _unfit(value, cl)
 
 
 def _to_time(value: Any, cl: Any) -> time:
     match value:
         case str():
             return time.fromisoformat(value)
-        case int() if not isinstance(value, bool):
-            return (datetime.min + timedelta(microseconds=value // _TICKS_PER_MICROSECOND)).time()  # noqa: DTZ901  # a clock time
-    raise _unfit(value, cl)
+        case int() if not isinstance(value, bool) and 0 <= value < _TICKS_PER_DAY:
+            return (datetime.min + timedelta(microseconds=value // TICKS_PER_MICROSECOND)).time()  # noqa: DTZ901  # a clock time
+        case _:
+            raise _unfit(value, cl)
 
 
 def _to_timedelta(value: Any, cl: Any) -> timedelta:
     if isinstance(value, int) and not isinstance(value, bool):
-        return timedelta(microseconds=value // _TICKS_PER_MICROSECOND)
+        return timedelta(microseconds=value // TICKS_PER_MICROSECOND)
     found = _TIMEDELTA.fullmatch(value) if isinstance(value, str) else None
     if found is None:
         raise _unfit(value, cl)
@@ -223,7 +237,7 @@ def _to_timedelta(value: Any, cl: Any) -> timedelta:
         hours=int(hours),
         minutes=int(minutes),
         seconds=int(seconds),
-        microseconds=ticks // _TICKS_PER_MICROSECOND,
+        microseconds=ticks // TICKS_PER_MICROSECOND,
     )
     return -size if sign == "-" else size
 
@@ -234,23 +248,33 @@ def _to_uuid(value: Any, cl: Any) -> UUID:
             return value
         case str():
             return UUID(value)
-    raise _unfit(value, cl)
+        case _:
+            raise _unfit(value, cl)
 
 
 def _to_enum(value: Any, cl: Any) -> Enum:
-    """By value, by name (in any case, with or without `_`), or by a number written as text."""
+    """By value, by name (in any case, with or without `_`), or by a number written as text; flags by several names."""
     members: type[Enum] = cl
     try:
         return members(value)
     except ValueError:
-        if isinstance(value, str):
-            wanted = value.replace("_", "").lower()
-            for member in members:
-                if member.name.replace("_", "").lower() == wanted:
-                    return member
-            if _INT_TEXT.fullmatch(value):
-                return members(int(value))
-        raise
+        if not isinstance(value, str):
+            raise
+        if _INT_TEXT.fullmatch(value):
+            return members(int(value))
+        names = {_folded(name): member for name, member in members.__members__.items()}
+        if issubclass(members, Flag):
+            return reduce(operator.or_, (names[_folded(name)] for name in value.split(",")))
+        if _folded(value) not in names:
+            raise
+        return names[_folded(value)]
+
+
+def _folded(name: str) -> str:
+    return name.strip().replace("_", "").lower()
+
+
+_PLAIN = frozenset({str, bool, int, float, bytes, NoneType})
 
 
 class _IntKey(int):
@@ -285,6 +309,38 @@ def _has_fields(cl: Any) -> bool:
     if cls is DateTimeOffset:
         return False
     return isinstance(cls, type) and (attrs.has(cls) or dataclasses.is_dataclass(cls))
+
+
+def _is_union(cl: Any) -> bool:
+    return get_origin(cl) in (typing.Union, types.UnionType)
+
+
+def _is_optional(cl: Any) -> bool:
+    return _is_union(cl) and len(get_args(cl)) == 2 and NoneType in get_args(cl)
+
+
+def _optional_hook(cl: Any, converter: Any) -> Any:
+    (wanted,) = (arg for arg in get_args(cl) if arg is not NoneType)
+    return lambda value, _cl: None if value is None else converter.structure(value, wanted)
+
+
+def _is_plain_union(cl: Any) -> bool:
+    return _is_union(cl) and _PLAIN.issuperset(get_args(cl))
+
+
+def _plain_union_hook(cl: Any) -> Any:
+    wanted = frozenset(get_args(cl))
+
+    def hook(value: Any, cl: Any) -> Any:
+        if type(value) in wanted:
+            return value
+        if float in wanted and isinstance(value, int | Decimal):
+            return _to_float(value, float)
+        if bytes in wanted and isinstance(value, str):
+            return _to_bytes(value, bytes)
+        raise _unfit(value, cl)
+
+    return hook
 
 
 def _is_enum(cl: Any) -> bool:

@@ -4,34 +4,43 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Callable, Iterator
-from datetime import date, datetime, time, timedelta
-from decimal import Decimal
+from collections.abc import Callable, Iterable, Iterator
+from datetime import date, datetime, time, timedelta, timezone
 from enum import Enum
 from functools import lru_cache
-from typing import Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 import attrs
 
-from ..errors import LocalProtocolError
+if TYPE_CHECKING:
+    from decimal import Decimal
 
 Naming: TypeAlias = Callable[[str], str]
 NamingChoice: TypeAlias = Literal["camel", "pascal"] | Naming | None
 
-_TICKS_PER_MICROSECOND = 10
+TICKS_PER_MICROSECOND: Final = 10
+MINUTE: Final = timedelta(minutes=1)
+
+# What an object that cannot be encoded may raise while it is taken apart.
+ENCODING_ERRORS: Final = (TypeError, ValueError, ArithmeticError, LookupError, AttributeError, RecursionError)
+
+# Exponents up to here are written out, since .NET reads a decimal from text only without one.
+_LONGEST_EXPONENT = 40
 _MICROSECOND = timedelta(microseconds=1)
 _WORD = re.compile(r"_+([a-zA-Z0-9])")
+_CAPITALS = re.compile(r"[A-Z]+$|[A-Z]+(?=[A-Z])|[A-Z]")
 
 
 def camel(name: str) -> str:
-    """Return `first_name` as `firstName`."""
+    """Return `first_name` as `firstName`, and `URLPath` as `urlPath`, as System.Text.Json does."""
     name = _WORD.sub(lambda match: match[1].upper(), name.strip("_"))
-    return name[:1].lower() + name[1:]
+    capitals = _CAPITALS.match(name)
+    return name if capitals is None else capitals[0].lower() + name[capitals.end() :]
 
 
 def pascal(name: str) -> str:
     """Return `first_name` as `FirstName`."""
-    name = camel(name)
+    name = _WORD.sub(lambda match: match[1].upper(), name.strip("_"))
     return name[:1].upper() + name[1:]
 
 
@@ -57,19 +66,62 @@ def resolve_naming(choice: NamingChoice) -> Naming:
 
 
 @lru_cache(maxsize=1024)
-def field_names(cls: type, naming: Naming) -> tuple[tuple[str, str], ...] | None:
+def field_names(cls: Any, naming: Naming) -> tuple[tuple[str, str], ...] | None:
     """Return attribute and wire name of each field of an attrs class or dataclass; `None` for other classes."""
     if attrs.has(cls):
-        return tuple((field.name, naming(field.name.strip("_"))) for field in attrs.fields(cls))
+        return tuple((field.name, naming(field.name)) for field in attrs.fields(cls))
     if dataclasses.is_dataclass(cls):
         return tuple((field.name, naming(field.name)) for field in dataclasses.fields(cls))
     return None
 
 
-def take_apart(value: object, naming: Naming) -> dict[str, Any] | None:
-    """Return an instance of an attrs class or dataclass as a dict by wire names; `None` for other values."""
-    names = field_names(type(value), naming)
-    return None if names is None else {wire: getattr(value, name) for name, wire in names}
+def _fields_of(value: object, naming: Naming) -> tuple[tuple[str, str], ...] | None:
+    cls: Any = type(value)  # mypy does not see that a class is hashable
+    return field_names(cls, naming)
+
+
+def take_apart(value: object, naming: Naming) -> dict[str, Any]:
+    """Return an instance of an attrs class or dataclass as a dict by wire names.
+
+    Raises:
+        TypeError: it is something else.
+    """
+    names = _fields_of(value, naming)
+    if names is None:
+        raise TypeError(
+            f"a value of type {type(value).__qualname__} cannot be sent (make it a plain value, or pass converter=)"
+        )
+    return {wire: getattr(value, name) for name, wire in names}
+
+
+def parts(value: object, naming: Naming) -> Iterable[Any]:
+    """Return the parts of a value (not its keys); none if it has none."""
+    if isinstance(value, dict):
+        return value.values()
+    if isinstance(value, list | tuple):
+        return value
+    return [getattr(value, name) for name, _wire in _fields_of(value, naming) or ()]
+
+
+def named_parts(value: object, naming: Naming) -> Iterator[tuple[str, Any]] | None:
+    """Return the step in a path to each part of a value, and the part; `None` for a value that cannot have any."""
+    if isinstance(value, dict):
+        return ((f"[{key!r:.40}]", part) for key, part in value.items())
+    if isinstance(value, list | tuple):
+        return ((f"[{index}]", part) for index, part in enumerate(value))
+    names = _fields_of(value, naming)
+    if names is None:
+        return None
+    return ((f".{name}", getattr(value, name)) for name, _wire in names)
+
+
+def reason(error: Exception) -> str:
+    """Return what an error says of a value that cannot be encoded."""
+    if isinstance(error, UnicodeEncodeError):
+        return "a string with a lone surrogate cannot be sent, since it is no Unicode text"
+    if isinstance(error, RecursionError):
+        return "the value is nested too deeply to be sent"
+    return str(error)
 
 
 def timedelta_text(value: timedelta) -> str:
@@ -79,19 +131,47 @@ def timedelta_text(value: timedelta) -> str:
     hours, seconds = divmod(value.seconds, 3600)
     minutes, seconds = divmod(seconds, 60)
     days = f"{value.days}." if value.days else ""
-    fraction = f".{value.microseconds * _TICKS_PER_MICROSECOND:07}" if value.microseconds else ""
+    fraction = f".{value.microseconds * TICKS_PER_MICROSECOND:07}" if value.microseconds else ""
     return f"{sign}{days}{hours:02}:{minutes:02}:{seconds:02}{fraction}"
 
 
 def timedelta_ticks(value: timedelta) -> int:
     """Return it in units of 100 ns."""
-    return value // _MICROSECOND * _TICKS_PER_MICROSECOND
+    return value // _MICROSECOND * TICKS_PER_MICROSECOND
+
+
+def time_text(value: time) -> str:
+    """Return it as .NET writes a `TimeOnly`."""
+    return _without_zone(value).isoformat()
 
 
 def time_ticks(value: time) -> int:
     """Return the units of 100 ns since midnight."""
+    value = _without_zone(value)
     seconds = (value.hour * 60 + value.minute) * 60 + value.second
-    return (seconds * 1_000_000 + value.microsecond) * _TICKS_PER_MICROSECOND
+    return (seconds * 1_000_000 + value.microsecond) * TICKS_PER_MICROSECOND
+
+
+def _without_zone(value: time) -> time:
+    if value.tzinfo is not None:
+        raise TypeError("a time with a time zone cannot be sent, since .NET's TimeOnly has none")
+    return value
+
+
+def datetime_text(value: datetime) -> str:
+    """Return it in ISO 8601: at the same moment, but with an offset of whole minutes, since .NET refuses seconds in it.
+
+    Zones of the 19th century, before the railways, have such offsets.
+    """
+    return whole_minutes(value).isoformat()
+
+
+def whole_minutes(value: datetime) -> datetime:
+    """Return the same moment with an offset of whole minutes."""
+    offset = value.utcoffset()
+    if offset is None or not offset % MINUTE:
+        return value
+    return value.astimezone(timezone(round(offset / MINUTE) * MINUTE))
 
 
 def date_days(value: date) -> int:
@@ -103,29 +183,12 @@ def decimal_text(value: Decimal) -> str:
     """Return all digits, without an exponent where that stays short.
 
     Raises:
-        LocalProtocolError: it is no number.
+        TypeError: it is no number.
     """
-    if not value.is_finite():
-        raise LocalProtocolError(f"{value} is no number that can be sent")
     exponent = value.as_tuple().exponent
-    return f"{value:f}" if isinstance(exponent, int) and abs(exponent) < 40 else str(value)  # noqa: PLR2004
-
-
-def is_local(value: datetime | time) -> bool:
-    """Return whether it says nothing of its time zone."""
-    return value.utcoffset() is None
-
-
-def children(value: object, naming: Naming) -> Iterator[tuple[str, Any]] | None:
-    """Return path and value of each part of a value; `None` if it has no parts."""
-    if isinstance(value, dict):
-        return ((f"[{key!r:.40}]", part) for key, part in value.items())
-    if isinstance(value, list | tuple):
-        return ((f"[{index}]", part) for index, part in enumerate(value))
-    names = field_names(type(value), naming) if not isinstance(value, type) else None
-    if names is None:
-        return None
-    return ((f".{name}", getattr(value, name)) for name, _wire in names)
+    if not isinstance(exponent, int):
+        raise TypeError(f"{value} is no number that can be sent")
+    return f"{value:f}" if abs(exponent) <= _LONGEST_EXPONENT else str(value)
 
 
 def enum_or_plain(value: object) -> object:
