@@ -78,6 +78,14 @@ class SmallHub:
         self._posts = 0
         self._wire: asyncio.Transport | None = None
         self._running: set[asyncio.Task[Any]] = set()
+        self._handlers: dict[str, Callable[[web.Request], Awaitable[web.StreamResponse]]] = {
+            "negotiate": self._negotiate,
+            "websocket": self._web_socket,
+            "sse": self._events,
+            "poll": self._poll,
+            "post": self._post,
+            "delete": self._delete,
+        }
         self._renew()
 
     def _renew(self) -> None:
@@ -134,21 +142,9 @@ class SmallHub:
         answer = await self.before(request)
         if answer is not None:
             return answer
-        match kind:
-            case "negotiate":
-                return self._negotiate()
-            case "post":
-                return await self._post(request)
-            case "delete":
-                self.end()
-                return web.Response(status=202)
-            case "websocket":
-                return await self._web_socket(request)
-            case "sse":
-                return await self._events(request)
-        return await self._poll()
+        return await self._handlers[kind](request)
 
-    def _negotiate(self) -> web.Response:
+    async def _negotiate(self, _request: web.Request) -> web.Response:
         self._renew()
         offered = [{"transport": name, "transferFormats": ["Text", "Binary"]} for name in self.transports]
         answer = web.json_response(
@@ -168,7 +164,7 @@ class SmallHub:
     async def _web_socket(self, request: web.Request) -> web.WebSocketResponse:
         socket = web.WebSocketResponse(max_msg_size=0, autoping=False, compress=False)
         await socket.prepare(request)
-        self._wire = request.transport  # type: ignore[assignment]  # asyncio's own
+        self._wire = request.transport
         writer = asyncio.create_task(self._write(socket))
         try:
             async for message in socket:
@@ -198,7 +194,11 @@ class SmallHub:
             await response.write(b"data: " + data + b"\r\n\r\n")
         return response
 
-    async def _poll(self) -> web.Response:
+    async def _delete(self, _request: web.Request) -> web.Response:
+        self.end()
+        return web.Response(status=202)
+
+    async def _poll(self, _request: web.Request) -> web.Response:
         if not self._polled:
             self._polled = True
             return web.Response()

@@ -9,9 +9,8 @@ import asyncio
 import json
 import subprocess
 import sys
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
 import msgpack
@@ -32,6 +31,9 @@ from signalr_sdk import (
 )
 from signalr_sdk.interfaces import HttpResponse
 from signalr_sdk.messages import CancelInvocation, Completion, HubMessage, Invocation, StreamItem
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
 
 
 class AtOnce:
@@ -131,7 +133,7 @@ async def test_it_comes_back_as_often_as_it_is_lost(server: ScriptedServer) -> N
 
 
 async def test_attempts_that_fail_are_not_the_last(server: ScriptedServer) -> None:
-    """signalrcore C18c and 1e.10 stay in `reconnecting` for ever when the first attempt fails; C18d loses calls then."""
+    """signalrcore C18c, 1e.10: it stays in `reconnecting` for ever if the first attempt fails; C18d loses calls."""
     away = 5
 
     def negotiate() -> HttpResponse:

@@ -72,9 +72,9 @@ async def test_large_messages(transport: Transport, protocol: Any) -> None:
 
 async def test_a_message_of_20_megabytes_where_the_limit_allows_it() -> None:
     """1e.13 and aiosignalr A2: there is a limit, and it is the user's to set."""
-    async with SmallHub((WS,)).running() as small:
-        async with small.client(limits=Limits(message_bytes=32 * 1024 * 1024)) as hub:
-            assert len(await hub.invoke("Repeat", 20_000_000)) == 20_000_000
+    limits = Limits(message_bytes=32 * 1024 * 1024)
+    async with SmallHub((WS,)).running() as small, small.client(limits=limits) as hub:
+        assert len(await hub.invoke("Repeat", 20_000_000)) == 20_000_000
 
 
 async def test_large_calls_of_many_tasks_do_not_mix() -> None:

@@ -1,0 +1,166 @@
+"""What type checkers must say of the public names. This is never run: test_typing.py has mypy read it.
+
+A wrong use carries `type: ignore` with its code; mypy (strict) complains if there is nothing to ignore.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from decimal import Decimal
+from enum import Enum
+from typing import TYPE_CHECKING, Any, assert_type
+from uuid import UUID
+
+import attrs
+
+from signalr_sdk import (
+    ConnectionState,
+    HubConnection,
+    JsonProtocol,
+    Limits,
+    MessagePackProtocol,
+    Messages,
+    Retry,
+    Stream,
+    Timeouts,
+    Transport,
+    Upload,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+
+@attrs.frozen
+class Person:
+    name: str
+
+
+class Color(Enum):
+    RED = 1
+
+
+async def results_have_the_type_that_was_asked_for(hub: HubConnection) -> None:
+    assert_type(await hub.invoke("Get"), Any)
+    assert_type(await hub.invoke("Get", 1, "two", timeout=5), Any)
+    assert_type(await hub.invoke("Get", result_type=int), int)
+    assert_type(await hub.invoke("Get", result_type=int | None), int | None)
+    assert_type(await hub.invoke("Get", result_type=Person), Person)
+    assert_type(await hub.invoke("Get", result_type=Person | None), Person | None)
+    assert_type(await hub.invoke("Get", result_type=list[Person]), list[Person])
+    assert_type(await hub.invoke("Get", 1, result_type=dict[str, list[int]], timeout=None), dict[str, list[int]])
+    assert_type(await hub.invoke("Get", result_type=tuple[int, str]), tuple[int, str])
+    assert_type(await hub.invoke("Get", result_type=Color), Color)
+    assert_type(await hub.invoke("Get", result_type=UUID), UUID)
+    assert_type(await hub.invoke("Get", result_type=Decimal), Decimal)
+    assert_type(await hub.invoke("Get", result_type=datetime), datetime)
+    await hub.send("Put", Person("Ada"))
+
+    text = await hub.invoke("Get", result_type=str)
+    number: int = text  # type: ignore[assignment]
+    await hub.invoke(1)  # type: ignore[call-overload]
+    await hub.invoke("Get", timeout="5")  # type: ignore[call-overload]
+    await hub.invoke("Get", result_type=5)  # type: ignore[call-overload]
+    await hub.send("Put", result_type=int)  # type: ignore[call-arg]
+    hub.invoke("Get")  # type: ignore[unused-coroutine]
+    assert number
+
+
+async def streams_have_the_type_of_their_items(hub: HubConnection) -> None:
+    assert_type(hub.stream("Count", 10), Stream[Any])
+    assert_type(hub.stream("Count", 10, item_type=int), Stream[int])
+    assert_type(hub.stream("People", item_type=Person | None, buffer=10), Stream[Person | None])
+    async for number in hub.stream("Count", item_type=int):
+        assert_type(number, int)
+    async with hub.stream("People", item_type=list[Person]) as people:
+        assert_type(people, Stream[list[Person]])
+        assert_type(await people.next(timeout=1), list[Person])
+        assert_type(await anext(people), list[Person])
+        await people.cancel()
+
+    await hub.stream("Count")  # type: ignore[misc]
+    for _ in hub.stream("Count"):  # type: ignore[attr-defined]
+        pass
+
+
+def handlers_keep_their_type(hub: HubConnection) -> None:
+    @hub.on("Shown")
+    def show(user: str, text: str) -> int:
+        return len(user) + len(text)
+
+    @hub.on("Asked")
+    async def answer(question: str) -> bool:
+        return bool(question)
+
+    def later(number: int) -> None:
+        del number
+
+    assert_type(show("a", "b"), int)
+    assert_type(hub.on("Later", later)(1), None)
+    show(1, "b")  # type: ignore[arg-type]
+    kept: Callable[[str], Awaitable[bool]] = answer
+    hub.off("Asked", kept)
+    hub.off(handler=later)
+    hub.on("Never", 5)  # type: ignore[call-overload]
+    hub.on(5)  # type: ignore[call-overload]
+
+
+def lifecycle_handlers_keep_their_type(hub: HubConnection) -> None:
+    @hub.on_connected
+    async def connected(connection_id: str | None) -> None:
+        del connection_id
+
+    @hub.on_reconnecting
+    @hub.on_closed
+    @hub.on_error
+    def failed(error: Exception | None) -> str:
+        return str(error)
+
+    @hub.on_any
+    def anything(event: str, args: list[Any]) -> None:
+        del event, args
+
+    assert_type(failed(None), str)
+    hub.on_reconnected(connected)
+    hub.off(handler=anything)
+    hub.on_closed("no handler")  # type: ignore[type-var]
+
+
+async def events_come_as_tuples(hub: HubConnection) -> None:
+    assert_type(hub.messages("Trade", buffer=10, overflow="drop_oldest"), Messages)
+    async for arguments in hub.messages("Trade"):
+        assert_type(arguments, tuple[Any, ...])
+    assert_type(await hub.wait_for("Trade", timeout=5), tuple[Any, ...])
+    hub.messages("Trade", overflow="newest")  # type: ignore[arg-type]
+
+
+async def uploads_are_arguments(hub: HubConnection) -> None:
+    upload = Upload[int]()
+    await upload.send(1)
+    upload.close()
+    await hub.invoke("Sum", upload, Upload([1, 2]), result_type=int)
+
+
+async def options_are_checked() -> None:
+    async def token() -> str | None:
+        return None
+
+    hub = HubConnection(
+        "https://example.com/chat",
+        transports=(Transport.WEBSOCKETS, "LongPolling"),
+        access_token=token,
+        protocol=MessagePackProtocol(naming=None),
+        reconnect=Retry.delays(0, 2, 10, 30),
+        timeouts=Timeouts(server=None),
+        limits=Limits(messages=10),
+    )
+    async with hub as same:
+        assert_type(same, HubConnection)
+    assert_type(hub.state, ConnectionState)
+    assert_type(hub.transport, Transport | None)
+    assert_type(hub.connection_id, str | None)
+    HubConnection("https://example.com/chat", access_token=lambda: "text", protocol=JsonProtocol())
+    HubConnection("https://example.com/chat", protocol="xml")  # type: ignore[arg-type]
+    HubConnection("https://example.com/chat", reconnect=5)  # type: ignore[arg-type]
+    HubConnection("https://example.com/chat", access_token=lambda: 5)  # type: ignore[arg-type,return-value]
+    hub.state = ConnectionState.CONNECTED  # type: ignore[misc]
