@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import dataclasses
 import operator
 import re
@@ -11,7 +12,7 @@ import types
 import typing
 from collections.abc import Mapping, MutableMapping
 from datetime import date, datetime, time, timedelta, timezone
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from enum import Enum, Flag
 from functools import lru_cache, reduce
 from types import NoneType
@@ -55,6 +56,8 @@ def default_converter(naming: Naming) -> Converter:
     converter = cattrs.Converter(detailed_validation=False)
     for kind, hook in _HOOKS.items():
         converter.register_structure_hook(kind, hook)
+    # Not like the others: that would resolve its annotations, which exist for type checkers only.
+    converter.register_structure_hook_func(lambda cl: cl is DateTimeOffset, _to_offset)
     configure_union_passthrough(str | bool | int | float | bytes | None, converter)
     converter.register_structure_hook_factory(_is_plain_union, _plain_union_hook)
     converter.register_structure_hook_factory(_is_optional, lambda cl: _optional_hook(cl, converter))
@@ -70,7 +73,7 @@ def _class_hook(cl: Any, converter: Any, naming: Naming) -> Any:
     from cattrs.gen import make_dict_structure_fn, override  # cattrs is there: its converter calls this
 
     names = field_names(get_origin(cl) or cl, naming) or ()
-    renamed = {name: override(rename=wire) for name, wire in names}
+    renamed: dict[str, Any] = {name: override(rename=wire) for name, wire in names}
     structure_dict = make_dict_structure_fn(cl, converter, _cattrs_detailed_validation=False, **renamed)
 
     def hook(value: Any, cl: Any) -> Any:
@@ -170,10 +173,9 @@ def _to_float(value: Any, cl: Any) -> float:
 def _to_decimal(value: Any, cl: Any) -> Decimal:
     if isinstance(value, Decimal):
         return value
-    if isinstance(value, str | int) and not isinstance(value, bool):
-        return Decimal(value)
-    if isinstance(value, float):
-        return Decimal(repr(value))
+    if isinstance(value, str | int | float) and not isinstance(value, bool):
+        with contextlib.suppress(InvalidOperation):
+            return Decimal(str(value))
     raise _unfit(value, cl)
 
 
@@ -263,11 +265,10 @@ def _to_enum(value: Any, cl: Any) -> Enum:
         if _INT_TEXT.fullmatch(value):
             return members(int(value))
         names = {_folded(name): member for name, member in members.__members__.items()}
-        if issubclass(members, Flag):
-            return reduce(operator.or_, (names[_folded(name)] for name in value.split(",")))
-        if _folded(value) not in names:
+        wanted = value.split(",") if issubclass(members, Flag) else [value]
+        if not all(_folded(name) in names for name in wanted):
             raise
-        return names[_folded(value)]
+        return reduce(operator.or_, (names[_folded(name)] for name in wanted))
 
 
 def _folded(name: str) -> str:
@@ -295,7 +296,6 @@ _HOOKS: dict[type, Any] = {
     Decimal: _to_decimal,
     bytes: _to_bytes,
     datetime: _to_datetime,
-    DateTimeOffset: _to_offset,
     date: _to_date,
     time: _to_time,
     timedelta: _to_timedelta,
