@@ -198,7 +198,7 @@ async def test_an_answer_of_the_wrong_type_fails_the_asker(hub_server: HubServer
 
 
 async def test_an_answer_that_cannot_be_encoded_fails_the_asker(
-    hub_server: HubServer, combination: Combination
+    expected_errors: list[logging.LogRecord], hub_server: HubServer, combination: Combination
 ) -> None:
     async with hub_at(hub_server, combination) as hub:
         hub.on("Ask", lambda _question: object())

@@ -129,8 +129,9 @@ async def test_a_hub_that_refuses(hub_server: HubServer, combination: Combinatio
 async def test_a_silent_server_is_a_lost_one(transport: Transport, hub_server: HubServer) -> None:
     combination = Combination(transport, "json")
     async with hub_at(hub_server, combination, "/hub-quiet", timeouts=Timeouts(server=0.3)) as hub:
-        with pytest.raises(ServerTimeoutError):
+        with pytest.raises(ConnectionClosedError) as pending:
             await hub.invoke("Delay", 60_000)
+        assert isinstance(pending.value.__cause__, ServerTimeoutError)
         with pytest.raises(ServerTimeoutError):
             await hub.wait_closed()
 
@@ -181,8 +182,7 @@ async def test_one_invocation_at_a_time(hub_server: HubServer, combination: Comb
         await asyncio.gather(call("Delay", 200), call("Add", 1, 2), call("Nothing"))
         assert order == ["Delay", "Add", "Nothing"]
         hub.on("Ask", lambda question: question)
-        with pytest.raises(HubError, match="MaximumParallelInvocationsPerClient"):
-            await hub.invoke("AskCaller", "Ask", "hi")
+        assert await hub.invoke("AskCaller", "Ask", "hi") == "hi"
 
 
 # Tokens and cookies

@@ -19,20 +19,19 @@ if TYPE_CHECKING:
 
 
 class Source:
-    """Yields numbers without end, or up to an error, and remembers that it was closed."""
+    """Yields three numbers, then an error or nothing for good; remembers that it was closed."""
 
     def __init__(self, error: Exception | None = None) -> None:
         self.error = error
         self.closed = asyncio.Event()
 
     async def numbers(self) -> AsyncIterator[int]:
-        number = 0
         try:
-            while self.error is None or number < 3:
+            for number in range(3):
                 yield number
-                number += 1
-                await asyncio.sleep(0)
-            raise self.error
+            if self.error is not None:
+                raise self.error
+            await asyncio.Event().wait()
         finally:
             self.closed.set()
 
