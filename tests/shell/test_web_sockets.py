@@ -598,7 +598,19 @@ async def test_a_silent_server_is_not_waited_for() -> None:
 
     async with raw_server(serve) as server:
         error = await refusal(server.url, timeouts=Timeouts(connect=0.05))
-    assert error.message.startswith(("not started within 0.05 s", f"no answer from 127.0.0.1:{server.port} within"))
+    assert "within 0.05 s" in error.message
+
+
+async def test_a_shared_session_that_is_full_says_how_to_make_it_larger() -> None:
+    """Of 105 connections over one session of aiohttp's default size 5 never came up, and nothing said why."""
+    connector = aiohttp.TCPConnector(limit=1)
+    async with (
+        raw_server(web_socket_server(echo)) as server,
+        aiohttp.ClientSession(connector=connector) as session,
+        opened(server.url, session=session),
+    ):
+        error = await refusal(server.url, session=session, timeouts=Timeouts(connect=0.2))
+    assert "has all of its 1 connections in use, make it with aiohttp.TCPConnector(limit=0)" in error.message
 
 
 async def test_cancelling_the_opening_leaves_nothing_open() -> None:

@@ -173,19 +173,30 @@ def _wrong_url(_error: Exception, attempt: Attempt) -> _Explained:
 
 
 def _connect_timeout(_error: TimeoutError, attempt: Attempt) -> _Explained:
-    within = f" within {attempt.request.connect_timeout:g} s" if attempt.request.connect_timeout else " in time"
-    advice = (
-        f"; if the shared session has all of its {attempt.connections} connections in use, make it with "
-        "aiohttp.TCPConnector(limit=0)"
-    )
-    return TimeoutError(f"cannot connect to {attempt.where}{within}{advice if attempt.connections else ''}"), None
+    message = f"cannot connect to {attempt.where}{_within(attempt.request.connect_timeout)}{_pool_advice(attempt)}"
+    return TimeoutError(message), None
 
 
 def _timeout(error: TimeoutError, attempt: Attempt) -> _Explained:
     if error.errno is not None:
         return _loss(error, attempt)
-    within = f" within {attempt.request.timeout:g} s" if attempt.request.timeout else " in time"
-    return TimeoutError(f"no answer from {attempt.where}{within}"), None
+    limit = attempt.request.timeout
+    # aiohttp rounds its own limits up, so where both are the same this one is first.
+    advice = _pool_advice(attempt) if limit == attempt.request.connect_timeout else ""
+    return TimeoutError(f"no answer from {attempt.where}{_within(limit)}{advice}"), None
+
+
+def _within(limit: float | None) -> str:
+    return f" within {limit:g} s" if limit else " in time"
+
+
+def _pool_advice(attempt: Attempt) -> str:
+    if not attempt.connections:
+        return ""
+    return (
+        f"; if the shared session has all of its {attempt.connections} connections in use, make it with "
+        "aiohttp.TCPConnector(limit=0)"
+    )
 
 
 def _refused_by_aiohttp(error: ValueError, attempt: Attempt) -> _Explained:

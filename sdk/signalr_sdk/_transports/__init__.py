@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 __all__ = ["ActiveTransport", "TransportSettings", "open_transport"]
 
+# The requests inside have the same limit, and their errors say more: let those be first.
+_GRACE = 1.05
+
 
 async def open_transport(
     kind: Transport, sender: RequestSender, url: str, settings: TransportSettings
@@ -36,7 +39,7 @@ async def open_transport(
     """
     timeouts = settings.timeouts
     limit = timeouts.request if kind is Transport.LONG_POLLING else timeouts.connect
-    scope = asyncio.timeout(limit)
+    scope = asyncio.timeout(None if limit is None else limit * _GRACE)
     try:
         async with scope:
             match kind:
