@@ -62,7 +62,6 @@ async def test_handlers_run_in_order_and_may_call_the_hub(hub_server: HubServer,
         assert seen == [1, -1, 2, -2, 3, -3]
 
 
-@pytest.mark.timeout(30)
 async def test_a_flood_arrives_complete_and_in_order(hub_server: HubServer, combination: Combination) -> None:
     seen: list[int] = []
     done = asyncio.Event()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -19,7 +20,7 @@ from signalr_sdk import (
     Transport,
 )
 
-from .conftest import Combination
+from .conftest import COMBINATIONS, Combination
 from .hubs import hub_at
 
 if TYPE_CHECKING:
@@ -74,18 +75,19 @@ async def test_the_server_ends_a_connection(hub_server: HubServer, combination: 
     assert ended == [None]
 
 
-async def test_the_server_shuts_down(start_server: StartServer, combination: Combination) -> None:
+async def test_the_server_shuts_down(start_server: StartServer) -> None:
     server = start_server()
-    async with hub_at(server, combination) as hub:
-        call = asyncio.create_task(hub.invoke("Delay", 60_000))
-        await hub.invoke("Nothing")
-        shutdown = asyncio.create_task(server.shutdown())
-        with pytest.raises(ConnectionClosedError):
-            await call
-        with pytest.raises(ConnectionClosedError) as caught:
-            await hub.wait_closed()
-        assert caught.value.allow_reconnect
-        await shutdown
+    async with AsyncExitStack() as stack:
+        hubs = [await stack.enter_async_context(hub_at(server, combination)) for combination in COMBINATIONS]
+        calls = [asyncio.create_task(hub.invoke("Delay", 60_000)) for hub in hubs]
+        await asyncio.gather(*(hub.invoke("Nothing") for hub in hubs))
+        await server.shutdown()
+        for hub, call in zip(hubs, calls, strict=True):
+            with pytest.raises(ConnectionClosedError):
+                await call
+            with pytest.raises(ConnectionClosedError) as caught:
+                await hub.wait_closed()
+            assert caught.value.allow_reconnect
 
 
 async def test_the_wire_is_cut(hub_server: HubServer, combination: Combination) -> None:

@@ -93,7 +93,7 @@ ROWS = {
     "greatest ulong": Row("EchoUnsignedLong", 2**64 - 1, int),
     "float": Row("EchoFloat", 1.5, float),
     "double": Row("EchoDouble", 0.1, float),
-    "whole double": Row("EchoDouble", 2.0, float),
+    "whole double": Row("EchoDouble", 2.0, float, json=2),
     "tiny double": Row("EchoDouble", 5e-324, float),
     "decimal": Row("EchoDecimal", EXACT, Decimal, json=float(EXACT), messagepack=str(EXACT)),
     "int as decimal": Row("EchoDecimal", Decimal(7), Decimal, json=7, messagepack="7"),
