@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import enum
+from datetime import datetime  # noqa: TC003  # converters resolve the annotations of DateTimeOffset
 from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 
 if TYPE_CHECKING:
-    from datetime import datetime
-
     from attrs import Attribute
 
 
