@@ -213,7 +213,6 @@ def test_the_server_hears_calls_streams_and_cancellations() -> None:
     stream_id = caller.new_id()
     _id, invocation = caller.invoke("Add", [1], inbox, [stream_id])
     stream, streaming = caller.invoke("Count", [2], inbox, stream=True)
-    session.listen(stream_id, inbox)
     payload = invocation + streaming + caller.item(stream_id, 5) + caller.complete(stream_id, "enough")
     messages = [message for _sink, message in session.receive(payload + caller.cancel(stream), 0.0)]
     assert [type(message) for message in messages] == [
@@ -277,6 +276,18 @@ def test_the_clock_stands_still_while_we_do_not_read() -> None:
     session.resume(100.0)
     session.resume(200.0)
     assert session.next_deadline() == 120.0
+
+
+def test_a_server_times_out_only_clients_that_have_pinged() -> None:
+    session = server()
+    session.receive(b'{"protocol":"json","version":1}\x1e', 0.0)
+    session.sent(100.0)
+    assert session.on_time(100.0) is None
+    session.receive(b'{"type":6}\x1e', 100.0)
+    session.sent(129.0)
+    assert session.next_deadline() == 130.0
+    with pytest.raises(ServerTimeoutError):
+        session.on_time(130.0)
 
 
 def test_time_can_be_switched_off() -> None:

@@ -74,6 +74,7 @@ class HubSession:
         self._handshake: handshake.HandshakeReader | None = handshake.HandshakeReader()
         self._framing: TextFraming | BinaryFraming
         self._sinks: dict[str, Sink] = {}
+        self._stray: Sink | None = None
         self._exact: set[str] = set()
         self._last_id = 0
         self._keep_alive = math.inf if keep_alive is None else keep_alive
@@ -87,6 +88,11 @@ class HubSession:
         binary = protocol.transfer_format is TransferFormat.BINARY
         self._protocol = protocol
         self._framing = (BinaryFraming if binary else TextFraming)(self._message_bytes)
+
+    @property
+    def protocol(self) -> HubProtocol:
+        """The hub protocol that is spoken."""
+        return self._protocol
 
     # Receiving
 
@@ -115,9 +121,10 @@ class HubSession:
 
     # The loop over the frames of one payload pays every message's fixed price, so it is one function with the two
     # frequent kinds first (tests/bench measures it).
-    def _decode(self, frames: list[bytes]) -> Received:
+    def _decode(self, frames: list[bytes]) -> Received:  # noqa: C901 - as said
         received: Received = []
         decode, sinks, inbox, exact = self._protocol.decode, self._sinks, self._inbox, self._exact
+        stray = self._stray
         try:
             for frame in frames:
                 message = decode(frame)
@@ -127,7 +134,7 @@ class HubSession:
                     received.append((inbox, message))  # type: ignore[arg-type]
                 elif kind is StreamItem or kind is Completion:
                     name: str = message.invocation_id  # type: ignore[union-attr, assignment]
-                    sink = sinks.get(name) if kind is StreamItem else sinks.pop(name, None)
+                    sink = sinks.get(name, stray) if kind is StreamItem else sinks.pop(name, stray)
                     if sink is None:
                         continue
                     if exact and name in exact:
@@ -142,11 +149,16 @@ class HubSession:
                 elif kind is StreamInvocation or kind is Cancel:
                     message.size = len(frame)  # type: ignore[union-attr]
                     received.append((inbox, message))  # type: ignore[arg-type]
+                elif kind is Ping:
+                    self._note_ping()
         except RemoteProtocolError as error:
             self.ended = error
             return received
         self.ended = self._framing.error
         return received
+
+    def _note_ping(self) -> None:
+        """A ping says no more than anything else that is received."""
 
     def _shake_hands(self, record: bytes) -> None:
         handshake.check_response(record)
@@ -274,6 +286,8 @@ class HubSession:
 class ServerSession(HubSession):
     """The side that serves hubs. Its ids cannot be mistaken for the stream ids that the client chose.
 
+    Its timeout begins with the client's first ping, since there are clients that send none.
+
     Attributes:
         reply: the handshake's answer: to be sent when `receive` was `ready` for the first time, or refused.
     """
@@ -291,9 +305,15 @@ class ServerSession(HubSession):
         now: float,
     ) -> None:
         first = next(iter(protocols.values()))
-        super().__init__(first, inbox, message_bytes=message_bytes, keep_alive=keep_alive, timeout=timeout, now=now)
+        super().__init__(first, inbox, message_bytes=message_bytes, keep_alive=keep_alive, timeout=None, now=now)
+        self._timeout_with_pings = math.inf if timeout is None else timeout
         self.reply = handshake.response()
+        # A client's streams follow the invocation that names them, maybe in the same payload: they go the same way.
+        self._stray = inbox
         self._protocols = protocols
+
+    def _note_ping(self) -> None:
+        self._timeout = self._timeout_with_pings
 
     def _shake_hands(self, record: bytes) -> None:
         try:

@@ -1,0 +1,17 @@
+"""A hub server in Python, to test clients against and to show them with. Not for production."""
+
+from __future__ import annotations
+
+from .hubs import ClientProxy, Hub, HubClients, HubContext, HubException, HubGroups, SingleClientProxy
+from .server import HubServer
+
+__all__ = [
+    "ClientProxy",
+    "Hub",
+    "HubClients",
+    "HubContext",
+    "HubException",
+    "HubGroups",
+    "HubServer",
+    "SingleClientProxy",
+]

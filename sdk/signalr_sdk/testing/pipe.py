@@ -1,0 +1,130 @@
+"""The two directions of one connection, between a transport's HTTP requests and the hub."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ..errors import ConnectionClosedError
+
+# So many bytes may wait in a direction before whoever writes waits, as in ASP.NET Core.
+_FULL = 64 * 1024
+
+
+class Pipe:
+    """Bytes both ways, bounded.
+
+    Attributes:
+        transport: name of the transport, once one has connected.
+        inherent_keep_alive: whether that is long polling.
+    """
+
+    def __init__(self) -> None:
+        self.transport = ""
+        self.inherent_keep_alive = False
+        self._in = _Direction()
+        self._out = _Direction()
+
+    # The hub's end
+
+    async def read(self) -> bytes | None:
+        """Return what the client sent, `None` at the end.
+
+        Raises:
+            ConnectionClosedError: the line was cut.
+        """
+        return await self._in.take()
+
+    async def write(self, data: bytes) -> None:
+        """Send to the client; wait while too much is on its way. Silently dropped when the client is gone."""
+        await self._out.put(data)
+
+    def write_now(self, data: bytes) -> None:
+        """Send to the client without waiting."""
+        self._out.put_now(data)
+
+    def end(self) -> None:
+        """Nothing more comes from the hub; what was written is still delivered."""
+        self._out.end()
+        self._in.end()
+
+    def stop_reading(self) -> None:
+        """Have `read` return, whatever the client does."""
+        self._in.end()
+
+    # The transport's end
+
+    async def feed(self, data: bytes) -> None:
+        """Hand on what the client sent; wait while too much waits."""
+        await self._in.put(data)
+
+    async def drain(self) -> bytes | None:
+        """Return all that is to be sent to the client, waiting for something; `None` at the end."""
+        return await self._out.take()
+
+    def disconnect(self, error: ConnectionClosedError | None = None) -> None:
+        """The client is gone: in good order, or with an error."""
+        self._in.end(error)
+        self._out.end()
+
+    @property
+    def ended(self) -> bool:
+        """Whether the hub has said all it will say, and all of it is delivered."""
+        return self._out.over
+
+
+class _Direction:
+    def __init__(self) -> None:
+        self._parts: deque[bytes] = deque()
+        self._bytes = 0
+        self._ended = False
+        self._error: ConnectionClosedError | None = None
+        self._waiters: list[asyncio.Future[None]] = []
+
+    @property
+    def over(self) -> bool:
+        return self._ended and not self._parts
+
+    def put_now(self, data: bytes) -> None:
+        if not self._ended:
+            self._parts.append(data)
+            self._bytes += len(data)
+            self._wake()
+
+    async def put(self, data: bytes) -> None:
+        while self._bytes >= _FULL and not self._ended:
+            await self._wait()
+        self.put_now(data)
+
+    async def take(self) -> bytes | None:
+        while not self._parts:
+            if self._ended:
+                error, self._error = self._error, None
+                if error is not None:
+                    raise error
+                return None
+            await self._wait()
+        data = b"".join(self._parts)
+        self._parts.clear()
+        self._bytes = 0
+        self._wake()
+        return data
+
+    def end(self, error: ConnectionClosedError | None = None) -> None:
+        if not self._ended:
+            self._ended = True
+            self._error = error
+            self._wake()
+
+    async def _wait(self) -> None:
+        waiter = asyncio.get_running_loop().create_future()
+        self._waiters.append(waiter)
+        await waiter
+
+    def _wake(self) -> None:
+        waiters, self._waiters = self._waiters, []
+        for waiter in waiters:
+            if not waiter.done():
+                waiter.set_result(None)
