@@ -115,10 +115,8 @@ class MessagePackProtocol:
         """
         try:
             members = self._unpackb(frame, timestamp=3, strict_map_key=False)
-        except OverflowError:
+        except (ValueError, TypeError, OverflowError):
             members = self._unpack_slowly(frame)
-        except (ValueError, TypeError) as error:
-            raise _no_messagepack(error) from None
         if type(members) is not list or not members or type(members[0]) is not int:
             raise _wrong("it is no array that begins with a type", members)
         kind, length = members[0], len(members)

@@ -45,6 +45,7 @@ class MessagePackCodec:
         import msgpack
 
         self._timestamp: Any = msgpack.Timestamp
+        self._extension: Any = msgpack.ExtType
         self._naming = naming
         self._new_packer: Callable[[], Any] = partial(
             msgpack.Packer, default=self._plain, strict_types=True, datetime=True
@@ -69,18 +70,30 @@ class MessagePackCodec:
         return data
 
     def unpack_slowly(self, data: bytes) -> Any:
-        """Decode what holds timestamps outside Python's range: these stay `msgpack.Timestamp`.
+        """Decode what holds values that Python does not have as such.
+
+        Timestamps outside its range stay `msgpack.Timestamp`, arrays and maps that are keys become tuples, and
+        extensions of a reserved type are `msgpack.ExtType` as others are.
 
         Raises:
             ValueError, TypeError, RecursionError: it is no MessagePack.
         """
-        return self._with_datetimes(self.unpackb(data, timestamp=0, strict_map_key=False))
+        value = self.unpackb(
+            data, timestamp=0, strict_map_key=False, ext_hook=self._reserved, object_pairs_hook=_with_any_keys
+        )
+        return self._with_datetimes(value)
+
+    def _reserved(self, code: int, data: bytes) -> Any:
+        # ExtType refuses these codes when it is called.
+        return tuple.__new__(self._extension, (code, data))
 
     def _with_datetimes(self, value: Any) -> Any:
         if isinstance(value, list):
             return [self._with_datetimes(part) for part in value]
         if isinstance(value, dict):
             return {self._with_datetimes(key): self._with_datetimes(part) for key, part in value.items()}
+        if type(value) is tuple:
+            return tuple(self._with_datetimes(part) for part in value)
         if isinstance(value, self._timestamp):
             try:
                 return _EPOCH + timedelta(seconds=value.seconds, microseconds=value.nanoseconds // 1000)
@@ -157,6 +170,16 @@ class _Search:
         for step, part in steps:
             self.look_at(part, path + step)
         self._open.discard(id(value))
+
+
+def _with_any_keys(pairs: Iterable[tuple[Any, Any]]) -> dict[Any, Any]:
+    return {_hashable(key): value for key, value in pairs}
+
+
+def _hashable(key: Any) -> Any:
+    if isinstance(key, dict):
+        key = list(key.items())
+    return tuple(_hashable(part) for part in key) if type(key) in (list, tuple) else key
 
 
 def _pack_int(value: int) -> int:

@@ -2,35 +2,50 @@
 
 from __future__ import annotations
 
-import base64
-import contextlib
+import collections
+import collections.abc
 import dataclasses
-import operator
-import re
+import inspect
 import reprlib
 import types
 import typing
-from collections.abc import Mapping, MutableMapping
-from datetime import date, datetime, time, timedelta, timezone
-from decimal import Decimal, InvalidOperation
-from enum import Enum, Flag
+from decimal import Decimal
+from enum import Enum
 from functools import lru_cache, reduce
-from types import NoneType
-from typing import Any, get_args, get_origin
-from uuid import UUID
+from typing import TYPE_CHECKING, Any, Final, ForwardRef, NewType, Union, get_args, get_origin
 
 import attrs
 
 from ..errors import LocalProtocolError, ResultTypeError
 from ..options import DateTimeOffset
-from .values import TICKS_PER_MICROSECOND, Naming, field_names
+from .typed_hooks import HOOKS, to_enum, to_int_key, to_offset, unfit
+from .values import Naming, field_names
 
-if typing.TYPE_CHECKING:
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ..interfaces import Converter
 
-_TIMEDELTA = re.compile(r"(-)?(?:(\d+)\.)?(\d{1,2}):(\d{2}):(\d{2})(?:\.(\d{1,7}))?")
-_TICKS_PER_DAY = 24 * 3600 * 1_000_000 * TICKS_PER_MICROSECOND
-_INT_TEXT = re.compile(r"[+-]?\d{1,40}")
+    Hook = Callable[[Any, Any], Any]
+
+# What a list becomes; cattrs itself would take a text or a dict as a list too.
+_COLLECTIONS: Final[dict[Any, Callable[[Any], Any]]] = {
+    list: list,
+    tuple: tuple,
+    set: set,
+    frozenset: frozenset,
+    collections.deque: collections.deque,
+    collections.abc.Iterable: list,
+    collections.abc.Collection: list,
+    collections.abc.Sequence: list,
+    collections.abc.MutableSequence: list,
+    collections.abc.Set: frozenset,
+    collections.abc.MutableSet: set,
+}
+_MAPPINGS: Final = frozenset({dict, collections.abc.Mapping, collections.abc.MutableMapping})
+_UNIONS: Final = (Union, types.UnionType)
+# Attributes with these names would be taken for parameters of cattrs's own function.
+_TAKEN: Final = ("cl", "converter")
 
 
 @lru_cache(maxsize=16)
@@ -46,42 +61,24 @@ def default_converter(naming: Naming) -> Converter:
     try:
         # Optional: the extra `typed`.
         import cattrs
-        import cattrs.gen
-        from cattrs.strategies import configure_union_passthrough
     except ImportError:
         raise LocalProtocolError(
-            "result_type and item_type need cattrs: pip install 'signalr-sdk[typed]', or pass converter="
+            "result_type needs cattrs: pip install 'signalr-sdk[typed]', or pass converter=..."
         ) from None
 
     converter = cattrs.Converter(detailed_validation=False)
-    for kind, hook in _HOOKS.items():
-        converter.register_structure_hook(kind, hook)
+    for kind, hook in HOOKS.items():
+        converter.register_structure_hook(kind, _leaf(kind, hook))
     # Not like the others: that would resolve its annotations, which exist for type checkers only.
-    converter.register_structure_hook_func(lambda cl: cl is DateTimeOffset, _to_offset)
-    configure_union_passthrough(str | bool | int | float | bytes | None, converter)
-    converter.register_structure_hook_factory(_is_plain_union, _plain_union_hook)
-    converter.register_structure_hook_factory(_is_optional, lambda cl: _optional_hook(cl, converter))
+    converter.register_structure_hook_func(lambda cl: cl is DateTimeOffset, lambda value, _cl: to_offset(value))
+    # The last one that matches counts.
+    converter.register_structure_hook_factory(_is_collection, lambda cl: _collection_hook(cl, converter))
+    converter.register_structure_hook_factory(_is_mapping, lambda cl: _mapping_hook(cl, converter))
+    converter.register_structure_hook_factory(_is_mixed_union, lambda cl: _union_hook(cl, converter))
     converter.register_structure_hook_factory(_has_fields, lambda cl: _class_hook(cl, converter, naming))
-    converter.register_structure_hook_factory(_is_enum, lambda _cl: _to_enum)
-    converter.register_structure_hook_factory(
-        _has_int_keys, lambda cl: cattrs.gen.make_mapping_structure_fn(cl, converter, dict, key_type=_IntKey)
-    )
+    converter.register_structure_hook_func(_is_enum, to_enum)
+    converter.register_structure_hook_func(lambda cl: cl is object, lambda value, _cl: value)
     return converter
-
-
-def _class_hook(cl: Any, converter: Any, naming: Naming) -> Any:
-    from cattrs.gen import make_dict_structure_fn, override  # cattrs is there: its converter calls this
-
-    names = field_names(get_origin(cl) or cl, naming) or ()
-    renamed: dict[str, Any] = {name: override(rename=wire) for name, wire in names}
-    structure_dict = make_dict_structure_fn(cl, converter, _cattrs_detailed_validation=False, **renamed)
-
-    def hook(value: Any, cl: Any) -> Any:
-        if not isinstance(value, Mapping):
-            raise _unfit(value, cl)
-        return structure_dict(value, cl)
-
-    return hook
 
 
 def structure(converter: Converter, value: Any, type_: Any) -> Any:
@@ -93,11 +90,159 @@ def structure(converter: Converter, value: Any, type_: Any) -> Any:
     if type_ is Any:
         return value
     try:
-        return converter.structure(value, type_)
+        return converter.structure(value, type(None) if type_ is None else type_)
     except Exception as error:
-        name = getattr(type_, "__qualname__", None) if isinstance(type_, type) else None
-        why = f"it has no {error}" if isinstance(error, KeyError) else f"{error!s:.200}"
-        raise ResultTypeError(f"the value {reprlib.repr(value)} is no {name or type_}: {why}", value, type_) from error
+        wanted = getattr(type_, "__qualname__", type_) if isinstance(type_, type) else type_
+        why = f"there is no {error}" if isinstance(error, KeyError) else error
+        raise ResultTypeError(f"the value {reprlib.repr(value)} is no {wanted}: {why}", value, type_) from error
+
+
+# Hooks for types that are made of others
+
+
+def _leaf(kind: type, hook: Callable[[Any], Any]) -> Hook:
+    def structure_leaf(value: Any, cl: Any) -> Any:
+        if cl is kind:
+            return hook(value)
+        # cattrs asks here for subclasses too, among them enums.
+        return to_enum(value, cl) if _is_enum(cl) else cl(hook(value))
+
+    return structure_leaf
+
+
+def _is_enum(cl: Any) -> bool:
+    return isinstance(cl, type) and issubclass(cl, Enum)
+
+
+def _origin(cl: Any) -> Any:
+    return get_origin(cl) or cl
+
+
+def _is_collection(cl: Any) -> bool:
+    return _hashed(_origin(cl)) in _COLLECTIONS
+
+
+def _is_mapping(cl: Any) -> bool:
+    return _hashed(_origin(cl)) in _MAPPINGS
+
+
+def _hashed(cl: Any) -> Any:
+    return cl if isinstance(cl, type) else None
+
+
+def _collection_hook(cl: Any, converter: Converter) -> Hook:
+    build, items = _COLLECTIONS[_origin(cl)], get_args(cl)
+    if build is tuple and items and items[-1] is not Ellipsis:
+        return _fixed_tuple_hook(() if items == ((),) else items, converter)
+    item = items[0] if items else Any
+
+    def structure_collection(value: Any, cl: Any) -> Any:
+        if not isinstance(value, list | tuple):
+            raise unfit(value, cl)
+        return build(value if item is Any else [converter.structure(each, item) for each in value])
+
+    return structure_collection
+
+
+def _fixed_tuple_hook(items: tuple[Any, ...], converter: Converter) -> Hook:
+    def structure_tuple(value: Any, cl: Any) -> Any:
+        if not isinstance(value, list | tuple):
+            raise unfit(value, cl)
+        if len(value) != len(items):
+            raise ValueError(f"it has {len(value)} items where {len(items)} are wanted")
+        return tuple(converter.structure(each, item) for each, item in zip(value, items, strict=True))
+
+    return structure_tuple
+
+
+def _mapping_hook(cl: Any, converter: Converter) -> Hook:
+    key, item = get_args(cl) or (Any, Any)
+    has_int_keys = _base(key) is int
+
+    def structure_mapping(value: Any, cl: Any) -> Any:
+        if not isinstance(value, dict):
+            raise unfit(value, cl)
+        return {
+            to_int_key(name) if has_int_keys else converter.structure(name, key): converter.structure(each, item)
+            for name, each in value.items()
+        }
+
+    return structure_mapping
+
+
+def _base(cl: Any) -> Any:
+    while isinstance(cl, NewType):
+        cl = cl.__supertype__
+    return cl
+
+
+def _is_mixed_union(cl: Any) -> bool:
+    """Whether cattrs cannot do this union: `A | B` and `A | None` it can, telling classes apart by attributes."""
+    if get_origin(cl) not in _UNIONS:
+        return False
+    others = [member for member in get_args(cl) if member is not type(None)]
+    return len(others) > 1 and not all(_has_fields(member) for member in others)
+
+
+def _union_hook(cl: Any, converter: Converter) -> Hook:
+    members = get_args(cl)
+    classes = tuple(member for member in members if _has_fields(member))
+    # In their order, but float last, since it takes integers too.
+    others = sorted((member for member in members if member not in classes), key=lambda member: member is float)
+    if classes:
+        others.append(reduce(lambda left, right: Union[left, right], classes))  # noqa: UP007  # made at run time
+
+    def structure_union(value: Any, cl: Any) -> Any:
+        for member in others:
+            try:
+                return converter.structure(value, member)
+            except Exception:  # noqa: BLE001  # whatever a hook raises: it is not this one
+                continue
+        raise unfit(value, cl)
+
+    return structure_union
+
+
+def _has_fields(cl: Any) -> bool:
+    cls = _origin(cl)
+    return isinstance(cls, type) and cls is not DateTimeOffset and (attrs.has(cls) or dataclasses.is_dataclass(cls))
+
+
+def _class_hook(cl: Any, converter: Any, naming: Naming) -> Hook:
+    from cattrs.gen import make_dict_structure_fn, override  # optional, and there: its converter calls this
+
+    names = field_names(_origin(cl), naming) or ()
+    hooks = _hooks_of_quoted(_origin(cl), converter)
+    renamed: dict[str, Any] = {
+        name: override(rename=wire, struct_hook=hooks.get(name)) for name, wire in names if name not in _TAKEN
+    }
+    taken = {wire: name for name, wire in names if name in _TAKEN and name != wire}
+    structure_dict = make_dict_structure_fn(cl, converter, _cattrs_detailed_validation=False, **renamed)
+
+    def structure_object(value: Any, cl: Any) -> Any:
+        if not isinstance(value, dict):
+            raise unfit(value, cl)
+        if taken:
+            value = {taken.get(name, name): each for name, each in value.items()}
+        return structure_dict(value, cl)
+
+    # cattrs tells the classes of a union apart by these.
+    structure_object.overrides = renamed  # type: ignore[attr-defined]
+    return structure_object
+
+
+def _hooks_of_quoted(cls: type, converter: Converter) -> dict[str, Hook]:
+    """Return hooks for the attributes with a quoted name inside their type, as in `list["Node"]`: cattrs has none."""
+    hints = _hints(cls)
+    return {
+        name: _later(hints[name], converter)
+        for name, annotation in inspect.get_annotations(cls).items()
+        if not isinstance(annotation, str) and hints.get(name, annotation) != annotation
+    }
+
+
+def _later(hint: Any, converter: Converter) -> Hook:
+    return lambda value, _cl: converter.structure(value, hint)
 
 
 # What loses digits as a float
@@ -108,7 +253,7 @@ def needs_exact(type_: Any) -> bool:
     try:
         return _needs_exact_cached(type_)
     except TypeError:
-        # It has no hash, as an Annotated with a list in it.
+        # It cannot be hashed: Annotated with a list, for example.
         return _mentions_decimal(type_, {})
 
 
@@ -121,231 +266,32 @@ def _mentions_decimal(type_: Any, seen: dict[int, Any]) -> bool:
     """Look into a type; `seen` keeps what it has seen alive, so that no id is used again meanwhile."""
     if type_ is Decimal:
         return True
+    if isinstance(type_, str):
+        # A name that could not be looked up.
+        return Decimal.__name__ in type_
     if id(type_) in seen:
         return False
     seen[id(type_)] = type_
-    parts = [*get_args(type_), getattr(type_, "__supertype__", None), getattr(type_, "__value__", None)]
-    cls = get_origin(type_) or type_
-    if isinstance(cls, type) and (_has_fields(cls) or typing.is_typeddict(cls)):
-        parts += _hints(cls)
-    return any(_mentions_decimal(part, seen) for part in parts if part is not None)
+    return any(_mentions_decimal(part, seen) for part in _parts(type_))
 
 
-def _hints(cls: type) -> list[Any]:
-    try:
-        return list(typing.get_type_hints(cls).values())
-    except (NameError, AttributeError, TypeError):
-        # A name that is known to type checkers only: cattrs will say so when it comes to that.
+def _parts(type_: Any) -> list[Any]:
+    if isinstance(type_, ForwardRef):
+        return [type_.__forward_arg__]
+    if isinstance(type_, NewType):
+        return [type_.__supertype__]
+    if get_origin(type_) is typing.Literal:
         return []
+    parts = [*get_args(type_), getattr(type_, "__value__", None)]
+    cls = _origin(type_)
+    if isinstance(cls, type) and (_has_fields(cls) or typing.is_typeddict(cls) or hasattr(cls, "_fields")):
+        parts += _hints(cls).values()
+    return parts
 
 
-# Hooks: strict where the official clients' languages are
-
-
-def _unfit(value: Any, cl: Any) -> TypeError:
-    return TypeError(f"{type(value).__name__} where {getattr(cl, '__name__', cl)} is wanted")
-
-
-def _to_int(value: Any, cl: Any) -> int:
-    if isinstance(value, int) and not isinstance(value, bool):
-        return value
-    raise _unfit(value, cl)
-
-
-def _to_bool(value: Any, cl: Any) -> bool:
-    if isinstance(value, bool):
-        return value
-    raise _unfit(value, cl)
-
-
-def _to_str(value: Any, cl: Any) -> str:
-    if isinstance(value, str):
-        return value
-    raise _unfit(value, cl)
-
-
-def _to_float(value: Any, cl: Any) -> float:
-    if isinstance(value, int | float | Decimal) and not isinstance(value, bool):
-        return float(value)
-    raise _unfit(value, cl)
-
-
-def _to_decimal(value: Any, cl: Any) -> Decimal:
-    if isinstance(value, Decimal):
-        return value
-    if isinstance(value, str | int | float) and not isinstance(value, bool):
-        with contextlib.suppress(InvalidOperation):
-            return Decimal(str(value))
-    raise _unfit(value, cl)
-
-
-def _to_bytes(value: Any, cl: Any) -> bytes:
-    if isinstance(value, bytes):
-        return value
-    if isinstance(value, str):
-        return base64.b64decode(value, validate=True)
-    raise _unfit(value, cl)
-
-
-def _to_datetime(value: Any, cl: Any) -> datetime:
-    match value:
-        case datetime():
-            return value
-        case str():
-            return datetime.fromisoformat(value)
-        case [datetime() as clock, int() as minutes]:
-            # A DateTimeOffset in MessagePack: the local clock as if it were UTC.
-            return clock.replace(tzinfo=timezone(timedelta(minutes=minutes)))
-        case _:
-            raise _unfit(value, cl)
-
-
-def _to_offset(value: Any, cl: Any) -> DateTimeOffset:
-    return DateTimeOffset(_to_datetime(value, cl))
-
-
-def _to_date(value: Any, cl: Any) -> date:
-    match value:
-        case datetime():
-            return value.date()
-        case str():
-            return date.fromisoformat(value.partition("T")[0])
-        case int() if not isinstance(value, bool):
-            return date.fromordinal(value + 1)
-        case _:
-            raise _unfit(value, cl)
-
-
-def _to_time(value: Any, cl: Any) -> time:
-    match value:
-        case str():
-            return time.fromisoformat(value)
-        case int() if not isinstance(value, bool) and 0 <= value < _TICKS_PER_DAY:
-            return (datetime.min + timedelta(microseconds=value // TICKS_PER_MICROSECOND)).time()  # noqa: DTZ901  # a clock time
-        case _:
-            raise _unfit(value, cl)
-
-
-def _to_timedelta(value: Any, cl: Any) -> timedelta:
-    if isinstance(value, int) and not isinstance(value, bool):
-        return timedelta(microseconds=value // TICKS_PER_MICROSECOND)
-    found = _TIMEDELTA.fullmatch(value) if isinstance(value, str) else None
-    if found is None:
-        raise _unfit(value, cl)
-    sign, days, hours, minutes, seconds, fraction = found.groups(default="0")
-    ticks = int(fraction.ljust(7, "0"))
-    size = timedelta(
-        days=int(days),
-        hours=int(hours),
-        minutes=int(minutes),
-        seconds=int(seconds),
-        microseconds=ticks // TICKS_PER_MICROSECOND,
-    )
-    return -size if sign == "-" else size
-
-
-def _to_uuid(value: Any, cl: Any) -> UUID:
-    match value:
-        case UUID():
-            return value
-        case str():
-            return UUID(value)
-        case _:
-            raise _unfit(value, cl)
-
-
-def _to_enum(value: Any, cl: Any) -> Enum:
-    """By value, by name (in any case, with or without `_`), or by a number written as text; flags by several names."""
-    members: type[Enum] = cl
+def _hints(cls: type) -> dict[str, Any]:
     try:
-        return members(value)
-    except ValueError:
-        if not isinstance(value, str):
-            raise
-        if _INT_TEXT.fullmatch(value):
-            return members(int(value))
-        names = {_folded(name): member for name, member in members.__members__.items()}
-        wanted = value.split(",") if issubclass(members, Flag) else [value]
-        if not all(_folded(name) in names for name in wanted):
-            raise
-        return reduce(operator.or_, (names[_folded(name)] for name in wanted))
-
-
-def _folded(name: str) -> str:
-    return name.strip().replace("_", "").lower()
-
-
-_PLAIN = frozenset({str, bool, int, float, bytes, NoneType})
-
-
-class _IntKey(int):
-    """An int key of a dict, which is text in JSON."""
-
-
-def _to_int_key(value: Any, cl: Any) -> int:
-    if isinstance(value, str) and _INT_TEXT.fullmatch(value):
-        return int(value)
-    return _to_int(value, cl)
-
-
-_HOOKS: dict[type, Any] = {
-    int: _to_int,
-    bool: _to_bool,
-    str: _to_str,
-    float: _to_float,
-    Decimal: _to_decimal,
-    bytes: _to_bytes,
-    datetime: _to_datetime,
-    date: _to_date,
-    time: _to_time,
-    timedelta: _to_timedelta,
-    UUID: _to_uuid,
-    _IntKey: _to_int_key,
-}
-
-
-def _has_fields(cl: Any) -> bool:
-    cls = get_origin(cl) or cl
-    if cls is DateTimeOffset:
-        return False
-    return isinstance(cls, type) and (attrs.has(cls) or dataclasses.is_dataclass(cls))
-
-
-def _is_union(cl: Any) -> bool:
-    return get_origin(cl) in (typing.Union, types.UnionType)
-
-
-def _is_optional(cl: Any) -> bool:
-    return _is_union(cl) and len(get_args(cl)) == 2 and NoneType in get_args(cl)
-
-
-def _optional_hook(cl: Any, converter: Any) -> Any:
-    (wanted,) = (arg for arg in get_args(cl) if arg is not NoneType)
-    return lambda value, _cl: None if value is None else converter.structure(value, wanted)
-
-
-def _is_plain_union(cl: Any) -> bool:
-    return _is_union(cl) and _PLAIN.issuperset(get_args(cl))
-
-
-def _plain_union_hook(cl: Any) -> Any:
-    wanted = frozenset(get_args(cl))
-
-    def hook(value: Any, cl: Any) -> Any:
-        if type(value) in wanted:
-            return value
-        if float in wanted and isinstance(value, int | Decimal):
-            return _to_float(value, float)
-        if bytes in wanted and isinstance(value, str):
-            return _to_bytes(value, bytes)
-        raise _unfit(value, cl)
-
-    return hook
-
-
-def _is_enum(cl: Any) -> bool:
-    return isinstance(cl, type) and issubclass(cl, Enum)
-
-
-def _has_int_keys(cl: Any) -> bool:
-    return get_origin(cl) in (dict, Mapping, MutableMapping) and get_args(cl)[:1] == (int,)
+        return typing.get_type_hints(cls, include_extras=True)
+    except (NameError, TypeError, AttributeError):
+        # Names that only type checkers know.
+        return {name: hint for each in cls.__mro__ for name, hint in inspect.get_annotations(each).items()}

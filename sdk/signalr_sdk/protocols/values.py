@@ -22,7 +22,15 @@ TICKS_PER_MICROSECOND: Final = 10
 MINUTE: Final = timedelta(minutes=1)
 
 # What an object that cannot be encoded may raise while it is taken apart.
-ENCODING_ERRORS: Final = (TypeError, ValueError, ArithmeticError, LookupError, AttributeError, RecursionError)
+ENCODING_ERRORS: Final = (
+    TypeError,
+    ValueError,
+    ArithmeticError,
+    LookupError,
+    AttributeError,
+    BufferError,
+    RecursionError,
+)
 
 # Exponents up to here are written out, since .NET reads a decimal from text only without one.
 _LONGEST_EXPONENT = 40
@@ -159,11 +167,13 @@ def _without_zone(value: time) -> time:
 
 
 def datetime_text(value: datetime) -> str:
-    """Return it in ISO 8601: at the same moment, but with an offset of whole minutes, since .NET refuses seconds in it.
+    """Return it in ISO 8601, UTC with `Z`, since .NET takes an offset, also +00:00, for the local time of the server.
 
-    Zones of the 19th century, before the railways, have such offsets.
+    The moment stays the same, but the offset gets whole minutes: .NET refuses seconds in it. Zones of the 19th century,
+    before the railways, have such offsets.
     """
-    return whole_minutes(value).isoformat()
+    text = whole_minutes(value).isoformat()
+    return text.removesuffix("+00:00") + "Z" if text.endswith("+00:00") else text
 
 
 def whole_minutes(value: datetime) -> datetime:
