@@ -7,7 +7,7 @@ import json
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import quote
 
-import msgpack  # type: ignore[import-untyped]  # it has no types
+import msgpack
 import pytest
 
 from signalr_sdk import (
