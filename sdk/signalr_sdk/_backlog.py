@@ -58,11 +58,16 @@ class Backlog:
 
     def check(self) -> None:
         """Have the fullest queues give way while all hold too much. The last message of a queue always stays."""
-        while self.held > self.limit:
-            fullest = max(self._queues, key=_held_beyond_last, default=None)
-            if fullest is None or len(fullest.messages) < 2:
+        candidates = set(self._queues)
+        while self.held > self.limit and candidates:
+            fullest = max(candidates, key=_held_beyond_last)
+            if len(fullest.messages) < 2:
                 return
-            fullest.give_way(self.held - self.limit)
+            held = self.held
+            fullest.give_way(held - self.limit)
+            if self.held == held:
+                # What it has must stay; another one may have something.
+                candidates.discard(fullest)
 
 
 class WaitingQueue:
@@ -84,7 +89,6 @@ class WaitingQueue:
         self.mark = mark
         self.above = False
         self.account = backlog
-        backlog.join(self)
 
     def put(self, message: Invocation | StreamItem) -> None:
         """Add a message at the end."""

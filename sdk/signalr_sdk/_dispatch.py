@@ -7,6 +7,7 @@ there is something to do, so an idle connection costs none. Questions of the ser
 from __future__ import annotations
 
 import asyncio
+import functools
 import inspect
 import logging
 from collections import deque
@@ -19,7 +20,7 @@ import attrs
 from ._backlog import Backlog, WaitingQueue
 from ._streams import EventQueue, Messages
 from .errors import SignalRError, SlowConsumerError
-from .messages import Invocation
+from .messages import CancelInvocation, Invocation
 
 if TYPE_CHECKING:
     from .interfaces import Handler
@@ -126,10 +127,14 @@ class Dispatcher:
         self._concurrency = limits.handlers
         self._queue = _EventsWaiting(backlog, limits.messages)
         self._questions = _QuestionsWaiting(backlog, limits.messages)
+        backlog.join(self._queue)
+        backlog.join(self._questions)
         self._subscribers: dict[str, tuple[EventQueue, ...]] = {}
         self._workers: set[asyncio.Task[None]] = set()
         self._answering: set[asyncio.Task[None]] = set()
         self._barrier: asyncio.Task[None] | None = None
+        # Tasks that run on_closed handlers, which no stop() cancels.
+        self._farewells: set[asyncio.Task[None]] = set()
         self._unknown: set[str] = set()
         self._idle: list[asyncio.Future[None]] = []
 
@@ -137,6 +142,9 @@ class Dispatcher:
 
     def push(self, message: Invocation) -> None:
         """Take an event or a question of the server: the sink that the session knows."""
+        if message.__class__ is CancelInvocation:  # type: ignore[comparison-overlap]  # sinks take any message
+            # The server has let go of a question: it ignores the answer.
+            return
         if message.__class__ is not Invocation:
             # Clients have no streaming methods, and no answer of theirs can be cancelled.
             _logger.debug("ignored a %s from the server", type(message).__name__)
@@ -221,8 +229,8 @@ class Dispatcher:
                         result = handler(*message.arguments)
                         if result is not None and inspect.isawaitable(result):
                             await self._finish(result, task)
-                    except Exception as error:  # noqa: BLE001 - a handler may raise anything; it is reported
-                        await self._failed(message.target, error)
+                    except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - it may raise anything
+                        await self._failed(message.target, _handlers_own(error, task))
                 handled += 1
                 if handled % _BATCH == 0 and time() > until:
                     await asyncio.sleep(0)
@@ -238,11 +246,6 @@ class Dispatcher:
         token = _current_run.set(run)
         try:
             return await result
-        except asyncio.CancelledError as error:
-            if task.cancelling():
-                raise
-            # Something that the handler waited for was cancelled, not we.
-            raise SignalRError("a handler was cancelled from inside") from error
         finally:
             run.active = False
             _current_run.reset(token)
@@ -260,7 +263,8 @@ class Dispatcher:
                 result = handler(*arguments)
                 if result is not None and inspect.isawaitable(result):
                     await self._finish(result, task)
-            except Exception as error:
+            except (Exception, asyncio.CancelledError) as raised:
+                error = _handlers_own(raised, task)
                 if name == "error":
                     _logger.exception("an on_error handler failed")
                 else:
@@ -269,12 +273,15 @@ class Dispatcher:
     async def _run_lifecycle(self, event: LifecycleEvent, task: asyncio.Task[None]) -> None:
         """Wait until no event is being handled, run the lifecycle handlers, go on."""
         self._barrier = task
+        if event.name == "closed":
+            self._farewells.add(task)
         try:
             others = self._workers - {task}
             if others:
                 await asyncio.wait(others)
             await self._tell(event.name, event.arguments)
         finally:
+            self._farewells.discard(task)
             if self._barrier is task:
                 self._barrier = None
         if self._queue.messages and task in self._workers:
@@ -283,8 +290,7 @@ class Dispatcher:
     def _fallback(self, message: Invocation) -> tuple[Handler, ...]:
         if self._handlers.any:
             # They want the name and the arguments as two arguments.
-            message.arguments = [message.target, tuple(message.arguments)]
-            return self._handlers.any
+            return tuple(functools.partial(_with_name, handler, message.target) for handler in self._handlers.any)
         if message.target not in self._unknown and len(self._unknown) < _NAMES:
             self._unknown.add(message.target)
             _logger.warning(
@@ -327,7 +333,8 @@ class Dispatcher:
                 value = handler(*message.arguments)
                 if inspect.isawaitable(value):
                     value = await self._finish(value, task)
-            except Exception as failure:
+            except (Exception, asyncio.CancelledError) as raised:
+                failure = _handlers_own(raised, task)
                 _logger.warning("the handler of '%s' failed: %s", message.target, failure, exc_info=failure)
                 error = str(failure) or type(failure).__name__
                 continue
@@ -341,16 +348,19 @@ class Dispatcher:
     # The end
 
     def discard(self) -> list[asyncio.Task[None]]:
-        """Throw away what waits and cancel what runs, but not the handler that calls this.
+        """Throw away what waits and cancel what runs, but not the handler that calls this, nor on_closed handlers.
 
         Returns:
             The cancelled tasks, to be awaited.
         """
         caller = running_handler()
+        for message in self._queue.messages:
+            if message.__class__ is LifecycleEvent and message.name == "closed":
+                self.run_apart(message.name, *message.arguments)
         self._queue.clear()
         self._questions.clear()
         self._queue.forgive()
-        tasks = [task for task in self._workers | self._answering if task is not caller]
+        tasks = [task for task in (self._workers | self._answering) - self._farewells if task is not caller]
         self._workers.clear()
         self._answering.clear()
         self._barrier = None
@@ -359,11 +369,12 @@ class Dispatcher:
         self._check_idle()
         return tasks
 
-    def run_apart(self, name: str, *arguments: Any) -> asyncio.Task[None] | None:
-        """Run lifecycle handlers in a task of their own, which is returned; `None` if there are none."""
-        if name not in self._handlers.lifecycle:
-            return None
-        return asyncio.create_task(self._tell(name, arguments), name=f"signalr_sdk on_{name}")
+    def run_apart(self, name: str, *arguments: Any) -> None:
+        """Run lifecycle handlers in a task of their own, which nobody waits for or cancels."""
+        if name in self._handlers.lifecycle:
+            task = asyncio.create_task(self._tell(name, arguments), name=f"signalr_sdk on_{name}")
+            self._farewells.add(task)
+            task.add_done_callback(self._farewells.discard)
 
     async def drained(self) -> None:
         """Return when nothing waits and no handler runs; at once if called by a handler."""
@@ -378,6 +389,22 @@ class Dispatcher:
             for future in idle:
                 if not future.done():
                     future.set_result(None)
+
+
+def _handlers_own(raised: BaseException, task: asyncio.Task[Any]) -> Exception:
+    """Return what a handler has raised as an error to report; raise it again if it is that this task is cancelled."""
+    if isinstance(raised, Exception):
+        return raised
+    if task.cancelling():
+        raise raised
+    # Something that the handler waited for was cancelled, not we.
+    error = SignalRError("a handler was cancelled from inside")
+    error.__cause__ = raised
+    return error
+
+
+def _with_name(handler: Handler, name: str, *arguments: Any) -> Any:
+    return handler(name, arguments)
 
 
 class _EventsWaiting(WaitingQueue):

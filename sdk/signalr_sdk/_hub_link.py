@@ -66,6 +66,11 @@ class _Call:
             if not self.future.done():
                 self.future.set_result(message.result)
 
+    def abandon(self) -> None:
+        """Nobody waits any more: an error that came meanwhile is no one's."""
+        if self.future.done() and not self.future.cancelled():
+            self.future.exception()
+
     def fail(self, error: Exception) -> None:
         self._over()
         if not self.future.done():
@@ -195,7 +200,9 @@ class HubLink:
                     break
                 if _wire.isEnabledFor(logging.DEBUG):
                     self._log_payload(payload)
-                self._hand_on(session.receive(payload, time()))
+                received = session.receive(payload, time())
+                if not self._over:
+                    self._hand_on(received)
         except (ConnectionClosedError, RemoteProtocolError) as error:
             return error
         except Exception as error:  # noqa: BLE001 - transports and protocols of users may raise anything
@@ -234,22 +241,31 @@ class HubLink:
         for timer in (self._timer, self._grace):
             if timer is not None:
                 timer.cancel()
+        self.outgoing.refuse(error)
         self._end_calls(error)
+        self._wake_reader()
         uploads = [pump.task for pump in self._pumps]
+        try:
+            await self._close_connection(error, goodbye=goodbye)
+            if uploads:
+                await asyncio.wait(uploads)
+        finally:
+            # Those that would not close their sources in time hold nobody up.
+            for task in uploads:
+                task.cancel()
+
+    async def _close_connection(self, error: SignalRError, *, goodbye: bool) -> None:
         try:
             if goodbye:
                 await self._say_goodbye()
-            self._log_unsent()
-            self.outgoing.end(error)
+            self._end_outgoing(error)
             if goodbye or self._session.ended is not None:
                 # Else the other side is gone, and would not answer.
                 await self.connection.close()
         finally:
-            self.outgoing.end(error)
+            self._end_outgoing(error)
             await self.connection.drop()
             await self.outgoing.close()
-            if uploads:
-                await asyncio.wait(uploads)
 
     async def _say_goodbye(self) -> None:
         self.outgoing.put_now(self._session.close())
@@ -258,8 +274,8 @@ class HubLink:
         except ConnectionClosedError as error:
             _logger.debug("could not say good-bye: %s", error)
 
-    def _log_unsent(self) -> None:
-        if unsent := self.outgoing.unsent:
+    def _end_outgoing(self, error: SignalRError) -> None:
+        if unsent := self.outgoing.end(error):
             _logger.warning("%d messages were not sent before the connection ended", unsent)
 
     def _end_calls(self, error: SignalRError) -> None:
@@ -274,6 +290,8 @@ class HubLink:
     # Time
 
     def _arm(self) -> None:
+        if self._over:
+            return
         if self._timer is not None:
             self._timer.cancel()
         deadline = self._session.next_deadline()
@@ -294,8 +312,7 @@ class HubLink:
         self._session.sent(self._loop.time())
 
     def _note_write_failed(self, error: SignalRError) -> None:
-        self._log_unsent()
-        self.outgoing.end(error)
+        self._end_outgoing(error)
         if not self._over:
             self._grace = self._loop.call_later(_READER_GRACE, self.lose, error)
 
@@ -306,7 +323,7 @@ class HubLink:
         self._session.pause(self._loop.time())
         try:
             async with asyncio.timeout(self._timeouts.pause):
-                while self._backlog.above and not self._calls_wait():
+                while self._backlog.above and not self._calls_wait() and not self._over:
                     self._relief = self._loop.create_future()
                     await self._relief
         except TimeoutError:
@@ -364,6 +381,7 @@ class HubLink:
                 self._wake_reader()
             return await call.future
         except BaseException:
+            call.abandon()
             if self._calls.pop(invocation_id, None) is not None:
                 self._cancel(invocation_id, call.pumps or (), sent=sent)
             raise
@@ -384,14 +402,12 @@ class HubLink:
         invocation_id, data = self._session.invoke(
             method, arguments, queue.receive, stream_ids, stream=True, exact=exact
         )
-        try:
-            await self.outgoing.put(data)
-        except BaseException:
-            self._session.forget(invocation_id)
-            raise
         pumps: list[Pump] = []
+        over = False
 
         def finished() -> None:
+            nonlocal over
+            over = True
             self._streams.pop(invocation_id, None)
             for pump in pumps:
                 pump.stop(tell=False)
@@ -405,9 +421,17 @@ class HubLink:
             let_go()
 
         queue.finished, queue.overflowed = finished, let_go
+        try:
+            await self.outgoing.put(data)
+        except BaseException:
+            self._session.forget(invocation_id)
+            raise
         self._streams[invocation_id] = (queue, method)
         if uploads:
             pumps += self._start_uploads(stream_ids, uploads, unsendable)
+        if over:
+            # Answered before it was asked: a server that guesses the ids of calls must not confuse us.
+            finished()
         return let_go
 
     def _cancel(self, invocation_id: str, pumps: list[Pump] | tuple[()], *, sent: bool) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import deque
 from typing import TYPE_CHECKING, Protocol
 
 from .errors import ConnectionClosedError, SignalRError
@@ -50,14 +49,16 @@ class Outgoing:
         self._queued = 0
         self._done = 0
         self._writer: asyncio.Task[None] | None = None
-        self._waiters: deque[tuple[asyncio.Future[None], bytes]] = deque()
+        # Those who wait for room, in their order, and the bytes that each has.
+        self._waiters: dict[asyncio.Future[None], int] = {}
         self._flushers: list[tuple[int, asyncio.Future[None]]] = []
         self._error: SignalRError | None = None
+        self._over = False
 
     @property
     def full(self) -> bool:
-        """Whether `put` would wait: the buffer is full, or others wait already."""
-        return self._bytes >= self._limit or bool(self._waiters)
+        """Whether `put` would wait or raise: the buffer is full, others wait already, or the end has come."""
+        return self._bytes >= self._limit or bool(self._waiters) or self._error is not None
 
     @property
     def unsent(self) -> int:
@@ -66,7 +67,7 @@ class Outgoing:
 
     def put_now(self, data: bytes) -> None:
         """Add a message, full or not. Nothing happens when the end has come."""
-        if self._error is not None:
+        if self._over:
             return
         self._messages.append(data)
         self._bytes += len(data)
@@ -86,8 +87,18 @@ class Outgoing:
             self.put_now(data)
             return
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiters.append((waiter, data))
-        await waiter
+        self._waiters[waiter] = len(data)
+        try:
+            await waiter
+        except BaseException:
+            del self._waiters[waiter]
+            # Its place is for those behind it.
+            self._admit()
+            raise
+        del self._waiters[waiter]
+        if self._error is not None:
+            raise self._ended(self._error)
+        self.put_now(data)
 
     async def flush(self) -> None:
         """Return when all that was taken so far is with the operating system.
@@ -95,7 +106,7 @@ class Outgoing:
         Raises:
             ConnectionClosedError: the connection ended first.
         """
-        if self._error is not None:
+        if self._over and self._error is not None:
             raise self._ended(self._error)
         if self.unsent:
             flushed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -103,20 +114,31 @@ class Outgoing:
             await flushed
         await self._transport.flush()
 
-    def end(self, error: SignalRError) -> None:
-        """Take no more, and tell all that wait."""
+    def refuse(self, error: SignalRError) -> None:
+        """Have `put` raise from now on, also for those who wait for room. What was taken still leaves."""
         if self._error is not None:
             return
         self._error = error
-        self._messages.clear()
-        for waiter, _data in self._waiters:
+        for waiter in self._waiters:
             if not waiter.done():
                 waiter.set_exception(self._ended(error))
+
+    def end(self, error: SignalRError) -> int:
+        """Take no more, and tell all that wait.
+
+        Returns:
+            How many messages are lost by it.
+        """
+        if self._over:
+            return 0
+        self._over = True
+        self.refuse(error)
+        self._messages.clear()
         for _goal, flushed in self._flushers:
             if not flushed.done():
                 flushed.set_exception(self._ended(error))
-        self._waiters.clear()
         self._flushers.clear()
+        return self.unsent
 
     async def close(self) -> None:
         """End the writer. Only when the transport is closed: a POST on a live connection must not be cut."""
@@ -148,14 +170,8 @@ class Outgoing:
             self._writer = None
 
     def _release(self) -> None:
-        """Take in those who wait for room, first come first served, and tell those whose messages are out."""
-        while self._waiters and self._bytes < self._limit:
-            waiter, data = self._waiters.popleft()
-            if not waiter.done():
-                self._messages.append(data)
-                self._bytes += len(data)
-                self._queued += 1
-                waiter.set_result(None)
+        """Wake those for whom there is room, and those whose messages are out."""
+        self._admit()
         waiting = []
         for goal, flushed in self._flushers:
             if goal > self._done:
@@ -163,6 +179,20 @@ class Outgoing:
             elif not flushed.done():
                 flushed.set_result(None)
         self._flushers = waiting
+
+    def _admit(self) -> None:
+        """Wake those for whom there is room, first come first served.
+
+        They add their messages themselves, and are counted as waiting until then: so nobody overtakes them, and one
+        that is cancelled on the way has sent nothing.
+        """
+        room = self._limit - self._bytes
+        for waiter, size in self._waiters.items():
+            if room <= 0:
+                break
+            room -= size
+            if not waiter.done():
+                waiter.set_result(None)
 
     @staticmethod
     def _ended(error: SignalRError) -> ConnectionClosedError:

@@ -64,7 +64,12 @@ class ItemQueue(WaitingQueue):
         """Return when something has changed. Cancelling it changes nothing."""
         waiter = asyncio.get_running_loop().create_future()
         self._waiters.append(waiter)
-        await waiter
+        try:
+            await waiter
+        except asyncio.CancelledError:
+            if waiter in self._waiters:
+                self._waiters.remove(waiter)
+            raise
 
     def last_word(self) -> Exception:
         """Return what ends the iteration now: the error for the first time, then the plain end."""
@@ -212,15 +217,20 @@ class Stream(Generic[T]):
     async def _open(self) -> None:
         self._phase = _Phase.OPENING
         self._call.loop = asyncio.get_running_loop()
+        # Not before: a handle that is never used must leave no trace, and may be let go of on any thread.
+        self._queue.account.join(self._queue)
         try:
             self._let_go = await self._call.open()
         except asyncio.CancelledError:
             if self._phase is _Phase.OPENING:
                 self._phase = _Phase.NEW
                 self._queue.wake()
+            else:
+                self._call.discard()
             raise
         except Exception:
             self._cancel()
+            self._call.discard()
             raise
         if self._phase is _Phase.OVER:
             self._let_go()
@@ -261,6 +271,7 @@ class EventQueue(ItemQueue):
 
     def __init__(self, backlog: Backlog, mark: int, *, newest: bool, dropped: Callable[[int], None]) -> None:
         super().__init__(backlog, mark)
+        backlog.join(self)
         self._newest = newest
         self._dropped = 0
         # Called with the number of events that had to give way, when that is over.

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from typing import TYPE_CHECKING
 
 from ._connection import ConnectionOptions, open_connection
 from ._core import urls
 from ._core.lifecycle import Event, Lifecycle, State
 from ._hub_link import HubLink
-from .errors import ConnectionClosedError, NotConnectedError, SignalRError, StateError
+from .errors import ConnectionClosedError, ConnectionFailedError, NotConnectedError, SignalRError, StateError
 from .retry import Retry, RetryContext, retry_after
 
 if TYPE_CHECKING:
@@ -58,8 +59,10 @@ class Supervisor:
         self._retry_start = retry_start
         self._timeouts = options.timeouts
         self._main: asyncio.Task[None] | None = None
+        # Also the one before, which may still be closing what it had open.
+        self._mains: set[asyncio.Task[None]] = set()
         self._stopping: asyncio.Task[None] | None = None
-        self._waiting: dict[asyncio.Future[HubLink], None] = {}
+        self._waiting: dict[asyncio.Future[None], None] = {}
         self._apart: set[asyncio.Task[None]] = set()
         self._attempt = 0
         self._since = 0.0
@@ -78,6 +81,8 @@ class Supervisor:
         self._attempt, self._since, self._was_connected = 0, loop.time(), False
         started: asyncio.Future[None] = loop.create_future()
         main = self._main = asyncio.create_task(self._live(started, self._main), name="signalr_sdk connection")
+        self._mains.add(main)
+        main.add_done_callback(self._mains.discard)
         try:
             await started
         except asyncio.CancelledError:
@@ -97,11 +102,13 @@ class Supervisor:
 
     async def _end_remains(self) -> None:
         """End what a connection that ended by itself has left: handlers, and a transport that is closing."""
-        tasks = set(self._dispatcher.discard())
-        if self._main is not None:
-            tasks.add(self._main)
+        tasks = {*self._dispatcher.discard(), *self._unfinished()}
         if tasks:
             await asyncio.wait(tasks, timeout=self._timeouts.close)
+
+    def _unfinished(self) -> set[asyncio.Task[None]]:
+        # Those of an event loop that is closed never call back.
+        return {main for main in self._mains if not main.done()}
 
     async def _shut_down(self) -> None:
         link, self.link = self.link, None
@@ -116,23 +123,28 @@ class Supervisor:
                     main.cancel()
                 else:
                     await link.close(stopped, goodbye=True)
-                await asyncio.wait({main, *handlers})
+                await self._finish(handlers)
         except TimeoutError:
             _logger.info("stop() took longer than %s s and dropped the connection", self._timeouts.close)
-            main.cancel()
-            await asyncio.wait({main})
+            mains = self._unfinished()
+            for each in mains:
+                each.cancel()
+            if mains:
+                await asyncio.wait(mains)
         finally:
             self.lifecycle.fire(Event.CLOSED)
             self._stopping = None
             self._settle(None)
         _logger.info("stopped")
         if self._was_connected:
-            self._tell_closed()
+            self._dispatcher.run_apart("closed", None)
 
-    def _tell_closed(self) -> None:
-        task = self._dispatcher.run_apart("closed", None)
-        if task is not None:
-            self.keep(task)
+    async def _finish(self, handlers: list[asyncio.Task[None]]) -> None:
+        tasks = {*handlers, *self._unfinished()}
+        while tasks:
+            await asyncio.wait(tasks)
+            # Closing may have reported errors, whose handlers have had a turn now.
+            tasks = set(self._dispatcher.discard())
 
     def keep(self, task: asyncio.Task[None]) -> None:
         """Hold on to a task that nobody waits for."""
@@ -143,7 +155,7 @@ class Supervisor:
 
     async def _live(self, started: asyncio.Future[None], previous: asyncio.Task[None] | None) -> None:
         try:
-            if previous is not None:
+            if previous is not None and not previous.done():
                 # It may still be closing what the last connection had open.
                 await asyncio.wait({previous})
             link: HubLink | None = await self._first_link()
@@ -161,7 +173,7 @@ class Supervisor:
                 link = await self._live_once(link)
         except asyncio.CancelledError:
             # By `stop`, which does the rest; or by a cancelled `start`, or together with the event loop.
-            if self.lifecycle.state is not State.DISCONNECTING:
+            if self.lifecycle.state not in (State.DISCONNECTING, State.DISCONNECTED):
                 await self._abandon()
 
     async def _abandon(self) -> None:
@@ -189,7 +201,28 @@ class Supervisor:
             self._attempt += 1
 
     async def _connect(self) -> HubLink:
-        """One attempt: token, negotiate, transport, handshake."""
+        """One attempt. Users' code in it may swallow a cancellation, or make one up: only ours counts."""
+        task = asyncio.current_task()
+        assert task is not None
+        try:
+            link = await self._try_to_connect()
+        except asyncio.CancelledError as error:
+            if task.cancelling():
+                raise
+            raise ConnectionFailedError(
+                "the attempt was cancelled from inside, by the access token provider or the HTTP client"
+            ) from error
+        except Exception:
+            if task.cancelling():
+                raise asyncio.CancelledError from None
+            raise
+        if task.cancelling():
+            await link.connection.drop()
+            raise asyncio.CancelledError
+        return link
+
+    async def _try_to_connect(self) -> HubLink:
+        """Token, negotiate, transport, handshake."""
         connection = await open_connection(self._options)
         try:
             link = HubLink(
@@ -224,7 +257,7 @@ class Supervisor:
         link.begin()
         for waiter in self._waiting:
             if not waiter.done():
-                waiter.set_result(link)
+                waiter.set_result(None)
 
     async def _live_once(self, link: HubLink) -> HubLink | None:
         """Watch a link until it ends; return the next one, or `None` when that was the last."""
@@ -269,10 +302,10 @@ class Supervisor:
         elapsed = asyncio.get_running_loop().time() - self._since
         try:
             delay = self._policy.next_delay(RetryContext(self._attempt, elapsed, error, self._was_connected))
+            return None if delay is None else max(_seconds(delay), retry_after(error))
         except Exception as failure:  # noqa: BLE001 - the user's policy may raise anything
             self._dispatcher.push_error(failure)
             return None
-        return None if delay is None else max(delay, retry_after(error))
 
     async def _end(self, link: HubLink, error: SignalRError | None, cause: SignalRError) -> None:
         """The connection ended by itself, for good."""
@@ -324,17 +357,20 @@ class Supervisor:
 
     async def next_link(self) -> HubLink:
         """Return the link; wait for it while it is being made."""
-        if self.link is not None:
-            return self.link
-        if self.lifecycle.state in (State.DISCONNECTED, State.DISCONNECTING):
-            state = self.lifecycle.public
-            raise NotConnectedError(f"the connection is {state}: start() it first", state)
-        waiter: asyncio.Future[HubLink] = asyncio.get_running_loop().create_future()
-        self._waiting[waiter] = None
-        try:
-            return await waiter
-        finally:
-            self._waiting.pop(waiter, None)
+        cause: SignalRError | None = None
+        # In a loop: it may be lost again before the waiter has its turn.
+        while self.link is None:
+            if self.lifecycle.state in (State.DISCONNECTED, State.DISCONNECTING):
+                state = self.lifecycle.public
+                raise NotConnectedError(f"the connection is {state}: start() it first", state) from cause
+            waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._waiting[waiter] = None
+            try:
+                await waiter
+            finally:
+                self._waiting.pop(waiter, None)
+            cause = self.closed.result() if self.closed is not None and self.closed.done() else None
+        return self.link
 
     def _fail_waiting(self, cause: Exception | None) -> None:
         for waiter in self._waiting:
@@ -342,6 +378,12 @@ class Supervisor:
                 error = NotConnectedError(f"the connection ended before it was up: {cause}", self.lifecycle.public)
                 error.__cause__ = cause
                 waiter.set_exception(error)
+
+
+def _seconds(delay: object) -> float:
+    if not isinstance(delay, int | float) or math.isnan(delay):
+        raise TypeError(f"a RetryPolicy must return seconds or None, not {delay!r}")
+    return float(delay)
 
 
 def _policy(reconnect: RetryPolicy | bool | None) -> RetryPolicy | None:
