@@ -9,7 +9,7 @@ import asyncio
 import codecs
 import logging
 import time
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self, cast
 
 import attrs
 
@@ -110,6 +110,8 @@ class OpenConnection:
         """Close in good order. Cancelling it drops the connection at once."""
         try:
             await self.transport.close()
+        except Exception as error:  # noqa: BLE001 - transports of users may raise anything, and it is over anyway
+            _logger.info("the transport did not close in good order: %s", error)
         finally:
             if self._own_client is not None:
                 await self._own_client.close()
@@ -342,23 +344,23 @@ class Connection:
             raise StateError("a Connection is good for one use: make a new one")
         self._opening = asyncio.create_task(open_connection(self._options), name="signalr_sdk open")
         try:
-            self._open = await self._opening
+            connection = await self._opening
         except asyncio.CancelledError:
-            self._opening.cancel()
-            await asyncio.wait({self._opening})
-            if not self._opening.cancelled() and self._opening.exception() is None:
-                await self._opening.result().drop()
+            await self._give_up(self._opening)
             if self._stopped:
                 raise ConnectionFailedError("stop() was called before the connection was up") from None
             raise
+        if self._stopped:
+            await connection.drop()
+            raise ConnectionFailedError("stop() was called before the connection was up")
+        self._open = connection
 
     async def stop(self) -> None:
         """Close, within `Timeouts.close`. From any task, any number of times."""
         self._stopped = True
         if self._open is None:
             if self._opening is not None:
-                self._opening.cancel()
-                await asyncio.wait({self._opening})
+                await self._give_up(self._opening)
             return
         connection, self._open = self._open, None
         try:
@@ -366,6 +368,13 @@ class Connection:
                 await connection.close()
         except TimeoutError:
             await connection.drop()
+
+    @staticmethod
+    async def _give_up(opening: asyncio.Task[OpenConnection]) -> None:
+        opening.cancel()
+        await asyncio.wait({opening})
+        if not opening.cancelled() and opening.exception() is None:
+            await opening.result().drop()
 
     async def send(self, data: str | bytes) -> None:
         """Send; wait while the connection takes no more. Calls of several tasks go out one after another.
