@@ -66,12 +66,14 @@ def decoded(protocol: HubProtocol, vector: dict[str, Any], *, exact: bool = Fals
     return message
 
 
-def expected(described: dict[str, Any]) -> HubMessage:
+def expected(described: dict[str, Any]) -> HubMessage:  # noqa: PLR0911  # one return for each type
     get = described.get
     headers = get("headers")
     match described["type"]:
         case 1:
-            return Invocation(get("target"), get("arguments"), get("invocationId"), get("streamIds"), headers)
+            return Invocation(
+                described["target"], described["arguments"], get("invocationId"), get("streamIds"), headers
+            )
         case 2:
             return StreamItem(described["invocationId"], get("item"), headers)
         case 3:
