@@ -154,7 +154,7 @@ class JsonProtocol:
                 raise _wrong(frame, "a completion needs an 'invocationId'")
             if error is not None and (has_result or type(error) is not str):
                 raise _wrong(frame, "a completion has a result or an error, and the error is a string")
-            headers = None if len(members) <= _PLAIN else _headers(members, frame)
+            headers = _headers(members, frame) if "headers" in members else None
             return Completion(name, members.get("result"), error, has_result, headers)
         return _decode_rare(kind, members, frame)
 

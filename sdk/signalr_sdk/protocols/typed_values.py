@@ -69,6 +69,7 @@ def default_converter(naming: Naming) -> Converter:
     converter = cattrs.Converter(detailed_validation=False)
     for kind, hook in HOOKS.items():
         converter.register_structure_hook(kind, _leaf(kind, hook))
+    converter.register_structure_hook(Enum, to_enum)
     # Not like the others: that would resolve its annotations, which exist for type checkers only.
     converter.register_structure_hook_func(lambda cl: cl is DateTimeOffset, lambda value, _cl: to_offset(value))
     # The last one that matches counts.
@@ -76,7 +77,7 @@ def default_converter(naming: Naming) -> Converter:
     converter.register_structure_hook_factory(_is_mapping, lambda cl: _mapping_hook(cl, converter))
     converter.register_structure_hook_factory(_is_mixed_union, lambda cl: _union_hook(cl, converter))
     converter.register_structure_hook_factory(_has_fields, lambda cl: _class_hook(cl, converter, naming))
-    converter.register_structure_hook_func(_is_enum, to_enum)
+    converter.register_structure_hook_factory(_is_named_tuple, lambda cl: _named_tuple_hook(cl, converter))
     converter.register_structure_hook_func(lambda cl: cl is object, lambda value, _cl: value)
     return converter
 
@@ -153,6 +154,16 @@ def _fixed_tuple_hook(items: tuple[Any, ...], converter: Converter) -> Hook:
         return tuple(converter.structure(each, item) for each, item in zip(value, items, strict=True))
 
     return structure_tuple
+
+
+def _is_named_tuple(cl: Any) -> bool:
+    return isinstance(cl, type) and issubclass(cl, tuple) and hasattr(cl, "_fields")
+
+
+def _named_tuple_hook(cl: Any, converter: Converter) -> Hook:
+    hints = _hints(cl)
+    structure_tuple = _fixed_tuple_hook(tuple(hints.get(name, Any) for name in cl._fields), converter)
+    return lambda value, cl: cl(*structure_tuple(value, cl))
 
 
 def _mapping_hook(cl: Any, converter: Converter) -> Hook:
@@ -284,7 +295,7 @@ def _parts(type_: Any) -> list[Any]:
         return []
     parts = [*get_args(type_), getattr(type_, "__value__", None)]
     cls = _origin(type_)
-    if isinstance(cls, type) and (_has_fields(cls) or typing.is_typeddict(cls) or hasattr(cls, "_fields")):
+    if isinstance(cls, type) and (_has_fields(cls) or typing.is_typeddict(cls) or _is_named_tuple(cls)):
         parts += _hints(cls).values()
     return parts
 

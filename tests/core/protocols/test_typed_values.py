@@ -102,8 +102,9 @@ class Unknown:
     ratio: Fraction
 
 
-# With annotations that are text, as here, cattrs cannot make a named tuple.
-Point = NamedTuple("Point", [("x", int), ("y", int)])  # noqa: UP014
+class Point(NamedTuple):
+    x: int
+    y: int
 
 
 class Options(TypedDict):
@@ -277,6 +278,8 @@ UNFIT: list[tuple[Any, Any]] = [
     (tuple[int, str], [1]),
     (tuple[int, str], "ab"),
     (tuple[int, str], ["a", 1]),
+    (Point, [1]),
+    (Point, [1, "2"]),
     (set[int], 5),
     (dict, [["a", 1]]),
     (dict[int, int], {"one": 1}),
