@@ -97,6 +97,9 @@ class Supervisor:
                 await self._end_remains()
                 return
             self.lifecycle.fire(Event.STOP)
+            if self.link is None and self._main is not None:
+                # At once: one turn later the connection may be up.
+                self._main.cancel()
             self._stopping = asyncio.create_task(self._shut_down(), name="signalr_sdk stop")
         await asyncio.shield(self._stopping)
 
@@ -112,16 +115,12 @@ class Supervisor:
 
     async def _shut_down(self) -> None:
         link, self.link = self.link, None
-        main = self._main
-        assert main is not None
         handlers = self._dispatcher.discard()
         stopped = ConnectionClosedError("stop() was called")
         self._fail_waiting(stopped)
         try:
             async with asyncio.timeout(self._timeouts.close):
-                if link is None:
-                    main.cancel()
-                else:
+                if link is not None:
                     await link.close(stopped, goodbye=True)
                 await self._finish(handlers)
         except TimeoutError:
