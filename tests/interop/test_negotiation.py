@@ -143,7 +143,7 @@ async def test_a_url_that_has_negotiate_already_is_explained(hub_server: HubServ
 
 async def throttled(server: HubServer) -> list[NegotiationError]:
     """Start until the server lets us in, which it does every third time; return its refusals."""
-    errors = []
+    errors: list[NegotiationError] = []
     while True:
         hub = HubConnection(server.url("/app-throttled"), reconnect=False)
         try:
