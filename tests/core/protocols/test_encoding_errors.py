@@ -4,16 +4,24 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from datetime import UTC, datetime, time
+from datetime import UTC, date, datetime, time
 from decimal import Decimal
 from enum import Enum
-from typing import Any
+from typing import Any, ClassVar
 
 import attrs
 import pytest
 
 from signalr_sdk.errors import LocalProtocolError
-from signalr_sdk.messages import CancelInvocation, Close, Completion, Invocation, StreamInvocation, StreamItem
+from signalr_sdk.messages import (
+    CancelInvocation,
+    Close,
+    Completion,
+    HubMessage,
+    Invocation,
+    StreamInvocation,
+    StreamItem,
+)
 from signalr_sdk.protocols import JsonProtocol, MessagePackProtocol
 
 
@@ -149,9 +157,17 @@ def test_deeper_than_orjson_goes(json_protocol: JsonProtocol) -> None:
     assert message.item == value
 
 
+def test_deeper_than_msgpack_goes() -> None:
+    value: Any = 1
+    for _ in range(520):
+        value = [value]
+    with pytest.raises(LocalProtocolError, match="nested too deeply to be sent"):
+        MessagePackProtocol().encode(StreamItem("1", value))
+
+
 def test_faults_in_the_other_members(json_protocol: JsonProtocol) -> None:
     bad = "\ud800"
-    messages = {
+    messages: dict[str, HubMessage] = {
         "target": Invocation(bad, []),
         "invocationId": CancelInvocation(bad),
         "headers": Invocation("M", [], headers={"a": bad}),
@@ -169,3 +185,18 @@ def test_what_is_no_message(json_protocol: JsonProtocol) -> None:
     for protocol in protocols:
         with pytest.raises(LocalProtocolError, match="is no hub message"):
             protocol.encode(object())
+
+
+def test_a_fault_that_is_gone_when_it_is_looked_for() -> None:
+    class Moody(date):
+        faults: ClassVar[list[Exception]] = [ValueError("not now")]
+
+        def toordinal(self) -> int:
+            if self.faults:
+                raise self.faults.pop()
+            return super().toordinal()
+
+    protocol, value = MessagePackProtocol(), Moody(2026, 2, 3)
+    with pytest.raises(LocalProtocolError):
+        protocol.encode(StreamItem("1", value))
+    assert protocol.encode(StreamItem("1", value)) == protocol.encode(StreamItem("1", date(2026, 2, 3)))

@@ -96,6 +96,14 @@ def test_a_text_message_that_ends_over_the_limit() -> None:
     assert framing.error is not None
 
 
+@pytest.mark.parametrize("text", [True, False])
+def test_the_limit_is_for_each_message(text: bool) -> None:
+    framing = TextFraming(100) if text else BinaryFraming(100)
+    messages = [b"a" * 100] * 3
+    assert framing.feed(framed(messages, text=text)) == messages
+    assert framing.error is None
+
+
 def test_a_binary_message_fails_by_its_length_alone() -> None:
     framing = BinaryFraming(100)
     assert framing.feed(b"\x01a\x65") == [b"a"]

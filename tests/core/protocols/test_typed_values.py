@@ -417,6 +417,7 @@ else:
         (Alias, True),
         # Names that cannot be looked up here: what they say is all there is.
         (list["Decimal"], True),
+        (Optional["Decimal"], True),
         (Priced, True),
         (Unknown, False),
         (Any, False),
