@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
@@ -159,10 +160,16 @@ def test_deeper_than_orjson_goes(json_protocol: JsonProtocol) -> None:
 
 def test_deeper_than_msgpack_goes() -> None:
     value: Any = 1
-    for _ in range(520):
+    for _ in range(1500):
         value = [value]
-    with pytest.raises(LocalProtocolError, match="nested too deeply to be sent"):
-        MessagePackProtocol().encode(StreamItem("1", value))
+    limit = sys.getrecursionlimit()
+    # So that it is msgpack's limit that is reached, not Python's.
+    sys.setrecursionlimit(10_000)
+    try:
+        with pytest.raises(LocalProtocolError, match="nested too deeply to be sent"):
+            MessagePackProtocol().encode(StreamItem("1", value))
+    finally:
+        sys.setrecursionlimit(limit)
 
 
 def test_faults_in_the_other_members(json_protocol: JsonProtocol) -> None:
