@@ -806,6 +806,7 @@ class RandomWorld:
         await self.hub.stop()
         if self.hub.state is not ConnectionState.DISCONNECTED:  # somebody has started it again meanwhile
             await self.hub.stop()
+        await settle()  # a task that is cancelled before it begins would not await its coroutine
         for call in self.calls:
             call.cancel()  # subscriptions made when it was stopped wait for the next start
         await asyncio.wait(self.calls, timeout=5)
