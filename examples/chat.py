@@ -9,9 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING
 
 from signalr_sdk import HubConnection
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
 
 
 async def typed_lines() -> AsyncIterator[str]:

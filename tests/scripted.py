@@ -36,6 +36,7 @@ class ScriptedSocket:
 
     async def receive(self) -> bytes | None:
         got = await self._to_client.get()
+        self._to_client.task_done()
         if isinstance(got, Exception):
             raise got
         return got
@@ -67,6 +68,10 @@ class ScriptedSocket:
     def waiting(self) -> int:
         """Payloads that the client has not read."""
         return self._to_client.qsize()
+
+    async def all_read(self) -> None:
+        """Return when the client has read all payloads."""
+        await self._to_client.join()
 
     def say(self, *messages: dict[str, Any] | bytes) -> None:
         """Say this in one frame."""

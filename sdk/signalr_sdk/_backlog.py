@@ -1,8 +1,8 @@
 """What waits for consumers: bounded queues, and the account that all queues of a connection share.
 
-SignalR has no flow control of its own. While a queue is above its mark the connection stops reading for a while, so
-that the transport holds the server back; what all queues hold together is bounded in bytes, as received: beyond that
-the fullest queue gives way.
+SignalR has no flow control of its own. While a queue is above its mark, or all together hold half of what they may, the
+connection stops reading for a while, so that the transport holds the server back. What all queues hold together is
+bounded in bytes, as received: beyond that the fullest queue gives way.
 """
 
 from __future__ import annotations
@@ -23,17 +23,21 @@ class Backlog:
     Attributes:
         held: bytes in all queues.
         limit: how many they may hold.
-        above: number of queues that are above their mark.
-        relieved: called when the last queue falls to its mark; set by whoever reads.
+        high: half of that: the mark in bytes.
+        crowded: whether more is held.
+        above: number of marks that are exceeded.
+        relieved: called when none is any more; set by whoever reads.
     """
 
-    __slots__ = ("_queues", "above", "held", "limit", "relieved")
+    __slots__ = ("_queues", "above", "crowded", "held", "high", "limit", "relieved")
 
     def __init__(self, limit: int) -> None:
         self.held = 0
         self.above = 0
         self.relieved: Callable[[], None] = _nothing
         self.limit = limit
+        self.high = limit // 2
+        self.crowded = False
         self._queues: set[WaitingQueue] = set()
 
     def join(self, queue: WaitingQueue) -> None:
@@ -43,16 +47,34 @@ class Backlog:
     def leave(self, queue: WaitingQueue) -> None:
         """Forget a queue and what it holds, which may still be taken."""
         self._queues.discard(queue)
-        self.held -= queue.held
+        self.release(queue.held)
         self.level(queue, above=False)
         queue.account = _NO_ACCOUNT
+
+    def release(self, size: int) -> None:
+        """Note that bytes are not held any more."""
+        self.held -= size
+        if self.crowded and self.held <= self.high:
+            self.crowded = False
+            self._count(-1)
+
+    def crowd(self) -> None:
+        """Note that much is held, and make room if it is too much."""
+        if not self.crowded:
+            self.crowded = True
+            self._count(1)
+        if self.held > self.limit:
+            self.check()
 
     def level(self, queue: WaitingQueue, *, above: bool) -> None:
         """Note that a queue went over its mark, or is back at it."""
         if queue.above is above:
             return
         queue.above = above
-        self.above += 1 if above else -1
+        self._count(1 if above else -1)
+
+    def _count(self, change: int) -> None:
+        self.above += change
         if self.above == 0:
             self.relieved()
 
@@ -98,14 +120,14 @@ class WaitingQueue:
         account.held += size
         if len(self.messages) > self.mark and not self.above:
             account.level(self, above=True)
-        if account.held > account.limit:
-            account.check()
+        if account.held > account.high:
+            account.crowd()
 
     def take(self) -> Any:
         """Return and remove the oldest message."""
         message = self.messages.popleft()
         self.held -= message.size
-        self.account.held -= message.size
+        self.account.release(message.size)
         if self.above and len(self.messages) <= self.mark:
             self.account.level(self, above=False)
         return message
@@ -113,12 +135,12 @@ class WaitingQueue:
     @property
     def calm(self) -> bool:
         """Whether the consumer has caught up: an episode of slowness is over."""
-        return not self.above and self.account.held * 2 <= self.account.limit
+        return not self.above and not self.account.crowded
 
     def clear(self) -> None:
         """Throw away all that waits."""
         self.messages.clear()
-        self.account.held -= self.held
+        self.account.release(self.held)
         self.held = 0
         self.account.level(self, above=False)
 

@@ -20,7 +20,7 @@ import attrs
 from ._backlog import Backlog, WaitingQueue
 from ._streams import EventQueue, Messages
 from .errors import SignalRError, SlowConsumerError
-from .messages import CancelInvocation, Invocation
+from .messages import Invocation
 
 if TYPE_CHECKING:
     from .interfaces import Handler
@@ -142,11 +142,8 @@ class Dispatcher:
 
     def push(self, message: Invocation) -> None:
         """Take an event or a question of the server: the sink that the session knows."""
-        if message.__class__ is CancelInvocation:  # type: ignore[comparison-overlap]  # sinks take any message
-            # The server has let go of a question: it ignores the answer.
-            return
         if message.__class__ is not Invocation:
-            # Clients have no streaming methods, and no answer of theirs can be cancelled.
+            # Clients have no streaming methods, and the answer to a question that was let go of is ignored there.
             _logger.debug("ignored a %s from the server", type(message).__name__)
             return
         if self._subscribers:

@@ -172,15 +172,21 @@ class Supervisor:
                 link = await self._live_once(link)
         except asyncio.CancelledError:
             # By `stop`, which does the rest; or by a cancelled `start`, or together with the event loop.
-            if self.lifecycle.state not in (State.DISCONNECTING, State.DISCONNECTED):
-                await self._abandon()
+            await self._abandon(ConnectionClosedError("the task of the connection was cancelled"))
+        except Exception as error:
+            # A bug of ours, but nobody may wait for ever because of it.
+            _logger.exception("the connection failed")
+            await self._abandon(_wrapped(error))
+            if not started.done():
+                started.set_exception(error)
 
-    async def _abandon(self) -> None:
-        """End at once, whatever the state is."""
+    async def _abandon(self, cause: SignalRError) -> None:
+        """End at once, whatever the state is; does nothing if the end has begun."""
+        if self.lifecycle.state in (State.DISCONNECTING, State.DISCONNECTED):
+            return
         link, self.link = self.link, None
         connected = self.lifecycle.state is State.CONNECTED
         self.lifecycle.fire(Event.LOST_FOR_GOOD if connected else Event.GIVEN_UP)
-        cause = ConnectionClosedError("the task of the connection was cancelled")
         self._settle(cause)
         if link is not None:
             await link.close(cause, goodbye=False)
@@ -401,6 +407,6 @@ def _may_reconnect(error: SignalRError | None) -> bool:
 
 
 def _wrapped(error: Exception) -> SignalRError:
-    ended = ConnectionClosedError(f"the connection was lost and could not be made again: {error}")
+    ended = ConnectionClosedError(f"the connection failed: {error}")
     ended.__cause__ = error
     return ended

@@ -102,8 +102,6 @@ slow = [
 ]
 WS_MESSAGEPACK, SSE_JSON, POLLING_MESSAGEPACK = COMBINATIONS[1], COMBINATIONS[2], COMBINATIONS[4]
 SMALL, LARGE = 8 * 1024, 64 * 1024
-# Few of these fill the buffer, long before they are as many as `Limits.stream_items`.
-large_overflow = pytest.mark.xfail(reason="large items fill Limits.buffered_bytes before reading pauses", strict=True)
 
 
 @pytest.mark.parametrize(
@@ -112,7 +110,7 @@ large_overflow = pytest.mark.xfail(reason="large items fill Limits.buffered_byte
         pytest.param(WS_MESSAGEPACK, SMALL, marks=slow),
         pytest.param(SSE_JSON, SMALL, marks=slow),
         pytest.param(POLLING_MESSAGEPACK, SMALL, marks=slow),
-        pytest.param(WS_MESSAGEPACK, LARGE, marks=[*slow, large_overflow]),
+        pytest.param(WS_MESSAGEPACK, LARGE, marks=slow),
     ],
     ids=str,
 )

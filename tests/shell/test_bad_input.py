@@ -22,7 +22,6 @@ from signalr_sdk import (
     LocalProtocolError,
     NegotiationError,
     NotConnectedError,
-    RemoteProtocolError,
     StateError,
     Timeouts,
     Transport,
@@ -288,7 +287,6 @@ async def test_an_answer_that_is_no_http(said: bytes) -> None:
     assert "cannot negotiate" in str(error)
 
 
-@pytest.mark.xfail(reason="start() raises the RemoteProtocolError as it is", raises=RemoteProtocolError, strict=True)
 async def test_an_answer_without_end() -> None:
     async def serve(client: RawConnection) -> None:
         await client.request()
