@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from ._connection import ConnectionOptions, open_connection
 from ._core import urls
 from ._core.lifecycle import Event, Lifecycle, State
+from ._dispatch import running_handler
 from ._hub_link import HubLink
 from .errors import ConnectionClosedError, ConnectionFailedError, NotConnectedError, SignalRError, StateError
 from .retry import Retry, RetryContext, retry_after
@@ -61,6 +62,7 @@ class Supervisor:
         self._main: asyncio.Task[None] | None = None
         # Also the one before, which may still be closing what it had open.
         self._mains: set[asyncio.Task[None]] = set()
+        self._cancelled: list[asyncio.Task[None]] = []
         self._stopping: asyncio.Task[None] | None = None
         self._waiting: dict[asyncio.Future[None], None] = {}
         self._apart: set[asyncio.Task[None]] = set()
@@ -101,6 +103,10 @@ class Supervisor:
                 # At once: one turn later the connection may be up.
                 self._main.cancel()
             self._stopping = asyncio.create_task(self._shut_down(), name="signalr_sdk stop")
+        elif running_handler() in self._cancelled:
+            # A handler that was cancelled by the stop that goes on, and calls this as it cleans up: they would wait
+            # for each other.
+            return
         await asyncio.shield(self._stopping)
 
     async def _end_remains(self) -> None:
@@ -115,7 +121,7 @@ class Supervisor:
 
     async def _shut_down(self) -> None:
         link, self.link = self.link, None
-        handlers = self._dispatcher.discard()
+        handlers = self._cancelled = self._dispatcher.discard()
         stopped = ConnectionClosedError("stop() was called")
         self._fail_waiting(stopped)
         try:
@@ -132,7 +138,7 @@ class Supervisor:
                 await asyncio.wait(mains)
         finally:
             self.lifecycle.fire(Event.CLOSED)
-            self._stopping = None
+            self._stopping, self._cancelled = None, []
             self._settle(None)
         _logger.info("stopped")
         if self._was_connected:

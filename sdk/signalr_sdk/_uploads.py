@@ -12,6 +12,8 @@ from .errors import StateError
 
 T = TypeVar("T")
 
+_USED = "this Upload was used already: make a new one for each call"
+
 # Arguments of these types are never streams, which is quicker to see than that they have no `__aiter__`.
 _PLAIN = frozenset({type(None), bool, int, float, str, bytes, list, tuple, dict})
 
@@ -45,6 +47,7 @@ class Upload(Generic[T]):
         self._items: deque[T] = deque()
         self._error: BaseException | None = None
         self._closed = False
+        self._claimed = False
         self._taken = False
         self._over = False
         self._changed: asyncio.Event | None = None
@@ -88,9 +91,15 @@ class Upload(Generic[T]):
         if self._changed is not None:
             self._changed.set()
 
+    def _claim(self) -> None:
+        """Belong to a call: a second one must neither take items from it nor close it."""
+        if self._claimed:
+            raise StateError(_USED)
+        self._claimed = True
+
     def __aiter__(self) -> AsyncIterator[T]:
         if self._taken:
-            raise StateError("this Upload was used already: make a new one for each call")
+            raise StateError(_USED)
         self._taken = True
         return self._fed() if self._source is None else iterate(self._source)
 
@@ -146,14 +155,22 @@ def iterate(source: Iterable[T] | AsyncIterable[T]) -> AsyncIterator[T]:
 
 
 def split(arguments: tuple[Any, ...]) -> tuple[list[Any], list[Any] | None]:
-    """Return the plain arguments, and those that are streamed (`None` for none)."""
+    """Return the plain arguments, and those that are streamed (`None` for none).
+
+    Raises:
+        StateError: an `Upload` among them belongs to another call.
+    """
     for argument in arguments:
         if argument.__class__ not in _PLAIN and hasattr(argument.__class__, "__aiter__"):
             break
     else:
         return list(arguments), None
     plain = [argument for argument in arguments if not hasattr(argument.__class__, "__aiter__")]
-    return plain, [argument for argument in arguments if hasattr(argument.__class__, "__aiter__")]
+    streamed = [argument for argument in arguments if hasattr(argument.__class__, "__aiter__")]
+    for upload in streamed:
+        if isinstance(upload, Upload):
+            upload._claim()  # noqa: SLF001 - one module, one owner
+    return plain, streamed
 
 
 async def close_source(source: Any, iterator: AsyncIterator[Any] | None) -> None:

@@ -23,6 +23,7 @@ from signalr_sdk import (
     Retry,
     ServerTimeoutError,
     SignalRError,
+    StateError,
     Timeouts,
     Upload,
 )
@@ -346,6 +347,41 @@ def test_a_connection_may_move_to_another_event_loop() -> None:
     asyncio.run(use())
     asyncio.run(only_stop())
     asyncio.run(use())
+
+
+async def test_a_handler_that_is_cancelled_may_call_stop_as_it_cleans_up(server: ScriptedServer) -> None:
+    hub = server.hub(timeouts=Timeouts(close=None))
+    began, over = asyncio.Event(), asyncio.Event()
+
+    async def careful() -> None:
+        began.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await hub.stop()
+            over.set()
+
+    hub.on("x", careful)
+    socket = await server.accept(hub)
+    socket.event("x")
+    await began.wait()
+    await hub.stop()
+    assert over.is_set()
+    assert hub.state is ConnectionState.DISCONNECTED
+
+
+async def test_a_second_call_with_an_upload_harms_the_first_one_not(server: ScriptedServer) -> None:
+    hub = server.hub()
+    socket = await server.accept(hub)
+    upload: Upload[int] = Upload()
+    await hub.send("Sum", upload)
+    for again in (hub.send("Sum", upload), hub.invoke("Sum", upload)):
+        with pytest.raises(StateError, match="used already"):
+            await again
+    await upload.send(1)
+    assert (await socket.next())["target"] == "Sum"
+    assert (await socket.next())["item"] == 1
+    await hub.stop()
 
 
 async def test_a_source_that_will_not_close_does_not_hold_stop_up(server: ScriptedServer) -> None:
