@@ -19,7 +19,14 @@ from ._http.aiohttp_client import AiohttpClient
 from ._http.request_sender import RequestSender
 from ._transports import ActiveTransport, TransportSettings, open_transport
 from ._transports.selection import select
-from .errors import ConnectionFailedError, NegotiationError, NotConnectedError, StateError, TransportError
+from .errors import (
+    ConnectionFailedError,
+    NegotiationError,
+    NotConnectedError,
+    RemoteProtocolError,
+    StateError,
+    TransportError,
+)
 from .interfaces import HttpClient, HttpResponse, TokenProvider, WebSocketConnector
 from .options import ConnectionState, Limits, Timeouts, TransferFormat, Transport
 
@@ -29,6 +36,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     import aiohttp
+    import httpx
 
 _logger = logging.getLogger("signalr_sdk.negotiate")
 
@@ -68,7 +76,7 @@ class ConnectionOptions:
     forward_headers: tuple[str, ...] = attrs.field(converter=tuple)
     proxy: str | None = attrs.field(repr=False)
     ssl: ssl_module.SSLContext | bool
-    http: aiohttp.ClientSession | HttpClient | None = attrs.field(repr=False)
+    http: aiohttp.ClientSession | httpx.AsyncClient | HttpClient | None = attrs.field(repr=False)
     timeouts: Timeouts = attrs.field(validator=attrs.validators.instance_of(Timeouts))
     limits: Limits = attrs.field(validator=attrs.validators.instance_of(Limits))
     transfer_format: TransferFormat = attrs.field(converter=_transfer_format)
@@ -147,9 +155,14 @@ def _client(options: ConnectionOptions) -> tuple[HttpClient, AiohttpClient | Non
     if http is None:
         own = AiohttpClient(None, proxy=options.proxy, ssl=options.ssl)
         return own, own
+    if type(http).__module__.partition(".")[0] == "httpx":
+        # Optional: the extra `httpx`. Its client has methods of the same names as an `HttpClient`, with other meanings.
+        from ._http.httpx_client import HttpxClient
+
+        return HttpxClient(cast("httpx.AsyncClient", http)), None
     if isinstance(http, HttpClient):
         return http, None
-    return AiohttpClient(http, proxy=options.proxy, ssl=options.ssl), None
+    return AiohttpClient(cast("aiohttp.ClientSession", http), proxy=options.proxy, ssl=options.ssl), None
 
 
 class _Opening:
@@ -229,9 +242,9 @@ class _Opening:
     async def _ask(self, sender: RequestSender, url: str) -> HttpResponse:
         try:
             return await sender.request("POST", url, timeout=self._options.timeouts.request, max_bytes=_NEGOTIATE_BYTES)
-        except OSError as error:
-            if isinstance(error, ConnectionFailedError):
-                raise
+        except ConnectionFailedError:
+            raise
+        except (OSError, RemoteProtocolError) as error:
             raise NegotiationError(
                 f"cannot negotiate: {error}", tuple(self._failed), urls.without_query(url)
             ) from error
@@ -291,7 +304,7 @@ class Connection:
         forward_headers: Iterable[str] = (),
         proxy: str | None = None,
         ssl: ssl_module.SSLContext | bool = True,
-        http: aiohttp.ClientSession | HttpClient | None = None,
+        http: aiohttp.ClientSession | httpx.AsyncClient | HttpClient | None = None,
         timeouts: Timeouts = Timeouts(),  # noqa: B008 - immutable
         limits: Limits = Limits(),  # noqa: B008 - immutable
     ) -> None:
@@ -379,6 +392,9 @@ class Connection:
     async def send(self, data: str | bytes) -> None:
         """Send; wait while the connection takes no more. Calls of several tasks go out one after another.
 
+        The server may take no more while what it sends is not read, so read at the same time: over long polling
+        nothing arrives otherwise, and ASP.NET Core gives a client up that does not poll.
+
         Raises:
             NotConnectedError: it is not started, or stopped.
             ConnectionClosedError: it is lost.
@@ -403,9 +419,17 @@ class Connection:
                 break
             if not self._text:
                 return data
-            if text := self._decoder.decode(data):
+            if text := self._decode(data):
                 return text
         raise StopAsyncIteration
+
+    def _decode(self, data: bytes) -> str:
+        try:
+            return self._decoder.decode(data)
+        except UnicodeDecodeError:
+            raise RemoteProtocolError(
+                "what arrived is no UTF-8 text: use transfer_format='binary' for such endpoints"
+            ) from None
 
     def _require(self) -> OpenConnection:
         if self._open is None:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     import aiohttp
+    import httpx
     from typing_extensions import TypeForm
 
 T = TypeVar("T")
@@ -65,7 +66,8 @@ class HubConnection:
         forward_headers: names of `headers` that may go along to another origin after a redirect.
         proxy: proxy URL; environment proxies are honoured without it.
         ssl: an `ssl.SSLContext` (own CA, client certificate), `True` to verify, `False` not to.
-        http: an `aiohttp.ClientSession` to share between connections, or any `HttpClient`; never closed by us.
+        http: an `aiohttp.ClientSession` to share between connections, an `httpx.AsyncClient` (no WebSockets then), or
+            any `HttpClient`; never closed by us.
         protocol: `"json"`, `"messagepack"`, or a `HubProtocol`.
         converter: how typed values are made and taken apart; cattrs by default (extra `typed`).
         reconnect: `True` for the default policy, `False` or `None` for none, or a `RetryPolicy`.
@@ -96,7 +98,7 @@ class HubConnection:
         forward_headers: Iterable[str] = (),
         proxy: str | None = None,
         ssl: ssl_module.SSLContext | bool = True,
-        http: aiohttp.ClientSession | HttpClient | None = None,
+        http: aiohttp.ClientSession | httpx.AsyncClient | HttpClient | None = None,
         protocol: Literal["json", "messagepack"] | HubProtocol = "json",
         converter: Converter | None = None,
         reconnect: RetryPolicy | bool | None = True,

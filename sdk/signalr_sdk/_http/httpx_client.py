@@ -1,0 +1,146 @@
+"""An `HttpClient` over `httpx.AsyncClient`, for users of httpx's auth flows, mounts and proxies.
+
+The only module that imports httpx, and where its errors are translated. httpx has no WebSockets, so these count as
+unsupported and are not opened behind the user's back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+from contextlib import asynccontextmanager, contextmanager
+from typing import TYPE_CHECKING
+
+import httpx
+
+from .._core import urls
+from .._core.excerpts import clean
+from ..errors import RemoteProtocolError
+from ..interfaces import HttpRequest, HttpResponse
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+
+
+class HttpxClient:
+    """An `HttpClient` over the user's client, which stays open.
+
+    Args:
+        client: the user's.
+    """
+
+    def __init__(self, client: httpx.AsyncClient) -> None:
+        self._client = client
+
+    async def request(self, request: HttpRequest, /) -> HttpResponse:
+        """Send a request and read its whole answer."""
+        with _translated(request.url):
+            async with asyncio.timeout(request.timeout):
+                response = await self._send(request)
+                try:
+                    body = await _read(response, request.max_bytes)
+                finally:
+                    await response.aclose()
+        return HttpResponse(response.status_code, _headers(response), body)
+
+    @asynccontextmanager
+    async def stream(self, request: HttpRequest, /) -> AsyncIterator[_Stream]:
+        """Send a request and hand out its answer when its head is there."""
+        with _translated(request.url):
+            async with asyncio.timeout(request.timeout):
+                response = await self._send(request)
+        try:
+            yield _Stream(response, request.url)
+        finally:
+            with _translated(request.url):
+                await response.aclose()
+
+    async def _send(self, request: HttpRequest) -> httpx.Response:
+        if self._client.is_closed:
+            raise ConnectionError("the httpx.AsyncClient given as http= is closed")
+        message = self._client.build_request(
+            request.method,
+            request.url,
+            headers={"Accept-Encoding": "identity", **request.headers},
+            content=request.body,
+            timeout=httpx.Timeout(None, connect=request.connect_timeout),
+        )
+        return await self._client.send(message, stream=True, follow_redirects=False)
+
+
+class _Stream:
+    """An `HttpStream`."""
+
+    def __init__(self, response: httpx.Response, url: str) -> None:
+        self.response = HttpResponse(response.status_code, _headers(response))
+        self._chunks = response.aiter_bytes()
+        self._url = url
+
+    async def read(self) -> bytes:
+        """Return what has arrived, `b""` at the end."""
+        with _translated(self._url):
+            async for chunk in self._chunks:
+                if chunk:
+                    return chunk
+        return b""
+
+
+def _headers(response: httpx.Response) -> tuple[tuple[str, str], ...]:
+    return tuple(response.headers.multi_items())
+
+
+async def _read(response: httpx.Response, limit: int | None) -> bytes:
+    parts, size = [], 0
+    async for chunk in response.aiter_bytes():
+        parts.append(chunk)
+        size += len(chunk)
+        if limit is not None and size > limit:
+            raise RemoteProtocolError(f"the answer is over the limit of {limit} bytes")
+    return b"".join(parts)
+
+
+@contextmanager
+def _translated(url: str) -> Iterator[None]:
+    """Let no error of httpx out of the block: they carry the request with its headers and query."""
+    try:
+        yield
+    except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, TimeoutError) as error:
+        failure = _plain(error, url)
+        try:
+            raise failure from None
+        finally:
+            # `from None` only hides it from tracebacks; who walks the chain would still find the request.
+            failure.__context__ = None
+
+
+def _plain(error: Exception, url: str) -> OSError:
+    _scheme, host, port = urls.origin(url)
+    where, reason = f"{host}:{port}", clean(str(error)) or "it hung up"
+    below = _below(error)
+    failure: OSError
+    if isinstance(error, TimeoutError | httpx.TimeoutException):
+        failure = TimeoutError(f"{where} did not answer in time")
+    elif isinstance(below, ssl.SSLError):
+        failure = ssl.SSLError(f"the TLS connection to {where} failed: {reason} (own CA: verify= of the httpx client)")
+    elif isinstance(below, socket.gaierror):
+        failure = socket.gaierror(below.errno or socket.EAI_NONAME, f"cannot find the address of {where}")
+    elif isinstance(error, httpx.ProxyError):
+        failure = ConnectionError(f"the proxy refused to connect to {where}: {reason}")
+    elif isinstance(error, httpx.ConnectError):
+        failure = ConnectionError(f"cannot connect to {where}: {reason}")
+    else:
+        failure = ConnectionError(f"the connection to {where} broke off: {reason}")
+    return failure
+
+
+def _below(error: BaseException) -> OSError | None:
+    """Return the error of the system at the end of the chain, which may be a ring."""
+    seen: set[int] = set()
+    below: BaseException | None = error
+    while below is not None and id(below) not in seen:
+        if isinstance(below, OSError):
+            return below
+        seen.add(id(below))
+        below = below.__cause__ or below.__context__
+    return None
