@@ -47,6 +47,8 @@ Received: TypeAlias = list[tuple[Sink, HubMessage]]
 # A timer that fires this much too late says that the process did not run, not that the other side was silent: what
 # that sent meanwhile is still to be read, and gets so much time for it.
 _LATE = 1.0
+# The newest version of the hub protocols; it is the one with stateful reconnect.
+_NEWEST = 2
 
 
 class HubSession:
@@ -100,6 +102,11 @@ class HubSession:
     def ready(self) -> bool:
         """Whether the handshake is done."""
         return self._handshake is None
+
+    @property
+    def overflowed(self) -> bool:
+        """Whether it has `ended` for a message over the limit."""
+        return self._framing.error is not None
 
     def receive(self, payload: bytes, now: float) -> Received:
         """Take what arrived; return whole messages with their sinks, then look at `ended`.
@@ -323,10 +330,13 @@ class ServerSession(HubSession):
             raise
 
     def _choose(self, record: bytes) -> HubProtocol:
-        name, _version = handshake.parse_request(record)
-        if name not in self._protocols:
+        name, version = handshake.parse_request(record)
+        protocol = self._protocols.get(name.lower())
+        if protocol is None:
             raise HandshakeError(f"The protocol '{name}' is not supported.")
-        return self._protocols[name]
+        if version > _NEWEST:
+            raise HandshakeError(f"The server does not support version {version} of the '{name}' protocol.")
+        return protocol
 
 
 def ending(end: Close | RemoteProtocolError | None) -> SignalRError | None:

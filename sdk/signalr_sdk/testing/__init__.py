@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .hubs import ClientProxy, Hub, HubClients, HubContext, HubException, HubGroups, SingleClientProxy
+from .hubs import ClientProxy, Hub, HubClients, HubContext, HubException, HubGroups, IOException, SingleClientProxy
 from .server import HubServer
 
 __all__ = [
@@ -13,5 +13,6 @@ __all__ = [
     "HubException",
     "HubGroups",
     "HubServer",
+    "IOException",
     "SingleClientProxy",
 ]

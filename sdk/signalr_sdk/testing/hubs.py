@@ -23,13 +23,17 @@ class HubException(Exception):  # noqa: N818 - its name on the server
     """An error of a hub method whose text reaches the client, also without detailed errors."""
 
 
+class IOException(Exception):  # noqa: N818 - its name on the server
+    """A client that was asked is not there."""
+
+
 @attrs.frozen
 class HubContext:
     """What a hub knows of the connection that it serves.
 
     Attributes:
         connection_id: the connection's id.
-        user: what the server's `authorize` said; `None` without one.
+        user: what the server's `authorize` said; `None` without one, or if that was an empty text.
         headers: of the request that opened the connection, names in lower case.
         query: of the same request, without the connection's `id`.
         transport: name of the transport.
@@ -56,11 +60,17 @@ class ClientProxy(typing.Protocol):
 class SingleClientProxy(ClientProxy, typing.Protocol):
     """One client of a hub."""
 
-    async def invoke(self, method: str, *args: Any) -> Any:
+    async def invoke(self, method: str, *args: Any, result_type: Any = Any) -> Any:
         """Ask the client and return its answer.
 
+        Args:
+            method: what it calls its handler.
+            args: for that.
+            result_type: what the answer is to be.
+
         Raises:
-            HubException: the client answered with an error, or is gone.
+            HubException: the client answered with an error or something that does not fit, or went away.
+            IOException: it is not there.
         """
 
 
@@ -102,8 +112,9 @@ class HubGroups(typing.Protocol):
 class Hub:
     """Base of hubs. Public methods can be called by clients, one instance serves one connection.
 
-    A method is `async def`, or an async generator that streams. A parameter annotated as an async iterator is fed
-    from the client's stream. Names match as in ASP.NET Core, in any case; `add_numbers` is also `AddNumbers`.
+    A method is `async def`, or an async generator that streams (a plain `def` must not block). A parameter annotated
+    as an async iterator is fed from the client's stream. Names match as in ASP.NET Core, in any case; `add_numbers`
+    is also `AddNumbers`. Types are looked up when the server is made, so they must be imported at run time.
 
     Example:
         ```python
@@ -125,36 +136,58 @@ class Hub:
 
 
 @attrs.frozen
+class HubParameter:
+    """A parameter of a hub method.
+
+    Attributes:
+        type: what it is annotated as, `Any` if it is not; for streams the type of their items.
+        is_stream: whether a client's stream goes there.
+        default: what stands for it if it is not given.
+    """
+
+    type: Any
+    is_stream: bool
+    default: Any = None
+
+
+@attrs.frozen
 class HubMethod:
     """A method that clients can call.
 
     Attributes:
         name: its name in Python.
         streams: whether it yields items.
-        parameters: for each, its type (`Any` if not annotated), or for streams the type of their items.
-        uploads: which parameters are streams.
-        required: how many arguments there must be.
+        parameters: in their order.
+        arguments: how many of them are not streamed.
+        required: how many of those must be given.
     """
 
     name: str
     streams: bool
-    parameters: tuple[Any, ...]
-    uploads: tuple[bool, ...]
+    parameters: tuple[HubParameter, ...]
+    arguments: int
     required: int
 
-    @property
-    def arguments(self) -> int:
-        """How many arguments are not streamed."""
-        return self.uploads.count(False)
+
+def methods_of(hub: type[Hub]) -> dict[str, HubMethod]:
+    """Return a hub's methods by their names in lower case without `_`.
+
+    Raises:
+        TypeError: one is not what clients can call.
+    """
+    return _methods_of(hub)  # type: ignore[arg-type] # mypy looks at Hub.__hash__, not type.__hash__
 
 
 @lru_cache(maxsize=256)
-def methods_of(hub: type[Hub]) -> dict[str, HubMethod]:
-    """Return a hub's methods by their names in lower case without `_`."""
-    found = {}
+def _methods_of(hub: type[Hub]) -> dict[str, HubMethod]:
+    found: dict[str, HubMethod] = {}
     for name, function in inspect.getmembers(hub, inspect.isfunction):
-        if not name.startswith("_") and name not in _RESERVED:
-            found[matching(name)] = _method(name, function)
+        if name.startswith("_") or name in _RESERVED or isinstance(inspect.getattr_static(hub, name), staticmethod):
+            continue
+        method = _method(hub, name, function)
+        other = found.setdefault(matching(name), method)
+        if other is not method:
+            raise TypeError(f"{hub.__name__}: '{other.name}' and '{name}' are the same name to clients")
     return found
 
 
@@ -163,16 +196,22 @@ def matching(name: str) -> str:
     return name.replace("_", "").lower()
 
 
-def _method(name: str, function: types.FunctionType) -> HubMethod:
+def _method(hub: type[Hub], name: str, function: types.FunctionType) -> HubMethod:
     hints = typing.get_type_hints(function)
-    parameters = list(inspect.signature(function).parameters.values())[1:]
-    wanted, uploads, required = [], [], 0
-    for parameter in parameters:
+    parameters = []
+    required = 0
+    for parameter in list(inspect.signature(function).parameters.values())[1:]:
+        if parameter.kind not in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD):
+            raise TypeError(f"{hub.__name__}.{name}: clients cannot give '{parameter}': parameters go by position")
         hint = hints.get(parameter.name, Any)
-        stream = get_origin(hint) in _STREAMS or hint in _STREAMS
-        uploads.append(stream)
-        wanted.append(next(iter(get_args(hint)), Any) if stream else hint)
-        required += parameter.default is inspect.Parameter.empty and not stream
-    returned = hints.get("return")
-    streams = inspect.isasyncgenfunction(function) or get_origin(returned) in _STREAMS or returned in _STREAMS
-    return HubMethod(name, streams, tuple(wanted), tuple(uploads), required)
+        is_stream = _is_stream(hint)
+        wanted = next(iter(get_args(hint)), Any) if is_stream else hint
+        parameters.append(HubParameter(wanted, is_stream, parameter.default))
+        required += parameter.default is inspect.Parameter.empty and not is_stream
+    streams = inspect.isasyncgenfunction(function) or _is_stream(hints.get("return"))
+    arguments = sum(not parameter.is_stream for parameter in parameters)
+    return HubMethod(name, streams, tuple(parameters), arguments, required)
+
+
+def _is_stream(hint: Any) -> bool:
+    return get_origin(hint) in _STREAMS or hint in _STREAMS

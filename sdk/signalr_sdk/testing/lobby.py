@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
-from .hubs import HubException
+from .hubs import IOException
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -109,9 +109,9 @@ class OneClient:
         if client is not None:
             await client.send(event, *args)
 
-    async def invoke(self, method: str, *args: Any) -> Any:
+    async def invoke(self, method: str, *args: Any, result_type: Any = Any) -> Any:
         """Ask it, and return its answer."""
         client = self._lobby.clients.get(self._id)
         if client is None:
-            raise HubException(f"Connection '{self._id}' does not exist.")
-        return await client.invoke(method, *args)
+            raise IOException(f"Connection '{self._id}' does not exist.")
+        return await client.invoke(method, *args, result_type=result_type)

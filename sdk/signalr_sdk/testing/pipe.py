@@ -19,11 +19,13 @@ class Pipe:
     Attributes:
         transport: name of the transport, once one has connected.
         inherent_keep_alive: whether that is long polling.
+        gone: done when nothing more can reach the client.
     """
 
     def __init__(self) -> None:
         self.transport = ""
         self.inherent_keep_alive = False
+        self.gone: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._in = _Direction()
         self._out = _Direction()
 
@@ -49,6 +51,7 @@ class Pipe:
         """Nothing more comes from the hub; what was written is still delivered."""
         self._out.end()
         self._in.end()
+        self._note_gone()
 
     def stop_reading(self) -> None:
         """Have `read` return, whatever the client does."""
@@ -68,11 +71,11 @@ class Pipe:
         """The client is gone: in good order, or with an error."""
         self._in.end(error)
         self._out.end()
+        self._note_gone()
 
-    @property
-    def ended(self) -> bool:
-        """Whether the hub has said all it will say, and all of it is delivered."""
-        return self._out.over
+    def _note_gone(self) -> None:
+        if not self.gone.done():
+            self.gone.set_result(None)
 
 
 class _Direction:
@@ -82,10 +85,6 @@ class _Direction:
         self._ended = False
         self._error: ConnectionClosedError | None = None
         self._waiters: list[asyncio.Future[None]] = []
-
-    @property
-    def over(self) -> bool:
-        return self._ended and not self._parts
 
     def put_now(self, data: bytes) -> None:
         if not self._ended:

@@ -11,22 +11,19 @@ import logging
 import math
 from typing import TYPE_CHECKING, Any
 
+from .._core import handshake
 from .._core.session import Received, ServerSession
-from ..errors import (
-    ConnectionClosedError,
-    HandshakeError,
-    LocalProtocolError,
-    RemoteProtocolError,
-    ResultTypeError,
-    ServerTimeoutError,
-)
+from ..errors import ConnectionClosedError, HandshakeError, RemoteProtocolError, ServerTimeoutError
 from ..messages import CancelInvocation, Completion, HubMessage, Invocation, StreamInvocation, StreamItem
-from ..options import TransferFormat
-from ..protocols.typed_values import default_converter, structure
-from .hubs import Hub, HubException, HubMethod, matching, methods_of
+from ..options import TransferFormat, Transport
+from ..protocols.framing import SEPARATOR
+from .calls import Call, Converting, InvalidDataException, told
+from .hubs import Hub, HubException, methods_of
+from .uploads import Upload
+from .wording import handshake_fault
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Mapping
+    from collections.abc import Callable, Mapping
 
     from ..interfaces import HubProtocol
     from .pipe import Pipe
@@ -34,13 +31,8 @@ if TYPE_CHECKING:
 
 _logger = logging.getLogger("signalr_sdk.testing")
 
-# Calls of one client, and items of one of its streams, that may wait before nothing more is read.
+# Calls of one client that may run or wait before nothing more is read from it.
 _CALLS = 1000
-_ITEMS = 1000
-
-
-class InvalidDataException(Exception):  # noqa: N818 - its name on the server
-    """What the client sent does not fit."""
 
 
 class OperationCanceledException(Exception):  # noqa: N818 - its name on the server
@@ -59,7 +51,6 @@ class ServedClient:
         self.hub = hub
         self.pipe = pipe
         self._settings = settings
-        self._methods = methods_of(type(hub))  # type: ignore[arg-type] # mypy looks at Hub.__hash__, not type.__hash__
         self._loop = asyncio.get_running_loop()
         inherent = pipe.inherent_keep_alive
         self._session = ServerSession(
@@ -71,14 +62,15 @@ class ServedClient:
             now=self._loop.time(),
         )
         self._slots = asyncio.Semaphore(settings.parallel_invocations)
-        self._calls: dict[str, asyncio.Task[None]] = {}
-        self._streams: set[str] = set()
-        self._sends: set[asyncio.Task[None]] = set()
+        self._calls: set[asyncio.Task[None]] = set()
+        self._streams: dict[str, asyncio.Task[None]] = {}
         self._questions: set[asyncio.Future[Any]] = set()
-        self._uploads: dict[str, _Upload] = {}
+        self._uploads: dict[str, Upload] = {}
         self._first: Received = []
         self._timer: asyncio.TimerHandle | None = None
         self._error: Exception | None = None
+        self._is_stopping = False
+        self._has_ended = False
 
     @property
     def binary(self) -> bool:
@@ -102,22 +94,40 @@ class ServedClient:
             self.pipe.end()
 
     async def _shake_hands(self) -> bool:
-        session = self._session
+        session, heard = self._session, b""
         try:
             async with asyncio.timeout(self._settings.handshake_timeout):
                 while not session.ready:
                     payload = await self.pipe.read()
                     if payload is None:
                         return False
+                    heard += payload
                     self._first = session.receive(payload, self._loop.time())
-        except HandshakeError:
-            await self.pipe.write(session.reply)
-            return False
-        except (TimeoutError, ConnectionClosedError) as error:
+        except HandshakeError as error:
+            return await self._refuse(self._handshake_fault(heard) or error.message)
+        except TimeoutError:
+            return await self._refuse("Handshake was canceled.")
+        except ConnectionClosedError as error:
             _logger.info("no handshake: %s", error)
             return False
+        if self.binary and self.pipe.transport == Transport.SERVER_SENT_EVENTS:
+            return await self._refuse(
+                f"Cannot use the '{session.protocol.name}' protocol on the current transport. The transport does not "
+                f"support 'Binary' transfer format."
+            )
         await self.pipe.write(session.reply)
         return True
+
+    async def _refuse(self, why: str) -> bool:
+        await self.pipe.write(handshake.response(why))
+        return False
+
+    def _handshake_fault(self, heard: bytes) -> str | None:
+        fault = handshake_fault(heard.partition(SEPARATOR)[0])
+        if fault is None:
+            return None
+        text = "An unexpected error occurred during connection handshake."
+        return f"{text} {fault}" if self._settings.detailed_errors else text
 
     async def _serve(self, disconnected: Callable[[], None]) -> None:
         error: Exception | None = None
@@ -142,35 +152,52 @@ class ServedClient:
             for sink, message in received:
                 sink(message)
             if isinstance(session.ended, RemoteProtocolError):
-                raise InvalidDataException(str(session.ended))
+                raise InvalidDataException(self._fault(session.ended))
             if session.ended is not None:
                 await self.pipe.write(session.close())
                 return
+            self._arm()
             await self._wait_for_room()
             payload = await self.pipe.read()
             if self._error is not None:
                 raise self._error
             if payload is None:
+                if self._is_stopping:
+                    await self.pipe.write(session.close(allow_reconnect=True))
                 return
             received = session.receive(payload, self._loop.time())
 
+    def _fault(self, error: RemoteProtocolError) -> str:
+        if self._session.overflowed:
+            return (
+                f"The maximum message size of {self._settings.message_bytes}B was exceeded. The message size can be "
+                f"configured in AddHubOptions."
+            )
+        return str(error)
+
     async def _wait_for_room(self) -> None:
-        """Read no more while hub methods are behind."""
-        while len(self._calls) + len(self._sends) >= _CALLS:
-            await asyncio.wait({*self._calls.values(), *self._sends}, return_when=asyncio.FIRST_COMPLETED)
-        for upload in list(self._uploads.values()):
-            await upload.wait_for_room()
+        """Read no more while the hub is behind; the client's silence does not count meanwhile."""
+        while (behind := self._behind()) and not self.pipe.gone.done():
+            self._session.pause(self._loop.time())
+            await asyncio.wait([*behind, self.pipe.gone], return_when=asyncio.FIRST_COMPLETED)
+            self._session.resume(self._loop.time())
+
+    def _behind(self) -> list[asyncio.Future[None]]:
+        if len(self._calls) >= _CALLS:
+            return list(self._calls)
+        return [upload.room for upload in self._uploads.values() if not upload.room.done()]
 
     async def _close(self, error: Exception) -> None:
         """Tell the client why it is dropped."""
         if isinstance(error, ConnectionClosedError):
             return
         _logger.info("a client is dropped: %r", error)
-        text = "Connection closed with an error." + self._told(error)
+        text = "Connection closed with an error." + told(error, detailed=self._settings.detailed_errors)
         allow = isinstance(error, InvalidDataException | OperationCanceledException)
         await self.pipe.write(self._session.close(text, allow_reconnect=allow))
 
     async def _end(self) -> None:
+        self._has_ended = True
         if self._timer is not None:
             self._timer.cancel()
         for upload in self._uploads.values():
@@ -178,7 +205,7 @@ class ServedClient:
         for question in self._questions:
             if not question.done():
                 question.set_exception(HubException("The client has gone."))
-        tasks = {*self._calls.values(), *self._sends}
+        tasks = list(self._calls)
         for task in tasks:
             task.cancel()
         if tasks:
@@ -189,12 +216,23 @@ class ServedClient:
         self.pipe.write_now(self._session.close())
         self.pipe.end()
 
+    def shut_down(self) -> None:
+        """End the connection with a Close message that allows a new one, as a server does that stops."""
+        self._is_stopping = True
+        self.pipe.stop_reading()
+
     def _arm(self) -> None:
+        """Wake up when something is due; the client's first ping may have brought that forward."""
         deadline = self._session.next_deadline()
+        if self._timer is not None and deadline >= self._timer.when():
+            return
+        if self._timer is not None:
+            self._timer.cancel()
         if deadline < math.inf:
             self._timer = self._loop.call_at(deadline, self._on_time)
 
     def _on_time(self) -> None:
+        self._timer = None
         try:
             ping = self._session.on_time(self._loop.time())
         except ServerTimeoutError:
@@ -211,9 +249,9 @@ class ServedClient:
 
     async def send(self, event: str, *args: Any) -> None:
         """Send an event."""
-        await self._write(self._session.send(event, list(args)))
+        await self.write(self._session.send(event, list(args)))
 
-    async def invoke(self, method: str, *args: Any) -> Any:
+    async def invoke(self, method: str, *args: Any, result_type: Any = Any) -> Any:
         """Ask the client, and return its answer."""
         answer: asyncio.Future[Any] = self._loop.create_future()
 
@@ -227,13 +265,14 @@ class ServedClient:
         name, data = self._session.invoke(method, list(args), receive)
         self._questions.add(answer)
         try:
-            await self._write(data)
-            return await answer
+            await self.write(data)
+            return Converting(self._session.protocol).answer(await answer, result_type)
         finally:
             self._questions.discard(answer)
             self._session.forget(name)
 
-    async def _write(self, data: bytes) -> None:
+    async def write(self, data: bytes) -> None:
+        """Send bytes of the session; wait while the client is behind."""
         self._session.sent(self._loop.time())
         await self.pipe.write(data)
 
@@ -246,159 +285,46 @@ class ServedClient:
                 upload.receive(message)
         elif isinstance(message, Invocation | StreamInvocation):
             self._start(message)
-        elif isinstance(message, CancelInvocation) and message.invocation_id in self._streams:
+        elif isinstance(message, CancelInvocation):
             # As ASP.NET Core 10: only streams can be cancelled.
-            self._calls[message.invocation_id].cancel()
+            stream = self._streams.get(message.invocation_id)
+            if stream is not None:
+                # A task that is cancelled before its first step never answers; that step is scheduled already.
+                self._loop.call_soon(stream.cancel)
 
     def _start(self, message: Invocation | StreamInvocation) -> None:
-        uploads = [_Upload() for _ in message.stream_ids or ()]
-        self._uploads.update(zip(message.stream_ids or (), uploads, strict=True))
-        task = asyncio.create_task(self._run(message, uploads), name=f"hub method {message.target:.40}")
-        name = message.invocation_id
-        if name is None:
-            self._sends.add(task)
-            task.add_done_callback(self._sends.discard)
-            return
-        self._calls[name] = task
-        if isinstance(message, StreamInvocation):
-            self._streams.add(name)
-        task.add_done_callback(lambda _task: self._forget(name))
+        uploads = {name: Upload() for name in message.stream_ids or ()}
+        call = Call(
+            message,
+            list(uploads.values()),
+            methods_of(type(self.hub)),
+            self.hub,
+            self._session,
+            self.write,
+            detailed=self._settings.detailed_errors,
+        )
+        is_new = not (isinstance(message, StreamInvocation) and message.invocation_id in self._streams)
+        if is_new:
+            self._uploads.update(uploads)
+        work = self._run(call, uploads) if is_new else call.refuse_id()
+        task = asyncio.create_task(work, name=f"hub method {message.target:.40}")
+        self._calls.add(task)
+        task.add_done_callback(self._calls.discard)
+        if isinstance(message, StreamInvocation) and is_new:
+            self._streams[message.invocation_id] = task
 
-    def _forget(self, name: str) -> None:
-        self._calls.pop(name, None)
-        self._streams.discard(name)
-
-    async def _run(self, message: Invocation | StreamInvocation, uploads: list[_Upload]) -> None:
+    async def _run(self, call: Call, uploads: dict[str, Upload]) -> None:
+        message = call.message
         try:
-            completion = await self._call(message, uploads)
+            await call.run(self._slots)
         except asyncio.CancelledError:
-            completion = Completion(message.invocation_id or "")
-        except Exception as error:  # noqa: BLE001 - binding runs code of the hub's types; the client is told
-            completion = Completion(message.invocation_id or "", error=self._failure(message.target, error))
+            if self._has_ended:
+                raise
+            await call.end_stream()
         finally:
-            for stream_id in message.stream_ids or ():
-                self._uploads.pop(stream_id).end("The call has ended.")
-        if message.invocation_id is not None:
-            await self._answer(message.target, completion)
-
-    async def _answer(self, target: str, completion: Completion) -> None:
-        name, session = completion.invocation_id, self._session
-        if completion.has_result:
-            try:
-                data = session.answer(name, completion.result)
-            except LocalProtocolError as error:
-                data = session.complete(name, self._failure(target, error))
-        else:
-            data = session.complete(name, completion.error)
-        await self._write(data)
-
-    async def _call(self, message: Invocation | StreamInvocation, uploads: list[_Upload]) -> Completion:
-        target, name = message.target, message.invocation_id or ""
-        method = self._methods.get(matching(target))
-        if method is None:
-            return Completion(name, error=_refusal(target, HubException("Method does not exist.")))
-        streaming = isinstance(message, StreamInvocation)
-        if method.streams is not streaming:
-            kind, how = ("streaming", "non-streaming") if method.streams else ("non-streaming", "streaming")
-            text = f"The client attempted to invoke the {kind} '{target}' method with a {how} invocation."
-            return Completion(name, error=text)
-        try:
-            arguments = self._bind(method, message.arguments, uploads)
-        except InvalidDataException as error:
-            return Completion(name, error=_refusal(target, error))
-        function = getattr(self.hub, method.name)
-        if streaming:
-            return await self._stream(name, function(*arguments))
-        async with self._slots:
-            try:
-                return Completion(name, await function(*arguments), has_result=True)
-            except Exception as error:  # noqa: BLE001 - a hub may raise anything; the client is told
-                _logger.info("the hub method '%s' failed: %r", target, error)
-                return Completion(name, error=self._failure(target, error))
-
-    async def _stream(self, name: str, items: AsyncIterator[Any]) -> Completion:
-        try:
-            async for item in items:
-                await self._write(self._session.item(name, item))
-        except Exception as error:  # noqa: BLE001 - a hub may raise anything; the client is told
-            text = "An error occurred on the server while streaming results."
-            return Completion(name, error=text + self._told(error))
-        finally:
-            aclose = getattr(items, "aclose", None)
-            if aclose is not None:
-                await aclose()
-        return Completion(name)
-
-    def _bind(self, method: HubMethod, given: list[Any], uploads: list[_Upload]) -> list[Any]:
-        if not method.required <= len(given) <= method.arguments or len(uploads) != method.uploads.count(True):
-            raise InvalidDataException(
-                f"Invocation provides {len(given) + len(uploads)} argument(s) but target expects "
-                f"{len(method.parameters)}."
-            )
-        plain, streams = iter(given), iter(uploads)
-        bound: list[Any] = []
-        for wanted, streamed in zip(method.parameters, method.uploads, strict=True):
-            if streamed:
-                bound.append(next(streams).items(self._convert, wanted))
-            elif len(bound) < len(given) + len(uploads):
-                bound.append(self._convert(next(plain), wanted))
-        return bound
-
-    def _convert(self, value: Any, wanted: Any) -> Any:
-        if wanted is Any or wanted is object:
-            return value
-        try:
-            return structure(default_converter(self._session.protocol.naming), value, wanted)
-        except ResultTypeError:
-            raise InvalidDataException(
-                "Error binding arguments. Make sure that the types of the provided values match the types of the hub "
-                "method being invoked."
-            ) from None
-
-    def _failure(self, target: str, error: Exception) -> str:
-        return f"An unexpected error occurred invoking '{target}' on the server." + self._told(error)
-
-    def _told(self, error: Exception) -> str:
-        if self._settings.detailed_errors or isinstance(error, HubException):
-            return f" {type(error).__name__}: {error}"
-        return ""
-
-
-def _refusal(target: str, error: Exception) -> str:
-    return f"Failed to invoke '{target}' due to an error on the server. {type(error).__name__}: {error}"
-
-
-class _Upload:
-    """A client's stream on its way to a hub method."""
-
-    def __init__(self) -> None:
-        self._queue: asyncio.Queue[StreamItem | str | None] = asyncio.Queue()
-        self._room = asyncio.Event()
-        self._room.set()
-
-    def receive(self, message: StreamItem | Completion) -> None:
-        """Take an item or the end."""
-        self._queue.put_nowait(message if isinstance(message, StreamItem) else message.error)
-        if self._queue.qsize() >= _ITEMS:
-            self._room.clear()
-
-    def end(self, error: str) -> None:
-        """The stream is cut."""
-        self._queue.put_nowait(error)
-        self._room.set()
-
-    async def wait_for_room(self) -> None:
-        """Return when not too many items wait."""
-        await self._room.wait()
-
-    async def items(self, convert: Callable[[Any, Any], Any], wanted: Any) -> AsyncIterator[Any]:
-        """Yield the items, as what the method wants."""
-        while True:
-            message = await self._queue.get()
-            if self._queue.qsize() < _ITEMS:
-                self._room.set()
-            if message is None:
-                return
-            if isinstance(message, str):
-                raise HubException(message)
-            yield convert(message.item, wanted)
+            for name, upload in uploads.items():
+                upload.end("The call has ended.")
+                if self._uploads.get(name) is upload:
+                    del self._uploads[name]
+            if isinstance(message, StreamInvocation):
+                self._streams.pop(message.invocation_id, None)

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any, Self
 
 from aiohttp import web
 
-from ..protocols import JsonProtocol, MessagePackProtocol
-from .hubs import Hub, HubContext
+from ..protocols import MessagePackProtocol
+from .hubs import Hub, HubContext, methods_of
 from .lobby import Clients, Lobby
 from .served import ServedClient
 from .settings import ServerSettings
 from .transports import HttpConnection, HubEndpoint
+from .wording import ServedJsonProtocol
 
 if TYPE_CHECKING:
     import ssl as ssl_module
@@ -23,7 +24,9 @@ if TYPE_CHECKING:
     from ..interfaces import HubProtocol
     from .settings import Authorize
 
-_PROTOCOLS = {"json": JsonProtocol, "messagepack": MessagePackProtocol}
+# So long open requests may take to end when the server stops.
+_GRACE = 1.0
+_PROTOCOLS = {"json": ServedJsonProtocol, "messagepack": MessagePackProtocol}
 
 
 class HubServer:
@@ -43,9 +46,11 @@ class HubServer:
         client_timeout: seconds of silence after which a client is dropped that has pinged once.
         handshake_timeout: seconds that a client may take for its handshake.
         poll_timeout: seconds for which a poll is held open.
+        send_timeout: seconds after which a client is dropped that takes nothing.
         message_bytes: largest message of a client.
         parallel_invocations: how many invocations of one client run at the same time.
-        authorize: gets the bearer token of each request and returns the user's name, or `None` to answer 401.
+        authorize: gets the bearer token of each request and returns the user's name, or `None` to answer 401. A user
+            whose name is an empty text is nobody in particular.
 
     Example:
         ```python
@@ -72,6 +77,7 @@ class HubServer:
         client_timeout: float | None = 30.0,
         handshake_timeout: float = 15.0,
         poll_timeout: float = 90.0,
+        send_timeout: float = 10.0,
         message_bytes: int = 32 * 1024 * 1024,
         parallel_invocations: int = 1,
         authorize: Authorize | None = None,
@@ -84,6 +90,7 @@ class HubServer:
             client_timeout=client_timeout,
             handshake_timeout=handshake_timeout,
             poll_timeout=poll_timeout,
+            send_timeout=send_timeout,
             message_bytes=message_bytes,
             parallel_invocations=parallel_invocations,
             authorize=authorize,
@@ -93,11 +100,13 @@ class HubServer:
         self._hubs = dict(hubs)
         self._host, self._port, self._ssl = host, port, ssl
         self._lobbies = {path: Lobby() for path in self._hubs}
-        self._endpoints = [self._endpoint(path, hub) for path, hub in self._hubs.items()]
+        for hub in self._hubs.values():
+            methods_of(hub)
+        self._endpoints: list[HubEndpoint] = []
         self._runner: web.AppRunner | None = None
         self._thread: _ServerThread | None = None
 
-    def _endpoint(self, path: str, hub: type[Hub]) -> tuple[str, HubEndpoint]:
+    def _endpoint(self, path: str, hub: type[Hub]) -> HubEndpoint:
         lobby = self._lobbies[path]
 
         def serve(connection: HttpConnection) -> ServedClient:
@@ -105,7 +114,7 @@ class HubServer:
             served = ServedClient(instance, connection.pipe, self._protocols, self._settings)
             instance.context = HubContext(
                 connection.connection_id,
-                connection.user,
+                connection.user or None,
                 connection.headers,
                 connection.query,
                 connection.pipe.transport,
@@ -119,7 +128,7 @@ class HubServer:
             name = connection.connection_id
             await served.serve(lambda: lobby.clients.update({name: served}), lambda: lobby.leave(name))
 
-        return path, HubEndpoint(self._settings, serve, run)
+        return HubEndpoint(self._settings, serve, run)
 
     def url(self, path: str) -> str:
         """Return the URL of a hub.
@@ -141,11 +150,19 @@ class HubServer:
     # On the running event loop
 
     async def start(self) -> None:
-        """Listen."""
-        app = web.Application(client_max_size=2 * self._settings.message_bytes)
-        for path, endpoint in self._endpoints:
+        """Listen.
+
+        Raises:
+            RuntimeError: it does already.
+            OSError: it cannot, because the port is in use for example.
+        """
+        if self._runner is not None:
+            raise RuntimeError("the server is started already")
+        app = web.Application(client_max_size=self._settings.carried_bytes)
+        endpoints = [(path, self._endpoint(path, hub)) for path, hub in self._hubs.items()]
+        for path, endpoint in endpoints:
             app.add_routes(endpoint.routes(path))
-        runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.1, access_log=None)
+        runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=_GRACE, access_log=None)
         await runner.setup()
         site = web.TCPSite(runner, self._host, self._port, ssl_context=self._ssl)
         try:
@@ -154,15 +171,18 @@ class HubServer:
             await runner.cleanup()
             raise
         self._runner = runner
+        self._endpoints = [endpoint for _path, endpoint in endpoints]
         self._port = runner.addresses[0][1]
 
     async def stop(self) -> None:
-        """End all connections and listen no more."""
-        for _path, endpoint in self._endpoints:
-            await endpoint.close()
-        if self._runner is not None:
-            await self._runner.cleanup()
-            self._runner = None
+        """Listen no more and end all connections: clients are told that they may come back."""
+        runner, self._runner = self._runner, None
+        if runner is None:
+            return
+        for site in list(runner.sites):
+            await site.stop()
+        await asyncio.gather(*(endpoint.close() for endpoint in self._endpoints))
+        await runner.cleanup()
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -176,8 +196,9 @@ class HubServer:
     # In a thread
 
     def __enter__(self) -> Self:
-        self._thread = _ServerThread(self)
-        self._thread.begin()
+        thread = _ServerThread(self)
+        thread.begin()
+        self._thread = thread
         return self
 
     def __exit__(

@@ -10,7 +10,8 @@ import attrs
 from ..options import Transport
 
 Authorize: TypeAlias = Callable[[str | None], "Awaitable[str | None] | str | None"]
-"""Gets the bearer token of a request (`None` without one) and returns the user's name, or `None` to answer 401."""
+"""Gets the bearer token of a request (`None` without one) and returns the user's name, an empty
+text for somebody without a name, or `None` to answer 401."""
 
 
 def _offered(transports: Iterable[str]) -> tuple[Transport, ...]:
@@ -30,6 +31,7 @@ class ServerSettings:
         client_timeout: silence of a client, which has pinged once, after which it is dropped.
         handshake_timeout: how long a client may take for its handshake.
         poll_timeout: how long a poll is held open.
+        send_timeout: a client that takes nothing for so long while there is something to send is dropped.
         message_bytes: largest message of a client.
         parallel_invocations: how many invocations of one client run at the same time.
         authorize: decides who may come in; everybody without it.
@@ -42,6 +44,12 @@ class ServerSettings:
     client_timeout: float | None = 30.0
     handshake_timeout: float = 15.0
     poll_timeout: float = 90.0
+    send_timeout: float = 10.0
     message_bytes: int = 32 * 1024 * 1024
     parallel_invocations: int = 1
     authorize: Authorize | None = None
+
+    @property
+    def carried_bytes(self) -> int:
+        """Largest frame or request body, which may hold many messages."""
+        return 2 * max(self.message_bytes, 1024 * 1024)

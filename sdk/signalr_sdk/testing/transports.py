@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import inspect
 import secrets
-from typing import TYPE_CHECKING, Any
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import attrs
 from aiohttp import WSMsgType, web
@@ -15,13 +16,16 @@ from ..options import TransferFormat, Transport
 from .pipe import Pipe
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Awaitable, Callable, Iterator, Mapping
 
     from .served import ServedClient
     from .settings import ServerSettings
 
-# A long-polling client that does not poll for so many seconds is gone.
-_POLL_GAP = 15.0
+# A client that does not connect, or does not poll, for so many seconds is gone.
+_GAP = 15.0
+# So long a connection may take to end when the server stops.
+_GRACE = 1.0
+_UNCACHED = {"Cache-Control": "no-cache, no-store", "Pragma": "no-cache"}
 _BEARER = "Bearer "
 _FORMATS = {
     Transport.WEBSOCKETS: [TransferFormat.TEXT, TransferFormat.BINARY],
@@ -44,7 +48,7 @@ class HttpConnection:
         served: what serves it, once a transport is there.
         task: the task of that.
         poll: the poll that is held open.
-        gone: ends the connection when polls stay away.
+        gone: ends the connection when nothing comes for it.
     """
 
     connection_id: str
@@ -77,49 +81,72 @@ class HubEndpoint:
         self._settings = settings
         self._serve = serve
         self._run = run
+        self._is_closing = False
         self.connections: dict[str, HttpConnection] = {}
 
     def routes(self, path: str) -> list[web.RouteDef]:
         """Return the routes of the hub."""
         path = path.rstrip("/")
         return [
-            web.post(f"{path}/negotiate", self._negotiate),
-            web.get(path or "/", self._get),
-            web.post(path or "/", self._post),
-            web.delete(path or "/", self._delete),
+            route
+            for end in ("", "/")
+            if path + end
+            for route in (
+                web.post(f"{path}/negotiate{end}", self._negotiate),
+                web.get(path + end, self._get, allow_head=False),
+                web.post(path + end, self._post),
+                web.delete(path + end, self._delete),
+            )
         ]
 
     async def close(self) -> None:
-        """End all connections."""
-        for connection in list(self.connections.values()):
-            connection.pipe.disconnect()
-        tasks = [connection.task for connection in self.connections.values() if connection.task is not None]
-        for task in tasks:
-            task.cancel()
+        """End all connections; take no new ones."""
+        self._is_closing = True
+        connections = list(self.connections.values())
+        for connection in connections:
+            _expect_nothing(connection)
+            if connection.served is not None:
+                connection.served.shut_down()
+        tasks = {connection.task for connection in connections if connection.task is not None}
         if tasks:
-            await asyncio.wait(tasks)
+            _done, late = await asyncio.wait(tasks, timeout=_GRACE)
+            for task in late:
+                task.cancel()
+            if late:
+                await asyncio.wait(late)
+        self.connections.clear()
 
     # Requests
 
     async def _negotiate(self, request: web.Request) -> web.Response:
         user = await self._authorize(request)
-        version = 1 if request.query.get("negotiateVersion", "0") not in ("", "0") else 0
+        asked = request.query.get("negotiateVersion") or "0"
+        try:
+            version = min(int(asked), 1)
+        except ValueError:
+            return web.json_response({"error": "The client requested a non-integer protocol version."})
+        if version < 0:
+            text = f"The client requested version '{asked}', but the server does not support this version."
+            return web.json_response({"error": text})
         connection = self._new_connection(user, version)
-        answer: dict[str, Any] = {
-            "negotiateVersion": version,
-            "connectionId": connection.connection_id,
-            "availableTransports": [
-                {"transport": name, "transferFormats": _FORMATS[name]} for name in self._settings.transports
-            ],
-        }
-        if version:
-            answer["connectionToken"] = connection.token
-        return web.json_response(answer)
+        token = {"connectionToken": connection.token} if version else {}
+        offered = [{"transport": name, "transferFormats": _FORMATS[name]} for name in self._settings.transports]
+        return web.json_response(
+            {
+                "negotiateVersion": version,
+                "connectionId": connection.connection_id,
+                **token,
+                "availableTransports": offered,
+            }
+        )
 
     def _new_connection(self, user: str | None, version: int) -> HttpConnection:
+        if self._is_closing:
+            raise web.HTTPServiceUnavailable(text="The server is stopping")
         connection_id = secrets.token_urlsafe(16)
         token = secrets.token_urlsafe(16) if version else connection_id
         connection = self.connections[token] = HttpConnection(connection_id, token, user)
+        self._expect(connection)
         return connection
 
     async def _get(self, request: web.Request) -> web.StreamResponse:
@@ -138,12 +165,19 @@ class HubEndpoint:
     async def _post(self, request: web.Request) -> web.Response:
         await self._authorize(request)
         connection = self._find(request)
+        if connection.pipe.transport == Transport.WEBSOCKETS:
+            raise web.HTTPMethodNotAllowed(
+                "POST", ["GET"], text="POST requests are not allowed for WebSocket connections."
+            )
         await connection.pipe.feed(await request.read())
         return web.Response()
 
     async def _delete(self, request: web.Request) -> web.Response:
         await self._authorize(request)
-        self._find(request).pipe.disconnect()
+        connection = self._find(request)
+        if connection.pipe.transport != Transport.LONG_POLLING:
+            raise web.HTTPBadRequest(text="Cannot terminate this connection using the DELETE endpoint.")
+        self._drop(connection)
         return web.Response(status=202)
 
     async def _authorize(self, request: web.Request) -> str | None:
@@ -160,7 +194,7 @@ class HubEndpoint:
 
     def _require(self, transport: Transport) -> None:
         if transport not in self._settings.transports:
-            raise web.HTTPNotFound(text=f"{transport} is not offered here")
+            raise web.HTTPNotFound(text=f"{transport} transport not supported by this end point type")
 
     def _find(self, request: web.Request) -> HttpConnection:
         token = request.query.get("id")
@@ -171,14 +205,23 @@ class HubEndpoint:
             raise web.HTTPNotFound(text="No Connection with that ID")
         return connection
 
-    def _begin(self, request: web.Request, connection: HttpConnection, transport: Transport) -> ServedClient:
-        """Start to serve a connection whose transport has come."""
-        if connection.served is not None:
-            raise web.HTTPConflict(text="The connection has a transport already")
-        connection.pipe.transport = transport
-        connection.pipe.inherent_keep_alive = transport is Transport.LONG_POLLING
+    # Connections
+
+    def _claim(self, request: web.Request, connection: HttpConnection, transport: Transport) -> None:
+        """Take a connection for a transport; only polls come again."""
+        pipe = connection.pipe
+        if pipe.transport not in ("", transport):
+            raise web.HTTPBadRequest(text="Cannot change transports mid-connection")
+        if pipe.transport:
+            raise web.HTTPConflict(text="")
+        _expect_nothing(connection)
+        pipe.transport = transport
+        pipe.inherent_keep_alive = transport is Transport.LONG_POLLING
         connection.headers = {name.lower(): value for name, value in request.headers.items()}
         connection.query = {name: value for name, value in request.query.items() if name != "id"}
+
+    def _begin(self, connection: HttpConnection) -> ServedClient:
+        """Start to serve a connection whose transport has come."""
         served = connection.served = self._serve(connection)
         connection.task = asyncio.create_task(self._live(connection, served), name="hub connection")
         return served
@@ -191,60 +234,115 @@ class HubEndpoint:
             if connection.pipe.transport != Transport.LONG_POLLING:
                 self.connections.pop(connection.token, None)
 
+    def _expect(self, connection: HttpConnection) -> None:
+        """Drop the connection if nothing comes for it."""
+        error = ConnectionClosedError("the client has not come back")
+        connection.gone = asyncio.get_running_loop().call_later(_GAP, self._drop, connection, error)
+
+    def _drop(self, connection: HttpConnection, error: ConnectionClosedError | None = None) -> None:
+        _expect_nothing(connection)
+        connection.pipe.disconnect(error)
+        self.connections.pop(connection.token, None)
+
     # Transports
 
     async def _web_socket(self, request: web.Request, connection: HttpConnection) -> web.WebSocketResponse:
-        socket = web.WebSocketResponse(max_msg_size=2 * self._settings.message_bytes, compress=False)
-        served = self._begin(request, connection, Transport.WEBSOCKETS)
-        await socket.prepare(request)
-        writer = asyncio.create_task(_write_frames(socket, connection.pipe, served), name="hub writer")
+        self._claim(request, connection, Transport.WEBSOCKETS)
+        socket = web.WebSocketResponse(max_msg_size=self._settings.carried_bytes, compress=False)
+        try:
+            await socket.prepare(request)
+        except BaseException:
+            self._drop(connection)
+            raise
+        served = self._begin(connection)
+        write = self._write_frames(request, socket, connection.pipe, served)
+        writer = asyncio.create_task(write, name="hub writer")
         try:
             await _read_frames(socket, connection.pipe)
             await writer
         finally:
-            connection.pipe.disconnect()
+            connection.pipe.disconnect(ConnectionClosedError("the WebSocket was cut"))
             writer.cancel()
         return socket
 
+    async def _write_frames(
+        self, request: web.Request, socket: web.WebSocketResponse, pipe: Pipe, served: ServedClient
+    ) -> None:
+        with _ending(request, pipe):
+            while (data := await pipe.drain()) is not None:
+                async with asyncio.timeout(self._settings.send_timeout):
+                    await socket.send_frame(data, WSMsgType.BINARY if served.binary else WSMsgType.TEXT)
+            await socket.close()
+
     async def _events(self, request: web.Request, connection: HttpConnection) -> web.StreamResponse:
-        self._begin(request, connection, Transport.SERVER_SENT_EVENTS)
-        response = web.StreamResponse(headers={"Content-Type": "text/event-stream", "Cache-Control": "no-cache"})
+        self._claim(request, connection, Transport.SERVER_SENT_EVENTS)
+        self._begin(connection)
+        pipe = connection.pipe
+        response = web.StreamResponse(headers={**_UNCACHED, "Content-Type": "text/event-stream"})
         try:
-            await response.prepare(request)
-            while (data := await connection.pipe.drain()) is not None:
-                await response.write(b"data: " + data + b"\r\n\r\n")
-        except ConnectionError:
-            return response
+            with _ending(request, pipe):
+                await response.prepare(request)
+                data: bytes | None = b":\r\n"
+                while data is not None:
+                    async with asyncio.timeout(self._settings.send_timeout):
+                        await response.write(data)
+                    data = await pipe.drain()
+                    data = None if data is None else b"data: " + data + b"\r\n\r\n"
         finally:
-            connection.pipe.disconnect(ConnectionClosedError("the stream was cut"))
+            pipe.disconnect(ConnectionClosedError("the stream was cut"))
         return response
 
     async def _poll(self, request: web.Request, connection: HttpConnection) -> web.Response:
         if connection.served is None:
-            self._begin(request, connection, Transport.LONG_POLLING)
-            self._expect_poll(connection)
-            return web.Response()
-        if connection.gone is not None:
-            connection.gone.cancel()
+            self._claim(request, connection, Transport.LONG_POLLING)
+            self._begin(connection)
+            self._expect(connection)
+            return _poll_answer(b"")
+        if connection.pipe.transport != Transport.LONG_POLLING:
+            raise web.HTTPBadRequest(text="Cannot change transports mid-connection")
+        _expect_nothing(connection)
         if connection.poll is not None:
             connection.poll.cancel()
         poll = connection.poll = asyncio.create_task(connection.pipe.drain(), name="hub poll")
-        await asyncio.wait({poll}, timeout=self._settings.poll_timeout)
-        if not poll.done():
+        try:
+            await asyncio.wait({poll}, timeout=self._settings.poll_timeout)
+        finally:
+            # What was not taken yet stays in the pipe for the next poll.
             poll.cancel()
-            data: bytes | None = b""
-        else:
-            data = None if poll.cancelled() else poll.result()
+            if connection.poll is poll:
+                connection.poll = None
+                self._expect(connection)
+        if not poll.done():
+            return _poll_answer(b"")
+        if poll.cancelled():
+            return web.Response(status=204)  # another poll has come instead
+        data = poll.result()
         if data is None:
-            self.connections.pop(connection.token, None)
-            return web.Response(status=204)
-        self._expect_poll(connection)
-        return web.Response(body=data, content_type="application/octet-stream")
+            self._drop(connection)
+        return _poll_answer(data)
 
-    def _expect_poll(self, connection: HttpConnection) -> None:
-        error = ConnectionClosedError("the client has stopped polling")
-        loop = asyncio.get_running_loop()
-        connection.gone = loop.call_later(_POLL_GAP, connection.pipe.disconnect, error)
+
+def _expect_nothing(connection: HttpConnection) -> None:
+    if connection.gone is not None:
+        connection.gone.cancel()
+        connection.gone = None
+
+
+def _poll_answer(data: bytes | None) -> web.Response:
+    if data is None:
+        return web.Response(status=204)
+    return web.Response(body=data, content_type="application/octet-stream", headers=_UNCACHED)
+
+
+@contextmanager
+def _ending(request: web.Request, pipe: Pipe) -> Iterator[None]:
+    """Cut the wire to a client that is gone or takes nothing."""
+    try:
+        yield
+    except (ConnectionError, TimeoutError):
+        pipe.disconnect(ConnectionClosedError("the client is gone, or reads nothing"))
+        if request.transport is not None:
+            request.transport.abort()
 
 
 async def _read_frames(socket: web.WebSocketResponse, pipe: Pipe) -> None:
@@ -258,12 +356,3 @@ async def _read_frames(socket: web.WebSocketResponse, pipe: Pipe) -> None:
             clean = message.type is WSMsgType.CLOSE
             pipe.disconnect(None if clean else ConnectionClosedError("the WebSocket was cut"))
             return
-
-
-async def _write_frames(socket: web.WebSocketResponse, pipe: Pipe, served: ServedClient) -> None:
-    try:
-        while (data := await pipe.drain()) is not None:
-            await socket.send_frame(data, WSMsgType.BINARY if served.binary else WSMsgType.TEXT)
-        await socket.close()
-    except ConnectionError:
-        pipe.disconnect(ConnectionClosedError("the WebSocket was cut"))

@@ -1,0 +1,96 @@
+"""Streams of a client on their way to a hub method."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from typing import TYPE_CHECKING, Any, Self
+
+from ..messages import StreamItem
+from .hubs import HubException
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ..messages import Completion
+
+# So much of a stream may wait before nothing more is read from its client.
+_ITEMS = 1000
+_BYTES = 1024 * 1024
+
+
+class Upload:
+    """One stream: what a hub method iterates over.
+
+    Attributes:
+        room: done while more may come.
+    """
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._items: deque[StreamItem] = deque()
+        self._bytes = 0
+        self._ended = False
+        self._error: str | None = None
+        self._waiter: asyncio.Future[None] | None = None
+        self._convert: Callable[[Any], Any] = _unchanged
+        self.room: asyncio.Future[None] = self._loop.create_future()
+        self.room.set_result(None)
+
+    def converted(self, convert: Callable[[Any], Any]) -> Self:
+        """Have each item go through a function; return the stream."""
+        self._convert = convert
+        return self
+
+    def receive(self, message: StreamItem | Completion) -> None:
+        """Take an item or the end."""
+        if not isinstance(message, StreamItem):
+            self.end(message.error)
+            return
+        if self._ended:
+            return
+        self._items.append(message)
+        self._bytes += message.size
+        if self.room.done() and self._is_full():
+            self.room = self._loop.create_future()
+        self._wake()
+
+    def end(self, error: str | None) -> None:
+        """Nothing more comes."""
+        if not self._ended:
+            self._ended, self._error = True, error
+            self._make_room()
+            self._wake()
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Any:
+        while not self._items:
+            if self._ended:
+                error, self._error = self._error, None
+                if error is not None:
+                    raise HubException(error)
+                raise StopAsyncIteration
+            self._waiter = self._loop.create_future()
+            await self._waiter
+        message = self._items.popleft()
+        self._bytes -= message.size
+        if not self._is_full():
+            self._make_room()
+        return self._convert(message.item)
+
+    def _is_full(self) -> bool:
+        return len(self._items) >= _ITEMS or self._bytes >= _BYTES
+
+    def _make_room(self) -> None:
+        if not self.room.done():
+            self.room.set_result(None)
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+
+def _unchanged(value: Any) -> Any:
+    return value
