@@ -22,7 +22,20 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"_http"}),
     frozenset({"_transports"}),
     frozenset({"_connection"}),
-    frozenset({"_backlog", "_dispatch", "_hub_link", "_outgoing", "_pump", "_streams", "_supervisor", "_uploads"}),
+    frozenset(
+        {
+            "_backlog",
+            "_calls",
+            "_dispatch",
+            "_handlers",
+            "_hub_link",
+            "_outgoing",
+            "_pump",
+            "_streams",
+            "_supervisor",
+            "_uploads",
+        }
+    ),
     frozenset({"_hub_connection"}),
     frozenset({""}),  # the package's own __init__
     frozenset({"sync"}),

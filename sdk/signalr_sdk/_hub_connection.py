@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, overload
 from ._backlog import Backlog
 from ._connection import ConnectionOptions
 from ._core import urls
-from ._dispatch import Dispatcher, Handlers
+from ._dispatch import Dispatcher
+from ._handlers import Handlers
 from ._streams import Messages, Stream, StreamCall, StreamQueue
 from ._supervisor import Supervisor
 from ._uploads import close_source, split
@@ -21,6 +22,7 @@ from .errors import (
 from .interfaces import Converter, Handler, HttpClient, HubProtocol, RetryPolicy, TokenProvider
 from .options import UNSET, ConnectionState, Limits, Timeouts, Transport, Unset, is_count
 from .protocols import JsonProtocol, MessagePackProtocol
+from .protocols.taking_apart import TakingApart
 from .protocols.typed_values import default_converter, needs_exact, structure
 
 if TYPE_CHECKING:
@@ -36,14 +38,14 @@ T = TypeVar("T")
 H = TypeVar("H", bound=Handler)
 
 
-def _protocol(value: str | HubProtocol) -> HubProtocol:
-    if not isinstance(value, str):
-        return value
+def _protocol(value: str | HubProtocol, converter: Converter | None) -> HubProtocol:
     if value == "json":
-        return JsonProtocol()
-    if value == "messagepack":
-        return MessagePackProtocol()
-    raise ValueError(f"protocol must be 'json', 'messagepack' or a HubProtocol, not {value!r}")
+        value = JsonProtocol()
+    elif value == "messagepack":
+        value = MessagePackProtocol()
+    elif isinstance(value, str):
+        raise ValueError(f"protocol must be 'json', 'messagepack' or a HubProtocol, not {value!r}")
+    return value if converter is None else TakingApart(value, converter)
 
 
 class HubConnection:
@@ -71,7 +73,7 @@ class HubConnection:
         protocol: `"json"`, `"messagepack"`, or a `HubProtocol`.
         converter: how typed values are made and taken apart; cattrs by default (extra `typed`).
         reconnect: `True` for the default policy, `False` or `None` for none, or a `RetryPolicy`.
-        retry_start: do the same for the first `start()`.
+        retry_start: the same for `start()`; `True` for the policy of `reconnect` if that has one.
         timeouts: see `Timeouts`.
         limits: see `Limits`.
 
@@ -102,11 +104,11 @@ class HubConnection:
         protocol: Literal["json", "messagepack"] | HubProtocol = "json",
         converter: Converter | None = None,
         reconnect: RetryPolicy | bool | None = True,
-        retry_start: bool = False,
+        retry_start: RetryPolicy | bool | None = False,
         timeouts: Timeouts = Timeouts(),  # noqa: B008 - immutable
         limits: Limits = Limits(),  # noqa: B008 - immutable
     ) -> None:
-        self._protocol = _protocol(protocol)
+        self._protocol = _protocol(protocol, converter)
         self._options = ConnectionOptions.make(
             url=url,
             transfer_format=self._protocol.transfer_format,
@@ -126,7 +128,6 @@ class HubConnection:
         self._timeouts = timeouts
         self._limits = limits
         self._converter = converter
-        self._custom_converter = converter
         self._handlers = Handlers()
         self._backlog = Backlog(limits.buffered_bytes)
         self._dispatcher = Dispatcher(self._handlers, self._backlog, limits)
@@ -351,10 +352,7 @@ class HubConnection:
     def _prepare(self, method: str, args: tuple[Any, ...]) -> tuple[list[Any], list[Any] | None]:
         if not isinstance(method, str):
             raise TypeError(f"the name of a hub method is a str, not {type(method).__name__}")
-        arguments, uploads = split(args)
-        if self._custom_converter is not None:
-            arguments = [_take_apart(self._custom_converter, argument) for argument in arguments]
-        return arguments, uploads
+        return split(args)
 
     def _need_converter(self) -> Converter:
         if self._converter is None:
@@ -475,16 +473,3 @@ class HubConnection:
                 closed = self._life.closed
                 error = closed.result() if closed is not None and closed.done() else None
                 raise ConnectionClosedError(f"the connection ended before '{event}' came") from error
-
-
-def _take_apart(converter: Converter, value: Any) -> Any:
-    """Return the value with all objects that are not plain taken apart by the user's converter."""
-    match value:
-        case None | bool() | int() | float() | str() | bytes():
-            return value
-        case list() | tuple():
-            return [_take_apart(converter, item) for item in value]
-        case dict():
-            return {key: _take_apart(converter, item) for key, item in value.items()}
-        case _:
-            return converter.unstructure(value)

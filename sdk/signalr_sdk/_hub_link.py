@@ -8,19 +8,18 @@ import logging
 import math
 from typing import TYPE_CHECKING, Any
 
+from ._calls import Call, closed_under
 from ._core.session import HubSession, Received, ending
 from ._outgoing import Outgoing
 from ._pump import Pump
 from .errors import (
     ConnectionClosedError,
     HandshakeError,
-    HubError,
     LocalProtocolError,
     RemoteProtocolError,
     ServerTimeoutError,
     SignalRError,
 )
-from .messages import Completion, StreamItem
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,49 +36,6 @@ _wire = logging.getLogger("signalr_sdk.transport")
 
 # When writing fails, the reader mostly learns a better reason (a Close message) at once: it gets so long for that.
 _READER_GRACE = 1.0
-
-
-class _Call:
-    """An invocation that waits for its answer; `receive` is the sink that the session knows."""
-
-    __slots__ = ("_calls", "future", "invocation_id", "method", "pumps", "started")
-
-    def __init__(self, method: str, calls: dict[str, _Call], loop: asyncio.AbstractEventLoop) -> None:
-        self.future: asyncio.Future[Any] = loop.create_future()
-        self.method = method
-        self.invocation_id = ""
-        self.started = loop.time()
-        self.pumps: list[Pump] | None = None
-        self._calls = calls
-
-    def receive(self, message: StreamItem | Completion) -> None:
-        if message.__class__ is not Completion:
-            self.fail(
-                RemoteProtocolError(
-                    f"'{self.method}' answered with a stream item: it is a streaming method, call it with stream()"
-                )
-            )
-        elif message.error is not None:
-            self.fail(HubError(message.error, self.method))
-        else:
-            self._over()
-            if not self.future.done():
-                self.future.set_result(message.result)
-
-    def abandon(self) -> None:
-        """Nobody waits any more: an error that came meanwhile is no one's."""
-        if self.future.done() and not self.future.cancelled():
-            self.future.exception()
-
-    def fail(self, error: Exception) -> None:
-        self._over()
-        if not self.future.done():
-            self.future.set_exception(error)
-
-    def _over(self) -> None:
-        self._calls.pop(self.invocation_id, None)
-        for pump in self.pumps or ():
-            pump.stop(tell=False)
 
 
 class HubLink:
@@ -118,7 +74,7 @@ class HubLink:
             self._transport, limits.outgoing_bytes, written=self._note_written, failed=self._note_write_failed
         )
         self._first: Received = []
-        self._calls: dict[str, _Call] = {}
+        self._calls: dict[str, Call] = {}
         self._streams: dict[str, tuple[StreamQueue, str]] = {}
         self._pumps: set[Pump] = set()
         self._timer: asyncio.TimerHandle | None = None
@@ -282,9 +238,9 @@ class HubLink:
         for pump in list(self._pumps):
             pump.stop(tell=False)
         for call in list(self._calls.values()):
-            call.fail(_closed_under(call.method, error))
+            call.fail(closed_under(call.method, error))
         for queue, method in list(self._streams.values()):
-            queue.end(_closed_under(method, error))
+            queue.end(closed_under(method, error))
         self._streams.clear()
 
     # Time
@@ -364,7 +320,7 @@ class HubLink:
     async def invoke(self, method: str, arguments: list[Any], uploads: list[Any] | None, *, exact: bool) -> Any:
         """Call a method and wait for its result. Cancelling it cancels the call on the server."""
         stream_ids = self._new_stream_ids(uploads)
-        call = _Call(method, self._calls, self._loop)
+        call = Call(method, self._calls, self._loop)
         invocation_id, data = self._session.invoke(method, arguments, call.receive, stream_ids, exact=exact)
         call.invocation_id = invocation_id
         self._calls[invocation_id] = call
@@ -386,7 +342,7 @@ class HubLink:
                 self._cancel(invocation_id, call.pumps or (), sent=sent)
             raise
 
-    def _give_up(self, call: _Call, error: LocalProtocolError) -> None:
+    def _give_up(self, call: Call, error: LocalProtocolError) -> None:
         """End a call from our side, because what it uploads cannot be sent."""
         self._cancel(call.invocation_id, call.pumps or (), sent=True)
         call.fail(error)
@@ -482,15 +438,3 @@ class HubLink:
             await self.outgoing.put(data)
         except ConnectionClosedError as closed:
             _logger.debug("an answer came too late: %s", closed)
-
-
-def _closed_under(method: str, cause: SignalRError) -> ConnectionClosedError:
-    reason = cause.reason if isinstance(cause, ConnectionClosedError) else None
-    allow = isinstance(cause, ConnectionClosedError) and cause.allow_reconnect
-    error = ConnectionClosedError(
-        f"the connection ended before '{method}' did, which may or may not have run on the server: {cause}",
-        reason,
-        allow,
-    )
-    error.__cause__ = cause
-    return error

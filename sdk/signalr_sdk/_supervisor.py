@@ -47,7 +47,7 @@ class Supervisor:
         backlog: Backlog,
         *,
         reconnect: RetryPolicy | bool | None,
-        retry_start: bool,
+        retry_start: RetryPolicy | bool | None,
     ) -> None:
         self.link: HubLink | None = None
         self.lifecycle = Lifecycle()
@@ -56,8 +56,10 @@ class Supervisor:
         self._protocol = protocol
         self._dispatcher = dispatcher
         self._backlog = backlog
-        self._policy = _policy(reconnect)
-        self._retry_start = retry_start
+        self._policy = _policy("reconnect", reconnect)
+        self._start_policy = _policy("retry_start", retry_start)
+        if retry_start is True and self._policy is not None:
+            self._start_policy = self._policy
         self._timeouts = options.timeouts
         self._main: asyncio.Task[None] | None = None
         # Also the one before, which may still be closing what it had open.
@@ -202,9 +204,7 @@ class Supervisor:
             try:
                 return await self._connect()
             except Exception as error:
-                if not self._retry_start:
-                    raise
-                delay = self._next_delay(error)
+                delay = self._next_delay(self._start_policy, error)
                 if delay is None:
                     raise
                 _logger.info("the connection could not be started, next attempt in %.1f s: %s", delay, error)
@@ -280,7 +280,7 @@ class Supervisor:
         self.link = None
         if loop.time() - up_since >= _STABLE:
             self._attempt, self._since = 0, loop.time()
-        delay = self._next_delay(error) if _may_reconnect(error) else None
+        delay = self._next_delay(self._policy, error) if _may_reconnect(error) else None
         cause = error or ConnectionClosedError("the server closed the connection")
         if delay is None:
             await self._end(link, error, cause)
@@ -298,7 +298,7 @@ class Supervisor:
             try:
                 return await self._connect()
             except Exception as error:  # noqa: BLE001 - the policy decides about all of them
-                again = self._next_delay(error)
+                again = self._next_delay(self._policy, error)
                 if again is None:
                     self.lifecycle.fire(Event.GIVEN_UP)
                     self._report_end(error if isinstance(error, SignalRError) else _wrapped(error))
@@ -306,13 +306,13 @@ class Supervisor:
                 delay = again
                 _logger.info("attempt %d failed, next in %.1f s: %s", self._attempt, delay, error)
 
-    def _next_delay(self, error: Exception | None) -> float | None:
+    def _next_delay(self, policy: RetryPolicy | None, error: Exception | None) -> float | None:
         """Ask the policy; `None` for giving up."""
-        if self._policy is None:
+        if policy is None:
             return None
         elapsed = asyncio.get_running_loop().time() - self._since
         try:
-            delay = self._policy.next_delay(RetryContext(self._attempt, elapsed, error, self._was_connected))
+            delay = policy.next_delay(RetryContext(self._attempt, elapsed, error, self._was_connected))
             return None if delay is None else max(_seconds(delay), retry_after(error))
         except Exception as failure:  # noqa: BLE001 - the user's policy may raise anything
             self._dispatcher.push_error(failure)
@@ -397,14 +397,14 @@ def _seconds(delay: object) -> float:
     return float(delay)
 
 
-def _policy(reconnect: RetryPolicy | bool | None) -> RetryPolicy | None:
-    if reconnect is None or reconnect is False:
+def _policy(name: str, value: RetryPolicy | bool | None) -> RetryPolicy | None:
+    if value is None or value is False:
         return None
-    if reconnect is True:
+    if value is True:
         return Retry()
-    if not hasattr(reconnect, "next_delay"):
-        raise ValueError(f"reconnect must be True, False, None or a RetryPolicy, not {reconnect!r}")
-    return reconnect
+    if not hasattr(value, "next_delay"):
+        raise ValueError(f"{name} must be True, False, None or a RetryPolicy, not {value!r}")
+    return value
 
 
 def _may_reconnect(error: SignalRError | None) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -22,6 +23,7 @@ from signalr_sdk import (
     LocalProtocolError,
     NotConnectedError,
     RemoteProtocolError,
+    Retry,
     ServerTimeoutError,
     StateError,
     StreamOverflowError,
@@ -29,6 +31,7 @@ from signalr_sdk import (
     Transport,
     Upload,
 )
+from signalr_sdk.interfaces import HttpResponse
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -1477,3 +1480,39 @@ async def test_reading_pauses_before_large_items_fill_the_buffer(server: Scripte
         assert len(await stream.next(timeout=5)) == 1000
     assert socket.waiting == 0
     await hub.stop()
+
+
+async def test_a_converter_serves_arguments_items_and_answers(server: ScriptedServer) -> None:
+    class Text:
+        def structure(self, obj: Any, cl: Any, /) -> Any:
+            return cl(obj)
+
+        def unstructure(self, obj: Any, /) -> Any:
+            return str(obj)
+
+    hub = server.hub(converter=Text())
+    hub.on("ask", lambda: Path("answer"))
+    socket = await server.accept(hub)
+    call = asyncio.create_task(hub.invoke("M", Path("argument"), numbers(Path("item")), result_type=Path))
+    asked = await socket.next()
+    assert asked["arguments"] == ["argument"]
+    assert (await socket.next())["item"] == "item"
+    await socket.next()
+    socket.answer(asked, "result")
+    assert await call == Path("result")
+    socket.say(question("q", "ask"))
+    assert (await socket.next())["result"] == "answer"
+    await hub.stop()
+
+
+@pytest.mark.parametrize("retry_start", [True, Retry.delays(0, 0, 0)])
+async def test_a_first_start_may_be_retried_without_reconnecting(server: ScriptedServer, retry_start: Any) -> None:
+    answers = [HttpResponse(503), HttpResponse(503)]
+    offer = server.negotiate
+    server.negotiate = lambda: answers.pop() if answers else offer()
+    hub = server.hub(reconnect=False, retry_start=retry_start)
+    socket = await server.accept(hub)
+    assert len(server.requests) == 3
+    socket.vanish()
+    with pytest.raises(ConnectionClosedError):
+        await hub.wait_closed()
