@@ -8,14 +8,13 @@ from __future__ import annotations
 import asyncio
 import codecs
 import logging
-import time
 from typing import TYPE_CHECKING, Any, Literal, Self, cast
 
 import attrs
 
 from ._core import urls
-from ._core.negotiation import Endpoint, negotiate
 from ._http.aiohttp_client import AiohttpClient
+from ._http.negotiator import run_negotiation
 from ._http.request_sender import RequestSender
 from ._transports import ActiveTransport, TransportSettings, open_transport
 from ._transports.selection import select
@@ -27,7 +26,7 @@ from .errors import (
     StateError,
     TransportError,
 )
-from .interfaces import HttpClient, HttpResponse, TokenProvider, WebSocketConnector
+from .interfaces import HttpClient, TokenProvider, WebSocketConnector
 from .options import ConnectionState, Limits, Timeouts, TransferFormat, Transport
 
 if TYPE_CHECKING:
@@ -38,10 +37,9 @@ if TYPE_CHECKING:
     import aiohttp
     import httpx
 
-_logger = logging.getLogger("signalr_sdk.negotiate")
+    from ._core.negotiation import Endpoint
 
-# No answer to negotiate is anywhere near this.
-_NEGOTIATE_BYTES = 1024 * 1024
+_logger = logging.getLogger("signalr_sdk.negotiate")
 
 
 def _transports(value: str | Iterable[str] | None) -> tuple[Transport, ...]:
@@ -221,33 +219,14 @@ class _Opening:
         )
 
     async def _negotiate(self, sender: RequestSender) -> Endpoint:
-        steps = negotiate(self._options.url, limit=self._options.limits.redirects, now=time.time())
-        request = next(steps)
-        while True:
-            if request.access_token is not None:
-                sender.use_redirect_token(request.access_token)
-            answer = await self._ask(sender, request.url)
-            try:
-                request = steps.send(answer)
-            except StopIteration as done:
-                endpoint: Endpoint = done.value
-                if endpoint.access_token is not None:
-                    sender.use_redirect_token(endpoint.access_token)
-                _logger.debug("negotiated: connect to %s", urls.without_query(endpoint.url))
-                return endpoint
-            except NegotiationError as error:
-                error.attempts = tuple(self._failed)
-                raise
-
-    async def _ask(self, sender: RequestSender, url: str) -> HttpResponse:
+        options = self._options
         try:
-            return await sender.request("POST", url, timeout=self._options.timeouts.request, max_bytes=_NEGOTIATE_BYTES)
-        except ConnectionFailedError:
+            return await run_negotiation(
+                sender, options.url, redirects=options.limits.redirects, timeout=options.timeouts.request
+            )
+        except NegotiationError as error:
+            error.attempts = tuple(self._failed)
             raise
-        except (OSError, RemoteProtocolError) as error:
-            raise NegotiationError(
-                f"cannot negotiate: {error}", tuple(self._failed), urls.without_query(url)
-            ) from error
 
     async def _try(self, kind: Transport, sender: RequestSender, url: str) -> ActiveTransport | None:
         try:

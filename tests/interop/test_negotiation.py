@@ -195,8 +195,8 @@ async def test_a_policy_that_gives_up_raises_the_last_error(hub_server: HubServe
     assert error.status == 503
 
 
-async def test_without_a_policy_the_first_error_counts(hub_server: HubServer) -> None:
-    assert (await refused(hub_server, "/negotiate-flaky?key=once&failures=1", retry_start=True)).status == 503
+async def test_a_start_is_not_retried_unless_asked_for(hub_server: HubServer) -> None:
+    assert (await refused(hub_server, "/negotiate-flaky?key=once&failures=1")).status == 503
 
 
 # Slowness

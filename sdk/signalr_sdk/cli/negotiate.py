@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import json
-import time
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
-from .. import Timeouts
+from .. import Limits, Timeouts
 from .._core import negotiation, urls
 from .._http.aiohttp_client import AiohttpClient
+from .._http.negotiator import run_negotiation
 from .._http.request_sender import RequestSender
 from . import options
 
-_MAX_ANSWER = 1024 * 1024
 _NAMES = {
     "asked": "asked",
     "url": "connect to",
@@ -55,20 +54,12 @@ async def _ask(url: str, *, ssl: Any, **settings: Any) -> dict[str, Any]:
     url = urls.hub_url(url)
     client = AiohttpClient(ssl=ssl)
     sender = RequestSender(client, url, timeouts=Timeouts(), **settings)
-    steps = negotiation.negotiate(url, now=time.time())
-    asked = []
+    asked: list[str] = []
     try:
-        request = next(steps)
-        while True:
-            if request.access_token is not None:
-                sender.use_redirect_token(request.access_token)
-            asked.append(urls.without_query(request.url))
-            answer = await sender.request("POST", request.url, timeout=None, max_bytes=_MAX_ANSWER)
-            request = steps.send(answer)
-    except StopIteration as done:
-        return _described(done.value, asked)
+        endpoint = await run_negotiation(sender, url, redirects=Limits().redirects, timeout=None, asked=asked)
     finally:
         await client.close()
+    return _described(endpoint, asked)
 
 
 def _described(endpoint: negotiation.Endpoint, asked: list[str]) -> dict[str, Any]:

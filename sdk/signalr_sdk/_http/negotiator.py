@@ -1,0 +1,64 @@
+"""Runs the negotiation: sends what the generator of the core asks for."""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import TYPE_CHECKING
+
+from .._core import urls
+from .._core.negotiation import negotiate
+from ..errors import ConnectionFailedError, NegotiationError, RemoteProtocolError
+
+if TYPE_CHECKING:
+    from .._core.negotiation import Endpoint
+    from ..interfaces import HttpResponse
+    from .request_sender import RequestSender
+
+_logger = logging.getLogger("signalr_sdk.negotiate")
+
+# No answer to negotiate is anywhere near this.
+_MAX_ANSWER = 1024 * 1024
+
+
+async def run_negotiation(
+    sender: RequestSender, url: str, *, redirects: int, timeout: float | None, asked: list[str] | None = None
+) -> Endpoint:
+    """Negotiate over all redirects. Their token is used by `sender` from then on.
+
+    Args:
+        sender: sends the requests.
+        url: the hub's.
+        redirects: how many are followed.
+        timeout: seconds for each request.
+        asked: gets the URLs that were asked, without their queries.
+
+    Raises:
+        NegotiationError: refused, unreachable, or answered by something that we cannot use.
+        ConnectionFailedError: the token provider failed.
+    """
+    steps = negotiate(url, limit=redirects, now=time.time())
+    request = next(steps)
+    while True:
+        if request.access_token is not None:
+            sender.use_redirect_token(request.access_token)
+        if asked is not None:
+            asked.append(urls.without_query(request.url))
+        answer = await _ask(sender, request.url, timeout)
+        try:
+            request = steps.send(answer)
+        except StopIteration as done:
+            endpoint: Endpoint = done.value
+            if endpoint.access_token is not None:
+                sender.use_redirect_token(endpoint.access_token)
+            _logger.debug("negotiated: connect to %s", urls.without_query(endpoint.url))
+            return endpoint
+
+
+async def _ask(sender: RequestSender, url: str, timeout: float | None) -> HttpResponse:
+    try:
+        return await sender.request("POST", url, timeout=timeout, max_bytes=_MAX_ANSWER)
+    except ConnectionFailedError:
+        raise
+    except (OSError, RemoteProtocolError) as error:
+        raise NegotiationError(f"cannot negotiate: {error}", (), urls.without_query(url)) from error
