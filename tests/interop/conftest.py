@@ -11,6 +11,7 @@ from typing import Any, Literal, NoReturn, TypeAlias
 import attrs
 import pytest
 import trustme
+from tests.python_server import AnyServer, PythonServer
 
 from signalr_sdk import Transport
 
@@ -31,7 +32,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    wanted = any("hub_server" in getattr(item, "fixturenames", ()) for item in session.items)
+    wanted = any({"hub_server", "any_server"} & {*getattr(item, "fixturenames", ())} for item in session.items)
     if not wanted or session.config.option.collectonly:
         return
     try:
@@ -61,6 +62,20 @@ def hub_server(request: pytest.FixtureRequest) -> HubServer:
     server = request.config.stash[SERVER]
     if isinstance(server, ServerMissingError):
         _missing(server)
+    return server
+
+
+@pytest.fixture(scope="session")
+def python_server() -> Iterator[PythonServer]:
+    """The test server with the same hubs, as far as it has what they need."""
+    with PythonServer.start() as server:
+        yield server
+
+
+@pytest.fixture(scope="session", params=["aspnetcore", "python"])
+def any_server(request: pytest.FixtureRequest) -> AnyServer:
+    """ASP.NET Core, and the test server in Python: they cannot be told apart but for what the docs list."""
+    server: AnyServer = request.getfixturevalue("hub_server" if request.param == "aspnetcore" else "python_server")
     return server
 
 

@@ -14,12 +14,13 @@ from signalr_sdk import HubConnection
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable
 
+    from tests.python_server import AnyServer
+
     from .conftest import Combination
-    from .hub_server import HubServer
 
 
 def hub_at(
-    server: HubServer, combination: Combination | None = None, path: str = "/hub", **options: Any
+    server: AnyServer, combination: Combination | None = None, path: str = "/hub", **options: Any
 ) -> HubConnection:
     """Return a connection, not started, that ends when it is lost."""
     chosen = combination.options if combination is not None else {}

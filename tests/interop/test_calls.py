@@ -12,8 +12,9 @@ from signalr_sdk import ConnectionClosedError, ConnectionState, HubError, Invoca
 from .hubs import hub_at
 
 if TYPE_CHECKING:
+    from tests.python_server import AnyServer
+
     from .conftest import Combination
-    from .hub_server import HubServer
 
 UNEXPECTED = "An unexpected error occurred invoking '{0}' on the server. "
 BINDING = (
@@ -46,8 +47,8 @@ ERRORS = {
 }
 
 
-async def test_results(hub_server: HubServer, combination: Combination) -> None:
-    async with hub_at(hub_server, combination) as hub:
+async def test_results(any_server: AnyServer, combination: Combination) -> None:
+    async with hub_at(any_server, combination) as hub:
         assert await hub.invoke("Add", 1, 2) == 3
         assert await hub.invoke("add", 1, 2) == 3
         assert await hub.invoke("Echo", {"a": [1, None, "x"]}) == {"a": [1, None, "x"]}
@@ -56,23 +57,23 @@ async def test_results(hub_server: HubServer, combination: Combination) -> None:
         assert await hub.invoke("Delay", 1) == 1
 
 
-async def test_large_messages_both_ways(hub_server: HubServer, combination: Combination) -> None:
-    async with hub_at(hub_server, combination) as hub:
+async def test_large_messages_both_ways(any_server: AnyServer, combination: Combination) -> None:
+    async with hub_at(any_server, combination) as hub:
         assert await hub.invoke("BigString", 1_000_000) == "x" * 1_000_000
         assert await hub.invoke("Length", "é" * 1_000_000) == 1_000_000
 
 
-async def test_many_calls_at_once(hub_server: HubServer, combination: Combination) -> None:
-    async with hub_at(hub_server, combination) as hub:
+async def test_many_calls_at_once(any_server: AnyServer, combination: Combination) -> None:
+    async with hub_at(any_server, combination) as hub:
         results = await asyncio.gather(*(hub.invoke("Add", i, i) for i in range(500)))
     assert results == [2 * i for i in range(500)]
 
 
 @pytest.mark.parametrize(("method", "arguments", "text"), ERRORS.values(), ids=ERRORS)
 async def test_errors_have_the_servers_text(
-    method: str, arguments: list[object], text: str, hub_server: HubServer, combination: Combination
+    method: str, arguments: list[object], text: str, any_server: AnyServer, combination: Combination
 ) -> None:
-    async with hub_at(hub_server, combination) as hub:
+    async with hub_at(any_server, combination) as hub:
         with pytest.raises(HubError) as caught:
             await hub.invoke(method, *arguments)
         assert str(caught.value) == text
@@ -80,8 +81,8 @@ async def test_errors_have_the_servers_text(
         assert await hub.invoke("Add", 1, 2) == 3
 
 
-async def test_plain_errors_hide_what_is_no_hub_exception(hub_server: HubServer, combination: Combination) -> None:
-    async with hub_at(hub_server, combination, "/hub-plain-errors") as hub:
+async def test_plain_errors_hide_what_is_no_hub_exception(any_server: AnyServer, combination: Combination) -> None:
+    async with hub_at(any_server, combination, "/hub-plain-errors") as hub:
         with pytest.raises(HubError) as hidden:
             await hub.invoke("ThrowException", "secret")
         assert str(hidden.value) == "An unexpected error occurred invoking 'ThrowException' on the server."
@@ -90,34 +91,34 @@ async def test_plain_errors_hide_what_is_no_hub_exception(hub_server: HubServer,
         assert str(shown.value) == UNEXPECTED.format("ThrowHubException") + "HubException: shown"
 
 
-async def test_send_asks_for_no_answer(hub_server: HubServer, combination: Combination) -> None:
-    async with hub_at(hub_server, combination) as hub:
+async def test_send_asks_for_no_answer(any_server: AnyServer, combination: Combination) -> None:
+    async with hub_at(any_server, combination) as hub:
         for number in range(100):
             await hub.send("Record", str(number))
         await hub.send("ThrowException", "nobody hears")
         await hub.invoke("Nothing")
-        seen = await hub_server.wait_event("recorded", connection_id=hub.connection_id, detail="99")
+        seen = await any_server.wait_event("recorded", connection_id=hub.connection_id, detail="99")
         assert seen.connection_id == hub.connection_id
-        recorded = await hub_server.events("recorded", connection_id=hub.connection_id)
+        recorded = await any_server.events("recorded", connection_id=hub.connection_id)
     assert sorted(int(event.detail or "") for event in recorded) == list(range(100))
 
 
-async def test_what_was_sent_leaves_before_stop(hub_server: HubServer, combination: Combination) -> None:
-    async with hub_at(hub_server, combination) as hub:
+async def test_what_was_sent_leaves_before_stop(any_server: AnyServer, combination: Combination) -> None:
+    async with hub_at(any_server, combination) as hub:
         connection_id = hub.connection_id
         await hub.send("Record", "last words")
-    await hub_server.wait_event("recorded", connection_id=connection_id, detail="last words")
+    await any_server.wait_event("recorded", connection_id=connection_id, detail="last words")
 
 
-async def test_a_timeout_ends_the_call_and_not_the_connection(hub_server: HubServer, combination: Combination) -> None:
-    async with hub_at(hub_server, combination) as hub:
+async def test_a_timeout_ends_the_call_and_not_the_connection(any_server: AnyServer, combination: Combination) -> None:
+    async with hub_at(any_server, combination) as hub:
         with pytest.raises(InvocationTimeoutError, match=r"'Delay' did not end within 0\.1 s"):
             await hub.invoke("Delay", 60_000, timeout=0.1)
         assert await hub.invoke("Add", 1, 2) == 3
 
 
-async def test_cancelling_ends_the_call_and_not_the_connection(hub_server: HubServer, combination: Combination) -> None:
-    async with hub_at(hub_server, combination) as hub:
+async def test_cancelling_ends_the_call_and_not_the_connection(any_server: AnyServer, combination: Combination) -> None:
+    async with hub_at(any_server, combination) as hub:
         call = asyncio.create_task(hub.invoke("Delay", 60_000))
         assert await hub.invoke("Add", 1, 2) == 3
         call.cancel()
@@ -127,17 +128,17 @@ async def test_cancelling_ends_the_call_and_not_the_connection(hub_server: HubSe
 
 
 async def test_a_late_answer_to_a_cancelled_call_disturbs_nobody(
-    hub_server: HubServer, combination: Combination
+    any_server: AnyServer, combination: Combination
 ) -> None:
-    async with hub_at(hub_server, combination) as hub:
+    async with hub_at(any_server, combination) as hub:
         with pytest.raises(InvocationTimeoutError):
             await hub.invoke("Delay", 300, timeout=0.01)
         assert await hub.invoke("Delay", 600) == 600
         assert hub.state is ConnectionState.CONNECTED
 
 
-async def test_pending_calls_end_with_the_connection(hub_server: HubServer, combination: Combination) -> None:
-    async with hub_at(hub_server, combination) as hub:
+async def test_pending_calls_end_with_the_connection(any_server: AnyServer, combination: Combination) -> None:
+    async with hub_at(any_server, combination) as hub:
         calls = [asyncio.create_task(hub.invoke("Delay", 60_000)) for _ in range(3)]
         await hub.invoke("Nothing")
         await hub.stop()
@@ -148,9 +149,9 @@ async def test_pending_calls_end_with_the_connection(hub_server: HubServer, comb
             await hub.invoke("Nothing")
 
 
-async def test_the_hub_knows_its_caller(hub_server: HubServer, combination: Combination) -> None:
+async def test_the_hub_knows_its_caller(any_server: AnyServer, combination: Combination) -> None:
     path = "/hub?tenant=a%20b&x=1"
-    async with hub_at(hub_server, combination, path, headers={"X-Kind": "robot"}, cookies={"flavour": "sweet"}) as hub:
+    async with hub_at(any_server, combination, path, headers={"X-Kind": "robot"}, cookies={"flavour": "sweet"}) as hub:
         assert await hub.invoke("ConnectionId") == hub.connection_id
         assert await hub.invoke("Transport") == combination.transport == hub.transport
         assert await hub.invoke("User") is None
@@ -161,14 +162,14 @@ async def test_the_hub_knows_its_caller(hub_server: HubServer, combination: Comb
         assert "signalr" in (await hub.invoke("Header", "User-Agent")).lower()
 
 
-async def test_a_token_makes_a_user(hub_server: HubServer, combination: Combination) -> None:
-    token = await hub_server.token("ada")
-    async with hub_at(hub_server, combination, access_token=token) as hub:
+async def test_a_token_makes_a_user(any_server: AnyServer, combination: Combination) -> None:
+    token = await any_server.token("ada")
+    async with hub_at(any_server, combination, access_token=token) as hub:
         assert await hub.invoke("User") == "ada"
 
 
-async def test_the_hub_ends_the_connection(hub_server: HubServer, combination: Combination) -> None:
-    async with hub_at(hub_server, combination) as hub:
+async def test_the_hub_ends_the_connection(any_server: AnyServer, combination: Combination) -> None:
+    async with hub_at(any_server, combination) as hub:
         with pytest.raises(ConnectionClosedError):
             await hub.invoke("AbortMe")
         await hub.wait_closed()

@@ -15,34 +15,35 @@ from .hubs import hub_at
 if TYPE_CHECKING:
     import logging
 
+    from tests.python_server import AnyServer
+
     from .conftest import Combination
-    from .hub_server import HubServer
 
 ASK_FAILED = "An unexpected error occurred invoking 'AskCaller' on the server. HubException: "
 
 
-async def test_arguments_arrive_as_they_were_sent(hub_server: HubServer, combination: Combination) -> None:
+async def test_arguments_arrive_as_they_were_sent(any_server: AnyServer, combination: Combination) -> None:
     arguments = [1, "a", None, {"b": 2.5}, [True, []]]
-    async with hub_at(hub_server, combination) as hub:
+    async with hub_at(any_server, combination) as hub:
         events = hub.messages("Event")
         await hub.invoke("CallMe", "Event", arguments)
         assert await events.next(timeout=5) == tuple(arguments)
         await hub.invoke("CallMe", "EVENT", [])
         assert await events.next(timeout=5) == ()
-        await hub_server.send("Event", 1, "a", None, {"b": 2.5}, connection_id=hub.connection_id)
+        await any_server.send("Event", 1, "a", None, {"b": 2.5}, connection_id=hub.connection_id)
         assert await events.next(timeout=5) == (1, "a", None, {"b": 2.5})
 
 
-async def test_wait_for(hub_server: HubServer, combination: Combination) -> None:
-    async with hub_at(hub_server, combination) as hub:
+async def test_wait_for(any_server: AnyServer, combination: Combination) -> None:
+    async with hub_at(any_server, combination) as hub:
         event = asyncio.create_task(hub.wait_for("Event", timeout=5))
         await asyncio.sleep(0)  # it subscribes
         await hub.invoke("CallMe", "Event", ["user", "text"])
         assert await event == ("user", "text")
 
 
-async def test_handlers_run_in_order_and_may_call_the_hub(hub_server: HubServer, combination: Combination) -> None:
-    async with hub_at(hub_server, combination) as hub:
+async def test_handlers_run_in_order_and_may_call_the_hub(any_server: AnyServer, combination: Combination) -> None:
+    async with hub_at(any_server, combination) as hub:
         seen: list[Any] = []
         done = asyncio.Event()
 
@@ -62,10 +63,10 @@ async def test_handlers_run_in_order_and_may_call_the_hub(hub_server: HubServer,
         assert seen == [1, -1, 2, -2, 3, -3]
 
 
-async def test_a_flood_arrives_complete_and_in_order(hub_server: HubServer, combination: Combination) -> None:
+async def test_a_flood_arrives_complete_and_in_order(any_server: AnyServer, combination: Combination) -> None:
     seen: list[int] = []
     done = asyncio.Event()
-    async with hub_at(hub_server, combination) as hub:
+    async with hub_at(any_server, combination) as hub:
 
         @hub.on("Flood")
         async def take(number: int, text: str) -> None:
@@ -80,8 +81,8 @@ async def test_a_flood_arrives_complete_and_in_order(hub_server: HubServer, comb
     assert seen == list(range(20_000))
 
 
-async def test_an_event_without_a_handler(hub_server: HubServer, combination: Combination) -> None:
-    async with hub_at(hub_server, combination) as hub:
+async def test_an_event_without_a_handler(any_server: AnyServer, combination: Combination) -> None:
+    async with hub_at(any_server, combination) as hub:
         await hub.invoke("CallMe", "Unheard", [1])
         unheard: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         hub.on_any(lambda event, args: unheard.set_result((event, args)))
@@ -91,9 +92,9 @@ async def test_an_event_without_a_handler(hub_server: HubServer, combination: Co
 
 
 async def test_a_handler_that_fails(
-    expected_errors: list[logging.LogRecord], hub_server: HubServer, combination: Combination
+    expected_errors: list[logging.LogRecord], any_server: AnyServer, combination: Combination
 ) -> None:
-    async with hub_at(hub_server, combination) as hub:
+    async with hub_at(any_server, combination) as hub:
         errors: asyncio.Queue[Exception] = asyncio.Queue()
         hub.on_error(errors.put_nowait)
         hub.on("Event", lambda _one, _two: None)
@@ -102,8 +103,8 @@ async def test_a_handler_that_fails(
         assert await hub.invoke("Add", 1, 2) == 3
 
 
-async def test_all_and_others(hub_server: HubServer, combination: Combination) -> None:
-    async with hub_at(hub_server, combination) as one, hub_at(hub_server, combination) as two:
+async def test_all_and_others(any_server: AnyServer, combination: Combination) -> None:
+    async with hub_at(any_server, combination) as one, hub_at(any_server, combination) as two:
         of_one, of_two = one.messages("Event"), two.messages("Event")
         await one.invoke("SendToOthers", "Event", "others")
         await one.invoke("SendToAll", "Event", {"n": [1]})
@@ -112,10 +113,10 @@ async def test_all_and_others(hub_server: HubServer, combination: Combination) -
         assert await of_two.next(timeout=5) == ({"n": [1]},)
 
 
-async def test_users(hub_server: HubServer, combination: Combination) -> None:
+async def test_users(any_server: AnyServer, combination: Combination) -> None:
     async with AsyncExitStack() as stack:
         hubs = [
-            await stack.enter_async_context(hub_at(hub_server, combination, access_token=await hub_server.token(user)))
+            await stack.enter_async_context(hub_at(any_server, combination, access_token=await any_server.token(user)))
             for user in ("ada", "bob")
         ]
         of_ada, of_bob = (hub.messages("Event") for hub in hubs)
@@ -125,9 +126,9 @@ async def test_users(hub_server: HubServer, combination: Combination) -> None:
         assert await of_bob.next(timeout=5) == ("for bob",)
 
 
-async def test_groups(hub_server: HubServer, combination: Combination) -> None:
+async def test_groups(any_server: AnyServer, combination: Combination) -> None:
     group = f"group {combination}"
-    async with hub_at(hub_server, combination) as one, hub_at(hub_server, combination) as two:
+    async with hub_at(any_server, combination) as one, hub_at(any_server, combination) as two:
         of_one, of_two = one.messages("Event"), two.messages("Event")
         await one.invoke("JoinGroup", group)
         await two.invoke("JoinGroup", group)
@@ -144,8 +145,8 @@ async def test_groups(hub_server: HubServer, combination: Combination) -> None:
 # The hub asks
 
 
-async def test_answers(hub_server: HubServer, combination: Combination) -> None:
-    async with hub_at(hub_server, combination) as hub:
+async def test_answers(any_server: AnyServer, combination: Combination) -> None:
+    async with hub_at(any_server, combination) as hub:
         hub.on("Ask", lambda question: question + "!")
         assert await hub.invoke("AskCaller", "Ask", "hi") == "hi!"
 
@@ -158,14 +159,14 @@ async def test_answers(hub_server: HubServer, combination: Combination) -> None:
         assert await hub.invoke("AskCallerForNumber", "Number", 2, 3) == 5
 
 
-async def test_the_answer_may_be_none(hub_server: HubServer, combination: Combination) -> None:
-    async with hub_at(hub_server, combination) as hub:
+async def test_the_answer_may_be_none(any_server: AnyServer, combination: Combination) -> None:
+    async with hub_at(any_server, combination) as hub:
         hub.on("Ask", lambda _question: None)
         assert await hub.invoke("AskCaller", "Ask", "hi") is None
 
 
-async def test_no_answer_and_too_many(hub_server: HubServer, combination: Combination) -> None:
-    async with hub_at(hub_server, combination) as hub:
+async def test_no_answer_and_too_many(any_server: AnyServer, combination: Combination) -> None:
+    async with hub_at(any_server, combination) as hub:
         with pytest.raises(HubError) as missing:
             await hub.invoke("AskCaller", "Ask", "hi")
         assert str(missing.value) == ASK_FAILED + "Client didn't provide a result."
@@ -176,8 +177,8 @@ async def test_no_answer_and_too_many(hub_server: HubServer, combination: Combin
         assert str(several.value) == ASK_FAILED + "Client provided multiple results."
 
 
-async def test_a_question_that_fails(hub_server: HubServer, combination: Combination) -> None:
-    async with hub_at(hub_server, combination) as hub:
+async def test_a_question_that_fails(any_server: AnyServer, combination: Combination) -> None:
+    async with hub_at(any_server, combination) as hub:
 
         @hub.on("Ask")
         async def fail(_question: str) -> str:
@@ -188,8 +189,8 @@ async def test_a_question_that_fails(hub_server: HubServer, combination: Combina
         assert str(caught.value) == ASK_FAILED + "no"
 
 
-async def test_an_answer_of_the_wrong_type_fails_the_asker(hub_server: HubServer, combination: Combination) -> None:
-    async with hub_at(hub_server, combination) as hub:
+async def test_an_answer_of_the_wrong_type_fails_the_asker(any_server: AnyServer, combination: Combination) -> None:
+    async with hub_at(any_server, combination) as hub:
         hub.on("Number", lambda _a, _b: "text")
         with pytest.raises(HubError):
             await hub.invoke("AskCallerForNumber", "Number", 1, 2)
@@ -197,24 +198,24 @@ async def test_an_answer_of_the_wrong_type_fails_the_asker(hub_server: HubServer
 
 
 async def test_an_answer_that_cannot_be_encoded_fails_the_asker(
-    expected_errors: list[logging.LogRecord], hub_server: HubServer, combination: Combination
+    expected_errors: list[logging.LogRecord], any_server: AnyServer, combination: Combination
 ) -> None:
-    async with hub_at(hub_server, combination) as hub:
+    async with hub_at(any_server, combination) as hub:
         hub.on("Ask", lambda _question: object())
         with pytest.raises(HubError, match="HubException: "):
             await hub.invoke("AskCaller", "Ask", "hi")
         assert await hub.invoke("Add", 1, 2) == 3
 
 
-async def test_one_client_asks_another(hub_server: HubServer, combination: Combination) -> None:
-    async with hub_at(hub_server, combination) as one, hub_at(hub_server, combination) as two:
+async def test_one_client_asks_another(any_server: AnyServer, combination: Combination) -> None:
+    async with hub_at(any_server, combination) as one, hub_at(any_server, combination) as two:
         two.on("Ask", lambda question: question[::-1])
         answers = await asyncio.gather(*(one.invoke("AskClient", two.connection_id, "Ask", f"q{i}") for i in range(20)))
     assert answers == [f"{i}"[::-1] + "q" for i in range(20)]
 
 
-async def test_questions_do_not_wait_for_events(hub_server: HubServer, combination: Combination) -> None:
-    async with hub_at(hub_server, combination) as hub:
+async def test_questions_do_not_wait_for_events(any_server: AnyServer, combination: Combination) -> None:
+    async with hub_at(any_server, combination) as hub:
         go_on = asyncio.Event()
         hub.on("Slow", go_on.wait)
         hub.on("Ask", lambda question: question)

@@ -26,6 +26,8 @@ from .hubs import hub_at
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from tests.python_server import AnyServer
+
     from .conftest import StartServer
     from .hub_server import HubServer
 
@@ -35,21 +37,21 @@ TOO_LARGE = (
 )
 
 
-async def test_stop_is_seen_at_once(hub_server: HubServer, combination: Combination) -> None:
-    hub = hub_at(hub_server, combination)
+async def test_stop_is_seen_at_once(any_server: AnyServer, combination: Combination) -> None:
+    hub = hub_at(any_server, combination)
     await hub.start()
     connection_id = hub.connection_id
-    assert connection_id in await hub_server.connections()
+    assert connection_id in await any_server.connections()
     await hub.stop()
-    gone = await hub_server.wait_event("disconnected", connection_id=connection_id)
+    gone = await any_server.wait_event("disconnected", connection_id=connection_id)
     assert gone.detail is None
     assert hub.state is ConnectionState.DISCONNECTED
     assert (hub.connection_id, hub.transport) == (None, None)
     await hub.wait_closed()
 
 
-async def test_stop_and_start_again(hub_server: HubServer, combination: Combination) -> None:
-    hub = hub_at(hub_server, combination)
+async def test_stop_and_start_again(any_server: AnyServer, combination: Combination) -> None:
+    hub = hub_at(any_server, combination)
     ids = set()
     for _ in range(3):
         async with hub:
@@ -58,8 +60,8 @@ async def test_stop_and_start_again(hub_server: HubServer, combination: Combinat
     assert len(ids) == 3
 
 
-async def test_the_server_ends_a_connection(hub_server: HubServer, combination: Combination) -> None:
-    async with hub_at(hub_server, combination) as hub:
+async def test_the_server_ends_a_connection(any_server: AnyServer, combination: Combination) -> None:
+    async with hub_at(any_server, combination) as hub:
         ended: list[Exception | None] = []
         closed = asyncio.Event()
 
@@ -69,7 +71,7 @@ async def test_the_server_ends_a_connection(hub_server: HubServer, combination: 
             closed.set()
 
         assert hub.connection_id is not None
-        assert await hub_server.abort(hub.connection_id)
+        assert await any_server.abort(hub.connection_id)
         await hub.wait_closed()
         await closed.wait()
     assert ended == [None]
@@ -105,20 +107,20 @@ async def test_the_wire_is_cut(hub_server: HubServer, combination: Combination) 
 
 
 @pytest.mark.parametrize("transport", [Transport.WEBSOCKETS, Transport.LONG_POLLING])
-async def test_protocols_that_the_hub_does_not_speak(transport: Transport, hub_server: HubServer) -> None:
+async def test_protocols_that_the_hub_does_not_speak(transport: Transport, any_server: AnyServer) -> None:
     json, messagepack = Combination(transport, "json"), Combination(transport, "messagepack")
-    async with hub_at(hub_server, json, "/hub-json-only") as hub:
+    async with hub_at(any_server, json, "/hub-json-only") as hub:
         assert await hub.invoke("Add", 1, 2) == 3
-    async with hub_at(hub_server, messagepack, "/hub-messagepack-only") as hub:
+    async with hub_at(any_server, messagepack, "/hub-messagepack-only") as hub:
         assert await hub.invoke("Add", 1, 2) == 3
     with pytest.raises(HandshakeError, match="The protocol 'messagepack' is not supported"):
-        await hub_at(hub_server, messagepack, "/hub-json-only").start()
+        await hub_at(any_server, messagepack, "/hub-json-only").start()
     with pytest.raises(HandshakeError, match="The protocol 'json' is not supported"):
-        await hub_at(hub_server, json, "/hub-messagepack-only").start()
+        await hub_at(any_server, json, "/hub-messagepack-only").start()
 
 
-async def test_a_hub_that_refuses(hub_server: HubServer, combination: Combination) -> None:
-    hub = hub_at(hub_server, combination, "/hub-refusing")
+async def test_a_hub_that_refuses(any_server: AnyServer, combination: Combination) -> None:
+    hub = hub_at(any_server, combination, "/hub-refusing")
     with pytest.raises((ConnectionFailedError, ConnectionClosedError), match="HubException: no entry"):
         # The refusal may stand in the frame after the handshake: then the connection ends with it.
         await hub.run()
@@ -129,9 +131,9 @@ async def test_a_hub_that_refuses(hub_server: HubServer, combination: Combinatio
 
 
 @pytest.mark.parametrize("transport", [Transport.WEBSOCKETS, Transport.SERVER_SENT_EVENTS])
-async def test_a_silent_server_is_a_lost_one(transport: Transport, hub_server: HubServer) -> None:
+async def test_a_silent_server_is_a_lost_one(transport: Transport, any_server: AnyServer) -> None:
     combination = Combination(transport, "json")
-    async with hub_at(hub_server, combination, "/hub-quiet", timeouts=Timeouts(server=0.3)) as hub:
+    async with hub_at(any_server, combination, "/hub-quiet", timeouts=Timeouts(server=0.3)) as hub:
         with pytest.raises(ConnectionClosedError) as pending:
             await hub.invoke("Delay", 60_000)
         assert isinstance(pending.value.__cause__, ServerTimeoutError)
@@ -139,14 +141,14 @@ async def test_a_silent_server_is_a_lost_one(transport: Transport, hub_server: H
             await hub.wait_closed()
 
 
-async def test_pings_keep_an_impatient_server(hub_server: HubServer, combination: Combination) -> None:
+async def test_pings_keep_an_impatient_server(any_server: AnyServer, combination: Combination) -> None:
     timeouts = Timeouts(keep_alive=0.3, server=3)
-    async with hub_at(hub_server, combination, "/hub-impatient", timeouts=timeouts) as hub:
+    async with hub_at(any_server, combination, "/hub-impatient", timeouts=timeouts) as hub:
         assert await hub.invoke("Delay", 3500) == 3500
 
 
-async def test_short_polls(hub_server: HubServer) -> None:
-    async with hub_at(hub_server, None, "/hub-lp-short") as hub:
+async def test_short_polls(any_server: AnyServer) -> None:
+    async with hub_at(any_server, None, "/hub-lp-short") as hub:
         assert hub.transport is Transport.LONG_POLLING
         assert await hub.invoke("Delay", 1000) == 1000
         event = hub.messages("Event")
@@ -157,14 +159,14 @@ async def test_short_polls(hub_server: HubServer) -> None:
 # Limits of the server
 
 
-async def test_small_messages_may_travel_together(hub_server: HubServer, combination: Combination) -> None:
-    async with hub_at(hub_server, combination, "/hub-small-messages") as hub:
+async def test_small_messages_may_travel_together(any_server: AnyServer, combination: Combination) -> None:
+    async with hub_at(any_server, combination, "/hub-small-messages") as hub:
         results = await asyncio.gather(*(hub.invoke("Add", i, 1) for i in range(200)))
         assert results == list(range(1, 201))
 
 
-async def test_a_message_that_is_too_large_for_the_server(hub_server: HubServer, combination: Combination) -> None:
-    async with hub_at(hub_server, combination, "/hub-small-messages") as hub:
+async def test_a_message_that_is_too_large_for_the_server(any_server: AnyServer, combination: Combination) -> None:
+    async with hub_at(any_server, combination, "/hub-small-messages") as hub:
         with pytest.raises(ConnectionClosedError) as pending:
             await hub.invoke("Length", "x" * 5000)
         with pytest.raises(ConnectionClosedError) as closed:
@@ -174,8 +176,8 @@ async def test_a_message_that_is_too_large_for_the_server(hub_server: HubServer,
     assert pending.value.reason in (TOO_LARGE, None)
 
 
-async def test_one_invocation_at_a_time(hub_server: HubServer, combination: Combination) -> None:
-    async with hub_at(hub_server, combination, "/hub-one-at-a-time") as hub:
+async def test_one_invocation_at_a_time(any_server: AnyServer, combination: Combination) -> None:
+    async with hub_at(any_server, combination, "/hub-one-at-a-time") as hub:
         order: list[str] = []
 
         async def call(method: str, *arguments: int) -> None:
@@ -220,16 +222,16 @@ async def test_tokens(give: Callable[[str], Any], hub_server: HubServer, combina
         assert await hub.invoke("AdminsOnly") == "secret"
 
 
-async def test_tokens_in_the_query(hub_server: HubServer, combination: Combination) -> None:
-    token = await hub_server.token("ada")
-    async with hub_at(hub_server, combination, "/hub-auth", access_token=token, access_token_in="query") as hub:
+async def test_tokens_in_the_query(any_server: AnyServer, combination: Combination) -> None:
+    token = await any_server.token("ada")
+    async with hub_at(any_server, combination, "/hub-auth", access_token=token, access_token_in="query") as hub:
         assert await hub.invoke("User") == "ada"
 
 
-async def test_no_token_and_an_expired_one(hub_server: HubServer, combination: Combination) -> None:
-    for token in (None, await hub_server.token("ada", seconds=-10)):
+async def test_no_token_and_an_expired_one(any_server: AnyServer, combination: Combination) -> None:
+    for token in (None, await any_server.token("ada", seconds=-10)):
         with pytest.raises(NegotiationError) as caught:
-            await hub_at(hub_server, combination, "/hub-auth", access_token=token).start()
+            await hub_at(any_server, combination, "/hub-auth", access_token=token).start()
         assert caught.value.status == 401
         assert token is None or token not in str(caught.value)
 

@@ -11,6 +11,7 @@ from uuid import UUID
 
 import attrs
 import pytest
+from tests.python_server import skip_if_python
 
 from signalr_sdk import DateTimeOffset, LocalProtocolError, ResultTypeError, Transport
 
@@ -18,7 +19,7 @@ from .conftest import COMBINATIONS, Combination
 from .hubs import Address, AddressData, Color, ColorName, Person, PersonData, hub_at
 
 if TYPE_CHECKING:
-    from .hub_server import HubServer
+    from tests.python_server import AnyServer
 
 # The protocol decides about values, not the transport.
 PROTOCOLS = [chosen for chosen in COMBINATIONS if chosen.transport is Transport.WEBSOCKETS]
@@ -139,6 +140,13 @@ ROWS = {
     "attrs class": Row("EchoPerson", ADA, Person, json=ADA_JSON, messagepack=ADA_MESSAGEPACK),
     "dataclass": Row("EchoPerson", ADA_DATA, PersonData, json=ADA_JSON, messagepack=ADA_MESSAGEPACK),
 }
+WRITTEN_OTHERWISE = {
+    ("whole double", "json"): "2.0 is written as 2.0",
+    ("decimal", "json"): "a decimal in JSON goes through a float",
+    ("moment", "json"): "six digits of a second",
+    ("enum", "messagepack"): "an enum of numbers goes out as its number",
+    ("enum by another", "messagepack"): "an enum of numbers goes out as its number",
+}
 KNOWN_TO_DIFFER = {("enum by another", "json")}  # a number is no member of an enum of names
 
 
@@ -152,8 +160,11 @@ def _cases() -> list[Any]:
 
 
 @pytest.mark.parametrize(("row", "chosen"), _cases())
-async def test_values_go_there_and_back(row: Row, chosen: Combination, hub_server: HubServer) -> None:
-    async with hub_at(hub_server, chosen) as hub:
+async def test_values_go_there_and_back(row: Row, chosen: Combination, any_server: AnyServer) -> None:
+    for (name, protocol), why in WRITTEN_OTHERWISE.items():
+        if row is ROWS[name] and chosen.protocol == protocol:
+            skip_if_python(any_server, why)
+    async with hub_at(any_server, chosen) as hub:
         raw = await hub.invoke(row.method, row.sent)
         typed = await hub.invoke(row.method, row.sent, result_type=row.type)
     assert raw == row.raw(chosen.protocol)
@@ -167,50 +178,54 @@ def chosen(request: pytest.FixtureRequest) -> Combination:
     return combination
 
 
-async def test_decimals_keep_their_zeros(chosen: Combination, hub_server: HubServer) -> None:
-    async with hub_at(hub_server, chosen) as hub:
+async def test_decimals_keep_their_zeros(chosen: Combination, any_server: AnyServer) -> None:
+    if chosen.protocol == "json":
+        skip_if_python(any_server, "a decimal in JSON goes through a float")
+    async with hub_at(any_server, chosen) as hub:
         value = await hub.invoke("EchoDecimal", Decimal("1.500"), result_type=Decimal)
     assert str(value) == "1.500"
 
 
-async def test_offsets_are_kept(chosen: Combination, hub_server: HubServer) -> None:
-    async with hub_at(hub_server, chosen) as hub:
+async def test_offsets_are_kept(chosen: Combination, any_server: AnyServer) -> None:
+    async with hub_at(any_server, chosen) as hub:
         value = await hub.invoke("EchoDateTimeOffset", DateTimeOffset(LOCAL), result_type=datetime)
     assert value.utcoffset() == timedelta(hours=2)
     assert value.isoformat() == "2026-02-03T04:05:06+02:00"
 
 
-async def test_enums_by_name(hub_server: HubServer) -> None:
-    async with hub_at(hub_server, Combination(Transport.WEBSOCKETS, "messagepack")) as hub:
+async def test_enums_by_name(any_server: AnyServer) -> None:
+    skip_if_python(any_server, "an enum of numbers goes out as its number")
+    async with hub_at(any_server, Combination(Transport.WEBSOCKETS, "messagepack")) as hub:
         assert await hub.invoke("EchoColor", ColorName.GREEN) == "Green"
         assert await hub.invoke("EchoColor", ColorName.GREEN, result_type=Color) is Color.GREEN
         assert await hub.invoke("EchoColor", ColorName.GREEN, result_type=ColorName) is ColorName.GREEN
 
 
-async def test_moments_without_offset(hub_server: HubServer) -> None:
+async def test_moments_without_offset(any_server: AnyServer) -> None:
+    skip_if_python(any_server, "six digits of a second")
     naive = MOMENT.replace(tzinfo=None)
     json, messagepack = PROTOCOLS
-    async with hub_at(hub_server, json) as hub:
+    async with hub_at(any_server, json) as hub:
         assert await hub.invoke("EchoDateTime", naive) == "2026-02-03T04:05:06.789"
         assert await hub.invoke("EchoDateTime", naive, result_type=datetime) == naive
-    async with hub_at(hub_server, messagepack) as hub:
+    async with hub_at(any_server, messagepack) as hub:
         with pytest.raises(LocalProtocolError, match="aware"):
             await hub.invoke("EchoDateTime", naive)
         assert await hub.invoke("Add", 1, 2) == 3
 
 
-async def test_aware_datetimes_of_another_zone(chosen: Combination, hub_server: HubServer) -> None:
-    async with hub_at(hub_server, chosen) as hub:
+async def test_aware_datetimes_of_another_zone(chosen: Combination, any_server: AnyServer) -> None:
+    async with hub_at(any_server, chosen) as hub:
         assert await hub.invoke("EchoDateTime", LOCAL, result_type=datetime) == LOCAL
 
 
-async def test_json_takes_an_aware_datetime_for_an_offset(hub_server: HubServer) -> None:
-    async with hub_at(hub_server, PROTOCOLS[0]) as hub:
+async def test_json_takes_an_aware_datetime_for_an_offset(any_server: AnyServer) -> None:
+    async with hub_at(any_server, PROTOCOLS[0]) as hub:
         assert await hub.invoke("EchoDateTimeOffset", LOCAL) == "2026-02-03T04:05:06+02:00"
 
 
-async def test_a_value_that_does_not_fit(chosen: Combination, hub_server: HubServer) -> None:
-    async with hub_at(hub_server, chosen) as hub:
+async def test_a_value_that_does_not_fit(chosen: Combination, any_server: AnyServer) -> None:
+    async with hub_at(any_server, chosen) as hub:
         with pytest.raises(ResultTypeError) as caught:
             await hub.invoke("EchoString", "seven", result_type=int)
         assert caught.value.value == "seven"
@@ -228,18 +243,18 @@ UNFIT = {
 
 
 @pytest.mark.parametrize(("value", "protocols"), UNFIT.values(), ids=UNFIT)
-async def test_what_cannot_be_encoded(value: Any, protocols: set[str], hub_server: HubServer) -> None:
+async def test_what_cannot_be_encoded(value: Any, protocols: set[str], any_server: AnyServer) -> None:
     for chosen in PROTOCOLS:
         if chosen.protocol not in protocols:
             continue
-        async with hub_at(hub_server, chosen) as hub:
+        async with hub_at(any_server, chosen) as hub:
             with pytest.raises(LocalProtocolError):
                 await hub.invoke("Echo", {"a": [value]})
             assert await hub.invoke("Add", 1, 2) == 3
 
 
-async def test_not_a_number_in_messagepack(hub_server: HubServer) -> None:
-    async with hub_at(hub_server, PROTOCOLS[1]) as hub:
+async def test_not_a_number_in_messagepack(any_server: AnyServer) -> None:
+    async with hub_at(any_server, PROTOCOLS[1]) as hub:
         value = await hub.invoke("EchoDouble", float("nan"))
         assert math.isnan(value)
         assert await hub.invoke("EchoDouble", float("-inf")) == float("-inf")

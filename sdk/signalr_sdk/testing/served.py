@@ -33,6 +33,8 @@ _logger = logging.getLogger("signalr_sdk.testing")
 
 # Calls of one client that may run or wait before nothing more is read from it.
 _CALLS = 1000
+# So long calls may go on when their client has gone.
+_GRACE = 1.0
 
 
 class OperationCanceledException(Exception):  # noqa: N818 - its name on the server
@@ -92,6 +94,7 @@ class ServedClient:
                 await self._serve(disconnected)
         finally:
             self.pipe.end()
+            await self._wait_for_calls()
 
     async def _shake_hands(self) -> bool:
         session, heard = self._session, b""
@@ -140,7 +143,7 @@ class ServedClient:
             await self._close(failure)
         finally:
             disconnected()
-            await self._end()
+            self._end()
         try:
             await self.hub.on_disconnected(error)
         except Exception:
@@ -196,8 +199,10 @@ class ServedClient:
         allow = isinstance(error, InvalidDataException | OperationCanceledException)
         await self.pipe.write(self._session.close(text, allow_reconnect=allow))
 
-    async def _end(self) -> None:
+    def _end(self) -> None:
+        """Nothing more reaches the client: streams end now, other calls come to their own end."""
         self._has_ended = True
+        self.pipe.end()
         if self._timer is not None:
             self._timer.cancel()
         for upload in self._uploads.values():
@@ -205,11 +210,17 @@ class ServedClient:
         for question in self._questions:
             if not question.done():
                 question.set_exception(HubException("The client has gone."))
-        tasks = list(self._calls)
-        for task in tasks:
-            task.cancel()
-        if tasks:
-            await asyncio.wait(tasks)
+        for stream in self._streams.values():
+            stream.cancel()
+
+    async def _wait_for_calls(self) -> None:
+        if self._calls:
+            await asyncio.wait(self._calls, timeout=0 if self._is_stopping else _GRACE)
+        late = list(self._calls)
+        for call in late:
+            call.cancel()
+        if late:
+            await asyncio.wait(late)
 
     def abort(self) -> None:
         """End the connection with a Close message, as `Context.Abort()` does."""
@@ -220,6 +231,9 @@ class ServedClient:
         """End the connection with a Close message that allows a new one, as a server does that stops."""
         self._is_stopping = True
         self.pipe.stop_reading()
+        if self._has_ended:
+            for call in self._calls:
+                call.cancel()
 
     def _arm(self) -> None:
         """Wake up when something is due; the client's first ping may have brought that forward."""
