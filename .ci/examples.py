@@ -1,4 +1,4 @@
-"""Run each file in examples/ as a process of its own against ASP.NET Core, and ask for exit status 0.
+"""Run each file in examples/ as a process of its own, against the test server and ASP.NET Core, and ask for status 0.
 
 An example takes the URL of a hub as its only argument, reads its standard input to the end if it reads it at all, and
 ends by itself.
@@ -40,19 +40,22 @@ def run(example: Path, url: str) -> bool:
 def main() -> int:
     """Run them all."""
     from tests.interop.hub_server import HubServer, ServerMissingError
+    from tests.python_server import PythonServer
 
     examples = sorted((ROOT / "examples").glob("*.py"))
-    if not examples:
-        print("there are no examples yet")
-        return 0
+    print("test server")
+    with PythonServer.start() as twin:
+        done = [run(example, twin.url("/hub")) for example in examples]
     try:
         server = HubServer.start()
     except ServerMissingError as error:
         print(error)
-        return 1 if os.environ.get("CI") == "true" else 0
-    with server:
-        failed = [example.name for example in examples if not run(example, server.url("/hub"))]
-    return 1 if failed else 0
+        done.append(os.environ.get("CI") != "true")
+    else:
+        print("ASP.NET Core")
+        with server:
+            done += [run(example, server.url("/hub")) for example in examples]
+    return 0 if done and all(done) else 1
 
 
 sys.exit(main())

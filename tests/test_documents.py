@@ -1,0 +1,34 @@
+"""The programs of the tutorial do what it says."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+_TUTORIAL = Path(__file__).parents[1] / "docs" / "tutorial.md"
+_PAIR = re.compile(r"^```python\n(.+?)^```\n\n```text\n(.+?)^```$", re.MULTILINE | re.DOTALL)
+_PAIRS = _PAIR.findall(_TUTORIAL.read_text(encoding="utf-8"))
+
+
+def test_every_program_has_its_output() -> None:
+    assert len(_PAIRS) == _TUTORIAL.read_text(encoding="utf-8").count("```python") > 0
+
+
+@pytest.mark.parametrize(("program", "output"), _PAIRS, ids=range(1, len(_PAIRS) + 1))
+def test_a_program_of_the_tutorial(program: str, output: str) -> None:
+    environment = {name: text for name, text in os.environ.items() if not name.lower().endswith("_proxy")}
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-"],
+        input=program,
+        capture_output=True,
+        text=True,
+        timeout=10,
+        check=False,
+        env=environment,
+    )
+    assert (done.stdout, done.stderr, done.returncode) == (output, "", 0)
