@@ -42,14 +42,14 @@ def negotiate(
     """
     options.show_log(verbose)
     settings = options.connection_options(token=token, header=header, insecure=insecure, ca=ca)
-    answer = options.run(_ask(url, **settings), timeout=timeout)
+    answer = options.run(ask(url, **settings), timeout=timeout)
     if as_json:
         typer.echo(json.dumps(answer, ensure_ascii=False))
     else:
         Console(soft_wrap=True, highlight=False, markup=False).print(_table(answer))
 
 
-async def _ask(url: str, *, ssl: Any, **settings: Any) -> dict[str, Any]:
+async def ask(url: str, *, ssl: Any, **settings: Any) -> dict[str, Any]:
     """Negotiate over all redirects; return what came of it, without queries and tokens."""
     url = urls.hub_url(url)
     client = AiohttpClient(ssl=ssl)

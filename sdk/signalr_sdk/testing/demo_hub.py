@@ -1,0 +1,53 @@
+"""The hub of `signalr demo` and `signalr serve`: a chat, and one method for each kind of call."""
+
+from __future__ import annotations
+
+# They are looked up when the server is made.
+from collections.abc import AsyncIterator  # noqa: TC003
+
+from .hubs import Hub, HubException
+
+
+class DemoHub(Hub):
+    """A chat with rooms; around it, one method for each thing that a client can do."""
+
+    async def send_message(self, user: str, text: str) -> None:
+        """Send the event `ReceiveMessage` to all clients."""
+        await self.clients.all.send("ReceiveMessage", user, text)
+
+    async def join_room(self, room: str) -> None:
+        """Hear what is said in a room."""
+        await self.groups.add(self.context.connection_id, room)
+
+    async def leave_room(self, room: str) -> None:
+        """Hear it no more."""
+        await self.groups.remove(self.context.connection_id, room)
+
+    async def send_to_room(self, room: str, user: str, text: str) -> None:
+        """Send the event `ReceiveMessage` to the clients in a room."""
+        await self.clients.group(room).send("ReceiveMessage", user, text)
+
+    async def add(self, a: int, b: int) -> int:
+        """Return a sum."""
+        return a + b
+
+    async def counter(self, count: int) -> AsyncIterator[int]:
+        """Stream the numbers from 0 on."""
+        for number in range(count):
+            yield number
+
+    async def sum(self, numbers: AsyncIterator[int]) -> int:
+        """Return the sum of the numbers that the client streams."""
+        total = 0
+        async for number in numbers:
+            total += number
+        return total
+
+    async def greet(self) -> str:
+        """Ask the client `YourName`, and greet it by its answer."""
+        name = await self.clients.caller.invoke("YourName", result_type=str)
+        return f"Hello, {name}!"
+
+    async def fail(self, text: str) -> None:
+        """Fail with this text."""
+        raise HubException(text)

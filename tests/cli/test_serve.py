@@ -1,0 +1,130 @@
+"""`signalr serve`: a hub server for everybody's clients, ended by Ctrl-C."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import socket
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from signalr_sdk import HubConnection
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from .conftest import Signalr
+
+HUBS = """
+from signalr_sdk.testing import Hub
+
+class Shop(Hub):
+    async def price(self, item: str) -> int:
+        return len(item)
+
+class Loose(Hub):
+    async def anything(self, *args: object) -> None: ...
+
+class Nothing: ...
+"""
+
+# Whoever started the tests may have made children deaf to Ctrl-C.
+COMMAND = """
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)
+from signalr_sdk.cli.main import main
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+@pytest.fixture
+def modules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A folder with a module of hubs, where the command is called."""
+    (tmp_path / "hubs_of_a_user.py").write_text(HUBS)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.chdir(tmp_path)
+    yield tmp_path
+    sys.modules.pop("hubs_of_a_user", None)
+
+
+@pytest.fixture
+def interrupted(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+    """Press Ctrl-C as soon as the command says that it listens; what it says is kept."""
+    said: list[str] = []
+
+    def echo(text: str, **_how: Any) -> None:
+        said.append(text)
+        if "listens" in text:
+            signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr("signalr_sdk.cli.serve.typer.echo", echo)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield said
+    signal.signal(signal.SIGINT, before)
+
+
+def test_ctrl_c_ends_it_with_status_0(signalr: Signalr, interrupted: list[str]) -> None:
+    done = signalr("serve", "--port", "0")
+    assert done.status == 0
+    assert len(interrupted) == 2
+    assert interrupted[0].startswith("DemoHub listens on http://127.0.0.1:")
+    assert "/chat," in interrupted[0]
+    assert interrupted[1] == "stopped"
+
+
+def test_a_hub_of_ones_own(signalr: Signalr, interrupted: list[str], modules: Path) -> None:
+    assert signalr("serve", "hubs_of_a_user:Shop", "--port", "0", "--path", "/shop").status == 0
+    assert interrupted[0].startswith("Shop listens on http://127.0.0.1:")
+
+
+def test_clients_are_served(modules: Path) -> None:
+    command = [sys.executable, "-u", "-c", COMMAND, "serve", "hubs_of_a_user:Shop", "--port", "0", "--path", "/shop"]
+    with subprocess.Popen(command, cwd=modules, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            url = process.stdout.readline().split()[3].rstrip(",")
+            assert asyncio.run(_price(url)) == 5
+            process.send_signal(signal.SIGINT)
+            out, err = process.communicate()
+        finally:
+            process.kill()
+    assert (process.returncode, out, err) == (0, "stopped\n", "")
+
+
+async def _price(url: str) -> Any:
+    async with HubConnection(url) as hub:
+        return await hub.invoke("Price", "apple")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("nonsense",), "a hub is named as module:Hub, not 'nonsense'"),
+        (("hubs_of_a_user:",), "a hub is named as module:Hub"),
+        (("no_such_module:Hub",), "cannot find no_such_module:Hub: No module named"),
+        (("hubs_of_a_user:Missing",), "cannot find hubs_of_a_user:Missing"),
+        (("hubs_of_a_user:Nothing",), "hubs_of_a_user:Nothing is no class derived from signalr_sdk.testing.Hub"),
+        (("hubs_of_a_user:HUBS",), "cannot find"),
+        (("hubs_of_a_user:Loose",), "parameters go by position"),
+        (("--path", "chat"), "--path must start with /, unlike 'chat'"),
+        (("--port", "99999"), "port"),
+    ],
+)
+def test_wrong_usage_is_status_2(signalr: Signalr, modules: Path, arguments: tuple[str, ...], said: str) -> None:
+    done = signalr("serve", *arguments)
+    assert (done.status, done.out) == (2, "")
+    assert said in done.err
+
+
+def test_a_port_in_use_is_status_3(signalr: Signalr) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        done = signalr("serve", "--port", port)
+    assert (done.status, done.out) == (3, "")
+    assert done.err.startswith(f"signalr: cannot listen on 127.0.0.1, port {port}: ")
