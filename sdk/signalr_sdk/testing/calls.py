@@ -128,24 +128,30 @@ class Call:
         if method is None:
             await self._refuse(HubException("Method does not exist."))
             return
-        streaming = isinstance(self.message, StreamInvocation)
-        if method.streams is not streaming:
-            kind, how = ("streaming", "non-streaming") if method.streams else ("non-streaming", "streaming")
-            await self._fail(f"The client attempted to invoke the {kind} '{target}' method with a {how} invocation.")
-            return
+        mismatch = self._mismatch(method)
         try:
             arguments = self._bind(method)
         except InvalidDataException as error:
             await self._refuse(error)
+            return
         except HubException as error:
-            await self._fail(self._unexpected(error))
+            await self._fail(mismatch or self._unexpected(error))
+            return
+        function = getattr(self.hub, method.name)
+        if mismatch is not None:
+            await self._fail(mismatch)
+        elif method.streams:
+            await self._stream(function, arguments)
         else:
-            function = getattr(self.hub, method.name)
-            if streaming:
-                await self._stream(function, arguments)
-            else:
-                async with slots:
-                    await self._invoke(function, arguments)
+            async with slots:
+                await self._invoke(function, arguments)
+
+    def _mismatch(self, method: HubMethod) -> str | None:
+        """Return what is wrong if a stream is called as if it were none, or the other way round."""
+        if method.streams is isinstance(self.message, StreamInvocation):
+            return None
+        kind, how = ("streaming", "non-streaming") if method.streams else ("non-streaming", "streaming")
+        return f"The client attempted to invoke the {kind} '{self.message.target}' method with a {how} invocation."
 
     async def refuse_id(self) -> None:
         """Answer that there is such a stream already."""

@@ -95,6 +95,9 @@ class _Direction:
     async def put(self, data: bytes) -> None:
         while self._bytes >= _FULL and not self._ended:
             await self._wait()
+        if self._ended:
+            # Dropped: a hub method that writes on and on must not keep the loop from ending it.
+            await asyncio.sleep(0)
         self.put_now(data)
 
     async def take(self) -> bytes | None:

@@ -76,8 +76,8 @@ class ServedClient:
 
     @property
     def binary(self) -> bool:
-        """Whether the client's protocol is binary."""
-        return self._session.protocol.transfer_format is TransferFormat.BINARY
+        """Whether the client's protocol is binary; the answer to a handshake that is refused is text."""
+        return self._session.ready and self._session.protocol.transfer_format is TransferFormat.BINARY
 
     # From the handshake to the end
 

@@ -87,17 +87,14 @@ class HubEndpoint:
     def routes(self, path: str) -> list[web.RouteDef]:
         """Return the routes of the hub."""
         path = path.rstrip("/")
-        return [
-            route
-            for end in ("", "/")
-            if path + end
-            for route in (
-                web.post(f"{path}/negotiate{end}", self._negotiate),
-                web.get(path + end, self._get, allow_head=False),
-                web.post(path + end, self._post),
-                web.delete(path + end, self._delete),
-            )
-        ]
+        routes = [web.post(f"{path}/negotiate{end}", self._negotiate) for end in ("", "/")]
+        for same in {path or "/", f"{path}/"}:
+            routes += [
+                web.get(same, self._get, allow_head=False),
+                web.post(same, self._post),
+                web.delete(same, self._delete),
+            ]
+        return routes
 
     async def close(self) -> None:
         """End all connections; take no new ones."""
@@ -189,7 +186,7 @@ class HubEndpoint:
         if inspect.isawaitable(user):
             user = await user
         if user is None:
-            raise web.HTTPUnauthorized
+            raise web.HTTPUnauthorized(text="")
         return user
 
     def _require(self, transport: Transport) -> None:
