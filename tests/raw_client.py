@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 import aiohttp
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
 END = "\x1e"
 SHAKE_HANDS = '{"protocol":"json","version":1}' + END
@@ -92,7 +92,12 @@ class RawClient:
         return heard
 
 
-async def until(condition: Any) -> None:
-    """Return when the condition holds; the test's time limit ends the wait."""
-    while not condition():  # noqa: ASYNC110  # conditions of any kind
-        await asyncio.sleep(0)
+async def until(condition: Callable[[], object]) -> None:
+    """Return when the condition holds.
+
+    Raises:
+        TimeoutError: it does not.
+    """
+    async with asyncio.timeout(5):
+        while not condition():  # noqa: ASYNC110  # conditions of any kind
+            await asyncio.sleep(0)
