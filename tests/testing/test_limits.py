@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import io
 import json
 from collections.abc import AsyncIterator  # noqa: TC003  # the server looks the types of the hub's methods up
 from typing import TYPE_CHECKING, Any
@@ -339,7 +340,7 @@ async def test_huge_messages(hub_class: type[Busy]) -> None:
             assert await client.hear_all() == []
             assert client.code == 1009
         async with aiohttp.ClientSession() as session:
-            async with session.post(await negotiated(session, server), data=b"x" * 3_000_000) as answer:
+            async with session.post(await negotiated(session, server), data=io.BytesIO(b"x" * 3_000_000)) as answer:
                 assert answer.status == 413
             with pytest.raises(aiohttp.WSServerHandshakeError):
                 await session.ws_connect(server.url("/hub"), headers={"Sec-WebSocket-Version": "1"})
