@@ -121,8 +121,8 @@ class HubSession:
             rest = self._handshake.feed(payload)
             if rest is None:
                 return []
-            record, self._handshake = self._handshake.record, None
-            self._shake_hands(record)
+            self._shake_hands(self._handshake.record)
+            self._handshake = None
             payload = rest
         return self._decode(self._framing.feed(payload))
 

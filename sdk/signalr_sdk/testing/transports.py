@@ -286,7 +286,7 @@ class HubEndpoint:
                     data = await pipe.drain()
                     data = None if data is None else b"data: " + data + b"\r\n\r\n"
         finally:
-            pipe.disconnect(ConnectionClosedError("the stream was cut"))
+            pipe.disconnect()
         return response
 
     async def _poll(self, request: web.Request, connection: HttpConnection) -> web.Response:

@@ -1,0 +1,67 @@
+"""Runs a client of other people as a process, and reads what it prints."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any, NoReturn
+
+import pytest
+
+HERE = Path(__file__).parent
+# Less than a test's own limit, so that what the client printed before it hung can be shown.
+LIMIT = 9.0  # seconds
+PACKAGES = ("@microsoft/signalr", "@microsoft/signalr-protocol-msgpack")
+CHECK = """
+if (parseInt(process.versions.node) < 18) throw new Error(`Node.js ${process.versions.node} is too old`);
+for (const name of process.argv.slice(1)) require.resolve(name);
+"""
+
+
+def value(expected: Any) -> dict[str, Any]:
+    """Return what a client prints of a call that succeeds."""
+    return {"value": expected}
+
+
+def error(text: str) -> dict[str, Any]:
+    """Return what a client prints of a call that fails."""
+    return {"error": text}
+
+
+def missing(why: str) -> NoReturn:
+    """Skip the test, or fail it in CI: there all clients must be installed."""
+    if os.environ.get("CI") == "true":
+        pytest.fail(why, pytrace=False)
+    pytest.skip(why)
+
+
+def find_node() -> str:
+    """Return the Node.js that has Microsoft's client, or skip the test."""
+    node = shutil.which("node")
+    if node is None:
+        missing("there is no Node.js (tests/strangers/README.md)")
+    done = subprocess.run([node, "-e", CHECK, *PACKAGES], cwd=HERE, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        why = next((line for line in done.stderr.splitlines() if line.startswith("Error")), done.stderr)
+        missing(f"Microsoft's JavaScript client is not installed (tests/strangers/README.md): {why}")
+    return node
+
+
+def run(*command: str | Path) -> dict[str, dict[str, Any]]:
+    """Run a client to its end and return what it got of each check, by the check's name."""
+    try:
+        done = subprocess.run(command, cwd=HERE, capture_output=True, text=True, timeout=LIMIT, check=False)
+    except subprocess.TimeoutExpired as late:
+        pytest.fail(f"no end after {LIMIT:g} s: {late.stdout!r} {late.stderr!r}", pytrace=False)
+    if done.returncode != 0:
+        pytest.fail(f"status {done.returncode}\n{done.stdout}\n{done.stderr}", pytrace=False)
+    return read(done.stdout)
+
+
+def read(output: str) -> dict[str, dict[str, Any]]:
+    """Return what was printed, by the name of the check."""
+    lines = [json.loads(line) for line in output.splitlines()]
+    return {line.pop("name"): line for line in lines}
