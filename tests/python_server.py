@@ -17,7 +17,6 @@ from http.cookies import SimpleCookie
 from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar
 from uuid import UUID
 
-import pytest
 from tests.interop.hub_server import ServerEvent
 from tests.interop.hubs import Color, Person
 
@@ -343,12 +342,6 @@ class RefusingHub(Hub):
 
     async def on_connected(self) -> None:
         raise HubException("no entry")
-
-
-def skip_if_python(server: AnyServer, why: str) -> None:
-    """Skip what the docs list as a difference between the two servers."""
-    if isinstance(server, PythonServer):
-        pytest.skip(f"a listed difference: {why}")
 
 
 def make_token(user: str, seconds: float | None = None) -> str:
