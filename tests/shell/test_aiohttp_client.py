@@ -7,7 +7,7 @@ import gzip
 import pickle
 import socket
 import ssl
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import aiohttp
 import attrs
@@ -19,9 +19,6 @@ from tests.servers import Authority, RawConnection, Request, app_server, assert_
 from signalr_sdk._http.aiohttp_client import AiohttpClient
 from signalr_sdk.errors import RemoteProtocolError
 from signalr_sdk.interfaces import HttpClient, HttpRequest, WebSocketConnector, WebSocketOptions
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
 
 QUERY_SECRET = "query-secret"
 TOKEN_SECRET = "token-secret"
@@ -35,24 +32,6 @@ def get(url: str, **options: Any) -> HttpRequest:
         headers={"Authorization": f"Bearer {TOKEN_SECRET}", "X-One": "1"},
         **options,
     )
-
-
-@pytest.fixture
-async def client() -> AsyncIterator[AiohttpClient]:
-    client = AiohttpClient()
-    yield client
-    await client.close()
-
-
-@pytest.fixture(scope="module")
-def authority() -> Authority:
-    return Authority()
-
-
-@pytest.fixture(autouse=True)
-def no_environment_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"):
-        monkeypatch.delenv(name, raising=False)
 
 
 async def fails(client: AiohttpClient, request: HttpRequest) -> Exception:

@@ -126,8 +126,8 @@ class HubSession:
             payload = rest
         return self._decode(self._framing.feed(payload))
 
-    # The loop over the frames of one payload pays every message's fixed price, so it is one function with the two
-    # frequent kinds first (tests/bench measures it).
+    # The loop over the frames of one payload pays every message's fixed price, so it is one function with the
+    # frequent kinds first.
     def _decode(self, frames: list[bytes]) -> Received:  # noqa: C901 - as said
         received: Received = []
         decode, sinks, inbox, exact = self._protocol.decode, self._sinks, self._inbox, self._exact

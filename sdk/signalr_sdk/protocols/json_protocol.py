@@ -65,8 +65,8 @@ class JsonProtocol:
         """How attribute names of classes are written."""
         return self._naming
 
-    # Encoding. One call of the codec for a whole message is the cheapest by far, so each message becomes a dict first
-    # (tests/bench measures it). The id stands before the value, since .NET knows only with it how to read the value.
+    # Encoding. One call of the codec for a whole message is the cheapest by far, so each message becomes a dict first.
+    # The id stands before the value, since .NET knows only with it how to read the value.
 
     def encode(self, message: HubMessage, /) -> bytes:
         """Return the message and its separator.
@@ -120,7 +120,7 @@ class JsonProtocol:
 
     # Decoding
 
-    # Complex, since a call more for a message of a frequent kind costs a tenth of the whole (tests/bench).
+    # Complex, since a call more for a message of a frequent kind costs a tenth of the whole.
     def decode(self, frame: bytes, /, *, exact: bool = False) -> HubMessage | None:  # noqa: C901
         """Return the message in a frame, `None` for an unknown type.
 
