@@ -12,7 +12,6 @@ from signalr_sdk import ConnectionClosedError, HubConnection, Limits, Retry, Tim
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from .conftest import StartServer
     from .hub_server import HubServer
 
 AT_ONCE = Retry(wait=lambda _state: 0.0)
@@ -58,10 +57,9 @@ def watch(hub: HubConnection) -> Seen:
 
 
 @pytest.mark.timeout(40)
-async def test_cuts_lose_nothing(start_server: StartServer, protocol: Literal["json", "messagepack"]) -> None:
+async def test_cuts_lose_nothing(hub_server: HubServer, protocol: Literal["json", "messagepack"]) -> None:
     """Six cuts during 20 000 events, a stream, 300 calls and a slow one."""
-    server = start_server()
-    hub = stateful(server, protocol=protocol)
+    hub = stateful(hub_server, protocol=protocol)
     seen, events = watch(hub), Seen()
     hub.on("event", events.add)
     count, cuts, cut = 20_000, 6, 0
@@ -70,7 +68,7 @@ async def test_cuts_lose_nothing(start_server: StartServer, protocol: Literal["j
         nonlocal cut
         for number in range(cuts):
             await events.reach(number * count // cuts)
-            while not await server.drop_transports("/hub"):
+            while not await hub_server.drop_transports("/hub"):
                 pass
             cut += 1
 
@@ -97,10 +95,9 @@ async def test_cuts_lose_nothing(start_server: StartServer, protocol: Literal["j
 
 
 async def test_uploads_and_client_results_go_on(
-    start_server: StartServer, protocol: Literal["json", "messagepack"]
+    hub_server: HubServer, protocol: Literal["json", "messagepack"]
 ) -> None:
-    server = start_server()
-    hub = stateful(server, protocol=protocol)
+    hub = stateful(hub_server, protocol=protocol)
     seen = watch(hub)
     asked = 0
 
@@ -108,13 +105,13 @@ async def test_uploads_and_client_results_go_on(
     async def answer(text: str) -> str:
         nonlocal asked
         asked += 1
-        await server.drop_transports("/hub")
+        await hub_server.drop_transports("/hub")
         return f"{text}!"
 
     async def numbers() -> Any:
         for number in range(50):
             if number % 10 == 5:
-                await server.drop_transports("/hub")
+                await hub_server.drop_transports("/hub")
             yield number
 
     async with hub:
@@ -124,30 +121,26 @@ async def test_uploads_and_client_results_go_on(
     assert seen == ["connected", "closed"]
 
 
-async def test_a_small_buffer_on_either_side(
-    start_server: StartServer, protocol: Literal["json", "messagepack"]
-) -> None:
+async def test_a_small_buffer_on_either_side(hub_server: HubServer, protocol: Literal["json", "messagepack"]) -> None:
     """The server's holds 1000 bytes, so it waits for our Acks; ours holds less, so we wait for its."""
-    server = start_server()
-    hub = stateful(server, "/hub-tiny-buffer", protocol=protocol, limits=Limits(stateful_buffer=900))
+    hub = stateful(hub_server, "/hub-tiny-buffer", protocol=protocol, limits=Limits(stateful_buffer=900))
     seen, events = watch(hub), Seen()
     hub.on("event", events.add)
     async with hub:
         flood = asyncio.create_task(hub.invoke("Flood", "event", 100, 50))
         await events.reach(30)
-        await server.drop_transports("/hub-tiny-buffer")
+        await hub_server.drop_transports("/hub-tiny-buffer")
         await asyncio.gather(flood, *(hub.send("Record", f"{number:100}") for number in range(15)))
         await events.reach(100)
-        await server.wait_event("recorded", detail=f"{14:100}")
-        recorded = [event.detail for event in await server.events("recorded")]
+        await hub_server.wait_event("recorded", connection_id=hub.connection_id, detail=f"{14:100}")
+        recorded = [event.detail for event in await hub_server.events("recorded", connection_id=hub.connection_id)]
     assert events == list(range(100))
     assert recorded == [f"{number:100}" for number in range(15)]
     assert seen == ["connected", "closed"]
 
 
-async def test_a_connection_that_the_server_forgot_is_made_anew(start_server: StartServer) -> None:
-    server = start_server()
-    hub = stateful(server)
+async def test_a_connection_that_the_server_forgot_is_made_anew(hub_server: HubServer) -> None:
+    hub = stateful(hub_server)
     seen = watch(hub)
     errors: list[Exception] = []
     hub.on_reconnecting(errors.append)
@@ -156,7 +149,7 @@ async def test_a_connection_that_the_server_forgot_is_made_anew(start_server: St
         call = asyncio.create_task(hub.invoke("Delay", 60_000))
         await hub.invoke("Nothing")
         # As a server that was restarted: it ends the connection, but the client does not hear of it.
-        await cut_and_abort(server, hub)
+        await cut_and_abort(hub_server, hub)
         await seen.until(lambda: "reconnected" in seen)
         assert hub.connection_id != first
         assert await hub.invoke("Add", 1, 2) == 3
@@ -199,42 +192,39 @@ async def test_a_transport_that_falls_back_drops_it(hub_server: HubServer) -> No
         assert await hub.invoke("Add", 1, 2) == 3
 
 
-async def test_an_authorized_hub_gets_a_fresh_token_with_each_line(start_server: StartServer) -> None:
-    server = start_server()
+async def test_an_authorized_hub_gets_a_fresh_token_with_each_line(hub_server: HubServer) -> None:
     asked = 0
 
     async def token() -> str:
         nonlocal asked
         asked += 1
-        return await server.token("ada", 60)
+        return await hub_server.token("ada", 60)
 
-    hub = stateful(server, "/hub-auth", access_token=token)
+    hub = stateful(hub_server, "/hub-auth", access_token=token)
     async with hub:
         await hub.invoke("Nothing")
-        await server.drop_transports("/hub-auth")
+        await hub_server.drop_transports("/hub-auth")
         await hub.invoke("Nothing")
         while asked < 2:
             await hub.invoke("Nothing")
         assert asked == 2
 
 
-async def test_stop_is_seen_at_once(start_server: StartServer) -> None:
+async def test_stop_is_seen_at_once(hub_server: HubServer) -> None:
     """Without a Close message the server would keep the connection for its window."""
-    server = start_server()
-    hub = stateful(server)
+    hub = stateful(hub_server)
     await hub.start()
     connection_id = hub.connection_id
-    await server.drop_transports("/hub")
+    await hub_server.drop_transports("/hub")
     await hub.invoke("Nothing")
     await hub.stop()
-    assert (await server.wait_event("disconnected", connection_id=connection_id)).detail is None
+    assert (await hub_server.wait_event("disconnected", connection_id=connection_id)).detail is None
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(60)
-async def test_an_outage_longer_than_the_window(start_server: StartServer) -> None:
-    server = start_server()
-    hub = stateful(server, reconnect=Retry(wait=lambda _state: 1.0), timeouts=Timeouts(connect=1.0))
+async def test_an_outage_longer_than_the_window(hub_server: HubServer) -> None:
+    hub = stateful(hub_server, reconnect=Retry(wait=lambda _state: 1.0), timeouts=Timeouts(connect=1.0))
     seen = watch(hub)
     async with hub:
         link = hub._life.link
@@ -249,7 +239,7 @@ async def test_an_outage_longer_than_the_window(start_server: StartServer) -> No
             await reopen()
 
         link.connection.reopen = fails  # type: ignore[method-assign]
-        await server.drop_transports("/hub")
+        await hub_server.drop_transports("/hub")
         await seen.until(lambda: "reconnected" in seen)
         assert 5 < tried < 20
         assert await hub.invoke("Add", 1, 2) == 3
