@@ -58,7 +58,11 @@ def watch(hub: HubConnection) -> Seen:
 
 @pytest.mark.timeout(40)
 async def test_cuts_lose_nothing(hub_server: HubServer, protocol: Literal["json", "messagepack"]) -> None:
-    """Six cuts during 20 000 events, a stream, 300 calls and a slow one."""
+    """Six cuts during 20 000 events, a stream, 300 calls and a slow one.
+
+    The events come in portions: ASP.NET Core never writes again to a client for whom more than 64 KB gathered while its
+    line was cut.
+    """
     hub = stateful(hub_server, protocol=protocol)
     seen, events = watch(hub), Seen()
     hub.on("event", events.add)
@@ -72,6 +76,10 @@ async def test_cuts_lose_nothing(hub_server: HubServer, protocol: Literal["json"
                 pass
             cut += 1
 
+    async def flood() -> None:
+        for _ in range(count // 100):
+            await hub.invoke("Flood", "event", 100, 20)
+
     async def stream() -> list[int]:
         return [item async for item in hub.stream("Counter", 500, 1)]
 
@@ -80,14 +88,12 @@ async def test_cuts_lose_nothing(hub_server: HubServer, protocol: Literal["json"
 
     async with hub:
         connection_id = hub.connection_id
-        done = await asyncio.gather(
-            cut_often(), hub.invoke("Flood", "event", count, 20), stream(), calls(), hub.invoke("Delay", 1500)
-        )
+        done = await asyncio.gather(cut_often(), flood(), stream(), calls(), hub.invoke("Delay", 1500))
         await hub.wait_connected()
         await events.reach(count)
         assert hub.connection_id == connection_id
     assert cut == cuts
-    assert events == list(range(count))
+    assert events == [*range(100)] * (count // 100)
     assert done[2] == list(range(500))
     assert done[3] == list(range(1, 301))
     assert done[4] == 1500
@@ -158,7 +164,8 @@ async def test_a_connection_that_the_server_forgot_is_made_anew(hub_server: HubS
     assert seen == ["connected", "reconnecting", "connected", "reconnected", "closed"]
     assert len(errors) == 1
     assert isinstance(errors[0].__cause__, TransportError)
-    assert errors[0].__cause__.status == 404
+    # 409 while the server is still taking the connection apart.
+    assert errors[0].__cause__.status in (404, 409)
 
 
 async def cut_and_abort(server: HubServer, hub: HubConnection) -> None:
