@@ -26,6 +26,7 @@ LAYERS: tuple[frozenset[str], ...] = (
         {
             "_backlog",
             "_calls",
+            "_declarations",
             "_dispatch",
             "_handlers",
             "_hub_link",
@@ -33,6 +34,7 @@ LAYERS: tuple[frozenset[str], ...] = (
             "_pump",
             "_streams",
             "_supervisor",
+            "_typed_hubs",
             "_uploads",
         }
     ),
