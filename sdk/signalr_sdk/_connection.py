@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import asyncio
 import codecs
-import logging
 from typing import TYPE_CHECKING, Any, Literal, Self, cast
 
 import attrs
 
 from ._core import urls
+from ._core.logs import ConnectionLogs
 from ._http.aiohttp_client import AiohttpClient
 from ._http.negotiator import run_negotiation
 from ._http.request_sender import RequestSender
@@ -38,8 +38,6 @@ if TYPE_CHECKING:
     import httpx
 
     from ._core.negotiation import Endpoint
-
-_logger = logging.getLogger("signalr_sdk.negotiate")
 
 
 def _transports(value: str | Iterable[str] | None) -> tuple[Transport, ...]:
@@ -78,6 +76,11 @@ class ConnectionOptions:
     timeouts: Timeouts = attrs.field(validator=attrs.validators.instance_of(Timeouts))
     limits: Limits = attrs.field(validator=attrs.validators.instance_of(Limits))
     transfer_format: TransferFormat = attrs.field(converter=_transfer_format)
+    logs: ConnectionLogs = attrs.field(init=False, eq=False, repr=False)
+
+    @logs.default
+    def _new_logs(self) -> ConnectionLogs:
+        return ConnectionLogs(urls.without_query(self.url))
 
     @classmethod
     def make(cls, *, transports: str | Iterable[str] | None, skip_negotiation: bool, **rest: Any) -> ConnectionOptions:
@@ -100,9 +103,17 @@ class OpenConnection:
     Attributes:
         transport: the transport.
         endpoint: what negotiate said; `None` if it was skipped.
+        logs: its loggers.
     """
 
-    def __init__(self, transport: ActiveTransport, endpoint: Endpoint | None, own_client: AiohttpClient | None) -> None:
+    def __init__(
+        self,
+        transport: ActiveTransport,
+        endpoint: Endpoint | None,
+        own_client: AiohttpClient | None,
+        logs: ConnectionLogs,
+    ) -> None:
+        self.logs = logs
         self.transport = transport
         self.endpoint = endpoint
         self._own_client = own_client
@@ -117,7 +128,7 @@ class OpenConnection:
         try:
             await self.transport.close()
         except Exception as error:  # noqa: BLE001 - transports of users may raise anything, and it is over anyway
-            _logger.info("the transport did not close in good order: %s", error)
+            self.logs.transport.info("the transport did not close in good order: %s", error)
         finally:
             if self._own_client is not None:
                 await self._own_client.close()
@@ -128,7 +139,7 @@ class OpenConnection:
             async with asyncio.timeout(0):
                 await self.close()
         except TimeoutError:
-            _logger.debug("dropped the connection")
+            self.logs.transport.debug("dropped the connection")
 
 
 async def open_connection(options: ConnectionOptions) -> OpenConnection:
@@ -144,7 +155,7 @@ async def open_connection(options: ConnectionOptions) -> OpenConnection:
         if own is not None:
             await own.close()
         raise
-    return OpenConnection(transport, endpoint, own)
+    return OpenConnection(transport, endpoint, own, options.logs)
 
 
 def _client(options: ConnectionOptions) -> tuple[HttpClient, AiohttpClient | None]:
@@ -175,12 +186,15 @@ class _Opening:
     async def open(self) -> tuple[ActiveTransport, Endpoint | None]:
         options = self._options
         if options.skip_negotiation:
+            options.logs.note_connection(None)
             return await self._open_without_negotiation(), None
         wanted = list(options.transports)
         while True:
             # A connection id is good for one try, and so are the token and cookies that came with it.
             sender = self._new_sender()
+            options.logs.note_connection(None)
             endpoint = await self._negotiate(sender)
+            options.logs.note_connection(endpoint.connection_id)
             candidates, skipped = select(
                 endpoint.transports,
                 wanted,
@@ -216,6 +230,7 @@ class _Opening:
             cookies=options.cookies,
             forward_headers=options.forward_headers,
             timeouts=options.timeouts,
+            logs=options.logs,
         )
 
     async def _negotiate(self, sender: RequestSender) -> Endpoint:
@@ -229,13 +244,15 @@ class _Opening:
             raise
 
     async def _try(self, kind: Transport, sender: RequestSender, url: str) -> ActiveTransport | None:
+        logs = self._options.logs
+        logs.note_transport(kind)
         try:
             transport = await open_transport(kind, sender, url, self._settings)
         except TransportError as error:
-            _logger.info("%s failed to start: %s", kind, error)
+            logs.negotiate.info("%s failed to start: %s", kind, error)
             self._failed.append(error)
             return None
-        _logger.debug("%s is up", kind)
+        logs.negotiate.debug("%s is up", kind)
         return transport
 
     def _no_transport(self, skipped: list[TransportError]) -> ConnectionFailedError:

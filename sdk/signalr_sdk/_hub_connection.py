@@ -134,7 +134,7 @@ class HubConnection:
         self._converter = converter
         self._handlers = Handlers()
         self._backlog = Backlog(limits.buffered_bytes)
-        self._dispatcher = Dispatcher(self._handlers, self._backlog, limits)
+        self._dispatcher = Dispatcher(self._handlers, self._backlog, limits, self._options.logs.hub)
         self._life = Supervisor(
             self._options,
             self._protocol,
