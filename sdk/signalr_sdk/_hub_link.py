@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from .interfaces import HubProtocol
     from .options import Limits, Timeouts
 
-_logger = logging.getLogger("signalr_sdk.hub")
 _wire = logging.getLogger("signalr_sdk.transport")
 
 # When writing fails, the reader mostly learns a better reason (a Close message) at once: it gets so long for that.
@@ -55,6 +54,7 @@ class HubLink:
         limits: Limits,
     ) -> None:
         self.connection = connection
+        self._logger = connection.logs.hub
         self._transport = connection.transport
         self._dispatcher = dispatcher
         self._backlog = backlog
@@ -71,7 +71,11 @@ class HubLink:
             now=self._loop.time(),
         )
         self.outgoing = Outgoing(
-            self._transport, limits.outgoing_bytes, written=self._note_written, failed=self._note_write_failed
+            self._transport,
+            limits.outgoing_bytes,
+            written=self._note_written,
+            failed=self._note_write_failed,
+            log=connection.logs.transport,
         )
         self._first: Received = []
         self._calls: dict[str, Call] = {}
@@ -173,7 +177,7 @@ class HubLink:
             sink(message)
 
     def _log_payload(self, payload: bytes) -> None:
-        _wire.debug("received %d bytes: %.100r", len(payload), payload[:100])
+        self.connection.logs.transport.debug("received %d bytes: %.100r", len(payload), payload[:100])
 
     def lose(self, error: SignalRError) -> None:
         """End `run` with this error."""
@@ -228,11 +232,11 @@ class HubLink:
         try:
             await self.outgoing.flush()
         except ConnectionClosedError as error:
-            _logger.debug("could not say good-bye: %s", error)
+            self._logger.debug("could not say good-bye: %s", error)
 
     def _end_outgoing(self, error: SignalRError) -> None:
         if unsent := self.outgoing.end(error):
-            _logger.warning("%d messages were not sent before the connection ended", unsent)
+            self._logger.warning("%d messages were not sent before the connection ended", unsent)
 
     def _end_calls(self, error: SignalRError) -> None:
         for pump in list(self._pumps):
@@ -437,4 +441,4 @@ class HubLink:
         try:
             await self.outgoing.put(data)
         except ConnectionClosedError as closed:
-            _logger.debug("an answer came too late: %s", closed)
+            self._logger.debug("an answer came too late: %s", closed)

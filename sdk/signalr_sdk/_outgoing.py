@@ -11,6 +11,8 @@ from .errors import ConnectionClosedError, SignalRError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from ._core.logs import Log
+
 _logger = logging.getLogger("signalr_sdk.transport")
 
 
@@ -35,11 +37,19 @@ class Outgoing:
         limit: bytes that may wait before `put` waits.
         written: called after each write.
         failed: called once when the transport takes no more.
+        log: of the connection.
     """
 
     def __init__(
-        self, transport: Sender, limit: int, *, written: Callable[[], None], failed: Callable[[SignalRError], None]
+        self,
+        transport: Sender,
+        limit: int,
+        *,
+        written: Callable[[], None],
+        failed: Callable[[SignalRError], None],
+        log: Log | None = None,
     ) -> None:
+        self._log = _logger if log is None else log
         self._transport = transport
         self._limit = limit
         self._written = written
@@ -152,7 +162,7 @@ class Outgoing:
                 chunk, count = b"".join(self._messages), len(self._messages)
                 self._messages.clear()
                 if _logger.isEnabledFor(logging.DEBUG):
-                    _logger.debug("sending %d bytes: %.100r", len(chunk), chunk[:100])
+                    self._log.debug("sending %d bytes: %.100r", len(chunk), chunk[:100])
                 await self._transport.send(chunk)
                 self._written()
                 self._done += count

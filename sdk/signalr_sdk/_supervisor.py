@@ -6,7 +6,6 @@ It owns the lifecycle: nobody else fires events.
 from __future__ import annotations
 
 import asyncio
-import logging
 import math
 from typing import TYPE_CHECKING
 
@@ -22,8 +21,6 @@ if TYPE_CHECKING:
     from ._backlog import Backlog
     from ._dispatch import Dispatcher
     from .interfaces import HubProtocol, RetryPolicy
-
-_logger = logging.getLogger("signalr_sdk.hub")
 
 # A connection that was up for so many seconds is stable: attempts are counted anew after it.
 _STABLE = 10.0
@@ -53,6 +50,7 @@ class Supervisor:
         self.lifecycle = Lifecycle()
         self.closed: asyncio.Future[SignalRError | None] | None = None
         self._options = options
+        self._logger = options.logs.hub
         self._protocol = protocol
         self._dispatcher = dispatcher
         self._backlog = backlog
@@ -132,7 +130,7 @@ class Supervisor:
                     await link.close(stopped, goodbye=True)
                 await self._finish(handlers)
         except TimeoutError:
-            _logger.info("stop() took longer than %s s and dropped the connection", self._timeouts.close)
+            self._logger.info("stop() took longer than %s s and dropped the connection", self._timeouts.close)
             mains = self._unfinished()
             for each in mains:
                 each.cancel()
@@ -142,7 +140,7 @@ class Supervisor:
             self.lifecycle.fire(Event.CLOSED)
             self._stopping, self._cancelled = None, []
             self._settle(None)
-        _logger.info("stopped")
+        self._logger.info("stopped")
         if self._was_connected:
             self._dispatcher.run_apart("closed", None)
 
@@ -183,7 +181,7 @@ class Supervisor:
             await self._abandon(ConnectionClosedError("the task of the connection was cancelled"))
         except Exception as error:
             # A bug of ours, but nobody may wait for ever because of it.
-            _logger.exception("the connection failed")
+            self._logger.exception("the connection failed")
             await self._abandon(_wrapped(error))
             if not started.done():
                 started.set_exception(error)
@@ -207,7 +205,7 @@ class Supervisor:
                 delay = self._next_delay(self._start_policy, error)
                 if delay is None:
                     raise
-                _logger.info("the connection could not be started, next attempt in %.1f s: %s", delay, error)
+                self._logger.info("the connection could not be started, next attempt in %.1f s: %s", delay, error)
             await asyncio.sleep(delay)
             self._attempt += 1
 
@@ -256,7 +254,7 @@ class Supervisor:
         self.link = link
         self._was_connected = True
         connection_id = link.connection.connection_id
-        _logger.info(
+        self._logger.info(
             "connected to %s over %s (%s)",
             urls.without_query(self._options.url),
             link.connection.transport.kind,
@@ -286,7 +284,7 @@ class Supervisor:
             await self._end(link, error, cause)
             return None
         self.lifecycle.fire(Event.LOST)
-        _logger.warning("the connection is lost, next attempt in %.1f s: %s", delay, error)
+        self._logger.warning("the connection is lost, next attempt in %.1f s: %s", delay, error)
         self._dispatcher.push_lifecycle("reconnecting", error)
         await self._close(link, cause)
         return await self._reconnect(delay)
@@ -304,7 +302,7 @@ class Supervisor:
                     self._report_end(error if isinstance(error, SignalRError) else _wrapped(error))
                     return None
                 delay = again
-                _logger.info("attempt %d failed, next in %.1f s: %s", self._attempt, delay, error)
+                self._logger.info("attempt %d failed, next in %.1f s: %s", self._attempt, delay, error)
 
     def _next_delay(self, policy: RetryPolicy | None, error: Exception | None) -> float | None:
         """Ask the policy; `None` for giving up."""
@@ -325,7 +323,7 @@ class Supervisor:
         await self._close(link, cause)
 
     def _report_end(self, error: SignalRError | None) -> None:
-        _logger.info("the connection has ended: %s", error or "the server closed it in good order")
+        self._logger.info("the connection has ended: %s", error or "the server closed it in good order")
         self._settle(error)
         self._dispatcher.push_lifecycle("closed", error)
 
@@ -334,7 +332,7 @@ class Supervisor:
             async with asyncio.timeout(self._timeouts.close):
                 await link.close(cause, goodbye=False)
         except TimeoutError:
-            _logger.debug("the transport did not close within %s s", self._timeouts.close)
+            self._logger.debug("the transport did not close within %s s", self._timeouts.close)
 
     def _end_start(self, started: asyncio.Future[None], error: Exception) -> None:
         """The first attempts failed, or were ended."""

@@ -133,7 +133,7 @@ class AiohttpWebSocket:
             return
         self._closing = True
         try:
-            # One that does not answer in time is dropped. aiohttp's own limit does not cover its wait for room to write.
+            # One that does not answer in time is dropped. aiohttp's own limit leaves out its wait for room to write.
             with suppress(TimeoutError):
                 async with asyncio.timeout(self._close_timeout):
                     await self._ws.close()
