@@ -6,6 +6,7 @@ It owns the lifecycle: nobody else fires events.
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
 from typing import TYPE_CHECKING
 
@@ -15,7 +16,7 @@ from ._core.lifecycle import Event, Lifecycle, State
 from ._dispatch import running_handler
 from ._hub_link import HubLink
 from .errors import ConnectionClosedError, ConnectionFailedError, NotConnectedError, SignalRError, StateError
-from .retry import Retry, RetryContext, retry_after
+from .retry import Retry, RetryContext, is_transient, retry_after
 
 if TYPE_CHECKING:
     from ._backlog import Backlog
@@ -302,7 +303,10 @@ class Supervisor:
                     self._report_end(error if isinstance(error, SignalRError) else _wrapped(error))
                     return None
                 delay = again
-                self._logger.info("attempt %d failed, next in %.1f s: %s", self._attempt, delay, error)
+                # What a first start would not be tried again for, a 404 or a 401, is logged louder.
+                passing = is_transient(RetryContext(0, 0.0, error, was_connected=False))
+                level = logging.INFO if passing else logging.WARNING
+                self._logger.log(level, "attempt %d failed, next in %.1f s: %s", self._attempt, delay, error)
 
     def _next_delay(self, policy: RetryPolicy | None, error: Exception | None) -> float | None:
         """Ask the policy; `None` for giving up."""

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import pytest
 from tests.logs import LOGGERS, Log, logged
 
-from signalr_sdk import ConnectionFailedError, HubConnection, Transport
+from signalr_sdk import ConnectionFailedError, HubConnection, Retry, Transport
+from signalr_sdk.interfaces import HttpResponse
 from signalr_sdk.testing import Hub, HubServer
 
 SECRETS = {
@@ -24,6 +25,8 @@ SECRETS = {
 }
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from tests.scripted import ScriptedServer
 
 COMBINATIONS: list[tuple[Transport, Literal["json", "messagepack"]]] = [
     (Transport.WEBSOCKETS, "json"),
@@ -171,3 +174,22 @@ async def test_a_record_goes_into_json_as_it_is(log: Log) -> None:
         facts: dict[str, Any] = {name: vars(record)[name] for name in ("hub", "connection_id", "transport")}
         json.dump(facts, stream)
     assert '"transport": "WebSockets"' in stream.getvalue()
+
+
+async def test_an_attempt_that_a_start_would_not_repeat_is_logged_louder(server: ScriptedServer, log: Log) -> None:
+    hub = server.hub(reconnect=Retry.delays(0, 0, 0))
+    socket = await server.accept(hub)
+    answers = iter([HttpResponse(404), HttpResponse(503), server.negotiate()])
+    server.negotiate = lambda: next(answers)
+    again = asyncio.Event()
+    hub.on_reconnected(lambda _connection_id: again.set())
+    socket.vanish()
+    await (await server.sockets.get()).shake_hands()
+    await again.wait()
+    await hub.stop()
+    attempts = [
+        (record.levelname, record.getMessage().partition(",")[0])
+        for record in log.records
+        if record.getMessage().startswith("attempt")
+    ]
+    assert attempts == [("WARNING", "attempt 1 failed"), ("INFO", "attempt 2 failed")]
