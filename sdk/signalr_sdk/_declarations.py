@@ -241,7 +241,10 @@ def _read_call(where: str, function: types.FunctionType, name: str, style: Style
 
 def _is_uploaded(where: str, parameter: inspect.Parameter, hints: dict[str, Any], style: Style) -> bool:
     if parameter.kind not in _POSITIONAL:
-        _refuse(where, "arguments of a hub go by position, each with a parameter of its own: no *, * args or ** kwargs")
+        _refuse(
+            where,
+            "arguments of a hub go by position, one to each parameter: no *args, no **kwargs, none by keyword only",
+        )
     if parameter.name not in hints:
         _refuse(where, "it has no annotation")
     if parameter.default is ...:
