@@ -183,7 +183,7 @@ class ServedClient:
         while (behind := self._behind()) and not self.pipe.gone.done():
             self._session.pause(self._loop.time())
             await asyncio.wait([*behind, self.pipe.gone], return_when=asyncio.FIRST_COMPLETED)
-            self._session.resume(self._loop.time())
+            self._session.unpause(self._loop.time())
 
     def _behind(self) -> list[asyncio.Future[None]]:
         if len(self._calls) >= _CALLS:
@@ -255,7 +255,7 @@ class ServedClient:
             )
             self.pipe.stop_reading()
             return
-        if ping is not None:
+        if ping:
             self.pipe.write_now(ping)
         self._arm()
 
