@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterable, Iterator  # noqa: TC003
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterable, Iterator
 from typing import TYPE_CHECKING, Annotated, Any, Generic, Literal, Protocol, Self, TypeVar
 
 import pytest
 from tests.threads import ThreadStream, ThreadUpload
+from typing_extensions import TypeAliasType
 
 from signalr_sdk import HubConnection, Stream, Upload, event, method
 from signalr_sdk._declarations import CallKind, HubCall, async_style, read_hub, read_receiver, sync_style
@@ -67,6 +68,17 @@ def test_names_kinds_and_results() -> None:
 
 def test_which_parameters_are_uploaded() -> None:
     assert {name: call.uploads for name, call in read(Everything).items() if call.uploads} == {"total": (0, 2)}
+
+
+Numbers = TypeAliasType("Numbers", AsyncIterator[int])
+
+
+def test_a_stream_may_have_a_name() -> None:
+    class Named(Protocol):
+        def counter(self, more: Numbers) -> Numbers: ...
+
+    call = read(Named)["counter"]
+    assert (call.kind, call.result, call.uploads) == (CallKind.STREAM, int, (0,))
 
 
 def test_arguments_are_bound_by_the_declaration() -> None:
