@@ -27,6 +27,7 @@ LAYERS: tuple[frozenset[str], ...] = (
             "_attempts",
             "_backlog",
             "_calls",
+            "_declarations",
             "_dispatch",
             "_handlers",
             "_hub_link",
@@ -35,6 +36,7 @@ LAYERS: tuple[frozenset[str], ...] = (
             "_refresh_schedule",
             "_streams",
             "_supervisor",
+            "_typed_hubs",
             "_uploads",
         }
     ),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ._connection import Connection
+from ._declarations import event, method
 from ._hub_connection import HubConnection
 from ._streams import Messages, Stream
 from ._uploads import Upload
@@ -93,5 +94,7 @@ __all__ = [
     "TransportError",
     "Upload",
     "WebSocketConnector",
+    "event",
     "is_transient",
+    "method",
 ]

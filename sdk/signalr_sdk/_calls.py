@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import logging
 from typing import TYPE_CHECKING, Any
 
 from ._pump import Pump
@@ -14,12 +13,11 @@ from .messages import Completion
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from ._core.logs import Log
     from ._core.session import HubSession
     from ._outgoing import Outgoing
     from ._streams import StreamQueue
     from .messages import StreamItem
-
-_logger = logging.getLogger("signalr_sdk.hub")
 
 
 class Call:
@@ -88,6 +86,7 @@ class Calls:
         outgoing: takes them.
         push_error: called with errors that no caller can be told.
         waiting: called when an invocation begins to wait for its answer.
+        log: of the connection.
     """
 
     def __init__(
@@ -97,7 +96,9 @@ class Calls:
         *,
         push_error: Callable[[Exception], None],
         waiting: Callable[[], None],
+        log: Log,
     ) -> None:
+        self._logger = log
         self._session = session
         self._outgoing = outgoing
         self._push_error = push_error
@@ -257,4 +258,4 @@ class Calls:
         try:
             await self._outgoing.put(data)
         except ConnectionClosedError as closed:
-            _logger.debug("an answer came too late: %s", closed)
+            self._logger.debug("an answer came too late: %s", closed)

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import asyncio
 import codecs
-import logging
 from typing import TYPE_CHECKING, Any, Literal, Self, cast
 
 import attrs
 
 from ._core import urls
+from ._core.logs import ConnectionLogs
 from ._http.aiohttp_client import AiohttpClient
 from ._http.negotiator import run_negotiation
 from ._http.refresher import Refresher
@@ -39,8 +39,6 @@ if TYPE_CHECKING:
     import httpx
 
     from ._core.negotiation import Endpoint
-
-_logger = logging.getLogger("signalr_sdk.negotiate")
 
 
 def _transports(value: str | Iterable[str] | None) -> tuple[Transport, ...]:
@@ -80,6 +78,11 @@ class ConnectionOptions:
     limits: Limits = attrs.field(validator=attrs.validators.instance_of(Limits))
     transfer_format: TransferFormat = attrs.field(converter=_transfer_format)
     stateful: bool = False
+    logs: ConnectionLogs = attrs.field(init=False, eq=False, repr=False)
+
+    @logs.default
+    def _new_logs(self) -> ConnectionLogs:
+        return ConnectionLogs(urls.without_query(self.url))
 
     @classmethod
     def make(cls, *, transports: str | Iterable[str] | None, skip_negotiation: bool, **rest: Any) -> ConnectionOptions:
@@ -122,6 +125,11 @@ class OpenConnection:
         return self.endpoint.connection_id if self.endpoint else None
 
     @property
+    def logs(self) -> ConnectionLogs:
+        """Its loggers."""
+        return self._route.sender.logs
+
+    @property
     def refresher(self) -> Refresher | None:
         """See `Route`."""
         return self._route.refresher
@@ -150,25 +158,24 @@ class OpenConnection:
 
     async def drop(self) -> None:
         """Close at once; does nothing if it is closed."""
-        await _at_once(self.close)
+        await self._at_once(self.close)
 
     async def drop_transport(self) -> None:
         """Close the transport at once, and keep what is needed for `reopen`."""
-        await _at_once(self._close_transport)
+        await self._at_once(self._close_transport)
 
     async def _close_transport(self) -> None:
         try:
             await self.transport.close()
         except Exception as error:  # noqa: BLE001 - transports of users may raise anything, and it is over anyway
-            _logger.info("the transport did not close in good order: %s", error)
+            self.logs.transport.info("the transport did not close in good order: %s", error)
 
-
-async def _at_once(close: Callable[[], Awaitable[None]]) -> None:
-    try:
-        async with asyncio.timeout(0):
-            await close()
-    except TimeoutError:
-        _logger.debug("dropped the connection")
+    async def _at_once(self, close: Callable[[], Awaitable[None]]) -> None:
+        try:
+            async with asyncio.timeout(0):
+                await close()
+        except TimeoutError:
+            self.logs.transport.debug("dropped the connection")
 
 
 @attrs.frozen
@@ -242,6 +249,7 @@ class _Opening:
             # A connection id is good for one try, and so are the token and cookies that came with it.
             sender = self._new_sender()
             endpoint = await self._negotiate(sender, stateful=options.stateful and Transport.WEBSOCKETS in wanted)
+            options.logs.note_connection(endpoint.connection_id)
             candidates, skipped = select(
                 endpoint.transports,
                 wanted,
@@ -277,6 +285,7 @@ class _Opening:
 
     def _new_sender(self) -> RequestSender:
         options = self._options
+        options.logs.note_connection(None)
         return RequestSender(
             self._client,
             options.url,
@@ -286,6 +295,7 @@ class _Opening:
             cookies=options.cookies,
             forward_headers=options.forward_headers,
             timeouts=options.timeouts,
+            logs=options.logs,
         )
 
     async def _negotiate(self, sender: RequestSender, *, stateful: bool) -> Endpoint:
@@ -303,13 +313,15 @@ class _Opening:
             raise
 
     async def _try(self, kind: Transport, route: Route) -> ActiveTransport | None:
+        logs = self._options.logs
+        logs.note_transport(kind)
         try:
             transport = await route.open(kind)
         except TransportError as error:
-            _logger.info("%s failed to start: %s", kind, error)
+            logs.negotiate.info("%s failed to start: %s", kind, error)
             self._failed.append(error)
             return None
-        _logger.debug("%s is up", kind)
+        logs.negotiate.debug("%s is up", kind)
         return transport
 
     def _no_transport(self, skipped: list[TransportError]) -> ConnectionFailedError:

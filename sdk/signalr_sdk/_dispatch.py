@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import functools
 import inspect
-import logging
 from collections import deque
 from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
@@ -23,11 +22,10 @@ from .errors import SignalRError, SlowConsumerError
 from .messages import Invocation
 
 if TYPE_CHECKING:
+    from ._core.logs import Log
     from ._handlers import Handlers
     from .interfaces import Handler
     from .options import Limits
-
-_logger = logging.getLogger("signalr_sdk.hub")
 
 # After so many events the worker looks at the time, and gives the event loop a turn if it had so many seconds.
 _BATCH = 128
@@ -74,7 +72,8 @@ class Dispatcher:
         loop: the event loop of the connection; set by its `start`.
     """
 
-    def __init__(self, handlers: Handlers, backlog: Backlog, limits: Limits) -> None:
+    def __init__(self, handlers: Handlers, backlog: Backlog, limits: Limits, log: Log) -> None:
+        self._logger = log
         self.respond: Respond
         self.loop: asyncio.AbstractEventLoop | None = None
         self._handlers = handlers
@@ -82,7 +81,7 @@ class Dispatcher:
         self._limits = limits
         self._concurrency = limits.handlers
         self._queue = _EventsWaiting(backlog, limits.messages)
-        self._questions = _QuestionsWaiting(backlog, limits.messages)
+        self._questions = _QuestionsWaiting(backlog, limits.messages, log)
         backlog.join(self._queue)
         backlog.join(self._questions)
         self._subscribers: dict[str, tuple[EventQueue, ...]] = {}
@@ -100,7 +99,7 @@ class Dispatcher:
         """Take an event or a question of the server: the sink that the session knows."""
         if message.__class__ is not Invocation:
             # Clients have no streaming methods, and the answer to a question that was let go of is ignored there.
-            _logger.debug("ignored a %s from the server", type(message).__name__)
+            self._logger.debug("ignored a %s from the server", type(message).__name__)
             return
         if self._subscribers:
             key = message.target.lower()
@@ -126,7 +125,7 @@ class Dispatcher:
 
     def push_error(self, error: Exception) -> None:
         """Take an error that no caller can be told."""
-        _logger.error("%s", error, exc_info=error)
+        self._logger.error("%s", error, exc_info=error)
         self.push_lifecycle("error", error)
 
     def subscribe(self, event: str, buffer: int, *, newest: bool) -> Messages:
@@ -204,7 +203,7 @@ class Dispatcher:
             _current_run.reset(token)
 
     async def _failed(self, event: str, error: Exception) -> None:
-        _logger.error("a handler of '%s' failed: %s", event, error, exc_info=error)
+        self._logger.error("a handler of '%s' failed: %s", event, error, exc_info=error)
         await self._tell("error", (error,))
 
     async def _tell(self, name: str, arguments: tuple[Any, ...]) -> None:
@@ -219,7 +218,7 @@ class Dispatcher:
             except (Exception, asyncio.CancelledError) as raised:
                 error = _handlers_own(raised, task)
                 if name == "error":
-                    _logger.exception("an on_error handler failed")
+                    self._logger.exception("an on_error handler failed")
                 else:
                     await self._failed(f"on_{name}", error)
 
@@ -246,7 +245,7 @@ class Dispatcher:
             return tuple(functools.partial(_with_name, handler, message.target) for handler in self._handlers.any)
         if message.target not in self._unknown and len(self._unknown) < _NAMES:
             self._unknown.add(message.target)
-            _logger.warning(
+            self._logger.warning(
                 "the hub sent the event '%.100s', for which there is no handler (said once)", message.target
             )
         return ()
@@ -257,7 +256,7 @@ class Dispatcher:
             f"Limits.buffered_bytes ({self._limits.buffered_bytes})",
             dropped,
         )
-        _logger.warning("%s", error)
+        self._logger.warning("%s", error)
         self.push_lifecycle("error", error)
 
     # Answering the server's questions
@@ -288,7 +287,7 @@ class Dispatcher:
                     value = await self._finish(value, task)
             except (Exception, asyncio.CancelledError) as raised:
                 failure = _handlers_own(raised, task)
-                _logger.warning("the handler of '%s' failed: %s", message.target, failure, exc_info=failure)
+                self._logger.warning("the handler of '%s' failed: %s", message.target, failure, exc_info=failure)
                 error = str(failure) or type(failure).__name__
                 continue
             error = None
@@ -392,10 +391,11 @@ class _EventsWaiting(WaitingQueue):
 class _QuestionsWaiting(WaitingQueue):
     """The questions of the server that wait for a free place."""
 
-    __slots__ = ("_responds",)
+    __slots__ = ("_logger", "_responds")
 
-    def __init__(self, backlog: Backlog, mark: int) -> None:
+    def __init__(self, backlog: Backlog, mark: int, log: Log) -> None:
         super().__init__(backlog, mark)
+        self._logger = log
         self._responds: deque[Respond] = deque()
 
     def add(self, message: Invocation, respond: Respond) -> None:
@@ -414,4 +414,6 @@ class _QuestionsWaiting(WaitingQueue):
         while self.held > goal and len(self.messages) > 1:
             self.take_question()
             dropped += 1
-        _logger.warning("%d questions of the hub were dropped: more wait than Limits.buffered_bytes allows", dropped)
+        self._logger.warning(
+            "%d questions of the hub were dropped: more wait than Limits.buffered_bytes allows", dropped
+        )

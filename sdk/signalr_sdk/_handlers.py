@@ -28,7 +28,7 @@ class Handlers:
         """Register for a lifecycle event."""
         self.lifecycle[name] = _with(self.lifecycle.get(name, ()), handler)
 
-    def remove(self, event: str | None, handler: Handler | None) -> None:
+    def remove(self, event: str | None, handler: object | None) -> None:
         """Remove all of an event, one of an event, or one wherever it is registered."""
         if event is not None:
             _remove(self.events, event.lower(), handler)
@@ -45,7 +45,7 @@ def _with(handlers: tuple[Handler, ...], handler: Handler) -> tuple[Handler, ...
     return handlers if handler in handlers else (*handlers, handler)
 
 
-def _remove(table: dict[str, tuple[Handler, ...]], name: str, handler: Handler | None) -> None:
+def _remove(table: dict[str, tuple[Handler, ...]], name: str, handler: object | None) -> None:
     left = () if handler is None else tuple(each for each in table.get(name, ()) if each != handler)
     if left:
         table[name] = left

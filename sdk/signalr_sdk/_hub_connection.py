@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, cast, overload
 
 from ._backlog import Backlog
 from ._connection import ConnectionOptions
@@ -12,6 +12,7 @@ from ._dispatch import Dispatcher
 from ._handlers import Handlers
 from ._streams import Messages, Stream, StreamCall, StreamQueue
 from ._supervisor import Supervisor
+from ._typed_hubs import ASYNC, make_proxy, register
 from ._uploads import close_source, split
 from .errors import (
     ConnectionClosedError,
@@ -34,8 +35,11 @@ if TYPE_CHECKING:
     import httpx
     from typing_extensions import TypeForm
 
+    from .protocols.values import NamingChoice
+
 T = TypeVar("T")
 H = TypeVar("H", bound=Handler)
+R = TypeVar("R")
 
 
 def _protocol(value: str | HubProtocol, converter: Converter | None) -> HubProtocol:
@@ -145,7 +149,7 @@ class HubConnection:
         self._converter = converter
         self._handlers = Handlers()
         self._backlog = Backlog(limits.buffered_bytes)
-        self._dispatcher = Dispatcher(self._handlers, self._backlog, limits)
+        self._dispatcher = Dispatcher(self._handlers, self._backlog, limits, self._options.logs.hub)
         self._life = Supervisor(
             self._options,
             self._protocol,
@@ -378,6 +382,34 @@ class HubConnection:
         convert = None if converter is None else lambda item: structure(converter, item, item_type)
         return Stream(StreamCall(queue, open_, discard), convert)
 
+    def proxy(self, declaration: TypeForm[T], *, naming: NamingChoice = "pascal") -> T:
+        """Return an object that has a hub's methods as a class declares them, and calls the hub.
+
+        Args:
+            declaration: a class, best a `typing.Protocol`. Its public methods are `async def` with a result type
+                (`None` for none), or `def` with `AsyncIterator[T]` as their result: a stream. Parameters annotated as
+                `AsyncIterable`, `AsyncIterator` or `Upload` are uploaded. `method` names a method otherwise, or has it
+                sent without asking for an answer.
+            naming: how names of methods are written on the hub: `"pascal"`, `"camel"`, `None` to leave them, or a
+                function.
+
+        Raises:
+            TypeError: a method of the class says too little, or what no hub has.
+
+        Example:
+            ```python
+            class ChatHub(Protocol):
+                async def add(self, a: int, b: int) -> int: ...
+                def counter(self, count: int) -> AsyncIterator[int]: ...
+
+            chat = hub.proxy(ChatHub)
+            assert await chat.add(1, b=2) == 3
+            async for number in chat.counter(10):
+                print(number)
+            ```
+        """
+        return cast("T", make_proxy(self, declaration, naming, ASYNC))
+
     def _prepare(self, method: str, args: tuple[Any, ...]) -> tuple[list[Any], list[Any] | None]:
         if not isinstance(method, str):
             raise TypeError(f"the name of a hub method is a str, not {type(method).__name__}")
@@ -429,16 +461,44 @@ class HubConnection:
 
         return register if handler is None else register(handler)
 
-    def off(self, event: str | None = None, handler: Handler | None = None) -> None:
+    def off(self, event: str | None = None, handler: object | None = None) -> None:
         """Unregister: all handlers of an event, one of them, or one handler wherever it is registered.
 
         Args:
             event: the event's name.
-            handler: the handler; with no event it is taken out everywhere, lifecycle events included.
+            handler: the handler; with no event it is taken out everywhere, lifecycle events included. An object given
+                to `register` stands for all of its methods.
         """
         if event is None and handler is None:
             raise TypeError("off() needs an event, a handler, or both")
         self._handlers.remove(event, handler)
+
+    def register(self, receiver: R, *, naming: NamingChoice = "pascal") -> R:
+        """Register an object's methods as handlers, each for the event of its name; `off(handler=...)` undoes it.
+
+        Args:
+            receiver: the object. Its public methods are handlers, or only those marked with `event` if there is one;
+                sync or async, as for `on`. Arguments become what the parameters are annotated as; what does not fit is
+                an error of the handler.
+            naming: how names of methods become those of events, as for `proxy`. Their case does not matter.
+
+        Returns:
+            The object.
+
+        Raises:
+            TypeError: a method cannot be a handler, or there is none.
+            LocalProtocolError: arguments are to be converted, and cattrs is missing.
+
+        Example:
+            ```python
+            class Chat:
+                async def receive_message(self, user: str, text: str) -> None:
+                    print(user, text)
+
+            hub.register(Chat())
+            ```
+        """
+        return register(self.on, self._need_converter, receiver, naming, ASYNC)
 
     def on_any(self, handler: H) -> H:
         """Register `handler(event, args)` for all events that have no handler, nor `messages`, of their own."""

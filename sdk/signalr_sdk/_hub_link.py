@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from .interfaces import HubProtocol
     from .options import AuthenticationRefresh, Limits, Timeouts
 
-_logger = logging.getLogger("signalr_sdk.hub")
 _wire = logging.getLogger("signalr_sdk.transport")
 
 # When writing fails, the reader mostly learns a better reason (a Close message) at once: it gets so long for that.
@@ -59,6 +58,7 @@ class HubLink:
         refresh: AuthenticationRefresh | None = None,
     ) -> None:
         self.connection = connection
+        self._logger = connection.logs.hub
         self._transport = connection.transport
         self._dispatcher = dispatcher
         self._backlog = backlog
@@ -77,10 +77,18 @@ class HubLink:
         )
         self._stateful = self._stateful_outgoing(limits) if connection.stateful else None
         self.outgoing = self._stateful or Outgoing(
-            self._transport, limits.outgoing_bytes, written=self._note_written, failed=self._note_write_failed
+            self._transport,
+            limits.outgoing_bytes,
+            written=self._note_written,
+            failed=self._note_write_failed,
+            log=connection.logs.transport,
         )
         self.calls = Calls(
-            self._session, self.outgoing, push_error=dispatcher.push_error, waiting=self._note_call_waits
+            self._session,
+            self.outgoing,
+            push_error=dispatcher.push_error,
+            waiting=self._note_call_waits,
+            log=self._logger,
         )
         self._schedule = self._new_schedule(refresh)
         self._first: Received = []
@@ -101,6 +109,7 @@ class HubLink:
             limits.outgoing_bytes,
             written=self._note_written,
             failed=self._note_write_failed,
+            log=self.connection.logs.transport,
         )
 
     def _new_schedule(self, refresh: AuthenticationRefresh | None) -> RefreshSchedule | None:
@@ -211,7 +220,7 @@ class HubLink:
             sink(message)
 
     def _log_payload(self, payload: bytes) -> None:
-        _wire.debug("received %d bytes: %.100r", len(payload), payload[:100])
+        self.connection.logs.transport.debug("received %d bytes: %.100r", len(payload), payload[:100])
 
     def lose(self, error: SignalRError) -> None:
         """End `run` with this error."""
@@ -265,11 +274,11 @@ class HubLink:
         try:
             await self.outgoing.flush()
         except ConnectionClosedError as error:
-            _logger.debug("could not say good-bye: %s", error)
+            self._logger.debug("could not say good-bye: %s", error)
 
     def _end_outgoing(self, error: SignalRError) -> None:
         if unsent := self.outgoing.end(error):
-            _logger.warning("%d messages were not sent before the connection ended", unsent)
+            self._logger.warning("%d messages were not sent before the connection ended", unsent)
 
     # Stateful reconnect
 

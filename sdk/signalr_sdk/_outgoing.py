@@ -11,6 +11,7 @@ from .errors import ConnectionClosedError, SignalRError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from ._core.logs import Log
     from ._core.replay import Replay
 
 _logger = logging.getLogger("signalr_sdk.transport")
@@ -37,15 +38,23 @@ class Outgoing:
         limit: bytes that may wait before `put` waits.
         written: called after each write.
         failed: called once when the transport takes no more.
+        log: of the connection.
 
     Attributes:
         suspended: whether there is no transport at the moment; only with stateful reconnect.
     """
 
     def __init__(
-        self, transport: Sender, limit: int, *, written: Callable[[], None], failed: Callable[[SignalRError], None]
+        self,
+        transport: Sender,
+        limit: int,
+        *,
+        written: Callable[[], None],
+        failed: Callable[[SignalRError], None],
+        log: Log | None = None,
     ) -> None:
         self.suspended = False
+        self._log = _logger if log is None else log
         self._transport = transport
         self._limit = limit
         self._written = written
@@ -179,7 +188,7 @@ class Outgoing:
                 chunk, count = b"".join(self._messages), len(self._messages)
                 self._messages.clear()
                 if _logger.isEnabledFor(logging.DEBUG):
-                    _logger.debug("sending %d bytes: %.100r", len(chunk), chunk[:100])
+                    self._log.debug("sending %d bytes: %.100r", len(chunk), chunk[:100])
                 await self._transport.send(chunk)
                 self._written()
                 self._done += count
@@ -245,8 +254,9 @@ class StatefulOutgoing(Outgoing):
         *,
         written: Callable[[], None],
         failed: Callable[[SignalRError], None],
+        log: Log | None = None,
     ) -> None:
-        super().__init__(transport, limit, written=written, failed=failed)
+        super().__init__(transport, limit, written=written, failed=failed, log=log)
         self._replay = replay
 
     @property

@@ -24,6 +24,7 @@ from .errors import (
     StateError,
     TransportError,
 )
+from .retry import RetryContext, is_transient
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -32,8 +33,6 @@ if TYPE_CHECKING:
     from ._dispatch import Dispatcher
     from .interfaces import HubProtocol, RetryPolicy
     from .options import AuthenticationRefresh
-
-_logger = logging.getLogger("signalr_sdk.hub")
 
 # So many seconds ASP.NET Core keeps a connection whose transport is lost: no attempt to resume it begins later.
 _WINDOW = 15.0
@@ -66,6 +65,7 @@ class Supervisor:
         self.lifecycle = Lifecycle()
         self.closed: asyncio.Future[SignalRError | None] | None = None
         self._options = options
+        self._logger = options.logs.hub
         self._protocol = protocol
         self._dispatcher = dispatcher
         self._backlog = backlog
@@ -141,7 +141,7 @@ class Supervisor:
                     await link.close(stopped, goodbye=True)
                 await self._finish(handlers)
         except TimeoutError:
-            _logger.info("stop() took longer than %s s and dropped the connection", self._timeouts.close)
+            self._logger.info("stop() took longer than %s s and dropped the connection", self._timeouts.close)
             mains = self._unfinished()
             for each in mains:
                 each.cancel()
@@ -151,7 +151,7 @@ class Supervisor:
             self.lifecycle.fire(Event.CLOSED)
             self._stopping, self._cancelled = None, []
             self._settle(None)
-        _logger.info("stopped")
+        self._logger.info("stopped")
         if self._attempts.was_connected:
             self._dispatcher.run_apart("closed", None)
 
@@ -192,7 +192,7 @@ class Supervisor:
             await self._abandon(ConnectionClosedError("the task of the connection was cancelled"))
         except Exception as error:
             # A bug of ours, but nobody may wait for ever because of it.
-            _logger.exception("the connection failed")
+            self._logger.exception("the connection failed")
             await self._abandon(_wrapped(error))
             if not started.done():
                 started.set_exception(error)
@@ -216,7 +216,7 @@ class Supervisor:
                 delay = self._attempts.delay_of_start(error)
                 if delay is None:
                     raise
-                _logger.info("the connection could not be started, next attempt in %.1f s: %s", delay, error)
+                self._logger.info("the connection could not be started, next attempt in %.1f s: %s", delay, error)
             await asyncio.sleep(delay)
             self._attempts.count += 1
 
@@ -248,7 +248,7 @@ class Supervisor:
         self.link = link
         self._attempts.note_up()
         connection_id = link.connection.connection_id
-        _logger.info(
+        self._logger.info(
             "connected to %s over %s (%s)",
             urls.without_query(self._options.url),
             link.connection.transport.kind,
@@ -286,7 +286,7 @@ class Supervisor:
         error: Exception | None = lost
         await link.suspend()
         while (delay := self._attempts.delay_of_resume(error, tried)) is not None and loop.time() + delay <= until:
-            _logger.info("the line is lost, it is to be resumed in %.1f s: %s", delay, error)
+            self._logger.info("the line is lost, it is to be resumed in %.1f s: %s", delay, error)
             await asyncio.sleep(delay)
             self._attempts.count += 1
             tried += 1
@@ -299,7 +299,7 @@ class Supervisor:
                 if _is_refusal(failure):
                     break
             else:
-                _logger.info("the connection goes on over a new line (%s)", link.connection.connection_id)
+                self._logger.info("the connection goes on over a new line (%s)", link.connection.connection_id)
                 return None
         return _not_resumed(lost, error)
 
@@ -313,7 +313,7 @@ class Supervisor:
             return None
         resuming = self.lifecycle.state is State.RESUMING
         self.lifecycle.fire(Event.RESUME_REFUSED if resuming else Event.LOST)
-        _logger.warning("the connection is lost, next attempt in %.1f s: %s", delay, error)
+        self._logger.warning("the connection is lost, next attempt in %.1f s: %s", delay, error)
         self._dispatcher.push_lifecycle("reconnecting", error)
         await self._close(link, cause)
         return await self._reconnect(delay)
@@ -331,7 +331,10 @@ class Supervisor:
                     self._report_end(error if isinstance(error, SignalRError) else _wrapped(error))
                     return None
                 delay = again
-                _logger.info("attempt %d failed, next in %.1f s: %s", self._attempts.count, delay, error)
+                # What a first start would not be tried again for, a 404 or a 401, is logged louder.
+                passing = is_transient(RetryContext(0, 0.0, error, was_connected=False))
+                level = logging.INFO if passing else logging.WARNING
+                self._logger.log(level, "attempt %d failed, next in %.1f s: %s", self._attempts.count, delay, error)
 
     async def _end(self, link: HubLink, error: SignalRError | None, cause: SignalRError) -> None:
         """The connection ended by itself, for good."""
@@ -340,7 +343,7 @@ class Supervisor:
         await self._close(link, cause)
 
     def _report_end(self, error: SignalRError | None) -> None:
-        _logger.info("the connection has ended: %s", error or "the server closed it in good order")
+        self._logger.info("the connection has ended: %s", error or "the server closed it in good order")
         self._settle(error)
         self._dispatcher.push_lifecycle("closed", error)
 
@@ -349,7 +352,7 @@ class Supervisor:
             async with asyncio.timeout(self._timeouts.close):
                 await link.close(cause, goodbye=False)
         except TimeoutError:
-            _logger.debug("the transport did not close within %s s", self._timeouts.close)
+            self._logger.debug("the transport did not close within %s s", self._timeouts.close)
 
     def _end_start(self, started: asyncio.Future[None], error: Exception) -> None:
         """The first attempts failed, or were ended."""

@@ -5,10 +5,11 @@ A wrong use carries `type: ignore` with its code; mypy (strict) complains if the
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from datetime import datetime
 from decimal import Decimal
 from enum import Enum
-from typing import TYPE_CHECKING, Any, assert_type
+from typing import TYPE_CHECKING, Any, Protocol, assert_type
 from uuid import UUID
 
 import attrs
@@ -25,10 +26,12 @@ from signalr_sdk import (
     Timeouts,
     Transport,
     Upload,
+    event,
+    method,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable
 
 
 @attrs.frozen
@@ -139,6 +142,76 @@ async def uploads_are_arguments(hub: HubConnection) -> None:
     await upload.send(1)
     upload.close()
     await hub.invoke("Sum", upload, Upload([1, 2]), result_type=int)
+
+
+class ChatHub(Protocol):
+    """A hub."""
+
+    async def add(self, a: int, b: int = 0) -> int: ...
+    async def person(self) -> Person | None: ...
+    async def clear(self) -> None: ...
+    def counter(self, count: int) -> AsyncIterator[int]: ...
+    def people(self) -> Stream[Person]: ...
+    async def total(self, numbers: AsyncIterator[int]) -> int: ...
+    @method("Log", send=True)
+    async def log(self, text: str) -> None: ...
+
+
+class AbstractHub(ABC):
+    """Another."""
+
+    @abstractmethod
+    async def add(self, a: int, b: int) -> int: ...
+
+
+async def numbers() -> AsyncIterator[int]:
+    yield 1
+
+
+async def proxies_are_what_was_declared(hub: HubConnection) -> None:
+    chat = hub.proxy(ChatHub)
+    assert_type(chat, ChatHub)
+    assert_type(hub.proxy(AbstractHub, naming="camel"), AbstractHub)
+    assert_type(await chat.add(1, b=2), int)
+    assert_type(await chat.person(), Person | None)
+    async for number in chat.counter(10):
+        assert_type(number, int)
+    async with chat.people() as people:
+        assert_type(await people.next(timeout=1), Person)
+    assert_type(await chat.total(numbers()), int)
+    await chat.clear()
+    await chat.log("text")
+
+    await chat.add("1")  # type: ignore[arg-type]
+    await chat.total([1, 2])  # type: ignore[arg-type]
+    await chat.log(1)  # type: ignore[arg-type]
+    chat.clear()  # type: ignore[unused-coroutine]
+    await chat.unknown()  # type: ignore[attr-defined]
+    hub.proxy(5)  # type: ignore[arg-type]
+    hub.proxy(ChatHub, naming="kebab")  # type: ignore[arg-type]
+
+
+class Receiver:
+    """Handles events."""
+
+    @event
+    def receive_message(self, user: str, text: str) -> int:
+        return len(user) + len(text)
+
+    @event("user-joined")
+    async def joined(self, user: str) -> str:
+        return user
+
+
+async def receivers_keep_their_type(hub: HubConnection) -> None:
+    receiver = hub.register(Receiver())
+    assert_type(receiver, Receiver)
+    assert_type(receiver.receive_message("a", "b"), int)
+    assert_type(await receiver.joined("a"), str)
+    hub.off(handler=receiver)
+    receiver.receive_message(1, "b")  # type: ignore[arg-type]
+    event(5)  # type: ignore[call-overload]
+    method(send="yes")  # type: ignore[arg-type]
 
 
 async def options_are_checked() -> None:

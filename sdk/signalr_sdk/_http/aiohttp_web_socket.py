@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-import logging
+from contextlib import suppress
 from functools import cache
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
@@ -16,8 +16,6 @@ from ..errors import ConnectionClosedError, RemoteProtocolError
 
 if TYPE_CHECKING:
     from ..interfaces import WebSocketOptions
-
-_logger = logging.getLogger("signalr_sdk.transport")
 
 _TEXT = aiohttp.WSMsgType.TEXT
 _BINARY = aiohttp.WSMsgType.BINARY
@@ -135,11 +133,10 @@ class AiohttpWebSocket:
             return
         self._closing = True
         try:
-            # aiohttp's own limit does not cover its wait for room to write.
-            async with asyncio.timeout(self._close_timeout):
-                await self._ws.close()
-        except TimeoutError:
-            _logger.debug("%s did not answer the WebSocket's closing message in time", self._where)
+            # One that does not answer in time is dropped. aiohttp's own limit leaves out its wait for room to write.
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._close_timeout):
+                    await self._ws.close()
         finally:
             self._drop()
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from typing import TYPE_CHECKING
 
@@ -14,8 +13,6 @@ if TYPE_CHECKING:
     from .._core.negotiation import Endpoint
     from ..interfaces import HttpResponse
     from .request_sender import RequestSender
-
-_logger = logging.getLogger("signalr_sdk.negotiate")
 
 # No answer to negotiate is anywhere near this.
 _MAX_ANSWER = 1024 * 1024
@@ -58,7 +55,7 @@ async def run_negotiation(
             endpoint: Endpoint = done.value
             if endpoint.access_token is not None:
                 sender.use_redirect_token(endpoint.access_token)
-            _logger.debug("negotiated: connect to %s", urls.without_query(endpoint.url))
+            sender.logs.negotiate.debug("negotiated: connect to %s", urls.without_query(endpoint.url))
             return endpoint
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from typing import TYPE_CHECKING
 
 from .._core import refreshing, urls
@@ -13,8 +12,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from .request_sender import RequestSender
-
-_logger = logging.getLogger("signalr_sdk.http")
 
 # No answer is anywhere near this.
 _MAX_ANSWER = 1024 * 1024
@@ -57,7 +54,7 @@ class Refresher:
             answer = refreshing.read_answer(response.status, response.body)
             if answer.access_token is not None:
                 self._sender.use_refreshed_token(answer.access_token)
-        _logger.info("the token is refreshed (%s)", urls.without_query(self._url))
+        self._sender.logs.http.info("the token is refreshed (%s)", urls.without_query(self._url))
         self.refreshed(answer.lifetime)
         return answer.lifetime
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal
 from .._core import headers as http_headers
 from .._core import urls
 from .._core.cookies import CookieStore
+from .._core.logs import ConnectionLogs
 from ..errors import TransportError
 from ..interfaces import HttpRequest, HttpResponse, WebSocketConnector
 from ..options import Transport
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
 
     from ..interfaces import HttpClient, HttpStream, TokenProvider, WebSocket, WebSocketOptions
     from ..options import Timeouts
-
-_logger = logging.getLogger("signalr_sdk.http")
 
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _UNSENDABLE = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
@@ -39,6 +38,10 @@ class RequestSender:
         http: sends them.
         url: the hub's URL.
         access_token: as for `HubConnection`, and so are the others.
+        logs: where to; those of the URL by default.
+
+    Attributes:
+        logs: the connection's loggers.
     """
 
     def __init__(
@@ -52,7 +55,9 @@ class RequestSender:
         cookies: Mapping[str, str] | None = None,
         forward_headers: Iterable[str] = (),
         timeouts: Timeouts,
+        logs: ConnectionLogs | None = None,
     ) -> None:
+        self.logs = ConnectionLogs(urls.without_query(url)) if logs is None else logs
         self._http = http
         self._home = urls.origin(url)
         self._token = AccessToken(access_token)
@@ -243,8 +248,8 @@ class RequestSender:
         set_cookies = [value for name, value in response.headers if name.lower() == "set-cookie"]
         if set_cookies:
             self._stored_cookies.store(request.url, set_cookies, time.time())
-        if _logger.isEnabledFor(logging.DEBUG):
-            _logger.debug("%s %s: status %d", request.method, urls.without_query(request.url), response.status)
+        if self.logs.http.isEnabledFor(logging.DEBUG):
+            self.logs.http.debug("%s %s: status %d", request.method, urls.without_query(request.url), response.status)
 
 
 _CONNECTION_TOKEN = "X-SignalR-Connection-Token"

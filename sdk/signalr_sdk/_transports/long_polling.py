@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from typing import TYPE_CHECKING, Final
 
 from .._core import refreshing
@@ -16,8 +15,6 @@ if TYPE_CHECKING:
     from .._http.request_sender import RequestSender
     from ..interfaces import HttpResponse
     from .contract import TransportSettings
-
-_logger = logging.getLogger("signalr_sdk.transport")
 
 # ASP.NET Core answers after 90 s if there is nothing to say; the official .NET client waits as long as this.
 _POLL_SECONDS = 120.0
@@ -130,7 +127,9 @@ class LongPollingTransport:
                 "DELETE", self._url, timeout=self._close_timeout, max_bytes=self._limit
             )
         except (OSError, RemoteProtocolError) as error:
-            _logger.debug("the DELETE that ends the connection failed: %s", error)
+            self._sender.logs.transport.debug("the DELETE that ends the connection failed: %s", error)
             return
         if response.status != 404 and not 200 <= response.status < 300:
-            _logger.debug("the server refused the DELETE that ends the connection (status %d)", response.status)
+            self._sender.logs.transport.debug(
+                "the server refused the DELETE that ends the connection (status %d)", response.status
+            )
