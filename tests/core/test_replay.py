@@ -207,35 +207,6 @@ def test_duplicates_are_acknowledged_again() -> None:
     assert session.on_time(4.0) == say(Ack(1))
 
 
-def test_after_a_sequence_the_ack_waits_until_nothing_more_comes() -> None:
-    """ASP.NET Core does not send the rest again if an Ack comes meanwhile."""
-    session, _replay = numbered(limit=4 * len(say(event(1))))
-    numbers_of(session, event(1))
-    assert session.acknowledge(0.0) == say(Ack(1))
-    session.resume(1.0)
-    numbers_of(session, Sequence(1), now=2.0)
-    numbers_of(session, event(1), now=2.5)
-    numbers_of(session, event(2), now=3.0)
-    assert session.on_time(3.9) == b""
-    session.pause(3.9)
-    assert session.next_deadline() == math.inf
-    assert session.on_time(4.0) == b""
-    session.unpause(4.1)
-    assert session.on_time(4.1) == say(Ack(2))
-    numbers_of(session, event(3), now=4.2)
-    assert session.acknowledge(4.2) == say(Ack(3))
-
-
-def test_after_a_sequence_the_ack_waits_no_longer_than_the_other_side_can_send_again() -> None:
-    size = len(say(event(1)))
-    session, _replay = numbered(limit=4 * size + len(say(Sequence(1))))
-    session.resume(1.0)
-    numbers_of(session, Sequence(1), event(1), event(2), event(3), now=2.0)
-    assert session.acknowledge(2.0) == b""
-    numbers_of(session, event(4), now=2.1)
-    assert session.acknowledge(2.1) == say(Ack(4))
-
-
 def test_what_comes_before_the_sequence_is_dropped_since_it_comes_again() -> None:
     session, replay = numbered()
     numbers_of(session, event(1))

@@ -21,9 +21,6 @@ brought together with more Sequences and with *fillers*, messages that have a nu
   duplicates. Where they were not, they had all come before, so the first copy has the number of a duplicate, the
   fillers are duplicates too, and the second copy is the one that counts.
 
-It also loses its place if an Ack comes while it sends again: the rest is never sent. So after a Sequence of the other side
-the next Ack waits until nothing has come for a second, or as much as the other side may keep.
-
 And it refuses a Sequence that goes beyond where the last one has put it, also when it has come further before. So after
 a Sequence the next one does not go beyond it, until a message is acknowledged that was first sent after it: fillers
 stand for what is acknowledged and need not be sent again.
@@ -59,14 +56,12 @@ class Replay:
         received: number of the last message that came.
         duplicates: how many of the next messages have come before.
         ack_at: when the next Ack is due; infinity for never.
-        is_catching_up: whether the other side may be sending again what we have not acknowledged.
     """
 
     def __init__(self, limit: int) -> None:
         self.received = 0
         self.duplicates = 0
         self.ack_at = math.inf
-        self.is_catching_up = False
         self._limit = limit
         # Each with the id of the stream that it is an item of, if it is one.
         self._kept: deque[tuple[bytes, str | None]] = deque()
@@ -174,28 +169,23 @@ class Replay:
                 f"(stateful reconnect)"
             )
         self.duplicates = self.received + 1 - number
-        self.is_catching_up = True
-        self._unannounced = 0
-        self.ack_at = now + _ACK_DELAY
+        self.ack_at = min(self.ack_at, now + _ACK_DELAY)
 
     def take(self, count: int, size: int, now: float) -> None:
         """Note that messages have come.
 
         Args:
             count: how many, without those that had come before.
-            size: bytes that came, with those.
+            size: bytes that came.
             now: the time.
         """
         self.received += count
         self._unannounced += size
-        if self._unannounced >= (self._limit if self.is_catching_up else self._limit // _ACK_PART):
-            self.ack_at = min(self.ack_at, now)
-        elif self.is_catching_up or self.ack_at == math.inf:
-            self.ack_at = now + _ACK_DELAY
+        due = now if self._unannounced >= self._limit // _ACK_PART else now + _ACK_DELAY
+        self.ack_at = min(self.ack_at, due)
 
     def announce(self) -> int:
         """Return the number for the Ack that goes out now."""
         self._unannounced = 0
         self.ack_at = math.inf
-        self.is_catching_up = False
         return self.received

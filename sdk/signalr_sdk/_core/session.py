@@ -151,7 +151,7 @@ class HubSession:
                     self.ended = error
                     return received
             received += self._decode(frames)
-            if self._numbered or replay.is_catching_up:
+            if self._numbered:
                 replay.take(self._numbered, size, self._heard)
             if not self._rest or self.ended is not None:
                 return received
@@ -353,16 +353,15 @@ class HubSession:
 
     def next_deadline(self) -> float:
         """Return when to call `on_time` next; infinity for never."""
-        self._deadline = self._spoke + self._keep_alive
-        if self._paused_at is None:
-            self._deadline = min(self._deadline, self._heard + self._timeout)
-            if self.replay is not None:
-                self._deadline = min(self._deadline, self.replay.ack_at)
+        silence = math.inf if self._paused_at is not None else self._heard + self._timeout
+        self._deadline = min(self._spoke + self._keep_alive, silence)
+        if self.replay is not None:
+            self._deadline = min(self._deadline, self.replay.ack_at)
         return self._deadline
 
     def acknowledge(self, now: float) -> bytes:
-        """Return the Ack that is due; nothing if none is. While we do not read, there is nothing to say of that."""
-        if self.replay is None or self._paused_at is not None or now < self.replay.ack_at:
+        """Return the Ack that is due; nothing if none is."""
+        if self.replay is None or now < self.replay.ack_at:
             return b""
         return self._protocol.encode(Ack(self.replay.announce()))
 
