@@ -11,10 +11,11 @@ if TYPE_CHECKING:
 
 
 class Wire:
-    """A TCP proxy on a port of its own. With several targets each new connection goes to the first that takes it.
+    """A TCP proxy on a port of its own. Of several targets each new connection gets the first that takes it.
 
     Attributes:
         targets: ports on 127.0.0.1.
+        in_turn: each new connection gets another target.
         accepted: how many connections came.
         swallows: what arrives is read and goes nowhere, in both directions; who writes notices nothing.
         stalls: nothing is read either, so that who writes is held up at last.
@@ -22,6 +23,7 @@ class Wire:
 
     def __init__(self, *targets: int) -> None:
         self.targets = list(targets)
+        self.in_turn = False
         self.accepted = 0
         self.swallows = False
         self.port = 0
@@ -89,6 +91,8 @@ class Wire:
             self._writers -= ends
 
     async def _upstream(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        if self.in_turn:
+            self.targets.append(self.targets.pop(0))
         for port in self.targets:
             with suppress(OSError):
                 return await asyncio.open_connection("127.0.0.1", port)
