@@ -193,6 +193,9 @@ class _Opening:
             transport = await self._try(candidates[0], sender, url)
             if transport is not None:
                 return transport, endpoint
+            if len(candidates) == 1:
+                # Another negotiation would open a connection that nobody uses.
+                raise self._no_transport(skipped)
             wanted.remove(candidates[0])
 
     async def _open_without_negotiation(self) -> ActiveTransport:
