@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import random
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from tests.doubles import without_waiting
-from tests.scripted import NEGOTIATED, ScriptedServer, ScriptedSocket, event, question
+from tests.hosts import Host, now, settle
+from tests.scripted import ScriptedSocket, event, question
 
 from signalr_sdk import (
     ConnectionClosedError,
@@ -32,15 +32,6 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.timeout(10)
 
 ALWAYS = Retry(wait=lambda _state: 0.0, retry=lambda _context: True)
-
-
-def now() -> float:
-    return asyncio.get_running_loop().time()
-
-
-async def settle(turns: int = 30) -> None:
-    for _ in range(turns):
-        await asyncio.sleep(0)
 
 
 class Asked:
@@ -67,59 +58,6 @@ class Watched:
         if delay is not None:
             self.delays.append(delay)
         return delay
-
-
-class Host:
-    """Plays a server that is up or away: takes every client, and keeps what is open.
-
-    Attributes:
-        up: cleared, it refuses connections.
-        arrivals: when each negotiate came, also while it was away.
-        taken: when each connection was taken.
-        hangs_up: it ends each connection as soon as that has shaken hands.
-    """
-
-    def __init__(self) -> None:
-        self.server = ScriptedServer()
-        self.server.negotiate = self._negotiate
-        self.up = True
-        self.hangs_up = False
-        self.arrivals: list[float] = []
-        self.taken: list[float] = []
-        self.sockets: list[ScriptedSocket] = []
-        self._task: asyncio.Task[None] | None = None
-
-    def _negotiate(self) -> HttpResponse:
-        self.arrivals.append(now())
-        if not self.up:
-            raise ConnectionRefusedError("nobody listens")
-        return HttpResponse(200, (), json.dumps(NEGOTIATED).encode())
-
-    async def __aenter__(self) -> Self:
-        self._task = asyncio.create_task(self._serve())
-        return self
-
-    async def __aexit__(self, *_error: object) -> None:
-        assert self._task is not None
-        self._task.cancel()
-        await asyncio.wait({self._task})
-
-    async def _serve(self) -> None:
-        while True:
-            socket = await self.server.sockets.get()
-            await socket.shake_hands()
-            self.taken.append(now())
-            if self.hangs_up:
-                socket.vanish()
-            else:
-                self.sockets.append(socket)
-
-    def go_away(self, *, up: bool = False) -> None:
-        """Drop all clients."""
-        self.up = up
-        dropped, self.sockets = self.sockets, []
-        for socket in dropped:
-            socket.vanish()
 
 
 # When
