@@ -23,11 +23,12 @@ from signalr_sdk import (
     RetryContext,
     ServerTimeoutError,
     Timeouts,
+    is_transient,
 )
 from signalr_sdk.interfaces import HttpResponse
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import AsyncIterator, Callable, Iterator
 
 pytestmark = pytest.mark.timeout(10)
 
@@ -184,6 +185,63 @@ async def test_what_the_server_asks_to_wait_is_waited_when_reconnecting(status: 
         waiting_since = now()
         await hub.wait_connected()
         assert now() - waiting_since == pytest.approx(39.5)
+        await hub.stop()
+
+
+@pytest.mark.parametrize("slow", ["the transport", "an upload"])
+@without_waiting
+async def test_the_delay_counts_from_the_loss_and_not_from_when_all_is_closed(slow: str) -> None:
+    async with Host() as host:
+        hub = host.server.hub(reconnect=Asked(3.0), timeouts=Timeouts(server=None))
+        await hub.start()
+        socket = host.sockets[0]
+
+        async def close() -> None:
+            await asyncio.sleep(2)
+            socket.closed.set()
+
+        async def source() -> AsyncIterator[int]:
+            try:
+                yield 1
+                await asyncio.Event().wait()
+            finally:
+                await asyncio.sleep(2)
+
+        if slow == "an upload":
+            await hub.send("Sum", source())
+            await settle()
+        else:
+            link = hub._life.link
+            assert link is not None
+            link.connection.transport.close = close  # type: ignore[method-assign]
+        socket.say({"type": 7, "allowReconnect": True})
+        await settle()
+        await hub.wait_connected()
+        assert now() == 3.0
+        await hub.stop()
+
+
+@without_waiting
+async def test_a_token_provider_that_fails_is_asked_again() -> None:
+    tokens: list[str | Exception] = ["first", LookupError("no vault"), TimeoutError("slow vault"), "last"]
+
+    def provide() -> str:
+        token = tokens.pop(0)
+        if isinstance(token, Exception):
+            raise token
+        return token
+
+    async with Host() as host:
+        policy = Asked(1.0)
+        hub = host.server.hub(reconnect=policy, access_token=provide)
+        await hub.start()
+        host.go_away(up=True)
+        await settle()
+        await hub.wait_connected()
+        assert now() == 3.0
+        assert [str(context.error).rpartition(": ")[2] for context in policy.contexts[1:]] == ["no vault", "slow vault"]
+        assert all(is_transient(context) for context in policy.contexts)
+        assert [request.headers["Authorization"] for request in host.server.requests] == ["Bearer first", "Bearer last"]
         await hub.stop()
 
 
