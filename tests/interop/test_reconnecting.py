@@ -6,6 +6,7 @@ import asyncio
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any
 
+import attrs
 import pytest
 from tests.wires import Wire, until, wire_to
 
@@ -183,6 +184,28 @@ async def test_a_server_that_stands_still(start_server: StartServer) -> None:
             await each.check()
             assert not each.lost.is_set()
         assert await asyncio.gather(*calls) == [3] * len(COMBINATIONS)
+
+
+@pytest.mark.timeout(30)
+async def test_stop_while_the_server_stands_still(start_server: StartServer) -> None:
+    """Connected, reconnecting, or starting: it is not waited for longer than `Timeouts.close`."""
+    server = start_server()
+    timeouts = Timeouts(close=0.5, server=1, keep_alive=0.3)
+    async with AsyncExitStack() as stack:
+        connected = await subscribe(stack, server.url("/hub-impatient"), timeouts=attrs.evolve(timeouts, server=None))
+        losing = await subscribe(stack, server.url("/hub-impatient"), WITH_PINGS, timeouts=timeouts)
+        server.pause()
+        starting = [Subscriber(server.url(), each, timeouts=timeouts) for each in COMBINATIONS]
+        starts = [asyncio.create_task(each.hub.start()) for each in starting]
+        calls = [asyncio.create_task(each.hub.invoke("Add", 1, 2)) for each in connected]
+        await all_lost(losing)
+        for each in (*connected, *losing, *starting):
+            async with asyncio.timeout(5):
+                await each.hub.stop()
+            assert each.hub.state is ConnectionState.DISCONNECTED
+        for task in (*starts, *calls):
+            with pytest.raises(ConnectionClosedError):
+                await task
 
 
 @pytest.mark.timeout(30)

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from .hub_server import HubServer
 
 LIFETIME = 2.0
-POSTING = tuple(each for each in COMBINATIONS if each.transport is not Transport.WEBSOCKETS)
+# On long polling each poll brings the newest token, and with it a new end.
+ENDING = tuple(each for each in COMBINATIONS if each.transport is not Transport.LONG_POLLING)
 
 
 class Tokens:
@@ -79,16 +80,24 @@ async def connected_with_short_tokens(server: AnyServer, combination: Combinatio
         assert 2 <= tokens.asked <= 2 + seconds / LIFETIME  # and not for each request
 
 
+# The combinations at the same time: all of it is waiting.
+
+
 @pytest.mark.timeout(30)
-async def test_tokens_that_run_out_are_renewed_unseen(any_server: AnyServer, combination: Combination) -> None:
-    await connected_with_short_tokens(any_server, combination, 1.5 * LIFETIME)
+async def test_tokens_that_run_out_are_renewed_unseen(any_server: AnyServer) -> None:
+    async with asyncio.TaskGroup() as tasks:
+        for each in COMBINATIONS:
+            tasks.create_task(connected_with_short_tokens(any_server, each, 1.5 * LIFETIME))
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(120)
-@pytest.mark.parametrize("combination", POSTING, ids=str)
-async def test_a_minute_with_tokens_of_two_seconds(hub_server: HubServer, combination: Combination) -> None:
-    await connected_with_short_tokens(hub_server, combination, 60.0)
+async def test_a_minute_with_tokens_of_two_seconds(hub_server: HubServer) -> None:
+    async with asyncio.TaskGroup() as tasks:
+        for each in COMBINATIONS:
+            tasks.create_task(connected_with_short_tokens(hub_server, each, 60.0))
+        for each in ENDING:
+            tasks.create_task(reconnected_with_short_tokens(hub_server, each, 15))
 
 
 async def reconnected_with_short_tokens(server: HubServer, combination: Combination, losses: int) -> None:
@@ -115,17 +124,7 @@ async def reconnected_with_short_tokens(server: HubServer, combination: Combinat
 
 
 @pytest.mark.timeout(30)
-@pytest.mark.parametrize(
-    "combination", [each for each in COMBINATIONS if each.transport is not Transport.LONG_POLLING], ids=str
-)
-async def test_connections_that_end_with_their_token(hub_server: HubServer, combination: Combination) -> None:
-    await reconnected_with_short_tokens(hub_server, combination, 2)
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(180)
-@pytest.mark.parametrize(
-    "combination", [each for each in COMBINATIONS if each.transport is not Transport.LONG_POLLING], ids=str
-)
-async def test_many_connections_that_end_with_their_token(hub_server: HubServer, combination: Combination) -> None:
-    await reconnected_with_short_tokens(hub_server, combination, 20)
+async def test_connections_that_end_with_their_token(hub_server: HubServer) -> None:
+    async with asyncio.TaskGroup() as tasks:
+        for each in ENDING:
+            tasks.create_task(reconnected_with_short_tokens(hub_server, each, 2))

@@ -10,6 +10,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from aiohttp import web
 from tests.doubles import timers
 from tests.small_hub import COMBINATIONS, SmallHub, kind_of
 from tests.wires import Wire, until, wire_to
@@ -30,7 +31,6 @@ from signalr_sdk.messages import Invocation
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from aiohttp import web
 
 each_combination = pytest.mark.parametrize(("transport", "protocol"), COMBINATIONS)
 
@@ -84,7 +84,6 @@ def held() -> Counter[str]:
 async def test_a_hundred_losses_leave_nothing_behind(
     transport: Transport, protocol: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
-    loop = asyncio.get_running_loop()
     caplog.set_level(logging.ERROR, "signalr_sdk")  # pytest keeps the records, and they the errors
     async with SmallHub((transport,), protocol()).running() as small:
         heard: list[int] = []
@@ -92,17 +91,72 @@ async def test_a_hundred_losses_leave_nothing_behind(
             hub.on("x", heard.append)
             for _ in range(10):
                 await lose(small, hub)
-            tasks, files, waiting, objects = len(asyncio.all_tasks()), open_files(), len(timers(loop)), held()
+            tasks, files, waiting, objects = len(asyncio.all_tasks()), open_files(), len(timers(loop())), held()
             for _ in range(LOSSES):
                 await lose(small, hub)
             assert await hub.invoke("Echo", "still here") == "still here"
             # A moment's difference is no leak: each of these would be here a hundred times.
             assert len(asyncio.all_tasks()) - tasks < LOSSES / 10
             assert open_files() - files < LOSSES / 10
-            assert len(timers(loop)) - waiting < LOSSES / 10
+            assert len(timers(loop())) - waiting < LOSSES / 10
             grown = {name: more for name, more in (held() - objects).items() if more >= LOSSES / 2}
             assert grown == {}
         assert heard == [1] * (LOSSES + 10)
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("where", ["nobody listens", "negotiate", "transport", "handshake"])
+@each_combination
+async def test_a_hundred_attempts_that_fail_leave_nothing_behind(
+    transport: Transport, protocol: Any, where: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A client in use elsewhere loses one file for each, and runs out of them after weeks."""
+    caplog.set_level(logging.ERROR, "signalr_sdk")
+    attempts = 0
+
+    def token() -> str:
+        nonlocal attempts
+        attempts += 1
+        return "token"
+
+    async def refuse(request: web.Request) -> web.StreamResponse | None:
+        kind = {"negotiate": "negotiate", "transport": REQUEST[transport]}.get(where)
+        if kind_of(request) == kind:
+            return web.Response(status=503, text="away")
+        if where == "handshake" and kind_of(request) == REQUEST[transport]:
+            small.end()  # instead of an answer
+        return None
+
+    async with (
+        SmallHub((transport,), protocol()).running() as small,
+        wire_to(port_of(small.url)) as wire,
+        client_over(wire, small, reconnect=AT_ONCE, access_token=token) as hub,
+    ):
+        usual, small.before = small.before, refuse
+        small.answers_handshake = where != "handshake"
+        if where == "nobody listens":
+            wire.refuse()
+        wire.cut()
+        await until(lambda: attempts > 10)
+        tasks, files, waiting, objects = len(asyncio.all_tasks()), open_files(), len(timers(loop())), held()
+        goal = attempts + LOSSES
+        await until(lambda: attempts > goal)
+        small.asked.clear()
+        assert len(asyncio.all_tasks()) - tasks < LOSSES / 5
+        assert open_files() - files < LOSSES / 5
+        assert len(timers(loop())) - waiting < LOSSES / 5
+        grown = {name: more for name, more in (held() - objects).items() if more >= LOSSES / 2}
+        assert grown == {}
+        if where == "nobody listens":
+            await wire.allow()
+        small.before = usual
+        small.answers_handshake = True
+        await hub.wait_connected()
+        assert await hub.invoke("Echo", 1) == 1
+
+
+def loop() -> asyncio.AbstractEventLoop:
+    return asyncio.get_running_loop()
 
 
 def open_files() -> int:
@@ -273,6 +327,24 @@ def port_of(url: str) -> int:
 
 def client_over(wire: Wire, small: SmallHub, **options: Any) -> HubConnection:
     return HubConnection(wire.url(), protocol=small.protocol, **options)
+
+
+async def test_stop_while_a_name_is_looked_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = asyncio.Event()
+
+    async def hangs(*_arguments: Any, **_options: Any) -> list[Any]:
+        asked.set()
+        await asyncio.Event().wait()
+        return []
+
+    monkeypatch.setattr(loop(), "getaddrinfo", hangs)
+    hub = HubConnection("http://hub.example/chat", timeouts=CLOSE)
+    start = asyncio.create_task(hub.start())
+    await asked.wait()
+    async with asyncio.timeout(5):
+        await hub.stop()
+    with pytest.raises(ConnectionClosedError, match="stop"):
+        await start
 
 
 # Lines that go dead
