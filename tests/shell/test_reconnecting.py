@@ -156,7 +156,7 @@ async def test_attempts_are_counted_anew_after_ten_seconds_of_connection_only() 
 async def test_a_budget_of_attempts_lasts_for_ever_if_connections_do() -> None:
     """pysignalr P3 dies at its tenth loss, however many days apart they are."""
     async with Host() as host:
-        hub = host.server.hub(reconnect=Retry.delays(0, 1), timeouts=Timeouts(server=None))
+        hub = host.server.hub(reconnect=Retry.delays(0, 1), timeouts=Timeouts(server=None, keep_alive=None))
         await hub.start()
         for _day in range(20):
             await asyncio.sleep(86_400)
