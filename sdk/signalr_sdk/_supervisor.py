@@ -288,9 +288,10 @@ class Supervisor:
         self.lifecycle.fire(Event.LOST)
         _logger.warning("the connection is lost, next attempt in %.1f s: %s", delay, error)
         self._dispatcher.push_lifecycle("reconnecting", error)
-        due = loop.time() + delay
+        time = asyncio.get_running_loop().time
+        due = time() + delay
         await self._close(link, cause)
-        return await self._reconnect(due - loop.time())
+        return await self._reconnect(due - time())
 
     async def _reconnect(self, delay: float) -> HubLink | None:
         while True:
