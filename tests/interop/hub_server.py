@@ -269,6 +269,8 @@ class HubServer:
     def pause(self) -> None:
         """Stop the process where it is, until `resume`: its system still takes connections and bytes for it."""
         self._process.send_signal(signal.SIGSTOP)
+        # Its threads go on until each has noticed.
+        os.waitid(os.P_PID, self._process.pid, os.WSTOPPED)
 
     def resume(self) -> None:
         """Let the process go on."""
