@@ -57,7 +57,11 @@ async def both(
 ) -> tuple[HubConnection, HubConnection]:
     """Return a client of each server."""
     one, other = (hub_at(server, combination, path, **options) for server in (backplane.one, backplane.other))
-    return await stack.enter_async_context(one), await stack.enter_async_context(other)
+    for hub in (one, other):
+        await stack.enter_async_context(hub)
+        # The server answers the handshake before it has subscribed the client at Redis, and a call only after that.
+        await hub.invoke("Nothing")
+    return one, other
 
 
 async def test_groups_and_all(backplane: Backplane, combination: Combination) -> None:
@@ -164,6 +168,7 @@ async def test_servers_in_turn_without_a_memory(backplane: Backplane) -> None:
         hubs = [HubConnection(wire.url(), skip_negotiation=True) for _ in range(4)]
         for hub in hubs:
             await stack.enter_async_context(hub)
+            await hub.invoke("Nothing")
         where = [len(await server.connections()) for server in (backplane.one, backplane.other)]
         assert where == [2, 2]
         news = [hub.messages("news") for hub in hubs]
