@@ -262,6 +262,9 @@ class _Opening:
             transport = await self._try(candidates[0], route)
             if transport is not None:
                 return transport, route, endpoint
+            if len(candidates) == 1:
+                # Another negotiation would open a connection that nobody uses.
+                raise self._no_transport(skipped)
             wanted.remove(candidates[0])
 
     def _route(self, sender: RequestSender, endpoint: Endpoint) -> Route:
