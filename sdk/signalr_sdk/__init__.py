@@ -8,6 +8,7 @@ from ._streams import Messages, Stream
 from ._uploads import Upload
 from .errors import (
     AuthenticationRefreshError,
+    AzureSignalRError,
     ClassicServerError,
     ConnectionClosedError,
     ConnectionFailedError,
@@ -43,6 +44,7 @@ from .retry import Retry, RetryContext, is_transient
 __all__ = [
     "UNSET",
     "AuthenticationRefreshError",
+    "AzureSignalRError",
     "ClassicServerError",
     "Connection",
     "ConnectionClosedError",
