@@ -1,0 +1,22 @@
+"""Azure SignalR Service for those who send to clients and let them in, without an app server.
+
+Programs that only connect to a hub behind the service need nothing of this: `HubConnection` follows its redirects.
+Needs the extra `azure`.
+"""
+
+from __future__ import annotations
+
+from ..errors import AzureSignalRError
+from .client_tokens import Credential
+from .connection_string import ConnectionString
+from .paging import GroupConnection
+from .service import API_VERSION, AzureSignalR
+
+__all__ = [
+    "API_VERSION",
+    "AzureSignalR",
+    "AzureSignalRError",
+    "ConnectionString",
+    "Credential",
+    "GroupConnection",
+]
