@@ -1,7 +1,7 @@
 """Azure SignalR Service for those who send to clients and let them in, without an app server.
 
 Programs that only connect to a hub behind the service need nothing of this: `HubConnection` follows its redirects.
-Needs the extra `azure`.
+Needs the extra `azure`, but for upstream.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from .client_tokens import Credential
 from .connection_string import ConnectionString
 from .paging import GroupConnection
 from .service import API_VERSION, AzureSignalR
+from .upstream import UpstreamEvent, completion, verify_signature
 
 __all__ = [
     "API_VERSION",
@@ -19,4 +20,7 @@ __all__ = [
     "ConnectionString",
     "Credential",
     "GroupConnection",
+    "UpstreamEvent",
+    "completion",
+    "verify_signature",
 ]
