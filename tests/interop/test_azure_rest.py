@@ -477,7 +477,7 @@ async def test_applications_do_not_hear_each_other(hub_server: HubServer) -> Non
 async def test_values_of_both_protocols(azure: AzureSignalR, clients: Clients) -> None:
     # The imitated service takes JSON only, so bytes are text even for MessagePack clients: what goes out otherwise is
     # tested in tests/azure.
-    values = (None, True, -1, 2**53, 0.25, "ü", [], {"a": [{}]})
+    values: tuple[Any, ...] = (None, True, -1, 2**53, 0.25, "ü", [], {"a": [{}]})
     await azure.send_all(MESSAGE, *values)
     for client in clients:
         await client.has(values)
