@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import uuid
 from typing import TYPE_CHECKING, Any
 
 import jwt
@@ -29,8 +30,9 @@ def azure_at(server: HubServer, hub: str = "chat", *, key: str = PRIMARY, **opti
 
 
 def signed(audience: str, *, key: str = PRIMARY, lifetime: float = 60, **claims: object) -> str:
-    """Return a token made without the package."""
-    return jwt.encode({"aud": audience, "exp": int(time.time() + lifetime), **claims}, key, "HS256")
+    """Return a token made without the package; no two are the same."""
+    claims = {"aud": audience, "exp": int(time.time() + lifetime), "jti": uuid.uuid4().hex, **claims}
+    return jwt.encode(claims, key, "HS256")
 
 
 class Clock:
