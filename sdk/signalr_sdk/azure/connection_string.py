@@ -131,7 +131,7 @@ def _base(name: str, value: str) -> str:
     try:
         url = urls.hub_url(value)
     except ValueError as error:
-        raise _wrong(f"{name}: {str(error).replace('the hub', 'it', 1)}") from None
+        raise _wrong(str(error).replace("the hub's URL", name)) from None
     if "?" in url:
         raise _wrong(f"{name} has a query, which makes no sense there")
     return url if url.endswith("/") else f"{url}/"

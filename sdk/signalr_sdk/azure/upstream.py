@@ -121,13 +121,9 @@ class UpstreamEvent:
             query=found.get(f"{_PREFIX}client-query", ""),
             content_type=content_type,
         )
-        match kind:
-            case "message":
-                return _with_call(event, body)
-            case "disconnected":
-                return attrs.evolve(event, error=_error(content_type, body))
-            case "connected":
-                return event
+        if kind == "message":
+            return _with_call(event, body)
+        return attrs.evolve(event, error=_error(content_type, body)) if kind == "disconnected" else event
 
 
 def completion(event: UpstreamEvent, result: object = UNSET, *, error: str | None = None) -> bytes:
