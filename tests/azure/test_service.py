@@ -242,7 +242,8 @@ async def test_who_is_asked_to_wait_for_long_is_told_at_once() -> None:
 
 
 async def test_a_refused_token_is_followed_by_the_one_that_a_decoding_server_wants() -> None:
-    azure, http, _naps = azure_with(refused(401), ACCEPTED, refused(401), refused(401), refused(401))
+    twice = [refused(401)] * 2
+    azure, http, _naps = azure_with(refused(401), ACCEPTED, *twice, refused(401), ACCEPTED)
     await azure.send_group("50%41", "m")
     audiences = [
         jwt.decode(each.headers["Authorization"][7:], options={"verify_signature": False})["aud"]
@@ -252,7 +253,8 @@ async def test_a_refused_token_is_followed_by_the_one_that_a_decoding_server_wan
     for group in ("50%41", "50%"):
         with pytest.raises(AzureSignalRError, match="check the AccessKey"):
             await azure.send_group(group, "m")
-    assert http.answers == type(http.answers)()
+    await azure.send_group("50%41", "m")
+    assert not http.answers
 
 
 # Answers
