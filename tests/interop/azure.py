@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 import uuid
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import jwt
@@ -11,6 +12,10 @@ import jwt
 from signalr_sdk.azure import AzureSignalR
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from signalr_sdk import HubConnection
+
     from .hub_server import HubServer
 
 # As in server/AzureService.cs.
@@ -33,6 +38,14 @@ def signed(audience: str, *, key: str = PRIMARY, lifetime: float = 60, **claims:
     """Return a token made without the package; no two are the same."""
     claims = {"aud": audience, "exp": int(time.time() + lifetime), "jti": uuid.uuid4().hex, **claims}
     return jwt.encode(claims, key, "HS256")
+
+
+@asynccontextmanager
+async def known(hub: HubConnection) -> AsyncIterator[HubConnection]:
+    """Connect, and wait until the service knows that: it does once it answers a call, not with the handshake."""
+    async with hub:
+        await hub.invoke("Nothing")
+        yield hub
 
 
 class Clock:

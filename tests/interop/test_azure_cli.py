@@ -11,7 +11,7 @@ from tests.cli.conftest import signalr
 
 from signalr_sdk import HubConnection
 
-from .azure import PRIMARY, WRONG, azure_at, connection_string
+from .azure import PRIMARY, WRONG, azure_at, connection_string, known
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,7 +35,7 @@ def beside_a_client(
     got: list[object] = []
 
     async def run() -> list[Done]:
-        async with azure_at(server, hub) as azure, azure.connect("anna", reconnect=False) as client:
+        async with azure_at(server, hub) as azure, known(azure.connect("anna", reconnect=False)) as client:
             client.on("Event", lambda *args: got.append(args))
             assert client.connection_id is not None
             await azure.add_to_group(client.connection_id, "g")
@@ -107,7 +107,7 @@ def test_exists_and_close(hub_server: HubServer, signalr: Signalr) -> None:
 @pytest.mark.parametrize("target", [("--all",), ("--user", "anna"), ("--group", "g"), ("--connection", "{id}")])
 def test_close(hub_server: HubServer, signalr: Signalr, target: tuple[str, ...]) -> None:
     async def run() -> str | None:
-        async with azure_at(hub_server, "cliclose") as azure, azure.connect("anna", reconnect=False) as client:
+        async with azure_at(hub_server, "cliclose") as azure, known(azure.connect("anna", reconnect=False)) as client:
             closed: asyncio.Future[Exception | None] = asyncio.get_running_loop().create_future()
             client.on_closed(closed.set_result)
             assert client.connection_id is not None

@@ -13,7 +13,7 @@ from yarl import URL
 
 from signalr_sdk.azure import AzureSignalR
 
-from .azure import SECONDARY, signed
+from .azure import SECONDARY, known, signed
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -77,8 +77,8 @@ async def test_everything_without_an_access_key(hub_server: HubServer, combinati
     async with (
         gateway(hub_server) as url,
         AzureSignalR(hub=name, **options_for(hub_server, url)) as azure,
-        azure.connect("anna", **combination.options) as made_by_the_service,
-        azure.connect("bert", {"role": "admin"}, **combination.options) as signed_with_a_temporary_key,
+        known(azure.connect("anna", **combination.options)) as made_by_the_service,
+        known(azure.connect("bert", {"role": "admin"}, **combination.options)) as signed_with_a_temporary_key,
     ):
         for hub, user in ((made_by_the_service, "anna"), (signed_with_a_temporary_key, "bert")):
             assert await hub.invoke("User") == user

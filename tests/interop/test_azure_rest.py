@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import AsyncExitStack
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import attrs
 import pytest
@@ -14,7 +14,7 @@ from signalr_sdk import ConnectionClosedError, HubConnection, InvocationTimeoutE
 from signalr_sdk._http.aiohttp_client import AiohttpClient
 from signalr_sdk.azure import AzureSignalRError, GroupConnection
 
-from .azure import PRIMARY, SECONDARY, WRONG, Clock, azure_at, connection_string, signed
+from .azure import PRIMARY, SECONDARY, WRONG, Clock, azure_at, connection_string, known, signed
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -34,6 +34,7 @@ class Client:
         self.hub = hub
         self.got: list[tuple[Any, ...]] = []
         self._changed = asyncio.Event()
+        self._stack = AsyncExitStack()
         hub.on(MESSAGE, self._take)
 
     def _take(self, *args: Any) -> None:
@@ -44,6 +45,13 @@ class Client:
     def id(self) -> str:
         assert self.hub.connection_id is not None
         return self.hub.connection_id
+
+    async def __aenter__(self) -> Self:
+        await self._stack.enter_async_context(known(self.hub))
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        await self._stack.aclose()
 
     async def has(self, *events: tuple[Any, ...]) -> None:
         """Wait until it got these events; it must get no others."""
@@ -73,7 +81,7 @@ async def clients(azure: AzureSignalR) -> AsyncIterator[tuple[Client, Client, Cl
         anna_too = Client(azure.connect("anna", protocol="messagepack"))
         bert = Client(azure.connect(user_id="bert", transports=Transport.LONG_POLLING))
         for client in (anna, anna_too, bert):
-            await stack.enter_async_context(client.hub)
+            await stack.enter_async_context(client)
         yield anna, anna_too, bert
 
 
@@ -86,7 +94,7 @@ Clients = tuple[Client, Client, Client]
 async def test_negotiator_clients_and_sender(azure: AzureSignalR) -> None:
     text = Client(await connected(azure, "anna", protocol="json"))
     binary = Client(await connected(azure, "bert", protocol="messagepack"))
-    async with text.hub, binary.hub:
+    async with text, binary:
         await azure.add_to_group(text.id, "both")
         await azure.add_to_group(binary.id, "both")
         await azure.send_user("anna", MESSAGE, 1)
@@ -125,7 +133,7 @@ async def test_connect_without_negotiation_and_without_a_user(azure: AzureSignal
 async def test_every_operation_with_both_keys(hub_server: HubServer, key: str, request: pytest.FixtureRequest) -> None:
     async with azure_at(hub_server, "T" + str(abs(hash(request.node.nodeid))), key=key) as azure:
         client = Client(azure.connect("anna", reconnect=False))
-        async with client.hub:
+        async with client:
             client.hub.on("Ask", lambda: "answer")
             await every_operation(azure, client)
             with pytest.raises(ConnectionClosedError):
@@ -228,6 +236,7 @@ async def test_closing(hub_server: HubServer, azure: AzureSignalR) -> None:
     async def closes(how: Any, reason: str | None = None) -> ConnectionClosedError:
         hub = azure.connect("anna", reconnect=False)
         await hub.start()
+        await hub.invoke("Nothing")
         assert hub.connection_id is not None
         await azure.add_to_group(hub.connection_id, "g")
         await how(hub.connection_id)
@@ -245,7 +254,7 @@ async def test_closing(hub_server: HubServer, azure: AzureSignalR) -> None:
 
 
 async def test_a_client_that_is_closed_with_a_reason_comes_back(azure: AzureSignalR) -> None:
-    async with azure.connect("anna") as hub:
+    async with known(azure.connect("anna")) as hub:
         back = asyncio.Event()
         hub.on_reconnected(lambda _: back.set())
         before = hub.connection_id
@@ -382,7 +391,7 @@ async def test_each_attempt_has_a_fresh_token(hub_server: HubServer, request: py
     name = "T" + str(abs(hash(request.node.nodeid)))
     clock = Clock()
     clock.now -= 3500
-    async with azure_at(hub_server, name, clock=clock) as azure, azure.connect("anna") as hub:
+    async with azure_at(hub_server, name, clock=clock) as azure, known(azure.connect("anna")) as hub:
         back = asyncio.Event()
         hub.on_reconnected(lambda _: back.set())
         clock.now += 3500  # the first token, and all of that moment, will have run out
@@ -426,7 +435,7 @@ async def test_each_attempt_has_a_fresh_token(hub_server: HubServer, request: py
 async def test_names_reach_the_right_group_and_user(azure: AzureSignalR, name: str) -> None:
     client = Client(azure.connect(name))
     other = Client(azure.connect("other"))
-    async with client.hub, other.hub:
+    async with client, other:
         assert await client.hub.invoke("User") == name
         await azure.add_to_group(client.id, name)
         await azure.send_group(name, MESSAGE, "group")
@@ -455,7 +464,7 @@ async def test_a_group_with_a_slash(azure: AzureSignalR, clients: Clients) -> No
 async def test_hub_names(hub_server: HubServer, hub: str) -> None:
     async with azure_at(hub_server, hub) as azure:
         client = Client(azure.connect("anna"))
-        async with client.hub:
+        async with client:
             assert await client.hub.invoke("Query", "hub") == hub.lower()
             await azure.send_all(MESSAGE, hub)
             await client.has((hub,))
@@ -464,7 +473,7 @@ async def test_hub_names(hub_server: HubServer, hub: str) -> None:
 async def test_applications_do_not_hear_each_other(hub_server: HubServer) -> None:
     async with azure_at(hub_server, "Chat", application="Shop") as shop, azure_at(hub_server, "chat") as plain:
         client, other = Client(shop.connect("anna")), Client(plain.connect("anna"))
-        async with client.hub, other.hub:
+        async with client, other:
             assert await client.hub.invoke("Query", "hub") == "shop_chat"
             await shop.send_user("anna", MESSAGE, 1)
             await client.has((1,))
