@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from signalr_sdk.azure import ConnectionString
 
@@ -113,6 +115,20 @@ def test_errors_say_what_is_wrong_and_show_no_secret(text: str, why: str) -> Non
     assert why in str(caught.value)
     assert KEY.rstrip("=") not in str(caught.value)
     assert caught.value.__cause__ is None
+
+
+@given(
+    st.text()
+    | st.lists(st.sampled_from(["Endpoint=", "Port=", "https://", "x", "/", ":", ";", "=", "\ud800"])).map("".join)
+)
+def test_any_text_is_parsed_or_refused(text: str) -> None:
+    for whole in (text, f"{text};AccessKey={KEY}", f"Endpoint={text};AccessKey={KEY}", f"Endpoint={HOST};{text}"):
+        try:
+            found = parse(whole)
+        except ValueError as error:
+            assert "the connection string of Azure SignalR Service is wrong" in str(error)  # noqa: PT017
+        else:
+            assert found.server_endpoint.endswith("/")
 
 
 def test_only_text_is_a_connection_string() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import pickle
 import socket
 import ssl
 from typing import Any
@@ -506,6 +507,12 @@ async def test_closing_leaves_the_users_client_open_and_ends_our_own() -> None:
     await azure.close()
     with pytest.raises(AzureSignalRError, match="this HTTP client is closed"):
         await azure.send_all("m")
+
+
+def test_the_error_pickles() -> None:
+    error = AzureSignalRError("no", 400, "A.B", "https://x.test", 3.0, "anna")
+    again = pickle.loads(pickle.dumps(error))
+    assert (str(again), again.code, again.retry_after, again.target) == (str(error), "A.B", 3.0, "anna")
 
 
 @respx.mock

@@ -7,6 +7,7 @@ from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any, Self
 
 import attrs
+import jwt
 import pytest
 from tests.servers import assert_hides
 
@@ -390,11 +391,11 @@ async def test_a_token_of_another_hub_and_an_expired_one(hub_server: HubServer, 
 async def test_each_attempt_has_a_fresh_token(hub_server: HubServer, request: pytest.FixtureRequest) -> None:
     name = "T" + str(abs(hash(request.node.nodeid)))
     clock = Clock()
-    clock.now -= 3500
+    clock.now -= 3590  # the token of the first attempt is near its end
     async with azure_at(hub_server, name, clock=clock) as azure, known(azure.connect("anna")) as hub:
         back = asyncio.Event()
         hub.on_reconnected(lambda _: back.set())
-        clock.now += 3500  # the first token, and all of that moment, will have run out
+        clock.now += 3600
         async with azure_at(hub_server, name) as other:
             assert hub.connection_id is not None
             await other.close_connection(hub.connection_id, "scaling in")
@@ -405,6 +406,8 @@ async def test_each_attempt_has_a_fresh_token(hub_server: HubServer, request: py
             if event.detail is not None and f"hub={name.lower()}" in event.detail and "Bearer" in event.detail
         }
         assert len(tokens) == 2
+        lifetimes = sorted(jwt.decode(each, options={"verify_signature": False})["exp"] for each in tokens)
+        assert lifetimes[1] - lifetimes[0] == 3600
 
 
 # Names

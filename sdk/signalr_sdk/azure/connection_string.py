@@ -74,6 +74,7 @@ class ConnectionString:
             ValueError: it is none; the text says which property is wrong, and why.
 
         Example:
+            >>> from signalr_sdk.azure import ConnectionString
             >>> ConnectionString.parse("Endpoint=https://x.service.signalr.net;AccessKey=secret;Version=1.0;")
             ConnectionString(endpoint='https://x.service.signalr.net/', ...)
         """
