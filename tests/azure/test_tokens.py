@@ -116,4 +116,4 @@ def test_the_key_is_not_shown() -> None:
 def test_a_missing_pyjwt_is_explained(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "jwt", None)
     with pytest.raises(ModuleNotFoundError, match=r"pip install 'signalr-sdk\[azure\]'"):
-        request_token(SigningKey(KEY), AUDIENCE, NOW)
+        SigningKey(KEY)

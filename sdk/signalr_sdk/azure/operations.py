@@ -110,13 +110,11 @@ class HubOperations:
         path = f"{self._hub_path}/connections/{names.segment('connection', connection_id)}/:invoke"
         request = self._rest.request("POST", path, body=Payload.make(method, args).json, content_type=JSON)
         limit = self._timeouts.invoke if isinstance(timeout, Unset) else timeout
-        scope = asyncio.timeout(limit)
         try:
-            async with scope:
+            # Timeouts below, of connecting, are errors of another kind by then.
+            async with asyncio.timeout(limit):
                 response = await self._rest.ask(attrs.evolve(request, timeout=None), sends=True)
         except TimeoutError:
-            if not scope.expired():
-                raise
             raise InvocationTimeoutError(f"'{method}' did not end within {limit:g} s") from None
         return answers.members(request, response).get("result")
 
@@ -207,13 +205,13 @@ class HubOperations:
         return pages(self._rest, self._rest.request("GET", path, ("maxpagesize", page_size)))
 
     async def health(self) -> bool:
-        """Return whether the service says that it is well. Needs no key.
+        """Return whether the service says that it is well. Needs no key, and is not tried again.
 
         Raises:
             AzureSignalRError: it cannot be reached.
         """
         try:
-            await self._rest.ask(self._rest.request("HEAD", "health"), anonymous=True)
+            await self._rest.ask_once(self._rest.request("HEAD", "health"), anonymous=True)
         except AzureSignalRError as error:
             if error.status is None:
                 raise

@@ -107,13 +107,12 @@ class RestClient:
             max_bytes=_MAX_ANSWER,
         )
 
-    async def ask(self, request: HttpRequest, *, sends: bool = False, anonymous: bool = False) -> HttpResponse:
+    async def ask(self, request: HttpRequest, *, sends: bool = False) -> HttpResponse:
         """Send a request; return the answer if its status is good. What may pass is tried again, at most 3 times.
 
         Args:
             request: as `request` made it.
             sends: a repetition could reach clients twice: only what surely did not arrive is repeated.
-            anonymous: without a token.
 
         Raises:
             AzureSignalRError: the service refused, or did not answer.
@@ -125,10 +124,11 @@ class RestClient:
             sleep=self._sleep,
             reraise=True,
         )
-        response: HttpResponse = await retrying(self._ask_once, request, anonymous=anonymous)
+        response: HttpResponse = await retrying(self.ask_once, request)
         return response
 
-    async def _ask_once(self, request: HttpRequest, *, anonymous: bool) -> HttpResponse:
+    async def ask_once(self, request: HttpRequest, *, anonymous: bool = False) -> HttpResponse:
+        """Do the same without trying again; `anonymous`: and without a token."""
         tokens: Sequence[str | None] = (None,) if anonymous else await self._tokens.request_tokens(request.url)
         response = await self._exchange(request, tokens[0])
         for token in tokens[1:]:

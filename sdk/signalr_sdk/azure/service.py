@@ -53,6 +53,7 @@ class AzureSignalR(HubOperations):
 
     Raises:
         ValueError: the connection string or a name is wrong, or it and `credential` do not fit.
+        ModuleNotFoundError: PyJWT is missing (extra `azure`), which access keys need.
 
     Example:
         ```python

@@ -27,24 +27,28 @@ class SigningKey:
     Attributes:
         key: the access key, as text.
         key_id: names a temporary key.
+
+    Raises:
+        ModuleNotFoundError: PyJWT is missing.
     """
 
     key: str = attrs.field(repr=False)
     key_id: str | None = None
 
-    def sign(self, claims: Mapping[str, object]) -> str:
-        """Return a token with these claims.
-
-        Raises:
-            ModuleNotFoundError: PyJWT is missing.
-        """
+    def __attrs_post_init__(self) -> None:
         try:
-            # Optional: the extra `azure`.
-            import jwt
+            # Optional: the extra `azure`. Better missed here than in the middle of something.
+            import jwt  # noqa: F401
         except ModuleNotFoundError:
             raise ModuleNotFoundError(
                 "tokens for Azure SignalR Service need an extra: pip install 'signalr-sdk[azure]'"
             ) from None
+
+    def sign(self, claims: Mapping[str, object]) -> str:
+        """Return a token with these claims."""
+        # Optional, as above.
+        import jwt
+
         headers = {"kid": self.key_id} if self.key_id is not None else None
         # The key looks like base64, but its text is the key.
         return jwt.encode(dict(claims), self.key.encode(), algorithm="HS256", headers=headers)
