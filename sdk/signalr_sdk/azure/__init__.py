@@ -11,16 +11,19 @@ from .client_tokens import Credential
 from .connection_string import ConnectionString
 from .paging import GroupConnection
 from .service import API_VERSION, AzureSignalR
-from .upstream import UpstreamEvent, completion, verify_signature
+from .tokens import Claims
+from .upstream import UpstreamEvent, UpstreamKind, completion, verify_signature
 
 __all__ = [
     "API_VERSION",
     "AzureSignalR",
     "AzureSignalRError",
+    "Claims",
     "ConnectionString",
     "Credential",
     "GroupConnection",
     "UpstreamEvent",
+    "UpstreamKind",
     "completion",
     "verify_signature",
 ]
