@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import atexit
+import contextvars
 import inspect
 import os
 import sys
 import threading
 import time
+from collections import deque
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, overload
 
@@ -41,6 +43,7 @@ class _Call:
 
     __slots__ = (
         "_args",
+        "_context",
         "_ended",
         "_error",
         "_first",
@@ -68,6 +71,8 @@ class _Call:
         self._task: asyncio.Task[None] | None = None
         self._given_up = False
         self._ended = False
+        # What is called knows by it which handler it is called from.
+        self._context = contextvars.copy_context()
         self._over = threading.Lock()
         self._over.acquire()
 
@@ -79,13 +84,13 @@ class _Call:
             return
         try:
             self._first()
-            result = self._function(*self._args, **self._kwargs)
+            result = self._context.run(self._function, *self._args, **self._kwargs)
         except BaseException as error:  # noqa: BLE001 - it is raised where the call was made
             self._error = error
             self._end()
             return
         if inspect.iscoroutine(result):
-            self._task = asyncio.get_running_loop().create_task(self._finish(result))
+            self._task = asyncio.get_running_loop().create_task(self._finish(result), context=self._context)
         else:
             self._result = result
             self._end()
@@ -152,6 +157,9 @@ class Portal:
         self.loop = asyncio.new_event_loop()
         self.forked = False
         self.leases = 0
+        # Calls that wait for their turn of the loop: many threads wake it up once.
+        self._calls: deque[_Call] = deque()
+        self._called = False
         self._unwanted = asyncio.Event()
         self._residents: dict[asyncio.Task[None], Callable[[], Coroutine[Any, Any, None]]] = {}
         self.thread = threading.Thread(target=self._main, name="signalr_sdk loop", daemon=True)
@@ -163,6 +171,20 @@ class Portal:
 
     async def _stay(self) -> None:
         await self._unwanted.wait()
+
+    def begin(self, call: _Call) -> None:
+        """Have a call begin, after those that came before; from any thread."""
+        self._calls.append(call)
+        if not self._called:
+            self._called = True
+            self.loop.call_soon_threadsafe(self._begin_calls)
+
+    def _begin_calls(self) -> None:
+        # First: one that comes from now on, and may be too late for this turn, asks for another.
+        self._called = False
+        calls = self._calls
+        while calls:
+            calls.popleft().begin()
 
     def end(self) -> None:
         """Nobody needs it any more; from any thread."""
@@ -295,7 +317,7 @@ class Lease:
         call = _Call(self.first, function, args, kwargs)
         portal = _process.lease()
         try:
-            portal.loop.call_soon_threadsafe(call.begin)
+            portal.begin(call)
             return call.wait()
         except BaseException:
             call.give_up(portal.loop)

@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Generic, Self, TypeAlias, TypeVar
 
+from .._uploads import PLAIN
 from ..errors import StateError
 from ._portal import SLICE
 from ._threads import as_error, post, start_thread
@@ -244,12 +245,16 @@ def uploaded(arguments: tuple[Any, ...], report: Report) -> tuple[Any, ...]:
         TypeError: one of them is async.
         StateError: an `Upload` among them belongs to another call.
     """
+    streamed = False
     for argument in arguments:
+        if argument.__class__ in PLAIN:
+            continue
         if hasattr(argument.__class__, "__aiter__"):
             raise TypeError(
                 f"signalr_sdk.sync uploads generators and its own Upload, not async iterables: {argument!r}"
             )
-    if not any(map(is_stream, arguments)):
+        streamed = streamed or is_stream(argument)
+    if not streamed:
         return arguments
     return tuple(_streamed(argument, report) if is_stream(argument) else argument for argument in arguments)
 
