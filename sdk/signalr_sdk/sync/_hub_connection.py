@@ -15,7 +15,7 @@ from ._portal import Lease
 from ._streams import Messages, Stream
 from ._threaded_hub import ThreadedHub
 from ._threads import plain
-from ._uploads import is_stream, uploaded
+from ._uploads import uploaded
 
 if TYPE_CHECKING:
     import ssl as ssl_module
@@ -269,8 +269,10 @@ class HubConnection:
             NotConnectedError: there is no connection, and none came within `Timeouts.ready`.
             LocalProtocolError: an argument cannot be encoded; nothing was sent.
         """
-        if not self._hub.up or any(map(is_stream, args)) or not self._outbox.put(self._hub.encode(method, args)):
-            self._lease.call(self._hub.send, method, *uploaded(args, self._hub.report))
+        given = uploaded(args, self._hub.report)
+        at_once = given is args and self._hub.up
+        if not at_once or not self._outbox.put(self._hub.encode(method, args)):
+            self._lease.call(self._hub.send, method, *given)
 
     @overload
     def stream(self, method: str, *args: Any, item_type: TypeForm[T], buffer: int | None = None) -> Stream[T]: ...

@@ -98,8 +98,9 @@ class _Call:
     async def _finish(self, awaited: Coroutine[Any, Any, Any]) -> None:
         try:
             self._result = await awaited
-        except BaseException as error:  # noqa: BLE001 - as above; what was cancelled is over
-            self._error = error
+        except BaseException as error:  # noqa: BLE001 - as above
+            # It holds this frame: with nobody to take it, it would keep all that was called alive.
+            self._error = None if self._given_up else error
         finally:
             self._end()
 

@@ -36,7 +36,7 @@ class ThreadedHub(HubConnection):
         return self._life.link is not None
 
     def encode(self, method: str, args: tuple[Any, ...]) -> bytes:
-        """Return what `send` sends; on any thread."""
+        """Return what `send` sends if nothing is uploaded; on any thread."""
         arguments, _uploads = self._prepare(method, args)
         return self._protocol.encode(Invocation(method, arguments))
 

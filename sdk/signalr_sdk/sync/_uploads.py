@@ -235,7 +235,7 @@ class Upload(Generic[T]):
 
 
 def uploaded(arguments: tuple[Any, ...], report: Report) -> tuple[Any, ...]:
-    """Return the arguments with those that are streamed as the asyncio client takes them.
+    """Return the arguments, with those that are streamed as the asyncio client takes them; the same if there is none.
 
     Args:
         arguments: of a call.
@@ -253,13 +253,13 @@ def uploaded(arguments: tuple[Any, ...], report: Report) -> tuple[Any, ...]:
             raise TypeError(
                 f"signalr_sdk.sync uploads generators and its own Upload, not async iterables: {argument!r}"
             )
-        streamed = streamed or is_stream(argument)
+        streamed = streamed or _is_stream(argument)
     if not streamed:
         return arguments
-    return tuple(_streamed(argument, report) if is_stream(argument) else argument for argument in arguments)
+    return tuple(_streamed(argument, report) if _is_stream(argument) else argument for argument in arguments)
 
 
-def is_stream(argument: Any) -> bool:
+def _is_stream(argument: Any) -> bool:
     """Return whether an argument is uploaded item by item."""
     return isinstance(argument, Upload) or inspect.isgenerator(argument)
 
