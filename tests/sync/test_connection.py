@@ -69,8 +69,10 @@ def test_a_start_that_fails(served: Served) -> None:
         made.append(aiohttp.ClientSession())
         return made[-1]
 
+    missing = Connection(served.url + "-missing", http=make)
     with pytest.raises(NegotiationError):
-        Connection(served.url + "-missing", http=make).start()
+        missing.start()
+    missing.stop()
     connection = Connection(served.url, http=make)
     with connection:
         with pytest.raises(StateError):

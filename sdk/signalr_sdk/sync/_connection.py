@@ -6,6 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING, Literal, Self
 
 from .._connection import Connection as AsyncConnection
+from ..errors import StateError
 from ..options import Limits, Timeouts, Transport
 from ._given import GivenClient, token_provider
 from ._portal import Lease
@@ -103,9 +104,11 @@ class Connection:
     async def _start(self) -> None:
         try:
             await self._connection.start()
+        except StateError:
+            raise
         except BaseException:
-            if self._connection.transport is None:
-                await self._http.close()
+            self._stopped.set()
+            await self._http.close()
             raise
         self._lease.settle(self._live(), self._stop)
 
@@ -118,8 +121,10 @@ class Connection:
         self._lease.call(self._stop)
 
     async def _stop(self) -> None:
-        await self._connection.stop()
-        self._stopped.set()
+        # Once: later ones may come when the event loop of the first is gone.
+        if not self._stopped.is_set():
+            await self._connection.stop()
+            self._stopped.set()
 
     def send(self, data: str | bytes) -> None:
         """Send; wait while the connection takes no more. Calls of several threads go out one after another.

@@ -162,11 +162,16 @@ class HubConnection:
         except BaseException:
             await self._free_client()
             raise
-        self._lease.settle(self._live(), self._hub.stop)
+        self._lease.settle(self._live(), self._leave)
 
     async def _live(self) -> None:
         await self._hub.outlive()
         await self._free_client()
+
+    async def _leave(self) -> None:
+        """Stop at the exit of the interpreter, which no call of a thread comes before."""
+        self._outbox.hand_on()
+        await self._hub.stop()
 
     async def _free_client(self) -> None:
         # Unless it is started again, or was started already.
