@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
+import signal
+import sys
 import threading
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from signalr_sdk import ConnectionState, Limits, StateError, Timeouts
-from signalr_sdk.sync import HubConnection
+from signalr_sdk import ConnectionState, Limits, SlowConsumerError, StateError, Timeouts
+from signalr_sdk.sync import HubConnection, _outbox, _portal, _uploads
 from signalr_sdk.sync._dispatch import ThreadDispatcher
 from signalr_sdk.sync._threads import as_error
 
 from .conftest import until
 
 if TYPE_CHECKING:
+    import logging
     from collections.abc import Callable
 
     from signalr_sdk import RetryContext
@@ -257,6 +262,86 @@ def test_a_call_on_the_loops_thread_is_refused(call: str) -> None:
 def test_a_send_on_the_loops_thread_is_refused_when_connected(hub: HubConnection) -> None:
     with pytest.raises(StateError, match="thread of the event loop"):
         hub._lease.call(hub.send, "Nothing")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="os.kill ends a process on Windows")
+@pytest.mark.parametrize("sliced", [False, True])
+def test_waits_are_interrupted(sliced: bool, hub: HubConnection, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In slices as elsewhere than on Linux, where a wait on a lock may not be interrupted."""
+    if sliced:
+        for module in (_portal, _outbox, _uploads):
+            monkeypatch.setattr(module, "SLICE", 0.01)
+    calls = hub._hub._life.link
+    assert calls is not None
+
+    def interrupt() -> None:
+        until(lambda: calls._calls)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    interrupting = threading.Thread(target=interrupt)
+    interrupting.start()
+    with pytest.raises(KeyboardInterrupt):
+        hub.invoke("Delay", 60_000)
+    interrupting.join()
+    assert not calls._calls
+    assert hub.invoke("Sum", (number for number in range(200))) == 19_900
+
+
+def test_an_interrupted_call_that_had_no_turn_yet_never_runs() -> None:
+    ran: list[int] = []
+    call = _portal._Call(lambda: None, lambda: ran.append(1), (), {})
+    call._given_up = True
+    call.begin()
+    call.wait()
+    assert ran == []
+
+
+def test_what_a_call_in_the_making_raises() -> None:
+    with pytest.raises(ZeroDivisionError):
+        _portal.Lease().call(lambda: 1 / 0)
+
+    async def cancelled() -> None:
+        raise asyncio.CancelledError
+
+    with pytest.raises(StateError, match="the loop thread has ended"):
+        _portal.Lease().call(cancelled)
+
+
+def test_forgotten_connections_are_stopped_at_the_exit(served: Served) -> None:
+    _portal._process._exit()  # nothing to do
+    hubs = [served.client() for _ in range(3)]
+    for hub in hubs:
+        hub.start()
+        hub.send("Record", "last words")
+    [thread] = loop_threads()
+    _portal._process._exit()
+    assert not thread.is_alive()
+    assert {hub.state for hub in hubs} == {ConnectionState.DISCONNECTED}
+    until(lambda: [event.kind for event in served.board.seen].count("recorded") == 3)
+
+
+def test_a_handler_of_a_lifecycle_event_that_fails(served: Served, expected_errors: list[logging.LogRecord]) -> None:
+    hub = served.client()
+    errors: SimpleQueue[Exception] = SimpleQueue()
+    hub.on_connected(lambda _id: 1 / 0)
+    hub.on_error(errors.put)
+    with hub:
+        assert isinstance(errors.get(timeout=5), ZeroDivisionError)
+    assert "on_connected" in expected_errors[0].getMessage()
+
+
+def test_events_that_a_slow_handler_has_cost_are_reported(served: Served) -> None:
+    errors: SimpleQueue[Exception] = SimpleQueue()
+    with served.client(limits=Limits(buffered_bytes=100_000, messages=10), timeouts=Timeouts(pause=0.01)) as hub:
+        go = threading.Event()
+        hub.on("Flood", lambda _number, _text: go.wait(5))
+        hub.on_error(errors.put)
+        hub.invoke("Flood", "Flood", 1000, 1000)
+        until(lambda: hub._hub._dispatcher._queue.dropped)
+        go.set()
+        error = errors.get(timeout=5)
+    assert isinstance(error, SlowConsumerError)
+    assert error.dropped > 0
 
 
 def test_what_users_raise_is_an_error() -> None:

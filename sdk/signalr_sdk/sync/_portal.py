@@ -27,8 +27,9 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 T = TypeVar("T")
 
-# Waits on locks end at Ctrl-C where they are made of POSIX semaphores. On Windows they do not: there they are sliced.
-SLICE = 0.1 if sys.platform == "win32" else None
+# A wait on a lock ends at Ctrl-C on Linux. On Windows it does not, and elsewhere only if the signal happens to wake the
+# main thread: there it is sliced.
+SLICE = None if sys.platform == "linux" else 0.1
 # So long an interrupted call may take to be cancelled, before its caller goes on without it.
 _GRACE = 0.5
 # So long forgotten connections may take to end at the exit of the interpreter.
