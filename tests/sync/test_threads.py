@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from signalr_sdk import ConnectionState, Limits, SlowConsumerError, StateError, Timeouts
-from signalr_sdk.sync import HubConnection, _outbox, _portal, _uploads
+from signalr_sdk import ConnectionClosedError, ConnectionState, Limits, SlowConsumerError, StateError, Timeouts
+from signalr_sdk.sync import HubConnection, _outbox, _portal, _threads, _uploads
 from signalr_sdk.sync._dispatch import ThreadDispatcher
 from signalr_sdk.sync._threads import as_error
 
@@ -214,6 +214,23 @@ def test_stop_runs_on_closed_that_was_in_hand(served: Served) -> None:
     go.set()
 
 
+@pytest.mark.parametrize("first", ["start", "stop"])
+def test_start_and_stop_at_the_same_time(served: Served, first: str) -> None:
+    """Both begin in one turn of the loop: neither may hang."""
+    hub = served.client()
+    lease = _portal.Lease()
+
+    async def both() -> list[Any]:
+        calls = {"start": hub._start, "stop": hub._stop}
+        second = "stop" if first == "start" else "start"
+        return [*await asyncio.gather(calls[first](), calls[second](), return_exceptions=True)]
+
+    results = lease.call(both)
+    assert [result for result in results if not isinstance(result, ConnectionClosedError)] in ([None], [None, None])
+    hub.stop()
+    assert hub.state is ConnectionState.DISCONNECTED
+
+
 def test_the_loop_thread_ends_with_the_last_connection(served: Served) -> None:
     one, two = served.client(), served.client()
     with one:
@@ -307,10 +324,13 @@ def test_what_a_call_in_the_making_raises() -> None:
         _portal.Lease().call(cancelled)
 
 
-def test_forgotten_connections_are_stopped_at_the_exit(served: Served) -> None:
+def test_forgotten_connections_are_stopped_at_the_exit(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_threads._Exit, "begun", False)  # it is not the end yet
     _portal._process._exit()  # nothing to do
+    monkeypatch.setattr(_threads._Exit, "begun", False)
     hubs = [served.client() for _ in range(3)]
     for hub in hubs:
+        hub.on_closed(lambda _error: None)
         hub.start()
         hub.send("Record", "last words")
     [thread] = loop_threads()

@@ -162,14 +162,14 @@ class HubConnection:
         except BaseException:
             await self._free_client()
             raise
-        self._lease.settle(self._live(), self._leave)
+        self._lease.settle(self._live(), self._stop)
 
     async def _live(self) -> None:
         await self._hub.outlive()
         await self._free_client()
 
-    async def _leave(self) -> None:
-        """Stop at the exit of the interpreter, which no call of a thread comes before."""
+    async def _stop(self) -> None:
+        # What came since this call began, and what is there at the exit of the interpreter, which is no call.
         self._outbox.hand_on()
         await self._hub.stop()
 
@@ -185,7 +185,7 @@ class HubConnection:
         pending calls end with `ConnectionClosedError`; events that were not handled yet are discarded. A handler that
         runs goes on alone on its thread and is not waited for, and neither are `on_closed` handlers.
         """
-        self._lease.call(self._hub.stop)
+        self._lease.call(self._stop)
 
     def run(self) -> None:
         """Start, wait until closed, stop. Ctrl-C stops the connection.

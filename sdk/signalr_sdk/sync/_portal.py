@@ -20,6 +20,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, overload
 
 from ..errors import StateError
+from ._threads import begin_exit
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -254,6 +255,7 @@ class _Process:
             self._portal = None
 
     def _exit(self) -> None:
+        begin_exit()
         portal = self._portal
         if portal is None:
             return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from contextlib import suppress
 from typing import Any
@@ -19,6 +20,25 @@ class ThreadedHub(HubConnection):
     """A `HubConnection` whose handlers are plain functions on threads. On the loop's thread but where it says so."""
 
     _dispatcher_class = ThreadDispatcher
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._begun = asyncio.Event()
+        self._begun.set()
+
+    async def start(self) -> None:
+        """See `HubConnection.start`."""
+        self._begun = asyncio.Event()
+        # One turn of the loop later, together with the task that `start` makes.
+        asyncio.get_running_loop().call_soon(self._begun.set)
+        await super().start()
+
+    async def stop(self) -> None:
+        """See `HubConnection.stop`."""
+        # Calls of several threads begin in one turn of the loop. A start that is cancelled before its task has had a
+        # turn would never end.
+        await self._begun.wait()
+        await super().stop()
 
     async def outlive(self) -> None:
         """Return when the connection that has started has ended, with all that it had; not if it is started again."""

@@ -24,8 +24,21 @@ def post(loop: asyncio.AbstractEventLoop, callback: Callable[..., object], *args
         loop.call_soon_threadsafe(callback, *args)
 
 
+class _Exit:
+    """Whether the interpreter is about to exit: then it makes no thread any more, from Python 3.12 on."""
+
+    begun = False
+
+
+def begin_exit() -> None:
+    """Start no thread from now on: what a daemon thread does now would be cut anyway."""
+    _Exit.begun = True
+
+
 def start_thread(function: Callable[..., object], *args: Any, name: str) -> None:
     """Run a function on a daemon thread of its own."""
+    if _Exit.begun:
+        return
     threading.Thread(target=function, args=args, name=f"signalr_sdk {name}", daemon=True).start()
 
 
