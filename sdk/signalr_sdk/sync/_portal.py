@@ -137,12 +137,14 @@ class _Call:
             # The error holds this frame, which must not hold the error.
             del error
 
-    def give_up(self, loop: asyncio.AbstractEventLoop) -> None:
+    def give_up(self, portal: Portal) -> None:
         """Cancel it, if Ctrl-C or another signal ended the wait, and give it a moment to end."""
         if self._ended:
             return
         self._given_up = True
-        loop.call_soon_threadsafe(self._cancel)
+        # The signal may have come in the middle of `Portal.begin`: what that left undone is made up for.
+        portal.loop.call_soon_threadsafe(portal.begin_calls)
+        portal.loop.call_soon_threadsafe(self._cancel)
         self._over.acquire(timeout=_GRACE)
 
 
@@ -180,9 +182,10 @@ class Portal:
         self._calls.append(call)
         if not self._called:
             self._called = True
-            self.loop.call_soon_threadsafe(self._begin_calls)
+            self.loop.call_soon_threadsafe(self.begin_calls)
 
-    def _begin_calls(self) -> None:
+    def begin_calls(self) -> None:
+        """Begin the calls that wait; on the loop's thread."""
         # First: one that comes from now on, and may be too late for this turn, asks for another.
         self._called = False
         calls = self._calls
@@ -289,7 +292,8 @@ class Lease:
     @property
     def loop(self) -> asyncio.AbstractEventLoop | None:
         """The event loop that the connection runs on; `None` while it does not run."""
-        return self._home.loop if self._home is not None else None
+        home = self._home
+        return home.loop if home is not None else None
 
     def check(self) -> None:
         """Raise `StateError` in a child process that has inherited the connection, and on the loop's thread."""
@@ -316,7 +320,8 @@ class Lease:
         Raises:
             StateError: this is the loop's thread, or a child process that has inherited the connection.
         """
-        if self._home is not None and self._home.forked:
+        home = self._home
+        if home is not None and home.forked:
             self.check()
         call = _Call(self.first, function, args, kwargs)
         portal = _process.lease()
@@ -324,7 +329,7 @@ class Lease:
             portal.begin(call)
             return call.wait()
         except BaseException:
-            call.give_up(portal.loop)
+            call.give_up(portal)
             raise
         finally:
             _process.release(portal)

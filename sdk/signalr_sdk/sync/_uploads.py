@@ -74,9 +74,10 @@ class HandOver:
         return self._over
 
     def _wake(self) -> None:
-        waiter, self._waiter = self._waiter, None
-        if waiter is not None:
-            post(waiter.get_loop(), _resolve, waiter)
+        if self._waiter is not None:
+            # Before it is forgotten: Ctrl-C may come between.
+            post(self._waiter.get_loop(), _resolve, self._waiter)
+            self._waiter = None
 
     # On the loop's thread
 
