@@ -392,12 +392,14 @@ class Connection:
     @property
     def connection_id(self) -> str | None:
         """The id that the server gave; `None` unless connected, and when negotiation is skipped."""
-        return self._open.connection_id if self._open else None
+        connection = self._open  # once: other threads ask too
+        return connection.connection_id if connection else None
 
     @property
     def transport(self) -> Transport | None:
         """The transport in use."""
-        return self._open.transport.kind if self._open else None
+        connection = self._open
+        return connection.transport.kind if connection else None
 
     async def start(self) -> None:
         """Connect. Cancelling it leaves nothing open.
@@ -425,7 +427,7 @@ class Connection:
         """Close, within `Timeouts.close`. From any task, any number of times."""
         self._stopped = True
         if self._open is None:
-            if self._opening is not None:
+            if self._opening is not None and not self._opening.done():
                 await self._give_up(self._opening)
             return
         connection, self._open = self._open, None

@@ -119,11 +119,24 @@ class Outgoing:
         """
         if self._error is not None:
             raise self._ended(self._error)
-        if not self.full:
-            self.put_now(data, stream_id)
-            return
+        if self.full:
+            await self._wait_for_room(len(data))
+        self.put_now(data, stream_id)
+
+    async def room(self) -> None:
+        """Return when `put` would not wait.
+
+        Raises:
+            ConnectionClosedError: the connection ended meanwhile.
+        """
+        if self._error is not None:
+            raise self._ended(self._error)
+        if self.full:
+            await self._wait_for_room(0)
+
+    async def _wait_for_room(self, size: int) -> None:
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiters[waiter] = len(data)
+        self._waiters[waiter] = size
         try:
             await waiter
         except BaseException:
@@ -134,7 +147,6 @@ class Outgoing:
         del self._waiters[waiter]
         if self._error is not None:
             raise self._ended(self._error)
-        self.put_now(data, stream_id)
 
     async def flush(self) -> None:
         """Return when all that was taken so far is with the operating system.

@@ -6,6 +6,7 @@ It owns the lifecycle: nobody else fires events.
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 from typing import TYPE_CHECKING, TypeVar
 
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
 
 # So many seconds ASP.NET Core keeps a connection whose transport is lost: no attempt to resume it begins later.
 _WINDOW = 15.0
+
+_STOPPED_EARLY = "stop() was called before the connection was up"
 
 T = TypeVar("T")
 
@@ -94,13 +97,19 @@ class Supervisor:
         started: asyncio.Future[None] = loop.create_future()
         main = self._main = asyncio.create_task(self._live(started, self._main), name="signalr_sdk connection")
         self._mains.add(main)
-        main.add_done_callback(self._mains.discard)
+        main.add_done_callback(functools.partial(self._note_main_over, started))
         try:
             await started
         except asyncio.CancelledError:
             main.cancel()
             await asyncio.wait({main})
             raise
+
+    def _note_main_over(self, started: asyncio.Future[None], main: asyncio.Task[None]) -> None:
+        self._mains.discard(main)
+        if self._main is main and (not started.done() or self.lifecycle.state is State.CONNECTING):
+            # Cancelled before its first turn, so that it could not say so itself.
+            self._end_start(started, ConnectionClosedError(_STOPPED_EARLY))
 
     async def stop(self) -> None:
         """See `HubConnection.stop`."""
@@ -176,7 +185,7 @@ class Supervisor:
                 await asyncio.wait({previous})
             link: HubLink | None = await self._first_link()
         except asyncio.CancelledError:
-            self._end_start(started, ConnectionClosedError("stop() was called before the connection was up"))
+            self._end_start(started, ConnectionClosedError(_STOPPED_EARLY))
             return
         except Exception as error:  # noqa: BLE001 - whatever it is, it belongs to the caller of start()
             self._end_start(started, error)
@@ -358,11 +367,11 @@ class Supervisor:
 
     def _end_start(self, started: asyncio.Future[None], error: Exception) -> None:
         """The first attempts failed, or were ended."""
-        if self.lifecycle.state is State.DISCONNECTING:
-            error = ConnectionClosedError("stop() was called before the connection was up")
-        else:
+        if self.lifecycle.state is State.CONNECTING:
             self.lifecycle.fire(Event.CONNECT_FAILED)
             self._settle(error)
+        else:
+            error = ConnectionClosedError(_STOPPED_EARLY)
         if not started.done():
             started.set_exception(error)
 

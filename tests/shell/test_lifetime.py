@@ -880,3 +880,29 @@ async def test_whatever_happens_every_call_ends_and_nothing_is_left(
     assert all(source.closed for source in world.sources)
     assert all(socket.closed.is_set() for socket in world.sockets)
     assert asyncio.all_tasks() - before == set()
+
+
+async def test_stop_in_the_same_turn_as_start(server: ScriptedServer) -> None:
+    """The task of the connection is cancelled before it has begun, and could not tell `start` itself."""
+    hub = server.hub()
+    start = asyncio.create_task(hub.start())
+    stop = asyncio.create_task(hub.stop())
+    await asyncio.wait_for(stop, 4)
+    with pytest.raises(ConnectionClosedError, match="before the connection was up"):
+        await asyncio.wait_for(start, 4)
+    assert hub.state is ConnectionState.DISCONNECTED
+    await server.accept(hub)
+    await hub.stop()
+
+
+async def test_a_start_that_is_cancelled_in_its_first_turn(server: ScriptedServer) -> None:
+    hub = server.hub()
+    start = asyncio.create_task(hub.start())
+    asyncio.get_running_loop().call_soon(start.cancel)
+    with pytest.raises(asyncio.CancelledError):
+        await start
+    assert hub.state is ConnectionState.DISCONNECTED
+    while not server.sockets.empty():
+        assert server.sockets.get_nowait().closed.is_set()
+    await server.accept(hub)
+    await hub.stop()

@@ -28,6 +28,7 @@ from signalr_sdk import (
     Upload,
     event,
     method,
+    sync,
 )
 
 if TYPE_CHECKING:
@@ -237,3 +238,30 @@ async def options_are_checked() -> None:
     HubConnection("https://example.com/chat", reconnect=5)  # type: ignore[arg-type]
     HubConnection("https://example.com/chat", access_token=lambda: 5)  # type: ignore[arg-type,return-value]
     hub.state = ConnectionState.CONNECTED  # type: ignore[misc]
+
+
+def threads_have_the_same_types(hub: sync.HubConnection) -> None:
+    assert_type(hub.invoke("Get"), Any)
+    assert_type(hub.invoke("Get", 1, result_type=int | None, timeout=5), int | None)
+    assert_type(hub.invoke("Get", result_type=list[Person]), list[Person])
+    assert_type(hub.stream("Count", 10), sync.Stream[Any])
+    for number in hub.stream("Count", item_type=int):
+        assert_type(number, int)
+    with hub.stream("People", item_type=Person, buffer=10) as people:
+        assert_type(people.next(timeout=1), Person)
+    assert_type(hub.wait_for("Event", timeout=1), tuple[Any, ...])
+    for arguments in hub.messages("Event"):
+        assert_type(arguments, tuple[Any, ...])
+
+    @hub.on("Shown")
+    def show(user: str) -> int:
+        return len(user)
+
+    assert_type(show("Ada"), int)
+    upload: sync.Upload[int] = sync.Upload()
+    upload.send("text")  # type: ignore[arg-type]
+
+    async def token() -> str:
+        return "secret"
+
+    sync.HubConnection("https://example.com/chat", access_token=token)  # type: ignore[arg-type]

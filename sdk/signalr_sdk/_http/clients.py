@@ -21,6 +21,9 @@ def choose_client(
     ssl: ssl_module.SSLContext | bool = True,
 ) -> tuple[HttpClient, AiohttpClient | None]:
     """Return the HTTP client, and the same again if it is ours to close."""
+    if callable(http) and not isinstance(http, HttpClient):
+        # Made where it is used: what is shared between event loops is made by none of them.
+        http = cast("aiohttp.ClientSession | httpx.AsyncClient | HttpClient", http())
     if http is None:
         own = AiohttpClient(None, proxy=proxy, ssl=ssl)
         return own, own
