@@ -6,11 +6,51 @@ import asyncio
 from collections import deque
 from typing import TYPE_CHECKING
 
+import attrs
+
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
     from ..errors import ConnectionClosedError
 
 # So many bytes may wait in a direction before whoever writes waits, as in ASP.NET Core.
 _FULL = 64 * 1024
+
+
+def _nothing() -> None:
+    """Note nothing."""
+
+
+@attrs.frozen
+class Cut:
+    """How what goes out is cut into frames.
+
+    Attributes:
+        writes: how many writes of the hub a frame waits for.
+        size: most bytes of a frame; `None` for any.
+        text: whether no character may be cut.
+        used: called when a frame is made so.
+    """
+
+    writes: int = attrs.field(default=1, validator=attrs.validators.ge(1))
+    size: int | None = attrs.field(default=None, validator=attrs.validators.optional(attrs.validators.ge(1)))
+    text: bool = False
+    used: Callable[[], None] = _nothing
+
+    def pieces(self, data: bytes) -> Iterator[bytes]:
+        """Return the frames for these bytes."""
+        begin = 0
+        while self.size is not None and len(data) - begin > self.size:
+            end = begin + self.size
+            while self.text and end < len(data) and data[end] & 0xC0 == 0x80:  # in the middle of UTF-8
+                end += 1
+            yield data[begin:end]
+            begin = end
+        if begin < len(data):
+            yield data[begin:]
+
+
+_WHOLE = Cut()
 
 
 class Pipe:
@@ -63,9 +103,17 @@ class Pipe:
         """Hand on what the client sent; wait while too much waits."""
         await self._in.put(data)
 
-    async def drain(self) -> bytes | None:
-        """Return all that is to be sent to the client, waiting for something; `None` at the end."""
-        return await self._out.take()
+    async def drain(self, cut: Callable[[], Cut] = lambda: _WHOLE) -> bytes | None:
+        """Return all that is to be sent to the client, waiting for something; `None` at the end.
+
+        Args:
+            cut: how much is wanted, asked each time that there is more.
+        """
+        return await self._out.take(cut)
+
+    def look_again(self) -> None:
+        """Have `drain` ask again how much is wanted."""
+        self._out.wake()
 
     def disconnect(self, error: ConnectionClosedError | None = None) -> None:
         """The client is gone: in good order, or with an error."""
@@ -81,6 +129,8 @@ class Pipe:
 class _Direction:
     def __init__(self) -> None:
         self._parts: deque[bytes] = deque()
+        # Cut from parts that were taken already.
+        self._pieces: deque[bytes] = deque()
         self._bytes = 0
         self._ended = False
         self._error: ConnectionClosedError | None = None
@@ -90,7 +140,7 @@ class _Direction:
         if not self._ended:
             self._parts.append(data)
             self._bytes += len(data)
-            self._wake()
+            self.wake()
 
     async def put(self, data: bytes) -> None:
         while self._bytes >= _FULL and not self._ended:
@@ -100,32 +150,37 @@ class _Direction:
             await asyncio.sleep(0)
         self.put_now(data)
 
-    async def take(self) -> bytes | None:
-        while not self._parts:
-            if self._ended:
+    async def take(self, cut: Callable[[], Cut] = lambda: _WHOLE) -> bytes | None:
+        while not self._pieces:
+            wanted = cut()
+            if self._parts and (self._ended or len(self._parts) >= wanted.writes or self._bytes >= _FULL):
+                wanted.used()
+                self._pieces.extend(wanted.pieces(b"".join(self._parts)))
+                self._parts.clear()
+            elif self._ended:
                 error, self._error = self._error, None
                 if error is not None:
                     raise error
                 return None
-            await self._wait()
-        data = b"".join(self._parts)
-        self._parts.clear()
-        self._bytes = 0
-        self._wake()
+            else:
+                await self._wait()
+        data = self._pieces.popleft()
+        self._bytes -= len(data)
+        self.wake()
         return data
 
     def end(self, error: ConnectionClosedError | None = None) -> None:
         if not self._ended:
             self._ended = True
             self._error = error
-            self._wake()
+            self.wake()
 
     async def _wait(self) -> None:
         waiter = asyncio.get_running_loop().create_future()
         self._waiters.append(waiter)
         await waiter
 
-    def _wake(self) -> None:
+    def wake(self) -> None:
         waiters, self._waiters = self._waiters, []
         for waiter in waiters:
             if not waiter.done():

@@ -11,6 +11,8 @@ import logging
 import math
 from typing import TYPE_CHECKING, Any
 
+import attrs
+
 from .._core import handshake
 from .._core.session import Received, ServerSession
 from ..errors import ConnectionClosedError, HandshakeError, RemoteProtocolError, ServerTimeoutError
@@ -41,6 +43,23 @@ class OperationCanceledException(Exception):  # noqa: N818 - its name on the ser
     """The client was silent for too long."""
 
 
+@attrs.frozen
+class Watch:
+    """What the server wants to know of a client, and has a say in.
+
+    Attributes:
+        connected: called when it may get messages.
+        disconnected: called when it may not any more, with the error if there was one.
+        called: called for each call.
+        pings: asked before a ping.
+    """
+
+    connected: Callable[[ServedClient], None]
+    disconnected: Callable[[Exception | None], None]
+    called: Callable[[Invocation | StreamInvocation], None]
+    pings: Callable[[], bool]
+
+
 class ServedClient:
     """A client from its handshake to its end.
 
@@ -49,9 +68,17 @@ class ServedClient:
         pipe: its connection.
     """
 
-    def __init__(self, hub: Hub, pipe: Pipe, protocols: Mapping[str, HubProtocol], settings: ServerSettings) -> None:
+    def __init__(
+        self,
+        hub: Hub,
+        pipe: Pipe,
+        protocols: Mapping[str, HubProtocol],
+        settings: ServerSettings,
+        watch: Watch,
+    ) -> None:
         self.hub = hub
         self.pipe = pipe
+        self._watch = watch
         self._settings = settings
         self._loop = asyncio.get_running_loop()
         inherent = pipe.inherent_keep_alive
@@ -81,17 +108,12 @@ class ServedClient:
 
     # From the handshake to the end
 
-    async def serve(self, connected: Callable[[], None], disconnected: Callable[[], None]) -> None:
-        """Serve the client until it has gone.
-
-        Args:
-            connected: called when it may get messages.
-            disconnected: called when it may not any more.
-        """
+    async def serve(self) -> None:
+        """Serve the client until it has gone."""
         try:
             if await self._shake_hands():
-                connected()
-                await self._serve(disconnected)
+                self._watch.connected(self)
+                await self._serve()
         finally:
             self.pipe.end()
             await self._wait_for_calls()
@@ -132,7 +154,7 @@ class ServedClient:
         text = "An unexpected error occurred during connection handshake."
         return f"{text} {fault}" if self._settings.detailed_errors else text
 
-    async def _serve(self, disconnected: Callable[[], None]) -> None:
+    async def _serve(self) -> None:
         error: Exception | None = None
         try:
             await self.hub.on_connected()
@@ -142,7 +164,7 @@ class ServedClient:
             error = failure
             await self._close(failure)
         finally:
-            disconnected()
+            self._watch.disconnected(error)
             self._end()
         try:
             await self.hub.on_disconnected(error)
@@ -222,15 +244,22 @@ class ServedClient:
         if late:
             await asyncio.wait(late)
 
-    def abort(self) -> None:
+    def abort(self, error: str | None = None, *, allow_reconnect: bool = False) -> None:
         """End the connection with a Close message, as `Context.Abort()` does."""
-        self.pipe.write_now(self._session.close())
+        self.pipe.write_now(self._session.close(error, allow_reconnect=allow_reconnect))
         self.pipe.end()
 
-    def shut_down(self) -> None:
-        """End the connection with a Close message that allows a new one, as a server does that stops."""
+    def shut_down(self, error: ConnectionClosedError | None = None) -> None:
+        """End the connection with a Close message that allows a new one, as a server does that stops.
+
+        Args:
+            error: end it without a word, for this reason.
+        """
         self._is_stopping = True
-        self.pipe.stop_reading()
+        if error is None:
+            self.pipe.stop_reading()
+        else:
+            self.pipe.disconnect(error)
         if self._has_ended:
             for call in self._calls:
                 call.cancel()
@@ -255,7 +284,7 @@ class ServedClient:
             )
             self.pipe.stop_reading()
             return
-        if ping is not None:
+        if ping is not None and self._watch.pings():
             self.pipe.write_now(ping)
         self._arm()
 
@@ -307,6 +336,7 @@ class ServedClient:
                 self._loop.call_soon(stream.cancel)
 
     def _start(self, message: Invocation | StreamInvocation) -> None:
+        self._watch.called(message)
         uploads = {name: Upload() for name in message.stream_ids or ()}
         call = Call(
             message,

@@ -8,16 +8,18 @@ import secrets
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-import attrs
 from aiohttp import WSMsgType, web
 
 from ..errors import ConnectionClosedError
 from ..options import TransferFormat, Transport
-from .pipe import Pipe
+from .fault_table import Passage, Point
+from .http_connection import HttpConnection
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator
 
+    from .fault_table import FaultTable
+    from .pipe import Cut, Pipe
     from .served import ServedClient
     from .settings import ServerSettings
 
@@ -34,53 +36,27 @@ _FORMATS = {
 }
 
 
-@attrs.define(eq=False)
-class HttpConnection:
-    """A connection that was negotiated.
-
-    Attributes:
-        connection_id: its public id.
-        token: its secret id.
-        user: what `authorize` said.
-        pipe: its bytes.
-        headers: of the request that opened its transport.
-        query: of the same.
-        served: what serves it, once a transport is there.
-        task: the task of that.
-        poll: the poll that is held open.
-        gone: ends the connection when nothing comes for it.
-    """
-
-    connection_id: str
-    token: str
-    user: str | None
-    pipe: Pipe = attrs.field(factory=Pipe)
-    headers: Mapping[str, str] = attrs.field(factory=dict)
-    query: Mapping[str, str] = attrs.field(factory=dict)
-    served: ServedClient | None = None
-    task: asyncio.Task[None] | None = None
-    poll: asyncio.Task[bytes | None] | None = None
-    gone: asyncio.TimerHandle | None = None
-
-
 class HubEndpoint:
     """One hub's URL.
 
     Args:
         settings: the server's.
+        faults: what is to go wrong.
         serve: makes what serves a connection.
-        run: runs that to its end.
+        negotiated: called for each negotiation.
     """
 
     def __init__(
         self,
         settings: ServerSettings,
+        faults: FaultTable,
         serve: Callable[[HttpConnection], ServedClient],
-        run: Callable[[HttpConnection, ServedClient], Awaitable[None]],
+        negotiated: Callable[[web.Request, str | None], None],
     ) -> None:
         self._settings = settings
+        self._faults = faults
         self._serve = serve
-        self._run = run
+        self._negotiated = negotiated
         self._is_closing = False
         self.connections: dict[str, HttpConnection] = {}
 
@@ -96,14 +72,26 @@ class HubEndpoint:
             ]
         return routes
 
-    async def close(self) -> None:
-        """End all connections; take no new ones."""
+    def take_no_more(self) -> None:
+        """Refuse new connections."""
         self._is_closing = True
+
+    def take_again(self) -> None:
+        """Take new connections again."""
+        self._is_closing = False
+
+    async def close(self, error: ConnectionClosedError | None = None) -> None:
+        """End all connections; take no new ones.
+
+        Args:
+            error: end them without a word, for this reason.
+        """
+        self.take_no_more()
         connections = list(self.connections.values())
         for connection in connections:
-            _expect_nothing(connection)
+            connection.expect_nothing()
             if connection.served is not None:
-                connection.served.shut_down()
+                connection.served.shut_down(error)
         tasks = {connection.task for connection in connections if connection.task is not None}
         if tasks:
             _done, late = await asyncio.wait(tasks, timeout=_GRACE)
@@ -116,6 +104,7 @@ class HubEndpoint:
     # Requests
 
     async def _negotiate(self, request: web.Request) -> web.Response:
+        await self._at(Point.NEGOTIATE, request)
         user = await self._authorize(request)
         asked = request.query.get("negotiateVersion") or "0"
         try:
@@ -126,6 +115,7 @@ class HubEndpoint:
             text = f"The client requested version '{asked}', but the server does not support this version."
             return web.json_response({"error": text})
         connection = self._new_connection(user, version)
+        self._negotiated(request, user)
         token = {"connectionToken": connection.token} if version else {}
         offered = [{"transport": name, "transferFormats": _FORMATS[name]} for name in self._settings.transports]
         return web.json_response(
@@ -147,35 +137,54 @@ class HubEndpoint:
         return connection
 
     async def _get(self, request: web.Request) -> web.StreamResponse:
+        transport = _transport_of(request)
+        await self._at(self._point(request, transport), request, transport)
         user = await self._authorize(request)
-        if request.headers.get("Upgrade", "").lower() == "websocket":
-            self._require(Transport.WEBSOCKETS)
+        self._require(transport)
+        if transport is Transport.WEBSOCKETS:
             connection = self._find(request) if "id" in request.query else self._new_connection(user, 1)
             return await self._web_socket(request, connection)
         connection = self._find(request)
-        if "text/event-stream" in request.headers.get("Accept", ""):
-            self._require(Transport.SERVER_SENT_EVENTS)
+        if transport is Transport.SERVER_SENT_EVENTS:
             return await self._events(request, connection)
-        self._require(Transport.LONG_POLLING)
         return await self._poll(request, connection)
 
+    def _point(self, request: web.Request, transport: Transport) -> Point:
+        """Return whether this opens a transport or goes on with it."""
+        connection = self.connections.get(request.query.get("id", ""))
+        if connection is None or connection.served is None:
+            return Point.CONNECT
+        return Point.POLL if transport is Transport.LONG_POLLING else Point.RESUME
+
     async def _post(self, request: web.Request) -> web.Response:
+        await self._at(Point.POST, request)
         await self._authorize(request)
         connection = self._find(request)
         if connection.pipe.transport == Transport.WEBSOCKETS:
             raise web.HTTPMethodNotAllowed(
                 "POST", ["GET"], text="POST requests are not allowed for WebSocket connections."
             )
-        await connection.pipe.feed(await request.read())
+        body = await request.read()
+        await self._at(Point.FRAME_IN, request)
+        await connection.pipe.feed(body)
         return web.Response()
 
     async def _delete(self, request: web.Request) -> web.Response:
+        await self._at(Point.DELETE, request)
         await self._authorize(request)
         connection = self._find(request)
         if connection.pipe.transport != Transport.LONG_POLLING:
             raise web.HTTPBadRequest(text="Cannot terminate this connection using the DELETE endpoint.")
         self._drop(connection)
         return web.Response(status=202)
+
+    async def _at(self, point: Point, request: web.Request, transport: str = "") -> None:
+        """Let the faults of this place happen to a request."""
+        connection = self.connections.get(request.query.get("id", ""))
+        name = None
+        if connection is not None:
+            name, transport = connection.connection_id, transport or connection.pipe.transport
+        await self._faults.at(Passage(point, transport, name, request.transport))
 
     async def _authorize(self, request: web.Request) -> str | None:
         if self._settings.authorize is None:
@@ -198,7 +207,7 @@ class HubEndpoint:
         if not token:
             raise web.HTTPBadRequest(text="Connection ID required")
         connection = self.connections.get(token)
-        if connection is None:
+        if connection is None or connection.is_forgotten:
             raise web.HTTPNotFound(text="No Connection with that ID")
         return connection
 
@@ -211,7 +220,7 @@ class HubEndpoint:
             raise web.HTTPBadRequest(text="Cannot change transports mid-connection")
         if pipe.transport:
             raise web.HTTPConflict(text="")
-        _expect_nothing(connection)
+        connection.expect_nothing()
         pipe.transport = transport
         pipe.inherent_keep_alive = transport is Transport.LONG_POLLING
         connection.headers = {name.lower(): value for name, value in request.headers.items()}
@@ -225,11 +234,24 @@ class HubEndpoint:
 
     async def _live(self, connection: HttpConnection, served: ServedClient) -> None:
         try:
-            await self._run(connection, served)
+            if await self._may_begin(connection):
+                await served.serve()
         finally:
             connection.pipe.end()
             if connection.pipe.transport != Transport.LONG_POLLING:
                 self.connections.pop(connection.token, None)
+
+    async def _may_begin(self, connection: HttpConnection) -> bool:
+        """Return whether the client is still there when the faults have let its handshake through."""
+        passage = _passage(Point.HANDSHAKE, connection)
+        if not self._faults.concern(passage):
+            return True
+        held = asyncio.create_task(self._faults.at(passage), name="held handshake")
+        try:
+            await asyncio.wait({held, connection.pipe.gone}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            held.cancel()
+        return not connection.pipe.gone.done()
 
     def _expect(self, connection: HttpConnection) -> None:
         """Drop the connection if nothing comes for it."""
@@ -237,7 +259,7 @@ class HubEndpoint:
         connection.gone = asyncio.get_running_loop().call_later(_GAP, self._drop, connection, error)
 
     def _drop(self, connection: HttpConnection, error: ConnectionClosedError | None = None) -> None:
-        _expect_nothing(connection)
+        connection.expect_nothing()
         connection.pipe.disconnect(error)
         self.connections.pop(connection.token, None)
 
@@ -252,28 +274,41 @@ class HubEndpoint:
             self._drop(connection)
             raise
         served = self._begin(connection)
-        write = self._write_frames(request, socket, connection.pipe, served)
-        writer = asyncio.create_task(write, name="hub writer")
+        connection.wire = request.transport
+        writer = asyncio.create_task(self._write_frames(request, socket, connection, served), name="hub writer")
         try:
-            await _read_frames(socket, connection.pipe)
+            await self._read_frames(socket, connection)
             await writer
         finally:
+            connection.wire = None
             connection.pipe.disconnect(ConnectionClosedError("the WebSocket was cut"))
             writer.cancel()
         return socket
 
+    async def _read_frames(self, socket: web.WebSocketResponse, connection: HttpConnection) -> None:
+        pipe = connection.pipe
+        while True:
+            message = await socket.receive()
+            if message.type not in (WSMsgType.TEXT, WSMsgType.BINARY):
+                clean = message.type is WSMsgType.CLOSE
+                pipe.disconnect(None if clean else ConnectionClosedError("the WebSocket was cut"))
+                return
+            await self._faults.at(_passage(Point.FRAME_IN, connection))
+            await pipe.feed(message.data if message.type is WSMsgType.BINARY else message.data.encode())
+
     async def _write_frames(
-        self, request: web.Request, socket: web.WebSocketResponse, pipe: Pipe, served: ServedClient
+        self, request: web.Request, socket: web.WebSocketResponse, connection: HttpConnection, served: ServedClient
     ) -> None:
-        with _ending(request, pipe):
-            while (data := await pipe.drain()) is not None:
+        with _ending(request, connection.pipe):
+            while (data := await self._next_frame(connection)) is not None:
                 async with asyncio.timeout(self._settings.send_timeout):
                     await socket.send_frame(data, WSMsgType.BINARY if served.binary else WSMsgType.TEXT)
-            await socket.close()
+            await socket.close(code=connection.close_code)
 
     async def _events(self, request: web.Request, connection: HttpConnection) -> web.StreamResponse:
         self._claim(request, connection, Transport.SERVER_SENT_EVENTS)
         self._begin(connection)
+        connection.wire = request.transport
         pipe = connection.pipe
         response = web.StreamResponse(headers={**_UNCACHED, "Content-Type": "text/event-stream"})
         try:
@@ -283,11 +318,21 @@ class HubEndpoint:
                 while data is not None:
                     async with asyncio.timeout(self._settings.send_timeout):
                         await response.write(data)
-                    data = await pipe.drain()
+                    data = await self._next_frame(connection)
                     data = None if data is None else b"data: " + data + b"\r\n\r\n"
         finally:
+            connection.wire = None
             pipe.disconnect()
         return response
+
+    async def _next_frame(self, connection: HttpConnection) -> bytes | None:
+        data = await connection.pipe.drain(lambda: self._cut(connection, text=True))
+        await self._faults.at(_passage(Point.FRAME_OUT, connection))
+        return data
+
+    def _cut(self, connection: HttpConnection, *, text: bool) -> Cut:
+        served = connection.served
+        return self._faults.cut(_passage(Point.CUT, connection), text=text and not (served and served.binary))
 
     async def _poll(self, request: web.Request, connection: HttpConnection) -> web.Response:
         if connection.served is None:
@@ -297,15 +342,20 @@ class HubEndpoint:
             return _poll_answer(b"")
         if connection.pipe.transport != Transport.LONG_POLLING:
             raise web.HTTPBadRequest(text="Cannot change transports mid-connection")
-        _expect_nothing(connection)
+        connection.expect_nothing()
         if connection.poll is not None:
             connection.poll.cancel()
-        poll = connection.poll = asyncio.create_task(connection.pipe.drain(), name="hub poll")
+        drain = connection.pipe.drain(lambda: self._cut(connection, text=False))
+        poll = connection.poll = asyncio.create_task(drain, name="hub poll")
+        wire = connection.wire = request.transport
         try:
             await asyncio.wait({poll}, timeout=self._settings.poll_timeout)
+            await self._faults.at(_passage(Point.FRAME_OUT, connection))
         finally:
             # What was not taken yet stays in the pipe for the next poll.
             poll.cancel()
+            if connection.wire is wire:
+                connection.wire = None
             if connection.poll is poll:
                 connection.poll = None
                 self._expect(connection)
@@ -319,10 +369,16 @@ class HubEndpoint:
         return _poll_answer(data)
 
 
-def _expect_nothing(connection: HttpConnection) -> None:
-    if connection.gone is not None:
-        connection.gone.cancel()
-        connection.gone = None
+def _transport_of(request: web.Request) -> Transport:
+    if request.headers.get("Upgrade", "").lower() == "websocket":
+        return Transport.WEBSOCKETS
+    if "text/event-stream" in request.headers.get("Accept", ""):
+        return Transport.SERVER_SENT_EVENTS
+    return Transport.LONG_POLLING
+
+
+def _passage(point: Point, connection: HttpConnection) -> Passage:
+    return Passage(point, connection.pipe.transport, connection.connection_id, connection.wire)
 
 
 def _poll_answer(data: bytes | None) -> web.Response:
@@ -340,16 +396,3 @@ def _ending(request: web.Request, pipe: Pipe) -> Iterator[None]:
         pipe.disconnect(ConnectionClosedError("the client is gone, or reads nothing"))
         if request.transport is not None:
             request.transport.abort()
-
-
-async def _read_frames(socket: web.WebSocketResponse, pipe: Pipe) -> None:
-    while True:
-        message = await socket.receive()
-        if message.type is WSMsgType.TEXT:
-            await pipe.feed(message.data.encode())
-        elif message.type is WSMsgType.BINARY:
-            await pipe.feed(message.data)
-        else:
-            clean = message.type is WSMsgType.CLOSE
-            pipe.disconnect(None if clean else ConnectionClosedError("the WebSocket was cut"))
-            return
