@@ -50,6 +50,8 @@ class ScriptedSocket:
 
     async def flush(self) -> None:
         await self.stalled.wait()
+        if self.closed.is_set():
+            raise ConnectionClosedError("the socket is closed", allow_reconnect=True)
 
     async def close(self) -> None:
         self.closed.set()

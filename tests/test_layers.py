@@ -24,6 +24,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"_connection"}),
     frozenset(
         {
+            "_attempts",
             "_backlog",
             "_calls",
             "_dispatch",
@@ -31,6 +32,7 @@ LAYERS: tuple[frozenset[str], ...] = (
             "_hub_link",
             "_outgoing",
             "_pump",
+            "_refresh_schedule",
             "_streams",
             "_supervisor",
             "_uploads",

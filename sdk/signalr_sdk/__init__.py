@@ -36,12 +36,22 @@ from .interfaces import (
     TokenProvider,
     WebSocketConnector,
 )
-from .options import UNSET, ConnectionState, DateTimeOffset, Limits, Timeouts, TransferFormat, Transport
+from .options import (
+    UNSET,
+    AuthenticationRefresh,
+    ConnectionState,
+    DateTimeOffset,
+    Limits,
+    Timeouts,
+    TransferFormat,
+    Transport,
+)
 from .protocols import JsonProtocol, MessagePackProtocol
 from .retry import Retry, RetryContext, is_transient
 
 __all__ = [
     "UNSET",
+    "AuthenticationRefresh",
     "AuthenticationRefreshError",
     "ClassicServerError",
     "Connection",

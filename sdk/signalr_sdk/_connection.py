@@ -15,6 +15,7 @@ import attrs
 from ._core import urls
 from ._http.aiohttp_client import AiohttpClient
 from ._http.negotiator import run_negotiation
+from ._http.refresher import Refresher
 from ._http.request_sender import RequestSender
 from ._transports import ActiveTransport, TransportSettings, open_transport
 from ._transports.selection import select
@@ -31,7 +32,7 @@ from .options import ConnectionState, Limits, Timeouts, TransferFormat, Transpor
 
 if TYPE_CHECKING:
     import ssl as ssl_module
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Awaitable, Callable, Iterable, Mapping
     from types import TracebackType
 
     import aiohttp
@@ -78,6 +79,7 @@ class ConnectionOptions:
     timeouts: Timeouts = attrs.field(validator=attrs.validators.instance_of(Timeouts))
     limits: Limits = attrs.field(validator=attrs.validators.instance_of(Limits))
     transfer_format: TransferFormat = attrs.field(converter=_transfer_format)
+    stateful: bool = False
 
     @classmethod
     def make(cls, *, transports: str | Iterable[str] | None, skip_negotiation: bool, **rest: Any) -> ConnectionOptions:
@@ -102,9 +104,16 @@ class OpenConnection:
         endpoint: what negotiate said; `None` if it was skipped.
     """
 
-    def __init__(self, transport: ActiveTransport, endpoint: Endpoint | None, own_client: AiohttpClient | None) -> None:
+    def __init__(
+        self,
+        transport: ActiveTransport,
+        route: Route,
+        endpoint: Endpoint | None = None,
+        own_client: AiohttpClient | None = None,
+    ) -> None:
         self.transport = transport
         self.endpoint = endpoint
+        self._route = route
         self._own_client = own_client
 
     @property
@@ -112,23 +121,75 @@ class OpenConnection:
         """The id that the server gave; `None` if negotiation was skipped."""
         return self.endpoint.connection_id if self.endpoint else None
 
+    @property
+    def refresher(self) -> Refresher | None:
+        """See `Route`."""
+        return self._route.refresher
+
+    @property
+    def stateful(self) -> bool:
+        """Whether the server keeps the connection for a while when its transport is lost: see `reopen`."""
+        return self.endpoint is not None and self.endpoint.stateful and self.transport.kind is Transport.WEBSOCKETS
+
+    async def reopen(self) -> None:
+        """Open another transport for the same connection, with a fresh token. The lost one must be closed.
+
+        Raises:
+            ConnectionFailedError: it did not work. Cancelling it leaves nothing open.
+        """
+        self._route.sender.use_fresh_token()
+        self.transport = await self._route.open(self.transport.kind)
+
     async def close(self) -> None:
         """Close in good order. Cancelling it drops the connection at once."""
         try:
-            await self.transport.close()
-        except Exception as error:  # noqa: BLE001 - transports of users may raise anything, and it is over anyway
-            _logger.info("the transport did not close in good order: %s", error)
+            await self._close_transport()
         finally:
             if self._own_client is not None:
                 await self._own_client.close()
 
     async def drop(self) -> None:
         """Close at once; does nothing if it is closed."""
+        await _at_once(self.close)
+
+    async def drop_transport(self) -> None:
+        """Close the transport at once, and keep what is needed for `reopen`."""
+        await _at_once(self._close_transport)
+
+    async def _close_transport(self) -> None:
         try:
-            async with asyncio.timeout(0):
-                await self.close()
-        except TimeoutError:
-            _logger.debug("dropped the connection")
+            await self.transport.close()
+        except Exception as error:  # noqa: BLE001 - transports of users may raise anything, and it is over anyway
+            _logger.info("the transport did not close in good order: %s", error)
+
+
+async def _at_once(close: Callable[[], Awaitable[None]]) -> None:
+    try:
+        async with asyncio.timeout(0):
+            await close()
+    except TimeoutError:
+        _logger.debug("dropped the connection")
+
+
+@attrs.frozen
+class Route:
+    """Where and how the transports of one connection are opened.
+
+    Attributes:
+        sender: sends their requests.
+        url: where to, with the connection's `id`.
+        settings: what transports need to know.
+        refresher: refreshes the token of the connection; `None` if negotiation was skipped.
+    """
+
+    sender: RequestSender
+    url: str = attrs.field(repr=urls.without_query)
+    settings: TransportSettings
+    refresher: Refresher | None = None
+
+    async def open(self, kind: Transport) -> ActiveTransport:
+        """See `open_transport`."""
+        return await open_transport(kind, self.sender, self.url, self.settings, self.refresher)
 
 
 async def open_connection(options: ConnectionOptions) -> OpenConnection:
@@ -139,12 +200,12 @@ async def open_connection(options: ConnectionOptions) -> OpenConnection:
     """
     client, own = _client(options)
     try:
-        transport, endpoint = await _Opening(options, client).open()
+        transport, route, endpoint = await _Opening(options, client).open()
     except BaseException:
         if own is not None:
             await own.close()
         raise
-    return OpenConnection(transport, endpoint, own)
+    return OpenConnection(transport, route, endpoint, own)
 
 
 def _client(options: ConnectionOptions) -> tuple[HttpClient, AiohttpClient | None]:
@@ -172,15 +233,15 @@ class _Opening:
         self._settings = TransportSettings(options.transfer_format, options.limits.message_bytes, options.timeouts)
         self._failed: list[Exception] = []
 
-    async def open(self) -> tuple[ActiveTransport, Endpoint | None]:
+    async def open(self) -> tuple[ActiveTransport, Route, Endpoint | None]:
         options = self._options
         if options.skip_negotiation:
-            return await self._open_without_negotiation(), None
+            return *await self._open_without_negotiation(), None
         wanted = list(options.transports)
         while True:
             # A connection id is good for one try, and so are the token and cookies that came with it.
             sender = self._new_sender()
-            endpoint = await self._negotiate(sender)
+            endpoint = await self._negotiate(sender, stateful=options.stateful and Transport.WEBSOCKETS in wanted)
             candidates, skipped = select(
                 endpoint.transports,
                 wanted,
@@ -189,21 +250,30 @@ class _Opening:
             )
             if not candidates:
                 raise self._no_transport(skipped)
-            url = urls.connect_url(endpoint.url, endpoint.connection_token)
-            transport = await self._try(candidates[0], sender, url)
+            route = self._route(sender, endpoint)
+            transport = await self._try(candidates[0], route)
             if transport is not None:
-                return transport, endpoint
+                return transport, route, endpoint
             wanted.remove(candidates[0])
 
-    async def _open_without_negotiation(self) -> ActiveTransport:
+    def _route(self, sender: RequestSender, endpoint: Endpoint) -> Route:
+        options, token = self._options, endpoint.connection_token
+        url = urls.connect_url(endpoint.url, token)
+        if token is None:
+            return Route(sender, url, self._settings)
+        refresher = Refresher(sender, options.url, token, timeout=options.timeouts.request)
+        return Route(sender, url, self._settings, refresher)
+
+    async def _open_without_negotiation(self) -> tuple[ActiveTransport, Route]:
         if not isinstance(self._client, WebSocketConnector):
             raise ConnectionFailedError(
                 "skip_negotiation needs WebSockets, which the HTTP client given as http= cannot open"
             )
-        transport = await self._try(Transport.WEBSOCKETS, self._new_sender(), self._options.url)
+        route = Route(self._new_sender(), self._options.url, self._settings)
+        transport = await self._try(Transport.WEBSOCKETS, route)
         if transport is None:
             raise self._no_transport([])
-        return transport
+        return transport, route
 
     def _new_sender(self) -> RequestSender:
         options = self._options
@@ -218,19 +288,23 @@ class _Opening:
             timeouts=options.timeouts,
         )
 
-    async def _negotiate(self, sender: RequestSender) -> Endpoint:
+    async def _negotiate(self, sender: RequestSender, *, stateful: bool) -> Endpoint:
         options = self._options
         try:
             return await run_negotiation(
-                sender, options.url, redirects=options.limits.redirects, timeout=options.timeouts.request
+                sender,
+                options.url,
+                redirects=options.limits.redirects,
+                timeout=options.timeouts.request,
+                stateful=stateful,
             )
         except NegotiationError as error:
             error.attempts = tuple(self._failed)
             raise
 
-    async def _try(self, kind: Transport, sender: RequestSender, url: str) -> ActiveTransport | None:
+    async def _try(self, kind: Transport, route: Route) -> ActiveTransport | None:
         try:
-            transport = await open_transport(kind, sender, url, self._settings)
+            transport = await route.open(kind)
         except TransportError as error:
             _logger.info("%s failed to start: %s", kind, error)
             self._failed.append(error)

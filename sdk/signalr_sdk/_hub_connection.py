@@ -20,7 +20,7 @@ from .errors import (
     SignalRError,
 )
 from .interfaces import Converter, Handler, HttpClient, HubProtocol, RetryPolicy, TokenProvider
-from .options import UNSET, ConnectionState, Limits, Timeouts, Transport, Unset, is_count
+from .options import UNSET, AuthenticationRefresh, ConnectionState, Limits, Timeouts, Transport, Unset, is_count
 from .protocols import JsonProtocol, MessagePackProtocol
 from .protocols.taking_apart import TakingApart
 from .protocols.typed_values import default_converter, needs_exact, structure
@@ -46,6 +46,14 @@ def _protocol(value: str | HubProtocol, converter: Converter | None) -> HubProto
     elif isinstance(value, str):
         raise ValueError(f"protocol must be 'json', 'messagepack' or a HubProtocol, not {value!r}")
     return value if converter is None else TakingApart(value, converter)
+
+
+def _refresh(value: AuthenticationRefresh | bool) -> AuthenticationRefresh | None:
+    if isinstance(value, bool):
+        return AuthenticationRefresh() if value else None
+    if isinstance(value, AuthenticationRefresh):
+        return value
+    raise ValueError(f"authentication_refresh must be True, False or an AuthenticationRefresh, not {value!r}")
 
 
 class HubConnection:
@@ -74,6 +82,10 @@ class HubConnection:
         converter: how typed values are made and taken apart; cattrs by default (extra `typed`).
         reconnect: `True` for the default policy, `False` or `None` for none, or a `RetryPolicy`.
         retry_start: the same for `start()`; `True` for the policy of `reconnect` if that has one.
+        stateful_reconnect: ask the server for stateful reconnect: a line that is cut for some seconds loses nothing.
+            WebSockets only; where the server does not offer it, everything is as without.
+        authentication_refresh: refresh the token on the live connection where the server says how long it lives (since
+            .NET 11); an `AuthenticationRefresh` to tune that, `False` for `refresh_authentication()` only.
         timeouts: see `Timeouts`.
         limits: see `Limits`.
 
@@ -105,6 +117,8 @@ class HubConnection:
         converter: Converter | None = None,
         reconnect: RetryPolicy | bool | None = True,
         retry_start: RetryPolicy | bool | None = False,
+        stateful_reconnect: bool = False,
+        authentication_refresh: AuthenticationRefresh | bool = True,
         timeouts: Timeouts = Timeouts(),  # noqa: B008 - immutable
         limits: Limits = Limits(),  # noqa: B008 - immutable
     ) -> None:
@@ -124,6 +138,7 @@ class HubConnection:
             http=http,
             timeouts=timeouts,
             limits=limits,
+            stateful=stateful_reconnect,
         )
         self._timeouts = timeouts
         self._limits = limits
@@ -138,6 +153,7 @@ class HubConnection:
             self._backlog,
             reconnect=reconnect,
             retry_start=retry_start,
+            refresh=_refresh(authentication_refresh),
         )
 
     # What it is
@@ -248,6 +264,19 @@ class HubConnection:
         link = self._life.link or await self._life.ready()
         await link.outgoing.flush()
 
+    async def refresh_authentication(self) -> float | None:
+        """Show the server a new token of the provider's, for the connection as it stands (since .NET 11).
+
+        Returns:
+            The seconds that the server gives it, if it says so.
+
+        Raises:
+            AuthenticationRefreshError: refused, or it cannot be done here; the connection stays as it was.
+            NotConnectedError: there is no connection.
+        """
+        link = self._life.link or await self._life.ready()
+        return await link.refresh_authentication()
+
     # Calling the hub
 
     @overload
@@ -294,7 +323,7 @@ class HubConnection:
             converter = None if result_type is Any else self._need_converter()
             exact = converter is not None and needs_exact(result_type)
             link = self._life.link or await self._life.ready()
-            result = await link.invoke(method, arguments, uploads, exact=exact)
+            result = await link.calls.invoke(method, arguments, uploads, exact=exact)
         except BaseException:
             if uploads:
                 await self._close_sources(uploads)
@@ -314,7 +343,7 @@ class HubConnection:
         arguments, uploads = self._prepare(method, args)
         try:
             link = self._life.link or await self._life.ready()
-            await link.send(method, arguments, uploads)
+            await link.calls.send(method, arguments, uploads)
         except BaseException:
             if uploads:
                 await self._close_sources(uploads)
@@ -340,7 +369,7 @@ class HubConnection:
 
         async def open_() -> Callable[[], None]:
             link = self._life.link or await self._life.ready()
-            return await link.stream(queue, method, arguments, uploads, exact=exact)
+            return await link.calls.stream(queue, method, arguments, uploads, exact=exact)
 
         def discard() -> None:
             if uploads:
@@ -435,6 +464,10 @@ class HubConnection:
     def on_error(self, handler: H) -> H:
         """Register `handler(error)` for errors that no caller can be told, for example those of handlers."""
         return self._on_lifecycle("error", handler)
+
+    def on_authentication_refreshed(self, handler: H) -> H:
+        """Register `handler(lifetime)`, called when the server has taken a new token; seconds, or `None` if unknown."""
+        return self._on_lifecycle("authentication_refreshed", handler)
 
     def _on_lifecycle(self, name: str, handler: H) -> H:
         self._handlers.add_lifecycle(name, handler)

@@ -1,35 +1,32 @@
-"""One live connection of a hub, from handshake to end: single-use, never reconnected."""
+"""One live connection of a hub, from handshake to end, over as many transports as its server takes for it."""
 
 from __future__ import annotations
 
 import asyncio
-import functools
 import logging
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from ._calls import Call, closed_under
+from ._calls import Calls
+from ._core.replay import Replay
 from ._core.session import HubSession, Received, ending
-from ._outgoing import Outgoing
-from ._pump import Pump
+from ._outgoing import Outgoing, StatefulOutgoing
+from ._refresh_schedule import RefreshSchedule
 from .errors import (
+    AuthenticationRefreshError,
     ConnectionClosedError,
     HandshakeError,
-    LocalProtocolError,
     RemoteProtocolError,
     ServerTimeoutError,
     SignalRError,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from ._backlog import Backlog
     from ._connection import OpenConnection
     from ._dispatch import Dispatcher
-    from ._streams import StreamQueue
     from .interfaces import HubProtocol
-    from .options import Limits, Timeouts
+    from .options import AuthenticationRefresh, Limits, Timeouts
 
 _logger = logging.getLogger("signalr_sdk.hub")
 _wire = logging.getLogger("signalr_sdk.transport")
@@ -41,7 +38,13 @@ _READER_GRACE = 1.0
 class HubLink:
     """Drives one `HubSession` over one open connection.
 
-    Order of use: `shake_hands`, `begin`, `run` in the task that owns it, and `close` in every case.
+    Order of use: `shake_hands`, `begin`, `run` in the task that owns it, and `close` in every case. When `run` has
+    ended and the link `is_resumable`, `suspend`, `resume` (maybe several times) and `run` may follow.
+
+    Attributes:
+        connection: what it goes over.
+        outgoing: what waits to be sent.
+        calls: the calls that go over it.
     """
 
     def __init__(
@@ -53,6 +56,7 @@ class HubLink:
         *,
         timeouts: Timeouts,
         limits: Limits,
+        refresh: AuthenticationRefresh | None = None,
     ) -> None:
         self.connection = connection
         self._transport = connection.transport
@@ -69,14 +73,17 @@ class HubLink:
             keep_alive=self._keep_alive,
             timeout=None if inherent else timeouts.server,
             now=self._loop.time(),
+            replay=Replay(limits.stateful_buffer) if connection.stateful else None,
         )
-        self.outgoing = Outgoing(
+        self._stateful = self._stateful_outgoing(limits) if connection.stateful else None
+        self.outgoing = self._stateful or Outgoing(
             self._transport, limits.outgoing_bytes, written=self._note_written, failed=self._note_write_failed
         )
+        self.calls = Calls(
+            self._session, self.outgoing, push_error=dispatcher.push_error, waiting=self._note_call_waits
+        )
+        self._schedule = self._new_schedule(refresh)
         self._first: Received = []
-        self._calls: dict[str, Call] = {}
-        self._streams: dict[str, tuple[StreamQueue, str]] = {}
-        self._pumps: set[Pump] = set()
         self._timer: asyncio.TimerHandle | None = None
         self._grace: asyncio.TimerHandle | None = None
         self._scope: asyncio.Timeout | None = None
@@ -84,6 +91,28 @@ class HubLink:
         self._relief: asyncio.Future[None] | None = None
         self._tired = False
         self._over = False
+        self._cut = False
+
+    def _stateful_outgoing(self, limits: Limits) -> StatefulOutgoing:
+        assert self._session.replay is not None
+        return StatefulOutgoing(
+            self._transport,
+            self._session.replay,
+            limits.outgoing_bytes,
+            written=self._note_written,
+            failed=self._note_write_failed,
+        )
+
+    def _new_schedule(self, refresh: AuthenticationRefresh | None) -> RefreshSchedule | None:
+        if self.connection.refresher is None:
+            return None
+        dispatcher = self._dispatcher
+        return RefreshSchedule(
+            self.connection.refresher,
+            refresh.before if refresh is not None else None,
+            refreshed=lambda lifetime: dispatcher.push_lifecycle("authentication_refreshed", lifetime),
+            failed=dispatcher.push_error,
+        )
 
     # From the handshake to the end
 
@@ -108,6 +137,7 @@ class HubLink:
 
     async def _shake_hands(self) -> None:
         session = self._session
+        # Not by way of the outgoing buffer: the handshake has no number.
         await self._transport.send(session.start())
         while not session.ready:
             payload = await self._transport.receive()
@@ -123,12 +153,14 @@ class HubLink:
 
     def begin(self) -> None:
         """Be connected: say so with a ping, hand on what came with the handshake, keep time."""
-        self._dispatcher.respond = self._respond
+        self._dispatcher.respond = self.calls.respond
         if self._keep_alive is not None:
             # Servers begin to expect pings when they have seen one.
-            self.outgoing.put_now(self._session.ping())
+            self.outgoing.put_unnumbered(self._session.ping())
         self._hand_on(self._first)
         self._first = []
+        if self._schedule is not None and self.connection.endpoint is not None:
+            self._schedule.begin(self.connection.endpoint.token_lifetime)
         self._arm()
 
     async def run(self) -> SignalRError | None:
@@ -147,6 +179,7 @@ class HubLink:
 
     async def _receive(self) -> SignalRError | None:
         session, transport, time, backlog = self._session, self._transport, self._loop.time, self._backlog
+        stateful = self._stateful
         try:
             while session.ended is None:
                 if backlog.above and not self._tired:
@@ -159,7 +192,12 @@ class HubLink:
                 received = session.receive(payload, time())
                 if not self._over:
                     self._hand_on(received)
-        except (ConnectionClosedError, RemoteProtocolError) as error:
+                if stateful is not None:
+                    self._note_numbers(stateful)
+        except ConnectionClosedError as error:
+            self._cut = True
+            return error
+        except RemoteProtocolError as error:
             return error
         except Exception as error:  # noqa: BLE001 - transports and protocols of users may raise anything
             lost = ConnectionClosedError(f"receiving failed: {error!r}", None, allow_reconnect=True)
@@ -179,6 +217,7 @@ class HubLink:
         """End `run` with this error."""
         if self._lost is None:
             self._lost = error
+            self._cut = True
             if self._scope is not None:
                 self._scope.reschedule(-math.inf)
 
@@ -194,20 +233,18 @@ class HubLink:
         if self._over:
             return
         self._over = True
-        for timer in (self._timer, self._grace):
-            if timer is not None:
-                timer.cancel()
+        self._stop_timers()
         self.outgoing.refuse(error)
-        self._end_calls(error)
+        self.calls.end(error)
         self._wake_reader()
-        uploads = [pump.task for pump in self._pumps]
+        tasks = self.calls.uploads + (self._schedule.stop() if self._schedule is not None else [])
         try:
-            await self._close_connection(error, goodbye=goodbye)
-            if uploads:
-                await asyncio.wait(uploads)
+            await self._close_connection(error, goodbye=goodbye and not self.outgoing.suspended)
+            if tasks:
+                await asyncio.wait(tasks)
         finally:
-            # Those that would not close their sources in time hold nobody up.
-            for task in uploads:
+            # Uploads that would not close their sources in time hold nobody up.
+            for task in tasks:
                 task.cancel()
 
     async def _close_connection(self, error: SignalRError, *, goodbye: bool) -> None:
@@ -224,7 +261,7 @@ class HubLink:
             await self.outgoing.close()
 
     async def _say_goodbye(self) -> None:
-        self.outgoing.put_now(self._session.close())
+        self.outgoing.put_unnumbered(self._session.close())
         try:
             await self.outgoing.flush()
         except ConnectionClosedError as error:
@@ -234,14 +271,67 @@ class HubLink:
         if unsent := self.outgoing.end(error):
             _logger.warning("%d messages were not sent before the connection ended", unsent)
 
-    def _end_calls(self, error: SignalRError) -> None:
-        for pump in list(self._pumps):
-            pump.stop(tell=False)
-        for call in list(self._calls.values()):
-            call.fail(closed_under(call.method, error))
-        for queue, method in list(self._streams.values()):
-            queue.end(closed_under(method, error))
-        self._streams.clear()
+    # Stateful reconnect
+
+    @property
+    def is_resumable(self) -> bool:
+        """Whether the server may take another transport: the last one was cut, without a word of the server."""
+        return self._stateful is not None and self._cut and self._session.ended is None and not self._over
+
+    async def suspend(self) -> None:
+        """Be without a transport: what is sent is kept, and calls go on waiting."""
+        self._stop_timers()
+        if self._stateful is not None:
+            self._stateful.suspend()
+        await self.outgoing.close()
+        await self.connection.drop_transport()
+
+    async def resume(self) -> None:
+        """Go on over a new transport; return when the server has said where it goes on, or that it does not.
+
+        Cancelling it leaves the link suspended, or as if it had been resumed: `close` or `suspend` it.
+
+        Raises:
+            ConnectionFailedError: no transport could be opened; a status says that the server refused.
+            ConnectionClosedError: it was lost again.
+            RemoteProtocolError: what came must not be read.
+            TimeoutError: nothing came.
+        """
+        assert self._stateful is not None
+        await self.connection.reopen()
+        self._transport = self.connection.transport
+        self._lost, self._cut = None, False
+        self._stateful.resume(self._transport, self._session.resume(self._loop.time()))
+        async with asyncio.timeout(self._timeouts.handshake):
+            await self._synchronize()
+        self._arm()
+
+    async def _synchronize(self) -> None:
+        session = self._session
+        while not session.synced and session.ended is None:
+            payload = await self._transport.receive()
+            if payload is None:
+                raise ConnectionClosedError("the server closed the connection instead of resuming it", None, True)
+            self._log_payload(payload)
+            self._hand_on(session.receive(payload, self._loop.time()))
+
+    def _note_numbers(self, outgoing: StatefulOutgoing) -> None:
+        """Do what the numbers of the messages that came ask for."""
+        outgoing.admit()
+        if ack := self._session.acknowledge(self._loop.time()):
+            outgoing.put_unnumbered(ack)
+        elif self._timer is None or self._session.next_deadline() < self._timer.when():
+            self._arm()
+
+    # Authentication refresh
+
+    async def refresh_authentication(self) -> float | None:
+        """See `HubConnection.refresh_authentication`."""
+        if self.connection.refresher is None:
+            raise AuthenticationRefreshError(
+                "the token of this connection cannot be refreshed: without negotiation it has no connection token"
+            )
+        return await self.connection.refresher.refresh()
 
     # Time
 
@@ -250,25 +340,38 @@ class HubLink:
             return
         if self._timer is not None:
             self._timer.cancel()
+            self._timer = None
         deadline = self._session.next_deadline()
         if deadline < math.inf:
             self._timer = self._loop.call_at(deadline, self._on_time)
 
+    def _stop_timers(self) -> None:
+        for timer in (self._timer, self._grace):
+            if timer is not None:
+                timer.cancel()
+        self._timer = self._grace = None
+
     def _on_time(self) -> None:
         try:
-            ping = self._session.on_time(self._loop.time())
+            due = self._session.on_time(self._loop.time())
         except ServerTimeoutError as error:
             self.lose(error)
             return
-        if ping is not None:
-            self.outgoing.put_now(ping)
+        if due:
+            self.outgoing.put_unnumbered(due)
         self._arm()
 
     def _note_written(self) -> None:
         self._session.sent(self._loop.time())
 
     def _note_write_failed(self, error: SignalRError) -> None:
-        self._end_outgoing(error)
+        if self._stateful is None or self._over:
+            self._end_outgoing(error)
+        elif not self._stateful.suspended:
+            self._stateful.suspend()
+        else:
+            # It is known already, and there may be another transport soon.
+            return
         if not self._over:
             self._grace = self._loop.call_later(_READER_GRACE, self.lose, error)
 
@@ -287,14 +390,18 @@ class HubLink:
             self._tired = bool(self._backlog.above)
         finally:
             self._relief = None
-            self._session.resume(self._loop.time())
+            self._session.unpause(self._loop.time())
             self._arm()
 
     def _calls_wait(self) -> bool:
-        if not self._calls:
+        youngest = self.calls.youngest
+        if youngest is None:
             return False
-        youngest = next(reversed(self._calls.values()))
-        return self._timeouts.pause is None or self._loop.time() - youngest.started < self._timeouts.pause
+        return self._timeouts.pause is None or self._loop.time() - youngest < self._timeouts.pause
+
+    def _note_call_waits(self) -> None:
+        if self._relief is not None:
+            self._wake_reader()
 
     def _note_relieved(self) -> None:
         self._tired = False
@@ -303,138 +410,3 @@ class HubLink:
     def _wake_reader(self) -> None:
         if self._relief is not None and not self._relief.done():
             self._relief.set_result(None)
-
-    # Calls
-
-    async def send(self, method: str, arguments: list[Any], uploads: list[Any] | None) -> None:
-        """Send an invocation that asks for no answer."""
-        stream_ids = self._new_stream_ids(uploads)
-        data = self._session.send(method, arguments, stream_ids)
-        if self.outgoing.full:
-            await self.outgoing.put(data)
-        else:
-            self.outgoing.put_now(data)
-        if uploads:
-            self._start_uploads(stream_ids, uploads, self._dispatcher.push_error)
-
-    async def invoke(self, method: str, arguments: list[Any], uploads: list[Any] | None, *, exact: bool) -> Any:
-        """Call a method and wait for its result. Cancelling it cancels the call on the server."""
-        stream_ids = self._new_stream_ids(uploads)
-        call = Call(method, self._calls, self._loop)
-        invocation_id, data = self._session.invoke(method, arguments, call.receive, stream_ids, exact=exact)
-        call.invocation_id = invocation_id
-        self._calls[invocation_id] = call
-        sent = False
-        try:
-            if self.outgoing.full:
-                await self.outgoing.put(data)
-            else:
-                self.outgoing.put_now(data)
-            sent = True
-            if uploads:
-                call.pumps = self._start_uploads(stream_ids, uploads, lambda error: self._give_up(call, error))
-            if self._relief is not None:
-                self._wake_reader()
-            return await call.future
-        except BaseException:
-            call.abandon()
-            if self._calls.pop(invocation_id, None) is not None:
-                self._cancel(invocation_id, call.pumps or (), sent=sent)
-            raise
-
-    def _give_up(self, call: Call, error: LocalProtocolError) -> None:
-        """End a call from our side, because what it uploads cannot be sent."""
-        self._cancel(call.invocation_id, call.pumps or (), sent=True)
-        call.fail(error)
-
-    async def stream(
-        self, queue: StreamQueue, method: str, arguments: list[Any], uploads: list[Any] | None, *, exact: bool
-    ) -> Callable[[], None]:
-        """Call a streaming method, whose items go to the queue; return what lets go of it.
-
-        Cancelling it has sent nothing.
-        """
-        stream_ids = self._new_stream_ids(uploads)
-        invocation_id, data = self._session.invoke(
-            method, arguments, queue.receive, stream_ids, stream=True, exact=exact
-        )
-        pumps: list[Pump] = []
-        over = False
-
-        def finished() -> None:
-            nonlocal over
-            over = True
-            self._streams.pop(invocation_id, None)
-            for pump in pumps:
-                pump.stop(tell=False)
-
-        def let_go() -> None:
-            if self._streams.pop(invocation_id, None) is not None:
-                self._cancel(invocation_id, pumps, sent=True)
-
-        def unsendable(error: LocalProtocolError) -> None:
-            queue.end(error)
-            let_go()
-
-        queue.finished, queue.overflowed = finished, let_go
-        try:
-            await self.outgoing.put(data)
-        except BaseException:
-            self._session.forget(invocation_id)
-            raise
-        self._streams[invocation_id] = (queue, method)
-        if uploads:
-            pumps += self._start_uploads(stream_ids, uploads, unsendable)
-        if over:
-            # Answered before it was asked: a server that guesses the ids of calls must not confuse us.
-            finished()
-        return let_go
-
-    def _cancel(self, invocation_id: str, pumps: list[Pump] | tuple[()], *, sent: bool) -> None:
-        waited_for = self._session.forget(invocation_id)
-        for pump in pumps:
-            pump.stop(tell=True)
-        if sent and waited_for:
-            self.outgoing.put_now(self._session.cancel(invocation_id))
-
-    def _new_stream_ids(self, uploads: list[Any] | None) -> list[str] | None:
-        return [self._session.new_id() for _ in uploads] if uploads else None
-
-    def _start_uploads(
-        self, stream_ids: list[str] | None, uploads: list[Any], unsendable: Callable[[LocalProtocolError], None]
-    ) -> list[Pump]:
-        pumps = [
-            Pump(
-                stream_id,
-                source,
-                self._session,
-                self.outgoing,
-                unsendable=unsendable,
-                unclosable=self._dispatcher.push_error,
-            )
-            for stream_id, source in zip(stream_ids or (), uploads, strict=True)
-        ]
-        # From here on the pumps close the sources, so the caller has none left to close.
-        uploads.clear()
-        for pump in pumps:
-            self._pumps.add(pump)
-            pump.task.add_done_callback(functools.partial(self._forget_pump, pump))
-        return pumps
-
-    def _forget_pump(self, pump: Pump, _task: asyncio.Task[None]) -> None:
-        self._pumps.discard(pump)
-
-    async def _respond(self, invocation_id: str, result: Any, error: str | None) -> None:
-        """Answer a question of the server."""
-        try:
-            if error is None:
-                data = self._session.answer(invocation_id, result)
-            else:
-                data = self._session.complete(invocation_id, error)
-        except LocalProtocolError as unsendable:
-            self._dispatcher.push_error(unsendable)
-            data = self._session.complete(invocation_id, str(unsendable))
-        try:
-            await self.outgoing.put(data)
-        except ConnectionClosedError as closed:
-            _logger.debug("an answer came too late: %s", closed)

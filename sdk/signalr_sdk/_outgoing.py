@@ -11,6 +11,8 @@ from .errors import ConnectionClosedError, SignalRError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from ._core.replay import Replay
+
 _logger = logging.getLogger("signalr_sdk.transport")
 
 
@@ -35,11 +37,15 @@ class Outgoing:
         limit: bytes that may wait before `put` waits.
         written: called after each write.
         failed: called once when the transport takes no more.
+
+    Attributes:
+        suspended: whether there is no transport at the moment; only with stateful reconnect.
     """
 
     def __init__(
         self, transport: Sender, limit: int, *, written: Callable[[], None], failed: Callable[[SignalRError], None]
     ) -> None:
+        self.suspended = False
         self._transport = transport
         self._limit = limit
         self._written = written
@@ -61,6 +67,10 @@ class Outgoing:
         return self._bytes >= self._limit or bool(self._waiters) or self._error is not None
 
     @property
+    def _room(self) -> int:
+        return self._limit - self._bytes
+
+    @property
     def unsent(self) -> int:
         """The number of messages that were taken and have not left."""
         return self._queued - self._done
@@ -73,7 +83,14 @@ class Outgoing:
         self._bytes += len(data)
         self._queued += 1
         if self._writer is None:
-            self._writer = asyncio.create_task(self._write(), name="signalr_sdk writer")
+            self._start_writer()
+
+    def put_unnumbered(self, data: bytes) -> None:
+        """Add a ping or the like, as `put_now`; it is of no use on another transport than this one."""
+        self.put_now(data)
+
+    def _start_writer(self) -> None:
+        self._writer = asyncio.create_task(self._write(), name="signalr_sdk writer")
 
     async def put(self, data: bytes) -> None:
         """Add a message; wait for room first. Cancelled, it has added nothing.
@@ -186,7 +203,7 @@ class Outgoing:
         They add their messages themselves, and are counted as waiting until then: so nobody overtakes them, and one
         that is cancelled on the way has sent nothing.
         """
-        room = self._limit - self._bytes
+        room = self._room
         for waiter, size in self._waiters.items():
             if room <= 0:
                 break
@@ -199,3 +216,96 @@ class Outgoing:
         ended = ConnectionClosedError(f"not sent, since the connection has ended: {error}", None, allow_reconnect=True)
         ended.__cause__ = error
         return ended
+
+
+class StatefulOutgoing(Outgoing):
+    """The same over one transport after another: what the server has not acknowledged is sent again.
+
+    Args:
+        transport: the first one.
+        replay: numbers and keeps the messages. While it is full `put` waits, and nothing else does.
+        limit: as for `Outgoing`, and so are the others.
+    """
+
+    def __init__(
+        self,
+        transport: Sender,
+        replay: Replay,
+        limit: int,
+        *,
+        written: Callable[[], None],
+        failed: Callable[[SignalRError], None],
+    ) -> None:
+        super().__init__(transport, limit, written=written, failed=failed)
+        self._replay = replay
+
+    @property
+    def full(self) -> bool:
+        """Whether `put` would wait or raise."""
+        return self._replay.full or super().full
+
+    @property
+    def _room(self) -> int:
+        return min(super()._room, self._replay.room)
+
+    def put_now(self, data: bytes) -> None:
+        """Add a message, full or not. Without a transport it is sent when there is one again."""
+        if self._over:
+            return
+        self._replay.keep(data)
+        if self.suspended:
+            self._queued += 1
+        else:
+            super().put_now(data)
+
+    def put_unnumbered(self, data: bytes) -> None:
+        """Add a ping or the like; without a transport it is dropped."""
+        if not self.suspended:
+            super().put_now(data)
+
+    def admit(self) -> None:
+        """Wake those for whom there is room now; called when something was acknowledged."""
+        if self._waiters:
+            self._admit()
+
+    def suspend(self) -> None:
+        """The transport is lost: write nothing until `resume`. End the writer (`close`) before the next transport."""
+        self.suspended = True
+        self._messages.clear()
+        self._bytes = 0
+        self.admit()
+
+    def resume(self, transport: Sender, first: list[bytes]) -> None:
+        """Write to this transport from now on.
+
+        Args:
+            transport: open.
+            first: what goes out before anything else: a Sequence, then all that is not acknowledged.
+        """
+        self._transport = transport
+        self.suspended = False
+        self._messages = first
+        self._bytes = sum(map(len, first))
+        self._queued += 1
+        self._done = self._queued - len(first)
+        self._start_writer()
+
+    async def flush(self) -> None:
+        """Return when all that was taken so far is with the operating system, over whatever transport."""
+        while True:
+            try:
+                await super().flush()
+            except ConnectionClosedError:
+                if self._over:
+                    raise
+                # The transport is lost. What it had goes out again with the Sequence of the next one.
+                resumed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+                self._flushers.append((self._queued + 1, resumed))
+                await resumed
+            else:
+                return
+
+    def end(self, error: SignalRError) -> int:
+        """Take no more, and tell all that wait."""
+        unsent = super().end(error)
+        return len(self._replay.kept) if self.suspended else unsent

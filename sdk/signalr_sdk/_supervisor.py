@@ -7,26 +7,38 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
+from ._attempts import Attempts
 from ._connection import ConnectionOptions, open_connection
 from ._core import urls
 from ._core.lifecycle import Event, Lifecycle, State
 from ._dispatch import running_handler
 from ._hub_link import HubLink
-from .errors import ConnectionClosedError, ConnectionFailedError, NotConnectedError, SignalRError, StateError
-from .retry import Retry, RetryContext, retry_after
+from .errors import (
+    ConnectionClosedError,
+    ConnectionFailedError,
+    NegotiationError,
+    NotConnectedError,
+    SignalRError,
+    StateError,
+    TransportError,
+)
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from ._backlog import Backlog
     from ._dispatch import Dispatcher
     from .interfaces import HubProtocol, RetryPolicy
+    from .options import AuthenticationRefresh
 
 _logger = logging.getLogger("signalr_sdk.hub")
 
-# A connection that was up for so many seconds is stable: attempts are counted anew after it.
-_STABLE = 10.0
+# So many seconds ASP.NET Core keeps a connection whose transport is lost: no attempt to resume it begins later.
+_WINDOW = 15.0
+
+T = TypeVar("T")
 
 
 class Supervisor:
@@ -48,6 +60,7 @@ class Supervisor:
         *,
         reconnect: RetryPolicy | bool | None,
         retry_start: RetryPolicy | bool | None,
+        refresh: AuthenticationRefresh | None,
     ) -> None:
         self.link: HubLink | None = None
         self.lifecycle = Lifecycle()
@@ -56,10 +69,8 @@ class Supervisor:
         self._protocol = protocol
         self._dispatcher = dispatcher
         self._backlog = backlog
-        self._policy = _policy("reconnect", reconnect)
-        self._start_policy = _policy("retry_start", retry_start)
-        if retry_start is True and self._policy is not None:
-            self._start_policy = self._policy
+        self._refresh = refresh
+        self._attempts = Attempts(reconnect, retry_start, dispatcher.push_error)
         self._timeouts = options.timeouts
         self._main: asyncio.Task[None] | None = None
         # Also the one before, which may still be closing what it had open.
@@ -68,9 +79,6 @@ class Supervisor:
         self._stopping: asyncio.Task[None] | None = None
         self._waiting: dict[asyncio.Future[None], None] = {}
         self._apart: set[asyncio.Task[None]] = set()
-        self._attempt = 0
-        self._since = 0.0
-        self._was_connected = False
 
     # Start and stop
 
@@ -82,7 +90,7 @@ class Supervisor:
         self.lifecycle.fire(Event.START)
         self._dispatcher.loop = loop
         self.closed = loop.create_future()
-        self._attempt, self._since, self._was_connected = 0, loop.time(), False
+        self._attempts.begin()
         started: asyncio.Future[None] = loop.create_future()
         main = self._main = asyncio.create_task(self._live(started, self._main), name="signalr_sdk connection")
         self._mains.add(main)
@@ -100,8 +108,9 @@ class Supervisor:
             if self.lifecycle.state is State.DISCONNECTED:
                 await self._end_remains()
                 return
+            live = self.lifecycle.state is State.CONNECTED
             self.lifecycle.fire(Event.STOP)
-            if self.link is None and self._main is not None:
+            if not live and self._main is not None:
                 # At once: one turn later the connection may be up.
                 self._main.cancel()
             self._stopping = asyncio.create_task(self._shut_down(), name="signalr_sdk stop")
@@ -143,7 +152,7 @@ class Supervisor:
             self._stopping, self._cancelled = None, []
             self._settle(None)
         _logger.info("stopped")
-        if self._was_connected:
+        if self._attempts.was_connected:
             self._dispatcher.run_apart("closed", None)
 
     async def _finish(self, handlers: list[asyncio.Task[None]]) -> None:
@@ -193,8 +202,8 @@ class Supervisor:
         if self.lifecycle.state in (State.DISCONNECTING, State.DISCONNECTED):
             return
         link, self.link = self.link, None
-        connected = self.lifecycle.state is State.CONNECTED
-        self.lifecycle.fire(Event.LOST_FOR_GOOD if connected else Event.GIVEN_UP)
+        live = link is not None
+        self.lifecycle.fire(Event.LOST_FOR_GOOD if live else Event.GIVEN_UP)
         self._settle(cause)
         if link is not None:
             await link.close(cause, goodbye=False)
@@ -204,36 +213,18 @@ class Supervisor:
             try:
                 return await self._connect()
             except Exception as error:
-                delay = self._next_delay(self._start_policy, error)
+                delay = self._attempts.delay_of_start(error)
                 if delay is None:
                     raise
                 _logger.info("the connection could not be started, next attempt in %.1f s: %s", delay, error)
             await asyncio.sleep(delay)
-            self._attempt += 1
+            self._attempts.count += 1
 
     async def _connect(self) -> HubLink:
-        """One attempt. Users' code in it may swallow a cancellation, or make one up: only ours counts."""
-        task = asyncio.current_task()
-        assert task is not None
-        try:
-            link = await self._try_to_connect()
-        except asyncio.CancelledError as error:
-            if task.cancelling():
-                raise
-            raise ConnectionFailedError(
-                "the attempt was cancelled from inside, by the access token provider or the HTTP client"
-            ) from error
-        except Exception:
-            if task.cancelling():
-                raise asyncio.CancelledError from None
-            raise
-        if task.cancelling():
-            await link.connection.drop()
-            raise asyncio.CancelledError
-        return link
+        """One attempt: token, negotiate, transport, handshake."""
+        return await _uncancelled(self._try_to_connect, undo=lambda link: link.connection.drop())
 
     async def _try_to_connect(self) -> HubLink:
-        """Token, negotiate, transport, handshake."""
         connection = await open_connection(self._options)
         try:
             link = HubLink(
@@ -243,6 +234,7 @@ class Supervisor:
                 self._backlog,
                 timeouts=self._timeouts,
                 limits=self._options.limits,
+                refresh=self._refresh,
             )
             await link.shake_hands()
         except BaseException:
@@ -254,7 +246,7 @@ class Supervisor:
         again = self.lifecycle.state is State.RECONNECTING
         self.lifecycle.fire(Event.CONNECT_OK)
         self.link = link
-        self._was_connected = True
+        self._attempts.note_up()
         connection_id = link.connection.connection_id
         _logger.info(
             "connected to %s over %s (%s)",
@@ -272,20 +264,55 @@ class Supervisor:
 
     async def _live_once(self, link: HubLink) -> HubLink | None:
         """Watch a link until it ends; return the next one, or `None` when that was the last."""
-        loop = asyncio.get_running_loop()
-        up_since = loop.time()
         error = await link.run()
+        while link.is_resumable and self.lifecycle.state is State.CONNECTED:
+            self.lifecycle.fire(Event.LOST_RESUMABLE)
+            failure = await self._resume(link, error)
+            if failure is not None:
+                return await self._lose(link, failure)
+            self.lifecycle.fire(Event.RESUMED)
+            self._attempts.note_up()
+            error = await link.run()
         if self.lifecycle.state is State.DISCONNECTING:
             return None
+        self._attempts.note_lost()
+        return await self._lose(link, error)
+
+    async def _resume(self, link: HubLink, lost: SignalRError | None) -> SignalRError | None:
+        """Try to go on with a link over another transport; return what keeps it from that, `None` if it does."""
+        loop = asyncio.get_running_loop()
+        self._attempts.note_lost()
+        until, tried = loop.time() + _WINDOW, 0
+        error: Exception | None = lost
+        await link.suspend()
+        while (delay := self._attempts.delay_of_resume(error, tried)) is not None and loop.time() + delay <= until:
+            _logger.info("the line is lost, it is to be resumed in %.1f s: %s", delay, error)
+            await asyncio.sleep(delay)
+            self._attempts.count += 1
+            tried += 1
+            try:
+                async with asyncio.timeout(_WINDOW):
+                    await _uncancelled(link.resume, undo=_nothing)
+            except Exception as failure:  # noqa: BLE001 - transports and token providers of users may raise anything
+                error = failure
+                await link.suspend()
+                if _is_refusal(failure):
+                    break
+            else:
+                _logger.info("the connection goes on over a new line (%s)", link.connection.connection_id)
+                return None
+        return _not_resumed(lost, error)
+
+    async def _lose(self, link: HubLink, error: SignalRError | None) -> HubLink | None:
+        """A link has ended; return the next one, or `None` if there is none."""
         self.link = None
-        if loop.time() - up_since >= _STABLE:
-            self._attempt, self._since = 0, loop.time()
-        delay = self._next_delay(self._policy, error) if _may_reconnect(error) else None
+        delay = self._attempts.delay(error) if _may_reconnect(error) else None
         cause = error or ConnectionClosedError("the server closed the connection")
         if delay is None:
             await self._end(link, error, cause)
             return None
-        self.lifecycle.fire(Event.LOST)
+        resuming = self.lifecycle.state is State.RESUMING
+        self.lifecycle.fire(Event.RESUME_REFUSED if resuming else Event.LOST)
         _logger.warning("the connection is lost, next attempt in %.1f s: %s", delay, error)
         self._dispatcher.push_lifecycle("reconnecting", error)
         await self._close(link, cause)
@@ -294,29 +321,17 @@ class Supervisor:
     async def _reconnect(self, delay: float) -> HubLink | None:
         while True:
             await asyncio.sleep(delay)
-            self._attempt += 1
+            self._attempts.count += 1
             try:
                 return await self._connect()
             except Exception as error:  # noqa: BLE001 - the policy decides about all of them
-                again = self._next_delay(self._policy, error)
+                again = self._attempts.delay(error)
                 if again is None:
                     self.lifecycle.fire(Event.GIVEN_UP)
                     self._report_end(error if isinstance(error, SignalRError) else _wrapped(error))
                     return None
                 delay = again
-                _logger.info("attempt %d failed, next in %.1f s: %s", self._attempt, delay, error)
-
-    def _next_delay(self, policy: RetryPolicy | None, error: Exception | None) -> float | None:
-        """Ask the policy; `None` for giving up."""
-        if policy is None:
-            return None
-        elapsed = asyncio.get_running_loop().time() - self._since
-        try:
-            delay = policy.next_delay(RetryContext(self._attempt, elapsed, error, self._was_connected))
-            return None if delay is None else max(_seconds(delay), retry_after(error))
-        except Exception as failure:  # noqa: BLE001 - the user's policy may raise anything
-            self._dispatcher.push_error(failure)
-            return None
+                _logger.info("attempt %d failed, next in %.1f s: %s", self._attempts.count, delay, error)
 
     async def _end(self, link: HubLink, error: SignalRError | None, cause: SignalRError) -> None:
         """The connection ended by itself, for good."""
@@ -391,22 +406,6 @@ class Supervisor:
                 waiter.set_exception(error)
 
 
-def _seconds(delay: object) -> float:
-    if not isinstance(delay, int | float) or math.isnan(delay):
-        raise TypeError(f"a RetryPolicy must return seconds or None, not {delay!r}")
-    return float(delay)
-
-
-def _policy(name: str, value: RetryPolicy | bool | None) -> RetryPolicy | None:
-    if value is None or value is False:
-        return None
-    if value is True:
-        return Retry()
-    if not hasattr(value, "next_delay"):
-        raise ValueError(f"{name} must be True, False, None or a RetryPolicy, not {value!r}")
-    return value
-
-
 def _may_reconnect(error: SignalRError | None) -> bool:
     """A Close message that does not allow it is an end; all else is a loss."""
     return error is not None and not (isinstance(error, ConnectionClosedError) and not error.allow_reconnect)
@@ -416,3 +415,47 @@ def _wrapped(error: Exception) -> SignalRError:
     ended = ConnectionClosedError(f"the connection failed: {error}")
     ended.__cause__ = error
     return ended
+
+
+async def _uncancelled(attempt: Callable[[], Awaitable[T]], *, undo: Callable[[T], Awaitable[None]]) -> T:
+    """Make an attempt. Users' code in it may swallow a cancellation, or make one up: only ours counts."""
+    task = asyncio.current_task()
+    assert task is not None
+    try:
+        done = await attempt()
+    except asyncio.CancelledError as error:
+        if task.cancelling():
+            raise
+        raise ConnectionFailedError(
+            "the attempt was cancelled from inside, by the access token provider or the HTTP client"
+        ) from error
+    except Exception:
+        if task.cancelling():
+            raise asyncio.CancelledError from None
+        raise
+    if task.cancelling():
+        await undo(done)
+        raise asyncio.CancelledError
+    return done
+
+
+async def _nothing(_done: None) -> None:
+    """Leave it to the owner."""
+
+
+def _is_refusal(error: Exception) -> bool:
+    """Whether the server says that the connection cannot be resumed, rather than that it is busy or not there."""
+    if not isinstance(error, NegotiationError | TransportError) or error.status is None:
+        return False
+    return 300 <= error.status < 500 and error.status not in (408, 429)
+
+
+def _not_resumed(lost: SignalRError | None, failure: Exception | None) -> SignalRError | None:
+    """Return why a connection is lost that was to be resumed."""
+    if failure is None or failure is lost:
+        return lost
+    error = ConnectionClosedError(
+        f"the connection was lost ({lost}) and could not be resumed: {failure}", None, allow_reconnect=True
+    )
+    error.__cause__ = failure
+    return error

@@ -129,6 +129,23 @@ class Limits:
     redirects: int = _limit(100)
 
 
+@attrs.frozen(kw_only=True)
+class AuthenticationRefresh:
+    """When the token of a live connection is refreshed, if the server says how long it lives (since .NET 11).
+
+    Attributes:
+        before: seconds before the end of the token's life; a token that lives no more than twice as long is refreshed
+            at half of its life.
+    """
+
+    before: float = attrs.field(default=300.0)
+
+    @before.validator
+    def _not_negative(self, _attribute: Attribute[Any], value: object) -> None:
+        if isinstance(value, bool) or not isinstance(value, int | float) or not value >= 0:
+            raise ValueError(f"before must be a number of seconds from 0 on, not {value!r}")
+
+
 def _aware(_instance: object, _attribute: Attribute[Any], value: datetime) -> None:
     if getattr(value, "tzinfo", None) is None:
         raise ValueError(f"DateTimeOffset needs an aware datetime (one with a tzinfo), not {value!r}")

@@ -11,6 +11,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from signalr_sdk._core.replay import Replay
 from signalr_sdk._core.session import HubSession, Received, ServerSession, Sink, ending
 from signalr_sdk.errors import ConnectionClosedError, HandshakeError, RemoteProtocolError, ServerTimeoutError
 from signalr_sdk.messages import (
@@ -41,9 +42,16 @@ def client(
     keep_alive: float | None = 15.0,
     timeout: float | None = 30.0,
     limit: int = LIMIT,
+    replay: Replay | None = None,
 ) -> HubSession:
     return HubSession(
-        protocol or JsonProtocol(), inbox, message_bytes=limit, keep_alive=keep_alive, timeout=timeout, now=0.0
+        protocol or JsonProtocol(),
+        inbox,
+        message_bytes=limit,
+        keep_alive=keep_alive,
+        timeout=timeout,
+        now=0.0,
+        replay=replay,
     )
 
 
@@ -69,7 +77,7 @@ def one(received: Received) -> tuple[Sink, Any]:
 
 def test_the_client_speaks_first() -> None:
     assert client().start() == b'{"protocol":"json","version":1}\x1e'
-    assert client(MessagePackProtocol()).start(2) == b'{"protocol":"messagepack","version":2}\x1e'
+    assert client(MessagePackProtocol(), replay=Replay(1000)).start() == b'{"protocol":"messagepack","version":2}\x1e'
 
 
 def test_a_handshake_answer_may_come_byte_by_byte() -> None:
@@ -241,9 +249,9 @@ def test_the_server_can_say_good_bye_and_answer() -> None:
 def test_a_ping_is_due_when_nothing_was_sent() -> None:
     session = ready_client()
     assert session.next_deadline() == 15.0
-    assert session.on_time(14.9) is None
+    assert session.on_time(14.9) == b""
     session.sent(10.0)
-    assert session.on_time(15.0) is None
+    assert session.on_time(15.0) == b""
     assert session.next_deadline() == 25.0
     assert session.on_time(25.0) == b'{"type":6}\x1e'
     assert session.next_deadline() == 30.0
@@ -253,7 +261,7 @@ def test_silence_ends_the_connection() -> None:
     session = ready_client(keep_alive=None)
     session.receive(b'{"type":6}\x1e', 5.0)
     assert session.next_deadline() == 35.0
-    assert session.on_time(34.9) is None
+    assert session.on_time(34.9) == b""
     with pytest.raises(ServerTimeoutError, match="30 s") as caught:
         session.on_time(35.0)
     assert caught.value.allow_reconnect
@@ -262,7 +270,7 @@ def test_silence_ends_the_connection() -> None:
 def test_a_timer_that_fires_late_proves_no_silence() -> None:
     session = ready_client(keep_alive=None)
     assert session.next_deadline() == 30.0
-    assert session.on_time(40.0) is None
+    assert session.on_time(40.0) == b""
     assert session.next_deadline() == 41.0
     with pytest.raises(ServerTimeoutError):
         session.on_time(41.0)
@@ -272,9 +280,9 @@ def test_the_clock_stands_still_while_we_do_not_read() -> None:
     session = ready_client(keep_alive=None)
     session.pause(10.0)
     assert session.next_deadline() == math.inf
-    assert session.on_time(100.0) is None
-    session.resume(100.0)
-    session.resume(200.0)
+    assert session.on_time(100.0) == b""
+    session.unpause(100.0)
+    session.unpause(200.0)
     assert session.next_deadline() == 120.0
 
 
@@ -282,7 +290,7 @@ def test_a_server_times_out_only_clients_that_have_pinged() -> None:
     session = server()
     session.receive(b'{"protocol":"json","version":1}\x1e', 0.0)
     session.sent(100.0)
-    assert session.on_time(100.0) is None
+    assert session.on_time(100.0) == b""
     session.receive(b'{"type":6}\x1e', 100.0)
     session.sent(129.0)
     assert session.next_deadline() == 130.0
@@ -293,7 +301,7 @@ def test_a_server_times_out_only_clients_that_have_pinged() -> None:
 def test_time_can_be_switched_off() -> None:
     session = ready_client(keep_alive=None, timeout=None)
     assert session.next_deadline() == math.inf
-    assert session.on_time(1e9) is None
+    assert session.on_time(1e9) == b""
 
 
 # The end

@@ -12,7 +12,10 @@ A session turns bytes into messages and calls into bytes. It does no I/O, keeps 
   impossible. The messages before it were returned; nothing after it is.
 - The methods that call or answer return bytes, which the shell must send in that order, after the handshake.
 - Time comes in as an argument. The shell calls `on_time` when `next_deadline()` has come; `sent` when something went
-  out; `pause` and `resume` around times in which it does not read on purpose.
+  out; `pause` and `unpause` around times in which it does not read on purpose.
+- With a `Replay` (stateful reconnect) the session outlives its transport: after a cut the shell calls `resume`, sends
+  what that returns over the new transport before anything else, and is through when `synced`. The messages that the
+  methods return are numbered by the shell (`Replay.keep`), when it is certain that they leave.
 
 The handshake is the first record in each direction, always JSON, ended by 0x1E. What follows it in the same payload is
 ordinary data: `HubSession` is the side that calls the hub, `ServerSession` differs in the handshake only.
@@ -32,14 +35,15 @@ from ..errors import (
     ServerTimeoutError,
     SignalRError,
 )
+from ..messages import Ack, Close, Completion, HubMessage, Invocation, Ping, Sequence, StreamInvocation, StreamItem
 from ..messages import CancelInvocation as Cancel
-from ..messages import Close, Completion, HubMessage, Invocation, Ping, StreamInvocation, StreamItem
 from ..options import TransferFormat
 from ..protocols.framing import BinaryFraming, TextFraming
 from . import handshake
 
 if TYPE_CHECKING:
     from ..interfaces import HubProtocol
+    from .replay import Replay
 
 Sink: TypeAlias = Callable[[Any], None]
 Received: TypeAlias = list[tuple[Sink, HubMessage]]
@@ -47,8 +51,9 @@ Received: TypeAlias = list[tuple[Sink, HubMessage]]
 # A timer that fires this much too late says that the process did not run, not that the other side was silent: what
 # that sent meanwhile is still to be read, and gets so much time for it.
 _LATE = 1.0
-# The newest version of the hub protocols; it is the one with stateful reconnect.
-_NEWEST = 2
+# The versions of the hub protocols: the newest is the one with stateful reconnect.
+_PLAIN, _STATEFUL = 1, 2
+_NUMBERED = frozenset({Invocation, StreamInvocation, StreamItem, Completion, Cancel})
 
 
 class HubSession:
@@ -56,6 +61,8 @@ class HubSession:
 
     Attributes:
         ended: the Close message or the error after which nothing more is received.
+        replay: the numbers of a connection that can be resumed; `None` without stateful reconnect.
+        synced: whether the other side has said where it goes on, after `resume`.
     """
 
     _id_prefix = ""
@@ -69,8 +76,12 @@ class HubSession:
         keep_alive: float | None,
         timeout: float | None,
         now: float,
+        replay: Replay | None = None,
     ) -> None:
         self.ended: Close | RemoteProtocolError | None = None
+        self.replay = replay
+        self.synced = True
+        self._numbered = 0
         self._inbox = inbox
         self._message_bytes = message_bytes
         self._handshake: handshake.HandshakeReader | None = handshake.HandshakeReader()
@@ -124,14 +135,47 @@ class HubSession:
             self._shake_hands(self._handshake.record)
             self._handshake = None
             payload = rest
-        return self._decode(self._framing.feed(payload))
+        frames = self._framing.feed(payload)
+        if self.replay is None:
+            return self._decode(frames)
+        return self._decode_numbered(frames, self.replay, len(payload))
+
+    def _decode_numbered(self, frames: list[bytes], replay: Replay, size: int) -> Received:
+        if replay.duplicates or not self.synced:
+            try:
+                frames = self._without_duplicates(frames, replay)
+            except RemoteProtocolError as error:
+                self.ended = error
+                return []
+        received = self._decode(frames)
+        if self._numbered:
+            replay.take(self._numbered, size, self._heard)
+        return received
+
+    def _without_duplicates(self, frames: list[bytes], replay: Replay) -> list[bytes]:
+        """Return what is new. Only after a cut, so it may decode what is then decoded again."""
+        fresh: list[bytes] = []
+        for index, frame in enumerate(frames):
+            if self.synced and not replay.duplicates:
+                return fresh + frames[index:]
+            message = self._protocol.decode(frame)
+            if type(message) is Sequence:
+                replay.expect(message.sequence_id)
+                replay.take(0, 0, self._heard)
+                self.synced = True
+            elif type(message) not in _NUMBERED:
+                fresh.append(frame)
+            elif self.synced:
+                replay.duplicates -= 1
+            # Numbered ones before the Sequence are sent again after it.
+        return fresh
 
     # The loop over the frames of one payload pays every message's fixed price, so it is one function with the
     # frequent kinds first.
-    def _decode(self, frames: list[bytes]) -> Received:  # noqa: C901 - as said
+    def _decode(self, frames: list[bytes]) -> Received:
         received: Received = []
         decode, sinks, inbox, exact = self._protocol.decode, self._sinks, self._inbox, self._exact
-        stray = self._stray
+        stray, unnumbered = self._stray, 0
         try:
             for frame in frames:
                 message = decode(frame)
@@ -156,13 +200,23 @@ class HubSession:
                 elif kind is StreamInvocation or kind is Cancel:
                     message.size = len(frame)  # type: ignore[union-attr]
                     received.append((inbox, message))  # type: ignore[arg-type]
-                elif kind is Ping:
-                    self._note_ping()
+                else:
+                    unnumbered += 1
+                    self._note_unnumbered(message)
         except RemoteProtocolError as error:
             self.ended = error
             return received
         self.ended = self._framing.error
+        self._numbered = len(frames) - unnumbered
         return received
+
+    def _note_unnumbered(self, message: HubMessage | None) -> None:
+        if isinstance(message, Ping):
+            self._note_ping()
+        elif isinstance(message, Ack) and self.replay is not None:
+            self.replay.acknowledge(message.sequence_id)
+        elif isinstance(message, Sequence) and self.replay is not None:
+            raise RemoteProtocolError("a Sequence came on a connection that was not resumed (stateful reconnect)")
 
     def _note_ping(self) -> None:
         """A ping says no more than anything else that is received."""
@@ -172,9 +226,25 @@ class HubSession:
 
     # Calling
 
-    def start(self, version: int = 1) -> bytes:
+    def start(self) -> bytes:
         """Return the handshake request: the first thing that a client sends."""
-        return handshake.request(self._protocol.name, version)
+        return handshake.request(self._protocol.name, _PLAIN if self.replay is None else _STATEFUL)
+
+    def resume(self, now: float) -> list[bytes]:
+        """Go on over a new transport; return what must be sent before anything else, which has its numbers already.
+
+        Raises:
+            ValueError: there is no `replay`.
+        """
+        if self.replay is None:
+            raise ValueError("only a session with a Replay can be resumed")
+        # A message that was cut off is sent again whole.
+        self._use(self._protocol)
+        self.synced = False
+        self.replay.duplicates = 0
+        self._heard = self._spoke = now
+        self._paused_at = None
+        return [self._protocol.encode(Sequence(self.replay.next_number)), *self.replay.kept]
 
     def new_id(self) -> str:
         """Return an id for a call or stream that no other one on this connection has."""
@@ -255,10 +325,10 @@ class HubSession:
         self._spoke = now
 
     def pause(self, now: float) -> None:
-        """Note that the shell stops reading: the clock of the server timeout stands still until `resume`."""
+        """Note that the shell stops reading: the clock of the server timeout stands still until `unpause`."""
         self._paused_at = now
 
-    def resume(self, now: float) -> None:
+    def unpause(self, now: float) -> None:
         """Note that the shell reads again."""
         if self._paused_at is not None:
             self._heard += now - self._paused_at
@@ -268,10 +338,18 @@ class HubSession:
         """Return when to call `on_time` next; infinity for never."""
         silence = math.inf if self._paused_at is not None else self._heard + self._timeout
         self._deadline = min(self._spoke + self._keep_alive, silence)
+        if self.replay is not None:
+            self._deadline = min(self._deadline, self.replay.ack_at)
         return self._deadline
 
-    def on_time(self, now: float) -> bytes | None:
-        """Return the ping that is due, if one is; then ask for `next_deadline` again.
+    def acknowledge(self, now: float) -> bytes:
+        """Return the Ack that is due; nothing if none is."""
+        if self.replay is None or now < self.replay.ack_at:
+            return b""
+        return self._protocol.encode(Ack(self.replay.announce()))
+
+    def on_time(self, now: float) -> bytes:
+        """Return the ping and the Ack that are due, as far as they are; then ask for `next_deadline` again.
 
         Raises:
             ServerTimeoutError: the other side was silent for too long.
@@ -284,10 +362,11 @@ class HubSession:
                 f"(Timeouts.server; it should be at least twice the server's keep-alive interval)",
                 allow_reconnect=True,
             )
+        due = self.acknowledge(now)
         if now >= self._spoke + self._keep_alive:
             self._spoke = now
-            return self.ping()
-        return None
+            due += self.ping()
+        return due
 
 
 class ServerSession(HubSession):
@@ -310,9 +389,12 @@ class ServerSession(HubSession):
         keep_alive: float | None,
         timeout: float | None,
         now: float,
+        replay: Replay | None = None,
     ) -> None:
         first = next(iter(protocols.values()))
-        super().__init__(first, inbox, message_bytes=message_bytes, keep_alive=keep_alive, timeout=None, now=now)
+        super().__init__(
+            first, inbox, message_bytes=message_bytes, keep_alive=keep_alive, timeout=None, now=now, replay=replay
+        )
         self._timeout_with_pings = math.inf if timeout is None else timeout
         self.reply = handshake.response()
         # A client's streams follow the invocation that names them, maybe in the same payload: they go the same way.
@@ -324,19 +406,22 @@ class ServerSession(HubSession):
 
     def _shake_hands(self, record: bytes) -> None:
         try:
-            self._use(self._choose(record))
+            protocol, version = self._choose(record)
         except HandshakeError as error:
             self.reply = handshake.response(error.message)
             raise
+        self._use(protocol)
+        if version < _STATEFUL:
+            self.replay = None
 
-    def _choose(self, record: bytes) -> HubProtocol:
+    def _choose(self, record: bytes) -> tuple[HubProtocol, int]:
         name, version = handshake.parse_request(record)
         protocol = self._protocols.get(name.lower())
         if protocol is None:
             raise HandshakeError(f"The protocol '{name}' is not supported.")
-        if version > _NEWEST:
+        if version > _STATEFUL:
             raise HandshakeError(f"The server does not support version {version} of the '{name}' protocol.")
-        return protocol
+        return protocol, version
 
 
 def ending(end: Close | RemoteProtocolError | None) -> SignalRError | None:

@@ -99,14 +99,28 @@ def negotiate_url(url: str, *, stateful: bool = False) -> str:
         >>> negotiate_url("https://example.com/chat?room=1")
         'https://example.com/chat/negotiate?room=1&negotiateVersion=1'
     """
-    path, mark, query = url.partition("?")
-    url = f"{path}{'' if path.endswith('/') else '/'}negotiate{mark}{query}"
-    names = {unquote_plus(pair.partition("=")[0]) for pair in query.split("&")}
+    names = {unquote_plus(pair.partition("=")[0]) for pair in url.partition("?")[2].split("&")}
+    url = _below(url, "negotiate")
     if "negotiateVersion" not in names:
         url = _append(url, "negotiateVersion=1")
     if stateful and "useStatefulReconnect" not in names:
         url = _append(url, "useStatefulReconnect=true")
     return url
+
+
+def refresh_url(url: str) -> str:
+    """Return where to refresh the token of a connection to this hub URL: the query is kept.
+
+    Example:
+        >>> refresh_url("https://example.com/chat/?room=1")
+        'https://example.com/chat/refresh?room=1'
+    """
+    return _below(url, "refresh")
+
+
+def _below(url: str, name: str) -> str:
+    path, mark, query = url.partition("?")
+    return f"{path}{'' if path.endswith('/') else '/'}{name}{mark}{query}"
 
 
 def connect_url(url: str, connection_token: str | None) -> str:

@@ -21,6 +21,8 @@ class AccessToken:
     """
 
     def __init__(self, source: str | TokenProvider | None) -> None:
+        # The user's, whatever is used at the moment.
+        self._users = source
         self._provider = source if callable(source) else None
         self._token = None if callable(source) else _checked(source)
         self._known = self._provider is None
@@ -33,6 +35,14 @@ class AccessToken:
         self._provider = None
         self._token, self._known = _checked(token), True
         self.from_redirect = True
+
+    def forget(self) -> None:
+        """Ask the provider again when a token is next needed; that of a redirect stays."""
+        self._known = self._provider is None
+
+    def adopt(self, token: str | None) -> None:
+        """Use a token that was just got."""
+        self._token, self._known = _checked(token), True
 
     async def get(self) -> str | None:
         """Return the token.
@@ -63,15 +73,26 @@ class AccessToken:
                 await self._ask()
         return True
 
+    async def users_own(self) -> str | None:
+        """Return a token of the user's, asked for now, also where that of a redirect is in use.
+
+        Raises:
+            ConnectionFailedError: the provider failed.
+        """
+        return _checked(await _answer(self._users)) if callable(self._users) else _checked(self._users)
+
     async def _ask(self) -> None:
         assert self._provider is not None
-        try:
-            answer = self._provider()
-            token = await answer if inspect.isawaitable(answer) else answer
-        except Exception as error:
-            reason = clean(str(error)) or type(error).__name__
-            raise ConnectionFailedError(f"the access token provider failed: {reason}") from error
-        self._token, self._known = _checked(token), True
+        self.adopt(await _answer(self._provider))
+
+
+async def _answer(provider: TokenProvider) -> str | None:
+    try:
+        answer = provider()
+        return await answer if inspect.isawaitable(answer) else answer
+    except Exception as error:
+        reason = clean(str(error)) or type(error).__name__
+        raise ConnectionFailedError(f"the access token provider failed: {reason}") from error
 
 
 def _checked(token: str | None) -> str | None:

@@ -22,7 +22,13 @@ _MAX_ANSWER = 1024 * 1024
 
 
 async def run_negotiation(
-    sender: RequestSender, url: str, *, redirects: int, timeout: float | None, asked: list[str] | None = None
+    sender: RequestSender,
+    url: str,
+    *,
+    redirects: int,
+    timeout: float | None,
+    stateful: bool = False,
+    asked: list[str] | None = None,
 ) -> Endpoint:
     """Negotiate over all redirects. Their token is used by `sender` from then on.
 
@@ -31,13 +37,14 @@ async def run_negotiation(
         url: the hub's.
         redirects: how many are followed.
         timeout: seconds for each request.
+        stateful: ask for stateful reconnect.
         asked: gets the URLs that were asked, without their queries.
 
     Raises:
         NegotiationError: refused, unreachable, or answered by something that we cannot use.
         ConnectionFailedError: the token provider failed.
     """
-    steps = negotiate(url, limit=redirects, now=time.time())
+    steps = negotiate(url, limit=redirects, stateful=stateful, now=time.time())
     request = next(steps)
     while True:
         if request.access_token is not None:

@@ -67,6 +67,47 @@ class RequestSender:
         """Use this token in all that follows, instead of the user's."""
         self._token.replace(token)
 
+    def use_fresh_token(self) -> None:
+        """Ask the user's provider again with the next request; the token of a redirect stays."""
+        self._token.forget()
+
+    async def refresh(self, url: str, connection_token: str, *, timeout: float | None, max_bytes: int) -> HttpResponse:
+        """Show the server another token of the user's, and use that from now on if it is accepted.
+
+        Args:
+            url: of the user's own hub.
+            connection_token: whose token is to be refreshed.
+            timeout: seconds.
+            max_bytes: largest answer.
+
+        Returns:
+            The answer, whatever its status.
+
+        Raises:
+            OSError: the network failed.
+            ConnectionFailedError: the token provider failed.
+            RemoteProtocolError: the answer is over `max_bytes`.
+        """
+        token = await self._token.users_own()
+        request = HttpRequest(
+            method="POST",
+            url=url,
+            headers=self._headers_for(url, {"Accept": "*/*", _CONNECTION_TOKEN: connection_token}, token),
+            connect_timeout=self._timeouts.connect,
+            timeout=timeout,
+            max_bytes=max_bytes,
+        )
+        response = await self._http.request(request)
+        self._note(request, response)
+        # A redirect's token is for another server, and so not the user's for that one.
+        if 200 <= response.status < 300 and not self._token.from_redirect:
+            self._token.adopt(token)
+        return response
+
+    def use_refreshed_token(self, token: str) -> None:
+        """Use a token that the answer to a refresh gave."""
+        self._token.adopt(token)
+
     async def request(
         self,
         method: str,
@@ -206,6 +247,7 @@ class RequestSender:
             _logger.debug("%s %s: status %d", request.method, urls.without_query(request.url), response.status)
 
 
+_CONNECTION_TOKEN = "X-SignalR-Connection-Token"
 _XML_HTTP_REQUEST = ("X-Requested-With", "XMLHttpRequest")
 
 

@@ -14,6 +14,7 @@ from .server_sent_events import ServerSentEventsTransport
 from .web_sockets import WebSocketsTransport
 
 if TYPE_CHECKING:
+    from .._http.refresher import Refresher
     from .._http.request_sender import RequestSender
 
 __all__ = ["ActiveTransport", "TransportSettings", "open_transport"]
@@ -23,7 +24,11 @@ _GRACE = 1.05
 
 
 async def open_transport(
-    kind: Transport, sender: RequestSender, url: str, settings: TransportSettings
+    kind: Transport,
+    sender: RequestSender,
+    url: str,
+    settings: TransportSettings,
+    refresher: Refresher | None = None,
 ) -> ActiveTransport:
     """Open a transport. Cancelling it leaves nothing open.
 
@@ -32,6 +37,7 @@ async def open_transport(
         sender: sends its requests.
         url: where to, with the connection's `id`.
         settings: what it needs to know.
+        refresher: refreshes the token where the server asks for that.
 
     Raises:
         TransportError: it could not be started.
@@ -48,7 +54,7 @@ async def open_transport(
                 case Transport.SERVER_SENT_EVENTS:
                     return await ServerSentEventsTransport.open(sender, url, settings)
                 case Transport.LONG_POLLING:
-                    return await LongPollingTransport.open(sender, url, settings)
+                    return await LongPollingTransport.open(sender, url, settings, refresher)
                 case _:
                     assert_never(kind)
     except ConnectionFailedError:

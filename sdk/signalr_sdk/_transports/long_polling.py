@@ -5,12 +5,14 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Final
 
-from ..errors import RemoteProtocolError
+from .._core import refreshing
+from ..errors import AuthenticationRefreshError, RemoteProtocolError
 from ..options import Transport
 from .interruption import Interrupted, Interruptible
 from .posting import Poster, lost, refused
 
 if TYPE_CHECKING:
+    from .._http.refresher import Refresher
     from .._http.request_sender import RequestSender
     from ..interfaces import HttpResponse
     from .contract import TransportSettings
@@ -32,13 +34,22 @@ class LongPollingTransport:
         url: where to.
         settings: what it needs to know.
         first: what the first poll has brought already.
+        refresher: refreshes the token when the server asks for that instead of answering a poll.
     """
 
     kind: Final = Transport.LONG_POLLING
     inherent_keep_alive: Final = True
 
-    def __init__(self, sender: RequestSender, url: str, settings: TransportSettings, first: bytes) -> None:
+    def __init__(
+        self,
+        sender: RequestSender,
+        url: str,
+        settings: TransportSettings,
+        first: bytes,
+        refresher: Refresher | None = None,
+    ) -> None:
         self._sender = sender
+        self._refresher = refresher
         self._url = url
         self._limit = settings.payload_bytes
         self._close_timeout = settings.timeouts.request
@@ -48,14 +59,16 @@ class LongPollingTransport:
         self.send = Poster(sender, url, settings.transfer_format, self._waits).send
 
     @classmethod
-    async def open(cls, sender: RequestSender, url: str, settings: TransportSettings) -> LongPollingTransport:
+    async def open(
+        cls, sender: RequestSender, url: str, settings: TransportSettings, refresher: Refresher | None = None
+    ) -> LongPollingTransport:
         """See `open_transport`."""
         response = await sender.request("GET", url, timeout=settings.timeouts.request, max_bytes=settings.payload_bytes)
         if response.status == 204:
             raise refused(Transport.LONG_POLLING, url, response, "the server closed the connection at once")
         if response.status != 200:
             raise refused(Transport.LONG_POLLING, url, response)
-        return cls(sender, url, settings, response.body)
+        return cls(sender, url, settings, response.body, refresher)
 
     async def receive(self) -> bytes | None:
         """See `ActiveTransport.receive`."""
@@ -71,6 +84,9 @@ class LongPollingTransport:
             except OSError as error:
                 self._over = True
                 raise lost(f"a poll was cut off, and what it may have brought is lost: {error}") from error
+            except AuthenticationRefreshError as error:
+                self._over = True
+                raise lost(f"the server wants another token before it answers a poll, and {error}") from error
             except RemoteProtocolError:
                 self._over = True
                 raise
@@ -78,6 +94,13 @@ class LongPollingTransport:
         return data or None
 
     async def _poll(self) -> HttpResponse:
+        response = await self._poll_once()
+        if self._refresher is None or not refreshing.is_required(response.status, response.body):
+            return response
+        await self._refresher.refresh()
+        return await self._poll_once()
+
+    async def _poll_once(self) -> HttpResponse:
         return await self._sender.request("GET", self._url, timeout=_POLL_SECONDS, max_bytes=self._limit)
 
     def _read(self, response: HttpResponse) -> bytes:

@@ -205,7 +205,7 @@ class ServedClient:
         while (behind := self._behind()) and not self.pipe.gone.done():
             self._session.pause(self._loop.time())
             await asyncio.wait([*behind, self.pipe.gone], return_when=asyncio.FIRST_COMPLETED)
-            self._session.resume(self._loop.time())
+            self._session.unpause(self._loop.time())
 
     def _behind(self) -> list[asyncio.Future[None]]:
         if len(self._calls) >= _CALLS:
@@ -276,16 +276,20 @@ class ServedClient:
 
     def _on_time(self) -> None:
         self._timer = None
+        now = self._loop.time()
+        due = self._session.acknowledge(now)
         try:
-            ping = self._session.on_time(self._loop.time())
+            ping = self._session.on_time(now)
         except ServerTimeoutError:
             self._error = OperationCanceledException(
                 "Client hasn't sent a message/ping within the configured ClientTimeoutInterval."
             )
             self.pipe.stop_reading()
             return
-        if ping is not None and self._watch.pings():
-            self.pipe.write_now(ping)
+        if ping and self._watch.pings():
+            due += ping
+        if due:
+            self.pipe.write_now(due)
         self._arm()
 
     # What the hub says
