@@ -16,7 +16,7 @@ COMBINATIONS = [
     (Transport.LONG_POLLING, "messagepack"),
 ]
 # As often as needed, at once.
-AT_ONCE = Retry.delays(*[0.0] * 50)
+AT_ONCE = Retry.delays(*[0.0] * 1000)
 
 
 class Chat(Hub):

@@ -9,6 +9,7 @@ from .hosting import Pending
 from .hubs import ClientProxy, Hub, HubClients, HubContext, HubException, HubGroups, IOException, SingleClientProxy
 from .recording import Recorded, RecordedCall, RecordedConnect, RecordedDisconnect, RecordedNegotiation
 from .server import HubServer
+from .settings import Identity
 
 __all__ = [
     "ClientProxy",
@@ -22,6 +23,7 @@ __all__ = [
     "HubGroups",
     "HubServer",
     "IOException",
+    "Identity",
     "Pending",
     "Recorded",
     "RecordedCall",

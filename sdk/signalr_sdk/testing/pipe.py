@@ -68,6 +68,7 @@ class Pipe:
         self.gone: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._in = _Direction()
         self._out = _Direction()
+        self._is_carried = True
 
     # The hub's end
 
@@ -77,15 +78,33 @@ class Pipe:
         Raises:
             ConnectionClosedError: the line was cut.
         """
-        return await self._in.take()
+        while True:
+            source = self._in
+            data = await source.take()
+            if data is not None or source is self._in:
+                return data
 
     async def write(self, data: bytes) -> None:
         """Send to the client; wait while too much is on its way. Silently dropped when the client is gone."""
-        await self._out.put(data)
+        await self.writable()
+        self.write_now(data)
+
+    async def writable(self, may: Callable[[], bool] = lambda: True) -> None:
+        """Wait while too much is on its way.
+
+        Args:
+            may: also wait until this holds; `look_again` has it asked again.
+        """
+        while not self.gone.done() and (self._out.is_full or not may()):
+            await self._out.changed()
+        if self.gone.done():
+            # A hub method that writes on and on must not keep the loop from ending it.
+            await asyncio.sleep(0)
 
     def write_now(self, data: bytes) -> None:
-        """Send to the client without waiting."""
-        self._out.put_now(data)
+        """Send to the client without waiting; dropped while no transport is there."""
+        if self._is_carried:
+            self._out.put_now(data)
 
     def end(self) -> None:
         """Nothing more comes from the hub; what was written is still delivered."""
@@ -112,8 +131,24 @@ class Pipe:
         return await self._out.take(cut)
 
     def look_again(self) -> None:
-        """Have `drain` ask again how much is wanted."""
+        """Have `drain` ask again how much is wanted, and `writable` whether more may be written."""
         self._out.wake()
+
+    def suspend(self) -> None:
+        """No transport is there: what is to be sent is dropped, and what has come can still be read."""
+        self._is_carried = False
+        self._renew_out()
+
+    def renew(self) -> None:
+        """Another transport has come: nothing of the old one goes on."""
+        self._is_carried = True
+        self._renew_out()
+        old, self._in = self._in, _Direction()
+        old.clear()
+
+    def _renew_out(self) -> None:
+        old, self._out = self._out, _Direction()
+        old.clear()
 
     def disconnect(self, error: ConnectionClosedError | None = None) -> None:
         """The client is gone: in good order, or with an error."""
@@ -142,18 +177,25 @@ class _Direction:
             self._bytes += len(data)
             self.wake()
 
+    @property
+    def is_full(self) -> bool:
+        return self._bytes >= _FULL
+
     async def put(self, data: bytes) -> None:
-        while self._bytes >= _FULL and not self._ended:
-            await self._wait()
-        if self._ended:
-            # Dropped: a hub method that writes on and on must not keep the loop from ending it.
-            await asyncio.sleep(0)
+        while self.is_full and not self._ended:
+            await self.changed()
         self.put_now(data)
+
+    def clear(self) -> None:
+        """Drop what is there; nothing more comes."""
+        self._parts.clear()
+        self._pieces.clear()
+        self.end()
 
     async def take(self, cut: Callable[[], Cut] = lambda: _WHOLE) -> bytes | None:
         while not self._pieces:
             wanted = cut()
-            if self._parts and (self._ended or len(self._parts) >= wanted.writes or self._bytes >= _FULL):
+            if self._parts and (self._ended or len(self._parts) >= wanted.writes or self.is_full):
                 wanted.used()
                 self._pieces.extend(wanted.pieces(b"".join(self._parts)))
                 self._parts.clear()
@@ -163,7 +205,7 @@ class _Direction:
                     raise error
                 return None
             else:
-                await self._wait()
+                await self.changed()
         data = self._pieces.popleft()
         self._bytes -= len(data)
         self.wake()
@@ -175,7 +217,7 @@ class _Direction:
             self._error = error
             self.wake()
 
-    async def _wait(self) -> None:
+    async def changed(self) -> None:
         waiter = asyncio.get_running_loop().create_future()
         self._waiters.append(waiter)
         await waiter

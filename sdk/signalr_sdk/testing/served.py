@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from .._core import handshake
+from .._core.replay import Replay
 from .._core.session import Received, ServerSession
 from ..errors import ConnectionClosedError, HandshakeError, RemoteProtocolError, ServerTimeoutError
 from ..messages import CancelInvocation, Completion, HubMessage, Invocation, StreamInvocation, StreamItem
@@ -75,6 +76,8 @@ class ServedClient:
         protocols: Mapping[str, HubProtocol],
         settings: ServerSettings,
         watch: Watch,
+        *,
+        stateful: bool = False,
     ) -> None:
         self.hub = hub
         self.pipe = pipe
@@ -89,6 +92,7 @@ class ServedClient:
             keep_alive=None if inherent else settings.keep_alive,
             timeout=None if inherent else settings.client_timeout,
             now=self._loop.time(),
+            replay=Replay(settings.stateful_buffer) if stateful else None,
         )
         self._slots = asyncio.Semaphore(settings.parallel_invocations)
         self._calls: set[asyncio.Task[None]] = set()
@@ -105,6 +109,18 @@ class ServedClient:
     def binary(self) -> bool:
         """Whether the client's protocol is binary; the answer to a handshake that is refused is text."""
         return self._session.ready and self._session.protocol.transfer_format is TransferFormat.BINARY
+
+    @property
+    def resumable(self) -> bool:
+        """Whether it lives on without a transport, until another one comes."""
+        return self._session.ready and self._session.replay is not None and not self.pipe.gone.done()
+
+    def resume(self) -> None:
+        """Go on over another transport."""
+        self.pipe.renew()
+        for data in self._session.resume(self._loop.time()):
+            self.pipe.write_now(data)
+        self._arm()
 
     # From the handshake to the end
 
@@ -176,6 +192,8 @@ class ServedClient:
         while True:
             for sink, message in received:
                 sink(message)
+            if session.replay is not None:
+                self.pipe.look_again()  # an Ack may have made room
             if isinstance(session.ended, RemoteProtocolError):
                 raise InvalidDataException(self._fault(session.ended))
             if session.ended is not None:
@@ -320,8 +338,13 @@ class ServedClient:
 
     async def write(self, data: bytes) -> None:
         """Send bytes of the session; wait while the client is behind."""
+        replay = self._session.replay
+        await self.pipe.writable(lambda: replay is None or not replay.full)
+        # Numbered and sent in one step: a transport that comes meanwhile gets each message once.
+        if replay is not None and not self.pipe.gone.done():
+            replay.keep(data)
         self._session.sent(self._loop.time())
-        await self.pipe.write(data)
+        self.pipe.write_now(data)
 
     # What the client says
 

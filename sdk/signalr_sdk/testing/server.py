@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from aiohttp import web
 
 from ..errors import ConnectionClosedError
+from ..options import Transport
 from ..protocols import MessagePackProtocol
 from .fault_table import FaultTable, Passage, Point
 from .faults import Faults, Grip
@@ -58,8 +59,14 @@ class HubServer(Hosted):
         send_timeout: seconds after which a client is dropped that takes nothing.
         message_bytes: largest message of a client.
         parallel_invocations: how many invocations of one client run at the same time.
-        authorize: gets the bearer token of each request and returns the user's name, or `None` to answer 401. A user
-            whose name is an empty text is nobody in particular.
+        authorize: gets the bearer token of each request and returns the user's name, an `Identity` that says also how
+            long the token is good, or `None` to answer 401. A user whose name is an empty text is nobody in particular.
+        authentication_refresh: whether clients are told how long their tokens live and may bring new ones, as in
+            .NET 11.
+        close_on_expiration: whether a connection whose token runs out is closed.
+        stateful_reconnect: whether a client that asks for it may lose its WebSocket and come back with another one.
+        stateful_window: seconds that it has for that.
+        stateful_buffer: bytes of messages that are kept for it before the hub waits.
 
     Attributes:
         faults: what is to go wrong.
@@ -94,6 +101,11 @@ class HubServer(Hosted):
         message_bytes: int = 32 * 1024 * 1024,
         parallel_invocations: int = 1,
         authorize: Authorize | None = None,
+        authentication_refresh: bool = False,
+        close_on_expiration: bool = False,
+        stateful_reconnect: bool = False,
+        stateful_window: float = 15.0,
+        stateful_buffer: int = 100_000,
     ) -> None:
         super().__init__()
         chosen: dict[str, Any] = {} if transports is None else {"transports": transports}
@@ -108,6 +120,11 @@ class HubServer(Hosted):
             message_bytes=message_bytes,
             parallel_invocations=parallel_invocations,
             authorize=authorize,
+            authentication_refresh=authentication_refresh,
+            close_on_expiration=close_on_expiration,
+            stateful_reconnect=stateful_reconnect,
+            stateful_window=stateful_window,
+            stateful_buffer=stateful_buffer,
             **chosen,
         )
         self._protocols: dict[str, HubProtocol] = {name: _PROTOCOLS[name]() for name in self._settings.protocols}
@@ -134,7 +151,8 @@ class HubServer(Hosted):
         def serve(connection: HttpConnection) -> ServedClient:
             instance = hub()
             watch = self._watch(path, lobby, instance)
-            served = ServedClient(instance, connection.pipe, self._protocols, self._settings, watch)
+            stateful = connection.is_stateful and connection.pipe.transport == Transport.WEBSOCKETS
+            served = ServedClient(instance, connection.pipe, self._protocols, self._settings, watch, stateful=stateful)
             instance.context = HubContext(
                 connection.connection_id,
                 connection.user or None,
@@ -148,7 +166,7 @@ class HubServer(Hosted):
             return served
 
         def negotiated(request: web.Request, user: str | None) -> None:
-            self.recorded.note_negotiation(path, request.headers, request.query, user)
+            self.recorded.note_negotiation(path, request.headers, request.query, user or None)
 
         return HubEndpoint(self._settings, self._table, serve, negotiated)
 
