@@ -71,12 +71,22 @@ class Outgoing:
         return self._limit - self._bytes
 
     @property
+    def is_ending(self) -> bool:
+        """Whether `refuse` was called."""
+        return self._error is not None
+
+    @property
     def unsent(self) -> int:
         """The number of messages that were taken and have not left."""
         return self._queued - self._done
 
-    def put_now(self, data: bytes) -> None:
-        """Add a message, full or not. Nothing happens when the end has come."""
+    def put_now(self, data: bytes, stream_id: str | None = None) -> None:
+        """Add a message, full or not. Nothing happens when the end has come.
+
+        Args:
+            data: the message.
+            stream_id: for an item: of which stream. It matters with stateful reconnect only.
+        """
         if self._over:
             return
         self._messages.append(data)
@@ -92,8 +102,8 @@ class Outgoing:
     def _start_writer(self) -> None:
         self._writer = asyncio.create_task(self._write(), name="signalr_sdk writer")
 
-    async def put(self, data: bytes) -> None:
-        """Add a message; wait for room first. Cancelled, it has added nothing.
+    async def put(self, data: bytes, stream_id: str | None = None) -> None:
+        """Add a message, as `put_now`; wait for room first. Cancelled, it has added nothing.
 
         Raises:
             ConnectionClosedError: the connection ended meanwhile.
@@ -101,7 +111,7 @@ class Outgoing:
         if self._error is not None:
             raise self._ended(self._error)
         if not self.full:
-            self.put_now(data)
+            self.put_now(data, stream_id)
             return
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiters[waiter] = len(data)
@@ -115,7 +125,7 @@ class Outgoing:
         del self._waiters[waiter]
         if self._error is not None:
             raise self._ended(self._error)
-        self.put_now(data)
+        self.put_now(data, stream_id)
 
     async def flush(self) -> None:
         """Return when all that was taken so far is with the operating system.
@@ -248,11 +258,11 @@ class StatefulOutgoing(Outgoing):
     def _room(self) -> int:
         return min(super()._room, self._replay.room)
 
-    def put_now(self, data: bytes) -> None:
+    def put_now(self, data: bytes, stream_id: str | None = None) -> None:
         """Add a message, full or not. Without a transport it is sent when there is one again."""
         if self._over:
             return
-        self._replay.keep(data)
+        self._replay.keep(data, stream_id)
         if self.suspended:
             self._queued += 1
         else:
@@ -260,7 +270,7 @@ class StatefulOutgoing(Outgoing):
 
     def put_unnumbered(self, data: bytes) -> None:
         """Add a ping or the like; without a transport it is dropped."""
-        if not self.suspended:
+        if data and not self.suspended:
             super().put_now(data)
 
     def admit(self) -> None:
@@ -307,5 +317,6 @@ class StatefulOutgoing(Outgoing):
 
     def end(self, error: SignalRError) -> int:
         """Take no more, and tell all that wait."""
+        kept = 0 if self._over else self._replay.kept
         unsent = super().end(error)
-        return len(self._replay.kept) if self.suspended else unsent
+        return kept if self.suspended else unsent

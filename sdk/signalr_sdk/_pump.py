@@ -59,8 +59,7 @@ class Pump:
         if self._stopped or self.task.done():
             return
         self._stopped = True
-        if tell:
-            self._outgoing.put_now(self._session.complete(self._id, _CANCELLED))
+        self._end_stream(_CANCELLED, tell=tell)
         # A task that never ran would not close its source if it were cancelled.
         if self._running:
             self.task.cancel()
@@ -84,7 +83,7 @@ class Pump:
         finally:
             await self._close(iterator)
         if not self._stopped:
-            self._outgoing.put_now(self._session.complete(self._id, error))
+            self._end_stream(error)
         self._stopped = True
 
     async def _upload(self, iterator: AsyncIterator[Any]) -> str | None:
@@ -94,14 +93,23 @@ class Pump:
                 data = encode(stream_id, item)
             except LocalProtocolError as error:
                 self._stopped = True
-                self._outgoing.put_now(self._session.complete(stream_id, str(error)))
+                self._end_stream(str(error))
                 self._unsendable(error)
                 return None
             if outgoing.full:
-                await outgoing.put(data)
+                await outgoing.put(data, stream_id)
             else:
-                outgoing.put_now(data)
+                outgoing.put_now(data, stream_id)
         return None
+
+    def _end_stream(self, error: str | None, *, tell: bool = True) -> None:
+        session, outgoing = self._session, self._outgoing
+        if tell:
+            outgoing.put_now(session.complete(self._id, error))
+        if session.replay is not None and not outgoing.is_ending:
+            if not tell:
+                outgoing.put_now(session.filler())
+            outgoing.put_unnumbered(session.settle(self._id))
 
     async def _close(self, iterator: AsyncIterator[Any] | None) -> None:
         try:

@@ -447,7 +447,8 @@ def _is_refusal(error: Exception) -> bool:
     """Whether the server says that the connection cannot be resumed, rather than that it is busy or not there."""
     if not isinstance(error, NegotiationError | TransportError) or error.status is None:
         return False
-    return 300 <= error.status < 500 and error.status not in (408, 429)
+    # 409: it has not let go of the lost transport yet.
+    return 300 <= error.status < 500 and error.status not in (408, 409, 429)
 
 
 def _not_resumed(lost: SignalRError | None, failure: Exception | None) -> SignalRError | None:

@@ -11,6 +11,20 @@ cancellations; the numbers themselves are never sent. Pings, Close, Ack and Sequ
 - *After a cut*: over the new transport each side says first, in a Sequence, which number comes next, and then sends
   again all that is not acknowledged. What the other side has already got it counts, and drops.
 
+ASP.NET Core counts wrongly in one case: an item of a stream that is over there has no number for it. That is so for
+items that come late, and when items are sent again whose stream was already complete. So what both sides count is
+brought together with more Sequences and with *fillers*, messages that have a number and no meaning:
+
+- When a stream is over (`settle`), the last numbers that may be wrong are gone through once more with fillers.
+- In what is sent again, a run of items at the numbers j to j+r-1 is followed by the next message, by Sequence(j+1), by
+  r-1 fillers, and by that message again. Where the items were counted, the first copy counts and all that follows are
+  duplicates. Where they were not, they had all come before, so the first copy has the number of a duplicate, the
+  fillers are duplicates too, and the second copy is the one that counts.
+
+And it refuses a Sequence that goes beyond where the last one has put it, also when it has come further before. So after
+a Sequence the next one does not go beyond it, until a message is acknowledged that was first sent after it: fillers
+stand for what is acknowledged and need not be sent again.
+
 What the other side claims is checked: an Ack of what was never sent, or a Sequence that leaves a gap, would mean
 messages that are lost in silence. Source: HubProtocol.md of dotnet/aspnetcore, "Ack" and "Sequence".
 """
@@ -19,8 +33,12 @@ from __future__ import annotations
 
 import math
 from collections import deque
+from typing import TYPE_CHECKING
 
 from ..errors import RemoteProtocolError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 # An Ack leaves so many seconds after the first message that it covers, or when a part of what the other side may keep
 # has come: with one Ack a second, as Microsoft's clients send them, a server's own buffer holds a flood up.
@@ -45,9 +63,13 @@ class Replay:
         self.duplicates = 0
         self.ack_at = math.inf
         self._limit = limit
-        self._kept: deque[bytes] = deque()
+        # Each with the id of the stream that it is an item of, if it is one.
+        self._kept: deque[tuple[bytes, str | None]] = deque()
         self._bytes = 0
         self._acknowledged = 0
+        # The number that no Sequence may go beyond, and the last message that was sent before it was said.
+        self._ceiling = math.inf
+        self._ceiling_until = 0
         self._unannounced = 0
 
     # Sending
@@ -68,13 +90,18 @@ class Replay:
         return self._acknowledged + 1
 
     @property
-    def kept(self) -> list[bytes]:
-        """What is to be sent again, oldest first."""
-        return list(self._kept)
+    def kept(self) -> int:
+        """How many messages are not acknowledged."""
+        return len(self._kept)
 
-    def keep(self, data: bytes) -> None:
-        """Number a message that goes out now, and keep it."""
-        self._kept.append(data)
+    def keep(self, data: bytes, stream_id: str | None = None) -> None:
+        """Number a message that goes out now, and keep it.
+
+        Args:
+            data: the message.
+            stream_id: for an item: of which stream.
+        """
+        self._kept.append((data, stream_id))
         self._bytes += len(data)
 
     def acknowledge(self, number: int) -> None:
@@ -90,8 +117,43 @@ class Replay:
                 f"{self._acknowledged + len(self._kept)} were sent (stateful reconnect)"
             )
         for _ in range(count):
-            self._bytes -= len(self._kept.popleft())
+            self._bytes -= len(self._kept.popleft()[0])
             self._acknowledged += 1
+        if self._acknowledged > self._ceiling_until:
+            self._ceiling = math.inf
+
+    def again(self, sequence: Callable[[int], bytes], filler: bytes) -> list[bytes]:
+        """Return what is sent first after a cut.
+
+        Args:
+            sequence: encodes a Sequence.
+            filler: a message that has a number and no meaning.
+        """
+        number, run = self.next_number, 0
+        first = self._begin_at(number)
+        messages = [sequence(first), *[filler] * (number - first)]
+        for data, stream_id in self._kept:
+            if run and stream_id is None:
+                messages += [data, sequence(number - run + 1), *[filler] * (run - 1)]
+            messages.append(data)
+            run = 0 if stream_id is None else run + 1
+            number += 1
+        return messages
+
+    def settle(self, stream_id: str, sequence: Callable[[int], bytes], filler: bytes) -> bytes:
+        """Return what brings the numbers together after the last message of a stream; nothing if they are certain."""
+        items = sum(kept == stream_id for _data, kept in self._kept)
+        if not items:
+            return b""
+        end = self.next_number + len(self._kept)
+        first = self._begin_at(end - items)
+        return sequence(first) + (end - first) * filler
+
+    def _begin_at(self, number: int) -> int:
+        """Return the number for a Sequence that is said now: this one, or what the last one allows."""
+        first = int(min(number, self._ceiling))
+        self._ceiling, self._ceiling_until = first, self._acknowledged + len(self._kept)
+        return first
 
     # Receiving
 

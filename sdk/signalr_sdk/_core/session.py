@@ -82,6 +82,7 @@ class HubSession:
         self.replay = replay
         self.synced = True
         self._numbered = 0
+        self._rest: list[bytes] = []
         self._inbox = inbox
         self._message_bytes = message_bytes
         self._handshake: handshake.HandshakeReader | None = handshake.HandshakeReader()
@@ -141,19 +142,24 @@ class HubSession:
         return self._decode_numbered(frames, self.replay, len(payload))
 
     def _decode_numbered(self, frames: list[bytes], replay: Replay, size: int) -> Received:
-        if replay.duplicates or not self.synced:
-            try:
-                frames = self._without_duplicates(frames, replay)
-            except RemoteProtocolError as error:
-                self.ended = error
-                return []
-        received = self._decode(frames)
-        if self._numbered:
-            replay.take(self._numbered, size, self._heard)
-        return received
+        received: Received = []
+        while True:
+            if replay.duplicates or not self.synced:
+                try:
+                    frames = self._without_duplicates(frames, replay)
+                except RemoteProtocolError as error:
+                    self.ended = error
+                    return received
+            received += self._decode(frames)
+            if self._numbered:
+                replay.take(self._numbered, size, self._heard)
+            if not self._rest or self.ended is not None:
+                return received
+            # It begins with a Sequence.
+            frames, self._rest, self.synced, size = self._rest, [], False, 0
 
     def _without_duplicates(self, frames: list[bytes], replay: Replay) -> list[bytes]:
-        """Return what is new. Only after a cut, so it may decode what is then decoded again."""
+        """Return what is new. Only after a Sequence, so it may decode what is then decoded again."""
         fresh: list[bytes] = []
         for index, frame in enumerate(frames):
             if self.synced and not replay.duplicates:
@@ -172,12 +178,12 @@ class HubSession:
 
     # The loop over the frames of one payload pays every message's fixed price, so it is one function with the
     # frequent kinds first.
-    def _decode(self, frames: list[bytes]) -> Received:
+    def _decode(self, frames: list[bytes]) -> Received:  # noqa: C901 - as said
         received: Received = []
         decode, sinks, inbox, exact = self._protocol.decode, self._sinks, self._inbox, self._exact
-        stray, unnumbered = self._stray, 0
+        stray, unnumbered, left = self._stray, 0, iter(frames)
         try:
-            for frame in frames:
+            for frame in left:
                 message = decode(frame)
                 kind = message.__class__
                 if kind is Invocation:
@@ -200,6 +206,9 @@ class HubSession:
                 elif kind is StreamInvocation or kind is Cancel:
                     message.size = len(frame)  # type: ignore[union-attr]
                     received.append((inbox, message))  # type: ignore[arg-type]
+                elif kind is Sequence and self.replay is not None:
+                    self._rest = [frame, *left]
+                    unnumbered += len(self._rest)
                 else:
                     unnumbered += 1
                     self._note_unnumbered(message)
@@ -215,8 +224,6 @@ class HubSession:
             self._note_ping()
         elif isinstance(message, Ack) and self.replay is not None:
             self.replay.acknowledge(message.sequence_id)
-        elif isinstance(message, Sequence) and self.replay is not None:
-            raise RemoteProtocolError("a Sequence came on a connection that was not resumed (stateful reconnect)")
 
     def _note_ping(self) -> None:
         """A ping says no more than anything else that is received."""
@@ -244,7 +251,18 @@ class HubSession:
         self.replay.duplicates = 0
         self._heard = self._spoke = now
         self._paused_at = None
-        return [self._protocol.encode(Sequence(self.replay.next_number)), *self.replay.kept]
+        return self.replay.again(self._sequence, self.filler())
+
+    def settle(self, stream_id: str) -> bytes:
+        """Return what must follow the last message of a stream that we send, after `filler` or a completion of it."""
+        return b"" if self.replay is None else self.replay.settle(stream_id, self._sequence, self.filler())
+
+    def filler(self) -> bytes:
+        """Return a message that has a number and no meaning: it lets go of a call that there never was."""
+        return self._protocol.encode(Cancel("0"))
+
+    def _sequence(self, number: int) -> bytes:
+        return self._protocol.encode(Sequence(number))
 
     def new_id(self) -> str:
         """Return an id for a call or stream that no other one on this connection has."""
