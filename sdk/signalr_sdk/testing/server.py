@@ -24,7 +24,7 @@ from .wording import ServedJsonProtocol
 
 if TYPE_CHECKING:
     import ssl as ssl_module
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Coroutine, Iterable, Mapping
     from concurrent.futures import Future
 
     from aiohttp.typedefs import Handler
@@ -135,9 +135,11 @@ class HubServer(Hosted):
             methods_of(hub)
         self._table = FaultTable()
         self._table.changed = self._look_again
-        self.faults = Faults(
-            self._table, Grip(self._on_loop, self._connections, self._refuse, self._accept, self._restart_later)
-        )
+
+        def restart(down: float, graceful: bool) -> Pending[None]:
+            return self._later(lambda: self._restart(down, graceful=graceful))
+
+        self.faults = Faults(self._table, Grip(self._on_loop, self._connections, self._refuse, self._accept, restart))
         self.recorded = Recorded()
         self._endpoints: list[HubEndpoint] = []
         self._runner: web.AppRunner | None = None
@@ -227,6 +229,16 @@ class HubServer(Hosted):
         """Wait until so many clients have gone, in the same way."""
         return self.recorded.wait_disconnected(times=times, timeout=timeout)
 
+    def send(self, path: str, event: str, *args: Any) -> Pending[None]:
+        """Send an event to all clients of a hub, with `await`, or in a thread without an event loop with `.result()`.
+
+        Args:
+            path: one of the paths in `hubs`.
+            event: its name.
+            args: its arguments.
+        """
+        return self._later(lambda: self.clients(path).all.send(event, *args))
+
     def clients(self, path: str) -> Clients:
         """Return the clients of a hub, to send to them from outside; only on the server's own event loop."""
         return Clients(self._lobbies[path])
@@ -298,11 +310,13 @@ class HubServer(Hosted):
         if self._listener is not None and not self._times_refused:
             self._listener.accept()
 
-    def _restart_later(self, down: float, graceful: bool) -> Pending[None]:
+    def _later(self, work: Callable[[], Coroutine[Any, Any, None]]) -> Pending[None]:
+        """Return what does something on the server's event loop when it is waited for."""
+
         def begin() -> Future[None]:
             if self._loop is None:
                 raise RuntimeError("the server is not started")
-            return asyncio.run_coroutine_threadsafe(self._restart(down, graceful=graceful), self._loop)
+            return asyncio.run_coroutine_threadsafe(work(), self._loop)
 
         return Pending(begin)
 
