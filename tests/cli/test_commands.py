@@ -12,8 +12,9 @@ import pytest
 import typer
 
 from signalr_sdk.cli import options
-from signalr_sdk.cli.invoke import argument, as_json
+from signalr_sdk.cli.arguments import argument
 from signalr_sdk.cli.main import main
+from signalr_sdk.cli.output import as_json
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -47,7 +48,7 @@ def test_each_command_has_help(signalr: Signalr, command: str) -> None:
         (("invoke", NOBODY, "Add", "--protocol", "xml"), "xml"),
         (("invoke", NOBODY, "Add", "--timeout", "0"), "timeout"),
         (("invoke", NOBODY, "Add", "--tokn", "x"), "there is no option --tokn"),
-        (("invoke", NOBODY, "Add", "--header", "nonsense"), "--header wants 'NAME: VALUE', not 'nonsense'"),
+        (("invoke", NOBODY, "Add", "--header", "nonsense"), "--header wants 'NAME: VALUE', which number 1 is not"),
         (("invoke", NOBODY, "Add", "--header", ": x"), "--header wants"),
         (("invoke", "nonsense", "Add"), "must start with http"),
         (("negotiate", "ftp://example.com/"), "must start with http"),

@@ -42,32 +42,33 @@ Url = Annotated[
 Limit = Annotated[float, typer.Option("--timeout", metavar="SECONDS", min=0.001, help="Limit for each step.")]
 
 
-def demo(
-    url: Url = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")] = False,
-    token: options.Token = None,
-    header: options.Header = None,
-    timeout: Limit = 10.0,
-    insecure: options.Insecure = False,
-    ca: options.Authority = None,
-    verbose: options.Verbose = 0,
-) -> None:
+@options.connecting
+def demo(settings: options.Settings, url: Url = None, as_json: options.Json = False, timeout: Limit = 10.0) -> None:
     """Try each transport with each protocol, on a server of its own, and show what happened.
 
     Exit status: 0 all of it worked, 1 something did not, 2 wrong usage, 3 no connection.
     """
-    options.show_log(verbose)
-    settings = options.connection_options(token=token, header=header, insecure=insecure, ca=ca)
     if url is None:
         # Client results inside of a hub method need room for a second call.
         with HubServer({_PATH: DemoHub}, parallel_invocations=2) as server:
-            good = _show(server.url(_PATH), DEMO_HUB, COMBINATIONS, as_json=as_json, limit=timeout, settings={})
+            offered = chosen(settings)
+            good = _show(server.url(_PATH), DEMO_HUB, offered, as_json=as_json, limit=timeout, settings={})
     else:
-        answer = options.run(ask(url, **settings), timeout=timeout)
-        offered = [each for each in COMBINATIONS if each.format in answer["transports"].get(each.transport, ())]
-        good = _show(url, ANY_HUB, offered, as_json=as_json, limit=timeout, settings=settings)
+        answer = options.run(ask(url, **settings.arguments), timeout=timeout)
+        offered = [each for each in chosen(settings) if each.format in answer["transports"].get(each.transport, ())]
+        good = _show(url, ANY_HUB, offered, as_json=as_json, limit=timeout, settings=settings.arguments)
     if not good:
         raise typer.Exit(_FAILED)
+
+
+def chosen(settings: options.Settings) -> list[Combination]:
+    """Return the combinations that the options allow."""
+    return [
+        each
+        for each in COMBINATIONS
+        if settings.transports is None or each.transport in settings.transports
+        if settings.protocol is None or each.protocol == settings.protocol
+    ]
 
 
 def _show(

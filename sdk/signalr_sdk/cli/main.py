@@ -29,18 +29,21 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _USAGE
 
     # They import typer themselves.
+    from . import arguments as calling
     from .demo import demo
     from .invoke import invoke
+    from .listen import listen
     from .negotiate import negotiate
+    from .send import send
     from .serve import serve
+    from .stream import stream
 
     app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
     app.callback()(_signalr)
-    app.command()(demo)
-    # A negative number is an argument of the hub method, not an option.
-    app.command(context_settings={"ignore_unknown_options": True})(invoke)
-    app.command()(negotiate)
-    app.command()(serve)
+    for command in (demo, listen, negotiate, serve):
+        app.command()(command)
+    for command in (invoke, send, stream):
+        app.command(context_settings=calling.CONTEXT)(command)
     arguments = list(sys.argv[1:] if argv is None else argv)
     try:
         app(arguments, prog_name="signalr", obj=arguments)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated, Any
+from typing import Any
 
 import typer
 from rich.console import Console
@@ -26,33 +26,25 @@ _NAMES = {
 }
 
 
+@options.connecting
 def negotiate(
-    url: options.Url,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")] = False,
-    token: options.Token = None,
-    header: options.Header = None,
-    timeout: options.Timeout = 30.0,
-    insecure: options.Insecure = False,
-    ca: options.Authority = None,
-    verbose: options.Verbose = 0,
+    settings: options.Settings, url: options.Url, as_json: options.Json = False, timeout: options.Timeout = 30.0
 ) -> None:
     """Show what a server offers: redirects are followed, nothing is connected.
 
     Exit status: 0 done, 2 wrong usage, 3 no connection.
     """
-    options.show_log(verbose)
-    settings = options.connection_options(token=token, header=header, insecure=insecure, ca=ca)
-    answer = options.run(ask(url, **settings), timeout=timeout)
+    answer = options.run(ask(url, **settings.arguments), timeout=timeout)
     if as_json:
         typer.echo(json.dumps(answer, ensure_ascii=False))
     else:
         Console(soft_wrap=True, highlight=False, markup=False).print(_table(answer))
 
 
-async def ask(url: str, *, ssl: Any, **settings: Any) -> dict[str, Any]:
+async def ask(url: str, *, ssl: Any, proxy: str | None, **settings: Any) -> dict[str, Any]:
     """Negotiate over all redirects; return what came of it, without queries and tokens."""
     url = urls.hub_url(url)
-    client = AiohttpClient(ssl=ssl)
+    client = AiohttpClient(ssl=ssl, proxy=proxy)
     sender = RequestSender(client, url, timeouts=Timeouts(), **settings)
     asked: list[str] = []
     try:
