@@ -31,6 +31,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     # They import typer themselves.
     from . import arguments as calling
     from .demo import demo
+    from .doctor import doctor
     from .invoke import invoke
     from .listen import listen
     from .negotiate import negotiate
@@ -40,7 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
     app.callback()(_signalr)
-    for command in (demo, listen, negotiate, serve):
+    for command in (demo, doctor, listen, negotiate, serve):
         app.command()(command)
     for command in (invoke, send, stream):
         app.command(context_settings=calling.CONTEXT)(command)

@@ -43,15 +43,28 @@ def negotiate(
 
 async def ask(url: str, *, ssl: Any, proxy: str | None, **settings: Any) -> dict[str, Any]:
     """Negotiate over all redirects; return what came of it, without queries and tokens."""
-    url = urls.hub_url(url)
-    client = AiohttpClient(ssl=ssl, proxy=proxy)
-    sender = RequestSender(client, url, timeouts=Timeouts(), **settings)
     asked: list[str] = []
+    endpoint = await endpoint_of(AiohttpClient(ssl=ssl, proxy=proxy), urls.hub_url(url), asked, **settings)
+    return _described(endpoint, asked)
+
+
+async def endpoint_of(
+    client: AiohttpClient, url: str, asked: list[str], *, timeout: float | None = None, **settings: Any
+) -> negotiation.Endpoint:
+    """Negotiate over all redirects.
+
+    Args:
+        client: sends the requests, and is closed.
+        url: the hub's.
+        asked: gets the URLs that were asked, without their queries.
+        timeout: seconds for each request.
+        settings: for `RequestSender`.
+    """
     try:
-        endpoint = await run_negotiation(sender, url, redirects=Limits().redirects, timeout=None, asked=asked)
+        sender = RequestSender(client, url, timeouts=Timeouts(), **settings)
+        return await run_negotiation(sender, url, redirects=Limits().redirects, timeout=timeout, asked=asked)
     finally:
         await client.close()
-    return _described(endpoint, asked)
 
 
 def _described(endpoint: negotiation.Endpoint, asked: list[str]) -> dict[str, Any]:
