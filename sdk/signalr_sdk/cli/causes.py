@@ -35,8 +35,13 @@ def of_name(host: str, *, is_proxy: bool) -> Reason:
     )
 
 
-def of_connect(error: OSError, port: int) -> Reason:
+def of_connect(error: OSError, port: int, *, is_proxy: bool) -> Reason:
     """Why no TCP connection came to be."""
+    if is_proxy:
+        return Reason(
+            "the proxy cannot be reached: it does not run, or that is not its address",
+            "check --proxy and the environment (HTTP_PROXY, HTTPS_PROXY, NO_PROXY)",
+        )
     if isinstance(error, ConnectionRefusedError):
         return Reason(
             f"the machine is there, but nothing listens on port {port}",
@@ -301,8 +306,14 @@ def of_trial(error: Exception | None, transport: Transport, *, others_work: bool
     refusal = next((each for each in getattr(error, "attempts", ()) if isinstance(each, TransportError)), None)
     if refusal is not None:
         return _of_refusal(refusal, transport, others_work=others_work)
+    if isinstance(error, HandshakeError) and isinstance(error.__cause__, TimeoutError):
+        return Reason(
+            "what answers is no hub but another endpoint of SignalR (MapConnectionHandler), or something on the way "
+            "buffers what the hub says",
+            "compare the path with MapHub(...) on the server, and check the buffering of reverse proxies",
+        )
     if isinstance(error, HandshakeError) and error.__cause__ is None:
-        return Reason("the hub refuses this protocol, or what answers is no hub", "see the server's log")
+        return Reason("the hub refuses the handshake, or what answers is no hub", "see the server's log")
     if isinstance(error, ConnectionClosedError | HandshakeError):
         return Reason(
             "the server ends the connection right after it was opened",
@@ -367,7 +378,7 @@ def _kind_by_answer(answer: HttpResponse) -> str:
         return "a web server that redirects"
     if is_html(answer):
         return "a web page, no hub"
-    return "a web server that refuses to tell" if answer.status in (401, 403) else "a web server, but no hub there"
+    return "not known: it refuses first" if answer.status in (401, 403) else "a web server, but no hub there"
 
 
 def is_azure(url: str) -> bool:

@@ -168,7 +168,7 @@ def _verdict(examination: Examination, chart: Chart) -> Group:
     for problem in problems:
         parts += [Text(), _explained(problem, chart)]
     if not examination.connected:
-        server = f" The server is {examination.server}." if examination.server else ""
+        server = f" Server: {examination.server}." if examination.server else ""
         sum_of_it = f"No connection to the hub.{server}"
     elif examination.good:
         sum_of_it = "All is well." if not problems else "It works; see the notes above."

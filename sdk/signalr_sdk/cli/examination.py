@@ -165,21 +165,23 @@ class Examination:
         return [*(problem for problem in found if problem not in last), *self._problems_of_trials(), *last]
 
     def _problems_of_trials(self) -> list[Problem]:
+        """Return one problem for each reason."""
         working = {trial.combination.transport for trial in self._trials if trial.ending is Ending.WORKED}
-        found: dict[tuple[Transport | str, Reason], Problem] = {}
+        found: dict[Reason, dict[str, Trial]] = {}
         for trial in self._trials:
-            transport, protocol = trial.combination.transport, trial.combination.protocol
+            transport = trial.combination.transport
             if trial.ending is Ending.FAILED:
                 reason = causes.of_trial(trial.error, transport, others_work=bool(working - {transport}))
-                problem = Problem(f"{transport}, {trial.step.name}", _failure(trial), reason)
-                found.setdefault((transport, reason), problem)
+                found.setdefault(reason, {}).setdefault(f"{transport}, {trial.step.name}", trial)
             elif trial.ending is Ending.NOT_OFFERED and trial.said:
-                name = _PROTOCOL_NAMES[protocol]
-                found.setdefault(
-                    (name, _WITHOUT_PROTOCOL[protocol]),
-                    Problem(name, trial.said, _WITHOUT_PROTOCOL[protocol], Mark.SKIPPED),
-                )
-        return list(found.values())
+                protocol = trial.combination.protocol
+                found.setdefault(_WITHOUT_PROTOCOL[protocol], {}).setdefault(_PROTOCOL_NAMES[protocol], trial)
+        problems = []
+        for reason, places in found.items():
+            first = next(iter(places.values()))
+            mark = Mark.FAILED if first.ending is Ending.FAILED else Mark.SKIPPED
+            problems.append(Problem("; ".join(places), _failure(first), reason, mark))
+        return problems
 
     # The checks
 

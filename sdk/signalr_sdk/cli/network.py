@@ -112,11 +112,13 @@ async def check_tcp(place: Place, addresses: list[str], limit: float) -> tuple[F
     bad = [(address, error) for address, error in zip(tried, results, strict=True) if isinstance(error, OSError)]
     said = "; ".join(f"{address} {_plain(error)}" for address, error in bad)
     if not good:
-        return Finding(Mark.FAILED, f"{place}: {said}", of_connect(bad[0][1], place.port)), None
+        return Finding(
+            Mark.FAILED, f"{place}: {said}", of_connect(bad[0][1], place.port, is_proxy=place.is_proxy)
+        ), None
     count = f"{len(good)} of {len(tried)} addresses connect" if len(tried) > 1 else "connected"
     works = f"{place}: {count}, {good[0][0] * 1000:.1f} ms"
     if bad:
-        reason = of_connect(bad[0][1], place.port)
+        reason = of_connect(bad[0][1], place.port, is_proxy=place.is_proxy)
         reason = attrs.evolve(reason, cause=f"not all addresses work, so that connecting can be slow: {reason.cause}")
         return Finding(Mark.WARNING, f"{works}; {said}", reason), good[0][1]
     return Finding(Mark.GOOD, works), good[0][1]
@@ -175,7 +177,7 @@ class Way:
             writer.transport.abort()
 
 
-class TunnelError(Exception):
+class TunnelError(ConnectionError):
     """The proxy made no tunnel.
 
     Attributes:
