@@ -5,6 +5,7 @@ from __future__ import annotations
 import builtins
 import datetime
 import json
+import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -25,18 +26,29 @@ if TYPE_CHECKING:
 NOBODY = "http://127.0.0.1:1/hub"
 
 
-def test_help_tells_of_both_commands(signalr: Signalr) -> None:
+CONNECTING = ("demo", "doctor", "invoke", "listen", "negotiate", "send", "stream")
+SHARED = ("token", "token-file", "header", "protocol", "transport", "ca", "insecure", "proxy", "verbose")
+
+
+def test_help_tells_of_all_commands(signalr: Signalr) -> None:
     done = signalr("--help")
     assert done.status == 0
-    assert "invoke" in done.out
-    assert "negotiate" in done.out
+    for command in (*CONNECTING, "serve"):
+        assert f" {command} " in done.out
 
 
-@pytest.mark.parametrize("command", ["invoke", "negotiate"])
-def test_each_command_has_help(signalr: Signalr, command: str) -> None:
+@pytest.mark.parametrize("command", CONNECTING)
+def test_each_command_has_help_and_the_options_that_all_share(signalr: Signalr, command: str) -> None:
     done = signalr(command, "--help")
     assert done.status == 0
-    assert "--token" in done.out
+    for name in SHARED:
+        assert f"--{name} " in done.out
+    assert "settings" not in done.out
+
+
+def test_the_package_needs_neither_typer_nor_rich() -> None:
+    program = "import sys, signalr_sdk, signalr_sdk.testing; sys.exit(bool({'typer', 'rich'} & sys.modules.keys()))"
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
 
 
 @pytest.mark.parametrize(
@@ -152,6 +164,8 @@ def test_an_argument_is_json_or_else_text(text: str, value: object) -> None:
         (None, "null"),
         ("é", '"é"'),
         (b"hi", '"aGk="'),
+        (float("nan"), '"NaN"'),
+        ([float("inf"), float("-inf")], '["Infinity", "-Infinity"]'),
         (datetime.datetime(2026, 2, 3, tzinfo=datetime.UTC), '"2026-02-03T00:00:00+00:00"'),
         ({1: (True, 2.5)}, '{"1": [true, 2.5]}'),
         (range(2), '"range(0, 2)"'),

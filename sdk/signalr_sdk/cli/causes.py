@@ -96,7 +96,7 @@ class Certificate:
 
     def days_left(self, now: float) -> int:
         """Return whole days until it expires; negative if it has."""
-        return int((self.ends - now) // 86400)
+        return int((self.ends - now) / 86400)
 
 
 # By OpenSSL's numbers.
@@ -179,6 +179,8 @@ def of_negotiation(
             "move the server to ASP.NET Core SignalR, or use a client for the classic one",
         )
     status = error.status if isinstance(error, NegotiationError) else None
+    if status is None and answer is not None:
+        return Reason("the servers redirect in a circle, or without end", "see where they redirect to")
     if status is None or answer is None:
         return Reason(
             "the connection works, but no usable answer to the HTTP request came",

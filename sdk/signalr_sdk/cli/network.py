@@ -286,6 +286,7 @@ def _read(certificate: dict[str, Any] | None) -> Certificate | None:
 
 
 def _described(certificate: Certificate) -> str:
-    days = certificate.days_left(time.time())
-    left = f"{days} days left" if days >= 0 else f"expired {-days} days ago"
+    now = time.time()
+    days = certificate.days_left(now)
+    left = f"{days} days left" if certificate.ends > now else f"expired {-days} days ago"
     return f"certificate for {', '.join(certificate.names[:3]) or 'no name'} from {certificate.issuer}, {left}"
