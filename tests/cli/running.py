@@ -37,7 +37,7 @@ def run(*arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
     """Run the command in pipes."""
     command = [sys.executable, "-c", _PROGRAM, *arguments]
     options = {"env": environment(), **options}
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=9, **options)
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=50, **options)
 
 
 def in_terminal(*arguments: str, columns: int = 80) -> tuple[int, str]:

@@ -18,6 +18,9 @@ from tests.cli.running import process, run
 from signalr_sdk.testing import Hub, HubException, HubServer
 from signalr_sdk.testing.demo_hub import DemoHub
 
+# Processes take a while to start on a machine that has much to do.
+pytestmark = pytest.mark.timeout(60)
+
 TOKEN = "eyJhbGciOiJub25lIn0.eyJzdWIiOiJtZSJ9.secret-signature"
 posix = pytest.mark.skipif(sys.platform == "win32", reason="sends SIGINT")
 
@@ -100,8 +103,8 @@ def test_items_before_an_error_are_printed(signalr: Signalr, url: str) -> None:
 
 
 def test_items_before_a_timeout_are_printed(signalr: Signalr, url: str) -> None:
-    done = signalr("stream", url, "OneAndSilence", "--timeout", "0.5")
-    assert (done.status, done.out, done.err) == (3, "1\n", "signalr: no answer within 0.5 s\n")
+    done = signalr("stream", url, "OneAndSilence", "--timeout", "2")
+    assert (done.status, done.out, done.err) == (3, "1\n", "signalr: no answer within 2 s\n")
 
 
 def test_a_reader_that_leaves_ends_it_quietly(url: str) -> None:
@@ -110,7 +113,7 @@ def test_a_reader_that_leaves_ends_it_quietly(url: str) -> None:
         assert command.stderr is not None
         assert command.stdout.readline() == b"0\n"
         command.stdout.close()
-        assert command.wait(9) == 0
+        assert command.wait(50) == 0
         assert command.stderr.read() == b""
 
 
@@ -120,7 +123,7 @@ def test_a_reader_that_leaves_is_noticed_while_nothing_comes(url: str, told: lis
         assert command.stdout is not None
         assert command.stdout.readline() == b"1\n"
         command.stdout.close()
-        assert command.wait(9) == 0
+        assert command.wait(50) == 0
 
 
 @posix
@@ -130,7 +133,7 @@ def test_a_reader_that_has_stopped_does_not_hold_up_ctrl_c(url: str) -> None:
         assert command.stderr is not None
         assert command.stdout.readline() == b"0\n"
         command.send_signal(signal.SIGINT)
-        assert command.wait(9) == 130
+        assert command.wait(50) == 130
         assert command.stderr.read() == b""
 
 
@@ -138,7 +141,7 @@ def test_a_reader_that_has_stopped_does_not_hold_up_ctrl_c(url: str) -> None:
 def test_a_full_disk_is_told(url: str) -> None:
     with Path("/dev/full").open("wb") as full, process("stream", url, "Counter", "3", stdout=full) as command:
         assert command.stderr is not None
-        assert command.wait(9) == 2
+        assert command.wait(50) == 2
         assert command.stderr.read() == b"signalr: cannot write to standard output: No space left on device\n"
 
 
@@ -168,7 +171,7 @@ def test_lines_go_out_as_they_come_in_and_the_answer_comes_meanwhile(url: str) -
             assert command.stdout.readline() == f"{2 * number}\n".encode()
         command.stdin.close()
         assert command.stdout.read() == b""
-        assert command.wait(9) == 0
+        assert command.wait(50) == 0
 
 
 def test_send_stays_until_all_is_uploaded(url: str, told: list[Any]) -> None:
@@ -179,7 +182,7 @@ def test_send_stays_until_all_is_uploaded(url: str, told: list[Any]) -> None:
 
 def test_a_call_that_ends_does_not_wait_for_input(url: str) -> None:
     with process("invoke", url, "Add", "1", "2", "--timeout", "0.5", "--upload", "-", stdin=subprocess.PIPE) as command:
-        assert command.wait(9) in (1, 3)
+        assert command.wait(50) in (1, 3)
 
 
 @posix
@@ -188,7 +191,7 @@ def test_ctrl_c_while_it_waits_for_input(url: str, told: list[Any]) -> None:
         assert command.stderr is not None
         assert b"connected" in command.stderr.readline()
         command.send_signal(signal.SIGINT)
-        assert command.wait(9) == 130
+        assert command.wait(50) == 130
         assert b"Traceback" not in command.stderr.read()
 
 

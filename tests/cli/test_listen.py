@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from .conftest import Signalr
 
 
+# Processes take a while to start on a machine that has much to do.
+pytestmark = pytest.mark.timeout(60)
+
+
 class Greeter(Hub):
     """Speaks to each who comes."""
 
@@ -85,23 +89,23 @@ def test_names_choose_in_any_case(signalr: Signalr) -> None:
 
 def test_time_ends_it(signalr: Signalr) -> None:
     with HubServer({"/greeter": Greeter}) as server:
-        done = signalr("listen", server.url("/greeter"), "--timeout", "0.5")
+        done = signalr("listen", server.url("/greeter"), "--timeout", "2")
     assert (done.status, len(events(done.out))) == (0, 3)
 
 
 def test_too_few_in_time_is_status_3(signalr: Signalr) -> None:
     with HubServer({"/greeter": Greeter}) as server:
-        done = signalr("listen", server.url("/greeter"), "Other", "--count", "2", "--timeout", "0.5")
+        done = signalr("listen", server.url("/greeter"), "Other", "--count", "2", "--timeout", "2")
     assert (done.status, len(events(done.out))) == (3, 1)
-    assert "1 more events did not come within 0.5 s" in done.err
+    assert "1 more events did not come within 2 s" in done.err
 
 
 def test_no_connection_in_time_is_status_3(signalr: Signalr) -> None:
-    done = signalr("listen", "http://127.0.0.1:1/hub", "--timeout", "0.3")
+    done = signalr("listen", "http://127.0.0.1:1/hub", "--timeout", "1")
     assert (done.status, done.out) == (3, "")
     assert "no connection, trying again in" in done.err
     assert "127.0.0.1:1" in done.err
-    assert done.err.endswith("signalr: no connection within 0.3 s\n")
+    assert done.err.endswith("signalr: no connection within 1 s\n")
 
 
 def test_a_wrong_url_does_not_try_for_ever(signalr: Signalr) -> None:
@@ -143,7 +147,6 @@ def _until(command: subprocess.Popen[bytes], text: str) -> None:
         assert line, f"no {text!r} came"
 
 
-@pytest.mark.timeout(60)
 def test_it_waits_for_a_server_and_comes_back_after_an_outage() -> None:
     port = _free_port()
     with process("listen", f"http://127.0.0.1:{port}/greeter", "Hello", "--count", "3") as command:
@@ -154,7 +157,7 @@ def test_it_waits_for_a_server_and_comes_back_after_an_outage() -> None:
         _until(command, "no connection, trying again in")
         with HubServer({"/greeter": Greeter}, port=port):
             assert json.loads(_line(command)) == HELLO
-            assert command.wait(9) == 0
+            assert command.wait(50) == 0
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="sends SIGINT")
@@ -162,7 +165,7 @@ def test_ctrl_c_is_status_130_without_a_traceback() -> None:
     with HubServer({"/greeter": Greeter}) as server, process("listen", server.url("/greeter")) as command:
         _until(command, "connected")
         command.send_signal(signal.SIGINT)
-        out, err = command.communicate(timeout=9)
+        out, err = command.communicate(timeout=50)
     assert command.returncode == 130
     assert b"Traceback" not in err
     assert all(json.loads(line) for line in out.splitlines())
@@ -173,7 +176,7 @@ def test_ctrl_c_while_it_waits_for_a_server() -> None:
     with process("listen", "http://127.0.0.1:1/hub") as command:
         _until(command, "trying again")
         command.send_signal(signal.SIGINT)
-        _out, err = command.communicate(timeout=9)
+        _out, err = command.communicate(timeout=50)
     assert command.returncode == 130
     assert b"Traceback" not in err
 
@@ -184,7 +187,7 @@ def test_a_reader_that_leaves_ends_it_quietly() -> None:
         assert json.loads(_line(command)) == HELLO
         assert command.stdout is not None
         command.stdout.close()
-        assert command.wait(9) == 0
+        assert command.wait(50) == 0
         assert _line(command, err=True) == "signalr: connected over WebSockets\n"
         assert _line(command, err=True) == ""
 
