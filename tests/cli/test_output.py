@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import sys
@@ -15,6 +16,7 @@ from signalr_sdk.cli.output import JsonLines, OutputError, print_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from contextlib import AbstractContextManager
 
 
 class Pipe:
@@ -22,6 +24,7 @@ class Pipe:
 
     def __init__(self) -> None:
         self.reader, writer = os.pipe()
+        self._read = b""
         self.writer: TextIO = os.fdopen(writer, "w", encoding="utf-8")
 
     def leave(self) -> None:
@@ -32,23 +35,29 @@ class Pipe:
 
     async def lines(self, count: int) -> list[Any]:
         """Read so many lines."""
-        data = b""
-        while data.count(b"\n") < count:
-            data += await asyncio.to_thread(os.read, self.reader, 65536)
-        return [json.loads(line) for line in data.splitlines()]
+        while self._read.count(b"\n") < count:
+            self._read += await asyncio.to_thread(os.read, self.reader, 65536)
+        *lines, self._read = self._read.split(b"\n", count)
+        return [json.loads(line) for line in lines]
 
 
 @pytest.fixture
-def pipe(monkeypatch: pytest.MonkeyPatch) -> Iterator[Pipe]:
+def pipe() -> Iterator[Pipe]:
     made = Pipe()
-    monkeypatch.setattr(sys, "stdout", made.writer)
     yield made
     made.leave()
     made.writer.close()
 
 
+def to(pipe: Pipe) -> AbstractContextManager[Any]:
+    """Make it standard output; inside of a test, since pytest puts its own there before."""
+    return contextlib.redirect_stdout(pipe.writer)
+
+
 async def test_lines_arrive_while_others_are_still_to_come(pipe: Pipe) -> None:
-    async with JsonLines() as lines:
+    with to(pipe):
+        lines = JsonLines()
+    async with lines:
         await lines.write({"a": "é"})
         assert await pipe.lines(1) == [{"a": "é"}]
         await lines.write("\ud800")
@@ -64,11 +73,13 @@ async def test_who_writes_waits_for_who_reads(pipe: Pipe) -> None:
             await lines.write([number, "x" * 100])
             written += 1
 
-    async with JsonLines() as lines:
+    with to(pipe):
+        lines = JsonLines()
+    async with lines:
         writing = asyncio.create_task(write(lines))
         first = await pipe.lines(1)
         assert written < 5000
-        rest = await pipe.lines(5000 - len(first))
+        rest = await pipe.lines(4999)
         await writing
     assert [number for number, _ in first + rest] == list(range(5000))
 
@@ -83,10 +94,15 @@ async def test_a_reader_that_leaves_ends_the_work(pipe: Pipe) -> None:
         finally:
             ended.append("cancelled")
 
-    with pytest.raises(OutputError) as caught:
-        async with JsonLines() as lines:
+    async def guarded() -> None:
+        with to(pipe):
+            lines = JsonLines()
+        async with lines:
             asyncio.get_running_loop().call_soon(pipe.leave)
             await lines.guard(work())
+
+    with pytest.raises(OutputError) as caught:
+        await guarded()
     assert caught.value.reader_gone
     assert ended == ["cancelled"]
 
@@ -94,11 +110,17 @@ async def test_a_reader_that_leaves_ends_the_work(pipe: Pipe) -> None:
 async def test_a_reader_that_has_left_is_told_by_writing(pipe: Pipe, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(output, "_write_only_pipe", lambda: None)
     pipe.leave()
-    with pytest.raises(OutputError):
-        async with JsonLines() as lines:
+
+    async def write() -> None:
+        with to(pipe):
+            lines = JsonLines()
+        async with lines:
             await lines.write(1)
             await lines.guard(asyncio.Event().wait())
+
     with pytest.raises(OutputError):
+        await write()
+    with to(pipe), pytest.raises(OutputError):
         print_json(1)
 
 
@@ -106,7 +128,9 @@ async def test_a_guarded_work_returns_and_raises(pipe: Pipe) -> None:
     async def fail() -> None:
         raise KeyError("x")
 
-    async with JsonLines() as lines:
+    with to(pipe):
+        lines = JsonLines()
+    async with lines:
         assert await lines.guard(asyncio.sleep(0, 42)) == 42
         with pytest.raises(KeyError):
             await lines.guard(fail())
@@ -118,7 +142,9 @@ async def test_an_interrupt_does_not_wait_for_a_reader_that_has_stopped(
     monkeypatch.setattr(output, "_PATIENCE", 0.01)
 
     async def work() -> None:
-        async with JsonLines() as lines:
+        with to(pipe):
+            lines = JsonLines()
+        async with lines:
             await lines.guard(write(lines))
 
     async def write(lines: JsonLines) -> None:
