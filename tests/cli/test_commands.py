@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 import datetime
+import errno
 import json
 import subprocess
 import sys
@@ -15,7 +16,7 @@ import typer
 from signalr_sdk.cli import options
 from signalr_sdk.cli.arguments import argument
 from signalr_sdk.cli.main import main
-from signalr_sdk.cli.output import as_json
+from signalr_sdk.cli.output import OutputError, as_json
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -107,6 +108,30 @@ def test_ctrl_c_is_status_130() -> None:
     with pytest.raises(typer.Exit) as done:
         options.run(interrupted(), timeout=5)
     assert done.value.exit_code == 130
+
+
+def test_ctrl_c_while_it_is_still_importing_is_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(_arguments: list[str]) -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("signalr_sdk.cli.main._run", interrupted)
+    assert main([]) == 130
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "said"),
+    [
+        (BrokenPipeError(errno.EPIPE, "Broken pipe"), 0, ""),
+        (OSError(errno.ENOSPC, "No space left"), 2, "signalr: cannot write to standard output: No space left\n"),
+    ],
+)
+def test_output_that_nobody_takes(capsys: pytest.CaptureFixture[str], error: OSError, status: int, said: str) -> None:
+    async def fail() -> None:
+        raise OutputError(error)
+
+    with pytest.raises(typer.Exit) as done:
+        options.run(fail(), timeout=None)
+    assert (done.value.exit_code, capsys.readouterr().err) == (status, said)
 
 
 @pytest.mark.parametrize("missing", ["typer", "rich"])

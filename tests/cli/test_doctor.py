@@ -91,6 +91,28 @@ def test_as_a_table(signalr: Signalr, hub: HubServer, monkeypatch: pytest.Monkey
     assert done.out.rstrip().endswith("All is well.")
 
 
+@pytest.mark.parametrize("sign", ["✗", "X"])
+def test_causes_stand_below_the_table(signalr: Signalr, monkeypatch: pytest.MonkeyPatch, sign: str) -> None:
+    if sign == "X":
+        monkeypatch.setattr("rich.console.Console.encoding", "ascii")
+    done = signalr("doctor", "http://127.0.0.1:1/hub")
+    assert done.status == 3
+    assert re.search(f"{sign} +TCP", done.out)
+    assert "why  the machine is there, but nothing listens on port 1\n" in re.sub(" +\n", "\n", done.out)
+    assert "do   start the server" in done.out
+    assert done.out.rstrip().endswith("No connection to the hub.")
+
+
+def test_a_terminal_sees_it_grow(signalr: Signalr, hub: HubServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("NO_COLOR")
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    done = signalr("doctor", hub.url("/hub"), "--keep-alive", "0")
+    assert done.status == 0
+    assert "…" in done.out
+    assert done.out.count("negotiate") > 10
+
+
 def test_options_narrow_what_is_tried(signalr: Signalr, hub: HubServer) -> None:
     arguments = ("--transport", "LongPolling", "--protocol", "messagepack", "--json")
     answer = examined(signalr("doctor", hub.url("/hub"), *arguments))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -83,7 +82,7 @@ def _show(
         # Each step has its own limit, so that this one never strikes first.
         options.run(trials.run(), timeout=(len(steps) + 1) * len(COMBINATIONS) * (limit + 10))
     if as_json:
-        typer.echo(json.dumps(board.as_dict(), ensure_ascii=False))
+        options.show(board.as_dict())
     else:
         console.print(board)
         console.print(*board.remarks(), sep="\n", soft_wrap=True)

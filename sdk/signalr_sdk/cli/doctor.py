@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from contextlib import nullcontext
 from typing import Annotated, Any
 
@@ -59,7 +58,7 @@ def doctor(
         # Each step has its own limit, so that this one never strikes first.
         options.run(examination.run(), timeout=keep_alive + 40 * (timeout + 10))
     if as_json:
-        typer.echo(json.dumps(_as_dict(url, examination, chart), ensure_ascii=False))
+        options.show(_as_dict(url, examination, chart))
     else:
         console.print(chart)
         console.print(_verdict(examination, chart))

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
-import typer
 from rich.console import Console
 from rich.table import Table
 
@@ -36,7 +34,7 @@ def negotiate(
     """
     answer = options.run(ask(url, **settings.arguments), timeout=timeout)
     if as_json:
-        typer.echo(json.dumps(answer, ensure_ascii=False))
+        options.show(answer)
     else:
         Console(soft_wrap=True, highlight=False, markup=False).print(_table(answer))
 

@@ -18,7 +18,7 @@ import typer
 
 from .. import HubConnection, HubError, LocalProtocolError, SignalRError, Transport
 from .._http.aiohttp_client import proxy_url
-from .output import OutputError
+from .output import OutputError, print_json
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -270,9 +270,7 @@ def run(work: Awaitable[T], *, timeout: float | None) -> T:
     try:
         return asyncio.run(_within(work, timeout))
     except OutputError as error:
-        if error.reader_gone:
-            raise typer.Exit from None
-        stop(WRONG_USAGE, str(error))
+        _end_output(error)
     except HubError as error:
         stop(HUB_SAID_NO, str(error))
     except TimeoutError as error:
@@ -291,6 +289,20 @@ def run(work: Awaitable[T], *, timeout: float | None) -> T:
 async def _within(work: Awaitable[T], timeout: float | None) -> T:
     async with asyncio.timeout(timeout):
         return await work
+
+
+def show(result: object) -> None:
+    """Print a result as JSON; without a reader, end the command quietly."""
+    try:
+        print_json(result)
+    except OutputError as error:
+        _end_output(error)
+
+
+def _end_output(error: OutputError) -> NoReturn:
+    if error.reader_gone:
+        raise typer.Exit from None
+    stop(WRONG_USAGE, str(error))
 
 
 def say(text: str) -> None:
