@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
 import datetime
 import json
@@ -267,6 +268,56 @@ def test_where_a_token_is_accepted(signalr: Signalr) -> None:
 def test_a_token_that_nobody_needs(signalr: Signalr, hub: HubServer) -> None:
     done = signalr("doctor", hub.url("/hub"), "--json", "--keep-alive", "0", "--token", TOKEN)
     assert "not needed" in examined(done)["checks"]["token"]["said"]
+
+
+def test_a_redirect_to_another_host(signalr: Signalr) -> None:
+    claims = base64.urlsafe_b64encode(json.dumps({"exp": time.time() + 7300}).encode()).decode().rstrip("=")
+    token = f"e30.{claims}.token-secret"
+
+    with HubServer({"/client": Hub}, authorize=lambda given: "me" if given == "service-secret" else None) as service:
+
+        async def app(connection: RawConnection) -> None:
+            while (request := await connection.request()) is not None:
+                if request.headers.get("authorization") != f"Bearer {token}":
+                    connection.answer(401)
+                else:
+                    to = {"url": service.url("/client") + "?hub=query-secret", "accessToken": "service-secret"}
+                    connection.answer(200, json.dumps(to).encode())
+
+        with in_thread(raw_server(app)) as server:
+            url = f"{server.url}/hub"
+            done = signalr("doctor", url, "--json", "--keep-alive", "0", "--token", token, "-vv")
+    answer = examined(done)
+    assert done.status == 0, done.out
+    assert answer["server"] == "Azure SignalR Service, behind an application server"
+    order = ["proxy", "name", "TCP", "negotiate", "proxy 2", "name 2", "TCP 2", "token", "keep-alive"]
+    assert list(answer["checks"]) == order
+    assert answer["checks"]["token"]["said"] == (
+        "accepted by negotiate, which gives one of its own for the rest; valid for 2 h"
+    )
+    for secret in ("token-secret", "service-secret", "query-secret"):
+        assert secret not in done.out + done.err
+
+
+def test_a_redirect_to_where_nobody_is(signalr: Signalr) -> None:
+    async def app(connection: RawConnection) -> None:
+        while await connection.request() is not None:
+            connection.answer(200, json.dumps({"url": "http://127.0.0.1:1/hub", "accessToken": "x"}).encode())
+
+    with in_thread(raw_server(app)) as server:
+        done = signalr("doctor", f"{server.url}/hub", "--json", "--timeout", "3")
+    first, second = examined(done)["problems"]
+    assert (done.status, first["where"], second["where"]) == (3, "negotiate", "TCP 2")
+    assert "redirects to another server, and from that no answer comes" in first["cause"]
+    assert "nothing listens on port 1" in second["cause"]
+
+
+@pytest.mark.parametrize("token", [(), ("--token", TOKEN)])
+def test_nothing_in_common(signalr: Signalr, token: tuple[str, ...]) -> None:
+    with HubServer({"/hub": Hub}, transports=["LongPolling"]) as server:
+        done = signalr("doctor", server.url("/hub"), "--json", "--transport", "websockets", *token)
+    assert (done.status, only_problem(done)["where"]) == (3, "transports")
+    assert only_problem(done)["said"].endswith("the server offers LongPolling (Binary, Text)")
 
 
 # TLS

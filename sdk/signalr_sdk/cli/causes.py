@@ -160,6 +160,11 @@ def of_tls(error: OSError) -> Reason:
 
 # Of negotiate
 
+NO_ANSWER_BEHIND_REDIRECT = Reason(
+    "the hub redirects to another server, and from that no answer comes",
+    "see what is found about that one (marked with a 2): a firewall may let only the first through",
+)
+
 
 def of_negotiation(
     error: Exception, answer: HttpResponse | None, token: str | None, now: float, *, proxied: bool

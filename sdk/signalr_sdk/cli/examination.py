@@ -10,6 +10,7 @@ import attrs
 
 from .. import Connection, ConnectionFailedError, HubConnection, NegotiationError, SignalRError, Timeouts, Transport
 from .._core import urls
+from .._core.excerpts import clean
 from .._http.aiohttp_client import AiohttpClient, environment_proxy, proxy_url
 from ..messages import Ping
 from ..protocols import JsonProtocol, MessagePackProtocol
@@ -36,6 +37,10 @@ KEEP_ALIVE = "keep-alive"
 _GRACE = 1.0
 _LONGEST_CLOSE = 5.0
 _PROTOCOL_NAMES = {"json": "JSON", "messagepack": "MessagePack"}
+_NOTHING_COMMON = Reason(
+    "the server offers no transport with a format that is wanted and known here",
+    "give no --transport or --protocol, or enable more on the server (HttpConnectionDispatcherOptions.Transports)",
+)
 _IDLE = Reason(
     "something on the way ends connections that are idle, or the hub closed it",
     "raise the idle timeout of proxies and load balancers above the server's KeepAliveInterval; see the server's log",
@@ -128,8 +133,12 @@ class Examination:
         home = urls.origin(self._url)
         if not await self._reach(home, ""):
             return
-        endpoint = await self._check("negotiate", self._negotiate())
+        asked: list[str] = []
+        endpoint = await self._check("negotiate", self._negotiate(asked))
         if endpoint is None:
+            # Why the server that it redirects to does not answer, is known one layer below.
+            if asked and urls.origin(asked[-1]) != home:
+                await self._reach(urls.origin(asked[-1]), " 2")
             return
         target = urls.origin(endpoint.url)
         if target != home and not await self._reach(target, " 2"):
@@ -139,6 +148,9 @@ class Examination:
             for each in self._wanted
             if any(offer.name == each.transport and each.format in offer.formats for offer in endpoint.transports)
         ]
+        if not offered:
+            await self._check("transports", self._refuse(endpoint))
+            return
         await self._check("token", self._where_token(endpoint, offered), 3 * self._limit + _GRACE)
         await self._try(offered)
         await self._check(KEEP_ALIVE, self._wait_for_ping(), self._keep_alive + 3 * self._limit)
@@ -240,10 +252,9 @@ class Examination:
         source = "--proxy" if given else "the environment"
         return Finding(Mark.GOOD, f"{proxy.scheme}://{Place.of_proxy(proxy)}, from {source}"), (proxy,)
 
-    async def _negotiate(self) -> tuple[Finding, Endpoint | None]:
+    async def _negotiate(self, asked: list[str]) -> tuple[Finding, Endpoint | None]:
         given = {name: self._arguments[name] for name in ("headers", "access_token")}
         client = Recorder(ssl=self._arguments["ssl"], proxy=self._arguments["proxy"])
-        asked: list[str] = []
         endpoint, failure = None, None
         try:
             endpoint = await endpoint_of(client, self._url, asked, timeout=self._limit, **given)
@@ -253,10 +264,16 @@ class Examination:
         if endpoint is None:
             assert failure is not None
             reason = causes.of_negotiation(failure, client.answer, self._token, time.time(), proxied=self._proxied)
+            if client.answer is None and len(asked) > 1:
+                reason = causes.NO_ANSWER_BEHIND_REDIRECT
             return Finding(Mark.FAILED, str(failure), reason), None
         redirects = "".join(f", redirected to {urls.without_query(url)}" for url in asked[1:])
-        offered = ", ".join(offer.name for offer in endpoint.transports)
+        offered = clean(", ".join(offer.name for offer in endpoint.transports))
         return Finding(Mark.GOOD, f"status 200{redirects}; {self.server}; offers {offered}"), endpoint
+
+    async def _refuse(self, endpoint: Endpoint) -> tuple[Finding, None]:
+        offers = ", ".join(f"{offer.name} ({', '.join(sorted(offer.formats))})" for offer in endpoint.transports)
+        return Finding(Mark.FAILED, f"none of those wanted; the server offers {clean(offers)}", _NOTHING_COMMON), None
 
     async def _where_token(self, endpoint: Endpoint, offered: Sequence[Combination]) -> tuple[Finding, None]:
         if self._token is None:
@@ -275,8 +292,7 @@ class Examination:
 
     async def _refusal(self, offered: Sequence[Combination], **how: Any) -> str | None:
         """Open a connection; return where it was refused, `None` if it was not."""
-        transports = offered[0].transport if offered else None
-        connection = Connection(self._url, transports=transports, **{**self._arguments, **how})
+        connection = Connection(self._url, transports=offered[0].transport, **{**self._arguments, **how})
         try:
             await connection.start()
         except NegotiationError as error:
