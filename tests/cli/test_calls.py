@@ -7,6 +7,7 @@ import json
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import AsyncIterator, Iterator  # noqa: TC003 - the server looks up the types of its methods
 from pathlib import Path
 from typing import Any
@@ -76,6 +77,14 @@ def url(told: list[Any]) -> Iterator[str]:
     hub = type("TapeOfThisTest", (Tape,), {"told": told})
     with HubServer({"/tape": hub}, parallel_invocations=2) as server:
         yield server.url("/tape")
+
+
+def wait_told(told: list[Any], count: int) -> None:
+    """Wait until the hub was told so much: what is sent is handled when the command has ended already."""
+    deadline = time.monotonic() + 30
+    while len(told) < count:
+        assert time.monotonic() < deadline, f"{len(told)} of {count} came"
+        time.sleep(0.01)
 
 
 def lines(text: str) -> list[Any]:
@@ -177,6 +186,7 @@ def test_lines_go_out_as_they_come_in_and_the_answer_comes_meanwhile(url: str) -
 def test_send_stays_until_all_is_uploaded(url: str, told: list[Any]) -> None:
     done = run("send", url, "NoteAll", "--upload", "-", input="".join(f"{number}\n" for number in range(5000)))
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    wait_told(told, 5000)
     assert told == list(range(5000))
 
 
@@ -217,6 +227,7 @@ def test_a_file_that_is_missing_or_a_folder(signalr: Signalr, url: str, tmp_path
 def test_send_reaches_the_hub(signalr: Signalr, url: str, told: list[Any]) -> None:
     done = signalr("send", url, "Note", '{"a": [1]}')
     assert (done.status, done.out, done.err) == (0, "", "")
+    wait_told(told, 1)
     assert told == [{"a": [1]}]
 
 

@@ -244,7 +244,6 @@ def examined(done: Done) -> dict[str, Any]:
         ("/redirect-loop", 3, "a web server, but no hub there", "negotiate", "redirect in a circle"),
         ("/nothing-there", 3, "a web server, but no hub there", "negotiate", "there is no hub at this path"),
         ("/app", 0, "Azure SignalR Service, behind an application server", None, None),
-        ("/hub-refusing", 1, "ASP.NET Core SignalR", None, "right after it was opened"),
     ],
 )
 def test_doctor_names_the_cause(
@@ -265,6 +264,15 @@ def test_doctor_names_the_cause(
         problem = answer["problems"][0]
         assert where in (None, problem["where"])
         assert cause in problem["cause"]
+
+
+def test_doctor_and_a_hub_that_wants_nobody(hub_server: HubServer, signalr: Signalr) -> None:
+    done = signalr("doctor", hub_server.url("/hub-refusing"), "--json", "--keep-alive", "0")
+    # Its Close message comes with the answer to the handshake, or a moment later.
+    assert done.status in (1, 3)
+    assert {problem["cause"] for problem in examined(done)["problems"]} == {
+        "the server ends the connection right after it was opened"
+    }
 
 
 def test_doctor_and_an_endpoint_that_is_no_hub(hub_server: HubServer, signalr: Signalr) -> None:
