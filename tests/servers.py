@@ -5,16 +5,20 @@ from __future__ import annotations
 import asyncio
 import base64
 import ssl
+import threading
 import traceback
-from contextlib import asynccontextmanager, suppress
-from typing import TYPE_CHECKING
+from contextlib import asynccontextmanager, contextmanager, suppress
+from typing import TYPE_CHECKING, TypeVar
 
 import attrs
 import trustme
 from aiohttp import web
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+    from contextlib import AbstractAsyncContextManager
+
+T = TypeVar("T")
 
 
 @attrs.frozen
@@ -175,6 +179,30 @@ async def _copy(source: RawConnection, target: RawConnection) -> None:
         await target.writer.drain()
     # Either end closes both.
     target.cut()
+
+
+@contextmanager
+def in_thread(server: AbstractAsyncContextManager[T]) -> Iterator[T]:
+    """Run an async server beside a command of this process."""
+    ready, leave = threading.Event(), asyncio.Event()
+    loop = asyncio.new_event_loop()
+    got: list[T] = []
+
+    async def serve() -> None:
+        async with server as value:
+            got.append(value)
+            ready.set()
+            await leave.wait()
+
+    thread = threading.Thread(target=lambda: loop.run_until_complete(serve()))
+    thread.start()
+    try:
+        assert ready.wait(9)
+        yield got[0]
+    finally:
+        loop.call_soon_threadsafe(leave.set)
+        thread.join()
+        loop.close()
 
 
 class Authority:

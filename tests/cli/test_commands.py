@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import builtins
 import datetime
+import errno
 import json
+import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -12,8 +14,9 @@ import pytest
 import typer
 
 from signalr_sdk.cli import options
-from signalr_sdk.cli.invoke import argument, as_json
+from signalr_sdk.cli.arguments import argument
 from signalr_sdk.cli.main import main
+from signalr_sdk.cli.output import OutputError, as_json
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,18 +27,29 @@ if TYPE_CHECKING:
 NOBODY = "http://127.0.0.1:1/hub"
 
 
-def test_help_tells_of_both_commands(signalr: Signalr) -> None:
+CONNECTING = ("demo", "doctor", "invoke", "listen", "negotiate", "send", "stream")
+SHARED = ("token", "token-file", "header", "protocol", "transport", "ca", "insecure", "proxy", "verbose")
+
+
+def test_help_tells_of_all_commands(signalr: Signalr) -> None:
     done = signalr("--help")
     assert done.status == 0
-    assert "invoke" in done.out
-    assert "negotiate" in done.out
+    for command in (*CONNECTING, "serve"):
+        assert f" {command} " in done.out
 
 
-@pytest.mark.parametrize("command", ["invoke", "negotiate"])
-def test_each_command_has_help(signalr: Signalr, command: str) -> None:
+@pytest.mark.parametrize("command", CONNECTING)
+def test_each_command_has_help_and_the_options_that_all_share(signalr: Signalr, command: str) -> None:
     done = signalr(command, "--help")
     assert done.status == 0
-    assert "--token" in done.out
+    for name in SHARED:
+        assert f"--{name} " in done.out
+    assert "settings" not in done.out
+
+
+def test_the_package_needs_neither_typer_nor_rich() -> None:
+    program = "import sys, signalr_sdk, signalr_sdk.testing; sys.exit(bool({'typer', 'rich'} & sys.modules.keys()))"
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
 
 
 @pytest.mark.parametrize(
@@ -47,7 +61,7 @@ def test_each_command_has_help(signalr: Signalr, command: str) -> None:
         (("invoke", NOBODY, "Add", "--protocol", "xml"), "xml"),
         (("invoke", NOBODY, "Add", "--timeout", "0"), "timeout"),
         (("invoke", NOBODY, "Add", "--tokn", "x"), "there is no option --tokn"),
-        (("invoke", NOBODY, "Add", "--header", "nonsense"), "--header wants 'NAME: VALUE', not 'nonsense'"),
+        (("invoke", NOBODY, "Add", "--header", "nonsense"), "--header wants 'NAME: VALUE', which number 1 is not"),
         (("invoke", NOBODY, "Add", "--header", ": x"), "--header wants"),
         (("invoke", "nonsense", "Add"), "must start with http"),
         (("negotiate", "ftp://example.com/"), "must start with http"),
@@ -94,6 +108,30 @@ def test_ctrl_c_is_status_130() -> None:
     with pytest.raises(typer.Exit) as done:
         options.run(interrupted(), timeout=5)
     assert done.value.exit_code == 130
+
+
+def test_ctrl_c_while_it_is_still_importing_is_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(_arguments: list[str]) -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("signalr_sdk.cli.main._run", interrupted)
+    assert main([]) == 130
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "said"),
+    [
+        (BrokenPipeError(errno.EPIPE, "Broken pipe"), 0, ""),
+        (OSError(errno.ENOSPC, "No space left"), 2, "signalr: cannot write to standard output: No space left\n"),
+    ],
+)
+def test_output_that_nobody_takes(capsys: pytest.CaptureFixture[str], error: OSError, status: int, said: str) -> None:
+    async def fail() -> None:
+        raise OutputError(error)
+
+    with pytest.raises(typer.Exit) as done:
+        options.run(fail(), timeout=None)
+    assert (done.value.exit_code, capsys.readouterr().err) == (status, said)
 
 
 @pytest.mark.parametrize("missing", ["typer", "rich"])
@@ -151,6 +189,8 @@ def test_an_argument_is_json_or_else_text(text: str, value: object) -> None:
         (None, "null"),
         ("é", '"é"'),
         (b"hi", '"aGk="'),
+        (float("nan"), '"NaN"'),
+        ([float("inf"), float("-inf")], '["Infinity", "-Infinity"]'),
         (datetime.datetime(2026, 2, 3, tzinfo=datetime.UTC), '"2026-02-03T00:00:00+00:00"'),
         ({1: (True, 2.5)}, '{"1": [true, 2.5]}'),
         (range(2), '"range(0, 2)"'),

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from signalr_sdk import HandshakeError, HubConnection
-from signalr_sdk.cli.demo import Board, _time
+from signalr_sdk.cli.board import Board, duration
 from signalr_sdk.cli.trials import COMBINATIONS, Ending, Step, Trial, Trials
 from signalr_sdk.testing import Hub, HubServer
 from signalr_sdk.testing.demo_hub import DemoHub
@@ -229,7 +229,7 @@ async def test_a_refused_handshake_is_a_failure_and_ends_the_combination() -> No
     [(0.0004, "0.4 ms"), (0.00999, "10 ms"), (0.0124, "12 ms"), (0.9999, "1.0 s"), (12.3, "12.3 s")],
 )
 def test_times_are_short(seconds: float, text: str) -> None:
-    assert _time(seconds) == text
+    assert duration(seconds) == text
 
 
 async def test_the_demo_hub_has_rooms() -> None:

@@ -51,7 +51,7 @@ class AiohttpClient:
     ) -> None:
         self._session = session
         self._own = session is None
-        self._proxy = None if proxy is None else _proxy_url(proxy)
+        self._proxy = None if proxy is None else proxy_url(proxy)
         self._ssl = ssl
         self._closed = False
         self._environment_proxies: dict[tuple[str, str, int], URL | None] = {}
@@ -197,7 +197,7 @@ class AiohttpClient:
             return self._proxy
         origin = urls.origin(url)
         if origin not in self._environment_proxies:
-            self._environment_proxies[origin] = await _environment_proxy(origin)
+            self._environment_proxies[origin] = await environment_proxy(origin)
         return self._environment_proxies[origin]
 
 
@@ -274,8 +274,17 @@ def _with_identity(headers: Mapping[str, str]) -> dict[str, str]:
     return {"Accept-Encoding": "identity", **headers}
 
 
-def _proxy_url(text: str) -> URL:
-    url = URL(text if "://" in text else f"http://{text}")
+def proxy_url(text: str) -> URL:
+    """Return the URL of a proxy.
+
+    Raises:
+        ValueError: it is none that can be used; the text holds no password.
+    """
+    try:
+        url = URL(text if "://" in text else f"http://{text}")
+    except ValueError:
+        # What it quotes may be the password.
+        raise ValueError("proxy must be a URL as http://user:password@proxy:3128, with %2F for a / in it") from None
     if url.scheme not in ("http", "https") or not url.host:
         raise ValueError(
             "proxy must be the URL of an HTTP proxy, as http://user:password@proxy:3128 "
@@ -284,13 +293,18 @@ def _proxy_url(text: str) -> URL:
     return url
 
 
-async def _environment_proxy(origin: tuple[str, str, int]) -> URL | None:
+async def environment_proxy(origin: tuple[str, str, int]) -> URL | None:
+    """Return the proxy that the environment has for a server.
+
+    Raises:
+        ConnectionError: that cannot be used.
+    """
     scheme, host, port = origin
     proxy = urllib.request.getproxies().get(scheme)
     # Outside Linux this may ask the system, and that the name servers.
     if not proxy or await asyncio.to_thread(urllib.request.proxy_bypass, f"{host}:{port}"):
         return None
     try:
-        return _proxy_url(proxy)
+        return proxy_url(proxy)
     except ValueError as error:
         raise ConnectionError(f"the environment's proxy for {scheme} cannot be used: {error}") from None

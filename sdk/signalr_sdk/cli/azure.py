@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,8 +10,8 @@ import typer
 from .. import SignalRError
 from ..azure import AzureSignalR
 from . import options
-from .invoke import _checked as checked_arguments
-from .invoke import argument
+from .arguments import CONTEXT, Args, Context, values
+from .output import print_json
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -62,18 +61,15 @@ def negotiate(
     async def ask(azure: AzureSignalR) -> dict[str, str]:
         return await azure.negotiate(user, claims, lifetime)
 
-    typer.echo(json.dumps(_run(ask, hub, application, timeout, verbose)))
+    print_json(_run(ask, hub, application, timeout, verbose))
 
 
-@app.command(context_settings={"ignore_unknown_options": True})
+@app.command(context_settings=CONTEXT)
 def send(
-    context: typer.Context,
+    context: Context,
     hub: Hub,
     event: Annotated[str, typer.Argument(metavar="EVENT", help="The event.", show_default=False)],
-    args: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="[ARGS]...", help="Its arguments: JSON, else plain text.", show_default=False),
-    ] = None,
+    args: Args = None,
     user: Users = None,
     group: Groups = None,
     connection: Connections = None,
@@ -90,22 +86,22 @@ def send(
     """
     if bool(user) + bool(group) + bool(connection) > 1:
         options.stop(options.WRONG_USAGE, "--user, --group and --connection exclude each other")
-    values = [argument(text) for text in checked_arguments(args or [], context.obj)]
+    given = values(args, context.obj)
     excluded = exclude or []
     if excluded and (user or connection or len(group or []) > 1):
         options.stop(options.WRONG_USAGE, "--exclude goes with all clients, or with one --group")
 
     async def tell(azure: AzureSignalR) -> None:
         if user:
-            await azure.send_users(user, event, *values)
+            await azure.send_users(user, event, *given)
         elif connection:
-            await azure.send_connections(connection, event, *values)
+            await azure.send_connections(connection, event, *given)
         elif group and len(group) == 1:
-            await azure.send_group(group[0], event, *values, excluded=excluded)
+            await azure.send_group(group[0], event, *given, excluded=excluded)
         elif group:
-            await azure.send_groups(group, event, *values)
+            await azure.send_groups(group, event, *given)
         else:
-            await azure.send_all(event, *values, excluded=excluded)
+            await azure.send_all(event, *given, excluded=excluded)
 
     _run(tell, hub, application, timeout, verbose)
 

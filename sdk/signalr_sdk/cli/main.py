@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _USAGE = 2
+_INTERRUPTED = 130
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -21,6 +22,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         The exit status: 0 done, 1 the hub said no, 2 wrong usage, 3 no connection, 130 interrupted.
     """
     try:
+        return _run(list(sys.argv[1:] if argv is None else argv))
+    except KeyboardInterrupt:
+        # While it was still importing, or once more while it ended.
+        return _INTERRUPTED
+
+
+def _run(arguments: list[str]) -> int:
+    try:
         # The extra `cli` brings typer and rich.
         import rich  # noqa: F401
         import typer
@@ -28,22 +37,26 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("the command 'signalr' needs an extra: pip install 'signalr-sdk[cli]'", file=sys.stderr)  # noqa: T201
         return _USAGE
 
-    # They import typer themselves.
+    # They import typer themselves. A command is a function in a module of its own, decorated with `options.connecting`
+    # if it connects; a group of commands is a `typer.Typer` for `app.add_typer`.
+    from . import arguments as calling
     from .azure import app as azure
     from .demo import demo
+    from .doctor import doctor
     from .invoke import invoke
+    from .listen import listen
     from .negotiate import negotiate
+    from .send import send
     from .serve import serve
+    from .stream import stream
 
     app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
     app.callback()(_signalr)
-    app.command()(demo)
-    # A negative number is an argument of the hub method, not an option.
-    app.command(context_settings={"ignore_unknown_options": True})(invoke)
-    app.command()(negotiate)
-    app.command()(serve)
+    for command in (demo, doctor, listen, negotiate, serve):
+        app.command()(command)
+    for command in (invoke, send, stream):
+        app.command(context_settings=calling.CONTEXT)(command)
     app.add_typer(azure, name="azure")
-    arguments = list(sys.argv[1:] if argv is None else argv)
     try:
         app(arguments, prog_name="signalr", obj=arguments)
     except SystemExit as done:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
-from typing import Annotated, Any
+from typing import Any
 
-import typer
 from rich.console import Console
 from rich.table import Table
 
@@ -26,40 +24,45 @@ _NAMES = {
 }
 
 
+@options.connecting
 def negotiate(
-    url: options.Url,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")] = False,
-    token: options.Token = None,
-    header: options.Header = None,
-    timeout: options.Timeout = 30.0,
-    insecure: options.Insecure = False,
-    ca: options.Authority = None,
-    verbose: options.Verbose = 0,
+    settings: options.Settings, url: options.Url, as_json: options.Json = False, timeout: options.Timeout = 30.0
 ) -> None:
     """Show what a server offers: redirects are followed, nothing is connected.
 
     Exit status: 0 done, 2 wrong usage, 3 no connection.
     """
-    options.show_log(verbose)
-    settings = options.connection_options(token=token, header=header, insecure=insecure, ca=ca)
-    answer = options.run(ask(url, **settings), timeout=timeout)
+    answer = options.run(ask(url, **settings.arguments), timeout=timeout)
     if as_json:
-        typer.echo(json.dumps(answer, ensure_ascii=False))
+        options.show(answer)
     else:
         Console(soft_wrap=True, highlight=False, markup=False).print(_table(answer))
 
 
-async def ask(url: str, *, ssl: Any, **settings: Any) -> dict[str, Any]:
+async def ask(url: str, *, ssl: Any, proxy: str | None, **settings: Any) -> dict[str, Any]:
     """Negotiate over all redirects; return what came of it, without queries and tokens."""
-    url = urls.hub_url(url)
-    client = AiohttpClient(ssl=ssl)
-    sender = RequestSender(client, url, timeouts=Timeouts(), **settings)
     asked: list[str] = []
+    endpoint = await endpoint_of(AiohttpClient(ssl=ssl, proxy=proxy), urls.hub_url(url), asked, **settings)
+    return _described(endpoint, asked)
+
+
+async def endpoint_of(
+    client: AiohttpClient, url: str, asked: list[str], *, timeout: float | None = None, **settings: Any
+) -> negotiation.Endpoint:
+    """Negotiate over all redirects.
+
+    Args:
+        client: sends the requests, and is closed.
+        url: the hub's.
+        asked: gets the URLs that were asked, without their queries.
+        timeout: seconds for each request.
+        settings: for `RequestSender`.
+    """
     try:
-        endpoint = await run_negotiation(sender, url, redirects=Limits().redirects, timeout=None, asked=asked)
+        sender = RequestSender(client, url, timeouts=Timeouts(), **settings)
+        return await run_negotiation(sender, url, redirects=Limits().redirects, timeout=timeout, asked=asked)
     finally:
         await client.close()
-    return _described(endpoint, asked)
 
 
 def _described(endpoint: negotiation.Endpoint, asked: list[str]) -> dict[str, Any]:

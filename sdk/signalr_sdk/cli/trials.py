@@ -1,4 +1,4 @@
-"""What `signalr demo` tries: steps, one after another, over each combination of a transport and a protocol."""
+"""What `signalr demo` and `doctor` try: steps, one after another, over each combination of transport and protocol."""
 
 from __future__ import annotations
 
@@ -77,6 +77,7 @@ class Trial:
         ending: how it ended; `None` while it runs.
         said: what happened, or the error.
         seconds: how long it took.
+        error: what was raised.
     """
 
     combination: Combination
@@ -84,6 +85,7 @@ class Trial:
     ending: Ending | None = None
     said: str = ""
     seconds: float = 0.0
+    error: Exception | None = attrs.field(default=None, repr=False)
 
 
 @attrs.frozen(kw_only=True)
@@ -134,18 +136,22 @@ class Trials:
         self.report(trial)
         began = time.perf_counter()
         ending = Ending.FAILED
+        raised: Exception | None = None
         try:
             async with asyncio.timeout(self.limit):
                 said = await trial.step.run(hub)
             ending = Ending.WORKED
         except HandshakeError as error:
+            raised = error
             # Negotiate does not tell which protocols a server speaks, the handshake does.
             said = str(error)
             if "not supported" in said:
                 ending = Ending.NOT_OFFERED
         except (SignalRError, OSError, WrongAnswerError) as error:
+            raised = error
             said = f"{type(error).__name__}: {error}" if str(error) else f"no answer within {self.limit:g} s"
-        self.report(attrs.evolve(trial, ending=ending, said=said, seconds=time.perf_counter() - began))
+        took = time.perf_counter() - began
+        self.report(attrs.evolve(trial, ending=ending, said=said, seconds=took, error=raised))
         return ending
 
 
