@@ -21,8 +21,6 @@ ROOT = Path(__file__).parents[1]
 NOTES = ROOT / ".." / "shared" / "reference"
 
 # Why some have no test.
-STATEFUL: Final = "stateful reconnect is not there yet"
-REFRESH: Final = "authentication refresh is not there yet"
 SERVER: Final = "this happens inside the server"
 UNUSABLE: Final = "that client could not be run at all"
 
@@ -32,6 +30,8 @@ WIRE: Final = "tests/shell/test_other_clients_on_the_wire.py::"
 RETRY: Final = "tests/core/test_retry.py::"
 HANDSHAKE: Final = "tests/core/test_handshake.py::"
 SESSION: Final = "tests/core/test_session.py::"
+STATEFUL: Final = "tests/shell/test_stateful_reconnect.py::"
+REFRESH: Final = "tests/shell/test_authentication_refresh.py::"
 
 TOKEN = SCRIPT + "test_each_attempt_has_a_fresh_token_from_negotiate_on"
 SECRETS = SCRIPT + "test_headers_and_token_are_in_no_hub_message"
@@ -170,8 +170,8 @@ DEFECTS: Final[dict[str, str | list[str]]] = {
     "A11": [SCRIPT + "test_the_headers_of_messagepack_are_a_map"],
     "A12": [WIRE + "test_a_204_ends_the_polling"],
     "A14": [COOKIES],
-    "A16": STATEFUL,
-    "A17": STATEFUL,
+    "A16": [STATEFUL + "test_a_refused_resume_becomes_an_ordinary_reconnect"],
+    "A17": [STATEFUL + "test_a_server_that_takes_it_and_hangs_up_is_not_hit_in_a_tight_loop"],
     "A23": [WIRE + "test_an_event_stream_has_no_total_timeout"],
     "A24": [SCRIPT + "test_negotiation_stays_skipped"],
     "A BaseException": [RUN],
@@ -201,10 +201,19 @@ DEFECTS: Final[dict[str, str | list[str]]] = {
     # JavaScript
     "5.1.1": [NEW_TOKEN],
     "5.1.2": [HUB + "test_several_uploads_and_plain_arguments_in_one_call", UNTOUCHED],
-    "5.1.3": STATEFUL,
-    "5.1.4": [HUB + "test_stop_during_a_stalled_connect"],
-    "5.1.5": STATEFUL,
-    "5.1.6": STATEFUL,
+    "5.1.3": [
+        STATEFUL + "test_a_close_message_is_not_resumed",
+        STATEFUL + "test_a_silent_line_is_resumed_too",
+    ],
+    "5.1.4": [
+        HUB + "test_stop_during_a_stalled_connect",
+        STATEFUL + "test_stop_during_a_stalled_resume",
+    ],
+    "5.1.5": [STATEFUL + "test_a_line_that_is_closed_in_good_order_is_not_resumed"],
+    "5.1.6": [
+        STATEFUL + "test_a_refused_resume_becomes_an_ordinary_reconnect",
+        STATEFUL + "test_senders_that_wait_are_told_when_the_connection_is_lost_for_good",
+    ],
     "5.1.7": [NO_LOST_ITEM],
     "5.1.8": [SPLIT],
     "5.1.9": [HANDSHAKES],
@@ -218,9 +227,13 @@ DEFECTS: Final[dict[str, str | list[str]]] = {
     "5.2.1": [GIVEN_UP],
     "5.2.2": [HUB + "test_events_that_hold_too_much_are_dropped_oldest_first"],
     "5.2.3": [HANDLERS_DIFFER],
-    "5.2.4": STATEFUL,
-    "5.2.5": [REASON],
-    "5.2.6": [BOUNDED_STOP],
+    "5.2.4": [STATEFUL + "test_a_silent_line_is_resumed_too"],
+    "5.2.5": [REASON, STATEFUL + "test_the_reason_of_a_silent_server_is_kept"],
+    "5.2.6": [
+        BOUNDED_STOP,
+        STATEFUL + "test_senders_wait_for_acks_and_nothing_else_does",
+        STATEFUL + "test_stop_with_senders_that_wait_for_acks",
+    ],
     "5.2.7": [READY],
     "5.2.8": [
         RETRY + "test_what_is_a_wrong_url_or_token_at_first",
@@ -228,7 +241,7 @@ DEFECTS: Final[dict[str, str | list[str]]] = {
     ],
     "5.2.9": [ISOLATED, LIFECYCLE],
     "5.2.10": [CALL_BACK],
-    "5.2.11": REFRESH,
+    "5.2.11": [REFRESH + "test_the_timer_of_a_lost_connection_does_not_fire"],
     # Java
     "5.3.1": [FALLBACK, CLOSE_ALLOWING],
     "5.3.2": [COOKIES],
