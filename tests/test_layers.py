@@ -34,6 +34,7 @@ LAYERS: tuple[frozenset[str], ...] = (
             "_outgoing",
             "_pump",
             "_refresh_schedule",
+            "_resuming",
             "_streams",
             "_supervisor",
             "_typed_hubs",

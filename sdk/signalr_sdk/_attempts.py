@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
+from .errors import ConnectionFailedError
 from .retry import Retry, RetryContext, retry_after
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from .interfaces import RetryPolicy
 
 # A connection that was up for so many seconds is stable: attempts are counted anew after it.
 _STABLE = 10.0
+
+T = TypeVar("T")
 
 
 class Attempts:
@@ -45,6 +48,11 @@ class Attempts:
         self._report = report
         self._since = 0.0
         self._up_since = 0.0
+
+    @property
+    def reconnects(self) -> bool:
+        """Whether there is a policy for reconnecting."""
+        return self._policy is not None
 
     @staticmethod
     def _now() -> float:
@@ -79,7 +87,7 @@ class Attempts:
             error: why the last one failed, or the connection was lost.
             tried: how often it was tried since the connection was lost.
         """
-        if self._policy is not None:
+        if self.reconnects:
             return self.delay(error)
         # Without a policy once, and at once; but a server that hangs up again and again gets its pauses.
         if tried:
@@ -116,3 +124,31 @@ def _policy(name: str, value: RetryPolicy | bool | None) -> RetryPolicy | None:
     if not hasattr(value, "next_delay"):
         raise ValueError(f"{name} must be True, False, None or a RetryPolicy, not {value!r}")
     return value
+
+
+async def uncancelled(attempt: Callable[[], Awaitable[T]], *, undo: Callable[[T], Awaitable[None]] | None = None) -> T:
+    """Make an attempt. Users' code in it may swallow a cancellation, or make one up: only ours counts.
+
+    Args:
+        attempt: what is tried.
+        undo: takes its result back if this task was cancelled meanwhile.
+    """
+    task = asyncio.current_task()
+    assert task is not None
+    try:
+        done = await attempt()
+    except asyncio.CancelledError as error:
+        if task.cancelling():
+            raise
+        raise ConnectionFailedError(
+            "the attempt was cancelled from inside, by the access token provider or the HTTP client"
+        ) from error
+    except Exception:
+        if task.cancelling():
+            raise asyncio.CancelledError from None
+        raise
+    if task.cancelling():
+        if undo is not None:
+            await undo(done)
+        raise asyncio.CancelledError
+    return done

@@ -8,39 +8,30 @@ from __future__ import annotations
 import asyncio
 import functools
 import logging
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
-from ._attempts import Attempts
+from ._attempts import Attempts, uncancelled
 from ._connection import ConnectionOptions, open_connection
 from ._core import urls
 from ._core.lifecycle import Event, Lifecycle, State
 from ._dispatch import running_handler
 from ._hub_link import HubLink
+from ._resuming import resume
 from .errors import (
     ConnectionClosedError,
-    ConnectionFailedError,
-    NegotiationError,
     NotConnectedError,
     SignalRError,
     StateError,
-    TransportError,
 )
 from .retry import RetryContext, is_transient
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
     from ._backlog import Backlog
     from ._dispatch import Dispatcher
     from .interfaces import HubProtocol, RetryPolicy
     from .options import AuthenticationRefresh
 
-# So many seconds ASP.NET Core keeps a connection whose transport is lost: no attempt to resume it begins later.
-_WINDOW = 15.0
-
 _STOPPED_EARLY = "stop() was called before the connection was up"
-
-T = TypeVar("T")
 
 
 class Supervisor:
@@ -231,7 +222,7 @@ class Supervisor:
 
     async def _connect(self) -> HubLink:
         """One attempt: token, negotiate, transport, handshake."""
-        return await _uncancelled(self._try_to_connect, undo=lambda link: link.connection.drop())
+        return await uncancelled(self._try_to_connect, undo=lambda link: link.connection.drop())
 
     async def _try_to_connect(self) -> HubLink:
         connection = await open_connection(self._options)
@@ -274,48 +265,29 @@ class Supervisor:
     async def _live_once(self, link: HubLink) -> HubLink | None:
         """Watch a link until it ends; return the next one, or `None` when that was the last."""
         error = await link.run()
+        self._attempts.note_lost()
         while link.is_resumable and self.lifecycle.state is State.CONNECTED:
             self.lifecycle.fire(Event.LOST_RESUMABLE)
-            failure = await self._resume(link, error)
-            if failure is not None:
-                return await self._lose(link, failure)
+            not_resumed = await resume(link, error, self._attempts, self._logger)
+            if not_resumed is not None:
+                return await self._lose(link, not_resumed.error, not_resumed.delay)
             self.lifecycle.fire(Event.RESUMED)
             self._attempts.note_up()
             error = await link.run()
+            self._attempts.note_lost()
         if self.lifecycle.state is State.DISCONNECTING:
             return None
-        self._attempts.note_lost()
-        return await self._lose(link, error)
+        return await self._lose(link, error, self._attempts.delay(error) if _may_reconnect(error) else None)
 
-    async def _resume(self, link: HubLink, lost: SignalRError | None) -> SignalRError | None:
-        """Try to go on with a link over another transport; return what keeps it from that, `None` if it does."""
-        loop = asyncio.get_running_loop()
-        self._attempts.note_lost()
-        until, tried = loop.time() + _WINDOW, 0
-        error: Exception | None = lost
-        await link.suspend()
-        while (delay := self._attempts.delay_of_resume(error, tried)) is not None and loop.time() + delay <= until:
-            self._logger.info("the line is lost, it is to be resumed in %.1f s: %s", delay, error)
-            await asyncio.sleep(delay)
-            self._attempts.count += 1
-            tried += 1
-            try:
-                async with asyncio.timeout(_WINDOW):
-                    await _uncancelled(link.resume, undo=_nothing)
-            except Exception as failure:  # noqa: BLE001 - transports and token providers of users may raise anything
-                error = failure
-                await link.suspend()
-                if _is_refusal(failure):
-                    break
-            else:
-                self._logger.info("the connection goes on over a new line (%s)", link.connection.connection_id)
-                return None
-        return _not_resumed(lost, error)
+    async def _lose(self, link: HubLink, error: SignalRError | None, delay: float | None) -> HubLink | None:
+        """A link has ended; return the next one, or `None` if there is none.
 
-    async def _lose(self, link: HubLink, error: SignalRError | None) -> HubLink | None:
-        """A link has ended; return the next one, or `None` if there is none."""
+        Args:
+            link: which one.
+            error: why.
+            delay: seconds before the next attempt; `None` if there is none.
+        """
         self.link = None
-        delay = self._attempts.delay(error) if _may_reconnect(error) else None
         cause = error or ConnectionClosedError("the server closed the connection")
         if delay is None:
             await self._end(link, error, cause)
@@ -429,47 +401,3 @@ def _wrapped(error: Exception) -> SignalRError:
     ended = ConnectionClosedError(f"the connection failed: {error}")
     ended.__cause__ = error
     return ended
-
-
-async def _uncancelled(attempt: Callable[[], Awaitable[T]], *, undo: Callable[[T], Awaitable[None]]) -> T:
-    """Make an attempt. Users' code in it may swallow a cancellation, or make one up: only ours counts."""
-    task = asyncio.current_task()
-    assert task is not None
-    try:
-        done = await attempt()
-    except asyncio.CancelledError as error:
-        if task.cancelling():
-            raise
-        raise ConnectionFailedError(
-            "the attempt was cancelled from inside, by the access token provider or the HTTP client"
-        ) from error
-    except Exception:
-        if task.cancelling():
-            raise asyncio.CancelledError from None
-        raise
-    if task.cancelling():
-        await undo(done)
-        raise asyncio.CancelledError
-    return done
-
-
-async def _nothing(_done: None) -> None:
-    """Leave it to the owner."""
-
-
-def _is_refusal(error: Exception) -> bool:
-    """Whether the server says that the connection cannot be resumed, rather than that it is busy or not there."""
-    if not isinstance(error, NegotiationError | TransportError) or error.status is None:
-        return False
-    return 300 <= error.status < 500 and error.status not in (408, 429)
-
-
-def _not_resumed(lost: SignalRError | None, failure: Exception | None) -> SignalRError | None:
-    """Return why a connection is lost that was to be resumed."""
-    if failure is None or failure is lost:
-        return lost
-    error = ConnectionClosedError(
-        f"the connection was lost ({lost}) and could not be resumed: {failure}", None, allow_reconnect=True
-    )
-    error.__cause__ = failure
-    return error

@@ -424,8 +424,6 @@ async def test_when_the_window_is_over_an_ordinary_reconnect_follows(server: Scr
     events = Events(hub)
     (await server.accept(hub)).vanish("cut")
     assert str(await events.until("reconnecting")) == "cut"
-    await (await server.sockets.get()).shake_hands()
-    await events.until("reconnected")
     await hub.stop()
 
 
@@ -438,6 +436,22 @@ async def test_a_policy_that_gives_up_ends_it(server: ScriptedServer) -> None:
     with pytest.raises(ConnectionClosedError, match="could not be resumed"):
         await hub.wait_closed()
     assert events.names == ["connected", "closed"]
+
+
+async def test_a_policy_that_raises_is_reported_once(
+    server: ScriptedServer, expected_errors: list[logging.LogRecord]
+) -> None:
+    class Broken:
+        def next_delay(self, context: RetryContext) -> float | None:
+            raise RuntimeError("no idea")
+
+    hub = hub_of(server, reconnect=Broken())
+    events = Events(hub)
+    (await server.accept(hub)).vanish("cut")
+    with pytest.raises(ConnectionClosedError, match="cut"):
+        await hub.wait_closed()
+    assert events.names == ["connected", "error", "closed"]
+    assert len(expected_errors) == 1
 
 
 @pytest.mark.parametrize("reconnect", [False, None])
