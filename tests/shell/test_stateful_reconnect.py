@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import random
 from typing import TYPE_CHECKING, Any
 
 import attrs
 import pytest
+from tests.doubles import without_waiting
 from tests.scripted import NEGOTIATED, ScriptedServer, ScriptedSocket, event
 
 from signalr_sdk import (
@@ -351,6 +353,31 @@ async def test_a_server_that_takes_it_and_hangs_up_is_not_hit_in_a_tight_loop(se
     assert hub.state is ConnectionState.CONNECTED
     last.say({"type": 7})
     await hub.stop()
+
+
+@pytest.mark.parametrize("seed", range(5))
+@without_waiting
+async def test_a_server_that_resumes_and_hangs_up_at_once_is_left_in_peace(seed: int) -> None:
+    """Fewer than 40 connects in the first 8 s, with the default policy and without one."""
+    random.seed(seed)
+    server = ScriptedServer()
+    offer(server)
+    hub = hub_of(server, reconnect=bool(seed % 2))
+    (await server.accept(hub)).vanish()
+    lines = 1
+
+    async def take_and_hang_up() -> None:
+        nonlocal lines
+        while True:
+            (await resumed(server)).vanish()
+            lines += 1
+
+    serving = asyncio.create_task(take_and_hang_up())
+    await asyncio.sleep(8)
+    assert 2 <= lines < 40
+    await hub.stop()
+    serving.cancel()
+    await asyncio.wait({serving})
 
 
 async def test_a_server_that_says_nothing_is_tried_again(server: ScriptedServer) -> None:
