@@ -328,7 +328,7 @@ class StatefulOutgoing(Outgoing):
             try:
                 await super().flush()
             except ConnectionClosedError:
-                if self._over:
+                if self.is_ending:
                     raise
                 # The transport is lost. What it had goes out again with the Sequence of the next one.
                 resumed: asyncio.Future[None] = asyncio.get_running_loop().create_future()

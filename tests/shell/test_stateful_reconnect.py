@@ -627,6 +627,15 @@ async def test_stop_with_senders_that_wait_for_acks(server: ScriptedServer) -> N
     assert await socket.next() == {"type": 7}
 
 
+async def test_stop_on_a_line_whose_loss_is_not_known_yet(server: ScriptedServer) -> None:
+    """The Close message cannot leave, and nobody waits for another line to take it."""
+    hub = hub_of(server, timeouts=Timeouts(close=60))
+    socket = await server.accept(hub)
+    await settle()
+    socket.closed.set()
+    await asyncio.wait_for(hub.stop(), 4)
+
+
 async def test_stop_called_twice_during_a_resume(server: ScriptedServer) -> None:
     hub = hub_of(server)
     first = await server.accept(hub)
