@@ -6,6 +6,7 @@ import asyncio
 import inspect
 import logging
 import os
+import signal
 import sys
 import threading
 import time
@@ -16,6 +17,10 @@ import pytest
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # So it is where the run was started in the background, and so it would be for all that tests start.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Closing takes a moment: TLS says goodbye, threads unwind. What is left after this is a leak.
 DEADLINE = 2.0  # seconds

@@ -16,6 +16,7 @@ from signalr_sdk import (
     ConnectionFailedError,
     HandshakeError,
     NegotiationError,
+    NotConnectedError,
     Transport,
     TransportError,
 )
@@ -196,6 +197,7 @@ def caused(error: Exception, cause: Exception) -> Exception:
         (caused(HandshakeError("late"), TimeoutError()), False, "no hub but another endpoint"),
         (caused(HandshakeError("gone"), ConnectionClosedError("x")), False, "right after it was opened"),
         (ConnectionClosedError("x"), False, "right after it was opened"),
+        (NotConnectedError("x"), False, "right after it was opened"),
         (TimeoutError(), False, "holds back"),
     ],
 )

@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from .. import ClassicServerError, ConnectionClosedError, HandshakeError, NegotiationError, TransportError
+from .. import (
+    ClassicServerError,
+    ConnectionClosedError,
+    HandshakeError,
+    NegotiationError,
+    NotConnectedError,
+    TransportError,
+)
 from .._core import urls
 from .findings import Reason
 
@@ -321,7 +328,7 @@ def of_trial(error: Exception | None, transport: Transport, *, others_work: bool
         )
     if isinstance(error, HandshakeError) and error.__cause__ is None:
         return Reason("the hub refuses the handshake, or what answers is no hub", "see the server's log")
-    if isinstance(error, ConnectionClosedError | HandshakeError):
+    if isinstance(error, ConnectionClosedError | HandshakeError | NotConnectedError):
         return Reason(
             "the server ends the connection right after it was opened",
             "see the server's log: OnConnectedAsync, and what the hub demands of a user",
