@@ -132,6 +132,25 @@ class WaitingQueue:
             self.account.level(self, above=False)
         return message
 
+    def take_many(self, count: int, size: int) -> list[Any]:
+        """Return and remove the oldest messages, as one step: for consumers on other threads.
+
+        Args:
+            count: so many at most.
+            size: no further one when they have so many bytes.
+        """
+        taken: list[Any] = []
+        messages, held = self.messages, 0
+        while messages and len(taken) < count and held < size:
+            message = messages.popleft()
+            held += message.size
+            taken.append(message)
+        self.held -= held
+        self.account.release(held)
+        if self.above and len(messages) <= self.mark:
+            self.account.level(self, above=False)
+        return taken
+
     @property
     def calm(self) -> bool:
         """Whether the consumer has caught up: an episode of slowness is over."""

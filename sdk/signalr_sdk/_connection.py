@@ -218,6 +218,9 @@ async def open_connection(options: ConnectionOptions) -> OpenConnection:
 def _client(options: ConnectionOptions) -> tuple[HttpClient, AiohttpClient | None]:
     """Return the HTTP client, and the same again if it is ours to close."""
     http = options.http
+    if callable(http) and not isinstance(http, HttpClient):
+        # Made where it is used: what is shared between event loops is made by none of them.
+        http = cast("aiohttp.ClientSession | httpx.AsyncClient | HttpClient", http())
     if http is None:
         own = AiohttpClient(None, proxy=options.proxy, ssl=options.ssl)
         return own, own
@@ -404,12 +407,14 @@ class Connection:
     @property
     def connection_id(self) -> str | None:
         """The id that the server gave; `None` unless connected, and when negotiation is skipped."""
-        return self._open.connection_id if self._open else None
+        connection = self._open  # once: other threads ask too
+        return connection.connection_id if connection else None
 
     @property
     def transport(self) -> Transport | None:
         """The transport in use."""
-        return self._open.transport.kind if self._open else None
+        connection = self._open
+        return connection.transport.kind if connection else None
 
     async def start(self) -> None:
         """Connect. Cancelling it leaves nothing open.

@@ -277,14 +277,12 @@ class Dispatcher:
         task = asyncio.current_task()
         assert task is not None
         assert message.invocation_id is not None
-        handlers = self._handlers.events.get(message.target.lower(), ())
         result: Any = None
+        handlers = self._handlers.events.get(message.target.lower(), ())
         error: str | None = None if handlers else "Client didn't provide a result."
         for handler in handlers:
             try:
-                value = handler(*message.arguments)
-                if inspect.isawaitable(value):
-                    value = await self._finish(value, task)
+                value = await self._ask(handler, message, task)
             except (Exception, asyncio.CancelledError) as raised:
                 failure = _handlers_own(raised, task)
                 self._logger.warning("the handler of '%s' failed: %s", message.target, failure, exc_info=failure)
@@ -296,6 +294,10 @@ class Dispatcher:
                 break
             result = value if value is not None else result
         await respond(message.invocation_id, result, error)
+
+    async def _ask(self, handler: Handler, message: Invocation, task: asyncio.Task[Any]) -> Any:
+        value = handler(*message.arguments)
+        return await self._finish(value, task) if inspect.isawaitable(value) else value
 
     # The end
 

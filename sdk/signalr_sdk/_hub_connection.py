@@ -103,6 +103,9 @@ class HubConnection:
         ```
     """
 
+    # Another one for threads.
+    _dispatcher_class: type[Dispatcher] = Dispatcher
+
     def __init__(
         self,
         url: str,
@@ -149,7 +152,7 @@ class HubConnection:
         self._converter = converter
         self._handlers = Handlers()
         self._backlog = Backlog(limits.buffered_bytes)
-        self._dispatcher = Dispatcher(self._handlers, self._backlog, limits, self._options.logs.hub)
+        self._dispatcher = self._dispatcher_class(self._handlers, self._backlog, limits, self._options.logs.hub)
         self._life = Supervisor(
             self._options,
             self._protocol,
@@ -170,12 +173,14 @@ class HubConnection:
     @property
     def connection_id(self) -> str | None:
         """The id that the server gave; `None` unless connected, and when negotiation is skipped."""
-        return self._life.link.connection.connection_id if self._life.link else None
+        link = self._life.link  # once: other threads ask too
+        return link.connection.connection_id if link else None
 
     @property
     def transport(self) -> Transport | None:
         """The transport in use; `None` unless connected."""
-        return self._life.link.connection.transport.kind if self._life.link else None
+        link = self._life.link
+        return link.connection.transport.kind if link else None
 
     @property
     def url(self) -> str:

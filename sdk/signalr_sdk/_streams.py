@@ -15,6 +15,7 @@ from .errors import HubError, StreamOverflowError
 from .messages import Completion, Invocation, StreamItem
 
 if TYPE_CHECKING:
+    from collections import deque
     from collections.abc import Awaitable, Callable
     from types import TracebackType
 
@@ -172,6 +173,14 @@ class Stream(Generic[T]):
 
     async def __anext__(self) -> T:
         queue = self._queue
+        if not queue.messages:
+            await self._fill()
+        item = queue.take().item
+        return item if self._convert is None else self._convert(item)
+
+    async def _fill(self) -> None:
+        """Return when something waits in the queue; raise what ends the iteration."""
+        queue = self._queue
         while not queue.messages:
             if self._phase is _Phase.NEW:
                 await self._open()
@@ -180,8 +189,6 @@ class Stream(Generic[T]):
                 raise queue.last_word()
             else:
                 await queue.wait()
-        item = queue.take().item
-        return item if self._convert is None else self._convert(item)
 
     async def next(self, timeout: float | None = None) -> T:
         """Return the next item.
@@ -288,6 +295,13 @@ class EventQueue(ItemQueue):
             self._report_dropped()
         return message
 
+    def take_many(self, count: int, size: int) -> list[Any]:
+        # What a thread has in its hands grows old there: who wants the newest gets one at a time.
+        taken = super().take_many(1 if self._newest else count, size)
+        if self._dropped and self.calm:
+            self._report_dropped()
+        return taken
+
     def end(self, error: Exception | None = None) -> None:
         super().end(error)
         if self._dropped:
@@ -302,6 +316,28 @@ class EventQueue(ItemQueue):
     def _report_dropped(self) -> None:
         dropped, self._dropped = self._dropped, 0
         self._report(dropped)
+
+
+async def fetch(source: Stream[Any] | Messages, into: deque[Any], count: int, size: int) -> None:
+    """Wait until something has come, and move a batch of it, for a consumer on another thread.
+
+    Cancelling it loses nothing: what was taken is in `into`.
+
+    Args:
+        source: what is iterated over.
+        into: where to.
+        count: so many at most.
+        size: no further one when they have so many bytes.
+    """
+    queue = source._queue  # noqa: SLF001 - one module, one owner
+    if not queue.messages:
+        await source._fill()  # noqa: SLF001 - as above
+    into.extend(queue.take_many(min(count, queue.mark), size))
+
+
+def converter_of(stream: Stream[T]) -> Callable[[Any], T] | None:
+    """Return what makes a typed item of one as decoded, on any thread; `None` for nothing to do."""
+    return stream._convert  # noqa: SLF001 - one module, one owner
 
 
 class Messages:
@@ -327,11 +363,17 @@ class Messages:
 
     async def __anext__(self) -> tuple[Any, ...]:
         queue = self._queue
+        if not queue.messages:
+            await self._fill()
+        return tuple(queue.take().arguments)
+
+    async def _fill(self) -> None:
+        """Return when something waits in the queue; raise what ends the iteration."""
+        queue = self._queue
         while not queue.messages:
             if queue.ended:
                 raise queue.last_word()
             await queue.wait()
-        return tuple(queue.take().arguments)
 
     async def next(self, timeout: float | None = None) -> tuple[Any, ...]:
         """Return the arguments of the next event.

@@ -15,7 +15,7 @@ T = TypeVar("T")
 _USED = "this Upload was used already: make a new one for each call"
 
 # Arguments of these types are never streams, which is quicker to see than that they have no `__aiter__`.
-_PLAIN = frozenset({type(None), bool, int, float, str, bytes, list, tuple, dict})
+PLAIN = frozenset({type(None), bool, int, float, str, bytes, list, tuple, dict})
 
 
 class Upload(Generic[T]):
@@ -161,7 +161,7 @@ def split(arguments: tuple[Any, ...]) -> tuple[list[Any], list[Any] | None]:
         StateError: an `Upload` among them belongs to another call.
     """
     for argument in arguments:
-        if argument.__class__ not in _PLAIN and hasattr(argument.__class__, "__aiter__"):
+        if argument.__class__ not in PLAIN and hasattr(argument.__class__, "__aiter__"):
             break
     else:
         return list(arguments), None

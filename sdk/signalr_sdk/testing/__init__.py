@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+from .fault_proxy import FaultProxy
+from .fault_table import Fault
+from .faults import Faults
+from .hosting import Pending
 from .hubs import ClientProxy, Hub, HubClients, HubContext, HubException, HubGroups, IOException, SingleClientProxy
+from .recording import Recorded, RecordedCall, RecordedConnect, RecordedDisconnect, RecordedNegotiation
 from .server import HubServer
+from .settings import Identity
 
 __all__ = [
     "ClientProxy",
+    "Fault",
+    "FaultProxy",
+    "Faults",
     "Hub",
     "HubClients",
     "HubContext",
@@ -14,5 +23,12 @@ __all__ = [
     "HubGroups",
     "HubServer",
     "IOException",
+    "Identity",
+    "Pending",
+    "Recorded",
+    "RecordedCall",
+    "RecordedConnect",
+    "RecordedDisconnect",
+    "RecordedNegotiation",
     "SingleClientProxy",
 ]

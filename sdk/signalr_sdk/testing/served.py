@@ -11,7 +11,10 @@ import logging
 import math
 from typing import TYPE_CHECKING, Any
 
+import attrs
+
 from .._core import handshake
+from .._core.replay import Replay
 from .._core.session import Received, ServerSession
 from ..errors import ConnectionClosedError, HandshakeError, RemoteProtocolError, ServerTimeoutError
 from ..messages import CancelInvocation, Completion, HubMessage, Invocation, StreamInvocation, StreamItem
@@ -41,6 +44,23 @@ class OperationCanceledException(Exception):  # noqa: N818 - its name on the ser
     """The client was silent for too long."""
 
 
+@attrs.frozen
+class Watch:
+    """What the server wants to know of a client, and has a say in.
+
+    Attributes:
+        connected: called when it may get messages.
+        disconnected: called when it may not any more, with the error if there was one.
+        called: called for each call.
+        pings: asked before a ping.
+    """
+
+    connected: Callable[[ServedClient], None]
+    disconnected: Callable[[Exception | None], None]
+    called: Callable[[Invocation | StreamInvocation], None]
+    pings: Callable[[], bool]
+
+
 class ServedClient:
     """A client from its handshake to its end.
 
@@ -49,9 +69,19 @@ class ServedClient:
         pipe: its connection.
     """
 
-    def __init__(self, hub: Hub, pipe: Pipe, protocols: Mapping[str, HubProtocol], settings: ServerSettings) -> None:
+    def __init__(
+        self,
+        hub: Hub,
+        pipe: Pipe,
+        protocols: Mapping[str, HubProtocol],
+        settings: ServerSettings,
+        watch: Watch,
+        *,
+        stateful: bool = False,
+    ) -> None:
         self.hub = hub
         self.pipe = pipe
+        self._watch = watch
         self._settings = settings
         self._loop = asyncio.get_running_loop()
         inherent = pipe.inherent_keep_alive
@@ -62,6 +92,7 @@ class ServedClient:
             keep_alive=None if inherent else settings.keep_alive,
             timeout=None if inherent else settings.client_timeout,
             now=self._loop.time(),
+            replay=Replay(settings.stateful_buffer) if stateful else None,
         )
         self._slots = asyncio.Semaphore(settings.parallel_invocations)
         self._calls: set[asyncio.Task[None]] = set()
@@ -79,19 +110,26 @@ class ServedClient:
         """Whether the client's protocol is binary; the answer to a handshake that is refused is text."""
         return self._session.ready and self._session.protocol.transfer_format is TransferFormat.BINARY
 
+    @property
+    def resumable(self) -> bool:
+        """Whether it lives on without a transport, until another one comes."""
+        return self._session.ready and self._session.replay is not None and not self.pipe.gone.done()
+
+    def resume(self) -> None:
+        """Go on over another transport."""
+        self.pipe.renew()
+        for data in self._session.resume(self._loop.time()):
+            self.pipe.write_now(data)
+        self._arm()
+
     # From the handshake to the end
 
-    async def serve(self, connected: Callable[[], None], disconnected: Callable[[], None]) -> None:
-        """Serve the client until it has gone.
-
-        Args:
-            connected: called when it may get messages.
-            disconnected: called when it may not any more.
-        """
+    async def serve(self) -> None:
+        """Serve the client until it has gone."""
         try:
             if await self._shake_hands():
-                connected()
-                await self._serve(disconnected)
+                self._watch.connected(self)
+                await self._serve()
         finally:
             self.pipe.end()
             await self._wait_for_calls()
@@ -132,7 +170,7 @@ class ServedClient:
         text = "An unexpected error occurred during connection handshake."
         return f"{text} {fault}" if self._settings.detailed_errors else text
 
-    async def _serve(self, disconnected: Callable[[], None]) -> None:
+    async def _serve(self) -> None:
         error: Exception | None = None
         try:
             await self.hub.on_connected()
@@ -142,7 +180,7 @@ class ServedClient:
             error = failure
             await self._close(failure)
         finally:
-            disconnected()
+            self._watch.disconnected(error)
             self._end()
         try:
             await self.hub.on_disconnected(error)
@@ -154,6 +192,8 @@ class ServedClient:
         while True:
             for sink, message in received:
                 sink(message)
+            if session.replay is not None:
+                self.pipe.look_again()  # an Ack may have made room
             if isinstance(session.ended, RemoteProtocolError):
                 raise InvalidDataException(self._fault(session.ended))
             if session.ended is not None:
@@ -222,15 +262,22 @@ class ServedClient:
         if late:
             await asyncio.wait(late)
 
-    def abort(self) -> None:
+    def abort(self, error: str | None = None, *, allow_reconnect: bool = False) -> None:
         """End the connection with a Close message, as `Context.Abort()` does."""
-        self.pipe.write_now(self._session.close())
+        self.pipe.write_now(self._session.close(error, allow_reconnect=allow_reconnect))
         self.pipe.end()
 
-    def shut_down(self) -> None:
-        """End the connection with a Close message that allows a new one, as a server does that stops."""
+    def shut_down(self, error: ConnectionClosedError | None = None) -> None:
+        """End the connection with a Close message that allows a new one, as a server does that stops.
+
+        Args:
+            error: end it without a word, for this reason.
+        """
         self._is_stopping = True
-        self.pipe.stop_reading()
+        if error is None:
+            self.pipe.stop_reading()
+        else:
+            self.pipe.disconnect(error)
         if self._has_ended:
             for call in self._calls:
                 call.cancel()
@@ -247,16 +294,20 @@ class ServedClient:
 
     def _on_time(self) -> None:
         self._timer = None
+        now = self._loop.time()
+        due = self._session.acknowledge(now)
         try:
-            ping = self._session.on_time(self._loop.time())
+            ping = self._session.on_time(now)
         except ServerTimeoutError:
             self._error = OperationCanceledException(
                 "Client hasn't sent a message/ping within the configured ClientTimeoutInterval."
             )
             self.pipe.stop_reading()
             return
-        if ping:
-            self.pipe.write_now(ping)
+        if ping and self._watch.pings():
+            due += ping
+        if due:
+            self.pipe.write_now(due)
         self._arm()
 
     # What the hub says
@@ -287,8 +338,13 @@ class ServedClient:
 
     async def write(self, data: bytes) -> None:
         """Send bytes of the session; wait while the client is behind."""
+        replay = self._session.replay
+        await self.pipe.writable(lambda: replay is None or not replay.full)
+        # Numbered and sent in one step: a transport that comes meanwhile gets each message once.
+        if replay is not None and not self.pipe.gone.done():
+            replay.keep(data)
         self._session.sent(self._loop.time())
-        await self.pipe.write(data)
+        self.pipe.write_now(data)
 
     # What the client says
 
@@ -307,6 +363,7 @@ class ServedClient:
                 self._loop.call_soon(stream.cancel)
 
     def _start(self, message: Invocation | StreamInvocation) -> None:
+        self._watch.called(message)
         uploads = {name: Upload() for name in message.stream_ids or ()}
         call = Call(
             message,

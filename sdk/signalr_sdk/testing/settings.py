@@ -9,8 +9,23 @@ import attrs
 
 from ..options import Transport
 
-Authorize: TypeAlias = Callable[[str | None], "Awaitable[str | None] | str | None"]
-"""Gets the bearer token of a request (`None` without one) and returns the user's name, an empty
+
+@attrs.frozen
+class Identity:
+    """Somebody who may come in.
+
+    Attributes:
+        name: the user's name; an empty text is nobody in particular.
+        expires_in: seconds from now for which the token is good; `None` for ever.
+    """
+
+    name: str = ""
+    expires_in: float | None = attrs.field(default=None, kw_only=True)
+
+
+Answer: TypeAlias = "Identity | str | None"
+Authorize: TypeAlias = Callable[[str | None], "Awaitable[Answer] | Answer"]
+"""Gets the bearer token of a request (`None` without one) and returns who that is, or the user's name alone, an empty
 text for somebody without a name, or `None` to answer 401."""
 
 
@@ -35,6 +50,11 @@ class ServerSettings:
         message_bytes: largest message of a client.
         parallel_invocations: how many invocations of one client run at the same time.
         authorize: decides who may come in; everybody without it.
+        authentication_refresh: clients are told how long their tokens live, and may bring new ones.
+        close_on_expiration: a connection whose token runs out is closed.
+        stateful_reconnect: a client that asks for it may lose its WebSocket and come back with another one.
+        stateful_window: how long it may take for that.
+        stateful_buffer: bytes that are kept for it before the hub waits.
     """
 
     transports: tuple[Transport, ...] = attrs.field(default=tuple(Transport), converter=_offered)
@@ -48,6 +68,11 @@ class ServerSettings:
     message_bytes: int = 32 * 1024 * 1024
     parallel_invocations: int = 1
     authorize: Authorize | None = None
+    authentication_refresh: bool = False
+    close_on_expiration: bool = False
+    stateful_reconnect: bool = False
+    stateful_window: float = 15.0
+    stateful_buffer: int = 100_000
 
     @property
     def carried_bytes(self) -> int:

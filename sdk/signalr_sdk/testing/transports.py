@@ -3,30 +3,30 @@
 from __future__ import annotations
 
 import asyncio
-import inspect
 import secrets
-from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-import attrs
-from aiohttp import WSMsgType, web
+from aiohttp import web
 
 from ..errors import ConnectionClosedError
 from ..options import TransferFormat, Transport
-from .pipe import Pipe
+from .authentication import Authentication
+from .carriers import Carriers, passage, poll_answer
+from .fault_table import Passage, Point
+from .http_connection import HttpConnection
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator, Mapping
+    from collections.abc import Callable
 
+    from .fault_table import FaultTable
     from .served import ServedClient
-    from .settings import ServerSettings
+    from .settings import Identity, ServerSettings
 
 # A client that does not connect, or does not poll, for so many seconds is gone.
 _GAP = 15.0
 # So long a connection may take to end when the server stops.
 _GRACE = 1.0
-_UNCACHED = {"Cache-Control": "no-cache, no-store", "Pragma": "no-cache"}
-_BEARER = "Bearer "
+_UNKNOWN = "No Connection with that ID"
 _FORMATS = {
     Transport.WEBSOCKETS: [TransferFormat.TEXT, TransferFormat.BINARY],
     Transport.SERVER_SENT_EVENTS: [TransferFormat.TEXT],
@@ -34,53 +34,29 @@ _FORMATS = {
 }
 
 
-@attrs.define(eq=False)
-class HttpConnection:
-    """A connection that was negotiated.
-
-    Attributes:
-        connection_id: its public id.
-        token: its secret id.
-        user: what `authorize` said.
-        pipe: its bytes.
-        headers: of the request that opened its transport.
-        query: of the same.
-        served: what serves it, once a transport is there.
-        task: the task of that.
-        poll: the poll that is held open.
-        gone: ends the connection when nothing comes for it.
-    """
-
-    connection_id: str
-    token: str
-    user: str | None
-    pipe: Pipe = attrs.field(factory=Pipe)
-    headers: Mapping[str, str] = attrs.field(factory=dict)
-    query: Mapping[str, str] = attrs.field(factory=dict)
-    served: ServedClient | None = None
-    task: asyncio.Task[None] | None = None
-    poll: asyncio.Task[bytes | None] | None = None
-    gone: asyncio.TimerHandle | None = None
-
-
 class HubEndpoint:
     """One hub's URL.
 
     Args:
         settings: the server's.
+        faults: what is to go wrong.
         serve: makes what serves a connection.
-        run: runs that to its end.
+        negotiated: called for each negotiation.
     """
 
     def __init__(
         self,
         settings: ServerSettings,
+        faults: FaultTable,
         serve: Callable[[HttpConnection], ServedClient],
-        run: Callable[[HttpConnection, ServedClient], Awaitable[None]],
+        negotiated: Callable[[web.Request, str | None], None],
     ) -> None:
         self._settings = settings
+        self._faults = faults
         self._serve = serve
-        self._run = run
+        self._negotiated = negotiated
+        self._authentication = Authentication(settings)
+        self._carriers = Carriers(settings, faults, self._expect, self._drop)
         self._is_closing = False
         self.connections: dict[str, HttpConnection] = {}
 
@@ -88,6 +64,8 @@ class HubEndpoint:
         """Return the routes of the hub."""
         path = path.rstrip("/")
         routes = [web.post(f"{path}/negotiate{end}", self._negotiate) for end in ("", "/")]
+        if self._settings.authentication_refresh:
+            routes.append(web.post(f"{path}/refresh", self._refresh))
         for same in {path or "/", f"{path}/"}:
             routes += [
                 web.get(same, self._get, allow_head=False),
@@ -96,14 +74,27 @@ class HubEndpoint:
             ]
         return routes
 
-    async def close(self) -> None:
-        """End all connections; take no new ones."""
+    def take_no_more(self) -> None:
+        """Refuse new connections."""
         self._is_closing = True
+
+    def take_again(self) -> None:
+        """Take new connections again."""
+        self._is_closing = False
+
+    async def close(self, error: ConnectionClosedError | None = None) -> None:
+        """End all connections; take no new ones.
+
+        Args:
+            error: end them without a word, for this reason.
+        """
+        self.take_no_more()
         connections = list(self.connections.values())
         for connection in connections:
-            _expect_nothing(connection)
+            connection.expect_nothing()
+            connection.never_expire()
             if connection.served is not None:
-                connection.served.shut_down()
+                connection.served.shut_down(error)
         tasks = {connection.task for connection in connections if connection.task is not None}
         if tasks:
             _done, late = await asyncio.wait(tasks, timeout=_GRACE)
@@ -116,7 +107,8 @@ class HubEndpoint:
     # Requests
 
     async def _negotiate(self, request: web.Request) -> web.Response:
-        user = await self._authorize(request)
+        await self._at(Point.NEGOTIATE, request)
+        identity = await self._authentication.identity(request)
         asked = request.query.get("negotiateVersion") or "0"
         try:
             version = min(int(asked), 1)
@@ -125,69 +117,127 @@ class HubEndpoint:
         if version < 0:
             text = f"The client requested version '{asked}', but the server does not support this version."
             return web.json_response({"error": text})
-        connection = self._new_connection(user, version)
+        connection = self._new_connection(identity, version)
+        self._negotiated(request, identity.name)
+        return web.json_response(self._answer(request, connection, version) | self._authentication.lifetime(identity))
+
+    def _answer(self, request: web.Request, connection: HttpConnection, version: int) -> dict[str, Any]:
+        """Return the answer to a negotiation."""
+        asked = request.query.get("useStatefulReconnect", "").lower() == "true"
+        connection.is_stateful = bool(version) and asked and self._settings.stateful_reconnect
+        stateful = {"useStatefulReconnect": True} if connection.is_stateful else {}
         token = {"connectionToken": connection.token} if version else {}
         offered = [{"transport": name, "transferFormats": _FORMATS[name]} for name in self._settings.transports]
-        return web.json_response(
-            {
-                "negotiateVersion": version,
-                "connectionId": connection.connection_id,
-                **token,
-                "availableTransports": offered,
-            }
-        )
+        return {
+            **stateful,
+            "negotiateVersion": version,
+            "connectionId": connection.connection_id,
+            **token,
+            "availableTransports": offered,
+        }
 
-    def _new_connection(self, user: str | None, version: int) -> HttpConnection:
+    def _new_connection(self, identity: Identity, version: int) -> HttpConnection:
         if self._is_closing:
             raise web.HTTPServiceUnavailable(text="The server is stopping")
         connection_id = secrets.token_urlsafe(16)
         token = secrets.token_urlsafe(16) if version else connection_id
-        connection = self.connections[token] = HttpConnection(connection_id, token, user)
+        connection = self.connections[token] = HttpConnection(connection_id, token, identity.name)
+        self._authentication.note(connection, identity)
         self._expect(connection)
         return connection
 
     async def _get(self, request: web.Request) -> web.StreamResponse:
-        user = await self._authorize(request)
-        if request.headers.get("Upgrade", "").lower() == "websocket":
-            self._require(Transport.WEBSOCKETS)
-            connection = self._find(request) if "id" in request.query else self._new_connection(user, 1)
-            return await self._web_socket(request, connection)
+        transport = _transport_of(request)
+        await self._at(self._point(request, transport), request, transport)
+        if transport is Transport.LONG_POLLING:
+            self._authentication.check_poll(self.connections.get(request.query.get("id", "")))
+        identity = await self._authentication.identity(request)
+        self._require(transport)
+        if transport is Transport.WEBSOCKETS:
+            known = "id" in request.query
+            connection = self._find(request) if known else self._new_connection(identity, 1)
+            return await self._web_socket(request, connection, identity)
         connection = self._find(request)
-        if "text/event-stream" in request.headers.get("Accept", ""):
-            self._require(Transport.SERVER_SENT_EVENTS)
-            return await self._events(request, connection)
-        self._require(Transport.LONG_POLLING)
+        if transport is Transport.SERVER_SENT_EVENTS:
+            self._claim(request, connection, transport)
+            return await self._carriers.events(request, connection, self._begin(connection))
         return await self._poll(request, connection)
 
+    async def _web_socket(
+        self, request: web.Request, connection: HttpConnection, identity: Identity
+    ) -> web.WebSocketResponse:
+        served = connection.served
+        if connection.is_stateful and connection.pipe.gone.done():
+            raise web.HTTPNotFound(text=_UNKNOWN)
+        if served is not None and served.resumable:
+            socket = await self._carriers.upgrade(request)
+            if not served.resumable:
+                await socket.close()  # its time was over meanwhile
+                return socket
+            self._authentication.note(connection, identity)
+            connection.replace_carrier()
+            served.resume()
+        else:
+            self._claim(request, connection, Transport.WEBSOCKETS)
+            try:
+                socket = await self._carriers.upgrade(request)
+            except BaseException:
+                self._drop(connection)
+                raise
+            served = self._begin(connection)
+        await self._carriers.web_socket(request, socket, connection, served)
+        return socket
+
+    async def _poll(self, request: web.Request, connection: HttpConnection) -> web.Response:
+        if connection.served is None:
+            self._claim(request, connection, Transport.LONG_POLLING)
+            self._begin(connection)
+            self._expect(connection)
+            return poll_answer(b"")
+        if connection.pipe.transport != Transport.LONG_POLLING:
+            raise web.HTTPBadRequest(text="Cannot change transports mid-connection")
+        return await self._carriers.poll(request, connection)
+
+    def _point(self, request: web.Request, transport: Transport) -> Point:
+        """Return whether this opens a transport or goes on with it."""
+        connection = self.connections.get(request.query.get("id", ""))
+        if connection is None or connection.served is None:
+            return Point.CONNECT
+        return Point.POLL if transport is Transport.LONG_POLLING else Point.RESUME
+
     async def _post(self, request: web.Request) -> web.Response:
-        await self._authorize(request)
+        await self._at(Point.POST, request)
+        await self._authentication.identity(request)
         connection = self._find(request)
         if connection.pipe.transport == Transport.WEBSOCKETS:
             raise web.HTTPMethodNotAllowed(
                 "POST", ["GET"], text="POST requests are not allowed for WebSocket connections."
             )
-        await connection.pipe.feed(await request.read())
+        body = await request.read()
+        await self._at(Point.FRAME_IN, request)
+        await connection.pipe.feed(body)
         return web.Response()
 
+    async def _refresh(self, request: web.Request) -> web.Response:
+        await self._at(Point.REFRESH, request)
+        return await self._authentication.refresh(request, self.connections)
+
     async def _delete(self, request: web.Request) -> web.Response:
-        await self._authorize(request)
+        await self._at(Point.DELETE, request)
+        await self._authentication.identity(request)
         connection = self._find(request)
         if connection.pipe.transport != Transport.LONG_POLLING:
             raise web.HTTPBadRequest(text="Cannot terminate this connection using the DELETE endpoint.")
         self._drop(connection)
         return web.Response(status=202)
 
-    async def _authorize(self, request: web.Request) -> str | None:
-        if self._settings.authorize is None:
-            return None
-        header = request.headers.get("Authorization", "")
-        token = header.removeprefix(_BEARER) if header.startswith(_BEARER) else request.query.get("access_token")
-        user = self._settings.authorize(token)
-        if inspect.isawaitable(user):
-            user = await user
-        if user is None:
-            raise web.HTTPUnauthorized(text="")
-        return user
+    async def _at(self, point: Point, request: web.Request, transport: str = "") -> None:
+        """Let the faults of this place happen to a request."""
+        connection = self.connections.get(request.query.get("id", ""))
+        name = None
+        if connection is not None:
+            name, transport = connection.connection_id, transport or connection.pipe.transport
+        await self._faults.at(Passage(point, transport, name, request.transport))
 
     def _require(self, transport: Transport) -> None:
         if transport not in self._settings.transports:
@@ -198,8 +248,8 @@ class HubEndpoint:
         if not token:
             raise web.HTTPBadRequest(text="Connection ID required")
         connection = self.connections.get(token)
-        if connection is None:
-            raise web.HTTPNotFound(text="No Connection with that ID")
+        if connection is None or connection.is_forgotten:
+            raise web.HTTPNotFound(text=_UNKNOWN)
         return connection
 
     # Connections
@@ -211,7 +261,7 @@ class HubEndpoint:
             raise web.HTTPBadRequest(text="Cannot change transports mid-connection")
         if pipe.transport:
             raise web.HTTPConflict(text="")
-        _expect_nothing(connection)
+        connection.expect_nothing()
         pipe.transport = transport
         pipe.inherent_keep_alive = transport is Transport.LONG_POLLING
         connection.headers = {name.lower(): value for name, value in request.headers.items()}
@@ -225,131 +275,43 @@ class HubEndpoint:
 
     async def _live(self, connection: HttpConnection, served: ServedClient) -> None:
         try:
-            await self._run(connection, served)
+            if await self._may_begin(connection):
+                await served.serve()
         finally:
             connection.pipe.end()
+            connection.never_expire()
             if connection.pipe.transport != Transport.LONG_POLLING:
                 self.connections.pop(connection.token, None)
 
-    def _expect(self, connection: HttpConnection) -> None:
-        """Drop the connection if nothing comes for it."""
+    async def _may_begin(self, connection: HttpConnection) -> bool:
+        """Return whether the client is still there when the faults have let its handshake through."""
+        coming = passage(Point.HANDSHAKE, connection)
+        if not self._faults.concern(coming):
+            return True
+        held = asyncio.create_task(self._faults.at(coming), name="held handshake")
+        try:
+            await asyncio.wait({held, connection.pipe.gone}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            held.cancel()
+        return not connection.pipe.gone.done()
+
+    def _expect(self, connection: HttpConnection, seconds: float | None = None) -> None:
+        """Drop the connection if nothing comes for it in some time."""
         error = ConnectionClosedError("the client has not come back")
-        connection.gone = asyncio.get_running_loop().call_later(_GAP, self._drop, connection, error)
+        gap = _GAP if seconds is None else seconds
+        connection.expect_nothing()
+        connection.gone = asyncio.get_running_loop().call_later(gap, self._drop, connection, error)
 
     def _drop(self, connection: HttpConnection, error: ConnectionClosedError | None = None) -> None:
-        _expect_nothing(connection)
+        connection.expect_nothing()
+        connection.never_expire()
         connection.pipe.disconnect(error)
         self.connections.pop(connection.token, None)
 
-    # Transports
 
-    async def _web_socket(self, request: web.Request, connection: HttpConnection) -> web.WebSocketResponse:
-        self._claim(request, connection, Transport.WEBSOCKETS)
-        socket = web.WebSocketResponse(max_msg_size=self._settings.carried_bytes, compress=False)
-        try:
-            await socket.prepare(request)
-        except BaseException:
-            self._drop(connection)
-            raise
-        served = self._begin(connection)
-        write = self._write_frames(request, socket, connection.pipe, served)
-        writer = asyncio.create_task(write, name="hub writer")
-        try:
-            await _read_frames(socket, connection.pipe)
-            await writer
-        finally:
-            connection.pipe.disconnect(ConnectionClosedError("the WebSocket was cut"))
-            writer.cancel()
-        return socket
-
-    async def _write_frames(
-        self, request: web.Request, socket: web.WebSocketResponse, pipe: Pipe, served: ServedClient
-    ) -> None:
-        with _ending(request, pipe):
-            while (data := await pipe.drain()) is not None:
-                async with asyncio.timeout(self._settings.send_timeout):
-                    await socket.send_frame(data, WSMsgType.BINARY if served.binary else WSMsgType.TEXT)
-            await socket.close()
-
-    async def _events(self, request: web.Request, connection: HttpConnection) -> web.StreamResponse:
-        self._claim(request, connection, Transport.SERVER_SENT_EVENTS)
-        self._begin(connection)
-        pipe = connection.pipe
-        response = web.StreamResponse(headers={**_UNCACHED, "Content-Type": "text/event-stream"})
-        try:
-            with _ending(request, pipe):
-                await response.prepare(request)
-                data: bytes | None = b":\r\n"
-                while data is not None:
-                    async with asyncio.timeout(self._settings.send_timeout):
-                        await response.write(data)
-                    data = await pipe.drain()
-                    data = None if data is None else b"data: " + data + b"\r\n\r\n"
-        finally:
-            pipe.disconnect()
-        return response
-
-    async def _poll(self, request: web.Request, connection: HttpConnection) -> web.Response:
-        if connection.served is None:
-            self._claim(request, connection, Transport.LONG_POLLING)
-            self._begin(connection)
-            self._expect(connection)
-            return _poll_answer(b"")
-        if connection.pipe.transport != Transport.LONG_POLLING:
-            raise web.HTTPBadRequest(text="Cannot change transports mid-connection")
-        _expect_nothing(connection)
-        if connection.poll is not None:
-            connection.poll.cancel()
-        poll = connection.poll = asyncio.create_task(connection.pipe.drain(), name="hub poll")
-        try:
-            await asyncio.wait({poll}, timeout=self._settings.poll_timeout)
-        finally:
-            # What was not taken yet stays in the pipe for the next poll.
-            poll.cancel()
-            if connection.poll is poll:
-                connection.poll = None
-                self._expect(connection)
-        if not poll.done():
-            return _poll_answer(b"")
-        if poll.cancelled():
-            return web.Response(status=204)  # another poll has come instead
-        data = poll.result()
-        if data is None:
-            self._drop(connection)
-        return _poll_answer(data)
-
-
-def _expect_nothing(connection: HttpConnection) -> None:
-    if connection.gone is not None:
-        connection.gone.cancel()
-        connection.gone = None
-
-
-def _poll_answer(data: bytes | None) -> web.Response:
-    if data is None:
-        return web.Response(status=204)
-    return web.Response(body=data, content_type="application/octet-stream", headers=_UNCACHED)
-
-
-@contextmanager
-def _ending(request: web.Request, pipe: Pipe) -> Iterator[None]:
-    """Cut the wire to a client that is gone or takes nothing."""
-    try:
-        yield
-    except (ConnectionError, TimeoutError):
-        pipe.disconnect(ConnectionClosedError("the client is gone, or reads nothing"))
-        if request.transport is not None:
-            request.transport.abort()
-
-
-async def _read_frames(socket: web.WebSocketResponse, pipe: Pipe) -> None:
-    while True:
-        message = await socket.receive()
-        if message.type is WSMsgType.TEXT:
-            await pipe.feed(message.data.encode())
-        elif message.type is WSMsgType.BINARY:
-            await pipe.feed(message.data)
-        else:
-            clean = message.type is WSMsgType.CLOSE
-            pipe.disconnect(None if clean else ConnectionClosedError("the WebSocket was cut"))
-            return
+def _transport_of(request: web.Request) -> Transport:
+    if request.headers.get("Upgrade", "").lower() == "websocket":
+        return Transport.WEBSOCKETS
+    if "text/event-stream" in request.headers.get("Accept", ""):
+        return Transport.SERVER_SENT_EVENTS
+    return Transport.LONG_POLLING

@@ -1,0 +1,97 @@
+"""The pytest plugin of signalr_sdk: fixtures with a hub server and a connection to it.
+
+It is a package beside `signalr_sdk`, since pytest imports it in every run of everybody who has installed that: nothing
+of `signalr_sdk` is imported before a fixture is used.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine, Iterator, Mapping
+
+    from signalr_sdk import HubConnection
+    from signalr_sdk.sync import HubConnection as SyncHubConnection
+    from signalr_sdk.testing import Hub, HubServer
+
+_MARKER = "signalr(hubs, **options): the hubs by path, and options of HubServer, for the fixture signalr_server"
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Register the marker."""
+    config.addinivalue_line("markers", _MARKER)
+
+
+@pytest.fixture
+def signalr_hubs(request: pytest.FixtureRequest) -> Mapping[str, type[Hub]]:
+    """The hubs of `signalr_server`, by path: those of the marker `signalr`. Override it to have others."""
+    marker = request.node.get_closest_marker("signalr")
+    if marker is None or not marker.args:
+        raise pytest.UsageError(
+            "signalr_server needs hubs: mark the test with @pytest.mark.signalr({'/chat': Chat}), or write a fixture "
+            "signalr_hubs that returns {'/chat': Chat}"
+        )
+    hubs: Mapping[str, type[Hub]] = marker.args[0]
+    return hubs
+
+
+@pytest.fixture
+def signalr_server_options(request: pytest.FixtureRequest) -> Mapping[str, Any]:
+    """Options of `HubServer` for `signalr_server`: those of the marker `signalr`. Override it to have others."""
+    marker = request.node.get_closest_marker("signalr")
+    return {} if marker is None else marker.kwargs
+
+
+@pytest.fixture
+def signalr_server(
+    signalr_hubs: Mapping[str, type[Hub]], signalr_server_options: Mapping[str, Any]
+) -> Iterator[HubServer]:
+    """A started `HubServer`, in a thread of its own."""
+    from signalr_sdk.testing import HubServer  # when a test wants it, see above
+
+    with HubServer(signalr_hubs, **signalr_server_options) as server:
+        yield server
+
+
+@pytest.fixture
+def signalr_connection_options() -> Mapping[str, Any]:
+    """Options of `HubConnection` for `signalr_connection`. Override it to have some."""
+    return {}
+
+
+@pytest.fixture
+def signalr_connection(
+    request: pytest.FixtureRequest,
+    signalr_server: HubServer,
+    signalr_hubs: Mapping[str, type[Hub]],
+    signalr_connection_options: Mapping[str, Any],
+) -> Iterator[HubConnection | SyncHubConnection]:
+    """A started connection to the first hub: for threads in a plain test, for asyncio in an `async def` test."""
+    url = signalr_server.url(next(iter(signalr_hubs)))
+    if inspect.iscoroutinefunction(request.node.obj):
+        from signalr_sdk import HubConnection  # as above
+
+        hub = HubConnection(url, **signalr_connection_options)
+        request.node.obj = _within(hub, request.node.obj)
+        yield hub
+    else:
+        from signalr_sdk.sync import HubConnection as SyncHubConnection  # as above
+
+        with SyncHubConnection(url, **signalr_connection_options) as connection:
+            yield connection
+
+
+def _within(hub: HubConnection, test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., Any]:
+    """Return a test that starts and stops the connection, since only the test itself has the event loop."""
+
+    @functools.wraps(test)
+    async def run(*args: Any, **kwargs: Any) -> None:
+        async with hub:
+            await test(*args, **kwargs)
+
+    return run

@@ -1,0 +1,130 @@
+"""What works with `await` works from threads: the same names, parameters and defaults."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+import pytest
+
+import signalr_sdk
+from signalr_sdk import sync
+
+CLASSES = sorted(sync.__all__)
+# How the special methods of one side are called on the other.
+TWINS = {
+    "__aenter__": "__enter__",
+    "__aexit__": "__exit__",
+    "__aiter__": "__iter__",
+    "__anext__": "__next__",
+}
+SPECIAL = {*TWINS, *TWINS.values(), "__init__"}
+# Made by the connection only, so their constructors are no one's business.
+MADE = {"Stream", "Messages"}
+# `Upload` is iterated over by the asyncio connection; the one for threads is not.
+ALONE = {("Upload", "__aiter__")}
+
+
+def public(cls: type) -> dict[str, Any]:
+    """Return the public members, also inherited ones, by the names of the side with threads."""
+    return {
+        TWINS.get(name, name): inspect.getattr_static(cls, name)
+        for name in dir(cls)
+        if (not name.startswith("_") or name in SPECIAL)
+        and hasattr(object, name) <= (name == "__init__")
+        and (cls.__name__, name) not in ALONE
+    }
+
+
+def parameters(member: Any) -> list[tuple[str, Any, Any]]:
+    """Return name, kind and default of each parameter."""
+    if isinstance(member, staticmethod | classmethod):
+        member = member.__func__
+    return [(each.name, each.kind, each.default) for each in inspect.signature(member).parameters.values()]
+
+
+def differences(of_asyncio: type, of_threads: type) -> list[str]:
+    """Return what one class has and the other has not, or has otherwise."""
+    theirs, ours = public(of_asyncio), public(of_threads)
+    found = [f"only one of them has {name}" for name in sorted(theirs.keys() ^ ours.keys())]
+    for name in sorted(theirs.keys() & ours.keys()):
+        if name == "__init__" and of_asyncio.__name__ in MADE:
+            continue
+        if callable(theirs[name]) != callable(ours[name]):
+            found.append(f"{name} is a method of one of them only")
+        elif callable(theirs[name]) and parameters(theirs[name]) != parameters(ours[name]):
+            found.append(f"{name}: {inspect.signature(theirs[name])} and {inspect.signature(ours[name])}")
+    return found
+
+
+def test_every_class_has_its_twin() -> None:
+    twins = {name for name, value in vars(signalr_sdk).items() if isinstance(value, type) and is_asyncio(value)}
+    assert twins == set(CLASSES)
+
+
+def is_asyncio(cls: type) -> bool:
+    """Return whether it is one of ours that has something to await."""
+    inside = cls.__module__.startswith("signalr_sdk._")
+    return inside and any(inspect.iscoroutinefunction(value) for value in vars(cls).values())
+
+
+@pytest.mark.parametrize("name", CLASSES)
+def test_twins_are_alike(name: str) -> None:
+    assert differences(getattr(signalr_sdk, name), getattr(sync, name)) == []
+
+
+@pytest.mark.parametrize("name", CLASSES)
+def test_nothing_is_to_be_awaited(name: str) -> None:
+    cls = getattr(sync, name)
+    asynchronous = [name for name, member in public(cls).items() if inspect.iscoroutinefunction(member)]
+    assert asynchronous == []
+    assert not any(hasattr(cls, special) for special in TWINS)
+
+
+# The comparison itself
+
+
+class One:
+    """The side with asyncio."""
+
+    def __init__(self, *, a: int = 1) -> None: ...
+
+    async def same(self, x: int = 1) -> None: ...
+
+    async def other_default(self, x: int = 1) -> None: ...
+
+    async def other_name(self, x: int) -> None: ...
+
+    async def other_kind(self, *, x: int) -> None: ...
+
+    async def missing(self) -> None: ...
+
+    @property
+    def state(self) -> int:
+        return 1
+
+
+class Two:
+    """The side with threads."""
+
+    def __init__(self, *, a: int = 2) -> None: ...
+
+    def same(self, x: int = 1) -> None: ...
+
+    def other_default(self, x: int = 2) -> None: ...
+
+    def other_name(self, y: int) -> None: ...
+
+    def other_kind(self, x: int) -> None: ...
+
+    def more(self) -> None: ...
+
+    def state(self) -> int:
+        return 1
+
+
+def test_differences_are_found() -> None:
+    found = differences(One, Two)
+    assert [text.split()[-1] for text in found[:2]] == ["missing", "more"]
+    wrong = ["__init__", "other_default", "other_kind", "other_name", "state"]
+    assert [text.split()[0].rstrip(":") for text in found[2:]] == wrong
