@@ -3,16 +3,69 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
+import selectors
 from collections import deque
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from signalr_sdk.errors import ConnectionClosedError
 from signalr_sdk.interfaces import HttpRequest, HttpResponse
 from signalr_sdk.options import Transport
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable
+    from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
+
+
+class _LeapingSelector(selectors.DefaultSelector):
+    """Does not wait for a timeout: moves the clock there."""
+
+    now = 0.0
+
+    def select(self, timeout: float | None = None) -> Any:
+        ready = super().select(0 if timeout is not None else None)
+        if not ready and timeout is not None:
+            self.now += max(timeout, 0)
+        return ready
+
+
+class LeapingLoop(asyncio.SelectorEventLoop):
+    """An event loop without waiting: when nothing is left to do, its clock leaps to the next timer.
+
+    For code without real I/O: hours pass in milliseconds, and every moment is exact on the slowest machine.
+    """
+
+    def __init__(self) -> None:
+        self._leaping = _LeapingSelector()
+        super().__init__(self._leaping)
+
+    def time(self) -> float:
+        return self._leaping.now
+
+
+def without_waiting(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:
+    """Run an async test on a `LeapingLoop`; no task and no timer may be left at its end."""
+
+    def run(**fixtures: Any) -> None:
+        async def whole() -> None:
+            await test(**fixtures)
+            for _ in range(20):
+                await asyncio.sleep(0)
+            assert asyncio.all_tasks() == {asyncio.current_task()}
+            assert timers(asyncio.get_running_loop()) == []
+
+        with asyncio.Runner(loop_factory=LeapingLoop) as runner:
+            runner.run(whole())
+
+    run.__name__, run.__doc__ = test.__name__, test.__doc__
+    run.__signature__ = inspect.signature(test)  # type: ignore[attr-defined]  # for pytest's fixtures
+    return run
+
+
+def timers(loop: asyncio.AbstractEventLoop) -> list[asyncio.TimerHandle]:
+    """Return the timers that are still to fire."""
+    scheduled: list[asyncio.TimerHandle] = getattr(loop, "_scheduled", [])
+    return [timer for timer in scheduled if not timer.cancelled()]
 
 
 class ManualClock:

@@ -7,10 +7,11 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import attrs
+import pytest
 from aiohttp import WSMsgType, web
 from tests.servers import app_server
 
-from signalr_sdk import HubConnection, JsonProtocol, TransferFormat, Transport
+from signalr_sdk import HubConnection, JsonProtocol, MessagePackProtocol, TransferFormat, Transport
 from signalr_sdk.messages import Completion, HubMessage, Invocation, Ping, StreamInvocation, StreamItem
 from signalr_sdk.protocols.framing import BinaryFraming, TextFraming
 
@@ -20,6 +21,15 @@ if TYPE_CHECKING:
     from signalr_sdk import HubProtocol
 
 _LIMIT = 1 << 30
+
+# Each transport with each protocol that it can carry.
+COMBINATIONS = [
+    pytest.param(Transport.WEBSOCKETS, JsonProtocol, id="WebSockets-json"),
+    pytest.param(Transport.WEBSOCKETS, MessagePackProtocol, id="WebSockets-messagepack"),
+    pytest.param(Transport.SERVER_SENT_EVENTS, JsonProtocol, id="ServerSentEvents-json"),
+    pytest.param(Transport.LONG_POLLING, JsonProtocol, id="LongPolling-json"),
+    pytest.param(Transport.LONG_POLLING, MessagePackProtocol, id="LongPolling-messagepack"),
+]
 
 
 @attrs.frozen

@@ -9,6 +9,7 @@ from ._streams import Messages, Stream
 from ._uploads import Upload
 from .errors import (
     AuthenticationRefreshError,
+    AzureSignalRError,
     ClassicServerError,
     ConnectionClosedError,
     ConnectionFailedError,
@@ -54,6 +55,7 @@ __all__ = [
     "UNSET",
     "AuthenticationRefresh",
     "AuthenticationRefreshError",
+    "AzureSignalRError",
     "ClassicServerError",
     "Connection",
     "ConnectionClosedError",

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import asyncio
 import codecs
-from typing import TYPE_CHECKING, Any, Literal, Self, cast
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import attrs
 
 from ._core import urls
 from ._core.logs import ConnectionLogs
-from ._http.aiohttp_client import AiohttpClient
+from ._http.clients import choose_client
 from ._http.negotiator import run_negotiation
 from ._http.refresher import Refresher
 from ._http.request_sender import RequestSender
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     import httpx
 
     from ._core.negotiation import Endpoint
+    from ._http.aiohttp_client import AiohttpClient
 
 
 def _transports(value: str | Iterable[str] | None) -> tuple[Transport, ...]:
@@ -205,7 +206,7 @@ async def open_connection(options: ConnectionOptions) -> OpenConnection:
     Raises:
         ConnectionFailedError: none works, or negotiation failed. Cancelling it leaves nothing open.
     """
-    client, own = _client(options)
+    client, own = choose_client(options.http, proxy=options.proxy, ssl=options.ssl)
     try:
         transport, route, endpoint = await _Opening(options, client).open()
     except BaseException:
@@ -213,25 +214,6 @@ async def open_connection(options: ConnectionOptions) -> OpenConnection:
             await own.close()
         raise
     return OpenConnection(transport, route, endpoint, own)
-
-
-def _client(options: ConnectionOptions) -> tuple[HttpClient, AiohttpClient | None]:
-    """Return the HTTP client, and the same again if it is ours to close."""
-    http = options.http
-    if callable(http) and not isinstance(http, HttpClient):
-        # Made where it is used: what is shared between event loops is made by none of them.
-        http = cast("aiohttp.ClientSession | httpx.AsyncClient | HttpClient", http())
-    if http is None:
-        own = AiohttpClient(None, proxy=options.proxy, ssl=options.ssl)
-        return own, own
-    if type(http).__module__.partition(".")[0] == "httpx":
-        # Optional: the extra `httpx`. Its client has methods of the same names as an `HttpClient`, with other meanings.
-        from ._http.httpx_client import HttpxClient
-
-        return HttpxClient(cast("httpx.AsyncClient", http)), None
-    if isinstance(http, HttpClient):
-        return http, None
-    return AiohttpClient(cast("aiohttp.ClientSession", http), proxy=options.proxy, ssl=options.ssl), None
 
 
 class _Opening:
@@ -265,6 +247,9 @@ class _Opening:
             transport = await self._try(candidates[0], route)
             if transport is not None:
                 return transport, route, endpoint
+            if len(candidates) == 1:
+                # Another negotiation would open a connection that nobody uses.
+                raise self._no_transport(skipped)
             wanted.remove(candidates[0])
 
     def _route(self, sender: RequestSender, endpoint: Endpoint) -> Route:

@@ -315,8 +315,10 @@ class Supervisor:
         self.lifecycle.fire(Event.RESUME_REFUSED if resuming else Event.LOST)
         self._logger.warning("the connection is lost, next attempt in %.1f s: %s", delay, error)
         self._dispatcher.push_lifecycle("reconnecting", error)
+        time = asyncio.get_running_loop().time
+        due = time() + delay
         await self._close(link, cause)
-        return await self._reconnect(delay)
+        return await self._reconnect(due - time())
 
     async def _reconnect(self, delay: float) -> HubLink | None:
         while True:

@@ -196,6 +196,28 @@ class AuthenticationRefreshError(SignalRError):
 
 
 @attrs.define(slots=False, eq=False, repr=False)
+class AzureSignalRError(SignalRError):
+    """A request to Azure SignalR Service failed: refused, answered by something else, or not answered at all.
+
+    Attributes:
+        status: HTTP status of the answer; `None` if there was none (the cause is then the error of the network).
+        code: what the service calls the error, for example `Error.Connection.NotExisted`, if it says so.
+        url: what was asked, without its query.
+        retry_after: seconds that the service asked to wait (its `Retry-After`), if it did.
+        target: the user, group or connection that this one request of many was for.
+    """
+
+    status: int | None = None
+    code: str | None = None
+    url: str | None = None
+    retry_after: float | None = None
+    target: str | None = None
+
+    def __str__(self) -> str:
+        return self.message + _where(self.url, self.status)
+
+
+@attrs.define(slots=False, eq=False, repr=False)
 class ProtocolError(SignalRError):
     """Something is not what the SignalR protocol allows."""
 

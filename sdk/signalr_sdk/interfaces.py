@@ -77,7 +77,8 @@ class HttpRequest:
     """One HTTP request.
 
     Attributes:
-        method: `GET`, `POST` or `DELETE`.
+        method: `GET`, `HEAD`, `POST`, `PUT` or `DELETE`. Connections use the first, third and last; the rest is for
+            `signalr_sdk.azure`.
         url: where to, complete and encoded: send its query as it is.
         headers: complete but for `Host`, `Content-Length` and the like.
         body: what to send.

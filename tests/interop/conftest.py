@@ -122,16 +122,14 @@ StartServer: TypeAlias = Callable[..., HubServer]
 
 @pytest.fixture
 def start_server(certificates: Certificates) -> Iterator[StartServer]:
-    """Start a server for this test alone: `start_server(https=False, require_client_certificate=False)`."""
+    """Start a server for this test alone: `start_server(https=False)`, and what `HubServer.start` takes."""
     started: list[HubServer] = []
 
-    def start(*, https: bool = False, require_client_certificate: bool = False) -> HubServer:
+    def start(*, https: bool = False, **options: Any) -> HubServer:
+        if https:
+            options |= {"certificate": certificates.server, "key": certificates.server_key}
         try:
-            server = HubServer.start(
-                certificate=certificates.server if https else None,
-                key=certificates.server_key if https else None,
-                require_client_certificate=require_client_certificate,
-            )
+            server = HubServer.start(**options)
         except ServerMissingError as error:
             _missing(error)
         started.append(server)

@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
 import threading
@@ -87,20 +88,30 @@ class HubServer:
 
     @classmethod
     def start(
-        cls, *, certificate: Path | None = None, key: Path | None = None, require_client_certificate: bool = False
+        cls,
+        *,
+        port: int = 0,
+        certificate: Path | None = None,
+        key: Path | None = None,
+        require_client_certificate: bool = False,
+        redis: str | None = None,
     ) -> Self:
-        """Start a server on a free port and wait until it listens.
+        """Start a server and wait until it listens.
 
         Args:
+            port: of plain HTTP; a free one by default.
             certificate: PEM file; with `key` the server listens with HTTPS too.
             key: PEM file.
             require_client_certificate: refuse HTTPS clients that show none.
+            redis: host and port of the backplane that it shares with others.
 
         Raises:
             ServerMissingError: there is no program to start.
             ServerFailedError: it ended, or did not say that it is ready; the text has what it wrote.
         """
-        arguments = [str(find_program()), "serve", "--watch-stdin"]
+        arguments = [str(find_program()), "serve", "--watch-stdin", "--port", str(port)]
+        if redis is not None:
+            arguments += ["--redis", redis]
         if certificate is not None:
             arguments += ["--cert", str(certificate), "--key", str(key)]
         if require_client_certificate:
@@ -248,12 +259,30 @@ class HubServer:
         await self._ask("POST", "/control/shutdown")
         await asyncio.to_thread(self._process.wait, 2 * STOP_LIMIT)
 
+    # Faults
+
+    def kill(self) -> None:
+        """End the process at once: it says good-bye to nobody."""
+        self._process.kill()
+        self._process.wait()
+
+    def pause(self) -> None:
+        """Stop the process where it is, until `resume`: its system still takes connections and bytes for it."""
+        self._process.send_signal(signal.SIGSTOP)
+        # Its threads go on until each has noticed.
+        os.waitid(os.P_PID, self._process.pid, os.WSTOPPED)
+
+    def resume(self) -> None:
+        """Let the process go on."""
+        self._process.send_signal(signal.SIGCONT)
+
     # The end
 
     def close(self) -> None:
         """End the process, whatever it is doing. May be called again."""
         process = self._process
         assert process.stdin is not None
+        self.resume()
         assert process.stdout is not None
         process.stdin.close()
         try:

@@ -9,7 +9,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 from tests.servers import Authority, app_server, http_proxy
-from tests.small_hub import SmallHub, kind_of
+from tests.small_hub import COMBINATIONS, SmallHub, kind_of
 
 from signalr_sdk import (
     ConnectionClosedError,
@@ -19,7 +19,6 @@ from signalr_sdk import (
     HubConnection,
     JsonProtocol,
     Limits,
-    MessagePackProtocol,
     NegotiationError,
     SignalRError,
     Timeouts,
@@ -29,13 +28,6 @@ from signalr_sdk import (
 from signalr_sdk.messages import Invocation
 
 WS, SSE, LP = Transport.WEBSOCKETS, Transport.SERVER_SENT_EVENTS, Transport.LONG_POLLING
-COMBINATIONS = [
-    pytest.param(WS, JsonProtocol, id="WebSockets-json"),
-    pytest.param(WS, MessagePackProtocol, id="WebSockets-messagepack"),
-    pytest.param(SSE, JsonProtocol, id="ServerSentEvents-json"),
-    pytest.param(LP, JsonProtocol, id="LongPolling-json"),
-    pytest.param(LP, MessagePackProtocol, id="LongPolling-messagepack"),
-]
 
 
 async def stall(_request: web.Request) -> web.StreamResponse | None:

@@ -29,6 +29,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _USAGE
 
     # They import typer themselves.
+    from .azure import app as azure
     from .demo import demo
     from .invoke import invoke
     from .negotiate import negotiate
@@ -41,6 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     app.command(context_settings={"ignore_unknown_options": True})(invoke)
     app.command()(negotiate)
     app.command()(serve)
+    app.add_typer(azure, name="azure")
     arguments = list(sys.argv[1:] if argv is None else argv)
     try:
         app(arguments, prog_name="signalr", obj=arguments)

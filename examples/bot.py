@@ -1,0 +1,126 @@
+"""A bot that never dies: it comes back after every loss, joins its group again, raises the alarm, stops on SIGTERM.
+
+    python examples/bot.py https://example.com/chat
+
+It wants a hub with the methods `JoinGroup(group)` and `SendToGroup(group, event, value)`, and for the rehearsal at the
+end `AbortMe()`. Without the rehearsal it runs until it gets SIGTERM, as from `systemctl stop`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from signalr_sdk import ConnectionClosedError, HubConnection, NotConnectedError, Retry, SignalRError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from signalr_sdk import RetryContext
+
+QUESTIONS = 100  # that wait at most; more are held back at the hub
+REST = 1.0  # seconds before it tries again what has failed for good
+
+
+class AlertAfter:
+    """The default policy without any end, which raises the alarm once when so many attempts in a row have failed."""
+
+    def __init__(self, failures: int, alert: Callable[[Exception | None], None]) -> None:
+        self._failures = failures
+        self._alert = alert
+        self._policy = Retry(retry=lambda _context: True)
+
+    def next_delay(self, context: RetryContext, /) -> float | None:
+        """Return the seconds until the next attempt."""
+        if context.attempt == self._failures:
+            self._alert(context.error)
+        return self._policy.next_delay(context)
+
+
+class Bot:
+    """Answers what it is asked in its group."""
+
+    def __init__(self, url: str) -> None:
+        policy = AlertAfter(5, lambda error: print(f"ALERT: five attempts have failed: {error}", file=sys.stderr))
+        self.hub = HubConnection(url, reconnect=policy, retry_start=policy)
+        self.joined = asyncio.Event()
+        self._questions: asyncio.Queue[str] = asyncio.Queue(QUESTIONS)
+        self.hub.on("Ask", self._questions.put)  # waits while the queue is full, and so in the end does the hub
+        self.hub.on_connected(self._join)
+        self.hub.on_error(lambda error: print(f"error: {error}", file=sys.stderr))
+
+    async def _join(self, _connection_id: str | None) -> None:
+        # For each connection: the hub has forgotten the groups of the one before.
+        await self.hub.invoke("JoinGroup", "bots")
+        self.joined.set()
+
+    async def run(self) -> None:
+        """Run until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._stay_connected())
+            tasks.create_task(self._answer())
+
+    async def _stay_connected(self) -> None:
+        while True:
+            try:
+                await self.hub.run()
+                print("the hub has closed the connection")
+            except SignalRError as error:
+                # A Close message that allows no new connection. A policy is not asked, so this is up to us.
+                print(f"the connection has ended: {error}")
+            self.joined.clear()
+            await asyncio.sleep(REST)
+
+    async def _answer(self) -> None:
+        while True:
+            question = await self._questions.get()
+            answer = f"{question}? Let me think about it."
+            while not await self._sent(answer):
+                pass
+
+    async def _sent(self, answer: str) -> bool:
+        await self.joined.wait()
+        try:
+            await self.hub.invoke("SendToGroup", "people", "Answer", answer)
+        except (ConnectionClosedError, NotConnectedError):
+            # It may have been sent, and will then be heard twice: for an answer that is better than not at all.
+            await asyncio.sleep(REST)
+            return False
+        return True
+
+
+async def rehearse(bot: Bot, url: str) -> None:
+    """Ask the bot, have the hub throw it out, ask again, and end the process as the system would."""
+    async with HubConnection(url) as person:
+        answers = person.messages("Answer")
+        await person.invoke("JoinGroup", "people")
+        await bot.joined.wait()
+        await person.invoke("SendToGroup", "bots", "Ask", "Where are you")
+        print((await answers.next(timeout=20))[0])
+        bot.joined.clear()
+        await bot.hub.send("AbortMe")
+        await bot.joined.wait()
+        await person.invoke("SendToGroup", "bots", "Ask", "Still alive")
+        print((await answers.next(timeout=20))[0])
+    signal.raise_signal(signal.SIGTERM)
+
+
+async def main(url: str) -> None:
+    """Run the bot until SIGTERM."""
+    bot = Bot(url)
+    running = asyncio.create_task(bot.run())
+    with suppress(NotImplementedError):  # Windows
+        # Cancelled, it says good-bye to the hub and leaves nothing open.
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, running.cancel)
+    rehearsal = asyncio.create_task(rehearse(bot, url))
+    with suppress(asyncio.CancelledError):
+        await running
+    await rehearsal
+    print("stopped")
+
+
+if __name__ == "__main__":
+    asyncio.run(main(sys.argv[1]))

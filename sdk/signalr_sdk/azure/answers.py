@@ -1,0 +1,114 @@
+"""What the service's answers to REST requests mean. Pure."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from .._core import urls
+from .._core.excerpts import clean
+from .._core.headers import parse_retry_after
+from ..errors import AzureSignalRError
+
+if TYPE_CHECKING:
+    from ..interfaces import HttpRequest, HttpResponse
+
+_CODE_HEADER = "x-ms-error-code"
+
+_ADVICE = {
+    400: "the service does not accept the request",
+    401: (
+        "the service does not accept the token: check the AccessKey and this machine's clock; with Entra ID the role, "
+        "which takes up to 30 minutes to be in effect"
+    ),
+    403: "access is denied: access keys may be switched off (Entra ID then), a role or a network rule missing",
+    404: "not found: check the Endpoint, or that what is addressed exists",
+    413: "the message is too large: 1 MB is the limit",
+    414: "the names in the request are too long",
+    429: "the service gets too many requests, or a quota is used up",
+    503: "the service is not available at the moment",
+}
+
+
+def refusal(request: HttpRequest, response: HttpResponse, now: float) -> AzureSignalRError:
+    """Return what an answer with a bad status means.
+
+    Args:
+        request: what was asked.
+        response: the answer.
+        now: seconds since 1970.
+    """
+    code, said = _described(response)
+    status = response.status
+    message = _ADVICE.get(status, "the service failed" if status >= 500 else "the service refused")
+    details = [part for part in (code, said) if part]
+    return AzureSignalRError(
+        f"{message}; it says: {': '.join(details)}" if details else message,
+        status,
+        code,
+        urls.without_query(request.url),
+        parse_retry_after(response.header("Retry-After"), now),
+    )
+
+
+def is_missing(error: AzureSignalRError, *codes: str) -> bool:
+    """Return whether the answer says that what was asked for does not exist, which is no error.
+
+    Args:
+        error: the answer.
+        codes: which ones say so. No code at all says so too: the official emulator gives none.
+    """
+    return error.status == 404 and (error.code is None or error.code in codes)
+
+
+def members(request: HttpRequest, response: HttpResponse) -> dict[str, Any]:
+    """Return the JSON object that an answer holds.
+
+    Raises:
+        AzureSignalRError: it holds something else.
+    """
+    found = _json(response.body)
+    if isinstance(found, dict):
+        return found
+    raise unexpected(request, response, "the answer is not a JSON object: is this the service?")
+
+
+def text(request: HttpRequest, response: HttpResponse, found: dict[str, Any], name: str) -> str:
+    """Return a member of an answer that is text and not empty.
+
+    Raises:
+        AzureSignalRError: it is not there, or something else.
+    """
+    value = found.get(name)
+    if isinstance(value, str) and value:
+        return value
+    raise unexpected(request, response, f"the answer has no {name}")
+
+
+def unexpected(request: HttpRequest, response: HttpResponse, message: str) -> AzureSignalRError:
+    """Return the error for an answer that has a good status and wrong contents."""
+    return AzureSignalRError(message, response.status, None, urls.without_query(request.url))
+
+
+def _described(response: HttpResponse) -> tuple[str | None, str]:
+    """Return code and text of a refusal, as far as it has them."""
+    found = _json(response.body)
+    detail = found.get("error", found) if isinstance(found, dict) else None
+    if not isinstance(detail, dict):
+        detail = {"message": detail if isinstance(detail, str) else _plain_text(response)}
+    code = response.header(_CODE_HEADER) or detail.get("code")
+    said = detail.get("message")
+    return clean(code, 100) if isinstance(code, str) else None, clean(said) if isinstance(said, str) else ""
+
+
+def _plain_text(response: HttpResponse) -> str:
+    start = response.body[:1000].lstrip().decode("utf-8", "replace")
+    # Pages are for browsers.
+    return "" if start.startswith("<") else start
+
+
+def _json(body: bytes) -> object:
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError):
+        return None

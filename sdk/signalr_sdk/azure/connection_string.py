@@ -1,0 +1,189 @@
+"""Connection strings of Azure SignalR Service, taken apart and checked.
+
+Errors name the property that is wrong and never show a value that may be a secret. Source: ConnectionStringParser of
+Azure/azure-signalr.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+import attrs
+
+from .._core import urls
+from .._core.excerpts import clean
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_NAMES = {
+    name.lower(): name
+    for name in (
+        "Endpoint",
+        "Port",
+        "AccessKey",
+        "Version",
+        "ClientEndpoint",
+        "ServerEndpoint",
+        "AuthType",
+        "ClientId",
+        "ClientSecret",
+        "ClientCert",
+        "ClientCertPath",
+        "TenantId",
+    )
+}
+_VERSION = re.compile(r"1\.\d+(?:[\w.-]+)?", re.ASCII)
+_LEAST = 2  # properties
+
+# What azure-identity calls the credential that each form stands for.
+_DEFAULT, _MANAGED, _APPLICATION = "DefaultAzureCredential", "ManagedIdentityCredential", "ClientSecretCredential"
+_CERTIFICATE = "CertificateCredential"
+
+
+@attrs.frozen(kw_only=True)
+class ConnectionString:
+    """A connection string, checked. Its `repr` holds no secret.
+
+    Attributes:
+        endpoint: base URL of the service, without port (tokens for clients name it so) and ending in `/`.
+        client_endpoint: where clients connect, ending in `/`.
+        server_endpoint: where REST requests go, ending in `/`.
+        access_key: what tokens are signed with, as text; `None` with Entra ID.
+        auth_type: `azure`, `azure.msi`, `azure.app` or `aad` for Entra ID; `None` with an access key.
+        client_id: of the application or user-assigned identity.
+        tenant_id: of the application.
+        credential_name: the class of azure-identity that the string asks for; `None` with an access key.
+    """
+
+    endpoint: str
+    client_endpoint: str
+    server_endpoint: str
+    access_key: str | None = attrs.field(default=None, repr=False)
+    auth_type: str | None = None
+    client_id: str | None = None
+    tenant_id: str | None = None
+    credential_name: str | None = None
+
+    @classmethod
+    def parse(cls, text: str) -> ConnectionString:
+        """Take a connection string apart.
+
+        Raises:
+            ValueError: it is none; the text says which property is wrong, and why.
+
+        Example:
+            >>> from signalr_sdk.azure import ConnectionString
+            >>> ConnectionString.parse("Endpoint=https://x.service.signalr.net;AccessKey=secret;Version=1.0;")
+            ConnectionString(endpoint='https://x.service.signalr.net/', ...)
+        """
+        found = _properties(text)
+        version = found.get("Version")
+        if version is not None and not _VERSION.fullmatch(version):
+            raise _wrong(f"Version {clean(version, 20)} is not supported (only 1.x is)")
+        if not found.get("Endpoint"):
+            raise _wrong("it has no Endpoint")
+        endpoint = _with_port(_base("Endpoint", found["Endpoint"]), found.get("Port"))
+        auth_type = found.get("AuthType")
+        named = _credential(auth_type, found) if auth_type is not None else None
+        if named is None and not found.get("AccessKey"):
+            raise _wrong("it has no AccessKey; for Entra ID it needs AuthType=azure, and a credential= beside it")
+        return cls(
+            endpoint=_without_port(endpoint),
+            client_endpoint=_base("ClientEndpoint", found["ClientEndpoint"]) if "ClientEndpoint" in found else endpoint,
+            server_endpoint=_base("ServerEndpoint", found["ServerEndpoint"]) if "ServerEndpoint" in found else endpoint,
+            access_key=found["AccessKey"] if named is None else None,
+            auth_type=auth_type.lower() if auth_type is not None else None,
+            client_id=found.get("ClientId"),
+            tenant_id=found.get("TenantId"),
+            credential_name=named,
+        )
+
+
+def _properties(text: str) -> dict[str, str]:
+    """Return the properties under their right names."""
+    if not isinstance(text, str):
+        raise TypeError(f"the connection string must be a str, not {type(text).__name__}")
+    found: dict[str, str] = {}
+    for segment in text.split(";"):
+        if not segment.strip():
+            continue
+        key, equals, value = segment.partition("=")
+        name = _NAMES.get(key.strip().lower())
+        if not equals:
+            # It may be half of a key that holds a semicolon: not shown.
+            raise _wrong("it has a part without '=': it is made of name=value, with ';' between")
+        if name is None:
+            # Unknown ones are left to other programs that read the same string.
+            continue
+        if name in found:
+            raise _wrong(f"it has {name} twice")
+        found[name] = value.strip()
+    if len(found) < _LEAST:
+        raise _wrong("it needs at least Endpoint=https://NAME.service.signalr.net and AccessKey=KEY, with ';' between")
+    return found
+
+
+def _base(name: str, value: str) -> str:
+    """Return the URL of an endpoint, ending in a slash."""
+    if not re.match("https?://", value, re.IGNORECASE):
+        raise _wrong(f"{name} must be an absolute URL that begins with https:// or http://")
+    try:
+        url = urls.hub_url(value)
+    except ValueError as error:
+        raise _wrong(str(error).replace("the hub's URL", name)) from None
+    if "?" in url:
+        raise _wrong(f"{name} has a query, which makes no sense there")
+    return url if url.endswith("/") else f"{url}/"
+
+
+def _with_port(url: str, port: str | None) -> str:
+    if port is None:
+        return url
+    if not (port.isascii() and port.isdecimal() and len(port) <= 5 and 0 < int(port) <= 65535):
+        raise _wrong("Port must be a number from 1 to 65535")
+    scheme, host, _port = urls.origin(url)
+    path = url.partition("://")[2].partition("/")[2]
+    return f"{scheme}://{host}:{int(port)}/{path}"
+
+
+def _without_port(url: str) -> str:
+    """Return scheme and host: what tokens for clients name, whatever else the endpoint has."""
+    scheme, host, _port = urls.origin(url)
+    return f"{scheme}://{host}/"
+
+
+def _credential(auth_type: str, found: Mapping[str, str]) -> str:
+    """Return the class of azure-identity that stands for an AuthType; check what it needs."""
+    has_secret = bool(found.get("ClientSecret"))
+    has_certificate = bool(found.get("ClientCert") or found.get("ClientCertPath"))
+    match auth_type.lower():
+        case "azure":
+            return _DEFAULT
+        case "azure.msi":
+            return _MANAGED
+        case "azure.app":
+            return _application(found, secret=has_secret, certificate=has_certificate)
+        case "aad" if found.get("TenantId") or has_secret or has_certificate:
+            return _application(found, secret=has_secret, certificate=has_certificate)
+        case "aad":
+            return _MANAGED
+        case _:
+            raise _wrong(
+                f"AuthType {clean(auth_type, 20)!r} is not known: it is azure, azure.msi, azure.app or aad, "
+                "or is left out with an AccessKey"
+            )
+
+
+def _application(found: Mapping[str, str], *, secret: bool, certificate: bool) -> str:
+    for name in ("ClientId", "TenantId"):
+        if not found.get(name):
+            raise _wrong(f"AuthType {found['AuthType']} with an application needs {name}")
+    if not (secret or certificate):
+        raise _wrong(f"AuthType {found['AuthType']} with an application needs ClientSecret or ClientCert")
+    return _APPLICATION if secret else _CERTIFICATE
+
+
+def _wrong(why: str) -> ValueError:
+    return ValueError(f"the connection string of Azure SignalR Service is wrong: {why}")

@@ -1,0 +1,282 @@
+"""What can be done with a hub over REST: send, ask clients, groups, questions, closing."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import attrs
+
+from ..errors import AzureSignalRError, InvocationTimeoutError
+from ..options import UNSET, Timeouts, Unset, is_count
+from . import answers, names
+from .fan_out import fan_out
+from .paging import GroupConnection, pages
+from .payloads import BOTH, JSON, Payload
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterable
+
+    from ..interfaces import HttpRequest
+    from .rest import RestClient
+
+_logger = logging.getLogger("signalr_sdk.http")
+
+# What the service calls things that do not exist.
+_NO_CONNECTION = ("Warning.Connection.NotExisted", "Error.Connection.NotExisted")
+_NO_USER = ("Warning.User.NotExisted",)
+_NO_GROUP = ("Warning.Group.NotExisted",)
+_NOT_IN_GROUP = ("Info.User.NotInGroup", *_NO_USER, *_NO_GROUP)
+
+_Pair: TypeAlias = tuple[str, str | int | None]
+
+
+class HubOperations:
+    """The part of `AzureSignalR` that is one REST request each, or one for each of many.
+
+    Args:
+        rest: asks the service.
+        hub: the hub's name, as the service knows it.
+        timeouts: `invoke` counts here.
+    """
+
+    def __init__(self, rest: RestClient, hub: str, timeouts: Timeouts) -> None:
+        self._rest = rest
+        self._hub = hub
+        self._hub_path = f"hubs/{names.segment('hub', hub)}"
+        self._timeouts = timeouts
+
+    @property
+    def hub(self) -> str:
+        """The hub's name as the service knows it: in lower case, after the application's."""
+        return self._hub
+
+    # Sending
+
+    async def send_all(self, event: str, *args: Any, excluded: Iterable[str] = ()) -> None:
+        """Send an event to all clients of the hub.
+
+        Args:
+            event: its name.
+            args: its arguments: the values of `HubConnection.send`, but for uploads.
+            excluded: ids of connections that do not get it.
+        """
+        await self._send("", Payload.make(event, args), *_excluded(excluded))
+
+    async def send_user(self, user: str, event: str, *args: Any) -> None:
+        """Send an event to all connections of a user."""
+        await self._send(f"/users/{names.segment('user', user)}", Payload.make(event, args))
+
+    async def send_users(self, users: Iterable[str], event: str, *args: Any) -> None:
+        """Send an event to several users: one request for each, side by side.
+
+        Raises:
+            ExceptionGroup: some were not reached; each `AzureSignalRError` in it has one of them as its `target`.
+        """
+        await self._send_each("user", users, event, args)
+
+    async def send_group(self, group: str, event: str, *args: Any, excluded: Iterable[str] = ()) -> None:
+        """Send an event to all connections in a group, but for those `excluded`."""
+        await self._send(f"/groups/{names.segment('group', group)}", Payload.make(event, args), *_excluded(excluded))
+
+    async def send_groups(self, groups: Iterable[str], event: str, *args: Any) -> None:
+        """Send an event to several groups, as `send_users` does. Who is in two of them gets it twice."""
+        await self._send_each("group", groups, event, args)
+
+    async def send_connection(self, connection_id: str, event: str, *args: Any) -> None:
+        """Send an event to one connection."""
+        await self._send(f"/connections/{names.segment('connection', connection_id)}", Payload.make(event, args))
+
+    async def send_connections(self, connection_ids: Iterable[str], event: str, *args: Any) -> None:
+        """Send an event to several connections, as `send_users` does."""
+        await self._send_each("connection", connection_ids, event, args)
+
+    async def invoke_connection(
+        self, connection_id: str, method: str, *args: Any, timeout: float | Unset | None = UNSET
+    ) -> Any:
+        """Ask one client, and return what its handler answered.
+
+        Args:
+            connection_id: whom to ask.
+            method: name of the handler.
+            args: its arguments, as JSON has them.
+            timeout: seconds for all of it; `None` for no limit but the service's own; `Timeouts.invoke` by default.
+
+        Raises:
+            InvocationTimeoutError: it took longer than `timeout`; the client may or may not have run it.
+            AzureSignalRError: the client has no such handler, answered with an error, or is not there.
+        """
+        path = f"{self._hub_path}/connections/{names.segment('connection', connection_id)}/:invoke"
+        request = self._rest.request("POST", path, body=Payload.make(method, args).json, content_type=JSON)
+        limit = self._timeouts.invoke if isinstance(timeout, Unset) else timeout
+        try:
+            # Timeouts below, of connecting, are errors of another kind by then.
+            async with asyncio.timeout(limit):
+                response = await self._rest.ask(attrs.evolve(request, timeout=None), sends=True)
+        except TimeoutError:
+            raise InvocationTimeoutError(f"'{method}' did not end within {limit:g} s") from None
+        return answers.members(request, response).get("result")
+
+    async def _send_each(self, what: str, targets: Iterable[str], event: str, args: tuple[Any, ...]) -> None:
+        payload = Payload.make(event, args)
+
+        async def send(target: str) -> None:
+            await self._send(f"/{what}s/{names.segment(what, target)}", payload)
+
+        await fan_out(what, names.several(what, targets), send)
+
+    async def _send(self, path: str, payload: Payload, *pairs: _Pair) -> None:
+        path = f"{path}/:send"
+        if payload.both is not None:
+            try:
+                await self._ask("POST", path, *pairs, body=payload.both, content_type=BOTH, sends=True)
+            except AzureSignalRError as error:
+                if error.status != 415:
+                    raise
+                _logger.warning("the service takes JSON only: bytes and times reach MessagePack clients as text")
+            else:
+                return
+        await self._ask("POST", path, *pairs, body=payload.json, content_type=JSON, sends=True)
+
+    # Groups
+
+    async def add_to_group(self, connection_id: str, group: str) -> None:
+        """Add a connection to a group, until it ends. One that does not exist is an `AzureSignalRError`."""
+        await self._ask("PUT", _member("group", group, "connection", connection_id))
+
+    async def remove_from_group(self, connection_id: str, group: str) -> None:
+        """Take a connection out of a group, if it is in it."""
+        await self._end(_NO_CONNECTION + _NO_GROUP, "DELETE", _member("group", group, "connection", connection_id))
+
+    async def remove_from_all_groups(self, connection_id: str) -> None:
+        """Take a connection out of all groups."""
+        await self._end(_NO_CONNECTION, "DELETE", f"/connections/{names.segment('connection', connection_id)}/groups")
+
+    async def add_user_to_group(self, user: str, group: str, ttl: int | None = None) -> None:
+        """Add all connections of a user to a group, also those to come.
+
+        Args:
+            user: the user.
+            group: the group.
+            ttl: whole seconds after which that ends; 0 for the connections of now only; without it the service keeps
+                it for a year at most, and only the last 100 such groups of a user.
+        """
+        if not (ttl is None or ttl == 0 or is_count(ttl)):
+            raise ValueError(f"ttl must be a whole number of seconds from 0 on, or None, not {ttl!r}")
+        await self._ask("PUT", _member("user", user, "group", group), ("ttl", ttl))
+
+    async def remove_user_from_group(self, user: str, group: str) -> None:
+        """Take a user out of a group, if it is in it."""
+        await self._end(_NOT_IN_GROUP, "DELETE", _member("user", user, "group", group))
+
+    async def remove_user_from_all_groups(self, user: str) -> None:
+        """Take a user out of all groups."""
+        await self._end(_NO_USER, "DELETE", f"/users/{names.segment('user', user)}/groups")
+
+    # Questions
+
+    async def connection_exists(self, connection_id: str) -> bool:
+        """Return whether there is such a connection now."""
+        return await self._exists(_NO_CONNECTION, f"/connections/{names.segment('connection', connection_id)}")
+
+    async def user_exists(self, user: str) -> bool:
+        """Return whether a user has a connection now."""
+        return await self._exists(_NO_USER, f"/users/{names.segment('user', user)}")
+
+    async def group_exists(self, group: str) -> bool:
+        """Return whether a connection is in the group now."""
+        return await self._exists(_NO_GROUP, f"/groups/{names.segment('group', group)}")
+
+    async def user_in_group(self, user: str, group: str) -> bool:
+        """Return whether a user is in a group."""
+        return await self._exists(_NOT_IN_GROUP, _member("user", user, "group", group))
+
+    def group_connections(self, group: str, page_size: int = 200) -> AsyncIterator[GroupConnection]:
+        """Return an iterator over the connections in a group; it asks for each page when it comes to it.
+
+        Args:
+            group: the group.
+            page_size: connections in a page, from 1 to 200.
+        """
+        if not 1 <= page_size <= 200:
+            raise ValueError(f"page_size must be from 1 to 200, not {page_size!r}")
+        path = f"{self._hub_path}/groups/{names.segment('group', group)}/connections"
+        return pages(self._rest, self._rest.request("GET", path, ("maxpagesize", page_size)))
+
+    async def health(self) -> bool:
+        """Return whether the service says that it is well. Needs no key, and is not tried again.
+
+        Raises:
+            AzureSignalRError: it cannot be reached.
+        """
+        try:
+            await self._rest.ask_once(self._rest.request("HEAD", "health"), anonymous=True)
+        except AzureSignalRError as error:
+            if error.status is None:
+                raise
+            return False
+        return True
+
+    # Closing
+
+    async def close_connection(self, connection_id: str, reason: str | None = None) -> None:
+        """Close a connection, if it is there. The client gets the reason, and may reconnect."""
+        path = f"/connections/{names.segment('connection', connection_id)}"
+        await self._end(_NO_CONNECTION, "DELETE", path, ("reason", reason))
+
+    async def close_all(self, reason: str | None = None, excluded: Iterable[str] = ()) -> None:
+        """Close all connections of the hub, but for those `excluded`."""
+        await self._close("", reason, excluded)
+
+    async def close_group(self, group: str, reason: str | None = None, excluded: Iterable[str] = ()) -> None:
+        """Close all connections in a group, but for those `excluded`."""
+        await self._close(f"/groups/{names.segment('group', group)}", reason, excluded)
+
+    async def close_user(self, user: str, reason: str | None = None, excluded: Iterable[str] = ()) -> None:
+        """Close all connections of a user, but for those `excluded`."""
+        await self._close(f"/users/{names.segment('user', user)}", reason, excluded)
+
+    async def _close(self, path: str, reason: str | None, excluded: Iterable[str]) -> None:
+        await self._ask("POST", f"{path}/:closeConnections", ("reason", reason), *_excluded(excluded))
+
+    # Requests
+
+    async def _ask(
+        self,
+        method: str,
+        path: str,
+        *pairs: _Pair,
+        body: bytes = b"",
+        content_type: str | None = None,
+        sends: bool = False,
+    ) -> None:
+        await self._rest.ask(self._request(method, path, *pairs, body=body, content_type=content_type), sends=sends)
+
+    def _request(self, method: str, path: str, *pairs: _Pair, **rest: Any) -> HttpRequest:
+        return self._rest.request(method, self._hub_path + path, *pairs, **rest)
+
+    async def _exists(self, missing: tuple[str, ...], path: str) -> bool:
+        try:
+            await self._ask("HEAD", path)
+        except AzureSignalRError as error:
+            if answers.is_missing(error, *missing):
+                return False
+            raise
+        return True
+
+    async def _end(self, missing: tuple[str, ...], method: str, path: str, *pairs: _Pair) -> None:
+        """Do what is done already if the thing does not exist."""
+        try:
+            await self._ask(method, path, *pairs)
+        except AzureSignalRError as error:
+            if not answers.is_missing(error, *missing):
+                raise
+
+
+def _member(outer: str, outer_name: str, inner: str, inner_name: str) -> str:
+    return f"/{outer}s/{names.segment(outer, outer_name)}/{inner}s/{names.segment(inner, inner_name)}"
+
+
+def _excluded(connection_ids: Iterable[str]) -> list[_Pair]:
+    return [("excluded", each) for each in names.several("connection", connection_ids)]

@@ -1,0 +1,220 @@
+"""`signalr azure`: let clients in, send, ask and close over the REST API of Azure SignalR Service."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from .. import SignalRError
+from ..azure import AzureSignalR
+from . import options
+from .invoke import _checked as checked_arguments
+from .invoke import argument
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+VARIABLE = "AZURE_SIGNALR_CONNECTION_STRING"
+
+# The health of a resource has nothing to do with its hubs, whatever they are called.
+_ANY_HUB = "health"
+
+app = typer.Typer(
+    no_args_is_help=True,
+    help=f"Use a hub of Azure SignalR Service without its app server. The connection string comes from {VARIABLE}.",
+)
+
+Hub = Annotated[str, typer.Argument(metavar="HUB", help="The hub's name.", show_default=False)]
+Application = Annotated[
+    str | None, typer.Option("--application", metavar="NAME", help="Prefix of the hub's name.", show_default=False)
+]
+User = Annotated[str | None, typer.Option("--user", metavar="USER", help="A user.", show_default=False)]
+Group = Annotated[str | None, typer.Option("--group", metavar="GROUP", help="A group.", show_default=False)]
+Connection = Annotated[str | None, typer.Option("--connection", metavar="ID", help="A connection.", show_default=False)]
+Users = Annotated[list[str] | None, typer.Option("--user", metavar="USER", help="To a user. Repeatable.")]
+Groups = Annotated[list[str] | None, typer.Option("--group", metavar="GROUP", help="To a group. Repeatable.")]
+Connections = Annotated[
+    list[str] | None, typer.Option("--connection", metavar="ID", help="To a connection. Repeatable.")
+]
+
+
+@app.command()
+def negotiate(
+    hub: Hub,
+    user: User = None,
+    claim: Annotated[
+        list[str] | None, typer.Option("--claim", metavar="NAME=VALUE", help="A claim of the user. Repeatable.")
+    ] = None,
+    lifetime: Annotated[float, typer.Option("--lifetime", metavar="SECONDS", help="How long it lets in.")] = 3600.0,
+    application: Application = None,
+    timeout: options.Timeout = 30.0,
+    verbose: options.Verbose = 0,
+) -> None:
+    """Print URL and access token with which a client connects, as JSON. The token is a secret.
+
+    Exit status: 0 done, 2 wrong usage, 3 refused or no connection.
+    """
+    claims = _claims(claim or [])
+
+    async def ask(azure: AzureSignalR) -> dict[str, str]:
+        return await azure.negotiate(user, claims, lifetime)
+
+    typer.echo(json.dumps(_run(ask, hub, application, timeout, verbose)))
+
+
+@app.command(context_settings={"ignore_unknown_options": True})
+def send(
+    context: typer.Context,
+    hub: Hub,
+    event: Annotated[str, typer.Argument(metavar="EVENT", help="The event.", show_default=False)],
+    args: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[ARGS]...", help="Its arguments: JSON, else plain text.", show_default=False),
+    ] = None,
+    user: Users = None,
+    group: Groups = None,
+    connection: Connections = None,
+    exclude: Annotated[
+        list[str] | None, typer.Option("--exclude", metavar="ID", help="Not to this connection. Repeatable.")
+    ] = None,
+    application: Application = None,
+    timeout: options.Timeout = 30.0,
+    verbose: options.Verbose = 0,
+) -> None:
+    """Send an event: to users, groups or connections, or to all clients of the hub.
+
+    Exit status: 0 accepted by the service, 2 wrong usage, 3 refused or no connection.
+    """
+    if bool(user) + bool(group) + bool(connection) > 1:
+        options.stop(options.WRONG_USAGE, "--user, --group and --connection exclude each other")
+    values = [argument(text) for text in checked_arguments(args or [], context.obj)]
+    excluded = exclude or []
+    if excluded and (user or connection or len(group or []) > 1):
+        options.stop(options.WRONG_USAGE, "--exclude goes with all clients, or with one --group")
+
+    async def tell(azure: AzureSignalR) -> None:
+        if user:
+            await azure.send_users(user, event, *values)
+        elif connection:
+            await azure.send_connections(connection, event, *values)
+        elif group and len(group) == 1:
+            await azure.send_group(group[0], event, *values, excluded=excluded)
+        elif group:
+            await azure.send_groups(group, event, *values)
+        else:
+            await azure.send_all(event, *values, excluded=excluded)
+
+    _run(tell, hub, application, timeout, verbose)
+
+
+@app.command()
+def exists(
+    hub: Hub,
+    user: User = None,
+    group: Group = None,
+    connection: Connection = None,
+    application: Application = None,
+    timeout: options.Timeout = 30.0,
+    verbose: options.Verbose = 0,
+) -> None:
+    """Say whether a user, a group or a connection is there now, or with --user and --group whether it is in it.
+
+    Exit status: 0 yes, 1 no, 2 wrong usage, 3 refused or no connection.
+    """
+
+    async def ask(azure: AzureSignalR) -> bool:
+        match user, group, connection:
+            case str(), str(), None:
+                return await azure.user_in_group(user, group)
+            case str(), None, None:
+                return await azure.user_exists(user)
+            case None, str(), None:
+                return await azure.group_exists(group)
+            case None, None, str():
+                return await azure.connection_exists(connection)
+            case _:
+                raise ValueError("name a --user, a --group, both, or a --connection")
+
+    _answer(_run(ask, hub, application, timeout, verbose))
+
+
+@app.command()
+def close(
+    hub: Hub,
+    user: User = None,
+    group: Group = None,
+    connection: Connection = None,
+    everyone: Annotated[bool, typer.Option("--all", help="All connections of the hub.")] = False,
+    reason: Annotated[str | None, typer.Option("--reason", help="What the clients are told.")] = None,
+    application: Application = None,
+    timeout: options.Timeout = 30.0,
+    verbose: options.Verbose = 0,
+) -> None:
+    """Close connections: one, those of a user or in a group, or all. Their clients may reconnect.
+
+    Exit status: 0 done, 2 wrong usage, 3 refused or no connection.
+    """
+    if sum((user is not None, group is not None, connection is not None, everyone)) != 1:
+        options.stop(options.WRONG_USAGE, "name one of --user, --group, --connection and --all")
+
+    async def end(azure: AzureSignalR) -> None:
+        if user is not None:
+            await azure.close_user(user, reason)
+        elif group is not None:
+            await azure.close_group(group, reason)
+        elif connection is not None:
+            await azure.close_connection(connection, reason)
+        else:
+            await azure.close_all(reason)
+
+    _run(end, hub, application, timeout, verbose)
+
+
+@app.command()
+def health(timeout: options.Timeout = 30.0, verbose: options.Verbose = 0) -> None:
+    """Say whether the service is well.
+
+    Exit status: 0 yes, 1 no, 2 wrong usage, 3 no connection.
+    """
+
+    async def ask(azure: AzureSignalR) -> bool:
+        return await azure.health()
+
+    _answer(_run(ask, _ANY_HUB, None, timeout, verbose))
+
+
+def _run(
+    work: Callable[[AzureSignalR], Awaitable[Any]], hub: str, application: str | None, timeout: float, verbose: int
+) -> Any:
+    options.show_log(verbose)
+    connection_string = os.environ.get(VARIABLE)
+    if not connection_string:
+        options.stop(options.WRONG_USAGE, f"set {VARIABLE} to the connection string of the resource")
+
+    async def run() -> Any:
+        async with AzureSignalR(connection_string, hub, application=application) as azure:
+            return await work(azure)
+
+    try:
+        return options.run(run(), timeout=timeout)
+    except ExceptionGroup as failed:
+        reasons = "".join(f"\n  {each}" for each in failed.exceptions if isinstance(each, SignalRError))
+        options.stop(options.NO_CONNECTION, f"{failed.message}{reasons}")
+
+
+def _answer(yes: bool) -> None:
+    typer.echo("yes" if yes else "no")
+    raise typer.Exit(0 if yes else 1)
+
+
+def _claims(texts: list[str]) -> dict[str, str]:
+    claims = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals or not name:
+            options.stop(options.WRONG_USAGE, f"--claim wants NAME=VALUE, not {text!r}")
+        claims[name] = value
+    return claims

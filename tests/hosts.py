@@ -1,0 +1,75 @@
+"""A scripted server with a life of its own: it takes every client, goes away, and comes back."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Self
+
+from tests.scripted import NEGOTIATED, ScriptedServer, ScriptedSocket
+
+from signalr_sdk.interfaces import HttpResponse
+
+
+def now() -> float:
+    """Return the time of the event loop."""
+    return asyncio.get_running_loop().time()
+
+
+async def settle(turns: int = 30) -> None:
+    """Let everything run that can."""
+    for _ in range(turns):
+        await asyncio.sleep(0)
+
+
+class Host:
+    """Plays a server that is up or away: takes every client, and keeps what is open.
+
+    Attributes:
+        up: cleared, it refuses connections.
+        arrivals: when each negotiate came, also while it was away.
+        taken: when each connection was taken.
+        hangs_up: it ends each connection as soon as that has shaken hands.
+    """
+
+    def __init__(self) -> None:
+        self.server = ScriptedServer()
+        self.server.negotiate = self._negotiate
+        self.up = True
+        self.hangs_up = False
+        self.arrivals: list[float] = []
+        self.taken: list[float] = []
+        self.sockets: list[ScriptedSocket] = []
+        self._task: asyncio.Task[None] | None = None
+
+    def _negotiate(self) -> HttpResponse:
+        self.arrivals.append(now())
+        if not self.up:
+            raise ConnectionRefusedError("nobody listens")
+        return HttpResponse(200, (), json.dumps(NEGOTIATED).encode())
+
+    async def __aenter__(self) -> Self:
+        self._task = asyncio.create_task(self._serve())
+        return self
+
+    async def __aexit__(self, *_error: object) -> None:
+        assert self._task is not None
+        self._task.cancel()
+        await asyncio.wait({self._task})
+
+    async def _serve(self) -> None:
+        while True:
+            socket = await self.server.sockets.get()
+            await socket.shake_hands()
+            self.taken.append(now())
+            if self.hangs_up:
+                socket.vanish()
+            else:
+                self.sockets.append(socket)
+
+    def go_away(self, *, up: bool = False) -> None:
+        """Drop all clients."""
+        self.up = up
+        dropped, self.sockets = self.sockets, []
+        for socket in dropped:
+            socket.vanish()

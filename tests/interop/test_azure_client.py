@@ -1,0 +1,330 @@
+"""Hubs behind Azure SignalR Service, as an ordinary client meets them: the app server redirects to the service."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+import attrs
+import pytest
+from aiohttp import web
+from tests.servers import app_server
+
+from signalr_sdk import (
+    ConnectionClosedError,
+    HubConnection,
+    NegotiationError,
+    Retry,
+    Transport,
+)
+
+from .azure import azure_at, signed
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Iterator
+
+    from signalr_sdk.azure import AzureSignalR
+
+    from .conftest import Combination, StartServer
+    from .hub_server import HubServer
+
+APP_TOKEN = "app-token-of-the-user"
+AT_ONCE = Retry.delays(*[0.0] * 20)
+
+
+@attrs.define
+class AppServer:
+    """An app server with an origin of its own, and what it was asked."""
+
+    url: str = ""
+    asked: list[dict[str, str]] = attrs.Factory(list)
+    targets: list[str] = attrs.Factory(list)
+
+
+@asynccontextmanager
+async def app_at(answer: Callable[[web.Request], Any], path: str = "/chat") -> AsyncIterator[AppServer]:
+    """Run an app server that answers negotiate so."""
+    app = AppServer()
+
+    async def negotiate(request: web.Request) -> web.Response:
+        app.asked.append({name.lower(): value for name, value in request.headers.items()})
+        app.targets.append(request.raw_path)
+        said = answer(request)
+        if isinstance(said, web.Response):
+            return said
+        response = web.json_response(said)
+        response.set_cookie("ARRAffinity", "instance-7")
+        return response
+
+    application = web.Application()
+    application.router.add_post(f"{path}/negotiate", negotiate)
+    async with app_server(application) as origin:
+        app.url = origin + path
+        yield app
+
+
+def redirect(server: HubServer, hub: str = "chat", user: str = "anna", **claims: Any) -> dict[str, Any]:
+    """Return what an app server answers."""
+    token = signed(f"http://127.0.0.1/client/?hub={hub}", **{"nameid": user, **claims})
+    return {"url": server.url(f"/client/?hub={hub}"), "accessToken": token, "availableTransports": []}
+
+
+async def requests_of(server: HubServer, hub: str) -> list[str]:
+    """Return the requests of clients of a hub, with their tokens."""
+    details = [event.detail or "" for event in await server.events("azure-request")]
+    return [detail for detail in details if f"hub={hub}" in detail]
+
+
+class Watched:
+    """A connection, and each time that it came back."""
+
+    def __init__(self, hub: HubConnection) -> None:
+        self.hub = hub
+        self.losses: list[Exception | None] = []
+        self._back = asyncio.Event()
+        hub.on_reconnecting(self.losses.append)
+        hub.on_reconnected(lambda _: self._back.set())
+
+    async def back(self) -> None:
+        async with asyncio.timeout(8):
+            await self._back.wait()
+        self._back.clear()
+
+
+# Getting in
+
+
+@pytest.mark.parametrize("path", ["/app", "/app-text", "/app-two-hops"])
+async def test_a_hub_behind_the_service_just_works(hub_server: HubServer, combination: Combination, path: str) -> None:
+    async with HubConnection(hub_server.url(path), access_token=APP_TOKEN, **combination.options) as hub:
+        assert hub.transport is combination.transport
+        assert hub.url == hub_server.url(path)
+        # The imitated app server makes the token that it got the user; behind two hops that is the first one's.
+        token = "hop-token" if path == "/app-two-hops" else APP_TOKEN
+        assert await hub.invoke("User") == f"Bearer {token}"
+        async with hub.messages("Told") as told:
+            await hub.invoke("CallMe", "Told", [1, "ü"])
+            assert await told.next(timeout=5) == (1, "ü")
+        assert [n async for n in hub.stream("Counter", 3, 0)] == [0, 1, 2]
+
+
+async def test_the_query_is_kept_as_it_is(hub_server: HubServer, combination: Combination) -> None:
+    query = f"room=a%2Fb%20c&%C3%BC=%c3%bc&plus=a+b&empty=&flag&{combination}"
+    async with HubConnection(hub_server.url(f"/app?{query}"), **combination.options) as hub:
+        assert await hub.invoke("Query", "room") == "a/b c"
+    asked = [detail for detail in await requests_of(hub_server, "chat") if query in detail]
+    assert len(asked) >= 2
+    for detail in asked:
+        assert f"?hub=chat&asrs.op=%2Fapp&{query}&negotiateVersion=1&asrs_request_id=a%2Fb%3D" in detail
+        assert detail.count("hub=") == detail.count("negotiateVersion=") == 1
+    assert asked[0].startswith("POST /client/negotiate?")
+
+
+@pytest.mark.parametrize("path", ["/app/negotiate", "/app-text/negotiate?code=secret"])
+async def test_the_negotiate_url_itself_is_explained(hub_server: HubServer, path: str) -> None:
+    with pytest.raises(NegotiationError, match="give the hub's URL without that") as caught:
+        await HubConnection(hub_server.url(path), reconnect=False).start()
+    assert caught.value.status == 404
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("status", [404, 405])
+async def test_the_negotiate_url_of_a_function_is_explained(status: int) -> None:
+    async with app_at(lambda _: web.Response(status=status), "/api/negotiate") as app:
+        with pytest.raises(NegotiationError, match="give the hub's URL without that"):
+            await HubConnection(app.url, reconnect=False).start()
+    assert app.targets == ["/api/negotiate/negotiate?negotiateVersion=1"]
+
+
+async def test_a_function_that_answers_text(hub_server: HubServer, combination: Combination) -> None:
+    # Azure Functions: only two members, as text; the function key stays with the function.
+    async with azure_at(hub_server, "functions") as azure:
+        answer = await azure.negotiate("anna")
+        text = f'{{"url":"{answer["url"]}","accessToken":"{answer["accessToken"]}"}}'
+        async with app_at(lambda _: web.Response(text=text), "/api") as app:
+            url = f"{app.url}?code=function%2Fkey%3D%3D"
+            async with HubConnection(url, **combination.options) as hub:
+                assert await hub.invoke("User") == "anna"
+                assert await hub.invoke("Query", "code") == ""
+    assert app.targets == ["/api/negotiate?code=function%2Fkey%3D%3D&negotiateVersion=1"]
+
+
+# Who gets what
+
+
+async def test_no_credential_of_the_user_reaches_the_service(hub_server: HubServer, combination: Combination) -> None:
+    name = f"o{combination}".replace("-", "").lower()
+    async with app_at(lambda _: redirect(hub_server, name)) as app:
+        hub = HubConnection(
+            app.url,
+            access_token=APP_TOKEN,
+            headers={"X-Api-Key": "key-of-the-user", "X-Tenant": "blue"},
+            cookies={"session": "cookie-of-the-user"},
+            forward_headers=["X-Tenant"],
+            **combination.options,
+        )
+        async with hub:
+            assert await hub.invoke("User") == "anna"
+            assert await hub.invoke("Header", "X-Api-Key") == ""
+            assert await hub.invoke("Header", "X-Tenant") == "blue"
+            assert await hub.invoke("Header", "Cookie") == ""
+    (asked,) = app.asked
+    assert asked["authorization"] == f"Bearer {APP_TOKEN}"
+    assert asked["x-api-key"] == "key-of-the-user"
+    assert asked["cookie"] == "session=cookie-of-the-user"
+    seen = await requests_of(hub_server, name)
+    assert len(seen) >= 2
+    assert not [detail for detail in seen if APP_TOKEN in detail]
+    # One token for all requests: the service finds its instance by it.
+    assert len({detail.rpartition(" ")[2] for detail in seen}) == 1
+
+
+async def test_no_token_of_the_service_reaches_the_app_server(hub_server: HubServer) -> None:
+    tokens = iter(f"app-token-{n}" for n in range(9))
+    async with app_at(lambda _: redirect(hub_server, "tokens")) as app, azure_at(hub_server, "tokens") as azure:
+        watched = Watched(HubConnection(app.url, access_token=lambda: next(tokens), reconnect=AT_ONCE))
+        async with watched.hub as hub:
+            for _ in range(2):
+                await close(azure, hub, "scaling in")
+                await watched.back()
+    assert [asked["authorization"] for asked in app.asked] == [f"Bearer app-token-{n}" for n in range(3)]
+    # Cookies of the app server's own last for one connection.
+    assert not [asked for asked in app.asked if "cookie" in asked]
+
+
+# Coming back
+
+
+async def close(azure: AzureSignalR, hub: HubConnection, reason: str | None) -> None:
+    await hub.invoke("Nothing")  # the service knows a client once it answers a call
+    assert hub.connection_id is not None
+    await azure.close_connection(hub.connection_id, reason)
+
+
+@pytest.mark.parametrize("reason", ["Connection closed with an error.", None])
+async def test_each_reconnect_begins_at_the_app_server(
+    hub_server: HubServer, combination: Combination, reason: str | None
+) -> None:
+    users = iter(["anna", "bert", "carl"])
+    name = f"r{combination}{bool(reason)}".replace("-", "").lower()
+    async with app_at(lambda _: redirect(hub_server, name, next(users))) as app, azure_at(hub_server, name) as azure:
+        watched = Watched(HubConnection(app.url, reconnect=AT_ONCE, **combination.options))
+        async with watched.hub as hub:
+            for user in ("anna", "bert"):
+                assert await hub.invoke("User") == user
+                await close(azure, hub, reason)
+                await watched.back()
+            assert await hub.invoke("User") == "carl"
+    assert len(app.asked) == 3
+    for error in watched.losses:
+        assert isinstance(error, ConnectionClosedError)
+        assert error.allow_reconnect
+        assert error.reason == reason
+    assert len({detail.rpartition(" ")[2] for detail in await requests_of(hub_server, name)}) == 3
+
+
+async def test_the_app_server_moves_the_client_to_another_endpoint(
+    hub_server: HubServer, start_server: StartServer
+) -> None:
+    second = start_server()
+    endpoints = iter([hub_server, second])
+    async with app_at(lambda _: redirect(next(endpoints), "moved")) as app, azure_at(hub_server, "moved") as azure:
+        watched = Watched(HubConnection(app.url, reconnect=AT_ONCE))
+        async with watched.hub as hub:
+            await close(azure, hub, "shard is going away")
+            await watched.back()
+            assert await hub.invoke("User") == "anna"
+            assert hub.connection_id in await second.connections()
+            assert hub.connection_id not in await hub_server.connections()
+    assert len(await requests_of(second, "moved")) >= 2
+    first_tokens, second_tokens = [
+        {detail.rpartition(" ")[2] for detail in await requests_of(server, "moved")} for server in (hub_server, second)
+    ]
+    assert not first_tokens & second_tokens
+
+
+async def test_a_throttled_reconnect_waits_as_it_is_told(hub_server: HubServer) -> None:
+    again = [web.Response(status=429, headers={"Retry-After": "1"}) for _ in range(2)]
+    answers: Iterator[object] = iter([redirect(hub_server, "throttled"), *again])
+
+    def answer(_request: web.Request) -> object:
+        return next(answers, redirect(hub_server, "throttled"))
+
+    async with app_at(answer) as app, azure_at(hub_server, "throttled") as azure:
+        watched = Watched(HubConnection(app.url, reconnect=AT_ONCE))
+        async with watched.hub as hub:
+            before = time.monotonic()
+            await close(azure, hub, "scaling in")
+            await watched.back()
+            assert time.monotonic() - before >= 2
+            assert await hub.invoke("User") == "anna"
+    assert len(app.asked) == 4
+
+
+async def test_an_app_server_without_the_service_is_tried_again(hub_server: HubServer) -> None:
+    text = "Azure SignalR Service is not connected yet, please try again later."
+    answers: Iterator[object] = iter([web.Response(status=500, text=text)])
+    async with app_at(lambda _: next(answers, redirect(hub_server, "later"))) as app:
+        async with HubConnection(app.url, reconnect=AT_ONCE, retry_start=True) as hub:
+            assert await hub.invoke("User") == "anna"
+        assert len(app.asked) == 2
+    with pytest.raises(NegotiationError, match=text):
+        await HubConnection(hub_server.url("/app-not-connected"), reconnect=False).start()
+
+
+async def test_a_stale_token_leads_back_to_the_app_server(hub_server: HubServer) -> None:
+    answers = iter([redirect(hub_server, "stale", lifetime=-1)])
+    async with (
+        app_at(lambda _: next(answers, redirect(hub_server, "stale"))) as app,
+        HubConnection(app.url, reconnect=Retry(wait=lambda _: 0.0, retry=lambda _: True), retry_start=True) as hub,
+    ):
+        assert await hub.invoke("User") == "anna"
+        assert len(app.asked) == 2
+
+
+# Tokens that run out
+
+
+async def test_the_service_closes_when_the_token_runs_out(hub_server: HubServer, combination: Combination) -> None:
+    url = hub_server.url(f"/app-closing?seconds=2&who={combination}")
+    watched = Watched(HubConnection(url, access_token=APP_TOKEN, reconnect=AT_ONCE, **combination.options))
+    async with watched.hub as hub:
+        before = hub.connection_id
+        await watched.back()
+        assert hub.connection_id != before
+        assert await hub.invoke("User") == f"Bearer {APP_TOKEN}"
+    negotiated = [e for e in await hub_server.events("app-negotiate") if f"who={combination}" in (e.detail or "")]
+    assert len(negotiated) == 2
+    (error,) = watched.losses
+    assert isinstance(error, ConnectionClosedError)
+    assert error.allow_reconnect
+
+
+@pytest.mark.parametrize("transport", [Transport.SERVER_SENT_EVENTS, Transport.LONG_POLLING])
+async def test_a_token_that_runs_out_under_http_requests(hub_server: HubServer, transport: Transport) -> None:
+    watched = Watched(HubConnection(hub_server.url("/app?seconds=2"), transports=transport, reconnect=AT_ONCE))
+    async with watched.hub as hub:
+        before = hub.connection_id
+        await past(2)
+        # This one is refused with 401, and is lost with its connection.
+        with pytest.raises(ConnectionClosedError, match="status 401"):
+            await hub.invoke("Add", 1, 2)
+        await watched.back()
+        assert hub.connection_id != before
+        assert await hub.invoke("Add", 1, 2) == 3
+    assert len(watched.losses) == 1
+
+
+async def test_a_web_socket_outlives_its_token(hub_server: HubServer) -> None:
+    watched = Watched(HubConnection(hub_server.url("/app?seconds=2"), transports=Transport.WEBSOCKETS))
+    async with watched.hub as hub:
+        await past(2)
+        assert await hub.invoke("Add", 1, 2) == 3
+    assert watched.losses == []
+
+
+async def past(seconds: float) -> None:
+    """Wait until a token of so many seconds, made before, has run out: the service's clock cannot be turned."""
+    await asyncio.sleep(seconds + 0.1)
