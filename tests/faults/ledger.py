@@ -183,9 +183,10 @@ class Arrivals:
         """What comes now is of this connection."""
         self._connection, self._is_first = connection_id, True
 
-    def tick(self, number: int) -> None:
-        """Take an event that all clients get."""
+    def tick(self, value: float) -> None:
+        """Take an event that all clients get. ASP.NET Core's control requests have doubles only."""
         self._ledger.counts["events"] += 1
+        number = int(value)
         last, self._tick = self._tick, number
         if number <= last:
             self._ledger.fail(f"tick {number} came after tick {last} on {self._connection}")
