@@ -35,7 +35,7 @@ class Fault:
 
 
 class Schedule:
-    """The faults of a seed, without end.
+    """The faults of a seed, without end. They are dealt as cards are: each kind once before any comes again.
 
     Args:
         seed: the same one gives the same faults.
@@ -50,9 +50,11 @@ class Schedule:
 
     def __iter__(self) -> Iterator[Fault]:
         chance = random.Random(self._seed)
+        cards: list[str] = []
         while True:
+            cards = cards or chance.sample(self._kinds, len(self._kinds))
             yield Fault(
-                chance.choice(self._kinds),
+                cards.pop(),
                 pause=chance.uniform(0.0, 0.5) if chance.random() < 0.8 else 0.0,
                 # Many short ones, a few long ones.
                 lasts=self._longest * chance.random() ** 3,

@@ -1,0 +1,81 @@
+"""A short run on each kind of connection, against both servers; the long one is `python -m tests.faults`."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Iterator
+
+import attrs
+import pytest
+from tests.interop.conftest import COMBINATIONS, Combination
+from tests.interop.hub_server import ServerMissingError
+
+from signalr_sdk import Transport
+
+from .runs import Run
+from .schedule import Schedule
+from .worlds import AspNetCoreProcess, AspNetCoreWorld, PythonWorld, World
+
+
+@attrs.frozen
+class Kind:
+    """A kind of connection."""
+
+    combination: Combination
+    stateful: bool
+
+    def __str__(self) -> str:
+        return f"{self.combination}{'-stateful' if self.stateful else ''}"
+
+
+KINDS = [
+    *(Kind(combination, stateful=False) for combination in COMBINATIONS),
+    *(Kind(each, stateful=True) for each in COMBINATIONS if each.transport is Transport.WEBSOCKETS),
+]
+FAULTS = 5
+LONGEST = 1.0
+LIMIT = 100  # seconds for a run that takes four on an idle machine: the server may start several times
+
+
+@pytest.fixture(scope="module")
+def process() -> Iterator[AspNetCoreProcess]:
+    """ASP.NET Core, which may be ended and started in between."""
+    try:
+        started = AspNetCoreProcess()
+    except ServerMissingError as error:
+        if os.environ.get("CI") == "true":
+            pytest.fail(str(error), pytrace=False)
+        pytest.skip(str(error))
+    with started:
+        yield started
+
+
+async def go(world: World, kind: Kind, seed: int, faults: int = FAULTS, longest: float = LONGEST) -> Run:
+    """Run with a seed; a failure shows it, and the faults that came."""
+    run = Run(kind.combination, kind.stateful, seed)
+    schedule = Schedule(seed, (*world.kinds, "stop"), longest)
+    try:
+        await run.through(world, itertools.islice(schedule, faults))
+    except BaseException as error:
+        error.add_note("\n".join([f"seed {seed}, {kind}", *map(str, run.history)]))
+        raise
+    assert run.counts is not None
+    assert run.counts["faults"] == faults
+    assert min(run.counts[name] for name in ("calls", "events", "items up", "items down")) > 0
+    return run
+
+
+@pytest.mark.interop
+@pytest.mark.timeout(LIMIT)
+@pytest.mark.parametrize("number", range(len(KINDS)), ids=[str(kind) for kind in KINDS])
+async def test_aspnetcore(process: AspNetCoreProcess, number: int) -> None:
+    with AspNetCoreWorld(process, tokens=number % 2 == 1) as world:
+        await go(world, KINDS[number], seed=number)
+
+
+@pytest.mark.timeout(LIMIT)
+@pytest.mark.parametrize("number", range(len(KINDS)), ids=[str(kind) for kind in KINDS])
+async def test_the_test_server(number: int) -> None:
+    with PythonWorld() as world:
+        await go(world, KINDS[number], seed=number)
