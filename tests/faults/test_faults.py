@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import attrs
 import pytest
@@ -16,6 +16,9 @@ from signalr_sdk import Transport
 from .runs import Run
 from .schedule import Schedule
 from .worlds import AspNetCoreProcess, AspNetCoreWorld, PythonWorld, World
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 @attrs.frozen

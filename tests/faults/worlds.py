@@ -181,7 +181,7 @@ class AspNetCoreProcess:
         self.server = AspNetCoreServer.start()
 
     def start_again(self) -> None:
-        """Start another one, when the last one has ended."""
+        """Start another one instead of the last one."""
         port = self.server.port
         self.server.close()
         self.server = AspNetCoreServer.start(port=port)
@@ -209,6 +209,9 @@ class AspNetCoreWorld(World):
         super().__init__(process.server.port)
         self._process = process
         self._harvested = 0
+        if process.server.has_ended:
+            # In the middle of a fault, when a run failed.
+            process.start_again()
         process.server.ask("POST", "/control/events/clear")
         self.ticks = not tokens
         if tokens:
@@ -233,8 +236,10 @@ class AspNetCoreWorld(World):
         await self._come_back(fault)
 
     async def shut_down(self, fault: Fault) -> None:
-        """It ends in good order, and comes back."""
-        await self._server.shutdown()
+        """It begins to end in good order, which a client that comes back at once can hold up, and comes back."""
+        await asyncio.to_thread(self._server.ask, "POST", "/control/shutdown")
+        await asyncio.sleep(fault.lasts)
+        await asyncio.to_thread(self._server.kill)
         await self._come_back(fault)
 
     async def _come_back(self, fault: Fault) -> None:
@@ -279,9 +284,9 @@ class PythonWorld(World):
         hub = type("TwinHub", (TwinHub,), {"board": self._board})
         options: dict[str, Any] = {**USUAL, "authorize": _lives, "close_on_expiration": True}
         self.server = HubServer({self.path: hub}, **options, stateful_reconnect=True)
-        self._stack = ExitStack()
-        self._stack.enter_context(self.server)
+        self.server.__enter__()  # for its port
         super().__init__(self.server.port)
+        self._stack.push(self.server)
 
     async def tick(self, number: int) -> None:
         await self.server.send(self.path, "tick", number)
