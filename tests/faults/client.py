@@ -68,6 +68,8 @@ class Client:
         self.ledger = Ledger(lambda: world.may_end)
         self._world = world
         self._names = map(str, itertools.count())
+        self._pending: dict[object, str] = {}
+        self._over = False
         self.ledger.lives.observe(self.hub)
         self.hub.on_connected(self.ledger.arrivals.connected)
         self.hub.on("tick", self.ledger.arrivals.tick)
@@ -105,30 +107,31 @@ class Client:
         async with asyncio.timeout(PATIENCE):
             self.ledger.arrivals.discard()
             await self.hub.stop()
-        left = [repr(task) for task in asyncio.all_tasks() if _is_ours(task)]
+        left = [repr(each) for each in (*filter(_is_ours, asyncio.all_tasks()), *filter(_is_of_a_link, timers()))]
         if left and self.hub.state is ConnectionState.DISCONNECTED:
             self.ledger.fail(f"after stop() there are still {left}")
 
     async def works(self) -> None:
-        """Return when a call that is made from now on has its result, and all that is due has come.
+        """Return when a call that is made from now on has its result, those made before have ended, and all has come.
 
         Raises:
             BrokenError: that does not happen, or an invariant is broken.
         """
-        deadline, missing = now() + PATIENCE, ["a call that works"]
-        while await self._echo() is None or (missing := await self._missing()):
+        deadline, missing, before = now() + PATIENCE, ["a call that works"], [*self._pending]
+        while await self._echo() is None or (missing := await self._missing(before)):
             if now() > deadline:
                 raise BrokenError(f"after {PATIENCE:g} s the client is {self.hub.state}, without {missing}")
             await asyncio.sleep(POLL)
         self._world.may_end = False
 
-    async def _missing(self) -> list[str]:
-        """Return what is due and not there yet: events, and what was sent without asking for an answer."""
+    async def _missing(self, calls: list[object]) -> list[str]:
+        """Return what is due and not there yet: ends of calls, events, and what was sent without a question."""
         books, claims = self.ledger, self.ledger.shipments.claims()
         books.shipments.take(await self._world.harvest())
         books.shipments.check_whole(claims, self._world.generation)
         books.check()
-        return [*books.arrivals.missing, *books.shipments.missing(self.hub.connection_id)]
+        pending = [f"the end of '{self._pending[call]}'" for call in calls if call in self._pending]
+        return [*pending, *books.arrivals.missing, *books.shipments.missing(self.hub.connection_id)]
 
     # Calls
 
@@ -137,6 +140,16 @@ class Client:
     ) -> T | Exception | None:
         """Make a call; return its result, the exception that it may end with, or `None` if the connection ended it."""
         self.ledger.counts["calls"] += 1
+        pending = object()
+        self._pending[pending] = name
+        try:
+            return await self._judged(name, call, may)
+        finally:
+            del self._pending[pending]
+
+    async def _judged(
+        self, name: str, call: Callable[[], Awaitable[T]], may: type[Exception] | None
+    ) -> T | Exception | None:
         before, ends, began = self.hub.connection_id, self.ledger.lives.ends, now()
         scope = asyncio.timeout(PATIENCE)
         try:
@@ -175,8 +188,12 @@ class Client:
 
     # Traffic
 
+    def be_quiet(self) -> None:
+        """Make no more calls: `traffic` returns when those that go on have ended."""
+        self._over = True
+
     async def traffic(self) -> None:
-        """Use the hub until cancelled."""
+        """Use the hub."""
         kinds = (
             self._echo, self._echo, self._send, self._flood, self._download, self._upload, self._sum, self._both_ways,
             self._ask, self._fail, self._time_out, self._cancel, self._leave_stream,
@@ -186,7 +203,7 @@ class Client:
                 group.create_task(self._repeat(kind), name=f"traffic {kind.__name__}")
 
     async def _repeat(self, kind: Callable[[], Awaitable[object]]) -> None:
-        while True:
+        while not self._over:
             await kind()
             await asyncio.sleep(self._chance.uniform(0.005, 0.05))
 
@@ -316,6 +333,15 @@ class Client:
                     self._right(name, await items.next(), number)
 
         await self._call(name, read)
+
+
+def timers() -> list[asyncio.TimerHandle]:
+    """Return what the event loop has to do later, as far as it tells."""
+    return [timer for timer in getattr(asyncio.get_running_loop(), "_scheduled", ()) if not timer.cancelled()]
+
+
+def _is_of_a_link(timer: asyncio.TimerHandle) -> bool:
+    return str(getattr(timer._callback, "__module__", "")).startswith("signalr_sdk")  # type: ignore[attr-defined]
 
 
 def _is_ours(task: asyncio.Task[Any]) -> bool:

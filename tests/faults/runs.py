@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Self
 import attrs
 from tests.conftest import FILES, watched
 
-from .client import Client
+from .client import Client, timers
 from .ledger import BrokenError, Ledger, until
 
 if TYPE_CHECKING:
@@ -56,14 +56,17 @@ class Run:
         self.counts = client.ledger.counts
         try:
             async with asyncio.TaskGroup() as group:
+                traffic = group.create_task(client.traffic(), name="traffic")
                 others = [
                     group.create_task(client.live(), name="life"),
-                    group.create_task(client.traffic(), name="traffic"),
                     group.create_task(client.ledger.watch(), name="watch"),
                     group.create_task(_tick(world, client.ledger), name="ticks"),
                 ]
                 await client.works()
                 await self._faults(world, client, faults)
+                client.be_quiet()
+                await client.works()
+                await traffic
                 for task in others:
                     task.cancel()
         except BaseExceptionGroup as group_error:
@@ -84,7 +87,6 @@ class Run:
             client.ledger.check()
             if fault.settles:
                 await client.works()
-        await client.works()
 
     async def _check_end(self, client: Client, before: Remains) -> None:
         lives = client.ledger.lives
@@ -120,14 +122,13 @@ class Remains:
     def now(cls) -> Self:
         """Return what there is."""
         loop = asyncio.get_running_loop()
-        timers = [timer for timer in getattr(loop, "_scheduled", ()) if not timer.cancelled()]
         # The faults use the loop's own threads.
         workers: set[threading.Thread] = getattr(getattr(loop, "_default_executor", None), "_threads", set())
         files = len(os.listdir(FILES)) if sys.platform.startswith("linux") else 0  # noqa: PTH208 - called often
         return cls(
             frozenset(asyncio.all_tasks()),
             frozenset(set(threading.enumerate()) - workers),
-            len(timers),
+            len(timers()),
             len(watched(loop)),
             files,
         )
