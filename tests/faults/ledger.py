@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import attrs
 
 from signalr_sdk._core.lifecycle import Event, State
-from signalr_sdk.errors import StateError
+from signalr_sdk.errors import ConnectionClosedError, RemoteProtocolError, StateError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 PATIENCE = 60.0  # seconds after which what has not come is taken as never to come
 POLL = 0.01
+REASON = "told to"  # the only error in a Close message that a fault asks for
 
 _ENDS = frozenset({Event.LOST_FOR_GOOD, Event.GIVEN_UP})
 
@@ -120,6 +121,16 @@ class Lives:
         lifecycle.fire = watched  # type: ignore[method-assign]
         for name in ("connected", "reconnecting", "reconnected", "closed"):
             getattr(hub, f"on_{name}")(lambda _value, name=name: self._heard(name))
+        hub.on_reconnecting(self._check_loss)
+
+    def _check_loss(self, error: Exception) -> None:
+        """Neither side has said what the other one could not accept."""
+        link: BaseException | None = error
+        while link is not None:
+            reason = link.reason if isinstance(link, ConnectionClosedError) else None
+            if isinstance(link, RemoteProtocolError) or reason not in (None, REASON):
+                self._ledger.fail(f"the protocol was broken: {error}")
+            link = link.__cause__
 
     def _note(self, before: State, event: Event) -> None:
         self._ledger.counts[event.value] += 1

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import logging
 import os
 import sys
 import threading
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Self
 
 import attrs
-from tests.conftest import FILES, watched
+from tests.conftest import FILES, LOGGERS, watched
 
 from .client import Client, timers
-from .ledger import BrokenError, Ledger, until
+from .ledger import BrokenError, Ledger, now, until
+from .worlds import OF_THE_LINE
 
 if TYPE_CHECKING:
     from collections import Counter
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from tests.interop.conftest import Combination
 
@@ -25,6 +28,8 @@ if TYPE_CHECKING:
     from .worlds import World
 
 _TICK = 0.03
+# A line that is back after so many seconds is back in the server's window, which is 15.
+_WITHIN = 10.0
 
 
 @attrs.define
@@ -54,6 +59,12 @@ class Run:
         before = Remains.now()
         client = Client(world, self.combination, stateful=self.stateful, seed=self.seed)
         self.counts = client.ledger.counts
+        with errors_fail(client.ledger):
+            await self._go(world, client, faults)
+            await client.stop()
+            await self._check_end(client, before)
+
+    async def _go(self, world: World, client: Client, faults: Iterable[Fault]) -> None:
         try:
             async with asyncio.TaskGroup() as group:
                 traffic = group.create_task(client.traffic(), name="traffic")
@@ -71,22 +82,25 @@ class Run:
                     task.cancel()
         except BaseExceptionGroup as group_error:
             raise _first(group_error) from group_error
-        await client.stop()
-        await self._check_end(client, before)
 
     async def _faults(self, world: World, client: Client, faults: Iterable[Fault]) -> None:
+        settled = True
         for fault in faults:
             await asyncio.sleep(fault.pause)
             self.history.append(fault)
             client.ledger.counts["faults"] += 1
+            before, began = client.hub.connection_id, now()
             if fault.kind == "stop":
                 await client.stop()
             else:
-                world.connection_id = client.hub.connection_id
+                world.connection_id = before
                 await world.do(fault)
             client.ledger.check()
             if fault.settles:
                 await client.works()
+                if settled and self.stateful and fault.kind in OF_THE_LINE and now() - began < _WITHIN:
+                    _check_resumed(client, before, fault)
+            settled = fault.settles
 
     async def _check_end(self, client: Client, before: Remains) -> None:
         lives = client.ledger.lives
@@ -95,6 +109,12 @@ class Run:
             lambda: f"after stop() there are {Remains.now().beyond(before)}, and nobody was told of {lives.unheard}",
         )
         client.ledger.check()
+
+
+def _check_resumed(client: Client, before: str | None, fault: Fault) -> None:
+    client.ledger.counts["outlived"] += 1
+    if client.hub.connection_id != before:
+        client.ledger.fail(f"the connection did not outlive that its line was lost: {fault}")
 
 
 async def _tick(world: World, ledger: Ledger) -> None:
@@ -106,6 +126,29 @@ async def _tick(world: World, ledger: Ledger) -> None:
             except OSError:
                 ledger.arrivals.uncertain.add(number)
         await asyncio.sleep(_TICK)
+
+
+class _Failing(logging.Handler):
+    def __init__(self, ledger: Ledger) -> None:
+        super().__init__(logging.ERROR)
+        self._ledger = ledger
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._ledger.fail(f"an ERROR was logged: {record.getMessage()}")
+
+
+@contextmanager
+def errors_fail(ledger: Ledger) -> Iterator[None]:
+    """Take what is logged as an ERROR as a broken invariant: of the client, or of a task that nobody awaited."""
+    handler = _Failing(ledger)
+    loggers = [logging.getLogger(name) for name in LOGGERS]
+    for logger in loggers:
+        logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        for logger in loggers:
+            logger.removeHandler(handler)
 
 
 @attrs.frozen

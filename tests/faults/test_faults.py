@@ -82,3 +82,42 @@ async def test_aspnetcore(process: AspNetCoreProcess, number: int) -> None:
 async def test_the_test_server(number: int) -> None:
     with PythonWorld() as world:
         await go(world, KINDS[number], seed=number)
+
+
+@pytest.mark.interop
+@pytest.mark.timeout(LIMIT)
+@pytest.mark.parametrize("protocol", ["json", "messagepack"])
+async def test_a_flood_while_the_line_is_cut(
+    process: AspNetCoreProcess, protocol: Literal["json", "messagepack"]
+) -> None:
+    """Over 64 KB gather for a client whose line is cut: ASP.NET Core never writes to it again, on no other line.
+
+    The client notices by `Timeouts.server`, and is back by an ordinary reconnect; the runs above keep below that.
+    """
+    hearing = asyncio.Event()
+    events: list[int] = []
+    lives: list[str] = []
+    with AspNetCoreWorld(process, tokens=False) as world:
+        hub = HubConnection(
+            world.url,
+            transports=Transport.WEBSOCKETS,
+            protocol=protocol,
+            stateful_reconnect=True,
+            timeouts=Timeouts(server=1, keep_alive=0.3, handshake=1),
+            reconnect=Retry(wait=lambda _state: 0.1),
+        )
+        hub.on("flood", lambda number, _text: events.append(int(number)))
+        for name in ("connected", "reconnecting", "reconnected"):
+            getattr(hub, f"on_{name}")(lambda _value, name=name: lives.append(name))
+        hub.on("after", lambda *_arguments: hearing.set())
+        async with hub:
+            first = hub.connection_id
+            world.proxy.refuse()
+            world.proxy.cut()
+            for number in range(12):
+                await process.server.send("flood", number, "x" * 7000, connection_id=first)
+            world.proxy.accept()
+            while not hearing.is_set():
+                with suppress(SignalRError):
+                    await hub.invoke("CallMe", "after", [], timeout=1)
+            print(lives, events, hub.connection_id != first)

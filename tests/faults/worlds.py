@@ -16,6 +16,8 @@ from tests.python_server import USUAL, Board, TwinHub
 from signalr_sdk.testing import FaultProxy, HubServer, Identity
 from signalr_sdk.testing.fault_proxy import Direction
 
+from .ledger import REASON
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from types import TracebackType
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
     from .schedule import Fault
 
 _DIRECTIONS: tuple[Direction | None, ...] = (None, *get_args(Direction))
+# Faults of the line alone: with stateful reconnect the connection outlives them.
+OF_THE_LINE = frozenset({"cut", "cut_after", "stall", "stall_and_cut", "refuse", "drop"})
 _LIFE = 300.0  # seconds that a token is good for
 
 
@@ -365,13 +369,13 @@ class PythonWorld(World):
 
     async def close(self, fault: Fault) -> None:
         """Connections end with one that lets clients come back."""
-        error = "told to" if fault.amount % 2 else None
+        error = REASON if fault.amount % 2 else None
         self.server.faults.close(error=error, allow_reconnect=True)
 
     async def abort(self, fault: Fault) -> None:
         """Connections end for good."""
         self.may_end = True
-        self.server.faults.close(error="told to" if fault.amount % 2 else None)
+        self.server.faults.close(error=REASON if fault.amount % 2 else None)
 
     async def forget(self, fault: Fault) -> None:
         """The server knows nothing of its connections any more."""
