@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import os
-from typing import TYPE_CHECKING
+from contextlib import suppress
+from typing import TYPE_CHECKING, Literal
 
 import attrs
 import pytest
 from tests.interop.conftest import COMBINATIONS, Combination
 from tests.interop.hub_server import ServerMissingError
 
-from signalr_sdk import Transport
+from signalr_sdk import HubConnection, Retry, SignalRError, Timeouts, Transport
 
 from .runs import Run
 from .schedule import Schedule

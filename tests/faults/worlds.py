@@ -380,7 +380,8 @@ class PythonWorld(World):
     async def forget(self, fault: Fault) -> None:
         """The server knows nothing of its connections any more."""
         self.server.faults.forget()
-        await self._lose(fault)
+        self.proxy.cut()  # else a later fault would bring that to light
+        await asyncio.sleep(fault.lasts)
 
     async def restart(self, fault: Fault) -> None:
         """The server ends and comes back."""
