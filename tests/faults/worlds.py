@@ -172,6 +172,8 @@ class World:
             await asyncio.sleep(fault.lasts)
         finally:
             self.tokens.seconds = _LIFE
+            # Else the server ends a connection later on.
+            self.proxy.cut()
 
 
 class AspNetCoreProcess:
