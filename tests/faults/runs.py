@@ -16,7 +16,7 @@ from tests.conftest import FILES, LOGGERS, watched
 
 from .client import Client, timers
 from .ledger import BrokenError, Ledger, now, until
-from .worlds import OF_THE_LINE
+from .worlds import OUTLIVED
 
 if TYPE_CHECKING:
     from collections import Counter
@@ -98,7 +98,7 @@ class Run:
             client.ledger.check()
             if fault.settles:
                 await client.works()
-                if settled and self.stateful and fault.kind in OF_THE_LINE and now() - began < _WITHIN:
+                if settled and self.stateful and fault.kind in OUTLIVED and now() - began < _WITHIN:
                     _check_resumed(client, before, fault)
             settled = fault.settles
 
@@ -114,7 +114,7 @@ class Run:
 def _check_resumed(client: Client, before: str | None, fault: Fault) -> None:
     client.ledger.counts["outlived"] += 1
     if client.hub.connection_id != before:
-        client.ledger.fail(f"the connection did not outlive that its line was lost: {fault}")
+        client.ledger.fail(f"the connection did not outlive this: {fault}")
 
 
 async def _tick(world: World, ledger: Ledger) -> None:

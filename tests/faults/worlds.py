@@ -29,8 +29,10 @@ if TYPE_CHECKING:
     from .schedule import Fault
 
 _DIRECTIONS: tuple[Direction | None, ...] = (None, *get_args(Direction))
-# Faults of the line alone: with stateful reconnect the connection outlives them.
-OF_THE_LINE = frozenset({"cut", "cut_after", "stall", "stall_and_cut", "refuse", "drop"})
+# With stateful reconnect the connection outlives them: those of the line alone, and those after which all goes on.
+OUTLIVED = frozenset(
+    {"cut", "cut_after", "stall", "stall_and_cut", "refuse", "drop", "freeze", "delay", "no_pings", "split", "join"}
+)
 _LIFE = 300.0  # seconds that a token is good for
 
 
