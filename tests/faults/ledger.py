@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 PATIENCE = 60.0  # seconds after which what has not come is taken as never to come
 POLL = 0.01
 REASON = "told to"  # the only error in a Close message that a fault asks for
+# ASP.NET Core ends a connection so when a resume that was given up reaches it late, together with the next one.
+_CANCELLED = "Connection closed with an error. OperationCanceledException: The operation was canceled."
 
 _ENDS = frozenset({Event.LOST_FOR_GOOD, Event.GIVEN_UP})
 
@@ -128,7 +130,7 @@ class Lives:
         link: BaseException | None = error
         while link is not None:
             reason = link.reason if isinstance(link, ConnectionClosedError) else None
-            if isinstance(link, RemoteProtocolError) or reason not in (None, REASON):
+            if isinstance(link, RemoteProtocolError) or reason not in (None, REASON, _CANCELLED):
                 self._ledger.fail(f"the protocol was broken: {error}")
             link = link.__cause__
 

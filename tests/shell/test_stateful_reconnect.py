@@ -353,7 +353,10 @@ async def test_a_server_that_takes_it_and_hangs_up_is_not_hit_in_a_tight_loop(se
     await hub.stop()
 
 
-async def test_a_server_that_says_nothing_is_tried_again(server: ScriptedServer) -> None:
+async def test_a_server_that_says_nothing_is_tried_again(
+    server: ScriptedServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "signalr_sdk.hub")
     hub = hub_of(server, timeouts=Timeouts(handshake=0.05))
     first = await server.accept(hub)
     first.vanish()
@@ -363,6 +366,7 @@ async def test_a_server_that_says_nothing_is_tried_again(server: ScriptedServer)
     assert silent.closed.is_set()
     assert (await second.next())["arguments"] == [1]
     await hub.stop()
+    assert "the server did not say where it goes on within 0.05 s" in caplog.text
 
 
 @pytest.mark.parametrize("status", [404, 401, 409, 301])
