@@ -68,9 +68,9 @@ def error_records(request: pytest.FixtureRequest) -> Iterator[None]:
 def left_in_process(error_records: None) -> Iterator[None]:
     """Fail a test that leaves a thread or a socket behind; looks when the event loop of the test is closed."""
     threads = set(threading.enumerate())
-    sockets = _sockets()
+    open_before = sockets()
     yield
-    left = _poll(lambda: [*_new_threads(threads), *sorted(_sockets() - sockets)])
+    left = _poll(lambda: [*_new_threads(threads), *sorted(sockets() - open_before)])
     if left:
         pytest.fail(f"left behind: {', '.join(left)}", pytrace=False)
 
@@ -87,13 +87,13 @@ async def _left_in_loop() -> AsyncIterator[None]:
     loop = asyncio.get_running_loop()
     ours = asyncio.current_task()
     tasks = asyncio.all_tasks()
-    open_before = _watched(loop) | _sockets()
+    open_before = watched(loop) | sockets()
     yield
     ours_now = asyncio.current_task()
     deadline = time.monotonic() + DEADLINE
     while True:
         left = [repr(task) for task in asyncio.all_tasks() - tasks - {ours, ours_now}]
-        left += sorted((_watched(loop) | _sockets()) - open_before)
+        left += sorted((watched(loop) | sockets()) - open_before)
         if not left:
             return
         if time.monotonic() > deadline:
@@ -113,7 +113,7 @@ def _new_threads(before: set[threading.Thread]) -> list[str]:
     return [repr(thread) for thread in threading.enumerate() if thread not in before]
 
 
-def _sockets() -> set[str]:
+def sockets() -> set[str]:
     """Return the open sockets of this process; an empty set where the system does not show them."""
     if not sys.platform.startswith("linux"):
         return set()
@@ -128,7 +128,7 @@ def _sockets() -> set[str]:
     return found
 
 
-def _watched(loop: asyncio.AbstractEventLoop) -> set[str]:
+def watched(loop: asyncio.AbstractEventLoop) -> set[str]:
     """Return what the loop waits for: transports, servers and its own pipe. Empty where the loop does not tell."""
     selector = getattr(loop, "_selector", None)
     keys = selector.get_map() if selector is not None else None

@@ -311,8 +311,13 @@ class HubLink:
         self._transport = self.connection.transport
         self._lost, self._cut = None, False
         self._stateful.resume(self._transport, self._session.resume(self._loop.time()))
-        async with asyncio.timeout(self._timeouts.handshake):
-            await self._synchronize()
+        try:
+            async with asyncio.timeout(self._timeouts.handshake):
+                await self._synchronize()
+        except TimeoutError:
+            raise TimeoutError(
+                f"the server did not say where it goes on within {self._timeouts.handshake:g} s (Timeouts.handshake)"
+            ) from None
         self._arm()
 
     async def _synchronize(self) -> None:

@@ -261,6 +261,11 @@ class HubServer:
 
     # Faults
 
+    @property
+    def has_ended(self) -> bool:
+        """Whether the process is gone."""
+        return self._process.poll() is not None
+
     def kill(self) -> None:
         """End the process at once: it says good-bye to nobody."""
         self._process.kill()

@@ -228,6 +228,28 @@ async def test_stop_is_seen_at_once(hub_server: HubServer) -> None:
     assert (await hub_server.wait_event("disconnected", connection_id=connection_id)).detail is None
 
 
+async def test_a_server_that_is_silent_is_resumed(
+    hub_server: HubServer, protocol: Literal["json", "messagepack"]
+) -> None:
+    """It hears what the client says: so it must not hear that the client has gone."""
+    lines = 0
+
+    def token() -> None:
+        nonlocal lines
+        lines += 1
+
+    timeouts = Timeouts(server=0.5, keep_alive=0.2)
+    hub = stateful(hub_server, protocol=protocol, timeouts=timeouts, access_token=token)
+    seen = watch(hub)
+    async with hub:
+        connection_id = hub.connection_id
+        # The server pings every 15 s only.
+        assert await hub.invoke("Delay", 1000) == 1000
+        assert lines > 1
+        assert hub.connection_id == connection_id
+    assert seen == ["connected", "closed"]
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(60)
 async def test_an_outage_longer_than_the_window(hub_server: HubServer) -> None:

@@ -380,7 +380,10 @@ async def test_a_server_that_resumes_and_hangs_up_at_once_is_left_in_peace(seed:
     await asyncio.wait({serving})
 
 
-async def test_a_server_that_says_nothing_is_tried_again(server: ScriptedServer) -> None:
+async def test_a_server_that_says_nothing_is_tried_again(
+    server: ScriptedServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "signalr_sdk.hub")
     hub = hub_of(server, timeouts=Timeouts(handshake=0.05))
     first = await server.accept(hub)
     first.vanish()
@@ -390,6 +393,7 @@ async def test_a_server_that_says_nothing_is_tried_again(server: ScriptedServer)
     assert silent.closed.is_set()
     assert (await second.next())["arguments"] == [1]
     await hub.stop()
+    assert "the server did not say where it goes on within 0.05 s" in caplog.text
 
 
 @pytest.mark.parametrize("status", [404, 401, 409, 301])

@@ -433,6 +433,22 @@ async def test_cancelling_close_drops_the_connection(
     # The client's socket is closed: that there is nothing left is seen by the fixtures of all tests.
 
 
+async def test_a_connection_that_is_dropped_says_no_goodbye() -> None:
+    """A server that hears a closing message would not keep the connection for a resume."""
+
+    async def serve(_frames: Frames) -> None:
+        await asyncio.Event().wait()
+
+    async with raw_server(web_socket_server(serve)) as server, opened(server.url) as transport:
+        await transport.send(b"last")
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0):
+                await transport.close()
+        reader = server.connections[0].reader
+        assert (await reader.readexactly(10))[:2] == b"\x81\x84"
+        assert await reader.read() == b""
+
+
 @pytest.mark.parametrize("shared", [False, True])
 @pytest.mark.parametrize("tls", [False, True])
 async def test_close_ends_a_send_that_a_server_does_not_take(authority: Authority, shared: bool, tls: bool) -> None:

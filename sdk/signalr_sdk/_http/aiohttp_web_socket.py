@@ -136,6 +136,9 @@ class AiohttpWebSocket:
             # One that does not answer in time is dropped. aiohttp's own limit leaves out its wait for room to write.
             with suppress(TimeoutError):
                 async with asyncio.timeout(self._close_timeout):
+                    if self._pipes:
+                        # One that is dropped at once says no good-bye: a server would keep nothing for a resume.
+                        await asyncio.sleep(0)
                     await self._ws.close()
         finally:
             self._drop()

@@ -1,0 +1,158 @@
+"""The books find what is wrong; and a seed is a schedule."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any, TypeAlias
+
+import pytest
+from tests.interop.hub_server import ServerEvent
+
+from signalr_sdk import ConnectionClosedError, HubConnection, RemoteProtocolError
+from signalr_sdk._core.lifecycle import Event
+from signalr_sdk.errors import StateError
+
+from .ledger import REASON, BrokenError, Ledger
+from .schedule import Schedule
+
+
+@pytest.fixture
+def ledger() -> Ledger:
+    """The books of a client that may not end."""
+    return Ledger(lambda: False)
+
+
+def recorded(*details: str) -> list[ServerEvent]:
+    return [ServerEvent("recorded", "a", detail) for detail in details]
+
+
+Step: TypeAlias = tuple[Any, ...]
+
+
+def play(ledger: Ledger, steps: list[Step]) -> None:
+    """Call a method of a book for each step, by its name."""
+    for name, *arguments in steps:
+        if name == "check_whole":
+            arguments.insert(0, ledger.shipments.claims())
+        book = ledger.arrivals if hasattr(ledger.arrivals, name) else ledger.shipments
+        getattr(book, name)(*arguments)
+
+
+RIGHT: dict[str, list[Step]] = {
+    "ticks": [("tick", 3), ("tick", 4), ("tick", 5)],
+    "ticks of two connections": [("tick", 1), ("connected", "b"), ("tick", 5)],
+    "a flood": [("flood", "f", (0, "")), ("flood", "f", (1, "")), ("flood", "g", (0, ""))],
+    "an upload": [("uploaded", "u", 2, 0), ("take", recorded("u:0", "u:1", "sent 1")), ("check_whole", 0)],
+    "an upload to a server that is gone": [("uploaded", "u", 2, 0), ("check_whole", 1)],
+}
+WRONG: dict[str, tuple[str, list[Step]]] = {
+    "a tick twice": ("after tick 3", [("tick", 3), ("tick", 3)]),
+    "ticks out of order": ("after tick 3", [("tick", 3), ("tick", 2)]),
+    "a lost tick": (r"\[4\] were lost", [("tick", 3), ("tick", 5)]),
+    "a tick twice on two connections": ("after tick 3", [("tick", 3), ("connected", "b"), ("tick", 3)]),
+    "an event of a flood twice": ("due was 1", [("flood", "f", (0, "")), ("flood", "f", (0, ""))]),
+    "a flood on two connections": (
+        "the others came on a",
+        [("connected", "a"), ("flood", "f", (0, "")), ("connected", "b"), ("flood", "f", (1, ""))],
+    ),
+    "a message twice": ("twice", [("take", recorded("sent 1", "sent 1"))]),
+    "a message that was refused": ("told that", [("refused", "sent 1"), ("take", recorded("sent 1"))]),
+    "a message that was refused later": ("told that", [("take", recorded("sent 1")), ("refused", "sent 1")]),
+    "a gap in an upload": ("where 0 was due", [("take", recorded("u:1"))]),
+    "an upload that is not whole": (
+        "whole with 2",
+        [("uploaded", "u", 2, 0), ("take", recorded("u:0")), ("check_whole", 0)],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", RIGHT)
+def test_what_is_right(ledger: Ledger, name: str) -> None:
+    play(ledger, RIGHT[name])
+    ledger.check()
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_what_is_wrong(ledger: Ledger, name: str) -> None:
+    text, steps = WRONG[name]
+    play(ledger, steps)
+    with pytest.raises(BrokenError, match=text):
+        ledger.check()
+    assert ledger.failed.is_set()
+
+
+def test_what_may_not_have_been_sent_is_not_missed(ledger: Ledger) -> None:
+    ledger.arrivals.uncertain.add(2)
+    play(ledger, [("tick", 1), ("tick", 3)])
+    ledger.check()
+
+
+def test_what_has_not_come_is_missing(ledger: Ledger) -> None:
+    ledger.arrivals.flooded("f", 2)
+    ledger.shipments.sent("sent 1", "a")
+    ledger.shipments.sent("sent 2", "b")
+    assert ledger.arrivals.missing == ["f"]
+    assert ledger.shipments.missing("a") == ["sent 1"]
+    ledger.arrivals.flood("f", (0, ""))
+    ledger.arrivals.flood("f", (1, ""))
+    ledger.shipments.take(recorded("sent 1"))
+    assert ledger.arrivals.missing == []
+    assert ledger.shipments.missing("a") == []
+
+
+@pytest.mark.parametrize(
+    ("events", "text"),
+    [
+        ([Event.START, Event.CONNECT_OK, Event.LOST_FOR_GOOD], "ended by itself"),
+        ([Event.START, Event.RESUMED], "the table of states"),
+    ],
+)
+def test_changes_of_state_are_seen(ledger: Ledger, events: list[Event], text: str) -> None:
+    hub = HubConnection("http://localhost/hub")
+    ledger.lives.observe(hub)
+    try:
+        for event in events:
+            hub._life.lifecycle.fire(event)
+    except StateError:
+        pass
+    with pytest.raises(BrokenError, match=text):
+        ledger.check()
+
+
+@pytest.mark.parametrize(
+    ("told", "text"),
+    [
+        (["connected", "connected"], "on_connected was called where on_reconnecting"),
+        (["connected", "reconnecting", "connected", "reconnected", "closed"], "nothing was due"),
+    ],
+)
+def test_lifecycle_events_have_their_order(ledger: Ledger, told: list[str], text: str) -> None:
+    hub = HubConnection("http://localhost/hub")
+    ledger.lives.observe(hub)
+    for event in (Event.START, Event.CONNECT_OK, Event.LOST, Event.CONNECT_OK):
+        hub._life.lifecycle.fire(event)
+    for name in told:
+        hub._handlers.lifecycle[name][0](None)
+    with pytest.raises(BrokenError, match=text):
+        ledger.check()
+
+
+def test_a_broken_protocol_is_seen(ledger: Ledger) -> None:
+    hub = HubConnection("http://localhost/hub")
+    ledger.lives.observe(hub)
+    judge = hub._handlers.lifecycle["reconnecting"][1]
+    judge(ConnectionClosedError("closed", REASON, allow_reconnect=True))
+    ledger.check()
+    wrong = ConnectionClosedError("not resumed", None, allow_reconnect=True)
+    wrong.__cause__ = RemoteProtocolError("no SignalR")
+    judge(wrong)
+    with pytest.raises(BrokenError, match="the protocol was broken"):
+        ledger.check()
+
+
+def test_a_seed_is_a_schedule() -> None:
+    kinds = ("cut", "stall", "kill")
+    first, again, other = (list(itertools.islice(Schedule(seed, kinds), 30)) for seed in (1, 1, 2))
+    assert first == again != other
+    for begin in range(0, 30, len(kinds)):
+        assert {fault.kind for fault in first[begin : begin + len(kinds)]} == set(kinds)
