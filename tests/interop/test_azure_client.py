@@ -2,96 +2,23 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
-from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import attrs
 import pytest
 from aiohttp import web
-from tests.servers import app_server
 
-from signalr_sdk import (
-    ConnectionClosedError,
-    HubConnection,
-    NegotiationError,
-    Retry,
-    Transport,
-)
+from signalr_sdk import ConnectionClosedError, HubConnection, NegotiationError, Retry, Transport
 
-from .azure import azure_at, signed
+from .azure import APP_TOKEN, AT_ONCE, Watched, app_at, azure_at, past, redirect, requests_of
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator
+    from collections.abc import Iterator
 
     from signalr_sdk.azure import AzureSignalR
 
     from .conftest import Combination, StartServer
     from .hub_server import HubServer
-
-APP_TOKEN = "app-token-of-the-user"
-AT_ONCE = Retry.delays(*[0.0] * 20)
-
-
-@attrs.define
-class AppServer:
-    """An app server with an origin of its own, and what it was asked."""
-
-    url: str = ""
-    asked: list[dict[str, str]] = attrs.Factory(list)
-    targets: list[str] = attrs.Factory(list)
-
-
-@asynccontextmanager
-async def app_at(answer: Callable[[web.Request], Any], path: str = "/chat") -> AsyncIterator[AppServer]:
-    """Run an app server that answers negotiate so."""
-    app = AppServer()
-
-    async def negotiate(request: web.Request) -> web.Response:
-        app.asked.append({name.lower(): value for name, value in request.headers.items()})
-        app.targets.append(request.raw_path)
-        said = answer(request)
-        if isinstance(said, web.Response):
-            return said
-        response = web.json_response(said)
-        response.set_cookie("ARRAffinity", "instance-7")
-        return response
-
-    application = web.Application()
-    application.router.add_post(f"{path}/negotiate", negotiate)
-    async with app_server(application) as origin:
-        app.url = origin + path
-        yield app
-
-
-def redirect(server: HubServer, hub: str = "chat", user: str = "anna", **claims: Any) -> dict[str, Any]:
-    """Return what an app server answers."""
-    token = signed(f"http://127.0.0.1/client/?hub={hub}", **{"nameid": user, **claims})
-    return {"url": server.url(f"/client/?hub={hub}"), "accessToken": token, "availableTransports": []}
-
-
-async def requests_of(server: HubServer, hub: str) -> list[str]:
-    """Return the requests of clients of a hub, with their tokens."""
-    details = [event.detail or "" for event in await server.events("azure-request")]
-    return [detail for detail in details if f"hub={hub}" in detail]
-
-
-class Watched:
-    """A connection, and each time that it came back."""
-
-    def __init__(self, hub: HubConnection) -> None:
-        self.hub = hub
-        self.losses: list[Exception | None] = []
-        self._back = asyncio.Event()
-        hub.on_reconnecting(self.losses.append)
-        hub.on_reconnected(lambda _: self._back.set())
-
-    async def back(self) -> None:
-        async with asyncio.timeout(8):
-            await self._back.wait()
-        self._back.clear()
-
 
 # Getting in
 
@@ -323,8 +250,3 @@ async def test_a_web_socket_outlives_its_token(hub_server: HubServer) -> None:
         await past(2)
         assert await hub.invoke("Add", 1, 2) == 3
     assert watched.losses == []
-
-
-async def past(seconds: float) -> None:
-    """Wait until a token of so many seconds, made before, has run out: the service's clock cannot be turned."""
-    await asyncio.sleep(seconds + 0.1)
