@@ -19,7 +19,7 @@ from tests.servers import assert_hides
 
 from signalr_sdk import Timeouts
 from signalr_sdk.azure import AzureSignalR, AzureSignalRError, GroupConnection
-from signalr_sdk.errors import RemoteProtocolError
+from signalr_sdk.errors import RemoteProtocolError, StateError
 from signalr_sdk.interfaces import HttpRequest, HttpResponse
 
 KEY = "KeyKeyKeyKeyKeyKeyKeyKeyKeyKeyKeyKeyKeyKeyK="
@@ -505,8 +505,11 @@ async def test_closing_leaves_the_users_client_open_and_ends_our_own() -> None:
     async with azure:
         pass
     await azure.close()
-    with pytest.raises(AzureSignalRError, match="this HTTP client is closed"):
-        await azure.send_all("m")
+    azure._rest._sleep = naps = Naps()
+    for wrong in (azure.send_all("m"), azure.user_exists("anna"), azure.health()):
+        with pytest.raises(StateError, match="this AzureSignalR is closed"):
+            await wrong
+    assert naps.seconds == []
 
 
 def test_the_error_pickles() -> None:

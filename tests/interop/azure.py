@@ -1,4 +1,4 @@
-"""What the tests with Azure SignalR Service share: keys, app servers before it, and clients as its REST API has them."""
+"""What the tests with Azure SignalR Service share: keys, app servers, and clients as its REST API has them."""
 
 from __future__ import annotations
 

@@ -94,6 +94,7 @@ class AzureSignalR(HubOperations):
     async def close(self) -> None:
         """Close the HTTP client, if it is ours; no request works from then on. May be called again."""
         if self._own_client is not None:
+            self._rest.close()
             await self._own_client.close()
 
     async def __aenter__(self) -> Self:

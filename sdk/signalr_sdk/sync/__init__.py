@@ -2,9 +2,23 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 from ._connection import Connection
 from ._hub_connection import HubConnection
 from ._streams import Messages, Stream
 from ._uploads import Upload
 
-__all__ = ["Connection", "HubConnection", "Messages", "Stream", "Upload"]
+if TYPE_CHECKING:
+    from ._azure import AzureSignalR
+
+__all__ = ["AzureSignalR", "Connection", "HubConnection", "Messages", "Stream", "Upload"]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "AzureSignalR":
+        # Most programs have nothing to do with Azure.
+        from ._azure import AzureSignalR
+
+        return AzureSignalR
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
