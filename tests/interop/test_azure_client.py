@@ -10,7 +10,7 @@ from aiohttp import web
 
 from signalr_sdk import ConnectionClosedError, HubConnection, NegotiationError, Retry, Transport
 
-from .azure import APP_TOKEN, AT_ONCE, Watched, app_at, azure_at, past, redirect, requests_of
+from .azure import APP_TOKEN, AT_ONCE, Clock, Watched, app_at, azure_at, past, redirect, requests_of, signed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -121,6 +121,19 @@ async def test_no_token_of_the_service_reaches_the_app_server(hub_server: HubSer
     assert not [asked for asked in app.asked if "cookie" in asked]
 
 
+@pytest.mark.parametrize("transport", [Transport.WEBSOCKETS, Transport.SERVER_SENT_EVENTS])
+async def test_a_token_in_the_query_is_the_services_as_well(hub_server: HubServer, transport: Transport) -> None:
+    name = f"query{transport}".lower()
+    async with app_at(lambda _: redirect(hub_server, name)) as app:
+        hub = HubConnection(app.url, access_token=APP_TOKEN, access_token_in="query", transports=transport)
+        async with hub:
+            assert await hub.invoke("User") == "anna"
+    assert app.asked[0]["authorization"] == f"Bearer {APP_TOKEN}"
+    seen = await requests_of(hub_server, name)
+    assert [detail for detail in seen if detail.startswith("GET ") and "access_token=eyJ" in detail]
+    assert not [detail for detail in seen if APP_TOKEN in detail]
+
+
 # Coming back
 
 
@@ -170,6 +183,33 @@ async def test_the_app_server_moves_the_client_to_another_endpoint(
         {detail.rpartition(" ")[2] for detail in await requests_of(server, "moved")} for server in (hub_server, second)
     ]
     assert not first_tokens & second_tokens
+
+
+async def test_an_hour_later_url_and_token_are_new(hub_server: HubServer, combination: Combination) -> None:
+    name = f"hour{combination}".replace("-", "").lower()
+    clock = Clock()
+    clock.now -= 3590  # what is given now is near its end
+    given: list[tuple[str, str]] = []
+
+    def answer(_request: web.Request) -> object:
+        token = signed(f"http://127.0.0.1/client/?hub={name}", exp=int(clock.now) + 3600, nameid="anna")
+        given.append((f"asrs_request_id={len(given)}", token))
+        return {"url": hub_server.url(f"/client/?hub={name}&{given[-1][0]}"), "accessToken": token}
+
+    async with app_at(answer) as app, azure_at(hub_server, name) as azure:
+        watched = Watched(HubConnection(app.url, reconnect=AT_ONCE, **combination.options))
+        async with watched.hub as hub:
+            for _ in range(2):
+                await close(azure, hub, "scaling in")
+                clock.now += 3600
+                await watched.back()
+                assert await hub.invoke("User") == "anna"
+    assert len(app.asked) == len(given) == 3
+    seen = await requests_of(hub_server, name)
+    for number in range(3):
+        mine = [detail for detail in seen if given[number][0] in detail]
+        assert len(mine) >= 2
+        assert all(detail.endswith(f"Bearer {given[number][1]}") for detail in mine)
 
 
 async def test_a_throttled_reconnect_waits_as_it_is_told(hub_server: HubServer) -> None:
