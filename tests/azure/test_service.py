@@ -19,7 +19,7 @@ from tests.servers import assert_hides
 
 from signalr_sdk import Timeouts
 from signalr_sdk.azure import AzureSignalR, AzureSignalRError, GroupConnection
-from signalr_sdk.errors import RemoteProtocolError, StateError
+from signalr_sdk.errors import RemoteProtocolError
 from signalr_sdk.interfaces import HttpRequest, HttpResponse
 
 KEY = "KeyKeyKeyKeyKeyKeyKeyKeyKeyKeyKeyKeyKeyKeyK="
@@ -379,7 +379,10 @@ async def test_a_page_is_asked_for_when_it_is_wanted() -> None:
         (b'{"value":[7]}', "no connection"),
         (b'{"value":[{"connectionId":7}]}', "no connection"),
         (b'{"value":[{"connectionId":"a","userId":7}]}', "no connection"),
-        (b'{"value":[],"nextLink":7}', "nextLink is not text"),
+        (b'{"value":[],"nextLink":7}', "nextLink is not a URL"),
+        (b'{"value":[],"nextLink":"?a b"}', "nextLink is not a URL"),
+        (b'{"value":[],"nextLink":"?a\\r\\nX-Evil: 1"}', "nextLink is not a URL"),
+        ('{"value":[],"nextLink":"?ü"}'.encode(), "nextLink is not a URL"),
     ],
 )
 async def test_pages_that_are_none(answer: bytes, text: str) -> None:
@@ -507,8 +510,10 @@ async def test_closing_leaves_the_users_client_open_and_ends_our_own() -> None:
     await azure.close()
     azure._rest._sleep = naps = Naps()
     for wrong in (azure.send_all("m"), azure.user_exists("anna"), azure.health()):
-        with pytest.raises(StateError, match="this AzureSignalR is closed"):
+        with pytest.raises(AzureSignalRError, match="this AzureSignalR is closed"):
             await wrong
+    with pytest.raises(ExceptionGroup, match="1 of 1 users were not reached"):
+        await azure.send_users(["anna"], "m")
     assert naps.seconds == []
 
 

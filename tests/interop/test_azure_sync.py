@@ -12,7 +12,7 @@ import pytest
 from tests.servers import assert_hides
 from tests.sync.conftest import Background, until
 
-from signalr_sdk import ConnectionClosedError, InvocationTimeoutError, StateError
+from signalr_sdk import ConnectionClosedError, InvocationTimeoutError
 from signalr_sdk.azure import AzureSignalRError, GroupConnection
 from signalr_sdk.sync import AzureSignalR
 
@@ -155,7 +155,7 @@ def test_errors_are_those_of_asyncio(hub_server: HubServer) -> None:
         with pytest.raises(ConnectionClosedError, match="bye"):
             client.hub.wait_closed()
     for wrong in (lambda: azure.send_all(EVENT), azure.health, lambda: list(azure.group_connections("g"))):
-        with pytest.raises(StateError, match="this AzureSignalR is closed"):
+        with pytest.raises(AzureSignalRError, match="this AzureSignalR is closed"):
             wrong()
     azure.close()
 

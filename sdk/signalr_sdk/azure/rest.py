@@ -14,7 +14,7 @@ import tenacity
 
 from .._core import headers as http_headers
 from .._core import urls
-from ..errors import AzureSignalRError, RemoteProtocolError, StateError
+from ..errors import AzureSignalRError, RemoteProtocolError
 from ..interfaces import HttpRequest
 from . import answers, names
 
@@ -120,8 +120,7 @@ class RestClient:
             sends: a repetition could reach clients twice: only what surely did not arrive is repeated.
 
         Raises:
-            AzureSignalRError: the service refused, or did not answer.
-            StateError: it is closed.
+            AzureSignalRError: the service refused, or did not answer, or this is closed.
         """
         retrying = tenacity.AsyncRetrying(
             stop=tenacity.stop_after_attempt(_ATTEMPTS),
@@ -148,7 +147,7 @@ class RestClient:
     async def _exchange(self, request: HttpRequest, token: str | None) -> HttpResponse:
         if self._closed:
             # The HTTP client would say so too, but as something that is worth another try.
-            raise StateError("this AzureSignalR is closed")
+            raise AzureSignalRError("this AzureSignalR is closed")
         url = urls.without_query(request.url)
         try:
             response = await self._http.request(_with_token(request, token))

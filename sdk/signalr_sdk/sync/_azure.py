@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 from .._http.clients import choose_client
 from ..azure.service import API_VERSION
 from ..azure.service import AzureSignalR as AsyncAzureSignalR
-from ..errors import StateError
+from ..errors import AzureSignalRError
 from ..options import UNSET, Timeouts, Unset
 from ._given import GivenClient
 from ._hub_connection import HubConnection
@@ -284,7 +284,7 @@ class _LateClient:
 
     def _made(self) -> HttpClient:
         if self._is_closed:
-            raise StateError("this AzureSignalR is closed")
+            raise AzureSignalRError("this AzureSignalR is closed")
         if self._client is None:
             self._client, self._own = choose_client(self._given.source)
             self.lease.settle(self._live(), self.close)
