@@ -11,7 +11,7 @@ from typing import TypeAlias
 
 import attrs
 
-Claims: TypeAlias = Mapping[str, "str | float | bool | Iterable[str]"]
+Claims: TypeAlias = Mapping[str, str | float | bool | Iterable[str]]
 """Claims of a user: values are text, numbers, truth values, or several texts."""
 
 LONGEST_TOKEN = 4096
