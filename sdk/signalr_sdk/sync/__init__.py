@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ._connection import Connection
 from ._hub_connection import HubConnection
@@ -11,14 +11,15 @@ from ._uploads import Upload
 
 if TYPE_CHECKING:
     from ._azure import AzureSignalR
+else:  # type checkers would take any name for one of ours
+
+    def __getattr__(name: str) -> object:
+        if name == "AzureSignalR":
+            # Most programs have nothing to do with Azure.
+            from ._azure import AzureSignalR
+
+            return AzureSignalR
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
 
 __all__ = ["AzureSignalR", "Connection", "HubConnection", "Messages", "Stream", "Upload"]
-
-
-def __getattr__(name: str) -> Any:
-    if name == "AzureSignalR":
-        # Most programs have nothing to do with Azure.
-        from ._azure import AzureSignalR
-
-        return AzureSignalR
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
