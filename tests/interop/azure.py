@@ -94,7 +94,7 @@ async def app_at(answer: Answer, path: str = "/chat", *, refresh: Answer | None 
 
     async def refreshed(request: web.Request) -> web.Response:
         assert refresh is not None
-        app.refreshes.append(_headers(request))
+        app.refreshes.append({":path": request.raw_path, **_headers(request)})
         return _response(refresh(request))
 
     application = web.Application()

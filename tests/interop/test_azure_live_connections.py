@@ -230,6 +230,7 @@ async def test_the_app_server_refreshes_the_token_of_the_service(
     shown = [each["authorization"] for each in (*app.asked, *app.refreshes[:3])]
     assert shown == [f"Bearer app-token-{number}" for number in range(1, 5)]
     for refresh in app.refreshes:
+        assert refresh[":path"] == "/chat/refresh?room=1"
         # The connection token of the service's, which stands in the query of its lines; the refresh has no body.
         assert f"id={refresh['x-signalr-connection-token']} " in lines[0]
         assert (refresh["x-api-key"], refresh.get("content-length", "0")) == ("key-of-the-user", "0")
