@@ -451,6 +451,22 @@ async def test_a_partial_failure_says_who_was_not_reached() -> None:
         await azure.send_users([f"v{n}" for n in range(9)], "m")
 
 
+async def test_failures_stand_in_the_order_of_the_targets() -> None:
+    later = asyncio.Event()
+
+    class Backwards(Crowd):
+        async def request(self, request: HttpRequest, /) -> HttpResponse:
+            if "/users/last/" in request.url:
+                later.set()
+            else:
+                await later.wait()
+            return refused(400)
+
+    azure = AzureSignalR(STRING, "chat", http=Backwards())
+    with pytest.raises(ExceptionGroup, match="3 of 3 users were not reached: 'first', 'middle', 'last'"):
+        await azure.send_users(["first", "middle", "last"], "m")
+
+
 async def test_a_fan_out_to_nobody_and_one_that_is_cancelled() -> None:
     crowd = Crowd()
     azure = AzureSignalR(STRING, "chat", http=crowd)

@@ -147,6 +147,25 @@ async def test_a_resume_that_is_refused_leads_back_to_the_app_server(hub_server:
     assert len({token_of(line) for line in await requests_of(hub_server, "refused")}) == 2
 
 
+async def test_a_token_that_has_run_out_resumes_nothing(hub_server: HubServer) -> None:
+    """A WebSocket outlives its token, but another line with it is refused."""
+    answers = iter([redirect(hub_server, "late", lifetime=3)])
+    async with app_at(lambda _: next(answers, redirect(hub_server, "late", "bert"))) as app:
+        hub = HubConnection(app.url, access_token=Tokens(), stateful_reconnect=True, reconnect=AT_ONCE)
+        watched = Watched(hub)
+        async with hub:
+            assert await hub.invoke("User") == "anna"
+            await past(3)
+            await hub_server.drop_transports(SERVICE)
+            await watched.back()
+            assert await hub.invoke("User") == "bert"
+    assert [asked["authorization"] for asked in app.asked] == ["Bearer app-token-1", "Bearer app-token-2"]
+    (error,) = watched.losses
+    assert error is not None
+    assert isinstance(error.__cause__, TransportError)
+    assert error.__cause__.status == 401
+
+
 async def test_a_window_that_is_over_leads_back_to_the_app_server(
     hub_server: HubServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -8,6 +8,7 @@ from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
+import jwt
 import pytest
 from tests.servers import assert_hides
 from tests.sync.conftest import Background, until
@@ -251,6 +252,17 @@ def test_an_async_credential_is_refused(entra: dict[str, Any]) -> None:
         AzureSignalR(**entra, credential=object())  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="credential= is needed"):
         AzureSignalR(**entra)
+
+
+def test_what_it_is_given_counts(hub_server: HubServer) -> None:
+    options: dict[str, Any] = {"application": "Shop", "api_version": "2022-06-01", "clock": lambda: 4e9}
+    with azure_at(hub_server, "Given", **options) as azure:
+        assert azure.hub == "shop_given"
+        token = azure.negotiate(lifetime=60)["accessToken"]
+        assert jwt.decode(token, options={"verify_signature": False})["exp"] == 4_000_000_060
+        assert not azure.user_exists("anna")
+    asked = [event.detail or "" for event in asyncio.run(hub_server.events("azure-request"))]
+    assert "HEAD /api/hubs/shop_given/users/anna?api-version=2022-06-01" in asked
 
 
 def test_both_keys(hub_server: HubServer) -> None:
