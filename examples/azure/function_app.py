@@ -22,7 +22,7 @@ app = func.FunctionApp()
 
 @app.route(route="negotiate", methods=["POST"], auth_level=func.AuthLevel.ANONYMOUS)
 async def negotiate(request: func.HttpRequest) -> func.HttpResponse:
-    """Let a client in. App Service authentication says who it is; nobody else can set that header."""
+    """Let a client in. App Service authentication says who it is: without it, anybody could set that header."""
     user = request.headers.get("x-ms-client-principal-name")
     if not user:
         return func.HttpResponse(status_code=401)

@@ -125,6 +125,19 @@ async def test_what_is_no_token(answer: object) -> None:
         await azure.send_all("m")
 
 
+@pytest.mark.parametrize("token", ["", "a\r\nX-Evil: 1", "ü"])
+async def test_a_token_that_no_header_can_carry(token: str) -> None:
+    class Odd:
+        def get_token(self, *_scopes: str) -> Any:
+            return Token(token, 2**40)
+
+    http = ScriptedHttp()
+    with pytest.raises(AzureSignalRError, match="no HTTP header can carry") as caught:
+        await AzureSignalR(STRING, "chat", credential=Odd(), http=http).send_all("m")
+    assert http.requests == []
+    assert "Evil" not in str(caught.value)
+
+
 # Clients
 
 
@@ -169,11 +182,14 @@ async def test_a_temporary_key_signs_for_the_others_and_is_renewed_in_time() -> 
 
 async def test_a_temporary_key_that_cannot_be_renewed_serves_until_its_end(caplog: pytest.LogCaptureFixture) -> None:
     refused = HttpResponse(403)
-    azure, _http, clock, _credential = azure_with(temporary("abcd"), refused, refused)
+    azure, http, clock, _credential = azure_with(temporary("abcd"), *[refused] * 3)
     await azure.negotiate(claims={"a": "b"})
-    clock.advance(89 * 60)
-    assert (await azure.negotiate(claims={"a": "b"}))["accessToken"]
-    assert "is not renewed yet" in caplog.text
+    for minutes, requests in ((84, 2), (1, 2), (3, 2), (1, 3)):
+        # It is asked for again after five minutes, not for each token.
+        clock.advance(minutes * 60)
+        assert (await azure.negotiate(claims={"a": "b"}))["accessToken"]
+        assert len(http.requests) == requests
+    assert caplog.text.count("is not renewed yet") == 2
     clock.advance(60)
     with pytest.raises(AzureSignalRError, match="access is denied"):
         await azure.negotiate(claims={"a": "b"})

@@ -32,6 +32,23 @@ def test_hubs_that_are_not_allowed(hub: Any) -> None:
         hub_name("chat", hub)
 
 
+def test_each_character_of_a_hub_is_allowed_or_not() -> None:
+    def is_allowed(name: str) -> bool:
+        try:
+            return hub_name(name) == name.lower()
+        except ValueError:
+            return False
+
+    others = ["ä", "\u041a", "\uff58", "٣", "\u0130", "\ud800", "🚀"]  # letters and digits elsewhere than in ASCII
+    characters = [*map(chr, range(0x80)), *others]
+    letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+    assert "".join(filter(is_allowed, characters)) == letters
+    assert (
+        "".join(each for each in characters if is_allowed(f"h{each}"))
+        == f",.0123456789{letters[:26]}[]_`{letters[26:]}"
+    )
+
+
 def test_application_and_hub_together_are_bounded() -> None:
     with pytest.raises(ValueError, match="together are over 128 characters: 129"):
         hub_name("x" * 64, "y" * 64)

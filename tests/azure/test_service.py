@@ -379,7 +379,10 @@ async def test_a_page_is_asked_for_when_it_is_wanted() -> None:
         (b'{"value":[7]}', "no connection"),
         (b'{"value":[{"connectionId":7}]}', "no connection"),
         (b'{"value":[{"connectionId":"a","userId":7}]}', "no connection"),
-        (b'{"value":[],"nextLink":7}', "nextLink is not text"),
+        (b'{"value":[],"nextLink":7}', "nextLink is not a URL"),
+        (b'{"value":[],"nextLink":"?a b"}', "nextLink is not a URL"),
+        (b'{"value":[],"nextLink":"?a\\r\\nX-Evil: 1"}', "nextLink is not a URL"),
+        ('{"value":[],"nextLink":"?ü"}'.encode(), "nextLink is not a URL"),
     ],
 )
 async def test_pages_that_are_none(answer: bytes, text: str) -> None:
@@ -448,6 +451,22 @@ async def test_a_partial_failure_says_who_was_not_reached() -> None:
         await azure.send_users([f"v{n}" for n in range(9)], "m")
 
 
+async def test_failures_stand_in_the_order_of_the_targets() -> None:
+    later = asyncio.Event()
+
+    class Backwards(Crowd):
+        async def request(self, request: HttpRequest, /) -> HttpResponse:
+            if "/users/last/" in request.url:
+                later.set()
+            else:
+                await later.wait()
+            return refused(400)
+
+    azure = AzureSignalR(STRING, "chat", http=Backwards())
+    with pytest.raises(ExceptionGroup, match="3 of 3 users were not reached: 'first', 'middle', 'last'"):
+        await azure.send_users(["first", "middle", "last"], "m")
+
+
 async def test_a_fan_out_to_nobody_and_one_that_is_cancelled() -> None:
     crowd = Crowd()
     azure = AzureSignalR(STRING, "chat", http=crowd)
@@ -505,8 +524,13 @@ async def test_closing_leaves_the_users_client_open_and_ends_our_own() -> None:
     async with azure:
         pass
     await azure.close()
-    with pytest.raises(AzureSignalRError, match="this HTTP client is closed"):
-        await azure.send_all("m")
+    azure._rest._sleep = naps = Naps()
+    for wrong in (azure.send_all("m"), azure.user_exists("anna"), azure.health()):
+        with pytest.raises(AzureSignalRError, match="this AzureSignalR is closed"):
+            await wrong
+    with pytest.raises(ExceptionGroup, match="1 of 1 users were not reached"):
+        await azure.send_users(["anna"], "m")
+    assert naps.seconds == []
 
 
 def test_the_error_pickles() -> None:

@@ -75,6 +75,8 @@ def test_a_request_token() -> None:
         ({"lifetime": 0}, ValueError, "lifetime must be 1 second or more"),
         ({"lifetime": True}, ValueError, "lifetime must be 1 second or more"),
         ({"lifetime": float("nan")}, ValueError, "lifetime must be 1 second or more"),
+        ({"lifetime": float("inf")}, ValueError, "lifetime must be 1 second or more, and finite"),
+        ({"claims": {"a": float("inf")}}, ValueError, "the claim 'a' must be text, a number"),
         ({"claims": {7: "a"}}, TypeError, "name of a claim must be a str, not int"),
         ({"claims": {"asrs.s.uid": "admin"}}, ValueError, "'asrs.s.uid' is the service's own"),
         ({"claims": {"nameid": "admin"}}, ValueError, "use user_id="),

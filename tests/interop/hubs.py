@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from tests.python_server import AnyServer
 
     from .conftest import Combination
+    from .hub_server import HubServer
 
 
 def hub_at(
@@ -31,6 +32,23 @@ async def items_of(values: Iterable[Any]) -> AsyncIterator[Any]:
     """Yield the values: an upload."""
     for value in values:
         yield value
+
+
+async def cut_and_abort(server: HubServer, hub: HubConnection, path: str = "/hub") -> None:
+    """Have the server end the connection while the line is cut."""
+    connection_id = hub.connection_id
+    assert connection_id is not None
+    link = hub._life.link
+    assert link is not None
+    reopen = link.connection.reopen
+
+    async def later() -> None:
+        await server.abort(connection_id)
+        await server.wait_event("disconnected", connection_id=connection_id)
+        await reopen()
+
+    link.connection.reopen = later  # type: ignore[method-assign]
+    await server.drop_transports(path)
 
 
 class Color(enum.IntEnum):

@@ -154,7 +154,10 @@ def test_wrong_usage(signalr: Signalr, arguments: tuple[str, ...], said: str) ->
     [
         ("", "set AZURE_SIGNALR_CONNECTION_STRING"),
         ("Endpoint=https://x.test;Version=1.0", "no AccessKey"),
-        ("Endpoint=https://x.test;AuthType=azure", "credential= is needed"),
+        (
+            "Endpoint=https://x.test;AuthType=azure",
+            "this command signs with nothing else: for Entra ID write a program",
+        ),
     ],
 )
 def test_a_connection_string_is_needed(

@@ -2,96 +2,23 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
-from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import attrs
 import pytest
 from aiohttp import web
-from tests.servers import app_server
 
-from signalr_sdk import (
-    ConnectionClosedError,
-    HubConnection,
-    NegotiationError,
-    Retry,
-    Transport,
-)
+from signalr_sdk import ConnectionClosedError, HubConnection, NegotiationError, Retry, Transport
 
-from .azure import azure_at, signed
+from .azure import APP_TOKEN, AT_ONCE, Clock, Watched, app_at, azure_at, past, redirect, requests_of, signed
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator
+    from collections.abc import Iterator
 
     from signalr_sdk.azure import AzureSignalR
 
     from .conftest import Combination, StartServer
     from .hub_server import HubServer
-
-APP_TOKEN = "app-token-of-the-user"
-AT_ONCE = Retry.delays(*[0.0] * 20)
-
-
-@attrs.define
-class AppServer:
-    """An app server with an origin of its own, and what it was asked."""
-
-    url: str = ""
-    asked: list[dict[str, str]] = attrs.Factory(list)
-    targets: list[str] = attrs.Factory(list)
-
-
-@asynccontextmanager
-async def app_at(answer: Callable[[web.Request], Any], path: str = "/chat") -> AsyncIterator[AppServer]:
-    """Run an app server that answers negotiate so."""
-    app = AppServer()
-
-    async def negotiate(request: web.Request) -> web.Response:
-        app.asked.append({name.lower(): value for name, value in request.headers.items()})
-        app.targets.append(request.raw_path)
-        said = answer(request)
-        if isinstance(said, web.Response):
-            return said
-        response = web.json_response(said)
-        response.set_cookie("ARRAffinity", "instance-7")
-        return response
-
-    application = web.Application()
-    application.router.add_post(f"{path}/negotiate", negotiate)
-    async with app_server(application) as origin:
-        app.url = origin + path
-        yield app
-
-
-def redirect(server: HubServer, hub: str = "chat", user: str = "anna", **claims: Any) -> dict[str, Any]:
-    """Return what an app server answers."""
-    token = signed(f"http://127.0.0.1/client/?hub={hub}", **{"nameid": user, **claims})
-    return {"url": server.url(f"/client/?hub={hub}"), "accessToken": token, "availableTransports": []}
-
-
-async def requests_of(server: HubServer, hub: str) -> list[str]:
-    """Return the requests of clients of a hub, with their tokens."""
-    details = [event.detail or "" for event in await server.events("azure-request")]
-    return [detail for detail in details if f"hub={hub}" in detail]
-
-
-class Watched:
-    """A connection, and each time that it came back."""
-
-    def __init__(self, hub: HubConnection) -> None:
-        self.hub = hub
-        self.losses: list[Exception | None] = []
-        self._back = asyncio.Event()
-        hub.on_reconnecting(self.losses.append)
-        hub.on_reconnected(lambda _: self._back.set())
-
-    async def back(self) -> None:
-        async with asyncio.timeout(8):
-            await self._back.wait()
-        self._back.clear()
-
 
 # Getting in
 
@@ -194,6 +121,19 @@ async def test_no_token_of_the_service_reaches_the_app_server(hub_server: HubSer
     assert not [asked for asked in app.asked if "cookie" in asked]
 
 
+@pytest.mark.parametrize("transport", [Transport.WEBSOCKETS, Transport.SERVER_SENT_EVENTS])
+async def test_a_token_in_the_query_is_the_services_as_well(hub_server: HubServer, transport: Transport) -> None:
+    name = f"query{transport}".lower()
+    async with app_at(lambda _: redirect(hub_server, name)) as app:
+        hub = HubConnection(app.url, access_token=APP_TOKEN, access_token_in="query", transports=transport)
+        async with hub:
+            assert await hub.invoke("User") == "anna"
+    assert app.asked[0]["authorization"] == f"Bearer {APP_TOKEN}"
+    seen = await requests_of(hub_server, name)
+    assert [detail for detail in seen if detail.startswith("GET ") and "access_token=eyJ" in detail]
+    assert not [detail for detail in seen if APP_TOKEN in detail]
+
+
 # Coming back
 
 
@@ -243,6 +183,33 @@ async def test_the_app_server_moves_the_client_to_another_endpoint(
         {detail.rpartition(" ")[2] for detail in await requests_of(server, "moved")} for server in (hub_server, second)
     ]
     assert not first_tokens & second_tokens
+
+
+async def test_an_hour_later_url_and_token_are_new(hub_server: HubServer, combination: Combination) -> None:
+    name = f"hour{combination}".replace("-", "").lower()
+    clock = Clock()
+    clock.now -= 3590  # what is given now is near its end
+    given: list[tuple[str, str]] = []
+
+    def answer(_request: web.Request) -> object:
+        token = signed(f"http://127.0.0.1/client/?hub={name}", exp=int(clock.now) + 3600, nameid="anna")
+        given.append((f"asrs_request_id={len(given)}", token))
+        return {"url": hub_server.url(f"/client/?hub={name}&{given[-1][0]}"), "accessToken": token}
+
+    async with app_at(answer) as app, azure_at(hub_server, name) as azure:
+        watched = Watched(HubConnection(app.url, reconnect=AT_ONCE, **combination.options))
+        async with watched.hub as hub:
+            for _ in range(2):
+                await close(azure, hub, "scaling in")
+                clock.now += 3600
+                await watched.back()
+                assert await hub.invoke("User") == "anna"
+    assert len(app.asked) == len(given) == 3
+    seen = await requests_of(hub_server, name)
+    for number in range(3):
+        mine = [detail for detail in seen if given[number][0] in detail]
+        assert len(mine) >= 2
+        assert all(detail.endswith(f"Bearer {given[number][1]}") for detail in mine)
 
 
 async def test_a_throttled_reconnect_waits_as_it_is_told(hub_server: HubServer) -> None:
@@ -323,8 +290,3 @@ async def test_a_web_socket_outlives_its_token(hub_server: HubServer) -> None:
         await past(2)
         assert await hub.invoke("Add", 1, 2) == 3
     assert watched.losses == []
-
-
-async def past(seconds: float) -> None:
-    """Wait until a token of so many seconds, made before, has run out: the service's clock cannot be turned."""
-    await asyncio.sleep(seconds + 0.1)

@@ -452,6 +452,17 @@ async def test_names_reach_the_right_group_and_user(azure: AzureSignalR, name: s
         assert [each async for each in azure.group_connections(name)] == [GroupConnection(client.id, name)]
 
 
+async def test_a_group_for_each_character(azure: AzureSignalR) -> None:
+    # But for the one that no HTTP server takes.
+    names = [f"g{chr(code)}g" for code in range(1, 0x80)]
+    async with Client(azure.connect("anna")) as client:
+        for name in names:
+            await azure.add_to_group(client.id, name)
+        for name in names:
+            await azure.send_group(name, MESSAGE, name)
+        await client.has(*((name,) for name in names))
+
+
 async def test_a_group_with_a_slash(azure: AzureSignalR, clients: Clients) -> None:
     # ASP.NET Core leaves %2F in route values as it is, so the imitated service has such groups, but finds no such user.
     anna, anna_too, bert = clients

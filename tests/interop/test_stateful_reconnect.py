@@ -9,6 +9,8 @@ import pytest
 
 from signalr_sdk import ConnectionClosedError, HubConnection, Limits, Retry, Timeouts, Transport, TransportError
 
+from .hubs import cut_and_abort
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -166,23 +168,6 @@ async def test_a_connection_that_the_server_forgot_is_made_anew(hub_server: HubS
     assert isinstance(errors[0].__cause__, TransportError)
     # 409 while the server is still taking the connection apart.
     assert errors[0].__cause__.status in (404, 409)
-
-
-async def cut_and_abort(server: HubServer, hub: HubConnection) -> None:
-    """Have the server end the connection while the line is cut."""
-    connection_id = hub.connection_id
-    assert connection_id is not None
-    link = hub._life.link
-    assert link is not None
-    reopen = link.connection.reopen
-
-    async def later() -> None:
-        await server.abort(connection_id)
-        await server.wait_event("disconnected", connection_id=connection_id)
-        await reopen()
-
-    link.connection.reopen = later  # type: ignore[method-assign]
-    await server.drop_transports("/hub")
 
 
 @pytest.mark.parametrize("path", ["/hub-not-stateful", "/hub-sse", "/hub-lp"])

@@ -251,3 +251,60 @@ def test_a_loop_that_runs_in_the_calling_thread() -> None:
             print(json.dumps(asyncio.run(cell())))
         """
     ) == [3, 0, 1, 2, 3]
+
+
+AZURE = """
+import select, socket
+silent = socket.create_server(("127.0.0.1", 0))
+string = f"Endpoint=http://127.0.0.1;Port={silent.getsockname()[1]};AccessKey={'k' * 44};Version=1.0;"
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no SIGINT can be sent to a process of its own on Windows")
+@pytest.mark.parametrize("call", ["user_exists('anna')", "send_users(['anna', 'bert'], 'Event')"])
+def test_ctrl_c_interrupts_a_request_to_azure(call: str) -> None:
+    took, threads = run(
+        AZURE
+        + f"""
+with sync.AzureSignalR(string, "chat") as azure:
+    times = interrupt_when(lambda: select.select([silent], [], [], 0)[0])
+    try:
+        azure.{call}
+    except KeyboardInterrupt:
+        took = time.monotonic() - times[0]
+until(lambda: threading.active_count() == 1)
+silent.close()
+print(json.dumps([took, threading.active_count()]))
+"""
+    )
+    assert took < 1
+    assert threads == 1
+
+
+def test_who_forgets_to_close_azure_ends_as_well() -> None:
+    assert run(
+        AZURE
+        + """
+azure = sync.AzureSignalR(string, "chat", timeouts=Timeouts(request=0.05))
+try:
+    azure.send_all("Event")
+except SignalRError as error:
+    said = str(error)
+silent.close()
+print(json.dumps("cannot ask Azure SignalR Service" in said))
+"""
+    )
+
+
+def test_importing_it_does_not_import_azure() -> None:
+    assert run(
+        """
+        before = [name for name in sys.modules if name.startswith("signalr_sdk.azure") or name == "jwt"]
+        twin = sync.AzureSignalR
+        try:
+            sync.Missing
+        except AttributeError as error:
+            said = str(error)
+        print(json.dumps([before, twin.__name__, "signalr_sdk.azure" in sys.modules, "jwt" in sys.modules, said]))
+        """
+    ) == [[], "AzureSignalR", True, False, "module 'signalr_sdk.sync' has no attribute 'Missing'"]

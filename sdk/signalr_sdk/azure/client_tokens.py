@@ -27,8 +27,9 @@ SCOPE = "https://signalr.azure.com/.default"
 
 # Seconds before its end at which an Entra token is replaced.
 _MARGIN = 300.0
-# A temporary key is valid for 90 minutes; it is replaced early, so that tokens signed with it live on.
-_KEY_RENEWED, _KEY_DEAD = 55 * 60.0, 90 * 60.0
+# A temporary key is valid for 90 minutes; it is replaced early, so that tokens signed with it live on. While that
+# fails, it is not tried for each token again.
+_KEY_RENEWED, _KEY_DEAD, _PAUSE = 55 * 60.0, 90 * 60.0, 5 * 60.0
 
 
 class Credential(Protocol):
@@ -107,6 +108,8 @@ class EntraTokens:
         token, ends = getattr(answer, "token", None), getattr(answer, "expires_on", None)
         if not isinstance(token, str) or not isinstance(ends, int | float):
             raise AzureSignalRError("the credential's get_token() must return an object with token and expires_on")
+        if not (token and token.isascii() and token.isprintable()):
+            raise AzureSignalRError("the credential's token is empty, or holds what no HTTP header can carry")
         return token, float(ends)
 
     async def _get_token(self) -> object:
@@ -135,6 +138,7 @@ class EntraClientTokens:
         self._clock = clock
         self._key: SigningKey | None = None
         self._since = 0.0
+        self._due = 0.0
         self._asking = asyncio.Lock()
 
     async def client_token(self, audience: str, client: ClientClaims) -> str:
@@ -152,14 +156,17 @@ class EntraClientTokens:
 
     async def _temporary_key(self) -> SigningKey:
         async with self._asking:
-            age = self._clock() - self._since
-            if self._key is None or age >= _KEY_RENEWED:
+            now = self._clock()
+            is_dead = self._key is None or now - self._since >= _KEY_DEAD
+            if is_dead or now >= self._due:
                 try:
-                    self._key, self._since = await self._ask_for_key(), self._clock()
+                    self._key, self._since, self._due = await self._ask_for_key(), now, now + _KEY_RENEWED
                 except AzureSignalRError as error:
-                    if self._key is None or age >= _KEY_DEAD:
+                    if is_dead:
                         raise
+                    self._due = now + _PAUSE
                     _logger.warning("the temporary access key of Azure SignalR Service is not renewed yet: %s", error)
+            assert self._key is not None
             return self._key
 
     async def _ask_for_key(self) -> SigningKey:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -14,6 +15,10 @@ if TYPE_CHECKING:
 
     from ..interfaces import HttpRequest, HttpResponse
     from .rest import RestClient
+
+
+# No other character can stand in one, and some would end the line of the request.
+_URL = re.compile(r"[!-~]+")
 
 
 @attrs.frozen
@@ -41,8 +46,8 @@ async def pages(rest: RestClient, request: HttpRequest) -> AsyncIterator[GroupCo
         following = page.get("nextLink")
         if not following:
             return
-        if not isinstance(following, str):
-            raise answers.unexpected(request, response, "the answer's nextLink is not text")
+        if not (isinstance(following, str) and _URL.fullmatch(following)):
+            raise answers.unexpected(request, response, "the answer's nextLink is not a URL")
         # Only its query: the token goes to the endpoint that the user named, wherever the link points.
         request = attrs.evolve(request, url=f"{urls.without_query(request.url)}?{following.partition('?')[2]}")
         if request.url in asked:

@@ -74,7 +74,12 @@ class RestClient:
         self._timeouts = timeouts
         self._api_version = api_version
         self._clock = clock
+        self._closed = False
         self._sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+
+    def close(self) -> None:
+        """From now on no request works: whoever owns the HTTP client has closed it."""
+        self._closed = True
 
     def request(
         self,
@@ -115,7 +120,7 @@ class RestClient:
             sends: a repetition could reach clients twice: only what surely did not arrive is repeated.
 
         Raises:
-            AzureSignalRError: the service refused, or did not answer.
+            AzureSignalRError: the service refused, or did not answer, or this is closed.
         """
         retrying = tenacity.AsyncRetrying(
             stop=tenacity.stop_after_attempt(_ATTEMPTS),
@@ -140,6 +145,9 @@ class RestClient:
         raise answers.refusal(request, response, self._clock())
 
     async def _exchange(self, request: HttpRequest, token: str | None) -> HttpResponse:
+        if self._closed:
+            # The HTTP client would say so too, but as something that is worth another try.
+            raise AzureSignalRError("this AzureSignalR is closed")
         url = urls.without_query(request.url)
         try:
             response = await self._http.request(_with_token(request, token))

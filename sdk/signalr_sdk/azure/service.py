@@ -13,7 +13,9 @@ from .client_tokens import ClientTokens, Credential, EntraClientTokens, EntraTok
 from .connection_string import ConnectionString
 from .operations import HubOperations
 from .rest import RestClient
-from .tokens import ClientClaims, SigningKey
+
+# The documents read the annotations of `connect`: all that are in it are there.
+from .tokens import Claims, ClientClaims, SigningKey
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,7 +25,6 @@ if TYPE_CHECKING:
     import httpx
 
     from ..interfaces import HttpClient
-    from .tokens import Claims
 
 API_VERSION = "2024-12-01"
 """Version of the REST API that is asked for."""
@@ -94,6 +95,7 @@ class AzureSignalR(HubOperations):
     async def close(self) -> None:
         """Close the HTTP client, if it is ours; no request works from then on. May be called again."""
         if self._own_client is not None:
+            self._rest.close()
             await self._own_client.close()
 
     async def __aenter__(self) -> Self:

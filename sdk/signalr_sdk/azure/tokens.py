@@ -5,12 +5,13 @@ Pure: the time comes in. Source: DefaultServiceEndpointGenerator, ClaimsUtility 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from typing import TypeAlias
 
 import attrs
 
-Claims: TypeAlias = Mapping[str, "str | float | bool | Iterable[str]"]
+Claims: TypeAlias = Mapping[str, str | float | bool | Iterable[str]]
 """Claims of a user: values are text, numbers, truth values, or several texts."""
 
 LONGEST_TOKEN = 4096
@@ -75,8 +76,8 @@ class ClientClaims:
             raise TypeError(f"user_id must be a str or None, not {type(self.user_id).__name__}")
         if self.user_id == "":
             raise ValueError("user_id is empty: leave it out for a client without a user")
-        if isinstance(self.lifetime, bool) or not self.lifetime >= 1:
-            raise ValueError(f"lifetime must be 1 second or more, not {self.lifetime!r}")
+        if isinstance(self.lifetime, bool) or not 1 <= self.lifetime < math.inf:
+            raise ValueError(f"lifetime must be 1 second or more, and finite, not {self.lifetime!r}")
         _user_claims(self.claims or {})
 
     @property
@@ -132,7 +133,7 @@ def _user_claims(claims: Claims) -> dict[str, object]:
 
 
 def _claim_value(name: str, value: object) -> object:
-    if isinstance(value, str | int | float):
+    if isinstance(value, str | int) or (isinstance(value, float) and math.isfinite(value)):
         return value
     if isinstance(value, list | tuple | set | frozenset) and all(isinstance(each, str) for each in value):
         return list(value)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from .. import SignalRError
-from ..azure import AzureSignalR
+from ..azure import AzureSignalR, ConnectionString
 from . import options
 from .arguments import CONTEXT, Args, Context, values
 from .output import print_json
@@ -191,6 +191,11 @@ def _run(
         options.stop(options.WRONG_USAGE, f"set {VARIABLE} to the connection string of the resource")
 
     async def run() -> Any:
+        if ConnectionString.parse(connection_string).access_key is None:
+            raise ValueError(
+                f"{VARIABLE} has no AccessKey, and this command signs with nothing else: for Entra ID write a program "
+                "with signalr_sdk.azure and a credential"
+            )
         async with AzureSignalR(connection_string, hub, application=application) as azure:
             return await work(azure)
 
