@@ -11,7 +11,7 @@ import ssl
 import sys
 import threading
 import types
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from decimal import Decimal
 from pathlib import Path
@@ -176,6 +176,7 @@ class World:
         self._page = page
         self._at_the_end = threading.Event()
         self._hub = HubConnection(self._here(SHOWN))
+        self._left: list[object] = [self._hub]
         vars(self.module).update(self._names(), URL=server.url("/hub"), SHOP_URL=server.url("/shop"))
 
     def _names(self) -> dict[str, Any]:
@@ -184,12 +185,14 @@ class World:
             **public,
             **{module.__name__: module for module in (aiohttp, asyncio, attrs, httpx, signal, ssl)},
             "AsyncIterator": AsyncIterator,
+            "Awaitable": Awaitable,
             "Callable": Callable,
             "Decimal": Decimal,
             "print": self._print,
             # What a reader has of their own.
             "account": "A-1",
             "amount": 10,
+            "ask_for_token": self._ask_for_token,
             "at_the_end": self._at_the_end.set,
             "credentials": {},
             "database": types.SimpleNamespace(insert=self._do_nothing),
@@ -198,6 +201,7 @@ class World:
             "get_token": self._get_token,
             "internal_context": ssl.create_default_context(),
             "key": "k",
+            "numbers_of": iter,
             "order_id": 7,
             "page_somebody": self._print,
             "sensor": Sensor(),
@@ -217,6 +221,9 @@ class World:
     async def _show(self, *values: object) -> None:
         self._print(*values)
 
+    async def _ask_for_token(self) -> tuple[str, float]:
+        return "token", 3600.0
+
     async def _get_token(self) -> str:
         return "token"
 
@@ -233,6 +240,7 @@ class World:
         if _WAITS.search(block.text):
             await self._speak(running, block.text)
         await running
+        self._left.append(vars(self.module)["hub"])
 
     def _needs_connection(self, text: str) -> bool:
         free = vars(self.module)["hub"] is self._hub and self._hub.state is ConnectionState.DISCONNECTED
@@ -257,7 +265,7 @@ class World:
 
     async def end(self) -> None:
         """Stop what the programs have left running."""
-        for value in [self._hub, *vars(self.module).values()]:
+        for value in [*self._left, *vars(self.module).values()]:
             if isinstance(value, HubConnection):
                 await value.stop()
             elif isinstance(value, signalr_sdk.sync.HubConnection):
