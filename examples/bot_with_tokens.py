@@ -31,7 +31,7 @@ class Login:
         self._good_until = 0.0
 
     async def __call__(self) -> str:
-        """Return a token that is good for half of its life at least."""
+        """Return a token that is in the first half of its life: a refresh must not show the old one again."""
         if time.monotonic() > self._good_until - LIFETIME / 2:
             asked_at = time.monotonic()
             async with self._session.get(self._url, raise_for_status=True) as answer:
