@@ -1,4 +1,4 @@
-"""Runs the programs of the documentation: block after block of a page in one namespace, against the test server."""
+"""Runs the programs of pages and docstrings: block after block in one namespace, against the test server."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from decimal import Decimal
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import aiohttp
 import attrs
@@ -24,7 +24,7 @@ import httpx
 import signalr_sdk
 import signalr_sdk.sync
 from signalr_sdk import ConnectionState, HubConnection
-from signalr_sdk.testing import HubServer
+from signalr_sdk.testing import FaultProxy, Hub, HubServer
 from signalr_sdk.testing.demo_hub import DemoHub
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     import pytest
 
 DOCS = Path(__file__).parents[1] / "docs"
+SOURCE = DOCS.parent / "sdk" / "signalr_sdk"
 # The hub of the snippets; what runs here goes to the test server in its place.
 SHOWN = "https://example.com/chat"
 NOT_RUN = ":caption: Not run by the tests. "
@@ -67,10 +68,10 @@ class Block(NamedTuple):
     not_run: str | None
 
 
-def blocks(page: str) -> list[Block]:
-    """Return the blocks of a page that are code."""
+def blocks(page: str, folder: Path = DOCS) -> list[Block]:
+    """Return the blocks of a page, or of the docstrings of a module, that are code."""
     found = []
-    for match in _FENCE.finditer((DOCS / page).read_text(encoding="utf-8")):
+    for match in _FENCE.finditer((folder / page).read_text(encoding="utf-8")):
         lines = [line.removeprefix(match[1]) for line in match["text"].splitlines(keepends=True)]
         not_run = None
         if lines and lines[0].startswith(NOT_RUN):
@@ -78,6 +79,12 @@ def blocks(page: str) -> list[Block]:
         kind = match["kind"].removeprefix("{code-block} ")
         found.append(Block(kind, "".join(lines), match["output"] or "", not_run))
     return found
+
+
+def modules() -> list[str]:
+    """Return all modules whose docstrings have programs, relative to `SOURCE`."""
+    paths = (path.relative_to(SOURCE).as_posix() for path in SOURCE.rglob("*.py"))
+    return sorted(path for path in paths if blocks(path, SOURCE))
 
 
 def pages() -> list[str]:
@@ -188,6 +195,10 @@ class World:
             "Awaitable": Awaitable,
             "Callable": Callable,
             "Decimal": Decimal,
+            "FaultProxy": FaultProxy,
+            "Hub": Hub,
+            "HubServer": HubServer,
+            "Protocol": Protocol,
             "print": self._print,
             # What a reader has of their own.
             "account": "A-1",
@@ -205,6 +216,7 @@ class World:
             "order_id": 7,
             "page_somebody": self._print,
             "sensor": Sensor(),
+            "server": self._server,
             "session": None,
             "session_id": "s",
             "show": self._print,
@@ -229,6 +241,18 @@ class World:
 
     async def _do_nothing(self, *_values: object) -> None:
         pass
+
+    async def use_threads(self) -> None:
+        """Have what `signalr_sdk.sync` has, and a connected hub of it, in the place of what is for asyncio."""
+        hub = signalr_sdk.sync.HubConnection(self._here(SHOWN))
+        await asyncio.to_thread(hub.start)
+        names = {name: getattr(signalr_sdk.sync, name) for name in signalr_sdk.sync.__all__}
+        vars(self.module).update(names, hub=hub)
+        self._left.append(hub)
+
+    async def connect(self) -> None:
+        """Have a connected hub, whether the program looks as if it wanted that or not."""
+        await self._hub.start()
 
     async def run(self, block: Block) -> None:
         """Run a block, and while it waits for the hub, be one that speaks and then says goodbye."""

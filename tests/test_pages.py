@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 import trustme
 from tests.cli.running import run
-from tests.pages import DOCS, blocks, pages, world_of
+from tests.pages import DOCS, SOURCE, blocks, modules, pages, world_of
 
 from signalr_sdk.testing import FaultProxy
 
@@ -57,6 +57,29 @@ async def test_a_page(page: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest
         for name, test in list(vars(world.module).items()):
             if name.startswith("test_"):
                 await test()
+
+
+# What the programs of these need is not here; they are close to what these tests do.
+NOT_HERE = {
+    "_connection.py": "tests/interop/test_raw_connection.py",
+    "sync/_connection.py": "tests/interop/test_sync.py",
+    "azure/service.py": "tests/interop/test_azure_rest.py",
+}
+
+
+def test_programs_that_are_not_run_here_are_known() -> None:
+    assert set(modules()) > set(NOT_HERE)
+
+
+@pytest.mark.parametrize("module", [module for module in modules() if module not in NOT_HERE])
+async def test_docstrings(module: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for block in blocks(module, SOURCE):
+        async with world_of(module, monkeypatch) as world:
+            if module.startswith("sync/"):
+                await world.use_threads()
+            else:
+                await world.connect()
+            await world.run(block)
 
 
 def test_what_is_not_run_says_why() -> None:
