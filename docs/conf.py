@@ -36,6 +36,8 @@ myst_heading_anchors = 3
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
 autodoc_typehints_format = "short"
+# A class may have its namesake in `signalr_sdk.sync`; the first is what an annotation means.
+suppress_warnings = ["ref.python"]
 autodoc_default_options = {"members": True, "show-inheritance": True}
 autodoc_class_signature = "mixed"
 napoleon_use_ivar = True

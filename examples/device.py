@@ -1,25 +1,31 @@
-"""A device that uploads what its meter counts, for as long as it counts, over lost connections too.
+"""A device that delivers what its meter counts, each reading once, and collects while it is offline.
 
     python examples/device.py https://example.com/meters
 
-It wants a hub with a method `Sum(numbers)` that takes a stream of whole numbers and returns their sum. The meter here
-is made up: a library with a thread of its own that calls back for each reading, as drivers of sensors do.
+It wants a hub with a method `Record(text)`, which in earnest would store the readings in the text and know by its
+number one that it has already. The meter is made up: a library with a thread of its own that calls back for each
+reading, as drivers of sensors do. The outage is made by a proxy that belongs to the rehearsal: leave it out.
 """
 
 from __future__ import annotations
 
 import asyncio
+import json
 import sys
 import threading
 from collections import deque
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
-from signalr_sdk import ConnectionClosedError, HubConnection, NotConnectedError, StateError, Upload
+from signalr_sdk import ConnectionClosedError, HubConnection, InvocationTimeoutError, NotConnectedError
+from signalr_sdk.testing import FaultProxy
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-READINGS = 200
+READINGS = 400
+ROOM = 100  # readings that are kept while offline
+BATCH = 20  # readings that are delivered at once
 
 
 class Meter(threading.Thread):
@@ -38,58 +44,85 @@ class Meter(threading.Thread):
         self._callback(None)
 
 
-class Readings:
-    """Readings that are not uploaded yet; while there is no connection, the newest 10 000 of them."""
+class Outbox:
+    """Readings that the hub does not have yet: the newest, as far as there is room."""
 
     def __init__(self) -> None:
+        self.dropped = 0
         self._loop = asyncio.get_running_loop()
-        self._waiting: deque[int | None] = deque(maxlen=10_000)
+        self.overflowed = asyncio.Event()
+        self._waiting: deque[int] = deque()
+        self._underway: list[int] = []
         self._arrived = asyncio.Event()
+        self._ended = False
 
     def add(self, reading: int | None) -> None:
-        """Take a reading, on whatever thread it comes."""
+        """Take a reading, on whatever thread it comes; the oldest goes if there is no room."""
         self._loop.call_soon_threadsafe(self._put, reading)
 
     def _put(self, reading: int | None) -> None:
-        self._waiting.append(reading)
+        if reading is None:
+            self._ended = True
+        else:
+            self._waiting.append(reading)
+        if len(self._waiting) > ROOM:
+            self._waiting.popleft()
+            self.dropped += 1
+            self.overflowed.set()
         self._arrived.set()
 
-    async def next(self) -> int | None:
-        """Return the oldest, waiting for it if need be."""
-        while not self._waiting:
+    async def batch(self) -> list[int]:
+        """Return the oldest readings, waiting for one if need be; none at the end. The same until `forget`."""
+        while not (self._underway or self._waiting or self._ended):
             self._arrived.clear()
             await self._arrived.wait()
-        return self._waiting.popleft()
+        while self._waiting and len(self._underway) < BATCH:
+            self._underway.append(self._waiting.popleft())
+        return self._underway
+
+    def forget(self) -> None:
+        """Let go of what is delivered."""
+        self._underway = []
 
 
-async def upload(hub: HubConnection, readings: Readings) -> None:
-    """Feed uploads until the readings end: one after another, a new one for each connection."""
-    reading = await readings.next()
-    while reading is not None:
-        await hub.wait_connected()
-        stream: Upload[int] = Upload()
-        call = asyncio.create_task(hub.invoke("Sum", stream))
+async def deliver(hub: HubConnection, outbox: Outbox) -> int:
+    """Deliver until the readings end; return how many the hub has."""
+    delivered = 0
+    while batch := await outbox.batch():
         try:
-            while reading is not None:
-                await stream.send(reading)
-                reading = await readings.next()
-        except StateError:
-            # The call has ended, and says why. This reading goes into the next upload.
-            pass
-        else:
-            stream.close()
-        try:
-            print(f"the hub has counted {await call}")
-        except (ConnectionClosedError, NotConnectedError) as error:
-            print(f"upload interrupted, what was on its way may be lost: {error}", file=sys.stderr)
+            await hub.invoke("Record", json.dumps(batch), timeout=10)
+        except (ConnectionClosedError, NotConnectedError, InvocationTimeoutError) as error:
+            # It may have arrived or not: it is sent again, and the hub looks at the numbers.
+            print(f"offline: {error}", file=sys.stderr)
+            await hub.wait_connected()
+            continue
+        delivered += len(batch)
+        outbox.forget()
+    return delivered
+
+
+async def lose_the_line(proxy: FaultProxy, outbox: Outbox) -> None:
+    """Be offline until the device has no room any more."""
+    await asyncio.sleep(0.2)
+    proxy.refuse()
+    proxy.cut()
+    await outbox.overflowed.wait()
+    proxy.accept()
 
 
 async def main(url: str) -> None:
-    """Upload until the meter ends."""
-    readings = Readings()
-    async with HubConnection(url, retry_start=True) as hub:
-        Meter(readings.add).start()
-        await upload(hub, readings)
+    """Deliver until the meter ends, over a line that is lost meanwhile."""
+    there, outbox = urlsplit(url), Outbox()
+    async with (
+        FaultProxy(there.port or 80, there.hostname or "") as proxy,
+        HubConnection(proxy.url(there.path), retry_start=True, stateful_reconnect=True) as hub,
+    ):
+        Meter(outbox.add).start()
+        outage = asyncio.create_task(lose_the_line(proxy, outbox))
+        delivered = await deliver(hub, outbox)
+        await outage
+    print(f"{delivered} readings are delivered, {outbox.dropped} had no room")
+    assert delivered + outbox.dropped == READINGS
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ from tests.interop.hub_server import ServerEvent
 from tests.interop.hubs import Color, Person
 
 from signalr_sdk import DateTimeOffset
-from signalr_sdk.testing import Hub, HubException, HubServer
+from signalr_sdk.testing import Hub, HubException, HubServer, Identity
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -351,8 +351,12 @@ def make_token(user: str, seconds: float | None = None) -> str:
 
 
 def _whose(token: str) -> str | None:
-    user, _, expires = base64.urlsafe_b64decode(token).decode().partition("|")
-    return user if float(expires) > time.time() else None
+    user = base64.urlsafe_b64decode(token).decode().partition("|")[0]
+    return user if _end(token) > time.time() else None
+
+
+def _end(token: str) -> float:
+    return float(base64.urlsafe_b64decode(token).decode().partition("|")[2])
 
 
 def _anybody(token: str | None) -> str | None:
@@ -361,6 +365,13 @@ def _anybody(token: str | None) -> str | None:
 
 def _somebody(token: str | None) -> str | None:
     return _whose(token) if token else None
+
+
+def _for_a_while(token: str | None) -> Identity | None:
+    user = _somebody(token)
+    if token is None or user is None:
+        return None
+    return Identity(user, expires_in=_end(token) - time.time())
 
 
 USUAL: dict[str, Any] = {"detailed_errors": True, "parallel_invocations": 16, "authorize": _anybody}
@@ -376,6 +387,7 @@ PATHS: dict[str, dict[str, Any]] = {
     "/hub-messagepack-only": {"protocols": ("messagepack",)},
     "/hub-refusing": {},
     "/hub-auth": {"authorize": _somebody},
+    "/hub-refresh": {"authorize": _for_a_while, "authentication_refresh": True},
     "/hub-impatient": {"keep_alive": 0.5, "client_timeout": 1.5},
     "/hub-quiet": {"keep_alive": 3600.0},
     "/hub-one-at-a-time": {"parallel_invocations": 1},

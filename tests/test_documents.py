@@ -10,9 +10,17 @@ from pathlib import Path
 
 import pytest
 
-_TUTORIAL = Path(__file__).parents[1] / "docs" / "tutorial.md"
+_DOCS = Path(__file__).parents[1] / "docs"
+_TUTORIAL = _DOCS / "tutorial.md"
 _PAIR = re.compile(r"^```python\n(.+?)^```\n\n```text\n(.+?)^```$", re.MULTILINE | re.DOTALL)
 _PAIRS = _PAIR.findall(_TUTORIAL.read_text(encoding="utf-8"))
+
+
+def test_every_example_is_on_its_page() -> None:
+    page = (_DOCS / "examples.md").read_text(encoding="utf-8")
+    examples = _DOCS.parent / "examples"
+    there = {path.relative_to(examples).as_posix() for path in examples.rglob("*.py")}
+    assert set(re.findall(r"`([\w/]+\.py)`", page)) == there
 
 
 def test_every_program_has_its_output() -> None:

@@ -147,12 +147,14 @@ class HubLink:
     async def _shake_hands(self) -> None:
         session = self._session
         # Not by way of the outgoing buffer: the handshake has no number.
-        await self._transport.send(session.start())
+        handshake = session.start()
+        self._log_payload("sending", handshake)
+        await self._transport.send(handshake)
         while not session.ready:
             payload = await self._transport.receive()
             if payload is None:
                 raise HandshakeError("the server closed the connection before it answered the handshake")
-            self._log_payload(payload)
+            self._log_payload("received", payload)
             self._first = session.receive(payload, self._loop.time())
         if session.ended is not None:
             error = ending(session.ended)
@@ -197,7 +199,7 @@ class HubLink:
                 if payload is None:
                     break
                 if _wire.isEnabledFor(logging.DEBUG):
-                    self._log_payload(payload)
+                    self._log_payload("received", payload)
                 received = session.receive(payload, time())
                 if not self._over:
                     self._hand_on(received)
@@ -219,8 +221,8 @@ class HubLink:
         for sink, message in received:
             sink(message)
 
-    def _log_payload(self, payload: bytes) -> None:
-        self.connection.logs.transport.debug("received %d bytes: %.100r", len(payload), payload[:100])
+    def _log_payload(self, what: str, payload: bytes) -> None:
+        self.connection.logs.transport.debug("%s %d bytes: %.100r", what, len(payload), payload[:100])
 
     def lose(self, error: SignalRError) -> None:
         """End `run` with this error."""
@@ -326,7 +328,7 @@ class HubLink:
             payload = await self._transport.receive()
             if payload is None:
                 raise ConnectionClosedError("the server closed the connection instead of resuming it", None, True)
-            self._log_payload(payload)
+            self._log_payload("received", payload)
             self._hand_on(session.receive(payload, self._loop.time()))
 
     def _note_numbers(self, outgoing: StatefulOutgoing) -> None:

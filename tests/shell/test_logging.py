@@ -129,6 +129,18 @@ async def test_payloads_are_cut_and_lifecycle_has_its_levels(log: Log) -> None:
     assert (connected.funcName, connected.module) == ("_go_live", "_supervisor")
 
 
+async def test_the_wire_begins_with_the_handshake(log: Log) -> None:
+    for offered in (True, False):
+        async with (
+            HubServer({"/hub": LoggedHub}, stateful_reconnect=offered) as server,
+            HubConnection(server.url("/hub"), stateful_reconnect=True),
+        ):
+            pass
+    wire = [record.getMessage() for record in log.records if record.name == "signalr_sdk.transport"]
+    handshakes = [text.partition(": ")[2] for text in wire if "protocol" in text]
+    assert handshakes == [rf"""b'{{"protocol":"json","version":{version}}}\x1e'""" for version in (2, 1)]
+
+
 async def test_two_connections_are_told_apart(log: Log) -> None:
     async with (
         HubServer({"/a": LoggedHub, "/b": LoggedHub}) as server,

@@ -15,6 +15,7 @@ from signalr_sdk import (
     ConnectionClosedError,
     ConnectionFailedError,
     ConnectionState,
+    HandshakeError,
     HubConnection,
     NegotiationError,
     ServerTimeoutError,
@@ -107,6 +108,15 @@ async def test_close_messages(transport: Transport, error: str | None, allow: bo
             with pytest.raises(ConnectionClosedError) as caught:
                 await hub.wait_closed()
             assert (caught.value.reason, caught.value.allow_reconnect) == (error, allow)
+
+
+async def test_before_the_handshake_there_is_no_close_message(chat: HubServer) -> None:
+    fault = chat.faults.stall("handshake")
+    starting = asyncio.create_task(client(chat.url("/chat")).start())
+    await until(lambda: fault.happened)
+    chat.faults.close(allow_reconnect=True)
+    with pytest.raises(HandshakeError, match="the server closed the connection before it answered"):
+        await starting
 
 
 # Refusing

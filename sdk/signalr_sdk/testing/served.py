@@ -263,8 +263,9 @@ class ServedClient:
             await asyncio.wait(late)
 
     def abort(self, error: str | None = None, *, allow_reconnect: bool = False) -> None:
-        """End the connection with a Close message, as `Context.Abort()` does."""
-        self.pipe.write_now(self._session.close(error, allow_reconnect=allow_reconnect))
+        """End the connection with a Close message, as `Context.Abort()` does; before the handshake without a word."""
+        if self._session.ready:
+            self.pipe.write_now(self._session.close(error, allow_reconnect=allow_reconnect))
         self.pipe.end()
 
     def shut_down(self, error: ConnectionClosedError | None = None) -> None:

@@ -1,0 +1,175 @@
+"""The programs of the documentation run, and print what the pages say."""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+import shlex
+from importlib import metadata
+from typing import TYPE_CHECKING
+
+import pytest
+import trustme
+from tests.cli.running import run
+from tests.pages import DOCS, SOURCE, blocks, modules, pages, world_of
+
+from signalr_sdk.testing import FaultProxy
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+# Whole programs of their own, and tests: run as such by these.
+ELSEWHERE = {
+    "tutorial.md": "tests/test_documents.py",
+    "how-to/test-your-bot.md": "tests/testing/test_pytest_plugin.py",
+    "how-to/logging.md": "test_the_page_on_logging",
+}
+HERE = [
+    page
+    for page in pages()
+    if page not in ELSEWHERE and any(block.kind == "python" and block.not_run is None for block in blocks(page))
+]
+
+
+@pytest.fixture
+def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have the files that the pages name in the current folder."""
+    authority = trustme.CA()
+    client = authority.issue_cert("client")
+    authority.cert_pem.write_to_path(str(tmp_path / "authority.pem"))
+    client.cert_chain_pems[0].write_to_path(str(tmp_path / "client.pem"))
+    client.private_key_pem.write_to_path(str(tmp_path / "client.key"))
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.mark.usefixtures("files")
+@pytest.mark.parametrize("page", HERE)
+async def test_a_page(page: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    async with world_of(page, monkeypatch) as world:
+        for block in blocks(page):
+            if block.kind == "python" and block.not_run is None:
+                await world.run(block)
+                said = capsys.readouterr()
+                assert said.err == "", block.text
+                assert not block.output or said.out == block.output, block.text
+        for name, test in list(vars(world.module).items()):
+            if name.startswith("test_"):
+                await test()
+
+
+# What the programs of these need is not here; they are close to what these tests do.
+NOT_HERE = {
+    "_connection.py": "tests/interop/test_raw_connection.py",
+    "sync/_connection.py": "tests/interop/test_sync.py",
+    "azure/service.py": "tests/interop/test_azure_rest.py",
+}
+
+
+def test_programs_that_are_not_run_here_are_known() -> None:
+    assert set(modules()) > set(NOT_HERE)
+
+
+@pytest.mark.parametrize("module", [module for module in modules() if module not in NOT_HERE])
+async def test_docstrings(module: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for block in blocks(module, SOURCE):
+        async with world_of(module, monkeypatch) as world:
+            if module.startswith("sync/"):
+                await world.use_threads()
+            else:
+                await world.connect()
+            await world.run(block)
+
+
+def test_what_is_not_run_says_why() -> None:
+    reasons = {page: [block.not_run for block in blocks(page) if block.not_run is not None] for page in pages()}
+    assert {page: len(of_page) for page, of_page in reasons.items() if of_page} == {
+        "how-to/azure-serverless.md": 6,
+        "how-to/azure.md": 6,
+        "how-to/httpx.md": 1,
+    }
+    assert {reason for of_page in reasons.values() for reason in of_page} == {
+        "It needs a resource of Azure",
+        "It needs a SOCKS proxy",
+    }
+
+
+def test_every_block_is_of_a_kind_that_is_looked_at() -> None:
+    kinds = {block.kind for page in pages() for block in blocks(page) if block.not_run is None}
+    run_or_parsed = {"python", "sh", "console"}
+    shown = {"text", "json", "toml", "csharp", "ini"}
+    assert {kind for kind in kinds if not kind.startswith("{")} == run_or_parsed | shown
+
+
+async def test_the_proxy_of_the_page_on_tests(monkeypatch: pytest.MonkeyPatch) -> None:
+    (block,) = (block for block in blocks("how-to/test-your-bot.md") if "FaultProxy(" in block.text)
+    async with world_of("how-to/test-your-bot.md", monkeypatch) as world:
+        port = world.module.URL.split(":")[2].split("/")[0]
+        world.module.FaultProxy = FaultProxy  # type: ignore[attr-defined]
+        await world.run(block._replace(text=block.text.replace('5000, "example.com"', port)))
+
+
+SHELL = [
+    line
+    for page in pages()
+    for block in blocks(page)
+    if block.kind == "sh" and block.not_run is None
+    for line in block.text.splitlines()
+]
+
+
+@pytest.mark.parametrize("line", SHELL)
+def test_a_line_for_the_shell(line: str) -> None:
+    """What is installed exists, and so do commands and options; the page on the command line is run by tests/cli."""
+    program, *words = shlex.split(line, comments=True)
+    if program == "signalr":
+        done = run(words[0], "--help")
+        assert done.returncode == 0
+        assert all(option in done.stdout for option in words if option.startswith("--"))
+    elif words[:1] == ["install"]:
+        ours = [word for word in words if word.startswith("signalr-sdk")]
+        extras = {extra for word in ours for extra in re.findall(r"\w+", word.removeprefix("signalr-sdk"))}
+        assert ours
+        assert extras <= set(metadata.metadata("signalr-sdk").get_all("Provides-Extra", []))
+    else:
+        assert line == "python3 -m venv .venv"
+
+
+@pytest.fixture
+def logging_as_it_was() -> Iterator[None]:
+    """Take back what a page does to loggers and handlers."""
+    loggers = [logging.getLogger(name) for name in ("", "signalr_sdk.transport", "signalr_sdk.hub")]
+    before = [(logger, logger.level, list(logger.handlers)) for logger in loggers]
+    levels = [(handler, handler.level) for logger in loggers for handler in logger.handlers]
+    yield
+    for logger, level, handlers in before:
+        logger.setLevel(level)
+        logger.handlers[:] = handlers
+    for handler, level in levels:
+        handler.setLevel(level)
+
+
+@pytest.mark.usefixtures("logging_as_it_was")
+async def test_the_page_on_logging(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    said = []
+    async with world_of("how-to/logging.md", monkeypatch) as world:
+        for block in blocks("how-to/logging.md"):
+            if block.kind == "python":
+                await world.run(block)
+                said.append(capsys.readouterr().out.splitlines())
+    wire, lines = said
+    page = (DOCS / "how-to" / "logging.md").read_text(encoding="utf-8")
+    promised = page.partition("from the second connection nothing:")[2].split("```")[1].splitlines()[1:]
+    # The first ping of a connection comes when it likes.
+    assert [line for line in wire if '"type":1' in line or '"type":3' in line] == promised
+    connected, stopped = (json.loads(line) for line in lines if line.startswith("{"))
+    assert connected["message"] == f"connected to {connected['hub']} over LongPolling ({connected['connection_id']})"
+    assert (connected["logger"], connected["level"], connected["transport"]) == (
+        "signalr_sdk.hub",
+        "INFO",
+        "LongPolling",
+    )
+    assert stopped["message"] == "stopped"
+    example = json.loads(page.partition("```json")[2].partition("```")[0])
+    assert example.keys() == connected.keys()
