@@ -7,6 +7,7 @@ import json
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import AsyncIterator, Iterator  # noqa: TC003 - the server looks up the types of its methods
 from pathlib import Path
@@ -16,6 +17,7 @@ import pytest
 from tests.cli.conftest import Signalr  # noqa: TC002 - as above
 from tests.cli.running import process, run
 
+from signalr_sdk.cli.arguments import Lines
 from signalr_sdk.testing import Hub, HubException, HubServer
 from signalr_sdk.testing.demo_hub import DemoHub
 
@@ -211,6 +213,27 @@ def test_input_that_is_no_text_is_wrong_usage(signalr: Signalr, url: str, tmp_pa
     done = signalr(command, url, "Double" if command == "stream" else "Sum", "--upload", str(tmp_path / "bytes"))
     assert done.status == 2
     assert f"line 2 of {tmp_path / 'bytes'} is no UTF-8 text" in done.err
+
+
+def test_input_that_no_loop_takes_any_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The thread that reads it ends, though the loop was closed between taking the call and making it."""
+    (tmp_path / "lines").write_bytes(b"1\n")
+    loop = asyncio.new_event_loop()
+    called = threading.Event()
+    call = loop.call_soon_threadsafe
+
+    def call_soon_threadsafe(*args: Any, **options: Any) -> Any:
+        handle = call(*args, **options)
+        called.set()
+        return handle
+
+    monkeypatch.setattr(loop, "call_soon_threadsafe", call_soon_threadsafe)
+    reading = threading.Thread(target=Lines(str(tmp_path / "lines"))._run, args=(loop,), daemon=True)
+    reading.start()
+    assert called.wait(5)
+    loop.close()
+    reading.join(5)
+    assert not reading.is_alive()
 
 
 def test_a_file_that_is_missing_or_a_folder(signalr: Signalr, url: str, tmp_path: Path) -> None:

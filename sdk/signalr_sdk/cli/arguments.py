@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 _NUMBER = re.compile(r"-\d+(\.\d+)?([eE][+-]?\d+)?")
 _PIECE = 64 * 1024
 _STANDARD_INPUT = 0
+_LOOK = 0.2  # seconds
 
 # A negative number is an argument of the hub method, not an option.
 CONTEXT = {"ignore_unknown_options": True}
@@ -138,7 +139,12 @@ class Lines:
     def _hand_over(self, what: list[bytes] | OSError | None, loop: asyncio.AbstractEventLoop) -> None:
         put = _put(self._pieces, what, self._over)
         try:
-            asyncio.run_coroutine_threadsafe(put, loop).result()
+            future = asyncio.run_coroutine_threadsafe(put, loop)
+            # What a loop has taken and not done when it is closed, it never does, and says so to nobody.
+            while not concurrent.futures.wait((future,), _LOOK).done:
+                if loop.is_closed():
+                    raise RuntimeError("the event loop is closed")  # noqa: TRY301 - as one that was closed before
+            future.result()
         except RuntimeError:
             put.close()
             raise
