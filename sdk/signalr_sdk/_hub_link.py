@@ -286,7 +286,12 @@ class HubLink:
 
     @property
     def is_resumable(self) -> bool:
-        """Whether the server may take another transport: the last one was cut, without a word of the server."""
+        """Whether the server may take another transport: the last one was cut, without a word of the server.
+
+        A server that took one and was then silent for too long is stuck, as ASP.NET Core can be: it would go on so.
+        """
+        if isinstance(self._lost, ServerTimeoutError) and not self._session.alive:
+            return False
         return self._stateful is not None and self._cut and self._session.ended is None and not self._over
 
     async def suspend(self) -> None:

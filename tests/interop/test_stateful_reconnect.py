@@ -223,13 +223,13 @@ async def test_a_server_that_is_silent_is_resumed(
         nonlocal lines
         lines += 1
 
-    timeouts = Timeouts(server=0.5, keep_alive=0.2)
+    timeouts = Timeouts(server=2, keep_alive=0.5)
     hub = stateful(hub_server, protocol=protocol, timeouts=timeouts, access_token=token)
     seen = watch(hub)
     async with hub:
         connection_id = hub.connection_id
         # The server pings every 15 s only.
-        assert await hub.invoke("Delay", 1000) == 1000
+        assert await hub.invoke("Delay", 3000) == 3000
         assert lines > 1
         assert hub.connection_id == connection_id
     assert seen == ["connected", "closed"]

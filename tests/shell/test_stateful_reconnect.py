@@ -304,6 +304,19 @@ async def test_a_silent_line_is_resumed_too(server: ScriptedServer) -> None:
     await hub.stop()
 
 
+async def test_a_server_that_is_silent_on_the_new_line_too_is_not_resumed_again(server: ScriptedServer) -> None:
+    """ASP.NET Core never writes again after too much has gathered, but takes one line after another."""
+    hub = hub_of(server, timeouts=Timeouts(server=0.05))
+    events = Events(hub)
+    await server.accept(hub)
+    await resumed(server)
+    third = await server.sockets.get()
+    await third.shake_hands()
+    await events.until("reconnected")
+    assert isinstance(await events.until("reconnecting"), ServerTimeoutError)
+    await hub.stop()
+
+
 async def test_each_attempt_has_a_fresh_token(server: ScriptedServer) -> None:
     tokens = iter(["one", "two", "three"])
     hub = hub_of(server, access_token=lambda: next(tokens))

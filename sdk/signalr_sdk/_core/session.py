@@ -63,6 +63,7 @@ class HubSession:
         ended: the Close message or the error after which nothing more is received.
         replay: the numbers of a connection that can be resumed; `None` without stateful reconnect.
         synced: whether the other side has said where it goes on, after `resume`.
+        alive: whether it has said anything new since then: a message or a ping.
     """
 
     _id_prefix = ""
@@ -80,7 +81,7 @@ class HubSession:
     ) -> None:
         self.ended: Close | RemoteProtocolError | None = None
         self.replay = replay
-        self.synced = True
+        self.synced = self.alive = True
         self._numbered = 0
         self._rest: list[bytes] = []
         self._inbox = inbox
@@ -152,6 +153,7 @@ class HubSession:
                     return received
             received += self._decode(frames)
             if self._numbered:
+                self.alive = True
                 replay.take(self._numbered, size, self._heard)
             if not self._rest or self.ended is not None:
                 return received
@@ -220,6 +222,7 @@ class HubSession:
 
     def _note_unnumbered(self, message: HubMessage | None) -> None:
         if isinstance(message, Ping):
+            self.alive = True
             self._note_ping()
         elif isinstance(message, Ack) and self.replay is not None:
             self.replay.acknowledge(message.sequence_id)
@@ -246,7 +249,7 @@ class HubSession:
             raise ValueError("only a session with a Replay can be resumed")
         # A message that was cut off is sent again whole.
         self._use(self._protocol)
-        self.synced = False
+        self.synced = self.alive = False
         self.replay.duplicates = 0
         self._heard = self._spoke = now
         self._paused_at = None
