@@ -167,11 +167,12 @@ class Dispatcher:
         """Handle what waits. One frame for all events: a coroutine for each would cost more than many a handler."""
         task = asyncio.current_task()
         assert task is not None
-        messages, take, events = self._queue.messages, self._queue.take, self._handlers.events
+        queue, events = self._queue, self._handlers.events
+        messages, take, workers = queue.messages, queue.take, self._workers
         handled, time = 0, asyncio.get_running_loop().time
         until = time() + _SLICE
         try:
-            while messages and self._barrier is None and task in self._workers:
+            while messages and self._barrier is None and task in workers:
                 message = take()
                 if message.__class__ is not Invocation:
                     await self._run_lifecycle(message, task)
@@ -187,8 +188,8 @@ class Dispatcher:
                 if handled % _BATCH == 0 and time() > until:
                     await asyncio.sleep(0)
                     until = time() + _SLICE
-                if self._queue.dropped and self._queue.calm:
-                    self._report_dropped(self._queue.forgive())
+                if queue.dropped and queue.calm:
+                    self._report_dropped(queue.forgive())
         finally:
             self._workers.discard(task)
             self._check_idle()
