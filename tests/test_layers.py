@@ -71,6 +71,7 @@ PLACES = {
     "jwt": {"azure"},
     "typer": {"cli"},
     "rich": {"cli"},
+    "matplotlib": {"cli"},
 }
 
 
