@@ -82,13 +82,13 @@ async def _left_in_loop() -> AsyncIterator[None]:
     loop = asyncio.get_running_loop()
     ours = asyncio.current_task()
     tasks = asyncio.all_tasks()
-    open_before = _watched(loop) | _sockets()
+    open_before = _open(loop)
     yield
     ours_now = asyncio.current_task()
     deadline = time.monotonic() + DEADLINE
     while True:
         left = [repr(task) for task in asyncio.all_tasks() - tasks - {ours, ours_now}]
-        left += sorted((_watched(loop) | _sockets()) - open_before)
+        left += sorted(_open(loop) - open_before)
         if not left:
             return
         if time.monotonic() > deadline:
@@ -123,8 +123,11 @@ def _sockets() -> set[str]:
     return found
 
 
-def _watched(loop: asyncio.AbstractEventLoop) -> set[str]:
-    """Return what the loop waits for: transports, servers and its own pipe. Empty where the loop does not tell."""
+def _open(loop: asyncio.AbstractEventLoop) -> set[str]:
+    """Return sockets, and what the loop waits for: transports, servers and its own pipe.
+
+    Empty where the loop does not tell: uvloop makes sockets of its own when it first needs them.
+    """
     selector = getattr(loop, "_selector", None)
     keys = selector.get_map() if selector is not None else None
-    return {f"{key.fileobj!r}: {key.data!r}" for key in keys.values()} if keys else set()
+    return {f"{key.fileobj!r}: {key.data!r}" for key in keys.values()} | _sockets() if keys else set()
