@@ -87,13 +87,13 @@ async def _left_in_loop() -> AsyncIterator[None]:
     loop = asyncio.get_running_loop()
     ours = asyncio.current_task()
     tasks = asyncio.all_tasks()
-    open_before = watched(loop) | sockets()
+    open_before = watched(loop)
     yield
     ours_now = asyncio.current_task()
     deadline = time.monotonic() + DEADLINE
     while True:
         left = [repr(task) for task in asyncio.all_tasks() - tasks - {ours, ours_now}]
-        left += sorted((watched(loop) | sockets()) - open_before)
+        left += sorted(watched(loop) - open_before)
         if not left:
             return
         if time.monotonic() > deadline:
@@ -129,7 +129,10 @@ def sockets() -> set[str]:
 
 
 def watched(loop: asyncio.AbstractEventLoop) -> set[str]:
-    """Return what the loop waits for: transports, servers and its own pipe. Empty where the loop does not tell."""
+    """Return sockets, and what the loop waits for: transports, servers and its own pipe.
+
+    Empty where the loop does not tell: uvloop makes sockets of its own when it first needs them.
+    """
     selector = getattr(loop, "_selector", None)
     keys = selector.get_map() if selector is not None else None
-    return {f"{key.fileobj!r}: {key.data!r}" for key in keys.values()} if keys else set()
+    return {f"{key.fileobj!r}: {key.data!r}" for key in keys.values()} | sockets() if keys else set()

@@ -74,6 +74,7 @@ PLACES = {
     "jwt": {"azure"},
     "typer": {"cli"},
     "rich": {"cli"},
+    "matplotlib": {"cli"},
 }
 
 

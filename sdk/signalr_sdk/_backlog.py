@@ -125,9 +125,13 @@ class WaitingQueue:
 
     def take(self) -> Any:
         """Return and remove the oldest message."""
-        message = self.messages.popleft()
+        message, account = self.messages.popleft(), self.account
         self.held -= message.size
-        self.account.release(message.size)
+        if account.crowded:
+            account.release(message.size)
+        else:
+            # As `release` does: a call for each message is a twentieth of what it costs.
+            account.held -= message.size
         if self.above and len(self.messages) <= self.mark:
             self.account.level(self, above=False)
         return message

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, cast, overload
 
 from ._backlog import Backlog
@@ -42,14 +43,19 @@ H = TypeVar("H", bound=Handler)
 R = TypeVar("R")
 
 
+@functools.cache
+def _named_protocol(name: str) -> HubProtocol:
+    """Return the protocol of this name: one for all connections, since it keeps no state of any."""
+    if name == "json":
+        return JsonProtocol()
+    if name == "messagepack":
+        return MessagePackProtocol()
+    raise ValueError(f"protocol must be 'json', 'messagepack' or a HubProtocol, not {name!r}")
+
+
 def _protocol(value: str | HubProtocol, converter: Converter | None) -> HubProtocol:
-    if value == "json":
-        value = JsonProtocol()
-    elif value == "messagepack":
-        value = MessagePackProtocol()
-    elif isinstance(value, str):
-        raise ValueError(f"protocol must be 'json', 'messagepack' or a HubProtocol, not {value!r}")
-    return value if converter is None else TakingApart(value, converter)
+    protocol = _named_protocol(value) if isinstance(value, str) else value
+    return protocol if converter is None else TakingApart(protocol, converter)
 
 
 def _refresh(value: AuthenticationRefresh | bool) -> AuthenticationRefresh | None:

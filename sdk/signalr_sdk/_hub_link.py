@@ -202,6 +202,7 @@ class HubLink:
                     self._log_payload("received", payload)
                 received = session.receive(payload, time())
                 if not self._over:
+                    self.outgoing.eager = len(received) == 1
                     self._hand_on(received)
                 if stateful is not None:
                     self._note_numbers(stateful)

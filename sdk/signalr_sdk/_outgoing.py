@@ -31,7 +31,7 @@ class Outgoing:
     """Messages on their way out, in the order of the calls.
 
     The writer is a task that lives while there is something to write. What gathers while it waits for its turn of the
-    event loop, or for the transport, leaves in one transport write.
+    event loop, or for the transport, leaves in one transport write. One message may leave before it: see `eager`.
 
     Args:
         transport: where to.
@@ -42,6 +42,8 @@ class Outgoing:
 
     Attributes:
         suspended: whether there is no transport at the moment; only with stateful reconnect.
+        eager: send the next message at once if the transport takes it, and spare it the writer's turn of the event
+            loop; set when a message was received alone, as between calls that are made one after another.
     """
 
     def __init__(
@@ -54,8 +56,9 @@ class Outgoing:
         log: Log | None = None,
     ) -> None:
         self.suspended = False
+        self.eager = False
         self._log = _logger if log is None else log
-        self._transport = transport
+        self._use(transport)
         self._limit = limit
         self._written = written
         self._failed = failed
@@ -69,6 +72,11 @@ class Outgoing:
         self._flushers: list[tuple[int, asyncio.Future[None]]] = []
         self._error: SignalRError | None = None
         self._over = False
+
+    def _use(self, transport: Sender) -> None:
+        self._transport = transport
+        # Only WebSockets have it, and not those of every client: sends if that needs no waiting, and says whether.
+        self._try_to_send: Callable[[bytes], bool] | None = getattr(transport, "send_now", None)
 
     @property
     def full(self) -> bool:
@@ -98,15 +106,28 @@ class Outgoing:
         """
         if self._over:
             return
+        self._queued += 1
+        if self.eager and self._writer is None and self._send_now(data):
+            return
         self._messages.append(data)
         self._bytes += len(data)
-        self._queued += 1
         if self._writer is None:
             self._start_writer()
 
     def put_unnumbered(self, data: bytes) -> None:
         """Add a ping or the like, as `put_now`; it is of no use on another transport than this one."""
         self.put_now(data)
+
+    def _send_now(self, data: bytes) -> bool:
+        # Only one: what else is sent in this turn is joined.
+        self.eager = False
+        if self._try_to_send is None or not self._try_to_send(data):
+            return False
+        if _logger.isEnabledFor(logging.DEBUG):
+            self._log_sending(data)
+        self._written()
+        self._done += 1
+        return True
 
     def _start_writer(self) -> None:
         self._writer = asyncio.create_task(self._write(), name="signalr_sdk writer")
@@ -200,7 +221,7 @@ class Outgoing:
                 chunk, count = b"".join(self._messages), len(self._messages)
                 self._messages.clear()
                 if _logger.isEnabledFor(logging.DEBUG):
-                    self._log.debug("sending %d bytes: %.100r", len(chunk), chunk[:100])
+                    self._log_sending(chunk)
                 await self._transport.send(chunk)
                 self._written()
                 self._done += count
@@ -216,6 +237,9 @@ class Outgoing:
             self._failed(lost)
         finally:
             self._writer = None
+
+    def _log_sending(self, chunk: bytes) -> None:
+        self._log.debug("sending %d bytes: %.100r", len(chunk), chunk[:100])
 
     def _release(self) -> None:
         """Wake those for whom there is room, and those whose messages are out."""
@@ -314,7 +338,7 @@ class StatefulOutgoing(Outgoing):
             transport: open.
             first: what goes out before anything else: a Sequence, then all that is not acknowledged.
         """
-        self._transport = transport
+        self._use(transport)
         self.suspended = False
         self._messages = first
         self._bytes = sum(map(len, first))

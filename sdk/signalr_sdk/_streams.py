@@ -41,7 +41,8 @@ class ItemQueue(WaitingQueue):
     def put(self, message: Invocation | StreamItem) -> None:
         if self.ended:
             return
-        super().put(message)
+        # Not by way of `super()`, which makes an object for each item.
+        WaitingQueue.put(self, message)
         if self._waiters:
             self.wake()
 

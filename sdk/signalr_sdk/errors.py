@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from .options import ConnectionState, Transport
 
 # An error is equal only to itself, as exceptions are; `slots=False`, since some also derive from built-in
-# exceptions that have a layout of their own.
+# exceptions that have a layout of their own. A class without attributes of its own is complete without attrs, which
+# takes time at import for each class.
 
 
 @attrs.define(slots=False, eq=False, repr=False)
@@ -65,7 +66,6 @@ class NegotiationError(ConnectionFailedError):
         return self.message + _where(self.url, self.status)
 
 
-@attrs.define(slots=False, eq=False, repr=False)
 class ClassicServerError(NegotiationError):
     """The server speaks classic ASP.NET SignalR, which is another protocol than ASP.NET Core SignalR."""
 
@@ -91,7 +91,6 @@ class TransportError(ConnectionFailedError):
         return name + self.message + _where(self.url, self.status)
 
 
-@attrs.define(slots=False, eq=False, repr=False)
 class HandshakeError(ConnectionFailedError):
     """The transport is up, but the server refused the hub protocol, did not answer, or is no hub."""
 
@@ -112,7 +111,6 @@ class ConnectionClosedError(SignalRError, ConnectionError):
     allow_reconnect: bool = False
 
 
-@attrs.define(slots=False, eq=False, repr=False)
 class ServerTimeoutError(ConnectionClosedError, TimeoutError):
     """The server was silent for longer than `Timeouts.server`."""
 
@@ -128,7 +126,6 @@ class NotConnectedError(SignalRError):
     state: ConnectionState | None = None
 
 
-@attrs.define(slots=False, eq=False, repr=False)
 class StateError(SignalRError, RuntimeError):
     """The object is in a state that does not allow this, for example `start()` when it is already started."""
 
@@ -144,7 +141,6 @@ class HubError(SignalRError):
     method: str = ""
 
 
-@attrs.define(slots=False, eq=False, repr=False)
 class InvocationTimeoutError(SignalRError, TimeoutError):
     """The call did not end within its `timeout`; it was cancelled on the server, if the server can do that."""
 
@@ -217,17 +213,14 @@ class AzureSignalRError(SignalRError):
         return self.message + _where(self.url, self.status)
 
 
-@attrs.define(slots=False, eq=False, repr=False)
 class ProtocolError(SignalRError):
     """Something is not what the SignalR protocol allows."""
 
 
-@attrs.define(slots=False, eq=False, repr=False)
 class LocalProtocolError(ProtocolError, ValueError):
     """We were asked to send what cannot be sent. Nothing was sent and the connection stays."""
 
 
-@attrs.define(slots=False, eq=False, repr=False)
 class RemoteProtocolError(ProtocolError):
     """What the server sent is not SignalR, or is over a limit."""
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 NOBODY = "http://127.0.0.1:1/hub"
 
 
-CONNECTING = ("demo", "doctor", "invoke", "listen", "negotiate", "send", "stream")
+CONNECTING = ("bench", "demo", "doctor", "invoke", "listen", "negotiate", "send", "stream")
 SHARED = ("token", "token-file", "header", "protocol", "transport", "ca", "insecure", "proxy", "verbose")
 
 

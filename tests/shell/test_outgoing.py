@@ -50,6 +50,46 @@ async def test_what_gathers_in_one_turn_leaves_in_one_write() -> None:
     assert outgoing.unsent == 0
 
 
+class PromptGate(Gate):
+    """A transport that can take a message at once, while it is open."""
+
+    def send_now(self, data: bytes, /) -> bool:
+        if not self.gate.is_set():
+            return False
+        self.writes.append(data)
+        return True
+
+
+async def test_what_follows_a_message_that_came_alone_leaves_at_once_and_the_rest_joined() -> None:
+    transport = PromptGate()
+    outgoing, _failures = make(transport)
+    outgoing.eager = True
+    outgoing.put_now(b"a")
+    assert transport.writes == [b"a"]
+    assert outgoing.unsent == 0
+    for data in (b"b", b"c"):
+        outgoing.put_now(data)
+    assert outgoing.unsent == 2
+    # The writer has something already: nothing may overtake it.
+    outgoing.eager = True
+    outgoing.put_now(b"d")
+    await outgoing.flush()
+    assert transport.writes == [b"a", b"bcd"]
+
+
+@pytest.mark.parametrize("transport", [Gate(open_=False), PromptGate(open_=False)])
+async def test_what_cannot_leave_at_once_waits_for_the_writer(transport: Gate) -> None:
+    transport.gate, transport.entered = asyncio.Event(), asyncio.Event()
+    outgoing, _failures = make(transport)
+    outgoing.eager = True
+    outgoing.put_now(b"a")
+    outgoing.put_now(b"b")
+    assert outgoing.unsent == 2
+    transport.gate.set()
+    await outgoing.flush()
+    assert transport.writes == [b"ab"]
+
+
 async def test_senders_wait_for_room_and_leave_in_the_order_of_their_calls() -> None:
     transport = Gate(open_=False)
     outgoing, _failures = make(transport, limit=10)

@@ -501,6 +501,32 @@ async def test_flush_returns_when_all_is_with_the_system(authority: Authority, s
     assert read == [20_000_000]
 
 
+@pytest.mark.parametrize("tls", [False, True])
+async def test_sending_now_is_for_a_connection_where_nothing_waits(authority: Authority, tls: bool) -> None:
+    go_on, read = asyncio.Event(), []
+
+    async def serve(frames: Frames) -> None:
+        read.append(await frames.read())
+        await go_on.wait()
+        read.append(await frames.read())
+        await frames.say_goodbye()
+
+    async with raw_server(web_socket_server(serve), authority.server() if tls else None) as server:
+        async with opened(server.url, tls=authority.client()) as transport:
+            assert isinstance(transport, WebSocketsTransport)
+            assert transport.send_now is not None
+            assert transport.send_now(b"small")
+            await transport.flush()
+            # It is taken whole, though the server does not read it yet, and nothing more is.
+            assert transport.send_now(b"x" * 20_000_000)
+            await asyncio.sleep(0)
+            assert not transport.send_now(b"later")
+            go_on.set()
+            await transport.flush()
+        assert not transport.send_now(b"closed")
+    assert [(opcode, len(payload)) for opcode, payload in read] == [(TEXT, 5), (TEXT, 20_000_000)]
+
+
 async def test_flush_on_a_connection_that_is_gone_is_an_error() -> None:
     async def serve(_frames: Frames) -> None:
         await asyncio.Event().wait()

@@ -116,6 +116,23 @@ class AiohttpWebSocket:
         except (aiohttp.ClientError, OSError):
             raise self._lost(f"the WebSocket to {self._where} is closed") from None
 
+    def send_now(self, data: bytes, /) -> bool:
+        """Send if nothing waits to leave and nothing has to be waited for; return whether it was sent."""
+        pipes = self._pipes
+        if not pipes or pipes[0].is_closing() or any(pipe.get_write_buffer_size() for pipe in pipes):
+            return False
+        sending = self._ws.send_frame(data, self._opcode)
+        try:
+            sending.send(None)
+        except StopIteration:
+            return True
+        except (aiohttp.ClientError, OSError):
+            # `send` will say why.
+            return False
+        # The frame is written; what aiohttp now waits for is that the peer takes it, as the next `send` will.
+        sending.close()
+        return True
+
     async def flush(self) -> None:
         """See `WebSocket.flush`."""
         # asyncio tells only a transport's own protocol, aiohttp's here, when its buffer is empty; so ask. It nearly

@@ -10,6 +10,8 @@ from ..options import TransferFormat, Transport
 from .posting import advice
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from .._http.request_sender import RequestSender
     from ..interfaces import WebSocket
     from .contract import TransportSettings
@@ -28,6 +30,8 @@ class WebSocketsTransport:
     def __init__(self, web_socket: WebSocket) -> None:
         self._web_socket = web_socket
         self.send = web_socket.send
+        # Not in the seam: the WebSockets of other clients need not have it.
+        self.send_now: Callable[[bytes], bool] | None = getattr(web_socket, "send_now", None)
         self.flush = web_socket.flush
         self.close = web_socket.close
 

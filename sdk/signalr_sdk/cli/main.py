@@ -41,6 +41,7 @@ def _run(arguments: list[str]) -> int:
     # if it connects; a group of commands is a `typer.Typer` for `app.add_typer`.
     from . import arguments as calling
     from .azure import app as azure
+    from .bench import bench
     from .demo import demo
     from .doctor import doctor
     from .invoke import invoke
@@ -52,7 +53,7 @@ def _run(arguments: list[str]) -> int:
 
     app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
     app.callback()(_signalr)
-    for command in (demo, doctor, listen, negotiate, serve):
+    for command in (bench, demo, doctor, listen, negotiate, serve):
         app.command()(command)
     for command in (invoke, send, stream):
         app.command(context_settings=calling.CONTEXT)(command)

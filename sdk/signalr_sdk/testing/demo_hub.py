@@ -31,6 +31,12 @@ class DemoHub(Hub):
         """Return a sum."""
         return a + b
 
+    async def flood(self, event: str, count: int, size: int) -> None:
+        """Send the caller so many events of this name: a number, and a text of this size."""
+        text = "x" * size
+        for number in range(count):
+            await self.clients.caller.send(event, number, text)
+
     async def counter(self, count: int) -> AsyncIterator[int]:
         """Stream the numbers from 0 on."""
         for number in range(count):

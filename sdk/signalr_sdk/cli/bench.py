@@ -1,0 +1,242 @@
+"""`signalr bench`: how much a hub and this client do in a second, and what each message costs here."""
+
+from __future__ import annotations
+
+import asyncio
+import shlex
+import time
+from pathlib import Path  # noqa: TC003 - typer looks up the types of options
+from typing import TYPE_CHECKING, Annotated, Any
+
+import attrs
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from .. import HubConnection, HubError
+from . import options
+from .arguments import argument
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable
+
+_EVENT = "bench"
+_AT_ONCE = 100
+# Calls that wait for their answers, and connections, take so many times as long as messages do.
+_SLOWER_CALLS, _SLOWER_CONNECTIONS = 10, 200
+_CALL = "Method and arguments; {count} and {event} stand for those of the measurement; '' leaves it out."
+
+
+@attrs.frozen
+class Row:
+    """What one scenario took.
+
+    Attributes:
+        scenario: its name.
+        count: how many messages or calls.
+        seconds: by the clock.
+        cpu: seconds that this process had a processor.
+        error: what the hub said, if it failed.
+    """
+
+    scenario: str
+    count: int
+    seconds: float = 0.0
+    cpu: float = 0.0
+    error: str | None = None
+
+    @property
+    def per_second(self) -> float:
+        """How many in a second."""
+        return self.count / self.seconds
+
+    @property
+    def microseconds(self) -> float:
+        """What each costs this process."""
+        return self.cpu / self.count * 1e6
+
+
+@options.connecting
+def bench(
+    settings: options.Settings,
+    url: options.Url,
+    invoke: Annotated[str, typer.Option("--invoke", metavar="CALL", help=_CALL)] = "Add 1 2",
+    flood: Annotated[
+        str, typer.Option("--flood", metavar="CALL", help="A call that has the hub send {count} events {event}.")
+    ] = "Flood {event} {count} 32",
+    stream: Annotated[str, typer.Option("--stream", metavar="CALL", help="A streaming method.")] = "Counter {count}",
+    upload: Annotated[
+        str, typer.Option("--upload", metavar="CALL", help="A call that takes a stream of numbers last.")
+    ] = "Sum",
+    count: Annotated[int, typer.Option("--count", metavar="N", min=1, help="Messages for each scenario.")] = 20_000,
+    plot: Annotated[
+        Path | None,
+        typer.Option("--plot", metavar="FILE", help="Draw it too (extra `plot`).", show_default=False),
+    ] = None,
+    as_json: options.Json = False,
+    timeout: options.Timeout = 300.0,
+) -> None:
+    """Measure a hub and this client together: calls, messages, streams and connections.
+
+    The methods asked for by default are those of the hub of `signalr serve`. Exit status: 0 done, 1 the hub has no
+    such method, or it failed, 2 wrong usage, 3 no connection.
+    """
+    draw = _plotter(plot) if plot is not None else None
+    scenarios = _Scenarios(lambda: settings.hub(url, reconnect=False), count)
+    calls = {"invoke": invoke, "flood": flood, "stream": stream, "upload": upload}
+    rows = options.run(scenarios.measure(calls), timeout=timeout)
+    if as_json:
+        options.show([attrs.asdict(row) for row in rows])
+    else:
+        Console(soft_wrap=True, highlight=False, markup=False).print(_table(rows))
+    if draw is not None:
+        draw([row for row in rows if row.error is None])
+    if any(row.error is not None for row in rows):
+        raise typer.Exit(options.HUB_SAID_NO)
+
+
+class _Scenarios:
+    """Runs them one after another.
+
+    Args:
+        new_hub: makes a connection.
+        count: messages for each.
+    """
+
+    def __init__(self, new_hub: Callable[[], HubConnection], count: int) -> None:
+        self._new_hub = new_hub
+        self._count = count
+        self._calls = -(-count // _SLOWER_CALLS)
+
+    async def measure(self, calls: dict[str, str]) -> list[Row]:
+        """Return what each took.
+
+        Args:
+            calls: the methods and their arguments; an empty one leaves out what it is for.
+        """
+        rows = []
+        async with self._new_hub() as hub:
+            scenarios: list[tuple[str, str, int, Callable[..., Awaitable[None]]]] = [
+                ("invoke", "invoke, one after another", self._calls, self._one_after_another),
+                ("invoke", f"invoke, {_AT_ONCE} at once", self._count, self._at_once),
+                ("invoke", "send", self._count, self._send),
+                ("flood", "receive", self._count, self._receive),
+                ("stream", "stream down", self._count, self._stream),
+                ("upload", "stream up", self._count, self._upload),
+            ]
+            for kind, name, count, run in scenarios:
+                if calls[kind]:
+                    method, *args = self._parse(calls[kind])
+                    rows.append(await _timed(name, count, run(hub, count, method, args)))
+        connections = -(-self._count // _SLOWER_CONNECTIONS)
+        return [*rows, await _timed("connect and stop", connections, self._connect(connections))]
+
+    def _parse(self, call: str) -> list[Any]:
+        method, *words = shlex.split(call)
+        known = {"{count}": self._count, "{event}": _EVENT}
+        return [method, *(known[word] if word in known else argument(word) for word in words)]
+
+    async def _one_after_another(self, hub: HubConnection, count: int, method: str, args: list[Any]) -> None:
+        for _ in range(count):
+            await hub.invoke(method, *args)
+
+    async def _at_once(self, hub: HubConnection, count: int, method: str, args: list[Any]) -> None:
+        left = iter(range(count))
+
+        async def work() -> None:
+            for _ in left:
+                await hub.invoke(method, *args)
+
+        # No TaskGroup: it would wrap the error, of which one is enough.
+        workers = [asyncio.create_task(work()) for _ in range(_AT_ONCE)]
+        try:
+            await asyncio.gather(*workers)
+        finally:
+            for worker in workers:
+                worker.cancel()
+            await asyncio.wait(workers)
+
+    async def _send(self, hub: HubConnection, count: int, method: str, args: list[Any]) -> None:
+        for _ in range(count):
+            await hub.send(method, *args)
+        # Hubs take calls in their order: with its answer all are handled.
+        await hub.invoke(method, *args)
+
+    async def _receive(self, hub: HubConnection, count: int, method: str, args: list[Any]) -> None:
+        received = 0
+        done = asyncio.Event()
+
+        def take(*_args: object) -> None:
+            nonlocal received
+            received += 1
+            if received == count:
+                done.set()
+
+        hub.on(_EVENT, take)
+        await hub.invoke(method, *args)
+        await done.wait()
+
+    async def _stream(self, hub: HubConnection, _count: int, method: str, args: list[Any]) -> None:
+        async with hub.stream(method, *args) as items:
+            async for _ in items:
+                pass
+
+    async def _upload(self, hub: HubConnection, count: int, method: str, args: list[Any]) -> None:
+        await hub.invoke(method, *args, _ones(count))
+
+    async def _connect(self, count: int) -> None:
+        for _ in range(count):
+            async with self._new_hub():
+                pass
+
+
+async def _ones(count: int) -> AsyncIterator[int]:
+    for _ in range(count):
+        yield 1
+
+
+async def _timed(name: str, count: int, work: Awaitable[None]) -> Row:
+    seconds, cpu = time.perf_counter(), time.process_time()
+    try:
+        await work
+    except HubError as error:
+        return Row(name, count, error=str(error))
+    return Row(name, count, time.perf_counter() - seconds, time.process_time() - cpu)
+
+
+def _table(rows: list[Row]) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    table.add_column("scenario")
+    for title in ("count", "per second", "CPU us each"):
+        table.add_column(title, justify="right")
+    table.add_column()
+    for row in rows:
+        if row.error is None:
+            table.add_row(row.scenario, f"{row.count:,}", f"{row.per_second:,.0f}", f"{row.microseconds:,.2f}")
+        else:
+            table.add_row(row.scenario, f"{row.count:,}", "-", "-", row.error)
+    return table
+
+
+def _plotter(file: Path) -> Callable[[list[Row]], None]:
+    """Return what draws rows into a file; end the command if that cannot be done."""
+    try:
+        # The extra `plot`.
+        from matplotlib.figure import Figure
+    except ModuleNotFoundError:
+        options.stop(options.WRONG_USAGE, "--plot needs an extra: pip install 'signalr-sdk[plot]'")
+
+    def draw(rows: list[Row]) -> None:
+        figure = Figure(figsize=(8, 4), layout="constrained")
+        axes = figure.subplots()
+        bars = axes.barh([row.scenario for row in rows], [row.per_second for row in rows])
+        axes.bar_label(bars, [f"{row.per_second:,.0f}" for row in rows], padding=3)
+        axes.invert_yaxis()
+        axes.set(xscale="log", xlabel="per second")
+        axes.margins(x=0.2)
+        try:
+            figure.savefig(file)
+        except (OSError, ValueError) as error:
+            options.stop(options.WRONG_USAGE, f"--plot: cannot write {file}: {error}")
+
+    return draw

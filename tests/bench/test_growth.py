@@ -1,0 +1,131 @@
+"""Ten times as much costs no more than ten times: one unit among many costs what it costs among few."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from tests.bench.measuring import ratio, settled
+
+from signalr_sdk import JsonProtocol, Limits, MessagePackProtocol
+from signalr_sdk._backlog import Backlog
+from signalr_sdk._core.session import HubSession
+from signalr_sdk._dispatch import Dispatcher
+from signalr_sdk._handlers import Handlers
+from signalr_sdk._streams import StreamQueue
+from signalr_sdk.messages import Completion, Invocation, StreamItem
+from signalr_sdk.protocols.framing import BinaryFraming, TextFraming
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from signalr_sdk import HubProtocol
+
+pytestmark = pytest.mark.timeout(60)
+
+FEW, MANY = 100, 1000
+# A search in line would make it ten; caches and a larger heap make it a little more than one.
+MOST = 3.0
+PROTOCOLS = [pytest.param(JsonProtocol(), id="json"), pytest.param(MessagePackProtocol(), id="messagepack")]
+
+
+def growth(work: Callable[[int], Callable[[], object]]) -> float:
+    """Return what one unit costs among many, beside one among few.
+
+    Args:
+        work: prepares so many; what it returns goes through all of them.
+    """
+    many, few = work(MANY), work(FEW)
+
+    def few_often() -> None:
+        for _ in range(MANY // FEW):
+            few()
+
+    return settled(lambda: ratio(many, few_often, rounds=10), MOST)
+
+
+def nothing(_message: Any) -> None: ...
+
+
+def session_of(protocol: HubProtocol, inbox: Callable[[Any], None] = nothing) -> HubSession:
+    session = HubSession(protocol, inbox, message_bytes=1 << 30, keep_alive=None, timeout=None, now=0.0)
+    session.receive(b"{}\x1e", 0.0)
+    return session
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_pending_calls(protocol: HubProtocol) -> None:
+    def work(count: int) -> Callable[[], object]:
+        def run() -> None:
+            session = session_of(protocol)
+            names = [session.invoke("Add", [1, 2], nothing)[0] for _ in range(count)]
+            answers = [protocol.encode(Completion(name, 3, has_result=True)) for name in reversed(names)]
+            for answer in answers:
+                assert len(session.receive(answer, 0.0)) == 1
+
+        return run
+
+    assert growth(work) <= MOST
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_open_streams(protocol: HubProtocol) -> None:
+    def work(count: int) -> Callable[[], object]:
+        session, backlog = session_of(protocol), Backlog(1 << 30)
+        queues = [StreamQueue(backlog, 10, "Counter") for _ in range(count)]
+        for number, queue in enumerate(queues):
+            backlog.join(queue)
+            session.listen(str(number), queue.receive)
+        items = [protocol.encode(StreamItem(str(number), 1)) for number in range(count)]
+
+        def run() -> None:
+            for item in items:
+                for sink, message in session.receive(item, 0.0):
+                    sink(message)
+            for queue in queues:
+                queue.take()
+
+        return run
+
+    assert growth(work) <= MOST
+
+
+def test_handlers() -> None:
+    def work(count: int) -> Callable[[], object]:
+        limits, handlers = Limits(), Handlers()
+        dispatcher = Dispatcher(
+            handlers, Backlog(limits.buffered_bytes), limits, logging.LoggerAdapter(logging.getLogger("signalr_sdk"))
+        )
+        subscribed = [dispatcher.subscribe(f"event{number}", 10, newest=False) for number in range(count)]
+        messages = [Invocation(f"event{number}", [number]) for number in range(count)]
+
+        def run() -> None:
+            for message in messages:
+                dispatcher.push(message)
+            for each in subscribed:
+                each._queue.take()
+
+        return run
+
+    assert growth(work) <= MOST
+
+
+@pytest.mark.parametrize("framing", [TextFraming, BinaryFraming])
+def test_size_of_a_message_that_comes_in_pieces(framing: type[TextFraming | BinaryFraming]) -> None:
+    def work(count: int) -> Callable[[], object]:
+        piece = b"x" * 200  # more, and the system's price of large blocks is measured
+        length = count * len(piece)
+        prefix = b"" if framing is TextFraming else bytes([length & 127 | 128, length >> 7 & 127 | 128, length >> 14])
+        end = b"\x1e" if framing is TextFraming else b""
+
+        def run() -> None:
+            stream = framing(1 << 30)
+            stream.feed(prefix + piece)
+            for _ in range(count - 2):
+                stream.feed(piece)
+            assert len(stream.feed(piece + end)) == 1
+
+        return run
+
+    assert growth(work) <= MOST
