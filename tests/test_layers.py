@@ -21,6 +21,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"_core"}),
     frozenset({"_http"}),
     frozenset({"_transports"}),
+    frozenset({"_opening"}),
     frozenset({"_connection"}),
     frozenset(
         {

@@ -7,10 +7,10 @@ import functools
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, cast, overload
 
 from ._backlog import Backlog
-from ._connection import ConnectionOptions
 from ._core import urls
 from ._dispatch import Dispatcher
 from ._handlers import Handlers
+from ._opening import ConnectionOptions
 from ._streams import Messages, Stream, StreamCall, StreamQueue
 from ._supervisor import Supervisor
 from ._typed_hubs import ASYNC, make_proxy, register

@@ -23,8 +23,8 @@ from .errors import (
 
 if TYPE_CHECKING:
     from ._backlog import Backlog
-    from ._connection import OpenConnection
     from ._dispatch import Dispatcher
+    from ._opening import OpenConnection
     from .interfaces import HubProtocol
     from .options import AuthenticationRefresh, Limits, Timeouts
 

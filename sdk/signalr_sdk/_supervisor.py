@@ -11,11 +11,11 @@ import logging
 from typing import TYPE_CHECKING
 
 from ._attempts import Attempts, uncancelled
-from ._connection import ConnectionOptions, open_connection
 from ._core import urls
 from ._core.lifecycle import Event, Lifecycle, State
 from ._dispatch import running_handler
 from ._hub_link import HubLink
+from ._opening import ConnectionOptions, open_connection
 from ._resuming import resume
 from .errors import (
     ConnectionClosedError,
