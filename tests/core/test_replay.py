@@ -242,9 +242,25 @@ def test_a_sequence_may_come_at_any_time() -> None:
     assert isinstance(session.ended, RemoteProtocolError)
 
 
-def test_many_sequences_are_no_burden() -> None:
-    session, _replay = numbered()
-    assert numbers_of(session, *[Sequence(1)] * 20_000, event(1)) == [1]
+@pytest.mark.parametrize("messages", [(Sequence(1),), (event(0), Sequence(1), event(0))], ids=["alone", "with events"])
+def test_many_sequences_are_no_burden(messages: tuple[HubMessage, ...]) -> None:
+    """Each frame is decoded twice at most, and never copied with all that follow."""
+    frames = CountingProtocol()
+    session, _replay = numbered(protocol=frames)
+    count = 100_000 // len(messages)
+    session.receive(say(*messages) * count, 0.0)
+    assert session.ended is None
+    assert frames.decoded <= 2 * count * len(messages)
+
+
+class CountingProtocol(JsonProtocol):
+    """Counts what it decodes."""
+
+    decoded = 0
+
+    def decode(self, frame: bytes, /, *, exact: bool = False) -> HubMessage | None:
+        self.decoded += 1
+        return super().decode(frame, exact=exact)
 
 
 def test_a_close_before_the_sequence_is_the_end() -> None:

@@ -25,7 +25,8 @@ Source: HubProtocol.md of dotnet/aspnetcore.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from operator import length_hint
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ..errors import (
@@ -82,8 +83,9 @@ class HubSession:
         self.ended: Close | RemoteProtocolError | None = None
         self.replay = replay
         self.synced = self.alive = True
-        self._numbered = 0
-        self._rest: list[bytes] = []
+        # Of the frames that were decoded last: how many have no number, and the Sequence that they ended with.
+        self._unnumbered = 0
+        self._goes_on_at: int | None = None
         self._inbox = inbox
         self._message_bytes = message_bytes
         self._handshake: handshake.HandshakeReader | None = handshake.HandshakeReader()
@@ -137,54 +139,64 @@ class HubSession:
             self._shake_hands(self._handshake.record)
             self._handshake = None
             payload = rest
-        frames = self._framing.feed(payload)
+        frames = iter(self._framing.feed(payload))
         if self.replay is None:
-            return self._decode(frames)
-        return self._decode_numbered(frames, self.replay, len(payload))
+            received = self._decode(frames)
+        else:
+            received = self._decode_numbered(frames, self.replay, len(payload))
+        if self.ended is None:
+            self.ended = self._framing.error
+        return received
 
-    def _decode_numbered(self, frames: list[bytes], replay: Replay, size: int) -> Received:
+    def _decode_numbered(self, frames: Iterator[bytes], replay: Replay, size: int) -> Received:
         received: Received = []
-        while True:
+        while self.ended is None and (left := length_hint(frames)):
             if replay.duplicates or not self.synced:
-                try:
-                    frames = self._without_duplicates(frames, replay)
-                except RemoteProtocolError as error:
-                    self.ended = error
-                    return received
+                received += self._skip_duplicate(next(frames), replay)
+                continue
+            self._unnumbered, self._goes_on_at = 0, None
             received += self._decode(frames)
-            if self._numbered:
+            if self.ended is not None:
+                break
+            if count := left - length_hint(frames) - self._unnumbered:
                 self.alive = True
-                replay.take(self._numbered, size, self._heard)
-            if not self._rest or self.ended is not None:
-                return received
-            # It begins with a Sequence.
-            frames, self._rest, self.synced, size = self._rest, [], False, 0
+                replay.take(count, size, self._heard)
+                size = 0
+            if self._goes_on_at is not None:
+                self._go_on_at(self._goes_on_at, replay)
+        return received
 
-    def _without_duplicates(self, frames: list[bytes], replay: Replay) -> list[bytes]:
-        """Return what is new. Only after a Sequence, so it may decode what is then decoded again."""
-        fresh: list[bytes] = []
-        for index, frame in enumerate(frames):
-            if self.synced and not replay.duplicates:
-                return fresh + frames[index:]
+    def _skip_duplicate(self, frame: bytes, replay: Replay) -> Received:
+        """Drop a message that has come before, or comes again after the Sequence; take one that has no number."""
+        try:
             message = self._protocol.decode(frame)
-            if type(message) is Sequence:
-                replay.expect(message.sequence_id, self._heard)
-                self.synced = True
-            elif type(message) not in _NUMBERED:
-                fresh.append(frame)
-            elif self.synced:
-                replay.duplicates -= 1
-            # Numbered ones before the Sequence are sent again after it.
-        return fresh
+        except RemoteProtocolError as error:
+            self.ended = error
+            return []
+        if type(message) is Sequence:
+            self._go_on_at(message.sequence_id, replay)
+        elif type(message) not in _NUMBERED:
+            return self._decode(iter((frame,)))
+        elif self.synced:
+            replay.duplicates -= 1
+        return []
+
+    def _go_on_at(self, number: int, replay: Replay) -> None:
+        try:
+            replay.expect(number, self._heard)
+        except RemoteProtocolError as error:
+            self.ended = error
+        else:
+            self.synced = True
 
     # The loop over the frames of one payload pays every message's fixed price, so it is one function with the
     # frequent kinds first.
-    def _decode(self, frames: list[bytes]) -> Received:  # noqa: C901 - as said
+    def _decode(self, frames: Iterator[bytes]) -> Received:  # noqa: C901 - as said
         received: Received = []
         decode, sinks, inbox, exact = self._protocol.decode, self._sinks, self._inbox, self._exact
-        stray, unnumbered, left = self._stray, 0, iter(frames)
+        stray, unnumbered = self._stray, 0
         try:
-            for frame in left:
+            for frame in frames:
                 message = decode(frame)
                 kind = message.__class__
                 if kind is Invocation:
@@ -208,16 +220,16 @@ class HubSession:
                     message.size = len(frame)  # type: ignore[union-attr]
                     received.append((inbox, message))  # type: ignore[arg-type]
                 elif kind is Sequence and self.replay is not None:
-                    self._rest = [frame, *left]
-                    unnumbered += len(self._rest)
+                    # How many came before it must be known before it is taken.
+                    unnumbered += 1
+                    self._goes_on_at = message.sequence_id  # type: ignore[union-attr]
+                    break
                 else:
                     unnumbered += 1
                     self._note_unnumbered(message)
         except RemoteProtocolError as error:
             self.ended = error
-            return received
-        self.ended = self._framing.error
-        self._numbered = len(frames) - unnumbered
+        self._unnumbered = unnumbered
         return received
 
     def _note_unnumbered(self, message: HubMessage | None) -> None:
