@@ -107,7 +107,8 @@ class Outgoing:
         if self._over:
             return
         self._queued += 1
-        if self.eager and self._writer is None and self._send_now(data):
+        # Not while others wait for room: it is the writer that lets them in.
+        if self.eager and self._writer is None and not self._waiters and self._send_now(data):
             return
         self._messages.append(data)
         self._bytes += len(data)

@@ -77,6 +77,19 @@ async def test_what_follows_a_message_that_came_alone_leaves_at_once_and_the_res
     assert transport.writes == [b"a", b"bcd"]
 
 
+async def test_one_that_waited_for_room_and_leaves_at_once_keeps_nobody_waiting() -> None:
+    transport = PromptGate(open_=False)
+    outgoing, _failures = make(transport, limit=1)
+    outgoing.put_now(b"first")
+    senders = [asyncio.create_task(outgoing.put(str(n).encode())) for n in range(4)]
+    await transport.entered.wait()
+    outgoing.eager = True
+    transport.gate.set()
+    await asyncio.gather(*senders)
+    await outgoing.flush()
+    assert b"".join(transport.writes) == b"first0123"
+
+
 @pytest.mark.parametrize("transport", [Gate(open_=False), PromptGate(open_=False)])
 async def test_what_cannot_leave_at_once_waits_for_the_writer(transport: Gate) -> None:
     transport.gate, transport.entered = asyncio.Event(), asyncio.Event()
