@@ -9,12 +9,10 @@ from __future__ import annotations
 
 import sys
 from collections import deque
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from .messages import Invocation, StreamItem
+    from collections.abc import Callable, Iterable, Sequence
 
 
 class Backlog:
@@ -97,25 +95,40 @@ class WaitingQueue:
 
     Attributes:
         messages: what waits.
-        held: its bytes.
+        sizes: the bytes of each.
+        held: all bytes.
         mark: how many may wait before reading pauses.
         above: whether more wait.
         account: where its bytes are counted.
     """
 
-    __slots__ = ("above", "account", "held", "mark", "messages")
+    __slots__ = ("above", "account", "held", "mark", "messages", "sizes")
 
     def __init__(self, backlog: Backlog, mark: int) -> None:
-        self.messages: deque[Any] = deque()
+        # An empty deque takes 0.7 KB, and many a queue never holds anything.
+        self.messages: deque[Any] = _EMPTY
+        self.sizes: deque[int] = _EMPTY
         self.held = 0
         self.mark = mark
         self.above = False
         self.account = backlog
 
-    def put(self, message: Invocation | StreamItem) -> None:
-        """Add a message at the end."""
-        account, size = self.account, message.size
-        self.messages.append(message)
+    def put(self, message: Any, size: int) -> None:
+        """Add a message at the end.
+
+        Args:
+            message: what the consumer gets.
+            size: bytes as received.
+        """
+        self.put_all((message,), (size,))
+
+    def put_all(self, messages: Iterable[Any], sizes: Sequence[int]) -> None:
+        """Add messages at the end, with the size of each."""
+        if self.messages is _EMPTY:
+            self.messages, self.sizes = deque(), deque()
+        self.messages.extend(messages)
+        self.sizes.extend(sizes)
+        account, size = self.account, sum(sizes)
         self.held += size
         account.held += size
         if len(self.messages) > self.mark and not self.above:
@@ -125,16 +138,27 @@ class WaitingQueue:
 
     def take(self) -> Any:
         """Return and remove the oldest message."""
-        message, account = self.messages.popleft(), self.account
-        self.held -= message.size
-        if account.crowded:
-            account.release(message.size)
+        message = self.messages.popleft()
+        self.settle()
+        return message
+
+    def settle(self) -> None:
+        """Let go of the bytes of all that a consumer has popped from `messages`, before it waits for anything."""
+        messages, sizes, size = self.messages, self.sizes, self.held
+        if messages:
+            size = 0
+            for _ in range(len(sizes) - len(messages)):
+                size += sizes.popleft()
+        else:
+            sizes.clear()
+        self.held -= size
+        if self.account.crowded:
+            self.account.release(size)
         else:
             # As `release` does: a call for each message is a twentieth of what it costs.
-            account.held -= message.size
-        if self.above and len(self.messages) <= self.mark:
+            self.account.held -= size
+        if self.above and len(messages) <= self.mark:
             self.account.level(self, above=False)
-        return message
 
     def take_many(self, count: int, size: int) -> list[Any]:
         """Return and remove the oldest messages, as one step: for consumers on other threads.
@@ -145,14 +169,12 @@ class WaitingQueue:
         """
         taken: list[Any] = []
         messages, held = self.messages, 0
-        while messages and len(taken) < count and held < size:
-            message = messages.popleft()
-            held += message.size
-            taken.append(message)
-        self.held -= held
-        self.account.release(held)
-        if self.above and len(messages) <= self.mark:
-            self.account.level(self, above=False)
+        for each in self.sizes:
+            if len(taken) == count or held >= size:
+                break
+            taken.append(messages.popleft())
+            held += each
+        self.settle()
         return taken
 
     @property
@@ -163,9 +185,7 @@ class WaitingQueue:
     def clear(self) -> None:
         """Throw away all that waits."""
         self.messages.clear()
-        self.account.release(self.held)
-        self.held = 0
-        self.account.level(self, above=False)
+        self.settle()
 
     def give_way(self, excess: int) -> None:
         """Hold less, but keep the last message: all queues together hold `excess` bytes too much."""
@@ -182,5 +202,7 @@ def _nothing() -> None:
     return None
 
 
+# Nothing can be added to it, by mistake either.
+_EMPTY: Final[deque[Any]] = deque(maxlen=0)
 # For queues that get nothing more: nobody reads its figures.
 _NO_ACCOUNT = Backlog(sys.maxsize)

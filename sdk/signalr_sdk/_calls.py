@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 from ._pump import Pump
 from .errors import ConnectionClosedError, HubError, LocalProtocolError, RemoteProtocolError, SignalRError
-from .messages import Completion
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -17,11 +16,11 @@ if TYPE_CHECKING:
     from ._core.session import HubSession
     from ._outgoing import Outgoing
     from ._streams import StreamQueue
-    from .messages import StreamItem
+    from .messages import Completion
 
 
 class Call:
-    """An invocation that waits for its answer; `receive` is the sink that the session knows."""
+    """An invocation that waits for its answer: the `Sink` that the session knows."""
 
     __slots__ = ("_calls", "future", "invocation_id", "method", "pumps", "started")
 
@@ -33,20 +32,22 @@ class Call:
         self.pumps: list[Pump] | None = None
         self._calls = calls
 
-    def receive(self, message: StreamItem | Completion) -> None:
-        """Take the answer."""
-        if message.__class__ is not Completion:
-            self.fail(
-                RemoteProtocolError(
-                    f"'{self.method}' answered with a stream item: it is a streaming method, call it with stream()"
-                )
+    def items(self, _items: list[Any], _sizes: list[int]) -> None:
+        """Take what no plain method sends."""
+        self.fail(
+            RemoteProtocolError(
+                f"'{self.method}' answered with a stream item: it is a streaming method, call it with stream()"
             )
-        elif message.error is not None:
-            self.fail(HubError(message.error, self.method))
-        else:
-            self._over()
-            if not self.future.done():
-                self.future.set_result(message.result)
+        )
+
+    def completed(self, completion: Completion) -> None:
+        """Take the answer."""
+        if completion.error is not None:
+            self.fail(HubError(completion.error, self.method))
+            return
+        self._over()
+        if not self.future.done():
+            self.future.set_result(completion.result)
 
     def abandon(self) -> None:
         """Nobody waits any more: an error that came meanwhile is no one's."""
@@ -143,7 +144,7 @@ class Calls:
         """Call a method and wait for its result. Cancelling it cancels the call on the server."""
         stream_ids = self._new_stream_ids(uploads)
         call = Call(method, self._calls, self._loop)
-        invocation_id, data = self._session.invoke(method, arguments, call.receive, stream_ids, exact=exact)
+        invocation_id, data = self._session.invoke(method, arguments, call, stream_ids, exact=exact)
         call.invocation_id = invocation_id
         self._calls[invocation_id] = call
         sent = False
@@ -176,9 +177,7 @@ class Calls:
         Cancelling it has sent nothing.
         """
         stream_ids = self._new_stream_ids(uploads)
-        invocation_id, data = self._session.invoke(
-            method, arguments, queue.receive, stream_ids, stream=True, exact=exact
-        )
+        invocation_id, data = self._session.invoke(method, arguments, queue, stream_ids, stream=True, exact=exact)
         pumps: list[Pump] = []
         over = False
 

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from ._core.logs import Log
     from ._handlers import Handlers
     from .interfaces import Handler
+    from .messages import HubMessage
     from .options import Limits
 
 # After so many events the worker looks at the time, and gives the event loop a turn if it had so many seconds.
@@ -40,7 +41,6 @@ class LifecycleEvent:
 
     name: str
     arguments: tuple[Any, ...]
-    size: int = 0
 
 
 @attrs.define(eq=False)
@@ -100,33 +100,44 @@ class Dispatcher:
 
     # Taking in
 
-    def push(self, message: Invocation) -> None:
-        """Take an event or a question of the server: the sink that the session knows."""
+    def events(self, targets: list[str], arguments: list[Any], sizes: list[int]) -> None:
+        """Take events: see `Inbox`."""
+        if self._subscribers:
+            targets, arguments, sizes = self._publish(targets, arguments, sizes)
+        if targets:
+            self._queue.put_all(zip(targets, arguments, strict=True), sizes)
+            self._start_workers(len(targets))
+
+    def message(self, message: HubMessage) -> None:
+        """Take a question of the server, or an event in a rare shape: see `Inbox`."""
         if message.__class__ is not Invocation:
             # Clients have no streaming methods, and the answer to a question that was let go of is ignored there.
             self._logger.debug("ignored a %s from the server", type(message).__name__)
-            return
-        if self._subscribers:
-            key = message.target.lower()
-            subscribers = self._subscribers.get(key)
-            if subscribers:
-                for queue in subscribers:
-                    queue.put(message)
-                if message.invocation_id is None and key not in self._handlers.events:
-                    return
-        if message.invocation_id is not None:
+        elif message.invocation_id is None:
+            self.events([message.target], [message.arguments], [message.size])
+        else:
+            self._publish([message.target], [message.arguments], [message.size])
             self._questions.add(message, self.respond)
             self._start_answering()
-            return
-        self._queue.put(message)
-        if len(self._workers) < self._concurrency:
-            self._start_worker()
+
+    def _publish(self, *columns: list[Any]) -> tuple[list[Any], ...]:
+        """Give events to those who iterate over them; return the columns of those that are for handlers too."""
+        for_handlers: list[tuple[Any, ...]] = []
+        for row in zip(*columns, strict=True):
+            target, arguments, size = row
+            key = target.lower()
+            subscribers = self._subscribers.get(key)
+            for queue in subscribers or ():
+                queue.put(arguments, size)
+            if not subscribers or key in self._handlers.events:
+                for_handlers.append(row)
+        return tuple(map(list, zip(*for_handlers, strict=True))) if for_handlers else ([], [], [])
 
     def push_lifecycle(self, name: str, *arguments: Any) -> None:
         """Take a lifecycle event; it is not even queued if nobody is registered for it."""
         if name in self._handlers.lifecycle:
-            self._queue.put(LifecycleEvent(name, arguments))  # type: ignore[arg-type]  # has a size, like a message
-            self._start_worker()
+            self._queue.put(LifecycleEvent(name, arguments), 0)
+            self._start_workers(1)
 
     def push_error(self, error: Exception) -> None:
         """Take an error that no caller can be told."""
@@ -164,40 +175,54 @@ class Dispatcher:
 
     # Handling events
 
-    def _start_worker(self) -> None:
-        if self._barrier is None and len(self._workers) < self._concurrency:
-            self._workers.add(asyncio.create_task(self._work(), name="signalr_sdk events"))
+    def _start_workers(self, count: int) -> None:
+        """Have so many more events handled beside those that are, as far as that is allowed."""
+        if self._barrier is None:
+            for _ in range(min(count, self._concurrency - len(self._workers))):
+                self._workers.add(asyncio.create_task(self._work(), name="signalr_sdk events"))
 
     async def _work(self) -> None:
-        """Handle what waits. One frame for all events: a coroutine for each would cost more than many a handler."""
         task = asyncio.current_task()
         assert task is not None
-        queue, events = self._queue, self._handlers.events
-        messages, take, workers = queue.messages, queue.take, self._workers
-        handled, time = 0, asyncio.get_running_loop().time
+        queue, workers, time = self._queue, self._workers, asyncio.get_running_loop().time
         until = time() + _SLICE
         try:
-            while messages and self._barrier is None and task in workers:
-                message = take()
-                if message.__class__ is not Invocation:
-                    await self._run_lifecycle(message, task)
-                    continue
-                for handler in events.get(message.target.lower()) or self._fallback(message):
-                    try:
-                        result = handler(*message.arguments)
-                        if result is not None and inspect.isawaitable(result):
-                            await self._finish(result, task)
-                    except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - it may raise anything
-                        await self._failed(message.target, _handlers_own(error, task))
-                handled += 1
-                if handled % _BATCH == 0 and time() > until:
-                    await asyncio.sleep(0)
-                    until = time() + _SLICE
+            while queue.messages and self._barrier is None and task in workers:
+                await self._handle_some(queue, task)
                 if queue.dropped and queue.calm:
                     self._report_dropped(queue.forgive())
+                if time() > until:
+                    await asyncio.sleep(0)
+                    until = time() + _SLICE
         finally:
-            self._workers.discard(task)
+            workers.discard(task)
             self._check_idle()
+
+    async def _handle_some(self, queue: _EventsWaiting, task: asyncio.Task[None]) -> None:
+        """Handle events until one of them has made us wait. (A coroutine for each would cost more than a handler.)."""
+        messages, events = queue.messages, self._handlers.events
+        waited = False
+        for _ in range(_BATCH):
+            if waited or not messages:
+                break
+            message = messages.popleft()
+            if message.__class__ is not tuple:
+                queue.settle()
+                await self._run_lifecycle(message, task)
+                return
+            target, arguments = message
+            for handler in events.get(target.lower()) or self._fallback(target):
+                try:
+                    result = handler(*arguments)
+                    if result is not None and inspect.isawaitable(result):
+                        queue.settle()
+                        waited = True
+                        await self._finish(result, task)
+                except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - it may raise anything
+                    queue.settle()
+                    waited = True
+                    await self._failed(target, _handlers_own(error, task))
+        queue.settle()
 
     async def _finish(self, result: Any, task: asyncio.Task[None]) -> Any:
         run = _Run(task)
@@ -243,17 +268,15 @@ class Dispatcher:
             if self._barrier is task:
                 self._barrier = None
         if self._queue.messages and task in self._workers:
-            self._start_worker()
+            self._start_workers(1)
 
-    def _fallback(self, message: Invocation) -> tuple[Handler, ...]:
+    def _fallback(self, target: str) -> tuple[Handler, ...]:
         if self._handlers.any:
             # They want the name and the arguments as two arguments.
-            return tuple(functools.partial(_with_name, handler, message.target) for handler in self._handlers.any)
-        if message.target not in self._unknown and len(self._unknown) < _NAMES:
-            self._unknown.add(message.target)
-            self._logger.warning(
-                "the hub sent the event '%.100s', for which there is no handler (said once)", message.target
-            )
+            return tuple(functools.partial(_with_name, handler, target) for handler in self._handlers.any)
+        if target not in self._unknown and len(self._unknown) < _NAMES:
+            self._unknown.add(target)
+            self._logger.warning("the hub sent the event '%.100s', for which there is no handler (said once)", target)
         return ()
 
     def _report_dropped(self, dropped: int) -> None:
@@ -389,11 +412,12 @@ class _EventsWaiting(WaitingQueue):
         goal, kept = self.held - excess, []
         while self.held > goal and len(self.messages) > 1:
             message = self.take()
-            if message.__class__ is Invocation:
-                self.dropped += 1
-            else:
+            if message.__class__ is LifecycleEvent:
                 kept.append(message)
+            else:
+                self.dropped += 1
         self.messages.extendleft(reversed(kept))
+        self.sizes.extendleft(0 for _ in kept)
 
 
 class _QuestionsWaiting(WaitingQueue):
@@ -408,7 +432,7 @@ class _QuestionsWaiting(WaitingQueue):
 
     def add(self, message: Invocation, respond: Respond) -> None:
         self._responds.append(respond)
-        self.put(message)
+        self.put(message, message.size)
 
     def take_question(self) -> tuple[Invocation, Respond]:
         return self.take(), self._responds.popleft()

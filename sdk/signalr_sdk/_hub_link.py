@@ -68,7 +68,7 @@ class HubLink:
         self._keep_alive = None if inherent else timeouts.keep_alive
         self._session = HubSession(
             protocol,
-            dispatcher.push,
+            dispatcher,
             message_bytes=limits.message_bytes,
             keep_alive=self._keep_alive,
             timeout=None if inherent else timeouts.server,
@@ -202,7 +202,7 @@ class HubLink:
                     self._log_payload("received", payload)
                 received = session.receive(payload, time())
                 if not self._over:
-                    self.outgoing.eager = len(received) == 1
+                    self.outgoing.eager = _is_alone(received)
                     self._hand_on(received)
                 if stateful is not None:
                     self._note_numbers(stateful)
@@ -219,8 +219,8 @@ class HubLink:
 
     @staticmethod
     def _hand_on(received: Received) -> None:
-        for sink, message in received:
-            sink(message)
+        for hand_on, arguments in received:
+            hand_on(*arguments)
 
     def _log_payload(self, what: str, payload: bytes) -> None:
         self.connection.logs.transport.debug("%s %d bytes: %.100r", what, len(payload), payload[:100])
@@ -432,3 +432,11 @@ class HubLink:
     def _wake_reader(self) -> None:
         if self._relief is not None and not self._relief.done():
             self._relief.set_result(None)
+
+
+def _is_alone(received: Received) -> bool:
+    """Whether this is one message."""
+    if len(received) != 1:
+        return False
+    _hand_on, arguments = received[0]
+    return len(arguments) == 1 or len(arguments[0]) == 1

@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
 from ._backlog import Backlog, WaitingQueue
 from .errors import HubError, StreamOverflowError
-from .messages import Completion, Invocation, StreamItem
 
 if TYPE_CHECKING:
     from collections import deque
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Iterable, Sequence
     from types import TracebackType
+
+    from .messages import Completion
 
 T = TypeVar("T")
 
@@ -38,11 +39,10 @@ class ItemQueue(WaitingQueue):
         self.error: Exception | None = None
         self._waiters: list[asyncio.Future[None]] = []
 
-    def put(self, message: Invocation | StreamItem) -> None:
+    def put_all(self, messages: Iterable[Any], sizes: Sequence[int]) -> None:
         if self.ended:
             return
-        # Not by way of `super()`, which makes an object for each item.
-        WaitingQueue.put(self, message)
+        super().put_all(messages, sizes)
         if self._waiters:
             self.wake()
 
@@ -80,7 +80,7 @@ class ItemQueue(WaitingQueue):
 
 
 class StreamQueue(ItemQueue):
-    """The items of one stream; its `receive` is the sink that the session knows.
+    """The items of one stream: the `Sink` that the session knows.
 
     Attributes:
         finished: called once when the stream has ended by itself; set by the connection.
@@ -95,13 +95,13 @@ class StreamQueue(ItemQueue):
         self.finished: Callable[[], None]
         self.overflowed: Callable[[], None]
 
-    def receive(self, message: StreamItem | Completion) -> None:
-        """Take an item or the end."""
-        if message.__class__ is StreamItem:
-            self.put(message)
-        elif isinstance(message, Completion):
-            self.end(None if message.error is None else HubError(message.error, self._method))
-            self.finished()
+    # Called by the session's calls: it takes items as it takes anything.
+    items = ItemQueue.put_all
+
+    def completed(self, completion: Completion) -> None:
+        """Take the end."""
+        self.end(None if completion.error is None else HubError(completion.error, self._method))
+        self.finished()
 
     def give_way(self, excess: int) -> None:
         buffered = len(self.messages)
@@ -176,7 +176,7 @@ class Stream(Generic[T]):
         queue = self._queue
         if not queue.messages:
             await self._fill()
-        item = queue.take().item
+        item = queue.take()
         return item if self._convert is None else self._convert(item)
 
     async def _fill(self) -> None:
@@ -251,7 +251,7 @@ class Stream(Generic[T]):
         phase, self._phase = self._phase, _Phase.OVER
         running = not self._queue.ended
         self._queue.end()
-        self._queue.messages.clear()
+        self._queue.clear()
         if phase is not _Phase.OPENING and (running or phase is _Phase.NEW):
             self._let_go()
 
@@ -269,11 +269,11 @@ def _abandon(queue: ItemQueue, let_go: Callable[[], None]) -> None:
     if not queue.ended:
         queue.end()
         let_go()
-    queue.messages.clear()
+    queue.clear()
 
 
 class EventQueue(ItemQueue):
-    """The events of one `Messages`."""
+    """The arguments of the events of one `Messages`."""
 
     __slots__ = ("_dropped", "_newest", "_report")
 
@@ -285,10 +285,12 @@ class EventQueue(ItemQueue):
         # Called with the number of events that had to give way, when that is over.
         self._report = dropped
 
-    def put(self, message: Invocation | StreamItem) -> None:
-        if self._newest and not self.ended and len(self.messages) >= self.mark:
-            self.take()
-        super().put(message)
+    def put_all(self, messages: Iterable[Any], sizes: Sequence[int]) -> None:
+        if self._newest and not self.ended:
+            messages, sizes = list(messages)[-self.mark :], sizes[-self.mark :]
+            for _ in range(len(self.messages) + len(sizes) - self.mark):
+                self.take()
+        super().put_all(messages, sizes)
 
     def take(self) -> Any:
         message = super().take()
@@ -366,7 +368,7 @@ class Messages:
         queue = self._queue
         if not queue.messages:
             await self._fill()
-        return tuple(queue.take().arguments)
+        return tuple(queue.take())
 
     async def _fill(self) -> None:
         """Return when something waits in the queue; raise what ends the iteration."""
@@ -392,7 +394,7 @@ class Messages:
     def close(self) -> None:
         """Unsubscribe and throw away what waits. Idempotent."""
         self._queue.end()
-        self._queue.messages.clear()
+        self._queue.clear()
         self._let_go(self._queue)
 
     async def __aenter__(self) -> Self:

@@ -15,6 +15,7 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 import pyperf
+from tests.core.arrivals import Recorder
 
 from signalr_sdk import JsonProtocol, Limits, MessagePackProtocol
 from signalr_sdk._backlog import Backlog
@@ -38,9 +39,9 @@ def nothing(*_args: Any) -> None:
 
 def session_of(protocol: HubProtocol) -> HubSession:
     """Return a session after its handshake."""
-    session = HubSession(protocol, nothing, message_bytes=1 << 24, keep_alive=None, timeout=None, now=0.0)
+    session = HubSession(protocol, Recorder(), message_bytes=1 << 24, keep_alive=None, timeout=None, now=0.0)
     session.receive(b"{}\x1e", 0.0)
-    session.listen("1", nothing)
+    session.listen("1", Recorder())
     return session
 
 
@@ -51,8 +52,7 @@ async def dispatch(count: int) -> None:
     dispatcher = Dispatcher(
         handlers, Backlog(limits.buffered_bytes), limits, logging.LoggerAdapter(logging.getLogger("signalr_sdk"))
     )
-    for _ in range(count):
-        dispatcher.push(EVENT)
+    dispatcher.events([EVENT.target] * count, [EVENT.arguments] * count, [40] * count)
     await dispatcher.drained()
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 from tests.bench.measuring import ratio, settled
+from tests.core.arrivals import Recorder
 
 from signalr_sdk import JsonProtocol, Limits, MessagePackProtocol
 from signalr_sdk._backlog import Backlog
@@ -14,7 +15,7 @@ from signalr_sdk._core.session import HubSession
 from signalr_sdk._dispatch import Dispatcher
 from signalr_sdk._handlers import Handlers
 from signalr_sdk._streams import StreamQueue
-from signalr_sdk.messages import Completion, Invocation, StreamItem
+from signalr_sdk.messages import Completion, StreamItem
 from signalr_sdk.protocols.framing import BinaryFraming, TextFraming
 
 if TYPE_CHECKING:
@@ -45,11 +46,8 @@ def growth(work: Callable[[int], Callable[[], object]]) -> float:
     return settled(lambda: ratio(many, few_often, rounds=10), MOST)
 
 
-def nothing(_message: Any) -> None: ...
-
-
-def session_of(protocol: HubProtocol, inbox: Callable[[Any], None] = nothing) -> HubSession:
-    session = HubSession(protocol, inbox, message_bytes=1 << 30, keep_alive=None, timeout=None, now=0.0)
+def session_of(protocol: HubProtocol) -> HubSession:
+    session = HubSession(protocol, Recorder(), message_bytes=1 << 30, keep_alive=None, timeout=None, now=0.0)
     session.receive(b"{}\x1e", 0.0)
     return session
 
@@ -59,7 +57,8 @@ def test_pending_calls(protocol: HubProtocol) -> None:
     def work(count: int) -> Callable[[], object]:
         def run() -> None:
             session = session_of(protocol)
-            names = [session.invoke("Add", [1, 2], nothing)[0] for _ in range(count)]
+            sink = Recorder()
+            names = [session.invoke("Add", [1, 2], sink)[0] for _ in range(count)]
             answers = [protocol.encode(Completion(name, 3, has_result=True)) for name in reversed(names)]
             for answer in answers:
                 assert len(session.receive(answer, 0.0)) == 1
@@ -76,13 +75,13 @@ def test_open_streams(protocol: HubProtocol) -> None:
         queues = [StreamQueue(backlog, 10, "Counter") for _ in range(count)]
         for number, queue in enumerate(queues):
             backlog.join(queue)
-            session.listen(str(number), queue.receive)
+            session.listen(str(number), queue)
         items = [protocol.encode(StreamItem(str(number), 1)) for number in range(count)]
 
         def run() -> None:
             for item in items:
-                for sink, message in session.receive(item, 0.0):
-                    sink(message)
+                for hand_on, arguments in session.receive(item, 0.0):
+                    hand_on(*arguments)
             for queue in queues:
                 queue.take()
 
@@ -98,11 +97,10 @@ def test_handlers() -> None:
             handlers, Backlog(limits.buffered_bytes), limits, logging.LoggerAdapter(logging.getLogger("signalr_sdk"))
         )
         subscribed = [dispatcher.subscribe(f"event{number}", 10, newest=False) for number in range(count)]
-        messages = [Invocation(f"event{number}", [number]) for number in range(count)]
 
         def run() -> None:
-            for message in messages:
-                dispatcher.push(message)
+            for number in range(count):
+                dispatcher.events([f"event{number}"], [[number]], [1])
             for each in subscribed:
                 each._queue.take()
 

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from tests.core.arrivals import Recorder, messages_of
 
 from signalr_sdk._core.replay import Replay
 from signalr_sdk._core.session import HubSession, ServerSession
@@ -38,8 +39,8 @@ JSON = JsonProtocol()
 OK = b"{}\x1e"
 
 
-def inbox(message: HubMessage) -> None:
-    """Nothing calls it: the tests look at what `receive` returned."""
+# Nothing goes there: the tests look at what `receive` returned.
+inbox = Recorder()
 
 
 def numbered(limit: int = 1000, protocol: HubProtocol = JSON) -> tuple[HubSession, Replay]:
@@ -60,7 +61,8 @@ def event(number: int) -> Invocation:
 
 def numbers_of(session: HubSession, *messages: HubMessage, now: float = 0.0) -> list[Any]:
     """Let the session receive this in one payload; return the first argument of each event that it hands on."""
-    return [message.arguments[0] for _sink, message in session.receive(say(*messages), now)]  # type: ignore[union-attr]
+    received = messages_of(session.receive(say(*messages), now))
+    return [message.arguments[0] for message in received]  # type: ignore[union-attr]
 
 
 # Sending
@@ -456,16 +458,16 @@ def test_the_exchange_of_the_official_client(protocol: HubProtocol) -> None:
             bytes.fromhex("03920906") + bytes.fromhex("07950380a1330307"),
         ],
     }[protocol.name]
-    got: list[object] = []
-    replay.keep(session.invoke("Add", [1, 2], got.append)[1])
-    replay.keep(session.invoke("Flood", ["m", 3, 2], got.append)[1])
+    sink = Recorder()
+    replay.keep(session.invoke("Add", [1, 2], sink)[1])
+    replay.keep(session.invoke("Flood", ["m", 3, 2], sink)[1])
     for payload in incoming[:3]:
         session.receive(payload, 0.0)
     assert session.acknowledge(1.0) == protocol.encode(Ack(5))
-    call = session.invoke("Add", [3, 4], got.append)[1]
+    call = session.invoke("Add", [3, 4], sink)[1]
     replay.keep(call)
     assert session.resume(2.0) == [protocol.encode(Sequence(3)), call]
-    ((_sink, message),) = session.receive(incoming[3], 2.0)
+    (message,) = messages_of(session.receive(incoming[3], 2.0))
     assert isinstance(message, Completion)
     assert message.result == 7
     assert session.on_time(3.0) == protocol.encode(Ack(6))
@@ -501,7 +503,7 @@ class Side:
         self.is_up = True
 
     def receive(self, payload: bytes, now: float) -> None:
-        for _sink, message in self.session.receive(payload, now):
+        for message in messages_of(self.session.receive(payload, now)):
             assert isinstance(message, Invocation)
             self.got.append(message.arguments[0])
 

@@ -10,9 +10,10 @@ import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from tests.core.arrivals import Recorder, messages_of, pairs_of
 
 from signalr_sdk._core.replay import Replay
-from signalr_sdk._core.session import HubSession, Received, ServerSession, Sink, ending
+from signalr_sdk._core.session import HubSession, Received, ServerSession, ending
 from signalr_sdk.errors import ConnectionClosedError, HandshakeError, RemoteProtocolError, ServerTimeoutError
 from signalr_sdk.messages import (
     CancelInvocation,
@@ -32,8 +33,8 @@ LIMIT = 1 << 20
 OK = b"{}\x1e"
 
 
-def inbox(message: HubMessage) -> None:
-    """Nothing calls it: the tests look at what `receive` returned."""
+# Nothing goes there: the tests look at what `receive` returned.
+inbox = Recorder()
 
 
 def client(
@@ -67,9 +68,9 @@ def server(now: float = 0.0) -> ServerSession:
     return ServerSession(protocols, inbox, message_bytes=LIMIT, keep_alive=15.0, timeout=30.0, now=now)
 
 
-def one(received: Received) -> tuple[Sink, Any]:
-    assert len(received) == 1
-    return received[0]
+def one(received: Received) -> tuple[object, Any]:
+    ((sink, message),) = pairs_of(received)
+    return sink, message
 
 
 # The handshake
@@ -122,20 +123,20 @@ def test_the_server_refuses_other_protocols(request_: bytes) -> None:
 
 def test_answers_go_to_the_sink_of_their_call() -> None:
     session = ready_client()
-    calls: list[Sink] = [lambda _message: None, lambda _message: None]
+    calls = [Recorder(), Recorder()]
     ids = [session.invoke("Add", [1, 2], sink)[0] for sink in calls]
     received = session.receive(
         f'{{"type":3,"invocationId":"{ids[1]}","result":3}}\x1e{{"type":3,"invocationId":"{ids[0]}"}}\x1e'.encode(), 0.0
     )
-    assert [sink for sink, _message in received] == [calls[1], calls[0]]
-    assert [message.result for _sink, message in received if isinstance(message, Completion)] == [3, None]
+    assert [sink for sink, _message in pairs_of(received)] == [calls[1], calls[0]]
+    assert [message.result for message in messages_of(received) if isinstance(message, Completion)] == [3, None]
 
 
 def test_a_second_completion_of_a_call_is_dropped() -> None:
     session = ready_client()
     invocation_id, _data = session.invoke("Add", [], inbox)
     payload = f'{{"type":3,"invocationId":"{invocation_id}","result":3}}\x1e'.encode()
-    assert len(session.receive(payload + payload, 0.0)) == 1
+    assert len(messages_of(session.receive(payload + payload, 0.0))) == 1
     assert session.ended is None
 
 
@@ -170,7 +171,7 @@ def test_nothing_is_received_after_a_close() -> None:
     session = ready_client()
     event = b'{"type":1,"target":"hi","arguments":[]}\x1e'
     received = session.receive(event + b'{"type":7,"error":"bye"}\x1e' + event, 0.0)
-    assert len(received) == 1
+    assert len(messages_of(received)) == 1
     assert isinstance(session.ended, Close)
     assert session.ended.error == "bye"
     assert session.receive(event, 0.0) == []
@@ -180,14 +181,14 @@ def test_what_came_before_an_undecodable_message_is_not_lost() -> None:
     """signalrcore C15 drops what comes with it in a frame without a word."""
     session = ready_client()
     event = b'{"type":1,"target":"hi","arguments":[]}\x1e'
-    assert len(session.receive(event + event + b"oh no\x1e" + event, 0.0)) == 2
+    assert len(messages_of(session.receive(event + event + b"oh no\x1e" + event, 0.0))) == 2
     assert isinstance(session.ended, RemoteProtocolError)
 
 
 def test_a_message_over_the_limit_ends_the_session() -> None:
     session = ready_client(limit=100)
     event = b'{"type":1,"target":"hi","arguments":[]}\x1e'
-    assert len(session.receive(event + b"x" * 200, 0.0)) == 1
+    assert len(messages_of(session.receive(event + b"x" * 200, 0.0))) == 1
     assert isinstance(session.ended, RemoteProtocolError)
 
 
@@ -199,7 +200,7 @@ def test_exact_answers_lose_no_digit(protocol: HubProtocol) -> None:
     number = Decimal("0.1000000000000000000001")
     payload = protocol.encode(StreamItem(exact, number)) + protocol.encode(Completion(plain, 1.5, has_result=True))
     payload += protocol.encode(Completion(exact, number, has_result=True))
-    items = [message for _sink, message in session.receive(payload, 0.0)]
+    items = messages_of(session.receive(payload, 0.0))
     assert isinstance(items[0], StreamItem)
     assert Decimal(items[0].item) == number
     assert isinstance(items[1], Completion)
@@ -222,7 +223,7 @@ def test_the_server_hears_calls_streams_and_cancellations() -> None:
     _id, invocation = caller.invoke("Add", [1], inbox, [stream_id])
     stream, streaming = caller.invoke("Count", [2], inbox, stream=True)
     payload = invocation + streaming + caller.item(stream_id, 5) + caller.complete(stream_id, "enough")
-    messages = [message for _sink, message in session.receive(payload + caller.cancel(stream), 0.0)]
+    messages = messages_of(session.receive(payload + caller.cancel(stream), 0.0))
     assert [type(message) for message in messages] == [
         Invocation,
         StreamInvocation,
@@ -340,7 +341,7 @@ class Pair(RuleBasedStateMachine):
         self.to_server, self.to_client = bytearray(self.client.start()), bytearray()
         self.replied = False
         self.expected: dict[str, list[object]] = {}
-        self.got: dict[str, list[object]] = {}
+        self.sinks: dict[str, Recorder] = {}
         self.asked: list[Invocation | StreamInvocation] = []
         self.events_sent: list[object] = []
         self.events_got: list[object] = []
@@ -349,7 +350,7 @@ class Pair(RuleBasedStateMachine):
     def deliver_to_server(self, cut: int) -> None:
         payload = bytes(self.to_server[:cut])
         del self.to_server[:cut]
-        for _sink, message in self.server.receive(payload, 0.0):
+        for message in messages_of(self.server.receive(payload, 0.0)):
             if isinstance(message, Invocation | StreamInvocation):
                 self.asked.append(message)
         if self.server.ready and not self.replied:
@@ -360,19 +361,20 @@ class Pair(RuleBasedStateMachine):
     def deliver_to_client(self, cut: int) -> None:
         payload = bytes(self.to_client[:cut])
         del self.to_client[:cut]
-        for sink, message in self.client.receive(payload, 0.0):
+        for sink, message in pairs_of(self.client.receive(payload, 0.0)):
             if sink is inbox:
                 assert isinstance(message, Invocation)
                 self.events_got.append(message.arguments)
             else:
-                sink(message)
+                assert isinstance(sink, Recorder)
+                sink.got.append(message)
 
     @precondition(lambda self: self.client.ready)
     @rule(arguments=st.lists(_values, max_size=3), stream=st.booleans())
     def call(self, arguments: list[Any], stream: bool) -> None:
-        got: list[object] = []
-        invocation_id, data = self.client.invoke("Method", arguments, lambda m: _note(got, m), stream=stream)
-        self.got[invocation_id] = got
+        sink = Recorder()
+        invocation_id, data = self.client.invoke("Method", arguments, sink, stream=stream)
+        self.sinks[invocation_id] = sink
         self.expected[invocation_id] = []
         self.to_server += data
 
@@ -397,23 +399,29 @@ class Pair(RuleBasedStateMachine):
         self.to_client += self.server.send("Event", arguments)
         self.events_sent.append(arguments)
 
+    def got(self) -> dict[str, list[object]]:
+        return {name: list(map(_noted, sink.got)) for name, sink in self.sinks.items()}
+
     @invariant()
     def nothing_is_lost_or_doubled(self) -> None:
         assert self.client.ended is None
         assert self.server.ended is None
         assert self.events_got == self.events_sent[: len(self.events_got)]
-        for invocation_id, got in self.got.items():
+        for invocation_id, got in self.got().items():
             assert got == self.expected[invocation_id][: len(got)]
 
     def teardown(self) -> None:
         self.deliver_to_server(len(self.to_server) + 1)
         self.deliver_to_client(len(self.to_client) + 1)
-        assert self.got == self.expected
+        assert self.got() == self.expected
         assert self.events_got == self.events_sent
 
 
-def _note(got: list[object], message: StreamItem | Completion) -> None:
-    got.append(message.item if isinstance(message, StreamItem) else ("end", message.result))
+def _noted(message: HubMessage) -> object:
+    if isinstance(message, Completion):
+        return "end", message.result
+    assert isinstance(message, StreamItem)
+    return message.item
 
 
 TestPair = Pair.TestCase

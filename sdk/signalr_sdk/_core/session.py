@@ -4,10 +4,11 @@ Theory of operation
 -------------------
 A session turns bytes into messages and calls into bytes. It does no I/O, keeps no clock and runs no code of the user.
 
-- `receive(payload, now)` takes what the transport delivered, cut anywhere. It returns `(sink, message)` pairs in the
-  order received. A *sink* is an opaque callable that the shell handed in: one for each call and stream that waits for
-  an answer, and the inbox for everything that the other side starts. The session looks each message's sink up once;
-  the shell calls it. What has no sink (an answer to a call that was let go of) is dropped, as the specification wants.
+- `receive(payload, now)` takes what the transport delivered, cut anywhere. It returns calls, `(function, arguments)`,
+  that the shell makes in this order: of the `Sink` that it handed in for each call and stream that waits for an
+  answer, and of the `Inbox` for everything that the other side starts. Neighbours that go the same way, as when much
+  is received, share one call. What has no sink (an answer to a call that was let go of) is dropped, as the
+  specification wants.
 - After `receive` the shell looks at `ended`: it holds the other side's Close message, or the error that makes going on
   impossible. The messages before it were returned; nothing after it is.
 - The methods that call or answer return bytes, which the shell must send in that order, after the handshake.
@@ -25,9 +26,8 @@ Source: HubProtocol.md of dotnet/aspnetcore.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
-from operator import length_hint
-from typing import TYPE_CHECKING, Any, TypeAlias
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from ..errors import (
     ConnectionClosedError,
@@ -39,6 +39,7 @@ from ..errors import (
 from ..messages import Ack, Close, Completion, HubMessage, Invocation, Ping, Sequence, StreamInvocation, StreamItem
 from ..messages import CancelInvocation as Cancel
 from ..options import TransferFormat
+from ..protocols.batch import EVENT, ITEM, MESSAGE, Batch, batch_decoder_of
 from ..protocols.framing import BinaryFraming, TextFraming
 from . import handshake
 
@@ -46,8 +47,28 @@ if TYPE_CHECKING:
     from ..interfaces import HubProtocol
     from .replay import Replay
 
-Sink: TypeAlias = Callable[[Any], None]
-Received: TypeAlias = list[tuple[Sink, HubMessage]]
+
+class Sink(Protocol):
+    """What waits for an answer."""
+
+    def items(self, items: list[Any], sizes: list[int], /) -> None:
+        """Take stream items, and how many bytes each had."""
+
+    def completed(self, completion: Completion, /) -> None:
+        """Take the end; nothing follows it."""
+
+
+class Inbox(Protocol):
+    """What takes all that the other side starts."""
+
+    def events(self, targets: list[str], arguments: list[Any], sizes: list[int], /) -> None:
+        """Take plain events: the target, arguments and bytes of each."""
+
+    def message(self, message: HubMessage, /) -> None:
+        """Take any other message."""
+
+
+Received: TypeAlias = list[tuple[Callable[..., None], tuple[Any, ...]]]
 
 # A timer that fires this much too late says that the process did not run, not that the other side was silent: what
 # that sent meanwhile is still to be read, and gets so much time for it.
@@ -72,7 +93,7 @@ class HubSession:
     def __init__(
         self,
         protocol: HubProtocol,
-        inbox: Sink,
+        inbox: Inbox,
         *,
         message_bytes: int,
         keep_alive: float | None,
@@ -83,15 +104,12 @@ class HubSession:
         self.ended: Close | RemoteProtocolError | None = None
         self.replay = replay
         self.synced = self.alive = True
-        # Of the frames that were decoded last: how many have no number, and the Sequence that they ended with.
-        self._unnumbered = 0
-        self._goes_on_at: int | None = None
         self._inbox = inbox
         self._message_bytes = message_bytes
         self._handshake: handshake.HandshakeReader | None = handshake.HandshakeReader()
         self._framing: TextFraming | BinaryFraming
         self._sinks: dict[str, Sink] = {}
-        self._stray: Sink | None = None
+        self._takes_strays = False
         self._exact: set[str] = set()
         self._last_id = 0
         self._keep_alive = math.inf if keep_alive is None else keep_alive
@@ -104,6 +122,7 @@ class HubSession:
     def _use(self, protocol: HubProtocol) -> None:
         binary = protocol.transfer_format is TransferFormat.BINARY
         self._protocol = protocol
+        self._batch_decoder = batch_decoder_of(protocol)
         self._framing = (BinaryFraming if binary else TextFraming)(self._message_bytes)
 
     @property
@@ -124,7 +143,7 @@ class HubSession:
         return self._framing.error is not None
 
     def receive(self, payload: bytes, now: float) -> Received:
-        """Take what arrived; return whole messages with their sinks, then look at `ended`.
+        """Take what arrived; return the calls that hand on whole messages, then look at `ended`.
 
         Raises:
             HandshakeError: the other side's handshake is none, or a refusal. The session is of no more use.
@@ -139,47 +158,104 @@ class HubSession:
             self._shake_hands(self._handshake.record)
             self._handshake = None
             payload = rest
-        frames = iter(self._framing.feed(payload))
-        if self.replay is None:
-            received = self._decode(frames)
-        else:
-            received = self._decode_numbered(frames, self.replay, len(payload))
-        if self.ended is None:
-            self.ended = self._framing.error
-        return received
-
-    def _decode_numbered(self, frames: Iterator[bytes], replay: Replay, size: int) -> Received:
-        received: Received = []
-        while self.ended is None and (left := length_hint(frames)):
-            if replay.duplicates or not self.synced:
-                received += self._skip_duplicate(next(frames), replay)
-                continue
-            self._unnumbered, self._goes_on_at = 0, None
-            received += self._decode(frames)
-            if self.ended is not None:
-                break
-            if count := left - length_hint(frames) - self._unnumbered:
-                self.alive = True
-                replay.take(count, size, self._heard)
-                size = 0
-            if self._goes_on_at is not None:
-                self._go_on_at(self._goes_on_at, replay)
-        return received
-
-    def _skip_duplicate(self, frame: bytes, replay: Replay) -> Received:
-        """Drop a message that has come before, or comes again after the Sequence; take one that has no number."""
+        frames, batch, error = self._framing.feed(payload), Batch(), None
         try:
-            message = self._protocol.decode(frame)
-        except RemoteProtocolError as error:
-            self.ended = error
-            return []
-        if type(message) is Sequence:
-            self._go_on_at(message.sequence_id, replay)
-        elif type(message) not in _NUMBERED:
-            return self._decode(iter((frame,)))
-        elif self.synced:
+            self._decode(frames, batch)
+        except RemoteProtocolError as wrong:
+            error = wrong
+        sizes = list(map(len, frames))
+        if self.replay is None:
+            received = self._route(batch, sizes, 0, len(batch.kinds))
+        else:
+            received = self._route_numbered(batch, sizes, self.replay, len(payload))
+        if self.ended is None:
+            self.ended = error or self._framing.error
+        return received
+
+    def _decode(self, frames: list[bytes], batch: Batch) -> None:
+        if self._batch_decoder is not None and not self._exact:
+            self._batch_decoder.decode_all(frames, batch)
+            return
+        decode, exact = self._protocol.decode, self._exact
+        for frame in frames:
+            message = decode(frame)
+            if exact and isinstance(message, StreamItem | Completion) and message.invocation_id in exact:
+                message = decode(frame, exact=True)
+                if isinstance(message, Completion):
+                    exact.discard(message.invocation_id)
+            batch.add(message)
+
+    def _route(self, batch: Batch, sizes: list[int], begin: int, end: int) -> Received:
+        """Return the calls for these messages, one for all neighbours that go the same way."""
+        received: Received = []
+        kinds, names, values = batch.kinds, batch.names, batch.values
+        while begin < end and self.ended is None:
+            stop = batch.end_of_run(begin, end)
+            if kinds[begin] == EVENT:
+                received.append((self._inbox.events, (names[begin:stop], values[begin:stop], sizes[begin:stop])))
+            elif kinds[begin] == ITEM:
+                self._route_items(names[begin], values[begin:stop], sizes[begin:stop], received)
+            else:
+                self._route_message(values[begin], sizes[begin], received)
+            begin = stop
+        return received
+
+    def _route_items(self, name: str, items: list[Any], sizes: list[int], received: Received) -> None:
+        sink = self._sinks.get(name)
+        if sink is not None:
+            received.append((sink.items, (items, sizes)))
+        elif self._takes_strays:
+            for item, size in zip(items, sizes, strict=True):
+                received.append((self._inbox.message, (StreamItem(name, item, None, size),)))
+
+    def _route_message(self, message: HubMessage | None, size: int, received: Received) -> None:
+        match message:
+            case Completion():
+                sink = self._sinks.pop(message.invocation_id, None)
+                if sink is not None:
+                    received.append((sink.completed, (message,)))
+                elif self._takes_strays:
+                    received.append((self._inbox.message, (message,)))
+            case Invocation() | StreamInvocation() | Cancel():
+                message.size = size
+                received.append((self._inbox.message, (message,)))
+            case StreamItem():
+                self._route_items(message.invocation_id, [message.item], [size], received)
+            case Close():
+                self.ended = message
+            case _:
+                self._note_unnumbered(message)
+
+    def _route_numbered(self, batch: Batch, sizes: list[int], replay: Replay, size: int) -> Received:
+        received: Received = []
+        position, end = 0, len(batch.kinds)
+        while position < end and self.ended is None:
+            begin = position
+            if type(batch.values[begin]) is Sequence:
+                self._go_on_at(batch.values[begin].sequence_id, replay)
+                position += 1
+            elif replay.duplicates or not self.synced:
+                position += 1
+                if not self._drop(batch, begin, replay):
+                    received += self._route(batch, sizes, begin, position)
+            else:
+                position = _until_sequence(batch, begin)
+                received += self._route(batch, sizes, begin, position)
+                if self.ended is not None:
+                    break
+                if count := _numbered(batch, begin, position):
+                    self.alive = True
+                    replay.take(count, size, self._heard)
+                    size = 0
+        return received
+
+    def _drop(self, batch: Batch, index: int, replay: Replay) -> bool:
+        """Drop a message that has come before, or comes again after the Sequence; `False` for one without a number."""
+        if not _numbered(batch, index, index + 1):
+            return False
+        if self.synced:
             replay.duplicates -= 1
-        return []
+        return True
 
     def _go_on_at(self, number: int, replay: Replay) -> None:
         try:
@@ -189,55 +265,15 @@ class HubSession:
         else:
             self.synced = True
 
-    # The loop over the frames of one payload pays every message's fixed price, so it is one function with the
-    # frequent kinds first.
-    def _decode(self, frames: Iterator[bytes]) -> Received:  # noqa: C901 - as said
-        received: Received = []
-        decode, sinks, inbox, exact = self._protocol.decode, self._sinks, self._inbox, self._exact
-        stray, unnumbered = self._stray, 0
-        try:
-            for frame in frames:
-                message = decode(frame)
-                kind = message.__class__
-                if kind is Invocation:
-                    message.size = len(frame)  # type: ignore[union-attr]  # kind says that it is one
-                    received.append((inbox, message))  # type: ignore[arg-type]
-                elif kind is StreamItem or kind is Completion:
-                    name: str = message.invocation_id  # type: ignore[union-attr, assignment]
-                    sink = sinks.get(name, stray) if kind is StreamItem else sinks.pop(name, stray)
-                    if sink is None:
-                        continue
-                    if exact and name in exact:
-                        message = decode(frame, exact=True)
-                        if kind is Completion:
-                            exact.discard(name)
-                    message.size = len(frame)  # type: ignore[union-attr]
-                    received.append((sink, message))  # type: ignore[arg-type]
-                elif kind is Close:
-                    self.ended = message  # type: ignore[assignment]
-                    return received
-                elif kind is StreamInvocation or kind is Cancel:
-                    message.size = len(frame)  # type: ignore[union-attr]
-                    received.append((inbox, message))  # type: ignore[arg-type]
-                elif kind is Sequence and self.replay is not None:
-                    # How many came before it must be known before it is taken.
-                    unnumbered += 1
-                    self._goes_on_at = message.sequence_id  # type: ignore[union-attr]
-                    break
-                else:
-                    unnumbered += 1
-                    self._note_unnumbered(message)
-        except RemoteProtocolError as error:
-            self.ended = error
-        self._unnumbered = unnumbered
-        return received
-
     def _note_unnumbered(self, message: HubMessage | None) -> None:
         if isinstance(message, Ping):
             self.alive = True
             self._note_ping()
         elif isinstance(message, Ack) and self.replay is not None:
-            self.replay.acknowledge(message.sequence_id)
+            try:
+                self.replay.acknowledge(message.sequence_id)
+            except RemoteProtocolError as error:
+                self.ended = error
 
     def _note_ping(self) -> None:
         """A ping says no more than anything else that is received."""
@@ -302,7 +338,7 @@ class HubSession:
         Args:
             target: the method.
             arguments: those that are not streamed.
-            sink: gets `StreamItem`s and the `Completion`.
+            sink: gets the items and the completion.
             stream_ids: one for each streamed argument.
             stream: call a streaming method.
             exact: decode the answers without losing a digit.
@@ -415,7 +451,7 @@ class ServerSession(HubSession):
     def __init__(
         self,
         protocols: Mapping[str, HubProtocol],
-        inbox: Sink,
+        inbox: Inbox,
         *,
         message_bytes: int,
         keep_alive: float | None,
@@ -430,7 +466,7 @@ class ServerSession(HubSession):
         self._timeout_with_pings = math.inf if timeout is None else timeout
         self.reply = handshake.response()
         # A client's streams follow the invocation that names them, maybe in the same payload: they go the same way.
-        self._stray = inbox
+        self._takes_strays = True
         self._protocols = protocols
 
     def _note_ping(self) -> None:
@@ -454,6 +490,21 @@ class ServerSession(HubSession):
         if version > _STATEFUL:
             raise HandshakeError(f"The server does not support version {version} of the '{name}' protocol.")
         return protocol, version
+
+
+def _until_sequence(batch: Batch, begin: int) -> int:
+    """Return where the next Sequence is, or the end."""
+    kinds, values = batch.kinds, batch.values
+    for index in range(begin, len(kinds)):
+        if kinds[index] == MESSAGE and type(values[index]) is Sequence:
+            return index
+    return len(kinds)
+
+
+def _numbered(batch: Batch, begin: int, end: int) -> int:
+    """Return how many of these messages have a number."""
+    kinds, values = batch.kinds, batch.values
+    return sum(kinds[index] != MESSAGE or type(values[index]) in _NUMBERED for index in range(begin, end))
 
 
 def ending(end: Close | RemoteProtocolError | None) -> SignalRError | None:

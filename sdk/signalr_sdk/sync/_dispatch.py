@@ -12,8 +12,7 @@ import functools
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
-from .._dispatch import Dispatcher
-from ..messages import Invocation
+from .._dispatch import Dispatcher, LifecycleEvent
 from ._threads import Worker, as_error, result_of, run_on_thread, start_thread
 
 if TYPE_CHECKING:
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
     from .._core.logs import Log
     from .._handlers import Handlers
     from ..interfaces import Handler
+    from ..messages import Invocation
     from ..options import Limits
 
 # What the worker thread gets at once, at most: so many events, and bytes as received.
@@ -65,14 +65,15 @@ class ThreadDispatcher(Dispatcher):
                 message = batch.popleft()
             except IndexError:  # taken back by `discard` just now
                 return
-            if message.__class__ is not Invocation:
+            if message.__class__ is LifecycleEvent:
                 self._call(message.name, message.arguments)
                 continue
-            for handler in events.get(message.target.lower()) or self._fallback(message):
+            target, arguments = message
+            for handler in events.get(target.lower()) or self._fallback(target):
                 try:
-                    result_of(handler(*message.arguments))
+                    result_of(handler(*arguments))
                 except BaseException as raised:  # noqa: BLE001 - handlers may raise anything
-                    self._report(message.target, as_error(raised))
+                    self._report(target, as_error(raised))
 
     def _call(self, name: str, arguments: tuple[Any, ...]) -> None:
         """Call lifecycle handlers, one after another, whatever each of them does; on any thread but the loop's."""
@@ -105,7 +106,7 @@ class ThreadDispatcher(Dispatcher):
                 message = batch.popleft()
             except IndexError:  # the worker thread was quicker
                 break
-            if message.__class__ is not Invocation and message.name == "closed":
+            if message.__class__ is LifecycleEvent and message.name == "closed":
                 self.run_apart(message.name, *message.arguments)
         if self._worker is not None:
             self._worker.end()

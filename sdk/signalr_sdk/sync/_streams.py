@@ -79,8 +79,8 @@ class Stream(Generic[T]):
         return self
 
     def __next__(self) -> T:
-        message = self._taken.next(None)
-        return message.item if self._convert is None else self._convert(message.item)
+        item = self._taken.next(None)
+        return item if self._convert is None else self._convert(item)
 
     def next(self, timeout: float | None = None) -> T:
         """Return the next item.
@@ -96,8 +96,8 @@ class Stream(Generic[T]):
             StreamOverflowError: this consumer was too slow.
             ResultTypeError: the item is no `item_type`; the stream goes on.
         """
-        message = self._taken.next(timeout)
-        return message.item if self._convert is None else self._convert(message.item)
+        item = self._taken.next(timeout)
+        return item if self._convert is None else self._convert(item)
 
     def cancel(self) -> None:
         """End the stream: nothing more is delivered, and the hub method is cancelled. Idempotent."""
@@ -136,7 +136,7 @@ class Messages:
         return self
 
     def __next__(self) -> tuple[Any, ...]:
-        return tuple(self._taken.next(None).arguments)
+        return tuple(self._taken.next(None))
 
     def next(self, timeout: float | None = None) -> tuple[Any, ...]:
         """Return the arguments of the next event.
@@ -148,7 +148,7 @@ class Messages:
             TimeoutError: nothing came.
             StopIteration: it is closed, or the connection has ended.
         """
-        return tuple(self._taken.next(timeout).arguments)
+        return tuple(self._taken.next(timeout))
 
     def close(self) -> None:
         """Unsubscribe and throw away what waits. Idempotent."""

@@ -87,7 +87,7 @@ class ServedClient:
         inherent = pipe.inherent_keep_alive
         self._session = ServerSession(
             protocols,
-            self._take,
+            self,
             message_bytes=settings.message_bytes,
             keep_alive=None if inherent else settings.keep_alive,
             timeout=None if inherent else settings.client_timeout,
@@ -190,8 +190,8 @@ class ServedClient:
     async def _receive(self) -> None:
         session, received = self._session, self._first
         while True:
-            for sink, message in received:
-                sink(message)
+            for hand_on, arguments in received:
+                hand_on(*arguments)
             if session.replay is not None:
                 self.pipe.look_again()  # an Ack may have made room
             if isinstance(session.ended, RemoteProtocolError):
@@ -320,15 +320,7 @@ class ServedClient:
     async def invoke(self, method: str, *args: Any, result_type: Any = Any) -> Any:
         """Ask the client, and return its answer."""
         answer: asyncio.Future[Any] = self._loop.create_future()
-
-        def receive(message: Completion) -> None:
-            if not answer.done():
-                if message.error is not None:
-                    answer.set_exception(HubException(message.error))
-                else:
-                    answer.set_result(message.result)
-
-        name, data = self._session.invoke(method, list(args), receive)
+        name, data = self._session.invoke(method, list(args), _Answer(answer))
         self._questions.add(answer)
         try:
             await self.write(data)
@@ -349,7 +341,13 @@ class ServedClient:
 
     # What the client says
 
-    def _take(self, message: HubMessage) -> None:
+    def events(self, targets: list[str], arguments: list[Any], sizes: list[int]) -> None:
+        """Take calls that want no answer: see `Inbox`."""
+        for target, values, size in zip(targets, arguments, sizes, strict=True):
+            self._start(Invocation(target, values, size=size))
+
+    def message(self, message: HubMessage) -> None:
+        """Take anything else: see `Inbox`."""
         if isinstance(message, StreamItem | Completion):
             upload = self._uploads.get(message.invocation_id)
             if upload is not None:
@@ -400,3 +398,22 @@ class ServedClient:
                     del self._uploads[name]
             if isinstance(message, StreamInvocation):
                 self._streams.pop(message.invocation_id, None)
+
+
+class _Answer:
+    """Takes the client's answer to a question: the `Sink` that the session knows."""
+
+    def __init__(self, future: asyncio.Future[Any]) -> None:
+        self._future = future
+
+    def items(self, _items: list[Any], _sizes: list[int]) -> None:
+        """Clients have no streaming methods: what they send is no answer."""
+
+    def completed(self, completion: Completion) -> None:
+        """Take it."""
+        if self._future.done():
+            return
+        if completion.error is not None:
+            self._future.set_exception(HubException(completion.error))
+        else:
+            self._future.set_result(completion.result)
