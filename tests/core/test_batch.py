@@ -17,6 +17,7 @@ from signalr_sdk.messages import CancelInvocation, Completion, HubMessage, Invoc
 from signalr_sdk.protocols import JsonProtocol, MessagePackProtocol
 from signalr_sdk.protocols.batch import EVENT, ITEM, MESSAGE, Batch, batch_decoder_of
 from signalr_sdk.protocols.framing import BinaryFraming, TextFraming
+from signalr_sdk.protocols.taking_apart import TakingApart
 
 if TYPE_CHECKING:
     from signalr_sdk.interfaces import HubProtocol
@@ -213,3 +214,19 @@ def test_a_servers_inbox_gets_items_that_nobody_waits_for_with_their_names() -> 
         ("8", 2),
         ("9", 3),
     ]
+
+
+class Converting:
+    def structure(self, value: Any, type_: Any) -> Any:
+        raise NotImplementedError
+
+    def unstructure(self, value: object) -> Any:
+        raise NotImplementedError
+
+
+def test_a_converter_of_the_user_is_not_in_the_way() -> None:
+    """It takes apart what is sent; what is received is decoded as without it."""
+    taking_apart = TakingApart(JsonProtocol(), Converting())
+    assert batch_decoder_of(taking_apart) is taking_apart
+    assert at_once(taking_apart, [b'{"type":2,"invocationId":"1","item":5}']) == ([(ITEM, "1", "5")], None)
+    assert batch_decoder_of(TakingApart(Stamped(), Converting())) is None

@@ -59,6 +59,8 @@ class CookieStore:
 
     def header(self, url: str) -> str | None:
         """Return the `Cookie` header for a request, or `None` if there is nothing to send."""
+        if not self._cookies:
+            return None
         path = _request_path(url)
         cookies = self._cookies.get(urls.origin(url), {})
         fitting = [(at, f"{name}={value}") for (name, at), value in cookies.items() if _covers(at, path)]

@@ -7,6 +7,7 @@ programs have signed. Source: TransportProtocols.md of dotnet/aspnetcore for `ne
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from urllib.parse import quote, unquote_plus
 
 from .excerpts import clean
@@ -15,6 +16,7 @@ from .excerpts import clean
 _URL = re.compile(
     r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*)://(?P<authority>[^/?#]*)(?P<path>[^?#]*)(?P<query>(?:\?[^#]*)?)"
 )
+_UP_TO_PATH = re.compile(r"[^/?#]*://[^/?#]*")
 _AUTHORITY = re.compile(r"(?P<host>\[[^\]]*\]|[^:\[\]]*)(?::(?P<port>[^:]*))?")
 _HOST = re.compile(r"[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*(?:%[A-Za-z0-9._~%-]+)?\]")
 _UNSENDABLE = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
@@ -159,11 +161,21 @@ def without_query(url: str) -> str:
 
 def origin(url: str) -> tuple[str, str, int]:
     """Return scheme, host in lower case, and port, of an absolute URL."""
+    found = _UP_TO_PATH.match(url)
+    try:
+        return _origin(found[0] if found else "")
+    except ValueError:
+        raise ValueError(f"this is no absolute http(s) URL: {clean(without_query(url))!r}") from None
+
+
+# Asked for a dozen times for each connection; what is kept is no secret, as queries and paths are.
+@lru_cache(maxsize=64)
+def _origin(url: str) -> tuple[str, str, int]:
     found = _URL.match(url)
     scheme = _SCHEMES.get(found["scheme"].lower()) if found else None
     parts = _AUTHORITY.fullmatch(found["authority"]) if found else None
     if scheme is None or parts is None:
-        raise ValueError(f"this is no absolute http(s) URL: {clean(without_query(url))!r}")
+        raise ValueError
     return scheme, parts["host"].lower(), int(parts["port"] or _PORTS[scheme])
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import io
+import os
 import socket
+import sys
 import urllib.request
 import weakref
 from contextlib import asynccontextmanager, suppress
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
     from aiohttp import AddrInfoType, ClientMiddlewareType
 
 _LARGE = 512 * 1024
+# macOS and Windows have other places for them than the environment.
+_PROXIES_OF_SYSTEM = sys.platform in ("darwin", "win32")
 
 
 class AiohttpClient:
@@ -146,8 +150,9 @@ class AiohttpClient:
 
     async def _prepare(self, request: HttpRequest) -> tuple[aiohttp.ClientSession, URL | None, Attempt]:
         """Return the session to use, the proxy if there is one, and what errors need to know."""
-        # The loop sees now that a kept-alive connection was closed meanwhile, and aiohttp then takes another.
-        await asyncio.sleep(0)
+        if self._session is not None:
+            # The loop sees now that a kept-alive connection was closed meanwhile, and aiohttp then takes another.
+            await asyncio.sleep(0)
         proxy = await self._proxy_for(request.url)
         session = self._usable_session()
         connections = session.connector.limit if session.connector is not None else 0
@@ -300,6 +305,9 @@ async def environment_proxy(origin: tuple[str, str, int]) -> URL | None:
         ConnectionError: that cannot be used.
     """
     scheme, host, port = origin
+    if not _PROXIES_OF_SYSTEM and not any(name[-6:].lower() == b"_proxy" for name in os.environb):
+        # Looking for them in the standard library's way takes a twentieth of the time to connect.
+        return None
     proxy = urllib.request.getproxies().get(scheme)
     # Outside Linux this may ask the system, and that the name servers.
     if not proxy or await asyncio.to_thread(urllib.request.proxy_bypass, f"{host}:{port}"):

@@ -82,7 +82,7 @@ def bench(
     such method, or it failed, 2 wrong usage, 3 no connection.
     """
     draw = _plotter(plot) if plot is not None else None
-    scenarios = _Scenarios(lambda: settings.hub(url, reconnect=False), count)
+    scenarios = Scenarios(lambda: settings.hub(url, reconnect=False), count)
     calls = {"invoke": invoke, "flood": flood, "stream": stream, "upload": upload}
     rows = options.run(scenarios.measure(calls), timeout=timeout)
     if as_json:
@@ -95,7 +95,7 @@ def bench(
         raise typer.Exit(options.HUB_SAID_NO)
 
 
-class _Scenarios:
+class Scenarios:
     """Runs them one after another.
 
     Args:
