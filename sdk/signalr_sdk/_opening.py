@@ -9,7 +9,7 @@ import attrs
 
 from ._core import urls
 from ._core.logs import ConnectionLogs
-from ._http.clients import choose_client
+from ._http.clients import choose_client, has_web_sockets
 from ._http.negotiator import run_negotiation
 from ._http.refresher import Refresher
 from ._http.request_sender import RequestSender
@@ -20,7 +20,6 @@ from .errors import (
     NegotiationError,
     TransportError,
 )
-from .interfaces import HttpClient, TokenProvider, WebSocketConnector
 from .options import Limits, Timeouts, TransferFormat, Transport
 
 if TYPE_CHECKING:
@@ -32,11 +31,15 @@ if TYPE_CHECKING:
 
     from ._core.negotiation import Endpoint
     from ._http.aiohttp_client import AiohttpClient
+    from .interfaces import HttpClient, TokenProvider
+
+
+_ALL = tuple(Transport)
 
 
 def _transports(value: str | Iterable[str] | None) -> tuple[Transport, ...]:
     if value is None:
-        return tuple(Transport)
+        return _ALL
     names = {value} if isinstance(value, str) else set(value)
     try:
         chosen = {Transport(name) for name in names}
@@ -116,6 +119,7 @@ class OpenConnection:
         self.endpoint = endpoint
         self._route = route
         self._own_client = own_client
+        self._closed = False
 
     @property
     def connection_id(self) -> str | None:
@@ -153,14 +157,24 @@ class OpenConnection:
         finally:
             if self._own_client is not None:
                 await self._own_client.close()
+        self._closed = True
 
     async def drop(self) -> None:
         """Close at once; does nothing if it is closed."""
-        await self._at_once(self.close)
+        if not self._closed:
+            self._drop_transport()
+            await self._at_once(self.close)
 
     async def drop_transport(self) -> None:
         """Close the transport at once, and keep what is needed for `reopen`."""
+        self._drop_transport()
         await self._at_once(self._close_transport)
+
+    def _drop_transport(self) -> None:
+        # Not all can; cancelling `close` does the same.
+        drop = getattr(self.transport, "drop", None)
+        if drop is not None:
+            drop()
 
     async def _close_transport(self) -> None:
         try:
@@ -236,7 +250,7 @@ class _Opening:
                 endpoint.transports,
                 wanted,
                 options.transfer_format,
-                web_sockets_supported=isinstance(self._client, WebSocketConnector),
+                web_sockets_supported=has_web_sockets(self._client),
             )
             if not candidates:
                 raise self._no_transport(skipped)
@@ -258,7 +272,7 @@ class _Opening:
         return Route(sender, url, self._settings, refresher)
 
     async def _open_without_negotiation(self) -> tuple[ActiveTransport, Route]:
-        if not isinstance(self._client, WebSocketConnector):
+        if not has_web_sockets(self._client):
             raise ConnectionFailedError(
                 "skip_negotiation needs WebSockets, which the HTTP client given as http= cannot open"
             )

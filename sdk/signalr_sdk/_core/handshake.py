@@ -6,6 +6,7 @@ Source: HubProtocol.md of dotnet/aspnetcore, "Overview" and the two handshake me
 from __future__ import annotations
 
 import json
+from functools import lru_cache
 from typing import Any
 
 from ..errors import HandshakeError
@@ -16,6 +17,7 @@ _LIMIT = 64 * 1024
 _CLOSE = 7
 
 
+@lru_cache(maxsize=16)
 def request(protocol: str, version: int) -> bytes:
     """Return a client's handshake.
 
@@ -70,6 +72,9 @@ def check_response(record: bytes) -> None:
     Raises:
         HandshakeError: the server refused, or this is something else.
     """
+    if record == b"{}":
+        # What servers say, all of them.
+        return
     members = _members(record, "response")
     kind, error = members.get("type"), members.get("error")
     text = clean(str(error), 500) if error else ""

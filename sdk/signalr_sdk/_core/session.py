@@ -158,36 +158,50 @@ class HubSession:
             self._shake_hands(self._handshake.record)
             self._handshake = None
             payload = rest
-        frames, batch, error = self._framing.feed(payload), Batch(), None
+        frames = self._framing.feed(payload)
+        received: Received = []
         try:
-            self._decode(frames, batch)
-        except RemoteProtocolError as wrong:
-            error = wrong
-        sizes = list(map(len, frames))
-        if self.replay is None:
-            received = self._route(batch, sizes, 0, len(batch.kinds))
-        else:
-            received = self._route_numbered(batch, sizes, self.replay, len(payload))
-        if self.ended is None:
-            self.ended = error or self._framing.error
+            if len(frames) == 1 and self.replay is None:
+                # As between calls that are made one after another: a batch of one would cost half as much again.
+                self._route_message(self._decode_one(frames[0]), len(frames[0]), received)
+            elif frames:
+                self._receive_batch(frames, len(payload), received)
+        except RemoteProtocolError as error:
+            self._fail(error)
+        if self._framing.error is not None:
+            self._fail(self._framing.error)
         return received
 
-    def _decode(self, frames: list[bytes], batch: Batch) -> None:
-        if self._batch_decoder is not None and not self._exact:
-            self._batch_decoder.decode_all(frames, batch)
-            return
-        decode, exact = self._protocol.decode, self._exact
-        for frame in frames:
-            message = decode(frame)
-            if exact and isinstance(message, StreamItem | Completion) and message.invocation_id in exact:
-                message = decode(frame, exact=True)
-                if isinstance(message, Completion):
-                    exact.discard(message.invocation_id)
-            batch.add(message)
+    def _fail(self, error: RemoteProtocolError) -> None:
+        if self.ended is None:
+            self.ended = error
 
-    def _route(self, batch: Batch, sizes: list[int], begin: int, end: int) -> Received:
-        """Return the calls for these messages, one for all neighbours that go the same way."""
-        received: Received = []
+    def _receive_batch(self, frames: list[bytes], size: int, received: Received) -> None:
+        batch = Batch()
+        try:
+            if self._batch_decoder is not None and not self._exact:
+                self._batch_decoder.decode_all(frames, batch)
+            else:
+                for frame in frames:
+                    batch.add(self._decode_one(frame))
+        finally:
+            # What came before a message that is none is not lost.
+            sizes = list(map(len, frames))
+            if self.replay is None:
+                self._route(batch, sizes, 0, len(batch.kinds), received)
+            else:
+                self._route_numbered(batch, sizes, self.replay, size, received)
+
+    def _decode_one(self, frame: bytes) -> HubMessage | None:
+        message = self._protocol.decode(frame)
+        if self._exact and isinstance(message, StreamItem | Completion) and message.invocation_id in self._exact:
+            message = self._protocol.decode(frame, exact=True)
+            if isinstance(message, Completion):
+                self._exact.discard(message.invocation_id)
+        return message
+
+    def _route(self, batch: Batch, sizes: list[int], begin: int, end: int, received: Received) -> None:
+        """Add the calls for these messages, one for all neighbours that go the same way."""
         kinds, names, values = batch.kinds, batch.names, batch.values
         while begin < end and self.ended is None:
             stop = batch.end_of_run(begin, end)
@@ -198,7 +212,6 @@ class HubSession:
             else:
                 self._route_message(values[begin], sizes[begin], received)
             begin = stop
-        return received
 
     def _route_items(self, name: str, items: list[Any], sizes: list[int], received: Received) -> None:
         sink = self._sinks.get(name)
@@ -209,25 +222,23 @@ class HubSession:
                 received.append((self._inbox.message, (StreamItem(name, item, None, size),)))
 
     def _route_message(self, message: HubMessage | None, size: int, received: Received) -> None:
-        match message:
-            case Completion():
-                sink = self._sinks.pop(message.invocation_id, None)
-                if sink is not None:
-                    received.append((sink.completed, (message,)))
-                elif self._takes_strays:
-                    received.append((self._inbox.message, (message,)))
-            case Invocation() | StreamInvocation() | Cancel():
-                message.size = size
+        if type(message) is Completion:
+            sink = self._sinks.pop(message.invocation_id, None)
+            if sink is not None:
+                received.append((sink.completed, (message,)))
+            elif self._takes_strays:
                 received.append((self._inbox.message, (message,)))
-            case StreamItem():
-                self._route_items(message.invocation_id, [message.item], [size], received)
-            case Close():
-                self.ended = message
-            case _:
-                self._note_unnumbered(message)
+        elif type(message) is StreamItem:
+            self._route_items(message.invocation_id, [message.item], [size], received)
+        elif isinstance(message, Invocation | StreamInvocation | Cancel):
+            message.size = size
+            received.append((self._inbox.message, (message,)))
+        elif type(message) is Close:
+            self.ended = message
+        else:
+            self._note_unnumbered(message)
 
-    def _route_numbered(self, batch: Batch, sizes: list[int], replay: Replay, size: int) -> Received:
-        received: Received = []
+    def _route_numbered(self, batch: Batch, sizes: list[int], replay: Replay, size: int, received: Received) -> None:
         position, end = 0, len(batch.kinds)
         while position < end and self.ended is None:
             begin = position
@@ -237,17 +248,16 @@ class HubSession:
             elif replay.duplicates or not self.synced:
                 position += 1
                 if not self._drop(batch, begin, replay):
-                    received += self._route(batch, sizes, begin, position)
+                    self._route(batch, sizes, begin, position, received)
             else:
                 position = _until_sequence(batch, begin)
-                received += self._route(batch, sizes, begin, position)
+                self._route(batch, sizes, begin, position, received)
                 if self.ended is not None:
                     break
                 if count := _numbered(batch, begin, position):
                     self.alive = True
                     replay.take(count, size, self._heard)
                     size = 0
-        return received
 
     def _drop(self, batch: Batch, index: int, replay: Replay) -> bool:
         """Drop a message that has come before, or comes again after the Sequence; `False` for one without a number."""
@@ -261,7 +271,7 @@ class HubSession:
         try:
             replay.expect(number, self._heard)
         except RemoteProtocolError as error:
-            self.ended = error
+            self._fail(error)
         else:
             self.synced = True
 
@@ -273,7 +283,7 @@ class HubSession:
             try:
                 self.replay.acknowledge(message.sequence_id)
             except RemoteProtocolError as error:
-                self.ended = error
+                self._fail(error)
 
     def _note_ping(self) -> None:
         """A ping says no more than anything else that is received."""

@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 
 _TEXT = aiohttp.WSMsgType.TEXT
 _BINARY = aiohttp.WSMsgType.BINARY
+# asyncio makes room for 256 KB each time that it receives. That is more than glibc keeps at hand, so it asks the system
+# for memory each time and gives it back at once: a third of what a call costs (tests/bench/end_to_end.py, "invoke, one
+# after another").
+_RECEIVED_AT_ONCE = 64 * 1024
 
 
 @cache
@@ -74,6 +78,9 @@ class AiohttpWebSocket:
         # Where another class had to do, `flush` returns early, and dropping a stalled connection takes longer.
         self._response = ws.response if isinstance(ws, WebSocketResponse) else None
         self._pipes = _pipes_of(self._response)
+        for pipe in self._pipes:
+            if hasattr(pipe, "max_size"):
+                pipe.max_size = _RECEIVED_AT_ONCE
 
     async def receive(self) -> bytes | None:
         """See `WebSocket.receive`."""
@@ -119,8 +126,11 @@ class AiohttpWebSocket:
     def send_now(self, data: bytes, /) -> bool:
         """Send if nothing waits to leave and nothing has to be waited for; return whether it was sent."""
         pipes = self._pipes
-        if not pipes or pipes[0].is_closing() or any(pipe.get_write_buffer_size() for pipe in pipes):
+        if not pipes or pipes[0].is_closing():
             return False
+        for pipe in pipes:
+            if pipe.get_write_buffer_size():
+                return False
         sending = self._ws.send_frame(data, self._opcode)
         try:
             sending.send(None)
@@ -153,14 +163,13 @@ class AiohttpWebSocket:
             # One that does not answer in time is dropped. aiohttp's own limit leaves out its wait for room to write.
             with suppress(TimeoutError):
                 async with asyncio.timeout(self._close_timeout):
-                    if self._pipes:
-                        # One that is dropped at once says no good-bye: a server would keep nothing for a resume.
-                        await asyncio.sleep(0)
                     await self._ws.close()
         finally:
-            self._drop()
+            self.drop()
 
-    def _drop(self) -> None:
+    def drop(self) -> None:
+        """Close at once, without a good-bye, after which a server would keep nothing for a resume."""
+        self._closing = True
         if self._response is not None:
             self._response.close()
         for pipe in self._pipes:

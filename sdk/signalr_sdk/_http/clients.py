@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, TypeGuard, cast
 
-from ..interfaces import HttpClient
+from ..interfaces import HttpClient, WebSocketConnector
 from .aiohttp_client import AiohttpClient
 
 if TYPE_CHECKING:
@@ -12,6 +12,11 @@ if TYPE_CHECKING:
 
     import aiohttp
     import httpx
+
+
+def has_web_sockets(http: HttpClient) -> TypeGuard[WebSocketConnector]:
+    """Whether a client is a `WebSocketConnector` too; `isinstance` takes twenty times as long to say so."""
+    return hasattr(http, "connect_web_socket")
 
 
 def choose_client(

@@ -13,9 +13,10 @@ from .._core import urls
 from .._core.cookies import CookieStore
 from .._core.logs import ConnectionLogs
 from ..errors import TransportError
-from ..interfaces import HttpRequest, HttpResponse, WebSocketConnector
+from ..interfaces import HttpRequest, HttpResponse
 from ..options import Transport
 from .access_tokens import AccessToken
+from .clients import has_web_sockets
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Mapping
@@ -175,7 +176,7 @@ class RequestSender:
             ConnectionFailedError: the token provider failed.
         """
         http = self._http
-        if not isinstance(http, WebSocketConnector):
+        if not has_web_sockets(http):
             raise TransportError("the HTTP client given as http= has no WebSockets", (), Transport.WEBSOCKETS)
         again = False
         while True:

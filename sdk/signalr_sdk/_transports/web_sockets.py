@@ -32,6 +32,8 @@ class WebSocketsTransport:
         self.send = web_socket.send
         # Not in the seam: the WebSockets of other clients need not have it.
         self.send_now: Callable[[bytes], bool] | None = getattr(web_socket, "send_now", None)
+        # Likewise: closes at once, without a good-bye.
+        self.drop: Callable[[], None] | None = getattr(web_socket, "drop", None)
         self.flush = web_socket.flush
         self.close = web_socket.close
 
