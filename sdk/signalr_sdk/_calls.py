@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from ._core.session import HubSession
     from ._outgoing import Outgoing
     from ._streams import StreamQueue
-    from .messages import Completion
 
 
 class Call:
@@ -40,14 +39,14 @@ class Call:
             )
         )
 
-    def completed(self, completion: Completion) -> None:
+    def completed(self, result: Any, error: str | None) -> None:
         """Take the answer."""
-        if completion.error is not None:
-            self.fail(HubError(completion.error, self.method))
+        if error is not None:
+            self.fail(HubError(error, self.method))
             return
         self._over()
         if not self.future.done():
-            self.future.set_result(completion.result)
+            self.future.set_result(result)
 
     def abandon(self) -> None:
         """Nobody waits any more: an error that came meanwhile is no one's."""
@@ -129,14 +128,18 @@ class Calls:
             queue.end(_closed_under(method, error))
         self._streams.clear()
 
+    def send_now(self, method: str, arguments: list[Any]) -> bool:
+        """Send an invocation that asks for no answer and uploads nothing, if that needs no waiting."""
+        outgoing = self._outgoing
+        if outgoing.full:
+            return False
+        outgoing.put_now(self._session.send(method, arguments))
+        return True
+
     async def send(self, method: str, arguments: list[Any], uploads: list[Any] | None) -> None:
-        """Send an invocation that asks for no answer."""
+        """Send an invocation that asks for no answer; wait for room."""
         stream_ids = self._new_stream_ids(uploads)
-        data = self._session.send(method, arguments, stream_ids)
-        if self._outgoing.full:
-            await self._outgoing.put(data)
-        else:
-            self._outgoing.put_now(data)
+        await self._outgoing.put(self._session.send(method, arguments, stream_ids))
         if uploads:
             self._start_uploads(stream_ids, uploads, self._push_error)
 

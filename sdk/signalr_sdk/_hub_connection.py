@@ -357,8 +357,9 @@ class HubConnection:
         """
         arguments, uploads = self._prepare(method, args)
         try:
-            link = self._life.link or await self._life.ready()
-            await link.calls.send(method, arguments, uploads)
+            calls = (self._life.link or await self._life.ready()).calls
+            if uploads or not calls.send_now(method, arguments):
+                await calls.send(method, arguments, uploads)
         except BaseException:
             if uploads:
                 await self._close_sources(uploads)

@@ -202,7 +202,7 @@ class HubLink:
                     self._log_payload("received", payload)
                 received = session.receive(payload, time())
                 if not self._over:
-                    self.outgoing.eager = _is_alone(received)
+                    self.outgoing.eager = session.alone
                     self._hand_on(received)
                 if stateful is not None:
                     self._note_numbers(stateful)
@@ -434,11 +434,3 @@ class HubLink:
     def _wake_reader(self) -> None:
         if self._relief is not None and not self._relief.done():
             self._relief.set_result(None)
-
-
-def _is_alone(received: Received) -> bool:
-    """Whether this is one message."""
-    if len(received) != 1:
-        return False
-    _hand_on, arguments = received[0]
-    return len(arguments) == 1 or len(arguments[0]) == 1

@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Sequence
     from types import TracebackType
 
-    from .messages import Completion
-
 T = TypeVar("T")
 
 
@@ -98,9 +96,9 @@ class StreamQueue(ItemQueue):
     # Called by the session's calls: it takes items as it takes anything.
     items = ItemQueue.put_all
 
-    def completed(self, completion: Completion) -> None:
+    def completed(self, _result: Any, error: str | None) -> None:
         """Take the end."""
-        self.end(None if completion.error is None else HubError(completion.error, self._method))
+        self.end(None if error is None else HubError(error, self._method))
         self.finished()
 
     def give_way(self, excess: int) -> None:

@@ -23,8 +23,8 @@ class Recorder:
     def items(self, items: list[Any], sizes: list[int]) -> None:
         self.got += [StreamItem("", item, size=size) for item, size in zip(items, sizes, strict=True)]
 
-    def completed(self, completion: Completion) -> None:
-        self.got.append(completion)
+    def completed(self, result: Any, error: str | None) -> None:
+        self.got.append(Completion("", result, error, error is None))
 
     def events(self, targets: list[str], arguments: list[Any], sizes: list[int]) -> None:
         self.got += [

@@ -39,8 +39,8 @@ from ..errors import (
 from ..messages import Ack, Close, Completion, HubMessage, Invocation, Ping, Sequence, StreamInvocation, StreamItem
 from ..messages import CancelInvocation as Cancel
 from ..options import TransferFormat
-from ..protocols.batch import EVENT, ITEM, MESSAGE, Batch, batch_decoder_of
 from ..protocols.framing import BinaryFraming, TextFraming
+from ..protocols.shortcuts import EVENT, ITEM, MESSAGE, RESULT, Batch, shortcut
 from . import handshake
 
 if TYPE_CHECKING:
@@ -54,8 +54,8 @@ class Sink(Protocol):
     def items(self, items: list[Any], sizes: list[int], /) -> None:
         """Take stream items, and how many bytes each had."""
 
-    def completed(self, completion: Completion, /) -> None:
-        """Take the end; nothing follows it."""
+    def completed(self, result: Any, error: str | None, /) -> None:
+        """Take the end, with the result or the error, if there is one; nothing follows it."""
 
 
 class Inbox(Protocol):
@@ -68,6 +68,7 @@ class Inbox(Protocol):
         """Take any other message."""
 
 
+_CallEncoder: TypeAlias = Callable[[str, list[Any], str | None, list[str] | None], bytes]
 Received: TypeAlias = list[tuple[Callable[..., None], tuple[Any, ...]]]
 
 # A timer that fires this much too late says that the process did not run, not that the other side was silent: what
@@ -86,6 +87,7 @@ class HubSession:
         replay: the numbers of a connection that can be resumed; `None` without stateful reconnect.
         synced: whether the other side has said where it goes on, after `resume`.
         alive: whether it has said anything new since then: a message or a ping.
+        alone: whether what was received last is one message, as between calls that are made one after another.
     """
 
     _id_prefix = ""
@@ -104,6 +106,7 @@ class HubSession:
         self.ended: Close | RemoteProtocolError | None = None
         self.replay = replay
         self.synced = self.alive = True
+        self.alone = False
         self._inbox = inbox
         self._message_bytes = message_bytes
         self._handshake: handshake.HandshakeReader | None = handshake.HandshakeReader()
@@ -122,7 +125,8 @@ class HubSession:
     def _use(self, protocol: HubProtocol) -> None:
         binary = protocol.transfer_format is TransferFormat.BINARY
         self._protocol = protocol
-        self._batch_decoder = batch_decoder_of(protocol)
+        self._decode_all: Callable[[list[bytes], Batch], None] | None = shortcut(protocol, "decode", "decode_all")
+        self._encode_call: _CallEncoder = shortcut(protocol, "encode", "encode_call") or self._encode_invocation
         self._framing = (BinaryFraming if binary else TextFraming)(self._message_bytes)
 
     @property
@@ -170,6 +174,7 @@ class HubSession:
             self._fail(error)
         if self._framing.error is not None:
             self._fail(self._framing.error)
+        self.alone = len(frames) == len(received) == 1
         return received
 
     def _fail(self, error: RemoteProtocolError) -> None:
@@ -179,8 +184,8 @@ class HubSession:
     def _receive_batch(self, frames: list[bytes], size: int, received: Received) -> None:
         batch = Batch()
         try:
-            if self._batch_decoder is not None and not self._exact:
-                self._batch_decoder.decode_all(frames, batch)
+            if self._decode_all is not None and not self._exact:
+                self._decode_all(frames, batch)
             else:
                 for frame in frames:
                     batch.add(self._decode_one(frame))
@@ -209,6 +214,8 @@ class HubSession:
                 received.append((self._inbox.events, (names[begin:stop], values[begin:stop], sizes[begin:stop])))
             elif kinds[begin] == ITEM:
                 self._route_items(names[begin], values[begin:stop], sizes[begin:stop], received)
+            elif kinds[begin] == RESULT:
+                self._route_result(names[begin], values[begin], received)
             else:
                 self._route_message(values[begin], sizes[begin], received)
             begin = stop
@@ -221,11 +228,18 @@ class HubSession:
             for item, size in zip(items, sizes, strict=True):
                 received.append((self._inbox.message, (StreamItem(name, item, None, size),)))
 
+    def _route_result(self, name: str, result: Any, received: Received) -> None:
+        sink = self._sinks.pop(name, None)
+        if sink is not None:
+            received.append((sink.completed, (result, None)))
+        elif self._takes_strays:
+            received.append((self._inbox.message, (Completion(name, result, has_result=True),)))
+
     def _route_message(self, message: HubMessage | None, size: int, received: Received) -> None:
         if type(message) is Completion:
             sink = self._sinks.pop(message.invocation_id, None)
             if sink is not None:
-                received.append((sink.completed, (message,)))
+                received.append((sink.completed, (message.result, message.error)))
             elif self._takes_strays:
                 received.append((self._inbox.message, (message,)))
         elif type(message) is StreamItem:
@@ -331,7 +345,12 @@ class HubSession:
 
     def send(self, target: str, arguments: list[Any], stream_ids: list[str] | None = None) -> bytes:
         """Return an invocation that asks for no answer."""
-        return self._protocol.encode(Invocation(target, arguments, None, stream_ids))
+        return self._encode_call(target, arguments, None, stream_ids)
+
+    def _encode_invocation(
+        self, target: str, arguments: list[Any], invocation_id: str | None, stream_ids: list[str] | None
+    ) -> bytes:
+        return self._protocol.encode(Invocation(target, arguments, invocation_id, stream_ids))
 
     def invoke(
         self,
@@ -357,7 +376,7 @@ class HubSession:
         if stream:
             data = self._protocol.encode(StreamInvocation(target, arguments, invocation_id, stream_ids))
         else:
-            data = self._protocol.encode(Invocation(target, arguments, invocation_id, stream_ids))
+            data = self._encode_call(target, arguments, invocation_id, stream_ids)
         self.listen(invocation_id, sink, exact=exact)
         return invocation_id, data
 

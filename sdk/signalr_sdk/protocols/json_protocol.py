@@ -26,15 +26,15 @@ from ..messages import (
     StreamItem,
 )
 from ..options import TransferFormat
-from .batch import EVENT, ITEM
 from .framing import SEPARATOR
 from .json_values import JsonBackend, choose_backend, hides_nonfinite, write_slowly
+from .shortcuts import EVENT, ITEM, RESULT
 from .values import ENCODING_ERRORS, Naming, NamingChoice, resolve_naming
 
 if TYPE_CHECKING:
     from collections.abc import Sequence as Sequences
 
-    from .batch import Batch
+    from .shortcuts import Batch
 
 _PING: Final = b'{"type":6}' + SEPARATOR
 # A plain event has the members type, target and arguments; a plain stream item type, invocationId and item.
@@ -80,25 +80,35 @@ class JsonProtocol:
         Raises:
             LocalProtocolError: a value cannot be encoded.
         """
-        members: dict[str, Any]
         if type(message) is StreamItem:
-            members = {"type": 2, "invocationId": message.invocation_id, "item": message.item}
+            members: dict[str, Any] = {"type": 2, "invocationId": message.invocation_id, "item": message.item}
             values: list[Any] | tuple[Any, ...] = (message.item,)
         elif type(message) is Invocation:
-            values = message.arguments
-            if message.invocation_id is None:
-                members = {"type": 1, "target": message.target, "arguments": values}
-            else:
-                name = message.invocation_id
-                members = {"type": 1, "invocationId": name, "target": message.target, "arguments": values}
-            if message.stream_ids:
-                members["streamIds"] = message.stream_ids
+            name, values = message.invocation_id, message.arguments
+            if not message.headers:
+                return self.encode_call(message.target, values, name, message.stream_ids)
+            members = _call_members(message.target, values, name, message.stream_ids)
         elif type(message) is Completion:
             members, values = _completion_members(message)
         else:
             return self._encode_rare(message)
         if message.headers:
             members["headers"] = message.headers
+        return self._written(members, values)
+
+    def encode_call(
+        self,
+        target: str,
+        arguments: list[Any],
+        invocation_id: str | None = None,
+        stream_ids: list[str] | None = None,
+        /,
+    ) -> bytes:
+        """Return a plain call with its separator: as `encode`, without an `Invocation`."""
+        return self._written(_call_members(target, arguments, invocation_id, stream_ids), arguments)
+
+    def _written(self, members: dict[str, Any], values: list[Any] | tuple[Any, ...]) -> bytes:
+        """Return the members as JSON; the values among them are the user's."""
         try:
             data = self._dumps(members, self._default, self._options)
         except ENCODING_ERRORS:
@@ -141,7 +151,11 @@ class JsonProtocol:
     # The plain shapes of the frequent kinds are taken apart here: a call for each message costs a third of the whole
     # (tests/bench/pieces.py, "receive").
     def decode_all(self, frames: Sequences[bytes], batch: Batch, /) -> None:
-        """See `BatchDecoder`."""
+        """Decode each frame as `decode` does, and add what it holds.
+
+        Raises:
+            RemoteProtocolError: a frame is no hub message. Those before it were added.
+        """
         loads = self._loads
         add_kind, add_name, add_value = batch.kinds.append, batch.names.append, batch.values.append
         for frame in frames:
@@ -154,9 +168,12 @@ class JsonProtocol:
                 if kind == ITEM:
                     name, value = members["invocationId"], members["item"]
                     is_plain = name != ""
-                else:
+                elif kind == EVENT:
                     name, value = members["target"], members["arguments"]
-                    is_plain = kind == EVENT and value.__class__ is list
+                    is_plain = value.__class__ is list
+                else:
+                    name, value = members["invocationId"], members["result"]
+                    is_plain = kind == RESULT and name != ""
             except (KeyError, TypeError):
                 # Another shape, or none.
                 kind, name, value, is_plain = 0, "", None, False
@@ -203,6 +220,18 @@ def _message(members: Any, frame: bytes) -> HubMessage | None:
         headers = _headers(members, frame) if "headers" in members else None
         return Completion(name, members.get("result"), error, has_result, headers)
     return _decode_rare(kind, members, frame)
+
+
+def _call_members(
+    target: str, arguments: list[Any], invocation_id: str | None, stream_ids: list[str] | None
+) -> dict[str, Any]:
+    if invocation_id is None:
+        members = {"type": 1, "target": target, "arguments": arguments}
+    else:
+        members = {"type": 1, "invocationId": invocation_id, "target": target, "arguments": arguments}
+    if stream_ids:
+        members["streamIds"] = stream_ids
+    return members
 
 
 def _completion_members(message: Completion) -> tuple[dict[str, Any], tuple[Any, ...]]:

@@ -20,15 +20,15 @@ from ..messages import (
     StreamItem,
 )
 from ..options import TransferFormat
-from .batch import EVENT, ITEM
 from .framing import frame_binary
 from .messagepack_values import MessagePackCodec
+from .shortcuts import EVENT, ITEM, RESULT
 from .values import ENCODING_ERRORS, Naming, NamingChoice, resolve_naming
 
 if TYPE_CHECKING:
     from collections.abc import Sequence as Sequences
 
-    from .batch import Batch
+    from .shortcuts import Batch
 
 _PING: Final = b"\x02\x91\x06"
 _ERROR, _VOID, _RESULT = 1, 2, 3
@@ -89,20 +89,28 @@ class MessagePackProtocol:
         if type(message) is StreamItem:
             members = [2, message.headers or {}, message.invocation_id, message.item]
         elif type(message) is Invocation:
-            members = [
-                1,
-                message.headers or {},
-                message.invocation_id,
-                message.target,
-                message.arguments,
-                message.stream_ids or [],
-            ]
+            name, ids = message.invocation_id, message.stream_ids or []
+            members = [1, message.headers or {}, name, message.target, message.arguments, ids]
         elif type(message) is Completion:
             members = [3, message.headers or {}, message.invocation_id, *_outcome(message)]
         elif isinstance(message, Ping):
             return _PING
         else:
             members = _rare_members(message)
+        return self._written(members)
+
+    def encode_call(
+        self,
+        target: str,
+        arguments: list[Any],
+        invocation_id: str | None = None,
+        stream_ids: list[str] | None = None,
+        /,
+    ) -> bytes:
+        """Return a plain call with its length before it: as `encode`, without an `Invocation`."""
+        return self._written([1, {}, invocation_id, target, arguments, stream_ids or []])
+
+    def _written(self, members: list[Any]) -> bytes:
         try:
             return frame_binary(self._codec.pack(members))
         except ENCODING_ERRORS:
@@ -128,7 +136,11 @@ class MessagePackProtocol:
 
     # As in JSON: the plain shapes of the frequent kinds are taken apart here (tests/bench/pieces.py, "receive").
     def decode_all(self, frames: Sequences[bytes], batch: Batch, /) -> None:
-        """See `BatchDecoder`."""
+        """Decode each frame as `decode` does, and add what it holds.
+
+        Raises:
+            RemoteProtocolError: a frame is no hub message. Those before it were added.
+        """
         unpackb = self._unpackb
         add_kind, add_name, add_value = batch.kinds.append, batch.names.append, batch.values.append
         for frame in frames:
@@ -143,6 +155,10 @@ class MessagePackProtocol:
             elif length == _WHOLE_CALL:
                 kind, headers, call, name, value, ids = members
                 is_plain = kind == EVENT and call is None and value.__class__ is list and not headers and not ids
+            elif length == _LEAST_RESULT:
+                kind, headers, name, outcome, value = members
+                is_plain = kind == RESULT and outcome == _RESULT and outcome.__class__ is int and not headers
+                is_plain = is_plain and name != ""
             else:
                 kind, name, value, is_plain = 0, "", None, False
             if is_plain and kind.__class__ is int and name.__class__ is str:

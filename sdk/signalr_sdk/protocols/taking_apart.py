@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import LocalProtocolError
 from ..messages import Completion, Invocation, StreamInvocation, StreamItem
-from .batch import batch_decoder_of
+from .shortcuts import shortcut
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,9 +31,9 @@ class TakingApart:
         self.transfer_format: TransferFormat = protocol.transfer_format
         self.naming: Callable[[str], str] = protocol.naming
         self.decode = protocol.decode
-        decoder = batch_decoder_of(protocol)
-        if decoder is not None:
-            self.decode_all = decoder.decode_all
+        decode_all = shortcut(protocol, "decode", "decode_all")
+        if decode_all is not None:
+            self.decode_all = decode_all
 
     def encode(self, message: HubMessage, /) -> bytes:
         """See `HubProtocol.encode`."""

@@ -409,11 +409,11 @@ class _Answer:
     def items(self, _items: list[Any], _sizes: list[int]) -> None:
         """Clients have no streaming methods: what they send is no answer."""
 
-    def completed(self, completion: Completion) -> None:
+    def completed(self, result: Any, error: str | None) -> None:
         """Take it."""
         if self._future.done():
             return
-        if completion.error is not None:
-            self._future.set_exception(HubException(completion.error))
+        if error is not None:
+            self._future.set_exception(HubException(error))
         else:
-            self._future.set_result(completion.result)
+            self._future.set_result(result)

@@ -15,8 +15,8 @@ from tests.core.test_session import inbox, ready_client, server
 from signalr_sdk.errors import RemoteProtocolError
 from signalr_sdk.messages import CancelInvocation, Completion, HubMessage, Invocation, Ping, StreamItem
 from signalr_sdk.protocols import JsonProtocol, MessagePackProtocol
-from signalr_sdk.protocols.batch import EVENT, ITEM, MESSAGE, Batch, batch_decoder_of
 from signalr_sdk.protocols.framing import BinaryFraming, TextFraming
+from signalr_sdk.protocols.shortcuts import EVENT, ITEM, MESSAGE, RESULT, Batch, shortcut
 from signalr_sdk.protocols.taking_apart import TakingApart
 
 if TYPE_CHECKING:
@@ -59,10 +59,9 @@ def one_by_one(protocol: HubProtocol, frames: list[bytes]) -> tuple[list[Row], s
 
 
 def at_once(protocol: HubProtocol, frames: list[bytes]) -> tuple[list[Row], str | None]:
-    batch, decoder = Batch(), batch_decoder_of(protocol)
-    assert decoder is not None
+    batch = Batch()
     try:
-        decoder.decode_all(frames, batch)
+        shortcut(protocol, "decode", "decode_all")(frames, batch)
     except RemoteProtocolError as error:
         return rows(batch), str(error)
     return rows(batch), None
@@ -149,9 +148,15 @@ def test_what_the_codec_refuses_is_decoded_slowly(protocol: HubProtocol) -> None
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_plain_messages_make_no_object(protocol: HubProtocol) -> None:
-    messages: list[HubMessage] = [Invocation("t", [1]), StreamItem("1", 5), Completion("1"), Ping()]
+    messages: list[HubMessage] = [
+        Invocation("t", [1]),
+        StreamItem("1", 5),
+        Completion("1", 2, has_result=True),
+        Completion("1"),
+        Ping(),
+    ]
     found, _error = at_once(protocol, frames_of(protocol, b"".join(map(protocol.encode, messages))))
-    assert [row[0] for row in found] == [EVENT, ITEM, MESSAGE, MESSAGE]
+    assert [row[0] for row in found] == [EVENT, ITEM, RESULT, MESSAGE, MESSAGE]
 
 
 class Stamped(JsonProtocol):
@@ -166,12 +171,13 @@ class Stamped(JsonProtocol):
 
 def test_nobody_is_passed_by() -> None:
     """Who overrides `decode` is asked for each message."""
-    assert batch_decoder_of(Stamped()) is None
-    assert batch_decoder_of(object()) is None
+    assert shortcut(Stamped(), "decode", "decode_all") is None
+    assert shortcut(object(), "decode", "decode_all") is None
     patched = JsonProtocol()
-    assert batch_decoder_of(patched) is patched
+    assert shortcut(patched, "decode", "decode_all") == patched.decode_all
     patched.decode = Stamped().decode  # type: ignore[method-assign]  # as users may
-    assert batch_decoder_of(patched) is None
+    assert shortcut(patched, "decode", "decode_all") is None
+    assert shortcut(patched, "encode", "encode_call") == patched.encode_call
     session = ready_client(protocol=Stamped())
     (message,) = messages_of(session.receive(b'{"type":1,"target":"t","arguments":[]}\x1e', 0.0))
     assert isinstance(message, Invocation)
@@ -227,6 +233,6 @@ class Converting:
 def test_a_converter_of_the_user_is_not_in_the_way() -> None:
     """It takes apart what is sent; what is received is decoded as without it."""
     taking_apart = TakingApart(JsonProtocol(), Converting())
-    assert batch_decoder_of(taking_apart) is taking_apart
+    assert shortcut(taking_apart, "encode", "encode_call") is None
     assert at_once(taking_apart, [b'{"type":2,"invocationId":"1","item":5}']) == ([(ITEM, "1", "5")], None)
-    assert batch_decoder_of(TakingApart(Stamped(), Converting())) is None
+    assert shortcut(TakingApart(Stamped(), Converting()), "decode", "decode_all") is None
