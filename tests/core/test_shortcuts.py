@@ -9,11 +9,11 @@ import msgpack
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.core.arrivals import messages_of, pairs_of
+from tests.core.arrivals import Recorder, messages_of, pairs_of
 from tests.core.test_session import inbox, ready_client, server
 
 from signalr_sdk.errors import RemoteProtocolError
-from signalr_sdk.messages import CancelInvocation, Completion, HubMessage, Invocation, Ping, StreamItem
+from signalr_sdk.messages import CancelInvocation, Close, Completion, HubMessage, Invocation, Ping, StreamItem
 from signalr_sdk.protocols import JsonProtocol, MessagePackProtocol
 from signalr_sdk.protocols.framing import BinaryFraming, TextFraming
 from signalr_sdk.protocols.shortcuts import EVENT, ITEM, MESSAGE, RESULT, Batch, shortcut
@@ -236,3 +236,46 @@ def test_a_converter_of_the_user_is_not_in_the_way() -> None:
     assert shortcut(taking_apart, "encode", "encode_call") is None
     assert at_once(taking_apart, [b'{"type":2,"invocationId":"1","item":5}']) == ([(ITEM, "1", "5")], None)
     assert shortcut(TakingApart(Stamped(), Converting()), "decode", "decode_all") is None
+
+
+class Shouting(JsonProtocol):
+    """A protocol of a user, who changes what is sent."""
+
+    def encode(self, message: HubMessage, /) -> bytes:
+        return super().encode(message).upper()
+
+
+def test_who_overrides_encode_is_asked_for_each_call() -> None:
+    session = ready_client(protocol=Shouting())
+    assert session.send("add", []) == b'{"TYPE":1,"TARGET":"ADD","ARGUMENTS":[]}\x1e'
+    assert b"ADD" in session.invoke("add", [], inbox)[1]
+
+
+def test_garbage_after_a_close_is_not_looked_at() -> None:
+    session = ready_client()
+    event = b'{"type":1,"target":"t","arguments":[]}\x1e'
+    assert len(messages_of(session.receive(event + b'{"type":7}\x1egarbage\x1e' + event, 0.0))) == 1
+    assert isinstance(session.ended, Close)
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_results_of_calls_go_to_their_sinks_one_by_one(protocol: HubProtocol) -> None:
+    session = ready_client(protocol=protocol)
+    sinks = [Recorder(), Recorder()]
+    names = [session.invoke("Add", [], sink)[0] for sink in sinks]
+    answers = [Completion(name, number, has_result=True) for number, name in enumerate([*names, "nobody's"])]
+    received = session.receive(b"".join(map(protocol.encode, answers)), 0.0)
+    assert [(sink, message.result) for sink, message in pairs_of(received) if isinstance(message, Completion)] == [
+        (sinks[0], 0),
+        (sinks[1], 1),
+    ]
+
+
+def test_a_servers_inbox_gets_results_that_nobody_waits_for() -> None:
+    session, caller = server(), ready_client()
+    session.receive(caller.start(), 0.0)
+    messages = messages_of(session.receive(caller.answer("s7", 1) + caller.answer("s8", 2), 0.0))
+    assert [(each.invocation_id, each.result) for each in messages if isinstance(each, Completion)] == [
+        ("s7", 1),
+        ("s8", 2),
+    ]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import json
 import math
-import re
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal, InvalidOperation
 from enum import Enum
@@ -34,7 +33,6 @@ if TYPE_CHECKING:
 
     Default: TypeAlias = Callable[[object], object]
 
-_find_null = re.compile(b"null").search
 # `int` may refuse longer ones (sys.set_int_max_str_digits allows no smaller limit than 640).
 _LONGEST_INT = 640
 
@@ -156,14 +154,8 @@ class OrjsonBackend(_Backend):
         return default
 
 
-def hides_nonfinite(data: bytes, members: dict[str, Any], naming: Naming) -> bool:
-    """Return whether a null in this JSON was a NaN or an infinity in the members of the message."""
-    # One letter is found at once (members of a message have no l), and by a pattern a word in half the time of `in`.
-    return data.find(b"l") >= 0 and _find_null(data) is not None and _holds_nonfinite(members, naming)
-
-
-def _holds_nonfinite(value: object, naming: Naming) -> bool:
-    """Look through a value that could be encoded, so it has no cycles."""
+def holds_nonfinite(value: object, naming: Naming) -> bool:
+    """Return whether a NaN or an infinity is somewhere in a value that could be encoded (so it has no cycles)."""
     todo = [value]
     while todo:
         each = enum_or_plain(todo.pop())

@@ -132,7 +132,23 @@ class MessagePackProtocol:
             members = self._unpackb(frame, timestamp=3, strict_map_key=False)
         except (ValueError, TypeError, OverflowError):
             members = self._unpack_slowly(frame)
-        return _message(members)
+        if type(members) is not list or not members or type(members[0]) is not int:
+            raise _wrong("it is no array that begins with a type", members)
+        kind, length = members[0], len(members)
+        if kind == 2 and length >= _LEAST_ITEM:
+            name = members[2]
+            if type(name) is str and name:
+                return StreamItem(name, members[3], _headers(members) if members[1] else None)
+        elif kind == 1 and length >= _LEAST_CALL:
+            name, target, arguments = members[2], members[3], members[4]
+            if type(target) is str and type(arguments) is list and (name is None or (type(name) is str and name)):
+                ids = _stream_ids(members) if length > _LEAST_CALL and members[5] else None
+                return Invocation(target, arguments, name, ids, _headers(members) if members[1] else None)
+        elif kind == 3 and length >= _LEAST_COMPLETION:
+            return _completion(members)
+        else:
+            return _decode_rare(kind, members)
+        raise _wrong("its members are wrong", members)
 
     # As in JSON: the plain shapes of the frequent kinds are taken apart here (tests/bench/pieces.py, "receive").
     def decode_all(self, frames: Sequences[bytes], batch: Batch, /) -> None:
@@ -147,7 +163,7 @@ class MessagePackProtocol:
             try:
                 members = unpackb(frame, timestamp=3, strict_map_key=False)
             except (ValueError, TypeError, OverflowError):
-                members = self._unpack_slowly(frame)
+                members = None
             length = len(members) if members.__class__ is list else 0
             if length == _LEAST_ITEM:
                 kind, headers, name, value = members
@@ -166,33 +182,13 @@ class MessagePackProtocol:
                 add_name(name)
                 add_value(value)
             else:
-                batch.add(_message(members))
+                batch.add(self.decode(frame))
 
     def _unpack_slowly(self, frame: bytes) -> Any:
         try:
             return self._codec.unpack_slowly(frame)
         except (ValueError, TypeError, RecursionError) as error:
             raise _no_messagepack(error) from None
-
-
-def _message(members: Any) -> HubMessage | None:
-    if type(members) is not list or not members or type(members[0]) is not int:
-        raise _wrong("it is no array that begins with a type", members)
-    kind, length = members[0], len(members)
-    if kind == 1 and length >= _LEAST_CALL:
-        name, target, arguments = members[2], members[3], members[4]
-        if type(target) is str and type(arguments) is list and (name is None or (type(name) is str and name)):
-            ids = _stream_ids(members) if length > _LEAST_CALL and members[5] else None
-            return Invocation(target, arguments, name, ids, _headers(members) if members[1] else None)
-    elif kind == 2 and length >= _LEAST_ITEM:
-        name = members[2]
-        if type(name) is str and name:
-            return StreamItem(name, members[3], _headers(members) if members[1] else None)
-    elif kind == 3 and length >= _LEAST_COMPLETION:
-        return _completion(members)
-    else:
-        return _decode_rare(kind, members)
-    raise _wrong("its members are wrong", members)
 
 
 def _outcome(message: Completion) -> tuple[Any, ...]:
