@@ -166,13 +166,16 @@ class HubLink:
         """Be connected: say so with a ping, hand on what came with the handshake, keep time."""
         self._dispatcher.respond = self.calls.respond
         if self._keep_alive is not None:
-            # Servers begin to expect pings when they have seen one.
-            self.outgoing.put_unnumbered(self._session.ping())
+            # Servers begin to expect pings when they have seen one. A moment later: with what the user sends first.
+            self._loop.call_later(0, self._greet)
         self._hand_on(self._first)
         self._first = []
         if self._schedule is not None and self.connection.endpoint is not None:
             self._schedule.begin(self.connection.endpoint.token_lifetime)
         self._arm()
+
+    def _greet(self) -> None:
+        self.outgoing.put_unnumbered(self._session.ping())
 
     async def run(self) -> SignalRError | None:
         """Receive until the end; return what it was, `None` for a Close in good order."""

@@ -1,4 +1,4 @@
-"""What idle connections cost: memory and keep-alives of many in one process, beside raw aiohttp WebSockets.
+"""What many connections in one process cost, beside raw aiohttp WebSockets: to open them, and to keep them idle.
 
     python -m tests.bench.idle [--connections 2000] [--seconds 30]
 
@@ -31,13 +31,15 @@ _OPENING = 50  # at the same time
 
 @attrs.frozen
 class Cost:
-    """What idle connections cost.
+    """What many connections cost.
 
     Attributes:
+        opened: of them in a second, by the clock.
         kilobytes: of memory, each.
         processor: share of one, all together, while they only keep themselves alive.
     """
 
+    opened: float
     kilobytes: float
     processor: float
 
@@ -84,14 +86,15 @@ async def _read(ws: aiohttp.ClientWebSocketResponse) -> None:
 async def _measured(connect: Any, count: int, seconds: float) -> Cost:
     await connect()
     gc.collect()
-    before = _memory()
+    before, begin = _memory(), time.monotonic()
     for _ in range(0, count, _OPENING):
         await asyncio.gather(*(connect() for _ in range(_OPENING)))
+    opened = count / (time.monotonic() - begin)
     gc.collect()
     memory = _memory() - before
     begin, used = time.monotonic(), time.process_time()
     await asyncio.sleep(seconds)
-    return Cost(memory / count / 1024, (time.process_time() - used) / (time.monotonic() - begin))
+    return Cost(opened, memory / count / 1024, (time.process_time() - used) / (time.monotonic() - begin))
 
 
 def _memory() -> int:
@@ -174,7 +177,8 @@ def main() -> None:
     else:
         for kind in ("raw", "ours"):
             cost = measure(kind, connections=given.connections, seconds=given.seconds, keep_alive=given.keep_alive)
-            print(f"{kind:5} {cost.kilobytes:6.1f} KB each, {100 * cost.processor:.2f} % of a processor")  # noqa: T201
+            processor = f"{100 * cost.processor:.2f} % of a processor"
+            print(f"{kind:5} {cost.opened:5.0f} opened in a second, {cost.kilobytes:6.1f} KB each, {processor}")  # noqa: T201
 
 
 if __name__ == "__main__":

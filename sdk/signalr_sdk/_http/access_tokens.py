@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from .._core.excerpts import clean
@@ -26,9 +27,12 @@ class AccessToken:
         self._provider = source if callable(source) else None
         self._token = None if callable(source) else _checked(source)
         self._known = self._provider is None
-        # Requests run side by side: one question at a time, and the others get its answer too.
-        self._asking = asyncio.Lock()
         self.from_redirect = False
+
+    # Requests run side by side: one question at a time, and the others get its answer too.
+    @cached_property
+    def _asking(self) -> asyncio.Lock:
+        return asyncio.Lock()
 
     def replace(self, token: str) -> None:
         """Use the token of a redirect, and the user's no more."""

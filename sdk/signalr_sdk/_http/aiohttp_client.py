@@ -10,7 +10,7 @@ import sys
 import urllib.request
 import weakref
 from contextlib import asynccontextmanager, suppress
-from functools import partial
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
@@ -60,7 +60,11 @@ class AiohttpClient:
         self._closed = False
         self._environment_proxies: dict[tuple[str, str, int], URL | None] = {}
         self._answered: set[tuple[str, str, int]] = set()
-        self._sockets: weakref.WeakSet[socket.socket] = weakref.WeakSet()
+
+    @cached_property
+    def _sockets(self) -> weakref.WeakSet[socket.socket]:
+        # Six objects, of which the garbage collector looks through each: only for a session of our own.
+        return weakref.WeakSet()
 
     async def request(self, request: HttpRequest, /) -> HttpResponse:
         """See `HttpClient.request`."""
@@ -305,8 +309,8 @@ async def environment_proxy(origin: tuple[str, str, int]) -> URL | None:
         ConnectionError: that cannot be used.
     """
     scheme, host, port = origin
-    if not _PROXIES_OF_SYSTEM and not any(name[-6:].lower() == b"_proxy" for name in os.environb):
-        # Looking for them in the standard library's way takes a twentieth of the time to connect.
+    if not _PROXIES_OF_SYSTEM and f"{scheme}_proxy" not in os.environ and f"{scheme}_proxy".upper() not in os.environ:
+        # The standard library looks through the whole environment, twice: a twentieth of the time to connect.
         return None
     proxy = urllib.request.getproxies().get(scheme)
     # Outside Linux this may ask the system, and that the name servers.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from .._core import refreshing, urls
@@ -36,7 +37,10 @@ class Refresher:
         self._url = urls.refresh_url(url)
         self._connection_token = connection_token
         self._timeout = timeout
-        self._one_at_a_time = asyncio.Lock()
+
+    @cached_property
+    def _one_at_a_time(self) -> asyncio.Lock:
+        return asyncio.Lock()
 
     async def refresh(self) -> float | None:
         """Refresh now; return the seconds that the new token lives, if the server said so.
