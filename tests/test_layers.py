@@ -32,6 +32,7 @@ LAYERS: tuple[frozenset[str], ...] = (
             "_dispatch",
             "_handlers",
             "_hub_link",
+            "_marks",
             "_outgoing",
             "_pump",
             "_refresh_schedule",

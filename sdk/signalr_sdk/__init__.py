@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from ._connection import Connection
-from ._declarations import event, method
 from ._hub_connection import HubConnection
+from ._marks import event, method
 from ._streams import Messages, Stream
 from ._uploads import Upload
 from .errors import (

@@ -10,96 +10,17 @@ import types
 import typing
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Generator, Iterable, Iterator
 from enum import Enum, auto
-from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar, Union, get_args, get_origin, overload
+from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar, Union, get_args, get_origin
 
 import attrs
+
+from ._marks import EVENT_MARK, METHOD_MARK, Mark, mark_of
 
 if TYPE_CHECKING:
     from .protocols.values import Naming
 
-F = TypeVar("F", bound=Callable[..., Any])
-
-_METHOD_MARK: Final = "__signalr_method__"
-_EVENT_MARK: Final = "__signalr_event__"
 _POSITIONAL: Final = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 _UNKNOWN_TYPES: Final = (TypeVar, typing.ParamSpec, typing.TypeVarTuple)
-
-
-# Marks
-
-
-@attrs.frozen
-class _Mark:
-    name: str | None = None
-    send: bool = False
-
-
-def method(name: str | None = None, /, *, send: bool = False) -> Callable[[F], F]:
-    """Say how a method of a class for `HubConnection.proxy` is called on the hub.
-
-    Args:
-        name: its name there; without one it is made of the method's own, `send_message` being `SendMessage`.
-        send: ask for no answer, as `HubConnection.send`: the method is `-> None` and returns when the message is in
-            the outgoing buffer.
-
-    Example:
-        ```python
-        class ChatHub(Protocol):
-            @method("GetUserCount")
-            async def users(self) -> int: ...
-            @method(send=True)
-            async def log(self, text: str) -> None: ...
-        ```
-    """
-    if name is not None:
-        _check_name("method", name)
-    return _marker(_METHOD_MARK, _Mark(name, send))
-
-
-@overload
-def event(name: str, /) -> Callable[[F], F]: ...
-@overload
-def event(name: F, /) -> F: ...
-def event(name: str | F, /) -> Callable[[F], F] | F:
-    """Mark a method of an object for `HubConnection.register` as a handler; only marked ones are, if there is one.
-
-    Args:
-        name: the event's name. Plain `@event` leaves it to the method's own, `receive_message` being `ReceiveMessage`.
-
-    Example:
-        ```python
-        class Chat:
-            @event
-            def receive_message(self, user: str, text: str) -> None: ...
-            @event("user-joined")
-            async def joined(self, user: str) -> None: ...
-        ```
-    """
-    if callable(name):
-        return _marker(_EVENT_MARK, _Mark())(name)
-    _check_name("event", name)
-    return _marker(_EVENT_MARK, _Mark(name))
-
-
-def _check_name(decorator: str, name: object) -> None:
-    if not isinstance(name, str) or not name:
-        raise TypeError(f"@{decorator}(...) takes a name on the hub, a str that is not empty, not {name!r:.100}")
-
-
-def _marker(attribute: str, mark: _Mark) -> Callable[[F], F]:
-    def put(function: F) -> F:
-        if not callable(function):
-            raise TypeError(f"a {type(function).__name__} cannot be marked, only a method can")
-        setattr(function, attribute, mark)
-        return function
-
-    return put
-
-
-def _mark_of(cls: type, name: str, attribute: str) -> _Mark | None:
-    """Return the mark of a method, also one that it has in a class that `cls` derives from."""
-    marks = (getattr(vars(base).get(name), attribute, None) for base in cls.__mro__)
-    return next((mark for mark in marks if mark is not None), None)
 
 
 # The two ways to write a declaration
@@ -215,11 +136,11 @@ def read_hub(declaration: type, naming: Naming, style: Style) -> dict[str, HubCa
         TypeError: a declaration means nothing.
     """
     calls = {}
-    for name, member in (_annotated(declaration) | _members(declaration, _METHOD_MARK)).items():
+    for name, member in (_annotated(declaration) | _members(declaration, METHOD_MARK)).items():
         where = f"{declaration.__name__}.{name}"
         if not isinstance(member, types.FunctionType):
             _refuse(where, "it is no method, and a hub has nothing else (a name with _ in front is left alone)")
-        mark = _mark_of(declaration, name, _METHOD_MARK) or _Mark()
+        mark = mark_of(declaration, name, METHOD_MARK) or Mark()
         calls[name] = _read_call(where, member, mark.name or naming(name), style, send=mark.send)
     if not calls:
         raise TypeError(f"{declaration.__name__} declares no method of a hub")
@@ -323,11 +244,11 @@ def read_receiver(cls: type, naming: Naming, style: Style) -> list[EventMethod]:
         TypeError: one cannot be a handler, or there is none.
     """
     kinds = (types.FunctionType, staticmethod, classmethod)
-    members = {name: each for name, each in _members(cls, _EVENT_MARK).items() if isinstance(each, kinds)}
-    marks = {name: mark for name in members if (mark := _mark_of(cls, name, _EVENT_MARK)) is not None}
+    members = {name: each for name, each in _members(cls, EVENT_MARK).items() if isinstance(each, kinds)}
+    marks = {name: mark for name in members if (mark := mark_of(cls, name, EVENT_MARK)) is not None}
     methods = []
     for name in marks or members:
-        mark = marks.get(name, _Mark())
+        mark = marks.get(name, Mark())
         methods.append(_read_handler(f"{cls.__name__}.{name}", name, members[name], mark.name or naming(name), style))
     if not methods:
         raise TypeError(f"{cls.__name__} has no public method, and none marked with @event")
@@ -370,7 +291,7 @@ def _members(cls: type, mark: str) -> dict[str, Any]:
     return {
         name: member
         for name, member in members.items()
-        if not name.startswith("_") or _mark_of(cls, name, mark) is not None
+        if not name.startswith("_") or mark_of(cls, name, mark) is not None
     }
 
 

@@ -13,7 +13,6 @@ from ._handlers import Handlers
 from ._opening import ConnectionOptions
 from ._streams import Messages, Stream, StreamCall, StreamQueue
 from ._supervisor import Supervisor
-from ._typed_hubs import ASYNC, make_proxy, register
 from ._uploads import close_source, split
 from .errors import (
     ConnectionClosedError,
@@ -25,7 +24,6 @@ from .interfaces import Converter, Handler, HttpClient, HubProtocol, RetryPolicy
 from .options import UNSET, AuthenticationRefresh, ConnectionState, Limits, Timeouts, Transport, Unset, is_count
 from .protocols import JsonProtocol, MessagePackProtocol
 from .protocols.taking_apart import TakingApart
-from .protocols.typed_values import default_converter, needs_exact, structure
 
 if TYPE_CHECKING:
     import ssl as ssl_module
@@ -335,15 +333,14 @@ class HubConnection:
     async def _invoke(self, method: str, args: tuple[Any, ...], result_type: Any) -> Any:
         arguments, uploads = self._prepare(method, args)
         try:
-            converter = None if result_type is Any else self._need_converter()
-            exact = converter is not None and needs_exact(result_type)
+            exact, convert = (False, None) if result_type is Any else self._converting(result_type)
             link = self._life.link or await self._life.ready()
             result = await link.calls.invoke(method, arguments, uploads, exact=exact)
         except BaseException:
             if uploads:
                 await self._close_sources(uploads)
             raise
-        return result if converter is None else structure(converter, result, result_type)
+        return result if convert is None else convert(result)
 
     async def send(self, method: str, *args: Any) -> None:
         """Call a hub method without asking for an answer; return when the message is in the outgoing buffer.
@@ -379,8 +376,7 @@ class HubConnection:
             buffer: items that may wait before reading pauses; `Limits.stream_items` by default.
         """
         arguments, uploads = self._prepare(method, args)
-        converter = None if item_type is Any else self._need_converter()
-        exact = converter is not None and needs_exact(item_type)
+        exact, convert = (False, None) if item_type is Any else self._converting(item_type)
         queue = StreamQueue(self._backlog, self._mark(buffer, self._limits.stream_items), method)
 
         async def open_() -> Callable[[], None]:
@@ -391,7 +387,6 @@ class HubConnection:
             if uploads:
                 self._life.keep(asyncio.create_task(self._close_sources(uploads)))
 
-        convert = None if converter is None else lambda item: structure(converter, item, item_type)
         return Stream(StreamCall(queue, open_, discard), convert)
 
     def proxy(self, declaration: TypeForm[T], *, naming: NamingChoice = "pascal") -> T:
@@ -420,6 +415,9 @@ class HubConnection:
                 print(number)
             ```
         """
+        # Here, since few need it: `import signalr_sdk` stays light.
+        from ._typed_hubs import ASYNC, make_proxy
+
         return cast("T", make_proxy(self, declaration, naming, ASYNC))
 
     def _prepare(self, method: str, args: tuple[Any, ...]) -> tuple[list[Any], list[Any] | None]:
@@ -427,8 +425,19 @@ class HubConnection:
             raise TypeError(f"the name of a hub method is a str, not {type(method).__name__}")
         return split(args)
 
+    def _converting(self, type_: Any) -> tuple[bool, Callable[[Any], Any]]:
+        """Return whether values must be decoded without losing a digit for a type, and what makes them of it."""
+        # Here, since few need it: `import signalr_sdk` stays light.
+        from .protocols.typed_values import needs_exact, structure
+
+        converter = self._need_converter()
+        return needs_exact(type_), lambda value: structure(converter, value, type_)
+
     def _need_converter(self) -> Converter:
         if self._converter is None:
+            # As above.
+            from .protocols.typed_values import default_converter
+
             self._converter = default_converter(self._protocol.naming)
         return self._converter
 
@@ -510,6 +519,9 @@ class HubConnection:
             hub.register(Chat())
             ```
         """
+        # As in `proxy`.
+        from ._typed_hubs import ASYNC, register
+
         return register(self.on, self._need_converter, receiver, naming, ASYNC)
 
     def on_any(self, handler: H) -> H:
