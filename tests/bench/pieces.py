@@ -41,7 +41,7 @@ def session_of(protocol: HubProtocol) -> HubSession:
     """Return a session after its handshake."""
     session = HubSession(protocol, Recorder(), message_bytes=1 << 24, keep_alive=None, timeout=None, now=0.0)
     session.receive(b"{}\x1e", 0.0)
-    session.listen("1", Recorder())
+    session.invoke("Counter", [], Recorder(), stream=True)
     return session
 
 

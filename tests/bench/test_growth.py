@@ -73,10 +73,11 @@ def test_open_streams(protocol: HubProtocol) -> None:
     def work(count: int) -> Callable[[], object]:
         session, backlog = session_of(protocol), Backlog(1 << 30)
         queues = [StreamQueue(backlog, 10, "Counter") for _ in range(count)]
-        for number, queue in enumerate(queues):
+        items = []
+        for queue in queues:
             backlog.join(queue)
-            session.listen(str(number), queue)
-        items = [protocol.encode(StreamItem(str(number), 1)) for number in range(count)]
+            name, _data = session.invoke("Counter", [], queue, stream=True)
+            items.append(protocol.encode(StreamItem(name, 1)))
 
         def run() -> None:
             for item in items:

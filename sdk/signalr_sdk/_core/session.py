@@ -377,14 +377,10 @@ class HubSession:
             data = self._protocol.encode(StreamInvocation(target, arguments, invocation_id, stream_ids))
         else:
             data = self._encode_call(target, arguments, invocation_id, stream_ids)
-        self.listen(invocation_id, sink, exact=exact)
-        return invocation_id, data
-
-    def listen(self, invocation_id: str, sink: Sink, *, exact: bool = False) -> None:
-        """Have the items and the completion of this id go to `sink`."""
         self._sinks[invocation_id] = sink
         if exact:
             self._exact.add(invocation_id)
+        return invocation_id, data
 
     def forget(self, invocation_id: str) -> bool:
         """Drop what still comes for this id; return whether it was waited for."""
