@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from ._calls import Calls
 from ._core.replay import Replay
-from ._core.session import HubSession, Received, ending
+from ._core.session import HubSession, ending
 from ._outgoing import Outgoing, StatefulOutgoing
 from ._refresh_schedule import RefreshSchedule
 from .errors import (
@@ -23,6 +23,7 @@ from .errors import (
 
 if TYPE_CHECKING:
     from ._backlog import Backlog
+    from ._core.routing import Received
     from ._dispatch import Dispatcher
     from ._opening import OpenConnection
     from .interfaces import HubProtocol

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from signalr_sdk.messages import Completion, HubMessage, Invocation, StreamItem
 
 if TYPE_CHECKING:
-    from signalr_sdk._core.session import Received
+    from signalr_sdk._core.routing import Received
 
 
 class Recorder:

@@ -13,7 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from tests.core.arrivals import Recorder, messages_of, pairs_of
 
 from signalr_sdk._core.replay import Replay
-from signalr_sdk._core.session import HubSession, Received, ServerSession, ending
+from signalr_sdk._core.session import HubSession, ServerSession, ending
 from signalr_sdk.errors import ConnectionClosedError, HandshakeError, RemoteProtocolError, ServerTimeoutError
 from signalr_sdk.messages import (
     CancelInvocation,
@@ -27,6 +27,7 @@ from signalr_sdk.messages import (
 from signalr_sdk.protocols import JsonProtocol, MessagePackProtocol
 
 if TYPE_CHECKING:
+    from signalr_sdk._core.routing import Received
     from signalr_sdk.interfaces import HubProtocol
 
 LIMIT = 1 << 20

@@ -27,7 +27,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ..errors import (
     ConnectionClosedError,
@@ -40,36 +40,15 @@ from ..messages import Ack, Close, Completion, HubMessage, Invocation, Ping, Seq
 from ..messages import CancelInvocation as Cancel
 from ..options import TransferFormat
 from ..protocols.framing import BinaryFraming, TextFraming
-from ..protocols.shortcuts import EVENT, ITEM, MESSAGE, RESULT, Batch, shortcut
+from ..protocols.shortcuts import MESSAGE, Batch, shortcut
 from . import handshake
+from .routing import Inbox, Received, Router, Sink
 
 if TYPE_CHECKING:
     from ..interfaces import HubProtocol
     from .replay import Replay
 
-
-class Sink(Protocol):
-    """What waits for an answer."""
-
-    def items(self, items: list[Any], sizes: list[int], /) -> None:
-        """Take stream items, and how many bytes each had."""
-
-    def completed(self, result: Any, error: str | None, /) -> None:
-        """Take the end, with the result or the error, if there is one; nothing follows it."""
-
-
-class Inbox(Protocol):
-    """What takes all that the other side starts."""
-
-    def events(self, targets: list[str], arguments: list[Any], sizes: list[int], /) -> None:
-        """Take plain events: the target, arguments and bytes of each."""
-
-    def message(self, message: HubMessage, /) -> None:
-        """Take any other message."""
-
-
 _CallEncoder: TypeAlias = Callable[[str, list[Any], str | None, list[str] | None], bytes]
-Received: TypeAlias = list[tuple[Callable[..., None], tuple[Any, ...]]]
 
 # A timer that fires this much too late says that the process did not run, not that the other side was silent: what
 # that sent meanwhile is still to be read, and gets so much time for it.
@@ -107,12 +86,10 @@ class HubSession:
         self.replay = replay
         self.synced = self.alive = True
         self.alone = False
-        self._inbox = inbox
+        self._router = Router(inbox)
         self._message_bytes = message_bytes
         self._handshake: handshake.HandshakeReader | None = handshake.HandshakeReader()
         self._framing: TextFraming | BinaryFraming
-        self._sinks: dict[str, Sink] = {}
-        self._takes_strays = False
         self._exact: set[str] = set()
         self._last_id = 0
         self._keep_alive = math.inf if keep_alive is None else keep_alive
@@ -167,7 +144,9 @@ class HubSession:
         try:
             if len(frames) == 1 and self.replay is None:
                 # As between calls that are made one after another: a batch of one would cost half as much again.
-                self._route_message(self._decode_one(frames[0]), len(frames[0]), received)
+                message = self._decode_one(frames[0])
+                if not self._router.route_message(message, len(frames[0]), received):
+                    self._note(message)
             elif frames:
                 self._receive_batch(frames, len(payload), received)
         except RemoteProtocolError as error:
@@ -206,51 +185,11 @@ class HubSession:
         return message
 
     def _route(self, batch: Batch, sizes: list[int], begin: int, end: int, received: Received) -> None:
-        """Add the calls for these messages, one for all neighbours that go the same way."""
-        kinds, names, values = batch.kinds, batch.names, batch.values
         while begin < end and self.ended is None:
-            stop = batch.end_of_run(begin, end)
-            if kinds[begin] == EVENT:
-                received.append((self._inbox.events, (names[begin:stop], values[begin:stop], sizes[begin:stop])))
-            elif kinds[begin] == ITEM:
-                self._route_items(names[begin], values[begin:stop], sizes[begin:stop], received)
-            elif kinds[begin] == RESULT:
-                self._route_result(names[begin], values[begin], received)
-            else:
-                self._route_message(values[begin], sizes[begin], received)
-            begin = stop
-
-    def _route_items(self, name: str, items: list[Any], sizes: list[int], received: Received) -> None:
-        sink = self._sinks.get(name)
-        if sink is not None:
-            received.append((sink.items, (items, sizes)))
-        elif self._takes_strays:
-            for item, size in zip(items, sizes, strict=True):
-                received.append((self._inbox.message, (StreamItem(name, item, None, size),)))
-
-    def _route_result(self, name: str, result: Any, received: Received) -> None:
-        sink = self._sinks.pop(name, None)
-        if sink is not None:
-            received.append((sink.completed, (result, None)))
-        elif self._takes_strays:
-            received.append((self._inbox.message, (Completion(name, result, has_result=True),)))
-
-    def _route_message(self, message: HubMessage | None, size: int, received: Received) -> None:
-        if type(message) is Completion:
-            sink = self._sinks.pop(message.invocation_id, None)
-            if sink is not None:
-                received.append((sink.completed, (message.result, message.error)))
-            elif self._takes_strays:
-                received.append((self._inbox.message, (message,)))
-        elif type(message) is StreamItem:
-            self._route_items(message.invocation_id, [message.item], [size], received)
-        elif isinstance(message, Invocation | StreamInvocation | Cancel):
-            message.size = size
-            received.append((self._inbox.message, (message,)))
-        elif type(message) is Close:
-            self.ended = message
-        else:
-            self._note_unnumbered(message)
+            begin = self._router.route(batch, sizes, begin, end, received)
+            if begin < end:
+                self._note(batch.values[begin])
+                begin += 1
 
     def _route_numbered(self, batch: Batch, sizes: list[int], replay: Replay, size: int, received: Received) -> None:
         position, end = 0, len(batch.kinds)
@@ -289,8 +228,11 @@ class HubSession:
         else:
             self.synced = True
 
-    def _note_unnumbered(self, message: HubMessage | None) -> None:
-        if isinstance(message, Ping):
+    def _note(self, message: HubMessage | None) -> None:
+        """Take a message that is for the session itself; nothing happens for one whose type is unknown."""
+        if isinstance(message, Close):
+            self.ended = message
+        elif isinstance(message, Ping):
             self.alive = True
             self._note_ping()
         elif isinstance(message, Ack) and self.replay is not None:
@@ -377,7 +319,7 @@ class HubSession:
             data = self._protocol.encode(StreamInvocation(target, arguments, invocation_id, stream_ids))
         else:
             data = self._encode_call(target, arguments, invocation_id, stream_ids)
-        self._sinks[invocation_id] = sink
+        self._router.sinks[invocation_id] = sink
         if exact:
             self._exact.add(invocation_id)
         return invocation_id, data
@@ -385,7 +327,7 @@ class HubSession:
     def forget(self, invocation_id: str) -> bool:
         """Drop what still comes for this id; return whether it was waited for."""
         self._exact.discard(invocation_id)
-        return self._sinks.pop(invocation_id, None) is not None
+        return self._router.sinks.pop(invocation_id, None) is not None
 
     def cancel(self, invocation_id: str) -> bytes:
         """Return the message that lets go of a call."""
@@ -491,7 +433,7 @@ class ServerSession(HubSession):
         self._timeout_with_pings = math.inf if timeout is None else timeout
         self.reply = handshake.response()
         # A client's streams follow the invocation that names them, maybe in the same payload: they go the same way.
-        self._takes_strays = True
+        self._router.takes_strays = True
         self._protocols = protocols
 
     def _note_ping(self) -> None:

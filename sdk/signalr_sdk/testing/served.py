@@ -15,7 +15,7 @@ import attrs
 
 from .._core import handshake
 from .._core.replay import Replay
-from .._core.session import Received, ServerSession
+from .._core.session import ServerSession
 from ..errors import ConnectionClosedError, HandshakeError, RemoteProtocolError, ServerTimeoutError
 from ..messages import CancelInvocation, Completion, HubMessage, Invocation, StreamInvocation, StreamItem
 from ..options import TransferFormat, Transport
@@ -28,6 +28,7 @@ from .wording import handshake_fault
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from .._core.routing import Received
     from ..interfaces import HubProtocol
     from .pipe import Pipe
     from .settings import ServerSettings
