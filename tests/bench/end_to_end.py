@@ -30,8 +30,11 @@ from signalr_sdk.testing.demo_hub import DemoHub
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-CALLS = {"invoke": "Add 1 2", "flood": "Flood {event} {count} 32", "stream": "Counter {count}", "upload": "Sum"}
-CALLS_OF_ASPNETCORE = {**CALLS, "stream": "Counter {count} 0"}
+
+def calls_of(server: str) -> dict[str, str]:
+    """Return the methods of a server's hub that are called."""
+    stream = "Counter {count} 0" if server == "aspnetcore" else "Counter {count}"
+    return {"invoke": "Add 1 2", "flood": "Flood {event} {count} 32", "stream": stream, "upload": "Sum"}
 
 
 def measure(client: str, url: str, protocol: str, count: int, calls: dict[str, str]) -> dict[str, float]:
@@ -53,7 +56,12 @@ def _be(client: str, url: str, protocol: str, count: int, calls: dict[str, str])
 
 
 @contextmanager
-def _server(name: str) -> Iterator[str]:
+def served(name: str) -> Iterator[str]:
+    """Run a server; give the URL of its hub.
+
+    Raises:
+        ServerMissingError: there is no ASP.NET Core here.
+    """
     if name == "aspnetcore":
         server = HubServer.start()
         try:
@@ -107,8 +115,8 @@ def main() -> None:
         _be(given.client, given.url, given.protocol, given.count, given.calls)
         return
     table = Table()
-    calls = CALLS_OF_ASPNETCORE if given.server == "aspnetcore" else CALLS
-    with _server(given.server) as url:
+    calls = calls_of(given.server)
+    with served(given.server) as url:
         for _ in range(given.rounds):
             for client in CLIENTS:
                 table.add(client, measure(client, url, given.protocol, given.count, calls))

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
+import time
+from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING
 
+import aiohttp
 import pytest
 from tests.bench.measuring import ratio, settled
 from tests.core.arrivals import Recorder
 
-from signalr_sdk import JsonProtocol, Limits, MessagePackProtocol
+from signalr_sdk import HubConnection, JsonProtocol, Limits, MessagePackProtocol
 from signalr_sdk._backlog import Backlog
 from signalr_sdk._core.session import HubSession
 from signalr_sdk._dispatch import Dispatcher
@@ -17,6 +21,8 @@ from signalr_sdk._handlers import Handlers
 from signalr_sdk._streams import StreamQueue
 from signalr_sdk.messages import Completion, StreamItem
 from signalr_sdk.protocols.framing import BinaryFraming, TextFraming
+from signalr_sdk.testing import HubServer
+from signalr_sdk.testing.demo_hub import DemoHub
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -128,3 +134,29 @@ def test_size_of_a_message_that_comes_in_pieces(framing: type[TextFraming | Bina
         return run
 
     assert growth(work) <= MOST
+
+
+def test_connections() -> None:
+    few, many = 20, 200
+
+    async def last_few_of(count: int) -> float:
+        async with (
+            HubServer({"/hub": DemoHub}) as server,
+            aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session,
+            AsyncExitStack() as stack,
+        ):
+
+            async def connect() -> None:
+                await stack.enter_async_context(HubConnection(server.url("/hub"), http=session))
+
+            for _ in range(count - few):
+                await connect()
+            begin = time.process_time()
+            for _ in range(few):
+                await connect()
+            return time.process_time() - begin
+
+    def measure() -> float:
+        return asyncio.run(last_few_of(many)) / asyncio.run(last_few_of(few))
+
+    assert settled(measure, MOST) <= MOST

@@ -1,0 +1,100 @@
+"""What it costs to receive much, beside the bare codec and a bare call, as ratios inside one process."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING, Any
+
+import msgpack
+import orjson
+import pytest
+from tests.bench.measuring import ratio, settled
+from tests.core.arrivals import Recorder
+
+from signalr_sdk import JsonProtocol, Limits, MessagePackProtocol
+from signalr_sdk._backlog import Backlog
+from signalr_sdk._core.session import HubSession
+from signalr_sdk._dispatch import Dispatcher
+from signalr_sdk._handlers import Handlers
+from signalr_sdk.messages import Invocation, StreamItem
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from signalr_sdk import HubProtocol
+    from signalr_sdk.messages import HubMessage
+
+pytestmark = pytest.mark.timeout(60)
+
+# What one WebSocket message of ASP.NET Core holds when much is sent.
+BATCH = 80
+EVENT: HubMessage = Invocation("message", [7, "x" * 32])
+ITEM: HubMessage = StreamItem("1", 7)
+
+
+class Nobody(Recorder):
+    """Takes what comes and forgets it."""
+
+    def items(self, items: list[Any], sizes: list[int]) -> None: ...
+
+    def events(self, targets: list[str], arguments: list[Any], sizes: list[int]) -> None: ...
+
+
+# Well above what was measured (2.0 to 3.3): they catch a message that is looked at twice, or an object for each.
+@pytest.mark.parametrize(
+    ("protocol", "loads", "message", "most"),
+    [
+        pytest.param(JsonProtocol(), orjson.loads, EVENT, 3.2, id="json-event"),
+        pytest.param(JsonProtocol(), orjson.loads, ITEM, 3.4, id="json-item"),
+        pytest.param(MessagePackProtocol(), msgpack.unpackb, EVENT, 4.2, id="messagepack-event"),
+        pytest.param(MessagePackProtocol(), msgpack.unpackb, ITEM, 5.2, id="messagepack-item"),
+    ],
+)
+def test_a_session(protocol: HubProtocol, loads: Any, message: HubMessage, most: float) -> None:
+    session = HubSession(protocol, Nobody(), message_bytes=1 << 24, keep_alive=None, timeout=None, now=0.0)
+    session.receive(b"{}\x1e", 0.0)
+    session.invoke("Counter", [], Nobody(), stream=True)
+    data = protocol.encode(message)
+    frame = data[:-1] if protocol.name == "json" else data[1:]
+
+    def received() -> None:
+        for hand_on, arguments in session.receive(data * BATCH, 0.0):
+            hand_on(*arguments)
+
+    def bare() -> None:
+        for _ in range(BATCH):
+            loads(frame)
+
+    assert settled(lambda: ratio(received, bare), most) <= most
+
+
+def test_a_dispatcher() -> None:
+    """An event on its way to a handler costs a few plain calls of it (5 were measured)."""
+    limits, handlers = Limits(), Handlers()
+    got: list[object] = []
+    handlers.add("message", lambda number, _text: got.append(number))
+    (handler,) = handlers.events["message"]
+    dispatcher = Dispatcher(
+        handlers, Backlog(limits.buffered_bytes), limits, logging.LoggerAdapter(logging.getLogger("signalr_sdk"))
+    )
+    targets, arguments, sizes = ["message"] * 1000, [[7, "x"]] * 1000, [40] * 1000
+    loop = asyncio.new_event_loop()
+
+    async def dispatched() -> None:
+        dispatcher.events(targets, arguments, sizes)
+        await dispatcher.drained()
+
+    def called() -> None:
+        for number, text in arguments:
+            handler(number, text)
+
+    try:
+        assert settled(lambda: ratio(_in(loop, dispatched), called), 12.0) <= 12.0
+    finally:
+        loop.close()
+    assert len(got) % 1000 == 0
+
+
+def _in(loop: asyncio.AbstractEventLoop, work: Callable[[], Any]) -> Callable[[], None]:
+    return lambda: loop.run_until_complete(work())
