@@ -248,12 +248,9 @@ class Supervisor:
         self.link = link
         self._attempts.note_up()
         connection_id = link.connection.connection_id
-        self._logger.info(
-            "connected to %s over %s (%s)",
-            urls.without_query(self._options.url),
-            link.connection.transport.kind,
-            connection_id or "no id",
-        )
+        if self._logger.isEnabledFor(logging.INFO):
+            url, kind = urls.without_query(self._options.url), link.connection.transport.kind
+            self._logger.info("connected to %s over %s (%s)", url, kind, connection_id or "no id")
         self._dispatcher.push_lifecycle("connected", connection_id)
         if again:
             self._dispatcher.push_lifecycle("reconnected", connection_id)

@@ -11,6 +11,9 @@ if TYPE_CHECKING:
     Log: TypeAlias = logging.LoggerAdapter[logging.Logger]
 
 
+_LOGGERS = tuple(logging.getLogger(f"signalr_sdk.{name}") for name in ("hub", "transport", "negotiate", "http"))
+
+
 class ConnectionLogs:
     """The loggers `signalr_sdk.hub`, `.transport`, `.negotiate` and `.http`, for one connection.
 
@@ -25,13 +28,9 @@ class ConnectionLogs:
     def __init__(self, hub: str) -> None:
         # One dict for all four, and the same for the connection's life: what is noted here is in all later records.
         self._facts: dict[str, object] = {"hub": hub, "connection_id": None, "transport": None}
-        self.hub = self._log("signalr_sdk.hub")
-        self.transport = self._log("signalr_sdk.transport")
-        self.negotiate = self._log("signalr_sdk.negotiate")
-        self.http = self._log("signalr_sdk.http")
-
-    def _log(self, name: str) -> Log:
-        return logging.LoggerAdapter(logging.getLogger(name), self._facts)
+        self.hub, self.transport, self.negotiate, self.http = (
+            logging.LoggerAdapter(logger, self._facts) for logger in _LOGGERS
+        )
 
     def note_connection(self, connection_id: str | None) -> None:
         """Say which connection records are of from now on; `None` while there is none."""

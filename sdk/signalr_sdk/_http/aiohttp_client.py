@@ -118,7 +118,9 @@ class AiohttpClient:
         connect = getattr(aiohttp.ClientSession, "_ws_connect", None)
         if self._own or connect is None:
             return session.ws_connect
-        return partial(connect, _Upgrading(session, raise_for_status=False, middlewares=self._middlewares(session)))
+        return partial(
+            connect, _Upgrading(session, raise_for_status=False, middlewares=self._middlewares(session, "GET"))
+        )
 
     async def close(self) -> None:
         """Close the session and all connections of it, if it is ours. From now on no request works."""
@@ -147,7 +149,7 @@ class AiohttpClient:
             ssl=self._ssl,
             timeout=aiohttp.ClientTimeout(total=None, connect=request.connect_timeout),
             auto_decompress=False,
-            middlewares=self._middlewares(session),
+            middlewares=self._middlewares(session, request.method),
         )
         self._answered.add(urls.origin(request.url))
         return response
@@ -194,8 +196,11 @@ class AiohttpClient:
         self._sockets.add(new)
         return new
 
-    def _middlewares(self, session: aiohttp.ClientSession) -> tuple[ClientMiddlewareType, ...] | None:
+    def _middlewares(self, session: aiohttp.ClientSession, method: str) -> tuple[ClientMiddlewareType, ...] | None:
         """Return the middlewares of one request; `None` for those of the session."""
+        if method == "POST":
+            # aiohttp repeats none by itself.
+            return () if self._own else None
         if self._own:
             return None
         # What is given with a request replaces those of the session, and aiohttp shows them nowhere else.

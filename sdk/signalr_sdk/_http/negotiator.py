@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from typing import TYPE_CHECKING
 
@@ -55,7 +56,8 @@ async def run_negotiation(
             endpoint: Endpoint = done.value
             if endpoint.access_token is not None:
                 sender.use_redirect_token(endpoint.access_token)
-            sender.logs.negotiate.debug("negotiated: connect to %s", urls.without_query(endpoint.url))
+            if sender.logs.negotiate.isEnabledFor(logging.DEBUG):
+                sender.logs.negotiate.debug("negotiated: connect to %s", urls.without_query(endpoint.url))
             return endpoint
 
 

@@ -8,7 +8,7 @@ import math
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal, InvalidOperation
 from enum import Enum
-from functools import partial
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 from uuid import UUID
 
@@ -107,6 +107,12 @@ class _Backend:
         return _slow.decode(str(data, "utf-8"))
 
 
+@lru_cache(maxsize=16)
+def _encoder(default: Default) -> json.JSONEncoder:
+    # `json.dumps` makes one for each value.
+    return json.JSONEncoder(default=default, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+
+
 class StandardBackend(_Backend):
     """The standard library's json."""
 
@@ -115,7 +121,7 @@ class StandardBackend(_Backend):
 
     def dumps(self, value: object, default: Default, _options: int, /) -> bytes:
         """Encode."""
-        return json.dumps(value, default=default, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+        return _encoder(default).encode(value).encode()
 
     def loads(self, data: bytes, /) -> Any:
         """Decode."""
