@@ -176,7 +176,8 @@ class HubLink:
         self._arm()
 
     def _greet(self) -> None:
-        self.outgoing.put_unnumbered(self._session.ping())
+        if not self._over:
+            self.outgoing.put_unnumbered(self._session.ping())
 
     async def run(self) -> SignalRError | None:
         """Receive until the end; return what it was, `None` for a Close in good order."""
