@@ -143,7 +143,7 @@ class JsonProtocol:
 
     # Decoding
 
-    # Complex, since a call more for a message of a frequent kind costs a tenth of the whole.
+    # Complex, since a call more for a message of a frequent kind costs a tenth (tests/bench/pieces.py, "decode").
     def decode(self, frame: bytes, /, *, exact: bool = False) -> HubMessage | None:  # noqa: C901 - as said
         """Return the message in a frame, `None` for an unknown type.
 
