@@ -72,6 +72,7 @@ async def go(world: World, kind: Kind, seed: int, faults: int = FAULTS, longest:
     return run
 
 
+@pytest.mark.slow
 @pytest.mark.interop
 @pytest.mark.timeout(LIMIT)
 @pytest.mark.parametrize("number", range(len(KINDS)), ids=[str(kind) for kind in KINDS])
