@@ -145,7 +145,7 @@ class Calls:
 
     async def invoke(self, method: str, arguments: list[Any], uploads: list[Any] | None, *, exact: bool) -> Any:
         """Call a method and wait for its result. Cancelling it cancels the call on the server."""
-        stream_ids = self._new_stream_ids(uploads) if uploads else None
+        stream_ids = self._new_stream_ids(uploads)
         call = Call(method, self._calls, self._loop)
         invocation_id, data = self._session.invoke(method, arguments, call, stream_ids, exact=exact)
         call.invocation_id = invocation_id

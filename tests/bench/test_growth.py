@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING
@@ -11,12 +10,11 @@ from typing import TYPE_CHECKING
 import aiohttp
 import pytest
 from tests.bench.measuring import ratio, settled
+from tests.bench.samples import dispatcher_of, session_of
 from tests.core.arrivals import Recorder
 
-from signalr_sdk import HubConnection, JsonProtocol, Limits, MessagePackProtocol
+from signalr_sdk import HubConnection, JsonProtocol, MessagePackProtocol
 from signalr_sdk._backlog import Backlog
-from signalr_sdk._core.session import HubSession
-from signalr_sdk._dispatch import Dispatcher
 from signalr_sdk._handlers import Handlers
 from signalr_sdk._streams import StreamQueue
 from signalr_sdk.messages import Completion, StreamItem
@@ -50,12 +48,6 @@ def growth(work: Callable[[int], Callable[[], object]]) -> float:
             few()
 
     return settled(lambda: ratio(many, few_often, rounds=10), MOST)
-
-
-def session_of(protocol: HubProtocol) -> HubSession:
-    session = HubSession(protocol, Recorder(), message_bytes=1 << 30, keep_alive=None, timeout=None, now=0.0)
-    session.receive(b"{}\x1e", 0.0)
-    return session
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
@@ -99,10 +91,7 @@ def test_open_streams(protocol: HubProtocol) -> None:
 
 def test_handlers() -> None:
     def work(count: int) -> Callable[[], object]:
-        limits, handlers = Limits(), Handlers()
-        dispatcher = Dispatcher(
-            handlers, Backlog(limits.buffered_bytes), limits, logging.LoggerAdapter(logging.getLogger("signalr_sdk"))
-        )
+        dispatcher = dispatcher_of(Handlers())
         subscribed = [dispatcher.subscribe(f"event{number}", 10, newest=False) for number in range(count)]
 
         def run() -> None:

@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from typing import TYPE_CHECKING, Any
 
 import msgpack
 import orjson
 import pytest
 from tests.bench.measuring import ratio, settled
+from tests.bench.samples import BATCH, EVENT, ITEM, dispatcher_of, session_of
 from tests.core.arrivals import Recorder
 
-from signalr_sdk import JsonProtocol, Limits, MessagePackProtocol
-from signalr_sdk._backlog import Backlog
-from signalr_sdk._core.session import HubSession
-from signalr_sdk._dispatch import Dispatcher
+from signalr_sdk import JsonProtocol, MessagePackProtocol
 from signalr_sdk._handlers import Handlers
-from signalr_sdk.messages import Invocation, StreamItem
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,11 +22,6 @@ if TYPE_CHECKING:
     from signalr_sdk.messages import HubMessage
 
 pytestmark = pytest.mark.timeout(60)
-
-# What one WebSocket message of ASP.NET Core holds when much is sent.
-BATCH = 80
-EVENT: HubMessage = Invocation("message", [7, "x" * 32])
-ITEM: HubMessage = StreamItem("1", 7)
 
 
 class Nobody(Recorder):
@@ -52,8 +43,7 @@ class Nobody(Recorder):
     ],
 )
 def test_a_session(protocol: HubProtocol, loads: Any, message: HubMessage, most: float) -> None:
-    session = HubSession(protocol, Nobody(), message_bytes=1 << 24, keep_alive=None, timeout=None, now=0.0)
-    session.receive(b"{}\x1e", 0.0)
+    session = session_of(protocol, Nobody())
     session.invoke("Counter", [], Nobody(), stream=True)
     data = protocol.encode(message)
     frame = data[:-1] if protocol.name == "json" else data[1:]
@@ -71,13 +61,11 @@ def test_a_session(protocol: HubProtocol, loads: Any, message: HubMessage, most:
 
 def test_a_dispatcher() -> None:
     """An event on its way to a handler costs a few plain calls of it (5 were measured)."""
-    limits, handlers = Limits(), Handlers()
+    handlers = Handlers()
     got: list[object] = []
     handlers.add("message", lambda number, _text: got.append(number))
     (handler,) = handlers.events["message"]
-    dispatcher = Dispatcher(
-        handlers, Backlog(limits.buffered_bytes), limits, logging.LoggerAdapter(logging.getLogger("signalr_sdk"))
-    )
+    dispatcher = dispatcher_of(handlers)
     targets, arguments, sizes = ["message"] * 1000, [[7, "x"]] * 1000, [40] * 1000
     loop = asyncio.new_event_loop()
 
