@@ -278,8 +278,6 @@ class HubLink:
             await self.outgoing.close()
 
     async def _say_goodbye(self) -> None:
-        # Nothing follows that it could be joined with.
-        self.outgoing.eager = True
         self.outgoing.put_unnumbered(self._session.close())
         try:
             await self.outgoing.flush()
