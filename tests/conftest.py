@@ -1,4 +1,7 @@
-"""What every test must leave as it found it: tasks, transports, sockets and threads; and no ERROR in the log."""
+"""What every test must leave as it found it: tasks, transports, sockets and threads; and no ERROR in the log.
+
+And the fixtures that several rooms use.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +17,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from tests.scripted import ScriptedServer
+from tests.servers import Authority
+
+from signalr_sdk._http.aiohttp_client import AiohttpClient
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
@@ -136,3 +143,30 @@ def watched(loop: asyncio.AbstractEventLoop) -> set[str]:
     selector = getattr(loop, "_selector", None)
     keys = selector.get_map() if selector is not None else None
     return {f"{key.fileobj!r}: {key.data!r}" for key in keys.values()} | sockets() if keys else set()
+
+
+@pytest.fixture
+async def server() -> ScriptedServer:
+    """A scripted hub server."""
+    return ScriptedServer()
+
+
+@pytest.fixture
+async def client() -> AsyncIterator[AiohttpClient]:
+    """An HTTP client with a session of its own."""
+    client = AiohttpClient()
+    yield client
+    await client.close()
+
+
+@pytest.fixture(scope="module")
+def authority() -> Authority:
+    """A certificate authority that no machine trusts."""
+    return Authority()
+
+
+@pytest.fixture(autouse=True)
+def no_environment_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A proxy of the machine must not come between the tests and their servers."""
+    for name in ("http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)

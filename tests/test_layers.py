@@ -19,31 +19,13 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"errors", "options", "messages", "interfaces", "retry"}),
     frozenset({"protocols"}),
     frozenset({"_core"}),
+    frozenset({"_typed"}),
+    frozenset({"_guard"}),
     frozenset({"_http"}),
     frozenset({"_transports"}),
-    frozenset({"_opening"}),
-    frozenset({"_connection"}),
-    frozenset(
-        {
-            "_attempts",
-            "_backlog",
-            "_calls",
-            "_declarations",
-            "_dispatch",
-            "_handlers",
-            "_hub_link",
-            "_marks",
-            "_outgoing",
-            "_pump",
-            "_refresh_schedule",
-            "_resuming",
-            "_streams",
-            "_supervisor",
-            "_typed_hubs",
-            "_uploads",
-        }
-    ),
-    frozenset({"_hub_connection"}),
+    frozenset({"_connecting"}),
+    frozenset({"_sending", "_receiving"}),
+    frozenset({"_life", "_hub"}),
     frozenset({""}),  # the package's own __init__
     # Below `sync`, which has a twin of its `AzureSignalR`.
     frozenset({"azure"}),
@@ -51,7 +33,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"testing"}),
     frozenset({"cli"}),
 )
-PURE = LAYERS[0] | LAYERS[1] | LAYERS[2]
+PURE = LAYERS[0] | LAYERS[1] | LAYERS[2] | LAYERS[3]
 PURE_MODULES = frozenset(
     f"azure.{name}" for name in ("answers", "connection_string", "names", "payloads", "tokens", "upstream")
 )
@@ -71,7 +53,7 @@ PLACES = {
     "httpx": {"_http.httpx_client"},
     "orjson": {"protocols"},
     "msgpack": {"protocols"},
-    "cattrs": {"protocols"},
+    "cattrs": {"_typed"},
     "tenacity": {"retry", "_http", "_transports", "azure"},
     "jwt": {"azure"},
     "typer": {"cli"},

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from ._connection import Connection
-from ._hub_connection import HubConnection
-from ._marks import event, method
-from ._streams import Messages, Stream
-from ._uploads import Upload
+from ._connecting.raw_connection import Connection
+from ._hub.hub_connection import HubConnection
+from ._receiving.iterators import Messages, Stream
+from ._sending.uploads import Upload
+from ._typed.marks import event, method
 from .errors import (
     AuthenticationRefreshError,
     AzureSignalRError,

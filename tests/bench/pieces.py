@@ -18,7 +18,7 @@ from tests.bench.samples import BATCH, EVENT, ITEM, dispatcher_of, session_of
 from tests.core.arrivals import Recorder
 
 from signalr_sdk import JsonProtocol, MessagePackProtocol
-from signalr_sdk._handlers import Handlers
+from signalr_sdk._receiving.handlers import Handlers
 
 
 def nothing(*_args: Any) -> None:

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 from tests.core.arrivals import Recorder
 
 from signalr_sdk import Limits
-from signalr_sdk._backlog import Backlog
 from signalr_sdk._core.session import HubSession
-from signalr_sdk._dispatch import Dispatcher
+from signalr_sdk._receiving.backlog import Backlog
+from signalr_sdk._receiving.dispatcher import Dispatcher
 from signalr_sdk.messages import Invocation, StreamItem
 
 if TYPE_CHECKING:
     from signalr_sdk import HubProtocol
-    from signalr_sdk._handlers import Handlers
+    from signalr_sdk._receiving.handlers import Handlers
 
 # What one WebSocket message of ASP.NET Core holds when much is sent.
 BATCH = 80

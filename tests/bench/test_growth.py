@@ -14,9 +14,9 @@ from tests.bench.samples import dispatcher_of, session_of
 from tests.core.arrivals import Recorder
 
 from signalr_sdk import HubConnection, JsonProtocol, MessagePackProtocol
-from signalr_sdk._backlog import Backlog
-from signalr_sdk._handlers import Handlers
-from signalr_sdk._streams import StreamQueue
+from signalr_sdk._receiving.backlog import Backlog
+from signalr_sdk._receiving.handlers import Handlers
+from signalr_sdk._receiving.iterators import StreamQueue
 from signalr_sdk.messages import Completion, StreamItem
 from signalr_sdk.protocols.framing import BinaryFraming, TextFraming
 from signalr_sdk.testing import HubServer

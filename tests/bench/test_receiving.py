@@ -13,7 +13,7 @@ from tests.bench.samples import BATCH, EVENT, ITEM, dispatcher_of, session_of
 from tests.core.arrivals import Recorder
 
 from signalr_sdk import JsonProtocol, MessagePackProtocol
-from signalr_sdk._handlers import Handlers
+from signalr_sdk._receiving.handlers import Handlers
 
 if TYPE_CHECKING:
     from collections.abc import Callable

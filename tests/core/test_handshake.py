@@ -14,7 +14,7 @@ from signalr_sdk._core import handshake
 from signalr_sdk._core.handshake import HandshakeReader
 from signalr_sdk.errors import HandshakeError
 
-VECTORS = Path(__file__).parents[2] / ".." / "shared" / "aspnet" / "vectors" / "handshake.jsonl"
+VECTORS = Path(__file__).parents[1] / "interop" / "vectors" / "handshake.jsonl"
 
 
 def test_requests_and_responses_are_what_the_official_clients_and_servers_write() -> None:

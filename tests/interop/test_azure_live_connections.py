@@ -9,7 +9,7 @@ import pytest
 from aiohttp import web
 
 from signalr_sdk import AuthenticationRefreshError, HubConnection, Timeouts, Transport, TransportError
-from signalr_sdk import _resuming as resuming
+from signalr_sdk._hub import resuming
 
 from .azure import APP_TOKEN, AT_ONCE, Watched, app_at, past, redirect, requests_of
 from .hubs import cut_and_abort

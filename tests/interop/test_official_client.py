@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from .hub_server import HubServer
 
-TRANSCRIPT = Path(__file__).parents[2] / ".." / "shared" / "aspnet" / "official-js-client.txt"
+TRANSCRIPT = Path(__file__).parent / "official-js-client.txt"
 MOMENT = datetime(2026, 2, 3, 4, 5, 6, 789000, tzinfo=UTC)
 OTHER_MOMENT = datetime(2026, 2, 3, 4, 5, 6, tzinfo=timezone(timedelta(hours=2)))
 BORN = {"json": datetime(1815, 12, 10, tzinfo=UTC), "messagepack": datetime(1970, 1, 1, tzinfo=UTC)}

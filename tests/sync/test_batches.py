@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from tests.small_hub import SmallHub
 
-from signalr_sdk.sync import HubConnection, Upload, _portal, _threads
-from signalr_sdk.sync._uploads import HandOver
+from signalr_sdk.sync import HubConnection, Upload, portal, threads
+from signalr_sdk.sync.uploads import HandOver
 
 from .conftest import until
 
@@ -21,13 +21,13 @@ if TYPE_CHECKING:
 def calls(monkeypatch: pytest.MonkeyPatch) -> list[object]:
     """What crosses to the loop's thread."""
     calls: list[object] = []
-    begin = _portal.Portal.begin
+    begin = portal.Portal.begin
 
-    def count(portal: _portal.Portal, call: Any) -> None:
+    def count(called: portal.Portal, call: Any) -> None:
         calls.append(call)
-        begin(portal, call)
+        begin(called, call)
 
-    monkeypatch.setattr(_portal.Portal, "begin", count)
+    monkeypatch.setattr(portal.Portal, "begin", count)
     return calls
 
 
@@ -52,13 +52,13 @@ def test_events_of_an_iterator(hub: HubConnection, calls: list[object]) -> None:
 
 def test_events_for_handlers(hub: HubConnection, monkeypatch: pytest.MonkeyPatch) -> None:
     jobs: list[object] = []
-    run, got, go = _threads.Worker.run, list[int](), threading.Event()
+    run, got, go = threads.Worker.run, list[int](), threading.Event()
 
-    def count(worker: _threads.Worker, function: Any) -> Any:
+    def count(worker: threads.Worker, function: Any) -> Any:
         jobs.append(function)
         return run(worker, function)
 
-    monkeypatch.setattr(_threads.Worker, "run", count)
+    monkeypatch.setattr(threads.Worker, "run", count)
 
     @hub.on("Event")
     def take(number: int, _text: str) -> None:

@@ -29,7 +29,7 @@ from signalr_sdk import (
     Transport,
 )
 from signalr_sdk.sync import HubConnection
-from signalr_sdk.sync._portal import Lease
+from signalr_sdk.sync.portal import Lease
 
 from .conftest import until
 

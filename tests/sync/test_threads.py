@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from signalr_sdk import ConnectionClosedError, ConnectionState, Limits, SlowConsumerError, StateError, Timeouts
-from signalr_sdk.sync import HubConnection, _outbox, _portal, _threads, _uploads
-from signalr_sdk.sync._dispatch import ThreadDispatcher
-from signalr_sdk.sync._threads import as_error
+from signalr_sdk.sync import HubConnection, portal, send_buffer, threads, uploads
+from signalr_sdk.sync.dispatcher import ThreadDispatcher
+from signalr_sdk.sync.threads import as_error
 
 from .conftest import until
 
@@ -218,7 +218,7 @@ def test_stop_runs_on_closed_that_was_in_hand(served: Served) -> None:
 def test_start_and_stop_at_the_same_time(served: Served, first: str) -> None:
     """Both begin in one turn of the loop: neither may hang."""
     hub = served.client()
-    lease = _portal.Lease()
+    lease = portal.Lease()
 
     async def both() -> list[Any]:
         calls = {"start": hub._start, "stop": hub._stop}
@@ -286,7 +286,7 @@ def test_a_send_on_the_loops_thread_is_refused_when_connected(hub: HubConnection
 def test_waits_are_interrupted(sliced: bool, hub: HubConnection, monkeypatch: pytest.MonkeyPatch) -> None:
     """In slices as elsewhere than on Linux, where a wait on a lock may not be interrupted."""
     if sliced:
-        for module in (_portal, _outbox, _uploads):
+        for module in (portal, send_buffer, uploads):
             monkeypatch.setattr(module, "SLICE", 0.01)
     link = hub._hub._life.link
     assert link is not None
@@ -307,7 +307,7 @@ def test_waits_are_interrupted(sliced: bool, hub: HubConnection, monkeypatch: py
 
 def test_an_interrupted_call_that_had_no_turn_yet_never_runs() -> None:
     ran: list[int] = []
-    call = _portal._Call(lambda: None, lambda: ran.append(1), (), {})
+    call = portal._Call(lambda: None, lambda: ran.append(1), (), {})
     call._given_up = True
     call.begin()
     call.wait()
@@ -316,26 +316,26 @@ def test_an_interrupted_call_that_had_no_turn_yet_never_runs() -> None:
 
 def test_what_a_call_in_the_making_raises() -> None:
     with pytest.raises(ZeroDivisionError):
-        _portal.Lease().call(lambda: 1 / 0)
+        portal.Lease().call(lambda: 1 / 0)
 
     async def cancelled() -> None:
         raise asyncio.CancelledError
 
     with pytest.raises(StateError, match="the loop thread has ended"):
-        _portal.Lease().call(cancelled)
+        portal.Lease().call(cancelled)
 
 
 def test_forgotten_connections_are_stopped_at_the_exit(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_threads._Exit, "begun", False)  # it is not the end yet
-    _portal._process._exit()  # nothing to do
-    monkeypatch.setattr(_threads._Exit, "begun", False)
+    monkeypatch.setattr(threads._Exit, "begun", False)  # it is not the end yet
+    portal._process._exit()  # nothing to do
+    monkeypatch.setattr(threads._Exit, "begun", False)
     hubs = [served.client() for _ in range(3)]
     for hub in hubs:
         hub.on_closed(lambda _error: None)
         hub.start()
         hub.send("Record", "last words")
     [thread] = loop_threads()
-    _portal._process._exit()
+    portal._process._exit()
     assert not thread.is_alive()
     assert {hub.state for hub in hubs} == {ConnectionState.DISCONNECTED}
     until(lambda: [event.kind for event in served.board.seen].count("recorded") == 3)

@@ -10,7 +10,7 @@ from functools import lru_cache
 from typing import Any
 
 from ..errors import HandshakeError
-from .excerpts import clean
+from .redaction import clean
 
 _SEPARATOR = b"\x1e"
 _LIMIT = 64 * 1024

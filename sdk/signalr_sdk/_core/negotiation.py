@@ -16,8 +16,8 @@ import attrs
 from ..errors import ClassicServerError, NegotiationError
 from ..interfaces import HttpResponse
 from . import urls
-from .excerpts import clean
 from .headers import parse_retry_after
+from .redaction import clean
 
 # Longer than any token lives; timers of other clients end here too.
 _LONGEST_LIFETIME = 2.0**31

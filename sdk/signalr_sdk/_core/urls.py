@@ -10,7 +10,7 @@ import re
 from functools import lru_cache
 from urllib.parse import quote, unquote_plus
 
-from .excerpts import clean
+from .redaction import clean
 
 # RFC 3986, appendix B, for a URL with an authority. urllib's own splitter drops characters without a word.
 _URL = re.compile(

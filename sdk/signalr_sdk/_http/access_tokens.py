@@ -7,7 +7,7 @@ import inspect
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from .._core.excerpts import clean
+from .._core.redaction import clean
 from ..errors import ConnectionFailedError
 
 if TYPE_CHECKING:

@@ -17,8 +17,8 @@ import attrs
 from aiohttp.http import HttpProcessingError
 
 from .._core import urls
-from .._core.excerpts import clean
 from .._core.headers import parse_retry_after
+from .._core.redaction import clean
 from ..errors import TransportError
 from ..options import Transport
 

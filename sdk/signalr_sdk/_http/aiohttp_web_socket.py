@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import aiohttp
 
-from .._core.excerpts import clean
+from .._core.redaction import clean
 from ..errors import ConnectionClosedError, RemoteProtocolError
 
 if TYPE_CHECKING:

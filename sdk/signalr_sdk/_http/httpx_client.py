@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import httpx
 
 from .._core import urls
-from .._core.excerpts import clean
+from .._core.redaction import clean
 from ..errors import RemoteProtocolError
 from ..interfaces import HttpRequest, HttpResponse
 

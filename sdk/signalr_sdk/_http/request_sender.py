@@ -16,7 +16,7 @@ from ..errors import TransportError
 from ..interfaces import HttpRequest, HttpResponse
 from ..options import Transport
 from .access_tokens import AccessToken
-from .clients import has_web_sockets
+from .choice import has_web_sockets
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Mapping

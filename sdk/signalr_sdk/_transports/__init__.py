@@ -14,8 +14,8 @@ from .server_sent_events import ServerSentEventsTransport
 from .web_sockets import WebSocketsTransport
 
 if TYPE_CHECKING:
-    from .._http.refresher import Refresher
     from .._http.request_sender import RequestSender
+    from .._http.token_refresh import Refresher
 
 __all__ = ["ActiveTransport", "TransportSettings", "open_transport"]
 

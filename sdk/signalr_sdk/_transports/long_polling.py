@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from .._core import refreshing
+from .._core import token_refresh as refreshing
 from ..errors import AuthenticationRefreshError, RemoteProtocolError
 from ..options import Transport
 from .interruption import Interrupted, Interruptible
 from .posting import Poster, lost, refused
 
 if TYPE_CHECKING:
-    from .._http.refresher import Refresher
     from .._http.request_sender import RequestSender
+    from .._http.token_refresh import Refresher
     from ..interfaces import HttpResponse
     from .contract import TransportSettings
 

@@ -6,8 +6,8 @@ import time
 from typing import TYPE_CHECKING
 
 from .._core import urls
-from .._core.excerpts import clean
 from .._core.headers import parse_retry_after
+from .._core.redaction import clean
 from ..errors import ConnectionClosedError, TransportError
 from ..options import TransferFormat
 from .interruption import Interrupted

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .._core.excerpts import clean
+from .._core.redaction import clean
 from ..errors import TransportError
 from ..options import Transport
 

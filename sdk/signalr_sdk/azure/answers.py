@@ -6,8 +6,8 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from .._core import urls
-from .._core.excerpts import clean
 from .._core.headers import parse_retry_after
+from .._core.redaction import clean
 from ..errors import AzureSignalRError
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import attrs
 
-from .._core.excerpts import clean
+from .._core.redaction import clean
 from ..errors import AzureSignalRError
 from . import answers, names, tokens
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import attrs
 
 from .._core import urls
-from .._core.excerpts import clean
+from .._core.redaction import clean
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any, Self
 
-from .._http.clients import choose_client
-from .._hub_connection import HubConnection
+from .._http.choice import choose_client
+from .._hub.hub_connection import HubConnection
 from ..options import Timeouts
 from . import names
 from .client_tokens import ClientTokens, Credential, EntraClientTokens, EntraTokens, KeyTokens

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 import attrs
 
-from .._core.excerpts import clean
+from .._core.redaction import clean
 from ..errors import LocalProtocolError, RemoteProtocolError
 from ..messages import Completion, Invocation
 from ..options import UNSET

@@ -10,7 +10,7 @@ import attrs
 
 from .. import Connection, ConnectionFailedError, HubConnection, NegotiationError, SignalRError, Timeouts, Transport
 from .._core import urls
-from .._core.excerpts import clean
+from .._core.redaction import clean
 from .._http.aiohttp_client import AiohttpClient, environment_proxy, proxy_url
 from ..messages import Ping
 from ..protocols import JsonProtocol, MessagePackProtocol

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
+from .._typed.structure import default_converter, structure
 from ..errors import ResultTypeError
 from ..messages import StreamInvocation
-from ..protocols.typed_values import default_converter, structure
 from .hubs import HubException, HubMethod, matching
 
 if TYPE_CHECKING:

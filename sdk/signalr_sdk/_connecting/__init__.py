@@ -1,0 +1,1 @@
+"""From a URL to an open transport, below any hub protocol."""

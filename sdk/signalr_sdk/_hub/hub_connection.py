@@ -1,0 +1,596 @@
+"""`HubConnection`: what users hold. It owns the lifecycle and drives one link after another."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, cast, overload
+
+from .._connecting.opening import ConnectionOptions
+from .._core import urls
+from .._life.supervisor import Supervisor
+from .._receiving.backlog import Backlog
+from .._receiving.dispatcher import Dispatcher
+from .._receiving.handlers import Handlers
+from .._receiving.iterators import Messages, Stream, StreamCall, StreamQueue
+from .._sending.uploads import close_source, split
+from .._typed.unstructure import TakingApart
+from ..errors import (
+    ConnectionClosedError,
+    InvocationTimeoutError,
+    NotConnectedError,
+    SignalRError,
+)
+from ..interfaces import Converter, Handler, HttpClient, HubProtocol, RetryPolicy, TokenProvider
+from ..options import UNSET, AuthenticationRefresh, ConnectionState, Limits, Timeouts, Transport, Unset, is_count
+from ..protocols import JsonProtocol, MessagePackProtocol
+
+if TYPE_CHECKING:
+    import ssl as ssl_module
+    from collections.abc import Callable, Iterable, Mapping
+    from types import TracebackType
+
+    import aiohttp
+    import httpx
+    from typing_extensions import TypeForm
+
+    from ..protocols.values import NamingChoice
+
+T = TypeVar("T")
+H = TypeVar("H", bound=Handler)
+R = TypeVar("R")
+
+
+@functools.cache
+def _named_protocol(name: str) -> HubProtocol:
+    """Return the protocol of this name: one for all connections, since it keeps no state of any."""
+    if name == "json":
+        return JsonProtocol()
+    if name == "messagepack":
+        return MessagePackProtocol()
+    raise ValueError(f"protocol must be 'json', 'messagepack' or a HubProtocol, not {name!r}")
+
+
+def _protocol(value: str | HubProtocol, converter: Converter | None) -> HubProtocol:
+    protocol = _named_protocol(value) if isinstance(value, str) else value
+    return protocol if converter is None else TakingApart(protocol, converter)
+
+
+def _refresh(value: AuthenticationRefresh | bool) -> AuthenticationRefresh | None:
+    if isinstance(value, bool):
+        return AuthenticationRefresh() if value else None
+    if isinstance(value, AuthenticationRefresh):
+        return value
+    raise ValueError(f"authentication_refresh must be True, False or an AuthenticationRefresh, not {value!r}")
+
+
+class HubConnection:
+    """A connection to a hub of ASP.NET Core SignalR or Azure SignalR Service.
+
+    One object for the life of a subscription: it can be started, lost, stopped and started again. Creating it does no
+    I/O and needs no running event loop; everything else belongs to the loop on which `start` was called.
+
+    Args:
+        url: the hub's http(s) URL (ws(s) means the same); its query is kept on every request.
+        transports: one or several of `Transport`, as members or names; all by default. The order of preference is
+            always WebSockets, Server-Sent Events, long polling.
+        skip_negotiation: connect at once by WebSocket; for servers that need no negotiation.
+        access_token: a bearer token, or a sync or async callable without arguments that returns one (or `None`),
+            called for each connection attempt. A sync one runs on the event loop: it must not block.
+        access_token_in: `"query"` puts the token into the query of WebSocket and SSE requests, for servers that look
+            only there.
+        headers: sent with every HTTP request and the WebSocket upgrade to the hub's own origin.
+        cookies: likewise.
+        forward_headers: names of `headers` that may go along to another origin after a redirect.
+        proxy: proxy URL; environment proxies are honoured without it.
+        ssl: an `ssl.SSLContext` (own CA, client certificate), `True` to verify, `False` not to.
+        http: an `aiohttp.ClientSession` to share between connections, an `httpx.AsyncClient` (no WebSockets then), or
+            any `HttpClient`; never closed by us.
+        protocol: `"json"`, `"messagepack"`, or a `HubProtocol`.
+        converter: how typed values are made and taken apart; cattrs by default (extra `typed`).
+        reconnect: `True` for the default policy, `False` or `None` for none, or a `RetryPolicy`.
+        retry_start: the same for `start()`; `True` for the policy of `reconnect` if that has one.
+        stateful_reconnect: ask the server for stateful reconnect: a line that is cut for some seconds loses nothing.
+            WebSockets only; where the server does not offer it, everything is as without.
+        authentication_refresh: refresh the token on the live connection where the server says how long it lives (since
+            .NET 11); an `AuthenticationRefresh` to tune that, `False` for `refresh_authentication()` only.
+        timeouts: see `Timeouts`.
+        limits: see `Limits`.
+
+    Raises:
+        ValueError: an argument makes no sense.
+
+    Example:
+        ```python
+        async with HubConnection("https://example.com/chat") as hub:
+            print(await hub.invoke("Add", 1, 2))
+        ```
+    """
+
+    # Another one for threads.
+    _dispatcher_class: type[Dispatcher] = Dispatcher
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        transports: str | Iterable[str] | None = None,
+        skip_negotiation: bool = False,
+        access_token: str | TokenProvider | None = None,
+        access_token_in: Literal["header", "query"] = "header",
+        headers: Mapping[str, str] | None = None,
+        cookies: Mapping[str, str] | None = None,
+        forward_headers: Iterable[str] = (),
+        proxy: str | None = None,
+        ssl: ssl_module.SSLContext | bool = True,
+        http: aiohttp.ClientSession | httpx.AsyncClient | HttpClient | None = None,
+        protocol: Literal["json", "messagepack"] | HubProtocol = "json",
+        converter: Converter | None = None,
+        reconnect: RetryPolicy | bool | None = True,
+        retry_start: RetryPolicy | bool | None = False,
+        stateful_reconnect: bool = False,
+        authentication_refresh: AuthenticationRefresh | bool = True,
+        timeouts: Timeouts = Timeouts(),  # noqa: B008 - immutable
+        limits: Limits = Limits(),  # noqa: B008 - immutable
+    ) -> None:
+        self._protocol = _protocol(protocol, converter)
+        self._options = ConnectionOptions.make(
+            url=url,
+            transfer_format=self._protocol.transfer_format,
+            transports=transports,
+            skip_negotiation=skip_negotiation,
+            access_token=access_token,
+            access_token_in=access_token_in,
+            headers=headers,
+            cookies=cookies,
+            forward_headers=forward_headers,
+            proxy=proxy,
+            ssl=ssl,
+            http=http,
+            timeouts=timeouts,
+            limits=limits,
+            stateful=stateful_reconnect,
+        )
+        self._timeouts = timeouts
+        self._limits = limits
+        self._converter = converter
+        self._handlers = Handlers()
+        self._backlog = Backlog(limits.buffered_bytes)
+        self._dispatcher = self._dispatcher_class(self._handlers, self._backlog, limits, self._options.logs.hub)
+        self._life = Supervisor(
+            self._options,
+            self._protocol,
+            self._dispatcher,
+            self._backlog,
+            reconnect=reconnect,
+            retry_start=retry_start,
+            refresh=_refresh(authentication_refresh),
+        )
+
+    # What it is
+
+    @property
+    def state(self) -> ConnectionState:
+        """The state."""
+        return self._life.lifecycle.public
+
+    @property
+    def connection_id(self) -> str | None:
+        """The id that the server gave; `None` unless connected, and when negotiation is skipped."""
+        link = self._life.link  # once: other threads ask too
+        return link.connection.connection_id if link else None
+
+    @property
+    def transport(self) -> Transport | None:
+        """The transport in use; `None` unless connected."""
+        link = self._life.link
+        return link.connection.transport.kind if link else None
+
+    @property
+    def url(self) -> str:
+        """The hub's URL as http(s)."""
+        return self._options.url
+
+    def __repr__(self) -> str:
+        return f"<HubConnection {urls.without_query(self.url)} {self.state}>"
+
+    # Starting and stopping
+
+    async def start(self) -> None:
+        """Connect; return when the hub can be called. Cancelling it leaves `DISCONNECTED` and nothing open.
+
+        Raises:
+            ConnectionFailedError: it did not work.
+            ConnectionClosedError: `stop()` ended it.
+            StateError: it is not disconnected.
+        """
+        await self._life.start()
+
+    async def stop(self) -> None:
+        """End the connection, in order where that works within `Timeouts.close`, and everything that belongs to it.
+
+        From any state, any number of times, from inside any handler. What was sent leaves first; pending calls end
+        with `ConnectionClosedError`; events that were not handled yet are discarded, and handlers that run are
+        cancelled (not the one that calls this). `on_closed` handlers are not waited for.
+        """
+        await self._life.stop()
+
+    async def run(self) -> None:
+        """Start, wait until closed, stop: for a task of its own. Cancelling it stops the connection.
+
+        Raises:
+            ConnectionFailedError: as `start`.
+            SignalRError: the error that ended the connection, as `wait_closed`.
+        """
+        async with self:
+            await self.wait_closed()
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.stop()
+
+    async def wait_closed(self) -> None:
+        """Return when the connection is `DISCONNECTED` for good and the events that came before are handled.
+
+        Called by a handler it does not wait for handlers.
+
+        Raises:
+            SignalRError: the error that ended it; none after `stop()` or a Close of the server in good order.
+        """
+        if self._life.closed is None:
+            return
+        error = await asyncio.shield(self._life.closed)
+        await self._dispatcher.drained()
+        if error is not None:
+            raise error
+
+    async def wait_connected(self, timeout: float | None = None) -> None:
+        """Return when `CONNECTED`.
+
+        Args:
+            timeout: seconds; `None` for no limit.
+
+        Raises:
+            TimeoutError: it took longer.
+            SignalRError: the connection ended instead.
+        """
+        try:
+            async with asyncio.timeout(timeout):
+                await self._life.next_link()
+        except NotConnectedError as error:
+            if isinstance(error.__cause__, SignalRError):
+                raise error.__cause__ from None
+            raise
+
+    async def flush(self) -> None:
+        """Return when all that was sent so far is with the operating system.
+
+        Raises:
+            NotConnectedError: there is no connection.
+            ConnectionClosedError: it ended first.
+        """
+        link = self._life.link or await self._life.ready()
+        await link.outgoing.flush()
+
+    async def refresh_authentication(self) -> float | None:
+        """Show the server a new token of the provider's, for the connection as it stands (since .NET 11).
+
+        Returns:
+            The seconds that the server gives it, if it says so.
+
+        Raises:
+            AuthenticationRefreshError: refused, or it cannot be done here; the connection stays as it was.
+            NotConnectedError: there is no connection.
+        """
+        link = self._life.link or await self._life.ready()
+        return await link.refresh_authentication()
+
+    # Calling the hub
+
+    @overload
+    async def invoke(
+        self, method: str, *args: Any, timeout: float | Unset | None = UNSET, result_type: TypeForm[T]
+    ) -> T: ...
+    @overload
+    async def invoke(self, method: str, *args: Any, timeout: float | Unset | None = UNSET) -> Any: ...
+    async def invoke(
+        self, method: str, *args: Any, timeout: float | Unset | None = UNSET, result_type: Any = Any
+    ) -> Any:
+        """Call a hub method and return its result. Cancelling it sends CancelInvocation.
+
+        Args:
+            method: the method's name.
+            args: its arguments. Async iterables and `Upload`s among them are uploaded as streams.
+            timeout: seconds for all of it: the connection, room in the outgoing buffer, the answer; `None` for no
+                limit; `Timeouts.invoke` by default.
+            result_type: what the result is to be; as it was decoded by default.
+
+        Raises:
+            HubError: the method failed; `str()` is the server's text.
+            InvocationTimeoutError: it took longer than `timeout`.
+            ConnectionClosedError: the connection ended; the method may or may not have run.
+            NotConnectedError: there is no connection, and none came within `Timeouts.ready`.
+            LocalProtocolError: an argument cannot be encoded; nothing was sent.
+            ResultTypeError: the result is no `result_type`.
+        """
+        limit = self._timeouts.invoke if timeout is UNSET else timeout
+        arguments, uploads = self._prepare(method, args)
+        link = self._life.link
+        if limit is None and link is not None and uploads is None and result_type is Any:
+            # Most calls: a coroutine more for each is a twentieth of what they cost when many go at once.
+            return await link.calls.invoke(method, arguments, None, exact=False)
+        if limit is None:
+            return await self._invoke(method, arguments, uploads, result_type)
+        scope = asyncio.timeout(limit)
+        try:
+            async with scope:
+                return await self._invoke(method, arguments, uploads, result_type)
+        except TimeoutError:
+            if not scope.expired():
+                raise
+            raise InvocationTimeoutError(f"'{method}' did not end within {limit:g} s; it was cancelled") from None
+
+    async def _invoke(self, method: str, arguments: list[Any], uploads: list[Any] | None, result_type: Any) -> Any:
+        try:
+            exact, convert = (False, None) if result_type is Any else self._converting(result_type)
+            link = self._life.link or await self._life.ready()
+            result = await link.calls.invoke(method, arguments, uploads, exact=exact)
+        except BaseException:
+            if uploads:
+                await self._close_sources(uploads)
+            raise
+        return result if convert is None else convert(result)
+
+    async def send(self, method: str, *args: Any) -> None:
+        """Call a hub method without asking for an answer; return when the message is in the outgoing buffer.
+
+        Waits while that is full. Cancelled, it has sent nothing.
+
+        Raises:
+            ConnectionClosedError: the connection ended while waiting for room.
+            NotConnectedError: there is no connection, and none came within `Timeouts.ready`.
+            LocalProtocolError: an argument cannot be encoded; nothing was sent.
+        """
+        arguments, uploads = self._prepare(method, args)
+        try:
+            calls = (self._life.link or await self._life.ready()).calls
+            if uploads or not calls.send_now(method, arguments):
+                await calls.send(method, arguments, uploads)
+        except BaseException:
+            if uploads:
+                await self._close_sources(uploads)
+            raise
+
+    @overload
+    def stream(self, method: str, *args: Any, item_type: TypeForm[T], buffer: int | None = None) -> Stream[T]: ...
+    @overload
+    def stream(self, method: str, *args: Any, buffer: int | None = None) -> Stream[Any]: ...
+    def stream(self, method: str, *args: Any, item_type: Any = Any, buffer: int | None = None) -> Stream[Any]:
+        """Return the items of a streaming hub method. The call goes out when the first is asked for.
+
+        Args:
+            method: the method's name.
+            args: as for `invoke`.
+            item_type: what each item is to be; as it was decoded by default.
+            buffer: items that may wait before reading pauses; `Limits.stream_items` by default.
+        """
+        arguments, uploads = self._prepare(method, args)
+        exact, convert = (False, None) if item_type is Any else self._converting(item_type)
+        queue = StreamQueue(self._backlog, self._mark(buffer, self._limits.stream_items), method)
+
+        async def open_() -> Callable[[], None]:
+            link = self._life.link or await self._life.ready()
+            return await link.calls.stream(queue, method, arguments, uploads, exact=exact)
+
+        def discard() -> None:
+            if uploads:
+                self._life.keep(asyncio.create_task(self._close_sources(uploads)))
+
+        return Stream(StreamCall(queue, open_, discard), convert)
+
+    def proxy(self, declaration: TypeForm[T], *, naming: NamingChoice = "pascal") -> T:
+        """Return an object that has a hub's methods as a class declares them, and calls the hub.
+
+        Args:
+            declaration: a class, best a `typing.Protocol`. Its public methods are `async def` with a result type
+                (`None` for none), or `def` with `AsyncIterator[T]` as their result: a stream. Parameters annotated as
+                `AsyncIterable`, `AsyncIterator` or `Upload` are uploaded. `method` names a method otherwise, or has it
+                sent without asking for an answer.
+            naming: how names of methods are written on the hub: `"pascal"`, `"camel"`, `None` to leave them, or a
+                function.
+
+        Raises:
+            TypeError: a method of the class says too little, or what no hub has.
+
+        Example:
+            ```python
+            class ChatHub(Protocol):
+                async def add(self, a: int, b: int) -> int: ...
+                def counter(self, count: int) -> AsyncIterator[int]: ...
+
+            chat = hub.proxy(ChatHub)
+            assert await chat.add(1, b=2) == 3
+            async for number in chat.counter(10):
+                print(number)
+            ```
+        """
+        # Here, since few need it: `import signalr_sdk` stays light.
+        from .proxies import ASYNC, make_proxy
+
+        return cast("T", make_proxy(self, declaration, naming, ASYNC))
+
+    def _prepare(self, method: str, args: tuple[Any, ...]) -> tuple[list[Any], list[Any] | None]:
+        if not isinstance(method, str):
+            raise TypeError(f"the name of a hub method is a str, not {type(method).__name__}")
+        return split(args)
+
+    def _converting(self, type_: Any) -> tuple[bool, Callable[[Any], Any]]:
+        """Return whether values must be decoded without losing a digit for a type, and what makes them of it."""
+        # Here, since few need it: `import signalr_sdk` stays light.
+        from .._typed.structure import needs_exact, structure
+
+        converter = self._need_converter()
+        return needs_exact(type_), lambda value: structure(converter, value, type_)
+
+    def _need_converter(self) -> Converter:
+        if self._converter is None:
+            # As above.
+            from .._typed.structure import default_converter
+
+            self._converter = default_converter(self._protocol.naming)
+        return self._converter
+
+    @staticmethod
+    def _mark(buffer: int | None, default: int) -> int:
+        if buffer is None:
+            return default
+        if not is_count(buffer):
+            raise ValueError(f"buffer must be a positive integer, not {buffer!r}")
+        return buffer
+
+    async def _close_sources(self, uploads: list[Any]) -> None:
+        """Close what was to be uploaded, if the uploads did not come to begin."""
+        for source in uploads:
+            try:
+                await close_source(source, None)
+            except Exception as error:  # noqa: BLE001 - the user's source may raise anything
+                self._dispatcher.push_error(error)
+
+    # Being called by the hub
+
+    @overload
+    def on(self, event: str, handler: H) -> H: ...
+    @overload
+    def on(self, event: str, handler: None = None) -> Callable[[H], H]: ...
+    def on(self, event: str, handler: H | None = None) -> H | Callable[[H], H]:
+        """Register a handler for an event of the hub, or for a question of it (then its result is the answer).
+
+        Args:
+            event: the event's name, in any case.
+            handler: sync or async; gets the event's arguments. Without it, `on` is a decorator.
+
+        Returns:
+            The handler.
+        """
+        if not isinstance(event, str):
+            raise TypeError(f"the name of an event is a str, not {type(event).__name__}")
+
+        def register(handler: H) -> H:
+            self._handlers.add(event, handler)
+            return handler
+
+        return register if handler is None else register(handler)
+
+    def off(self, event: str | None = None, handler: object | None = None) -> None:
+        """Unregister: all handlers of an event, one of them, or one handler wherever it is registered.
+
+        Args:
+            event: the event's name.
+            handler: the handler; with no event it is taken out everywhere, lifecycle events included. An object given
+                to `register` stands for all of its methods.
+        """
+        if event is None and handler is None:
+            raise TypeError("off() needs an event, a handler, or both")
+        self._handlers.remove(event, handler)
+
+    def register(self, receiver: R, *, naming: NamingChoice = "pascal") -> R:
+        """Register an object's methods as handlers, each for the event of its name; `off(handler=...)` undoes it.
+
+        Args:
+            receiver: the object. Its public methods are handlers, or only those marked with `event` if there is one;
+                sync or async, as for `on`. Arguments become what the parameters are annotated as; what does not fit is
+                an error of the handler.
+            naming: how names of methods become those of events, as for `proxy`. Their case does not matter.
+
+        Returns:
+            The object.
+
+        Raises:
+            TypeError: a method cannot be a handler, or there is none.
+            LocalProtocolError: arguments are to be converted, and cattrs is missing.
+
+        Example:
+            ```python
+            class Chat:
+                async def receive_message(self, user: str, text: str) -> None:
+                    print(user, text)
+
+            hub.register(Chat())
+            ```
+        """
+        # As in `proxy`.
+        from .proxies import ASYNC, register
+
+        return register(self.on, self._need_converter, receiver, naming, ASYNC)
+
+    def on_any(self, handler: H) -> H:
+        """Register `handler(event, args)` for all events that have no handler, nor `messages`, of their own."""
+        self._handlers.add_any(handler)
+        return handler
+
+    def on_connected(self, handler: H) -> H:
+        """Register `handler(connection_id)`, called for each connection before any event of it is handled."""
+        return self._on_lifecycle("connected", handler)
+
+    def on_reconnecting(self, handler: H) -> H:
+        """Register `handler(error)`, called when the connection is lost and another is about to be tried."""
+        return self._on_lifecycle("reconnecting", handler)
+
+    def on_reconnected(self, handler: H) -> H:
+        """Register `handler(connection_id)`, called after `on_connected` for each connection but the first."""
+        return self._on_lifecycle("reconnected", handler)
+
+    def on_closed(self, handler: H) -> H:
+        """Register `handler(error)`, called when the connection has ended for good; the error may be `None`."""
+        return self._on_lifecycle("closed", handler)
+
+    def on_error(self, handler: H) -> H:
+        """Register `handler(error)` for errors that no caller can be told, for example those of handlers."""
+        return self._on_lifecycle("error", handler)
+
+    def on_authentication_refreshed(self, handler: H) -> H:
+        """Register `handler(lifetime)`, called when the server has taken a new token; seconds, or `None` if unknown."""
+        return self._on_lifecycle("authentication_refreshed", handler)
+
+    def _on_lifecycle(self, name: str, handler: H) -> H:
+        self._handlers.add_lifecycle(name, handler)
+        return handler
+
+    def messages(
+        self, event: str, buffer: int | None = None, overflow: Literal["wait", "drop_oldest"] = "wait"
+    ) -> Messages:
+        """Return an iterator over the argument tuples of an event, subscribed from now on.
+
+        Args:
+            event: the event's name, in any case.
+            buffer: events that may wait; `Limits.messages` by default.
+            overflow: what happens when more come: `"wait"` pauses reading, `"drop_oldest"` keeps the newest.
+        """
+        if overflow not in ("wait", "drop_oldest"):
+            raise ValueError(f"overflow must be 'wait' or 'drop_oldest', not {overflow!r}")
+        mark = self._mark(buffer, self._limits.messages)
+        return self._dispatcher.subscribe(event, mark, newest=overflow == "drop_oldest")
+
+    async def wait_for(self, event: str, timeout: float | None = None) -> tuple[Any, ...]:
+        """Return the arguments of the next event of this name.
+
+        Args:
+            event: the event's name, in any case.
+            timeout: seconds; `None` for no limit.
+
+        Raises:
+            TimeoutError: none came.
+            ConnectionClosedError: the connection ended first.
+        """
+        async with self.messages(event) as messages:
+            try:
+                return await messages.next(timeout)
+            except StopAsyncIteration:
+                closed = self._life.closed
+                error = closed.result() if closed is not None and closed.done() else None
+                raise ConnectionClosedError(f"the connection ended before '{event}' came") from error

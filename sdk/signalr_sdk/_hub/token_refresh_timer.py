@@ -1,0 +1,92 @@
+"""When the token of a live connection is refreshed, if its server says how long tokens live."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from .._core import token_refresh as refreshing
+from ..errors import AuthenticationRefreshError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from .._http.token_refresh import Refresher
+
+# A refresh that failed for the moment is tried again when half of the time that is left has passed, but not more often
+# than this.
+_PAUSE = 5.0
+
+
+class RefreshSchedule:
+    """One timer: it is set when a lifetime is known, and again by each refresh, whoever asked for that.
+
+    Args:
+        refresher: refreshes the token.
+        before: see `AuthenticationRefresh`; `None` for no timer.
+        refreshed: called after each refresh with the lifetime, if it is known.
+        failed: called with the error when a refresh by the timer fails.
+    """
+
+    def __init__(
+        self,
+        refresher: Refresher,
+        before: float | None,
+        *,
+        refreshed: Callable[[float | None], None],
+        failed: Callable[[AuthenticationRefreshError], None],
+    ) -> None:
+        self._refresher = refresher
+        self._before = before
+        self._refreshed = refreshed
+        self._failed = failed
+        self._loop = asyncio.get_running_loop()
+        self._end = 0.0
+        self._timer: asyncio.TimerHandle | None = None
+        self._task: asyncio.Task[None] | None = None
+
+    def begin(self, lifetime: float | None) -> None:
+        """Set the timer for a token that lives so long from now on."""
+        self._refresher.refreshed = self._note_refreshed
+        self._set(lifetime)
+
+    def stop(self) -> list[asyncio.Task[None]]:
+        """End it; return what runs still, cancelled."""
+        self._refresher.refreshed = self._refreshed
+        self._cancel()
+        if self._task is None or self._task.done():
+            return []
+        self._task.cancel()
+        return [self._task]
+
+    def _set(self, lifetime: float | None) -> None:
+        self._cancel()
+        if self._before is not None and lifetime is not None:
+            self._end = self._loop.time() + lifetime
+            self._timer = self._loop.call_later(refreshing.delay(lifetime, self._before), self._start)
+
+    def _cancel(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _note_refreshed(self, lifetime: float | None) -> None:
+        self._set(lifetime)
+        self._refreshed(lifetime)
+
+    def _start(self) -> None:
+        self._timer = None
+        self._task = asyncio.create_task(self._refresh(), name="signalr_sdk authentication refresh")
+
+    async def _refresh(self) -> None:
+        try:
+            await self._refresher.refresh()
+        except AuthenticationRefreshError as error:
+            pause = (self._end - self._loop.time()) / 2
+            if pause >= _PAUSE and not _is_refused(error):
+                self._timer = self._loop.call_later(pause, self._start)
+            self._failed(error)
+
+
+def _is_refused(error: AuthenticationRefreshError) -> bool:
+    return error.status is not None and error.status < 500 and error.status not in (408, 429)

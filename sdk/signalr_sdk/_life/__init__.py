@@ -1,0 +1,1 @@
+"""The life of a connection, whatever protocol it speaks: starting, reconnecting, stopping."""

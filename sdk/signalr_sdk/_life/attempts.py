@@ -1,0 +1,154 @@
+"""How often it was tried to connect, and what the policies say about another time."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from typing import TYPE_CHECKING, TypeVar
+
+from ..errors import ConnectionFailedError
+from ..retry import Retry, RetryContext, retry_after
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from ..interfaces import RetryPolicy
+
+# A connection that was up for so many seconds is stable: attempts are counted anew after it.
+_STABLE = 10.0
+
+T = TypeVar("T")
+
+
+class Attempts:
+    """Counts attempts since the connection was last stable, and asks the policy about each further one.
+
+    Args:
+        reconnect: as for `HubConnection`.
+        retry_start: likewise.
+        report: called with what a policy raises.
+
+    Attributes:
+        count: how many were made.
+        was_connected: whether the connection was up once since `start()`.
+    """
+
+    def __init__(
+        self,
+        reconnect: RetryPolicy | bool | None,
+        retry_start: RetryPolicy | bool | None,
+        report: Callable[[Exception], None],
+    ) -> None:
+        self.count = 0
+        self.was_connected = False
+        self._policy = _policy("reconnect", reconnect)
+        self._start_policy = _policy("retry_start", retry_start)
+        if retry_start is True and self._policy is not None:
+            self._start_policy = self._policy
+        self._report = report
+        self._since = 0.0
+        self._up_since = 0.0
+
+    @property
+    def reconnects(self) -> bool:
+        """Whether there is a policy for reconnecting."""
+        return self._policy is not None
+
+    @staticmethod
+    def _now() -> float:
+        return asyncio.get_running_loop().time()
+
+    def begin(self) -> None:
+        """The user has called `start`."""
+        self.count, self.was_connected, self._since = 0, False, self._now()
+
+    def note_up(self) -> None:
+        """The connection is up."""
+        self.was_connected, self._up_since = True, self._now()
+
+    def note_lost(self) -> None:
+        """It is lost; if it was stable, what comes now has nothing to do with what was before."""
+        now = self._now()
+        if now - self._up_since >= _STABLE:
+            self.count, self._since = 0, now
+
+    def delay_of_start(self, error: Exception) -> float | None:
+        """Return the seconds to wait before the next attempt of `start`, or `None` to give up."""
+        return self._delay(self._start_policy, error)
+
+    def delay(self, error: Exception | None) -> float | None:
+        """Return the seconds to wait before the next attempt to connect again, or `None` to give up."""
+        return self._delay(self._policy, error)
+
+    def delay_of_resume(self, error: Exception | None, tried: int) -> float | None:
+        """Return the seconds to wait before the next attempt to resume, or `None` to give up.
+
+        Args:
+            error: why the last one failed, or the connection was lost.
+            tried: how often it was tried since the connection was lost.
+        """
+        if self.reconnects:
+            return self.delay(error)
+        # Without a policy once, and at once; but a server that hangs up again and again gets its pauses.
+        if tried:
+            return None
+        return self._delay(_AT_ONCE if self.count == 0 else _SPREAD, error)
+
+    def _delay(self, policy: RetryPolicy | None, error: Exception | None) -> float | None:
+        if policy is None:
+            return None
+        context = RetryContext(self.count, self._now() - self._since, error, self.was_connected)
+        try:
+            delay = policy.next_delay(context)
+            return None if delay is None else max(_seconds(delay), retry_after(error))
+        except Exception as failure:  # noqa: BLE001 - the user's policy may raise anything
+            self._report(failure)
+            return None
+
+
+_AT_ONCE = Retry.delays(0)
+_SPREAD = Retry()
+
+
+def _seconds(delay: object) -> float:
+    if not isinstance(delay, int | float) or math.isnan(delay):
+        raise TypeError(f"a RetryPolicy must return seconds or None, not {delay!r}")
+    return float(delay)
+
+
+def _policy(name: str, value: RetryPolicy | bool | None) -> RetryPolicy | None:
+    if value is None or value is False:
+        return None
+    if value is True:
+        return Retry()
+    if not hasattr(value, "next_delay"):
+        raise ValueError(f"{name} must be True, False, None or a RetryPolicy, not {value!r}")
+    return value
+
+
+async def uncancelled(attempt: Callable[[], Awaitable[T]], *, undo: Callable[[T], Awaitable[None]] | None = None) -> T:
+    """Make an attempt. Users' code in it may swallow a cancellation, or make one up: only ours counts.
+
+    Args:
+        attempt: what is tried.
+        undo: takes its result back if this task was cancelled meanwhile.
+    """
+    task = asyncio.current_task()
+    assert task is not None
+    try:
+        done = await attempt()
+    except asyncio.CancelledError as error:
+        if task.cancelling():
+            raise
+        raise ConnectionFailedError(
+            "the attempt was cancelled from inside, by the access token provider or the HTTP client"
+        ) from error
+    except Exception:
+        if task.cancelling():
+            raise asyncio.CancelledError from None
+        raise
+    if task.cancelling():
+        if undo is not None:
+            await undo(done)
+        raise asyncio.CancelledError
+    return done

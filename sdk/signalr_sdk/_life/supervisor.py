@@ -1,0 +1,400 @@
+"""The life of a `HubConnection`, from `start` to the end: one task that opens a link, watches it, and opens the next.
+
+It owns the lifecycle: nobody else fires events.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import logging
+from typing import TYPE_CHECKING
+
+from .._connecting.opening import ConnectionOptions, open_connection
+from .._core import urls
+from .._core.lifecycle import Event, Lifecycle, State
+from .._hub.link import HubLink
+from .._hub.resuming import resume
+from .._receiving.dispatcher import running_handler
+from ..errors import (
+    ConnectionClosedError,
+    NotConnectedError,
+    SignalRError,
+    StateError,
+)
+from ..retry import RetryContext, is_transient
+from .attempts import Attempts, uncancelled
+
+if TYPE_CHECKING:
+    from .._receiving.backlog import Backlog
+    from .._receiving.dispatcher import Dispatcher
+    from ..interfaces import HubProtocol, RetryPolicy
+    from ..options import AuthenticationRefresh
+
+_STOPPED_EARLY = "stop() was called before the connection was up"
+
+
+class Supervisor:
+    """Keeps a connection, by policy.
+
+    Attributes:
+        link: the live connection; `None` unless connected.
+        lifecycle: the state.
+        closed: resolved when the connection is `DISCONNECTED` for good, with the error that ended it; `None` before
+            the first start.
+    """
+
+    def __init__(
+        self,
+        options: ConnectionOptions,
+        protocol: HubProtocol,
+        dispatcher: Dispatcher,
+        backlog: Backlog,
+        *,
+        reconnect: RetryPolicy | bool | None,
+        retry_start: RetryPolicy | bool | None,
+        refresh: AuthenticationRefresh | None,
+    ) -> None:
+        self.link: HubLink | None = None
+        self.lifecycle = Lifecycle()
+        self.closed: asyncio.Future[SignalRError | None] | None = None
+        self._options = options
+        self._logger = options.logs.hub
+        self._protocol = protocol
+        self._dispatcher = dispatcher
+        self._backlog = backlog
+        self._refresh = refresh
+        self._attempts = Attempts(reconnect, retry_start, dispatcher.push_error)
+        self._timeouts = options.timeouts
+        self._main: asyncio.Task[None] | None = None
+        # Also the one before, which may still be closing what it had open.
+        self._mains: set[asyncio.Task[None]] = set()
+        self._cancelled: list[asyncio.Task[None]] = []
+        self._stopping: asyncio.Task[None] | None = None
+        self._waiting: dict[asyncio.Future[None], None] = {}
+        self._apart: set[asyncio.Task[None]] = set()
+
+    # Start and stop
+
+    async def start(self) -> None:
+        """See `HubConnection.start`."""
+        if self.lifecycle.state is not State.DISCONNECTED:
+            raise StateError(f"start() needs a connection that is disconnected, not {self.lifecycle.public}")
+        loop = asyncio.get_running_loop()
+        self.lifecycle.fire(Event.START)
+        self._dispatcher.loop = loop
+        self.closed = loop.create_future()
+        self._attempts.begin()
+        started: asyncio.Future[None] = loop.create_future()
+        main = self._main = asyncio.create_task(self._live(started, self._main), name="signalr_sdk connection")
+        self._mains.add(main)
+        main.add_done_callback(functools.partial(self._note_main_over, started))
+        try:
+            await started
+        except asyncio.CancelledError:
+            main.cancel()
+            await asyncio.wait({main})
+            raise
+
+    def _note_main_over(self, started: asyncio.Future[None], main: asyncio.Task[None]) -> None:
+        self._mains.discard(main)
+        if self._main is main and (not started.done() or self.lifecycle.state is State.CONNECTING):
+            # Cancelled before its first turn, so that it could not say so itself.
+            self._end_start(started, ConnectionClosedError(_STOPPED_EARLY))
+
+    async def stop(self) -> None:
+        """See `HubConnection.stop`."""
+        if self._stopping is None:
+            if self.lifecycle.state is State.DISCONNECTED:
+                await self._end_remains()
+                return
+            live = self.lifecycle.state is State.CONNECTED
+            self.lifecycle.fire(Event.STOP)
+            if not live and self._main is not None:
+                # At once: one turn later the connection may be up.
+                self._main.cancel()
+            self._stopping = asyncio.create_task(self._shut_down(), name="signalr_sdk stop")
+        elif running_handler() in self._cancelled:
+            # A handler that was cancelled by the stop that goes on, and calls this as it cleans up: they would wait
+            # for each other.
+            return
+        await asyncio.shield(self._stopping)
+
+    async def _end_remains(self) -> None:
+        """End what a connection that ended by itself has left: handlers, and a transport that is closing."""
+        tasks = {*self._dispatcher.discard(), *self._unfinished()}
+        if tasks:
+            await asyncio.wait(tasks, timeout=self._timeouts.close)
+
+    def _unfinished(self) -> set[asyncio.Task[None]]:
+        # Those of an event loop that is closed never call back.
+        return {main for main in self._mains if not main.done()}
+
+    async def _shut_down(self) -> None:
+        link, self.link = self.link, None
+        handlers = self._cancelled = self._dispatcher.discard()
+        stopped = ConnectionClosedError("stop() was called")
+        self._fail_waiting(stopped)
+        try:
+            async with asyncio.timeout(self._timeouts.close):
+                if link is not None:
+                    await link.close(stopped, goodbye=True)
+                await self._finish(handlers)
+        except TimeoutError:
+            self._logger.info("stop() took longer than %s s and dropped the connection", self._timeouts.close)
+            mains = self._unfinished()
+            for each in mains:
+                each.cancel()
+            if mains:
+                await asyncio.wait(mains)
+        finally:
+            self.lifecycle.fire(Event.CLOSED)
+            self._stopping, self._cancelled = None, []
+            self._settle(None)
+        self._logger.info("stopped")
+        if self._attempts.was_connected:
+            self._dispatcher.run_apart("closed", None)
+
+    async def _finish(self, handlers: list[asyncio.Task[None]]) -> None:
+        tasks = {*handlers, *self._unfinished()}
+        while tasks:
+            await asyncio.wait(tasks)
+            # Closing may have reported errors, whose handlers have had a turn now.
+            tasks = set(self._dispatcher.discard())
+
+    def keep(self, task: asyncio.Task[None]) -> None:
+        """Hold on to a task that nobody waits for."""
+        self._apart.add(task)
+        task.add_done_callback(self._apart.discard)
+
+    # The life of the connection
+
+    async def _live(self, started: asyncio.Future[None], previous: asyncio.Task[None] | None) -> None:
+        try:
+            if previous is not None and not previous.done():
+                # It may still be closing what the last connection had open.
+                await asyncio.wait({previous})
+            link: HubLink | None = await self._first_link()
+        except asyncio.CancelledError:
+            self._end_start(started, ConnectionClosedError(_STOPPED_EARLY))
+            return
+        except Exception as error:  # noqa: BLE001 - whatever it is, it belongs to the caller of start()
+            self._end_start(started, error)
+            return
+        try:
+            while link is not None:
+                self._go_live(link)
+                if not started.done():
+                    started.set_result(None)
+                link = await self._live_once(link)
+        except asyncio.CancelledError:
+            # By `stop`, which does the rest; or by a cancelled `start`, or together with the event loop.
+            await self._abandon(ConnectionClosedError("the task of the connection was cancelled"))
+        except Exception as error:
+            # A bug of ours, but nobody may wait for ever because of it.
+            self._logger.exception("the connection failed")
+            await self._abandon(_wrapped(error))
+            if not started.done():
+                started.set_exception(error)
+
+    async def _abandon(self, cause: SignalRError) -> None:
+        """End at once, whatever the state is; does nothing if the end has begun."""
+        if self.lifecycle.state in (State.DISCONNECTING, State.DISCONNECTED):
+            return
+        link, self.link = self.link, None
+        live = link is not None
+        self.lifecycle.fire(Event.LOST_FOR_GOOD if live else Event.GIVEN_UP)
+        self._settle(cause)
+        if link is not None:
+            await link.close(cause, goodbye=False)
+
+    async def _first_link(self) -> HubLink:
+        while True:
+            try:
+                return await self._connect()
+            except Exception as error:
+                delay = self._attempts.delay_of_start(error)
+                if delay is None:
+                    raise
+                self._logger.info("the connection could not be started, next attempt in %.1f s: %s", delay, error)
+            await asyncio.sleep(delay)
+            self._attempts.count += 1
+
+    async def _connect(self) -> HubLink:
+        """One attempt: token, negotiate, transport, handshake."""
+        return await uncancelled(self._try_to_connect, undo=lambda link: link.connection.drop())
+
+    async def _try_to_connect(self) -> HubLink:
+        connection = await open_connection(self._options)
+        try:
+            link = HubLink(
+                connection,
+                self._protocol,
+                self._dispatcher,
+                self._backlog,
+                timeouts=self._timeouts,
+                limits=self._options.limits,
+                refresh=self._refresh,
+            )
+            await link.shake_hands()
+        except BaseException:
+            await connection.drop()
+            raise
+        return link
+
+    def _go_live(self, link: HubLink) -> None:
+        again = self.lifecycle.state is State.RECONNECTING
+        self.lifecycle.fire(Event.CONNECT_OK)
+        self.link = link
+        self._attempts.note_up()
+        connection_id = link.connection.connection_id
+        if self._logger.isEnabledFor(logging.INFO):
+            url, kind = urls.without_query(self._options.url), link.connection.transport.kind
+            self._logger.info("connected to %s over %s (%s)", url, kind, connection_id or "no id")
+        self._dispatcher.push_lifecycle("connected", connection_id)
+        if again:
+            self._dispatcher.push_lifecycle("reconnected", connection_id)
+        link.begin()
+        for waiter in self._waiting:
+            if not waiter.done():
+                waiter.set_result(None)
+
+    async def _live_once(self, link: HubLink) -> HubLink | None:
+        """Watch a link until it ends; return the next one, or `None` when that was the last."""
+        error = await link.run()
+        self._attempts.note_lost()
+        while link.is_resumable and self.lifecycle.state is State.CONNECTED:
+            self.lifecycle.fire(Event.LOST_RESUMABLE)
+            not_resumed = await resume(link, error, self._attempts, self._logger)
+            if not_resumed is not None:
+                return await self._lose(link, not_resumed.error, not_resumed.delay)
+            self.lifecycle.fire(Event.RESUMED)
+            self._attempts.note_up()
+            error = await link.run()
+            self._attempts.note_lost()
+        if self.lifecycle.state is State.DISCONNECTING:
+            return None
+        return await self._lose(link, error, self._attempts.delay(error) if _may_reconnect(error) else None)
+
+    async def _lose(self, link: HubLink, error: SignalRError | None, delay: float | None) -> HubLink | None:
+        """A link has ended; return the next one, or `None` if there is none.
+
+        Args:
+            link: which one.
+            error: why.
+            delay: seconds before the next attempt; `None` if there is none.
+        """
+        self.link = None
+        cause = error or ConnectionClosedError("the server closed the connection")
+        if delay is None:
+            await self._end(link, error, cause)
+            return None
+        resuming = self.lifecycle.state is State.RESUMING
+        self.lifecycle.fire(Event.RESUME_REFUSED if resuming else Event.LOST)
+        self._logger.warning("the connection is lost, next attempt in %.1f s: %s", delay, error)
+        self._dispatcher.push_lifecycle("reconnecting", error)
+        time = asyncio.get_running_loop().time
+        due = time() + delay
+        await self._close(link, cause)
+        return await self._reconnect(due - time())
+
+    async def _reconnect(self, delay: float) -> HubLink | None:
+        while True:
+            await asyncio.sleep(delay)
+            self._attempts.count += 1
+            try:
+                return await self._connect()
+            except Exception as error:  # noqa: BLE001 - the policy decides about all of them
+                again = self._attempts.delay(error)
+                if again is None:
+                    self.lifecycle.fire(Event.GIVEN_UP)
+                    self._report_end(error if isinstance(error, SignalRError) else _wrapped(error))
+                    return None
+                delay = again
+                # What a first start would not be tried again for, a 404 or a 401, is logged louder.
+                passing = is_transient(RetryContext(0, 0.0, error, was_connected=False))
+                level = logging.INFO if passing else logging.WARNING
+                self._logger.log(level, "attempt %d failed, next in %.1f s: %s", self._attempts.count, delay, error)
+
+    async def _end(self, link: HubLink, error: SignalRError | None, cause: SignalRError) -> None:
+        """The connection ended by itself, for good."""
+        self.lifecycle.fire(Event.LOST_FOR_GOOD)
+        self._report_end(error)
+        await self._close(link, cause)
+
+    def _report_end(self, error: SignalRError | None) -> None:
+        self._logger.info("the connection has ended: %s", error or "the server closed it in good order")
+        self._settle(error)
+        self._dispatcher.push_lifecycle("closed", error)
+
+    async def _close(self, link: HubLink, cause: SignalRError) -> None:
+        try:
+            async with asyncio.timeout(self._timeouts.close):
+                await link.close(cause, goodbye=False)
+        except TimeoutError:
+            self._logger.debug("the transport did not close within %s s", self._timeouts.close)
+
+    def _end_start(self, started: asyncio.Future[None], error: Exception) -> None:
+        """The first attempts failed, or were ended."""
+        if self.lifecycle.state is State.CONNECTING:
+            self.lifecycle.fire(Event.CONNECT_FAILED)
+            self._settle(error)
+        else:
+            error = ConnectionClosedError(_STOPPED_EARLY)
+        if not started.done():
+            started.set_exception(error)
+
+    def _settle(self, error: Exception | None) -> None:
+        """The connection is DISCONNECTED for good: tell all that wait for anything of it."""
+        self._fail_waiting(error)
+        self._dispatcher.end_subscriptions()
+        if self.closed is not None and not self.closed.done():
+            self.closed.set_result(error if isinstance(error, SignalRError) else None)
+
+    # Waiting for a connection
+
+    async def ready(self) -> HubLink:
+        """Return the link; wait for it while it is being made, for `Timeouts.ready` at most."""
+        try:
+            async with asyncio.timeout(self._timeouts.ready):
+                return await self.next_link()
+        except TimeoutError:
+            raise NotConnectedError(
+                f"not connected, and no connection came within {self._timeouts.ready:g} s (Timeouts.ready)",
+                self.lifecycle.public,
+            ) from None
+
+    async def next_link(self) -> HubLink:
+        """Return the link; wait for it while it is being made."""
+        cause: SignalRError | None = None
+        # In a loop: it may be lost again before the waiter has its turn.
+        while self.link is None:
+            if self.lifecycle.state in (State.DISCONNECTED, State.DISCONNECTING):
+                state = self.lifecycle.public
+                raise NotConnectedError(f"the connection is {state}: start() it first", state) from cause
+            waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._waiting[waiter] = None
+            try:
+                await waiter
+            finally:
+                self._waiting.pop(waiter, None)
+            cause = self.closed.result() if self.closed is not None and self.closed.done() else None
+        return self.link
+
+    def _fail_waiting(self, cause: Exception | None) -> None:
+        for waiter in self._waiting:
+            if not waiter.done():
+                error = NotConnectedError(f"the connection ended before it was up: {cause}", self.lifecycle.public)
+                error.__cause__ = cause
+                waiter.set_exception(error)
+
+
+def _may_reconnect(error: SignalRError | None) -> bool:
+    """A Close message that does not allow it is an end; all else is a loss."""
+    return error is not None and not (isinstance(error, ConnectionClosedError) and not error.allow_reconnect)
+
+
+def _wrapped(error: Exception) -> SignalRError:
+    ended = ConnectionClosedError(f"the connection failed: {error}")
+    ended.__cause__ = error
+    return ended

@@ -1,0 +1,118 @@
+"""The task that uploads one stream."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+from ..errors import ConnectionClosedError, LocalProtocolError
+from .uploads import close_source
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+    from .._core.session import HubSession
+    from .outgoing import Outgoing
+
+# What the official client reports when an upload is cancelled.
+_CANCELLED = "Stream canceled by client."
+
+
+class Pump:
+    """Uploads one source as one stream. Whatever happens, the source is closed.
+
+    Args:
+        stream_id: the stream's id.
+        source: what is uploaded.
+        session: encodes the items.
+        outgoing: takes them.
+        unsendable: called with the error if an item cannot be encoded.
+        unclosable: called with the error if closing the source fails.
+    """
+
+    def __init__(
+        self,
+        stream_id: str,
+        source: Any,
+        session: HubSession,
+        outgoing: Outgoing,
+        *,
+        unsendable: Callable[[LocalProtocolError], None],
+        unclosable: Callable[[Exception], None],
+    ) -> None:
+        self._id = stream_id
+        self._source = source
+        self._session = session
+        self._outgoing = outgoing
+        self._unsendable = unsendable
+        self._unclosable = unclosable
+        self._stopped = False
+        self._running = False
+        self.task = asyncio.create_task(self._run(), name="signalr_sdk upload")
+
+    def stop(self, *, tell: bool) -> None:
+        """End the upload.
+
+        Args:
+            tell: tell the server that it was cancelled.
+        """
+        if self._stopped or self.task.done():
+            return
+        self._stopped = True
+        self._end_stream(_CANCELLED, tell=tell)
+        # A task that never ran would not close its source if it were cancelled.
+        if self._running:
+            self.task.cancel()
+
+    async def _run(self) -> None:
+        iterator: AsyncIterator[Any] | None = None
+        error: str | None = None
+        self._running = True
+        try:
+            if not self._stopped:
+                iterator = aiter(self._source)
+                error = await self._upload(iterator)
+        except ConnectionClosedError:
+            return
+        except asyncio.CancelledError:
+            if self._stopped:
+                return
+            error = _CANCELLED
+        except Exception as failure:  # noqa: BLE001 - the user's source may raise anything; the server is told
+            error = str(failure) or type(failure).__name__
+        finally:
+            await self._close(iterator)
+        if not self._stopped:
+            self._end_stream(error)
+        self._stopped = True
+
+    async def _upload(self, iterator: AsyncIterator[Any]) -> str | None:
+        outgoing, encode, stream_id = self._outgoing, self._session.item, self._id
+        async for item in iterator:
+            try:
+                data = encode(stream_id, item)
+            except LocalProtocolError as error:
+                self._stopped = True
+                self._end_stream(str(error))
+                self._unsendable(error)
+                return None
+            if outgoing.full:
+                await outgoing.put(data, stream_id)
+            else:
+                outgoing.put_now(data, stream_id)
+        return None
+
+    def _end_stream(self, error: str | None, *, tell: bool = True) -> None:
+        session, outgoing = self._session, self._outgoing
+        if tell:
+            outgoing.put_now(session.complete(self._id, error))
+        if session.replay is not None and not outgoing.is_ending:
+            if not tell:
+                outgoing.put_now(session.filler())
+            outgoing.put_unnumbered(session.settle(self._id))
+
+    async def _close(self, iterator: AsyncIterator[Any] | None) -> None:
+        try:
+            await close_source(self._source, iterator)
+        except Exception as error:  # noqa: BLE001 - as above
+            self._unclosable(error)

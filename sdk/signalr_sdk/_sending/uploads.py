@@ -1,0 +1,190 @@
+"""Streams from the client to the hub: what is uploaded, and what it is fed from."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections import deque
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
+from typing import Any, Generic, Self, TypeVar
+
+from ..errors import StateError
+
+T = TypeVar("T")
+
+_USED = "this Upload was used already: make a new one for each call"
+
+# Arguments of these types are never streams, which is quicker to see than that they have no `__aiter__`.
+PLAIN = frozenset({type(None), bool, int, float, str, bytes, list, tuple, dict})
+
+
+class Upload(Generic[T]):
+    """An argument that goes to the hub item by item.
+
+    `Upload(iterable)` streams any sync or async iterable. `Upload()` is fed by hand, from the event loop's thread:
+    `send` waits while 64 items are waiting to leave, `close` ends it. Good for one call.
+
+    Args:
+        source: what to stream; without it, feed it by hand.
+
+    Example:
+        ```python
+        upload = Upload()
+        call = asyncio.create_task(hub.invoke("Sum", upload))
+        await upload.send(1)
+        await upload.send(2)
+        upload.close()
+        assert await call == 3
+        ```
+    """
+
+    _CAPACITY = 64
+
+    def __init__(self, source: Iterable[T] | AsyncIterable[T] | None = None) -> None:
+        if source is not None and not hasattr(source, "__aiter__") and not hasattr(source, "__iter__"):
+            raise TypeError(f"an Upload needs an iterable or async iterable, not {type(source).__name__}")
+        self._source = source
+        self._items: deque[T] = deque()
+        self._error: BaseException | None = None
+        self._closed = False
+        self._claimed = False
+        self._taken = False
+        self._over = False
+        self._changed: asyncio.Event | None = None
+
+    async def send(self, item: T) -> None:
+        """Add an item; wait while too many are waiting to leave. Cancelled, it has added nothing.
+
+        Raises:
+            StateError: the upload is closed, its call or connection has ended, or it streams an iterable.
+        """
+        self._check()
+        while len(self._items) >= self._CAPACITY:
+            await self._change()
+            self._check()
+        self._items.append(item)
+        self._notify()
+
+    def close(self, error: BaseException | None = None) -> None:
+        """End the upload; with an error, the hub method is told it. Idempotent."""
+        if self._source is not None:
+            raise StateError("this Upload streams an iterable and ends with it")
+        if not self._closed:
+            self._closed = True
+            self._error = error
+            self._notify()
+
+    def _check(self) -> None:
+        if self._source is not None:
+            raise StateError("this Upload streams an iterable: only an Upload() without one is fed by hand")
+        if self._closed:
+            raise StateError("this Upload is closed")
+        if self._over:
+            raise StateError("this Upload is over: its call has ended, or the connection is lost")
+
+    async def _change(self) -> None:
+        self._changed = self._changed or asyncio.Event()
+        self._changed.clear()
+        await self._changed.wait()
+
+    def _notify(self) -> None:
+        if self._changed is not None:
+            self._changed.set()
+
+    def _claim(self) -> None:
+        """Belong to a call: a second one must neither take items from it nor close it."""
+        if self._claimed:
+            raise StateError(_USED)
+        self._claimed = True
+
+    def __aiter__(self) -> AsyncIterator[T]:
+        if self._taken:
+            raise StateError(_USED)
+        self._taken = True
+        return self._fed() if self._source is None else iterate(self._source)
+
+    async def _fed(self) -> AsyncIterator[T]:
+        try:
+            while True:
+                while self._items:
+                    item = self._items.popleft()
+                    self._notify()
+                    yield item
+                if self._error is not None:
+                    raise self._error
+                if self._closed:
+                    return
+                await self._change()
+        finally:
+            self._end()
+
+    def _end(self) -> Iterable[T] | AsyncIterable[T] | None:
+        """Tell those who feed it that it is over; return what it was fed from."""
+        self._over = True
+        self._notify()
+        return self._source
+
+
+class _Stepper(Generic[T]):
+    """A sync iterable as an async iterator that can be closed."""
+
+    def __init__(self, source: Iterable[T]) -> None:
+        self._source = source
+        self._iterator: Iterator[T] = iter(source)
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> T:
+        for item in self._iterator:
+            return item
+        raise StopAsyncIteration
+
+    async def aclose(self) -> None:
+        close = getattr(self._iterator, "close", None)
+        # Files have a `close` too, but they are the user's to close.
+        if inspect.isgenerator(self._iterator) and close is not None:
+            close()
+
+
+def iterate(source: Iterable[T] | AsyncIterable[T]) -> AsyncIterator[T]:
+    """Return an async iterator over either kind of iterable."""
+    if isinstance(source, AsyncIterable):
+        return aiter(source)
+    return _Stepper(source)
+
+
+def split(arguments: tuple[Any, ...]) -> tuple[list[Any], list[Any] | None]:
+    """Return the plain arguments, and those that are streamed (`None` for none).
+
+    Raises:
+        StateError: an `Upload` among them belongs to another call.
+    """
+    for argument in arguments:
+        if argument.__class__ not in PLAIN and hasattr(argument.__class__, "__aiter__"):
+            break
+    else:
+        return list(arguments), None
+    plain = [argument for argument in arguments if not hasattr(argument.__class__, "__aiter__")]
+    streamed = [argument for argument in arguments if hasattr(argument.__class__, "__aiter__")]
+    for upload in streamed:
+        if isinstance(upload, Upload):
+            upload._claim()  # noqa: SLF001 - one module, one owner
+    return plain, streamed
+
+
+async def close_source(source: Any, iterator: AsyncIterator[Any] | None) -> None:
+    """Close what was, or would have been, iterated over.
+
+    Args:
+        source: the argument.
+        iterator: what iterating over it gave, if it came to that.
+    """
+    if isinstance(source, Upload):
+        source = source._end()  # noqa: SLF001 - one module, one owner
+    for closable in (iterator, source):
+        aclose = getattr(closable, "aclose", None)
+        if aclose is not None:
+            await aclose()
+        elif inspect.isgenerator(closable):
+            closable.close()

@@ -1,0 +1,1 @@
+"""Types instead of dicts: declarations of hubs, and values of the types that users ask for."""

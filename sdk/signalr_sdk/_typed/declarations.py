@@ -1,0 +1,363 @@
+"""What a class says of a hub's methods, or of a client's handlers: read once, and the same for tasks and threads.
+
+Nothing here knows a connection: `_hub.proxies` binds what was read to one.
+"""
+
+from __future__ import annotations
+
+import inspect
+import types
+import typing
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Generator, Iterable, Iterator
+from enum import Enum, auto
+from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar, Union, get_args, get_origin
+
+import attrs
+
+from .marks import EVENT_MARK, METHOD_MARK, Mark, mark_of
+
+if TYPE_CHECKING:
+    from ..protocols.values import Naming
+
+_POSITIONAL: Final = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+_UNKNOWN_TYPES: Final = (TypeVar, typing.ParamSpec, typing.TypeVarTuple)
+
+
+# The two ways to write a declaration
+
+
+@attrs.frozen(eq=False)
+class Style:
+    """How declarations are written for tasks, and how for threads.
+
+    Attributes:
+        is_async: methods that are no streams are `async def`.
+        streams: what a result that is a stream, or a parameter that is uploaded, is annotated as.
+        upload: the class of `Upload`, which only parameters can be.
+        foreign: what belongs to the other style, or could mean two things.
+        to_upload: checks what is given to be uploaded, and makes it something that the connection uploads.
+    """
+
+    is_async: bool
+    streams: tuple[Any, ...]
+    upload: type
+    foreign: tuple[Any, ...]
+    to_upload: Callable[[Any], Any]
+
+    @property
+    def stream_name(self) -> str:
+        """What streams are best annotated as."""
+        return f"{self.streams[0].__name__}[...]"
+
+
+def async_style(upload: type, stream: type) -> Style:
+    """Return the style for tasks, given the classes of its uploads and streams."""
+
+    def to_upload(value: Any) -> Any:
+        if not hasattr(value, "__aiter__"):
+            raise TypeError(f"an async iterable or an Upload is wanted, not {type(value).__name__}")
+        return value
+
+    streams = (AsyncIterator, AsyncIterable, AsyncGenerator, stream)
+    return Style(True, streams, upload, (Iterator, Generator), to_upload)
+
+
+def sync_style(upload: type, stream: type) -> Style:
+    """Return the style for threads, given the classes of its uploads and streams."""
+
+    def to_upload(value: Any) -> Any:
+        return value if isinstance(value, upload) else upload(value)
+
+    foreign = (Iterable, AsyncIterator, AsyncIterable, AsyncGenerator)
+    return Style(False, (Iterator, Generator, stream), upload, foreign, to_upload)
+
+
+# Methods of a hub
+
+
+class CallKind(Enum):
+    """What a declared method does."""
+
+    INVOKE = auto()
+    SEND = auto()
+    STREAM = auto()
+
+
+@attrs.frozen(eq=False)
+class HubCall:
+    """A declared method of a hub.
+
+    Attributes:
+        where: class and method, for errors.
+        function: the declaration.
+        name: its name on the hub.
+        kind: what it does.
+        signature: without `self`; all parameters may go by position.
+        uploads: positions of those that are uploaded.
+        to_upload: see `Style`.
+        result: type of the result, or of each item; `None` if there is no result.
+    """
+
+    where: str
+    function: Callable[..., Any]
+    name: str
+    kind: CallKind
+    signature: inspect.Signature
+    uploads: tuple[int, ...]
+    to_upload: Callable[[Any], Any]
+    result: Any
+
+    def bind(self, args: tuple[Any, ...], keywords: dict[str, Any]) -> list[Any]:
+        """Return the arguments in their order, with defaults for those that are not given.
+
+        Raises:
+            TypeError: they are not those that were declared.
+        """
+        arguments = list(args)
+        if keywords or len(args) != len(self.signature.parameters):
+            try:
+                bound = self.signature.bind(*args, **keywords)
+            except TypeError as error:
+                raise TypeError(f"{self.where}: {error}") from None
+            bound.apply_defaults()
+            arguments = list(bound.args)
+        for index in self.uploads:
+            try:
+                arguments[index] = self.to_upload(arguments[index])
+            except TypeError as error:
+                raise TypeError(f"{self.where}: the argument {index + 1} is uploaded: {error}") from None
+        return arguments
+
+
+def read_hub(declaration: type, naming: Naming, style: Style) -> dict[str, HubCall]:
+    """Return the methods that a class declares, by their names in Python.
+
+    Raises:
+        TypeError: a declaration means nothing.
+    """
+    calls = {}
+    for name, member in (_annotated(declaration) | _members(declaration, METHOD_MARK)).items():
+        where = f"{declaration.__name__}.{name}"
+        if not isinstance(member, types.FunctionType):
+            _refuse(where, "it is no method, and a hub has nothing else (a name with _ in front is left alone)")
+        mark = mark_of(declaration, name, METHOD_MARK) or Mark()
+        calls[name] = _read_call(where, member, mark.name or naming(name), style, send=mark.send)
+    if not calls:
+        raise TypeError(f"{declaration.__name__} declares no method of a hub")
+    return calls
+
+
+def _read_call(where: str, function: types.FunctionType, name: str, style: Style, *, send: bool) -> HubCall:
+    hints, parameters = _read_function(where, function)
+    if not parameters or parameters.pop(0).kind not in _POSITIONAL:
+        _refuse(where, "it has no parameter self")
+    uploads = tuple(
+        index
+        for index, parameter in enumerate(parameters)
+        if _is_uploaded(f"{where}: the parameter '{parameter.name}'", parameter, hints, style)
+    )
+    kind, result = _read_result(where, function, hints, style, send=send)
+    return HubCall(where, function, name, kind, inspect.Signature(parameters), uploads, style.to_upload, result)
+
+
+def _is_uploaded(where: str, parameter: inspect.Parameter, hints: dict[str, Any], style: Style) -> bool:
+    if parameter.kind not in _POSITIONAL:
+        _refuse(
+            where,
+            "arguments of a hub go by position, one to each parameter: no *args, no **kwargs, none by keyword only",
+        )
+    if parameter.name not in hints:
+        _refuse(where, "it has no annotation")
+    if parameter.default is ...:
+        _refuse(where, "its default is sent, and '...' is no value")
+    hint = hints[parameter.name]
+    members = _members_of_union(hint)
+    streams = [member for member in members if _origin(member) in (*style.streams, style.upload)]
+    if not streams:
+        _check_value(where, hint, style)
+        return False
+    if len(streams) < len(members) or parameter.default is not parameter.empty:
+        _refuse(where, "it is uploaded, so it must always be given, and be nothing but a stream")
+    for member in streams:
+        _check_value(where, _item(member), style)
+    return True
+
+
+def _read_result(
+    where: str, function: types.FunctionType, hints: dict[str, Any], style: Style, *, send: bool
+) -> tuple[CallKind, Any]:
+    if "return" not in hints:
+        _refuse(where, "its result has no annotation (-> None for none)")
+    result = _bare(hints["return"])
+    is_stream = _origin(result) in style.streams
+    _check_form(where, function, style, is_stream=is_stream)
+    _check_value(f"{where}: its result", _item(result) if is_stream else result, style)
+    if send and result is not type(None):
+        _refuse(where, "with send=True nothing comes back, so it must be -> None")
+    if is_stream:
+        return CallKind.STREAM, _item(result)
+    return CallKind.SEND if send else CallKind.INVOKE, None if result is type(None) else hints["return"]
+
+
+def _check_form(where: str, function: types.FunctionType, style: Style, *, is_stream: bool) -> None:
+    is_coroutine = inspect.iscoroutinefunction(function)
+    yields = inspect.isasyncgenfunction(function) or inspect.isgeneratorfunction(function)
+    if yields and not is_stream:
+        _refuse(where, f"it yields, so its result is a stream: -> {style.stream_name}")
+    if not style.is_async and (is_coroutine or inspect.isasyncgenfunction(function)):
+        _refuse(where, "a hub for threads is declared with plain def")
+    if style.is_async and is_stream and is_coroutine:
+        _refuse(where, f"a stream is declared with plain def: def {function.__name__}(...) -> {style.stream_name}")
+    if style.is_async and not is_stream and not is_coroutine:
+        _refuse(where, f"it must be async def, or def ... -> {style.stream_name} for a stream")
+
+
+# Handlers of a client
+
+
+@attrs.frozen(eq=False)
+class EventMethod:
+    """A method that handles an event.
+
+    Attributes:
+        attribute: its name in Python.
+        event: the event's name.
+        parameters: name and type of each parameter by position; the type is `Any` if nothing is to be converted.
+        rest: likewise for those that `*args` takes.
+    """
+
+    attribute: str
+    event: str
+    parameters: tuple[tuple[str, Any], ...]
+    rest: tuple[str, Any]
+
+    @property
+    def is_typed(self) -> bool:
+        """Whether an argument is to be converted."""
+        return any(wanted is not Any for _name, wanted in (*self.parameters, self.rest))
+
+
+def read_receiver(cls: type, naming: Naming, style: Style) -> list[EventMethod]:
+    """Return the methods of a class that handle events: those that are marked, or all public ones if none is.
+
+    Raises:
+        TypeError: one cannot be a handler, or there is none.
+    """
+    kinds = (types.FunctionType, staticmethod, classmethod)
+    members = {name: each for name, each in _members(cls, EVENT_MARK).items() if isinstance(each, kinds)}
+    marks = {name: mark for name in members if (mark := mark_of(cls, name, EVENT_MARK)) is not None}
+    methods = []
+    for name in marks or members:
+        mark = marks.get(name, Mark())
+        methods.append(_read_handler(f"{cls.__name__}.{name}", name, members[name], mark.name or naming(name), style))
+    if not methods:
+        raise TypeError(f"{cls.__name__} has no public method, and none marked with @event")
+    return methods
+
+
+def _read_handler(where: str, name: str, member: Any, event_name: str, style: Style) -> EventMethod:
+    function = getattr(member, "__func__", member)
+    if inspect.isasyncgenfunction(function) or inspect.isgeneratorfunction(function):
+        _refuse(where, "it yields, and a handler only returns")
+    if inspect.iscoroutinefunction(function) and not style.is_async:
+        _refuse(where, "a handler of a connection for threads is a plain function")
+    hints, parameters = _read_function(where, function)
+    wanted: list[tuple[str, Any]] = []
+    rest: tuple[str, Any] = ("", Any)
+    for parameter in parameters if isinstance(member, staticmethod) else parameters[1:]:
+        hint = hints.get(parameter.name, Any)
+        pair = (parameter.name, Any if hint is object else hint)
+        if parameter.kind in _POSITIONAL:
+            wanted.append(pair)
+        elif parameter.kind is parameter.VAR_POSITIONAL:
+            rest = pair
+        elif parameter.kind is parameter.KEYWORD_ONLY and parameter.default is parameter.empty:
+            _refuse(where, f"arguments of an event go by position, so '{parameter.name}' would never be given")
+    for each, hint in (*wanted, rest):
+        _check_value(f"{where}: the parameter '{each}'", hint, style)
+    return EventMethod(name, event_name, tuple(wanted), rest)
+
+
+# Reading classes and functions
+
+
+def _refuse(where: str, why: str) -> NoReturn:
+    raise TypeError(f"{where}: {why}")
+
+
+def _members(cls: type, mark: str) -> dict[str, Any]:
+    """Return what is public in a class, or marked."""
+    members = {name: member for base in reversed(cls.__mro__) for name, member in vars(base).items()}
+    return {
+        name: member
+        for name, member in members.items()
+        if not name.startswith("_") or mark_of(cls, name, mark) is not None
+    }
+
+
+def _annotated(cls: type) -> dict[str, None]:
+    names = (name for base in cls.__mro__ for name in inspect.get_annotations(base))
+    return {name: None for name in names if not name.startswith("_")}
+
+
+def _read_function(where: str, function: types.FunctionType) -> tuple[dict[str, Any], list[inspect.Parameter]]:
+    """Return the types of a function's annotations, and its parameters.
+
+    Python makes objects of annotations in more ways than one can list, so whatever it raises says that it cannot.
+    """
+    try:
+        hints = typing.get_type_hints(function, include_extras=True)
+        parameters = list(inspect.signature(function).parameters.values())
+    except Exception as error:
+        raise TypeError(
+            f"{where}: its annotations cannot be looked up ({error}): their names must be known to its module when the "
+            f"program runs, not only to type checkers"
+        ) from error
+    return hints, parameters
+
+
+# Reading types
+
+
+def _bare(hint: Any) -> Any:
+    """Return a type without what is `Annotated` to it and without a name given to it by `type`."""
+    while True:
+        if get_origin(hint) is typing.Annotated:
+            hint = hint.__origin__
+        elif type(hint).__name__ == "TypeAliasType":
+            hint = hint.__value__
+        else:
+            return hint
+
+
+def _origin(hint: Any) -> Any:
+    hint = _bare(hint)
+    return get_origin(hint) or hint
+
+
+def _item(stream: Any) -> Any:
+    return next(iter(get_args(_bare(stream))), Any)
+
+
+def _members_of_union(hint: Any) -> tuple[Any, ...]:
+    hint = _bare(hint)
+    return get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
+
+
+def _check_value(where: str, hint: Any, style: Style) -> None:
+    """Refuse what is no type of one value."""
+    for part in _parts(hint):
+        if isinstance(part, _UNKNOWN_TYPES) or part is typing.Self:
+            _refuse(where, f"{part} does not say what it is")
+        origin = _origin(part)
+        if any(origin is each for each in (*style.streams, *style.foreign, style.upload)):
+            name = getattr(origin, "__name__", origin)
+            _refuse(where, f"{name} cannot stand here: a stream is {style.stream_name} by itself, a list is list[...]")
+
+
+def _parts(hint: Any) -> Iterator[Any]:
+    hint = _bare(hint)
+    yield hint
+    if get_origin(hint) is not typing.Literal:
+        for part in get_args(hint):
+            yield from _parts(part)

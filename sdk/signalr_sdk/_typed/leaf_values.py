@@ -1,0 +1,211 @@
+"""Typed results, value by value: what each protocol made of a value is undone, and nothing else is let through.
+
+Texts are no numbers and numbers no texts, as on the server. Each function takes what was decoded, and returns it as the
+type that it is named after, or raises any exception.
+"""
+
+from __future__ import annotations
+
+import base64
+import re
+from datetime import date, datetime, time, timedelta, timezone
+from decimal import Decimal, InvalidOperation
+from enum import Enum, Flag
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Final
+from uuid import UUID
+
+from ..options import DateTimeOffset
+from ..protocols.values import TICKS_PER_MICROSECOND
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_TIMEDELTA = re.compile(r"(-)?(?:([0-9]+)\.)?([0-9]{1,2}):([0-9]{2}):([0-9]{2})(?:\.([0-9]{1,7}))?")
+_INT_TEXT = re.compile(r"[+-]?[0-9]{1,40}")
+_TICK_DIGITS = 7
+_TICKS_PER_DAY = 24 * 3600 * 10**_TICK_DIGITS
+
+
+def unfit(value: Any, wanted: Any) -> TypeError:
+    """Return an error that says what came and what was wanted."""
+    return TypeError(f"{type(value).__name__} where {getattr(wanted, '__name__', wanted)} is wanted")
+
+
+def _is_int(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _to_none(value: Any) -> None:
+    if value is not None:
+        raise unfit(value, None)
+
+
+def _to_bool(value: Any) -> bool:
+    if isinstance(value, bool):
+        return value
+    raise unfit(value, bool)
+
+
+def _to_int(value: Any) -> int:
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    raise unfit(value, int)
+
+
+def _to_float(value: Any) -> float:
+    if isinstance(value, float):
+        return value
+    if _is_int(value) or isinstance(value, Decimal):
+        return float(value)
+    raise unfit(value, float)
+
+
+def _to_str(value: Any) -> str:
+    if isinstance(value, str):
+        return value
+    raise unfit(value, str)
+
+
+def _to_bytes(value: Any) -> bytes:
+    if isinstance(value, bytes):
+        return value
+    if isinstance(value, str):
+        return base64.b64decode(value, validate=True)
+    raise unfit(value, bytes)
+
+
+def _to_decimal(value: Any) -> Decimal:
+    if isinstance(value, Decimal):
+        return value
+    if isinstance(value, str | float) or _is_int(value):
+        try:
+            return Decimal(str(value))
+        except InvalidOperation:
+            raise ValueError(f"{value!r:.100} is no number") from None
+    raise unfit(value, Decimal)
+
+
+def _to_uuid(value: Any) -> UUID:
+    if isinstance(value, str):
+        return UUID(value)
+    raise unfit(value, UUID)
+
+
+def _to_datetime(value: Any) -> datetime:
+    match value:
+        case datetime():
+            return value
+        case str():
+            return datetime.fromisoformat(value)
+        case [datetime() as clock, int() as minutes]:
+            # A DateTimeOffset in MessagePack: the local clock as if it were UTC.
+            return clock.replace(tzinfo=timezone(timedelta(minutes=minutes)))
+        case _:
+            raise unfit(value, datetime)
+
+
+def to_offset(value: Any) -> DateTimeOffset:
+    """Return it as the wrapper that a sender uses."""
+    return DateTimeOffset(_to_datetime(value))
+
+
+def _to_date(value: Any) -> date:
+    if isinstance(value, str):
+        return date.fromisoformat(value.partition("T")[0])
+    if isinstance(value, int) and not isinstance(value, bool):
+        return date.fromordinal(value + 1)
+    return _to_datetime(value).date()
+
+
+def _to_time(value: Any) -> time:
+    if isinstance(value, str):
+        return time.fromisoformat(value)
+    if _is_int(value) and 0 <= value < _TICKS_PER_DAY:
+        return (datetime.min + _to_timedelta(value)).time()  # noqa: DTZ901  # only its clock is used
+    raise unfit(value, time)
+
+
+def _to_timedelta(value: Any) -> timedelta:
+    if isinstance(value, int) and not isinstance(value, bool):
+        size = timedelta(microseconds=abs(value) // TICKS_PER_MICROSECOND)
+        return size if value >= 0 else -size
+    found = _TIMEDELTA.fullmatch(value) if isinstance(value, str) else None
+    if found is None:
+        raise unfit(value, timedelta)
+    sign, days, hours, minutes, seconds, fraction = found.groups(default="0")
+    ticks = int(fraction.ljust(_TICK_DIGITS, "0"))
+    size = timedelta(
+        days=int(days),
+        hours=int(hours),
+        minutes=int(minutes),
+        seconds=int(seconds),
+        microseconds=ticks // TICKS_PER_MICROSECOND,
+    )
+    return -size if sign == "-" else size
+
+
+def to_enum(value: Any, members: type[Enum]) -> Enum:
+    """By value, by name (in any case, `_` ignored), or by a number, which may be text."""
+    if isinstance(value, bool):
+        # `True` equals 1, but is no member's value unless it says so.
+        for member in members:
+            if member.value is value:
+                return member
+        raise unfit(value, members)
+    try:
+        return members(value)
+    except ValueError:
+        if not isinstance(value, str):
+            raise
+    found = _members_by_name(members).get(_folded(value))
+    if found is not None:
+        return found
+    if _INT_TEXT.fullmatch(value):
+        return members(int(value))
+    if issubclass(members, Flag):
+        # .NET writes several flags as "Read, Write".
+        return _all_flags(members, value.split(","))
+    raise ValueError(f"{value!r:.100} is no {members.__qualname__}")
+
+
+def _all_flags(members: type[Flag], names: list[str]) -> Flag:
+    known = _members_by_name(members)
+    flags = members(0)
+    for name in names:
+        flag = known[_folded(name.strip())]
+        assert isinstance(flag, Flag)
+        flags |= flag
+    return flags
+
+
+@lru_cache(maxsize=256)
+def _members_by_name(members: Any) -> dict[str, Enum]:
+    return {_folded(name): member for name, member in members.__members__.items()}
+
+
+def _folded(name: str) -> str:
+    return name.replace("_", "").lower()
+
+
+def to_int_key(value: Any) -> int:
+    """Return the int key of a dict: in JSON, keys are text."""
+    if isinstance(value, str) and _INT_TEXT.fullmatch(value):
+        return int(value)
+    return _to_int(value)
+
+
+HOOKS: Final[dict[type, Callable[[Any], Any]]] = {
+    type(None): _to_none,
+    bool: _to_bool,
+    int: _to_int,
+    float: _to_float,
+    str: _to_str,
+    bytes: _to_bytes,
+    Decimal: _to_decimal,
+    UUID: _to_uuid,
+    datetime: _to_datetime,
+    date: _to_date,
+    time: _to_time,
+    timedelta: _to_timedelta,
+}

@@ -1,0 +1,308 @@
+"""Typed results: from what a protocol decoded to the type that the caller wants, by cattrs."""
+
+from __future__ import annotations
+
+import collections
+import collections.abc
+import dataclasses
+import inspect
+import reprlib
+import types
+import typing
+from decimal import Decimal
+from enum import Enum
+from functools import lru_cache, reduce
+from typing import TYPE_CHECKING, Any, Final, ForwardRef, NewType, Union, get_args, get_origin
+
+import attrs
+
+from ..errors import LocalProtocolError, ResultTypeError
+from ..options import DateTimeOffset
+from ..protocols.values import Naming, field_names
+from .leaf_values import HOOKS, to_enum, to_int_key, to_offset, unfit
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ..interfaces import Converter
+
+    Hook = Callable[[Any, Any], Any]
+
+# What a list becomes; cattrs itself would take a text or a dict as a list too.
+_COLLECTIONS: Final[dict[Any, Callable[[Any], Any]]] = {
+    list: list,
+    tuple: tuple,
+    set: set,
+    frozenset: frozenset,
+    collections.deque: collections.deque,
+    collections.abc.Iterable: list,
+    collections.abc.Collection: list,
+    collections.abc.Sequence: list,
+    collections.abc.MutableSequence: list,
+    collections.abc.Set: frozenset,
+    collections.abc.MutableSet: set,
+}
+_MAPPINGS: Final = frozenset({dict, collections.abc.Mapping, collections.abc.MutableMapping})
+_UNIONS: Final = (Union, types.UnionType)
+# Attributes with these names would be taken for parameters of cattrs's own function.
+_TAKEN: Final = ("cl", "converter")
+
+
+@lru_cache(maxsize=16)
+def default_converter(naming: Naming) -> Converter:
+    """Return a cattrs converter that undoes what a protocol does to values.
+
+    Args:
+        naming: the protocol's.
+
+    Raises:
+        LocalProtocolError: cattrs is not installed.
+    """
+    try:
+        # Optional: the extra `typed`.
+        import cattrs
+    except ImportError:
+        raise LocalProtocolError(
+            "result_type needs cattrs: pip install 'signalr-sdk[typed]', or pass converter=..."
+        ) from None
+
+    converter = cattrs.Converter(detailed_validation=False)
+    for kind, hook in HOOKS.items():
+        converter.register_structure_hook(kind, _leaf(kind, hook))
+    converter.register_structure_hook(Enum, to_enum)
+    # Not like the others: that would resolve its annotations, which exist for type checkers only.
+    converter.register_structure_hook_func(lambda cl: cl is DateTimeOffset, lambda value, _cl: to_offset(value))
+    # The last one that matches counts.
+    converter.register_structure_hook_factory(_is_collection, lambda cl: _collection_hook(cl, converter))
+    converter.register_structure_hook_factory(_is_mapping, lambda cl: _mapping_hook(cl, converter))
+    converter.register_structure_hook_factory(_is_mixed_union, lambda cl: _union_hook(cl, converter))
+    converter.register_structure_hook_factory(_has_fields, lambda cl: _class_hook(cl, converter, naming))
+    converter.register_structure_hook_factory(_is_named_tuple, lambda cl: _named_tuple_hook(cl, converter))
+    converter.register_structure_hook_func(lambda cl: cl is object, lambda value, _cl: value)
+    return converter
+
+
+def structure(converter: Converter, value: Any, type_: Any) -> Any:
+    """Return the value as the wanted type.
+
+    Raises:
+        ResultTypeError: it does not fit.
+    """
+    if type_ is Any:
+        return value
+    try:
+        return converter.structure(value, type(None) if type_ is None else type_)
+    except Exception as error:
+        wanted = getattr(type_, "__qualname__", type_) if isinstance(type_, type) else type_
+        why = f"there is no {error}" if isinstance(error, KeyError) else error
+        raise ResultTypeError(f"the value {reprlib.repr(value)} is no {wanted}: {why}", value, type_) from error
+
+
+# Hooks for types that are made of others
+
+
+def _leaf(kind: type, hook: Callable[[Any], Any]) -> Hook:
+    def structure_leaf(value: Any, cl: Any) -> Any:
+        if cl is kind:
+            return hook(value)
+        # cattrs asks here for subclasses too, among them enums.
+        return to_enum(value, cl) if _is_enum(cl) else cl(hook(value))
+
+    return structure_leaf
+
+
+def _is_enum(cl: Any) -> bool:
+    return isinstance(cl, type) and issubclass(cl, Enum)
+
+
+def _origin(cl: Any) -> Any:
+    return get_origin(cl) or cl
+
+
+def _is_collection(cl: Any) -> bool:
+    return _hashed(_origin(cl)) in _COLLECTIONS
+
+
+def _is_mapping(cl: Any) -> bool:
+    return _hashed(_origin(cl)) in _MAPPINGS
+
+
+def _hashed(cl: Any) -> Any:
+    return cl if isinstance(cl, type) else None
+
+
+def _collection_hook(cl: Any, converter: Converter) -> Hook:
+    build, items = _COLLECTIONS[_origin(cl)], get_args(cl)
+    if build is tuple and items and items[-1] is not Ellipsis:
+        return _fixed_tuple_hook(() if items == ((),) else items, converter)
+    item = items[0] if items else Any
+
+    def structure_collection(value: Any, cl: Any) -> Any:
+        if not isinstance(value, list | tuple):
+            raise unfit(value, cl)
+        return build(value if item is Any else [converter.structure(each, item) for each in value])
+
+    return structure_collection
+
+
+def _fixed_tuple_hook(items: tuple[Any, ...], converter: Converter) -> Hook:
+    def structure_tuple(value: Any, cl: Any) -> Any:
+        if not isinstance(value, list | tuple):
+            raise unfit(value, cl)
+        if len(value) != len(items):
+            raise ValueError(f"it has {len(value)} items where {len(items)} are wanted")
+        return tuple(converter.structure(each, item) for each, item in zip(value, items, strict=True))
+
+    return structure_tuple
+
+
+def _is_named_tuple(cl: Any) -> bool:
+    return isinstance(cl, type) and issubclass(cl, tuple) and hasattr(cl, "_fields")
+
+
+def _named_tuple_hook(cl: Any, converter: Converter) -> Hook:
+    hints = _hints(cl)
+    structure_tuple = _fixed_tuple_hook(tuple(hints.get(name, Any) for name in cl._fields), converter)
+    return lambda value, cl: cl(*structure_tuple(value, cl))
+
+
+def _mapping_hook(cl: Any, converter: Converter) -> Hook:
+    key, item = get_args(cl) or (Any, Any)
+    has_int_keys = _base(key) is int
+
+    def structure_mapping(value: Any, cl: Any) -> Any:
+        if not isinstance(value, dict):
+            raise unfit(value, cl)
+        return {
+            to_int_key(name) if has_int_keys else converter.structure(name, key): converter.structure(each, item)
+            for name, each in value.items()
+        }
+
+    return structure_mapping
+
+
+def _base(cl: Any) -> Any:
+    while isinstance(cl, NewType):
+        cl = cl.__supertype__
+    return cl
+
+
+def _is_mixed_union(cl: Any) -> bool:
+    """Whether cattrs cannot do this union: `A | B` and `A | None` it can, telling classes apart by attributes."""
+    if get_origin(cl) not in _UNIONS:
+        return False
+    others = [member for member in get_args(cl) if member is not type(None)]
+    return len(others) > 1 and not all(_has_fields(member) for member in others)
+
+
+def _union_hook(cl: Any, converter: Converter) -> Hook:
+    members = get_args(cl)
+    classes = tuple(member for member in members if _has_fields(member))
+    # In their order, but float last, since it takes integers too.
+    others = sorted((member for member in members if member not in classes), key=lambda member: member is float)
+    if classes:
+        others.append(reduce(lambda left, right: Union[left, right], classes))  # noqa: UP007  # made at run time
+
+    def structure_union(value: Any, cl: Any) -> Any:
+        for member in others:
+            try:
+                return converter.structure(value, member)
+            except Exception:  # noqa: BLE001  # whatever a hook raises: it is not this one
+                continue
+        raise unfit(value, cl)
+
+    return structure_union
+
+
+def _has_fields(cl: Any) -> bool:
+    cls = _origin(cl)
+    return isinstance(cls, type) and cls is not DateTimeOffset and (attrs.has(cls) or dataclasses.is_dataclass(cls))
+
+
+def _class_hook(cl: Any, converter: Any, naming: Naming) -> Hook:
+    from cattrs.gen import make_dict_structure_fn, override  # optional, and there: its converter calls this
+
+    names = field_names(_origin(cl), naming) or ()
+    hooks = _hooks_of_quoted(_origin(cl), converter)
+    renamed: dict[str, Any] = {
+        name: override(rename=wire, struct_hook=hooks.get(name)) for name, wire in names if name not in _TAKEN
+    }
+    taken = {wire: name for name, wire in names if name in _TAKEN and name != wire}
+    structure_dict = make_dict_structure_fn(cl, converter, _cattrs_detailed_validation=False, **renamed)
+
+    def structure_object(value: Any, cl: Any) -> Any:
+        if not isinstance(value, dict):
+            raise unfit(value, cl)
+        if taken:
+            value = {taken.get(name, name): each for name, each in value.items()}
+        return structure_dict(value, cl)
+
+    # cattrs tells the classes of a union apart by these.
+    structure_object.overrides = renamed  # type: ignore[attr-defined]
+    return structure_object
+
+
+def _hooks_of_quoted(cls: type, converter: Converter) -> dict[str, Hook]:
+    """Return hooks for the attributes with a quoted name inside their type, as in `list["Node"]`: cattrs has none."""
+    hints = _hints(cls)
+    return {
+        name: _later(hints[name], converter)
+        for name, annotation in inspect.get_annotations(cls).items()
+        if not isinstance(annotation, str) and hints.get(name, annotation) != annotation
+    }
+
+
+def _later(hint: Any, converter: Converter) -> Hook:
+    return lambda value, _cl: converter.structure(value, hint)
+
+
+# What loses digits as a float
+
+
+def needs_exact(type_: Any) -> bool:
+    """Return whether `Decimal` is anywhere in a type, so that numbers must be decoded without losing a digit."""
+    try:
+        return _needs_exact_cached(type_)
+    except TypeError:
+        # It cannot be hashed: Annotated with a list, for example.
+        return _mentions_decimal(type_, {})
+
+
+@lru_cache(maxsize=1024)
+def _needs_exact_cached(type_: Any) -> bool:
+    return _mentions_decimal(type_, {})
+
+
+def _mentions_decimal(type_: Any, seen: dict[int, Any]) -> bool:
+    """Look into a type; `seen` keeps what it has seen alive, so that no id is used again meanwhile."""
+    if type_ is Decimal:
+        return True
+    if isinstance(type_, str):
+        # A name that could not be looked up.
+        return Decimal.__name__ in type_
+    if id(type_) in seen:
+        return False
+    seen[id(type_)] = type_
+    return any(_mentions_decimal(part, seen) for part in _parts(type_))
+
+
+def _parts(type_: Any) -> list[Any]:
+    if isinstance(type_, ForwardRef):
+        return [type_.__forward_arg__]
+    if isinstance(type_, NewType):
+        return [type_.__supertype__]
+    if get_origin(type_) is typing.Literal:
+        return []
+    parts = [*get_args(type_), getattr(type_, "__value__", None)]
+    cls = _origin(type_)
+    if isinstance(cls, type) and (_has_fields(cls) or typing.is_typeddict(cls) or _is_named_tuple(cls)):
+        parts += _hints(cls).values()
+    return parts
+
+
+def _hints(cls: type) -> dict[str, Any]:
+    try:
+        return typing.get_type_hints(cls, include_extras=True)
+    except (NameError, TypeError, AttributeError):
+        # Names that only type checkers know.
+        return {name: hint for each in cls.__mro__ for name, hint in inspect.get_annotations(each).items()}

@@ -1,0 +1,65 @@
+"""A hub protocol behind a user's converter, which takes apart what the protocol does not know."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ..errors import LocalProtocolError
+from ..messages import Completion, Invocation, StreamInvocation, StreamItem
+from ..protocols.shortcuts import shortcut
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ..interfaces import Converter, HubProtocol
+    from ..messages import HubMessage
+    from ..options import TransferFormat
+
+
+class TakingApart:
+    """A `HubProtocol` that has all values that are not plain taken apart first.
+
+    Args:
+        protocol: what encodes them then.
+        converter: the user's.
+    """
+
+    def __init__(self, protocol: HubProtocol, converter: Converter) -> None:
+        self._protocol = protocol
+        self._converter = converter
+        self.name: str = protocol.name
+        self.transfer_format: TransferFormat = protocol.transfer_format
+        self.naming: Callable[[str], str] = protocol.naming
+        self.decode = protocol.decode
+        decode_all = shortcut(protocol, "decode", "decode_all")
+        if decode_all is not None:
+            self.decode_all = decode_all
+
+    def encode(self, message: HubMessage, /) -> bytes:
+        """See `HubProtocol.encode`."""
+        if isinstance(message, Invocation | StreamInvocation):
+            message.arguments = self._plain(message.arguments)
+        elif isinstance(message, StreamItem):
+            message.item = self._plain(message.item)
+        elif isinstance(message, Completion):
+            message.result = self._plain(message.result)
+        return self._protocol.encode(message)
+
+    def _plain(self, value: Any) -> Any:
+        match value:
+            case None | bool() | int() | float() | str() | bytes():
+                return value
+            case list() | tuple():
+                return [self._plain(item) for item in value]
+            case dict():
+                return {key: self._plain(item) for key, item in value.items()}
+            case _:
+                return self._unstructured(value)
+
+    def _unstructured(self, value: Any) -> Any:
+        try:
+            return self._converter.unstructure(value)
+        except Exception as error:
+            raise LocalProtocolError(
+                f"the converter cannot take apart a value of type {type(value).__name__}: {error}"
+            ) from error

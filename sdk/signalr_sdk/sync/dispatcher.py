@@ -1,0 +1,119 @@
+"""Events on one worker thread, questions of the hub on others: never on the loop's thread.
+
+Events wait where those of the asyncio client wait, in the connection's bounded queue. The worker thread gets them in
+batches, and the next when it has handled one: so reading pauses when it is behind, and a switch between threads is paid
+for once in a batch. What `stop()` finds in its hands is taken back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+from collections import deque
+from typing import TYPE_CHECKING, Any
+
+from .._receiving.dispatcher import Dispatcher, LifecycleEvent
+from .threads import Worker, as_error, result_of, run_on_thread, start_thread
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
+    from .._core.logs import Log
+    from .._receiving.backlog import Backlog
+    from .._receiving.handlers import Handlers
+    from ..interfaces import Handler
+    from ..messages import Invocation
+    from ..options import Limits
+
+# What the worker thread gets at once, at most: so many events, and bytes as received.
+_EVENTS = 256
+_BYTES = 256 * 1024
+
+
+class ThreadDispatcher(Dispatcher):
+    """A `Dispatcher` whose handlers are plain functions that run on threads."""
+
+    def __init__(self, handlers: Handlers, backlog: Backlog, limits: Limits, log: Log) -> None:
+        super().__init__(handlers, backlog, limits, log)
+        # One thread handles one event at a time.
+        self._concurrency = 1
+        self._worker: Worker | None = None
+        self._in_hand: deque[Any] = deque()
+
+    # Events
+
+    async def _work(self) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        queue = self._queue
+        try:
+            while queue.messages and task in self._workers:
+                self._in_hand = batch = deque(queue.take_many(_EVENTS, _BYTES))
+                self._worker = self._worker or Worker("events")
+                await self._finish(self._worker.run(functools.partial(self._handle, batch)), task)
+                if queue.dropped and queue.calm:
+                    self._report_dropped(queue.forgive())
+        finally:
+            self._workers.discard(task)
+            self._check_idle()
+
+    def _handle(self, batch: deque[Any]) -> None:
+        """Handle a batch; on the worker thread."""
+        events = self._handlers.events
+        while batch:
+            try:
+                message = batch.popleft()
+            except IndexError:  # taken back by `discard` just now
+                return
+            if message.__class__ is LifecycleEvent:
+                self._call(message.name, message.arguments)
+                continue
+            target, arguments = message
+            for handler in events.get(target.lower()) or self._fallback(target):
+                try:
+                    result_of(handler(*arguments))
+                except BaseException as raised:  # noqa: BLE001 - handlers may raise anything
+                    self._report(target, as_error(raised))
+
+    def _call(self, name: str, arguments: tuple[Any, ...]) -> None:
+        """Call lifecycle handlers, one after another, whatever each of them does; on any thread but the loop's."""
+        for handler in self._handlers.lifecycle.get(name, ()):
+            try:
+                result_of(handler(*arguments))
+            except BaseException as raised:
+                if name == "error":
+                    self._logger.exception("an on_error handler failed")
+                else:
+                    self._report(f"on_{name}", as_error(raised))
+
+    def _report(self, event: str, error: Exception) -> None:
+        self._logger.error("a handler of '%s' failed: %s", event, error, exc_info=error)
+        self._call("error", (error,))
+
+    # Questions
+
+    async def _ask(self, handler: Handler, message: Invocation, task: asyncio.Task[Any]) -> Any:
+        job: Awaitable[Any] = run_on_thread(lambda: result_of(handler(*message.arguments)), "client result")
+        return await self._finish(job, task)
+
+    # The end
+
+    def discard(self) -> list[asyncio.Task[None]]:
+        """Do as the asyncio client does; a handler that runs is left to its thread, and gets no more work."""
+        batch, self._in_hand = self._in_hand, deque()
+        while batch:
+            try:
+                message = batch.popleft()
+            except IndexError:  # the worker thread was quicker
+                break
+            if message.__class__ is LifecycleEvent and message.name == "closed":
+                self.run_apart(message.name, *message.arguments)
+        if self._worker is not None:
+            self._worker.end()
+            self._worker = None
+        return super().discard()
+
+    def run_apart(self, name: str, *arguments: Any) -> None:
+        """Run lifecycle handlers on a thread of their own, which nobody waits for."""
+        if name in self._handlers.lifecycle:
+            start_thread(self._call, name, arguments, name=f"on_{name}")

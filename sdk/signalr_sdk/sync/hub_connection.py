@@ -1,0 +1,441 @@
+"""`HubConnection` for threads."""
+
+from __future__ import annotations
+
+import functools
+import threading
+from typing import TYPE_CHECKING, Any, Final, Literal, Self, TypeVar, cast, overload
+
+from .._core import urls
+from .._hub.proxies import make_proxy, register
+from .._typed.declarations import sync_style
+from ..interfaces import Handler
+from ..options import UNSET, AuthenticationRefresh, ConnectionState, Limits, Timeouts, Transport, Unset
+from .adapters import GivenClient, token_provider
+from .iterators import Messages, Stream
+from .portal import Lease
+from .send_buffer import Outbox
+from .threaded_hub import ThreadedHub
+from .threads import plain
+from .uploads import Upload, uploaded
+
+if TYPE_CHECKING:
+    import ssl as ssl_module
+    from collections.abc import Callable, Iterable, Mapping
+    from types import TracebackType
+
+    from typing_extensions import TypeForm
+
+    from ..interfaces import Converter, HubProtocol, RetryPolicy
+    from ..protocols.values import NamingChoice
+    from .adapters import ClientMaker
+
+T = TypeVar("T")
+H = TypeVar("H", bound=Handler)
+R = TypeVar("R")
+
+_STYLE: Final = sync_style(Upload, Stream)
+
+
+class HubConnection:
+    """A connection to a hub, for programs without asyncio: what `signalr_sdk.HubConnection` does, minus `await`.
+
+    Safe to use from many threads at once. Whatever waits can be interrupted by Ctrl-C, which cancels it. Events are
+    handled on one daemon thread of the connection, in the order received; questions of the hub on others. Handlers are
+    plain functions, and may call the hub and stop it. Creating a connection does no I/O and starts no thread.
+
+    Args:
+        url: the hub's http(s) URL (ws(s) means the same); its query is kept on every request.
+        transports: one or several of `Transport`, as members or names; all by default. The order of preference is
+            always WebSockets, Server-Sent Events, long polling.
+        skip_negotiation: connect at once by WebSocket; for servers that need no negotiation.
+        access_token: a bearer token, or a plain callable without arguments that returns one (or `None`), called for
+            each connection attempt, on a thread.
+        access_token_in: `"query"` puts the token into the query of WebSocket and SSE requests, for servers that look
+            only there.
+        headers: sent with every HTTP request and the WebSocket upgrade to the hub's own origin.
+        cookies: likewise.
+        forward_headers: names of `headers` that may go along to another origin after a redirect.
+        proxy: proxy URL; environment proxies are honoured without it.
+        ssl: an `ssl.SSLContext` (own CA, client certificate), `True` to verify, `False` not to.
+        http: a callable that makes the HTTP client, an `aiohttp.ClientSession`, `httpx.AsyncClient` (no WebSockets
+            then) or any `HttpClient`. Called on the event loop's thread for each start; what it made is closed when the
+            connection has ended.
+        protocol: `"json"`, `"messagepack"`, or a `HubProtocol`.
+        converter: how typed values are made and taken apart; cattrs by default (extra `typed`).
+        reconnect: `True` for the default policy, `False` or `None` for none, or a `RetryPolicy`.
+        retry_start: the same for `start()`; `True` for the policy of `reconnect` if that has one.
+        stateful_reconnect: ask the server for stateful reconnect: a line that is cut for some seconds loses nothing.
+            WebSockets only; where the server does not offer it, everything is as without.
+        authentication_refresh: refresh the token on the live connection where the server says how long it lives (since
+            .NET 11); an `AuthenticationRefresh` to tune that, `False` for `refresh_authentication()` only.
+        timeouts: see `Timeouts`.
+        limits: see `Limits`; `handlers` has no meaning here.
+
+    Raises:
+        ValueError: an argument makes no sense.
+        TypeError: `access_token` is an async function, or `http` is no callable.
+
+    Example:
+        ```python
+        with HubConnection("https://example.com/chat") as hub:
+            print(hub.invoke("Add", 1, 2))
+        ```
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        transports: str | Iterable[str] | None = None,
+        skip_negotiation: bool = False,
+        access_token: str | Callable[[], str | None] | None = None,
+        access_token_in: Literal["header", "query"] = "header",
+        headers: Mapping[str, str] | None = None,
+        cookies: Mapping[str, str] | None = None,
+        forward_headers: Iterable[str] = (),
+        proxy: str | None = None,
+        ssl: ssl_module.SSLContext | bool = True,
+        http: ClientMaker | None = None,
+        protocol: Literal["json", "messagepack"] | HubProtocol = "json",
+        converter: Converter | None = None,
+        reconnect: RetryPolicy | bool | None = True,
+        retry_start: RetryPolicy | bool | None = False,
+        stateful_reconnect: bool = False,
+        authentication_refresh: AuthenticationRefresh | bool = True,
+        timeouts: Timeouts = Timeouts(),  # noqa: B008 - immutable
+        limits: Limits = Limits(),  # noqa: B008 - immutable
+    ) -> None:
+        self._http = GivenClient(http)
+        self._hub = ThreadedHub(
+            url,
+            transports=transports,
+            skip_negotiation=skip_negotiation,
+            access_token=token_provider(access_token),
+            access_token_in=access_token_in,
+            headers=headers,
+            cookies=cookies,
+            forward_headers=forward_headers,
+            proxy=proxy,
+            ssl=ssl,
+            http=self._http.source,
+            protocol=protocol,
+            converter=converter,
+            reconnect=reconnect,
+            retry_start=retry_start,
+            stateful_reconnect=stateful_reconnect,
+            authentication_refresh=authentication_refresh,
+            timeouts=timeouts,
+            limits=limits,
+        )
+        self._lease = Lease()
+        self._outbox = Outbox(self._hub, self._lease, limits.outgoing_bytes)
+        self._lease.first = self._outbox.hand_on
+        self._registering = threading.RLock()
+
+    # What it is
+
+    @property
+    def state(self) -> ConnectionState:
+        """The state."""
+        return self._hub.state
+
+    @property
+    def connection_id(self) -> str | None:
+        """The id that the server gave; `None` unless connected, and when negotiation is skipped."""
+        return self._hub.connection_id
+
+    @property
+    def transport(self) -> Transport | None:
+        """The transport in use; `None` unless connected."""
+        return self._hub.transport
+
+    @property
+    def url(self) -> str:
+        """The hub's URL as http(s)."""
+        return self._hub.url
+
+    def __repr__(self) -> str:
+        return f"<signalr_sdk.sync.HubConnection {urls.without_query(self.url)} {self.state}>"
+
+    # Starting and stopping
+
+    def start(self) -> None:
+        """Connect; return when the hub can be called. Interrupted, it leaves `DISCONNECTED` and nothing open.
+
+        Raises:
+            ConnectionFailedError: it did not work.
+            ConnectionClosedError: `stop()` ended it.
+            StateError: it is not disconnected, or this process was forked from the one that started it.
+        """
+        self._lease.call(self._start)
+
+    async def _start(self) -> None:
+        try:
+            await self._hub.start()
+        except BaseException:
+            await self._free_client()
+            raise
+        self._lease.settle(self._live(), self._stop)
+
+    async def _live(self) -> None:
+        await self._hub.outlive()
+        await self._free_client()
+
+    async def _stop(self) -> None:
+        # What came since this call began, and what is there at the exit of the interpreter, which is no call.
+        self._outbox.hand_on()
+        await self._hub.stop()
+
+    async def _free_client(self) -> None:
+        # Unless it is started again, or was started already.
+        if self._hub.state is ConnectionState.DISCONNECTED:
+            await self._http.close()
+
+    def stop(self) -> None:
+        """End the connection, in order where that works within `Timeouts.close`, and everything that belongs to it.
+
+        From any state, any number of times, from any thread and inside any handler. What was sent leaves first;
+        pending calls end with `ConnectionClosedError`; events that were not handled yet are discarded. A handler that
+        runs goes on alone on its thread and is not waited for, and neither are `on_closed` handlers.
+        """
+        self._lease.call(self._stop)
+
+    def run(self) -> None:
+        """Start, wait until closed, stop. Ctrl-C stops the connection.
+
+        Raises:
+            ConnectionFailedError: as `start`.
+            SignalRError: the error that ended the connection, as `wait_closed`.
+        """
+        with self:
+            self.wait_closed()
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def wait_closed(self) -> None:
+        """Return when the connection is `DISCONNECTED` for good and the events that came before are handled.
+
+        Called by a handler it does not wait for handlers.
+
+        Raises:
+            SignalRError: the error that ended it; none after `stop()` or a Close of the server in good order.
+        """
+        self._lease.call(self._hub.wait_closed)
+
+    def wait_connected(self, timeout: float | None = None) -> None:
+        """Return when `CONNECTED`.
+
+        Args:
+            timeout: seconds; `None` for no limit.
+
+        Raises:
+            TimeoutError: it took longer.
+            SignalRError: the connection ended instead.
+        """
+        self._lease.call(self._hub.wait_connected, timeout)
+
+    def flush(self) -> None:
+        """Return when all that was sent so far is with the operating system.
+
+        Raises:
+            NotConnectedError: there is no connection.
+            ConnectionClosedError: it ended first.
+        """
+        self._lease.call(self._hub.flush)
+
+    def refresh_authentication(self) -> float | None:
+        """Show the server a new token of the provider's, for the connection as it stands (since .NET 11).
+
+        Returns:
+            The seconds that the server gives it, if it says so.
+
+        Raises:
+            AuthenticationRefreshError: refused, or it cannot be done here; the connection stays as it was.
+            NotConnectedError: there is no connection.
+        """
+        return self._lease.call(self._hub.refresh_authentication)
+
+    # Calling the hub
+
+    @overload
+    def invoke(self, method: str, *args: Any, timeout: float | Unset | None = UNSET, result_type: TypeForm[T]) -> T: ...
+    @overload
+    def invoke(self, method: str, *args: Any, timeout: float | Unset | None = UNSET) -> Any: ...
+    def invoke(self, method: str, *args: Any, timeout: float | Unset | None = UNSET, result_type: Any = Any) -> Any:
+        """Call a hub method and return its result. Ctrl-C meanwhile sends CancelInvocation.
+
+        Args:
+            method: the method's name.
+            args: its arguments. Generators and `Upload`s among them are uploaded as streams.
+            timeout: seconds for all of it: the connection, room in the outgoing buffer, the answer; `None` for no
+                limit; `Timeouts.invoke` by default.
+            result_type: what the result is to be; as it was decoded by default.
+
+        Raises:
+            HubError: the method failed; `str()` is the server's text.
+            InvocationTimeoutError: it took longer than `timeout`.
+            ConnectionClosedError: the connection ended; the method may or may not have run.
+            NotConnectedError: there is no connection, and none came within `Timeouts.ready`.
+            LocalProtocolError: an argument cannot be encoded; nothing was sent.
+            ResultTypeError: the result is no `result_type`.
+        """
+        args = uploaded(args, self._hub.report)
+        return self._lease.call(self._hub.invoke, method, *args, timeout=timeout, result_type=result_type)
+
+    def send(self, method: str, *args: Any) -> None:
+        """Call a hub method without asking for an answer; return when the message is in the outgoing buffer.
+
+        Waits while that is full. Interrupted, it has sent nothing.
+
+        Raises:
+            ConnectionClosedError: the connection ended while waiting for room.
+            NotConnectedError: there is no connection, and none came within `Timeouts.ready`.
+            LocalProtocolError: an argument cannot be encoded; nothing was sent.
+        """
+        given = uploaded(args, self._hub.report)
+        at_once = given is args and self._hub.up
+        if not at_once or not self._outbox.put(self._hub.encode(method, args)):
+            self._lease.call(self._hub.send, method, *given)
+
+    @overload
+    def stream(self, method: str, *args: Any, item_type: TypeForm[T], buffer: int | None = None) -> Stream[T]: ...
+    @overload
+    def stream(self, method: str, *args: Any, buffer: int | None = None) -> Stream[Any]: ...
+    def stream(self, method: str, *args: Any, item_type: Any = Any, buffer: int | None = None) -> Stream[Any]:
+        """Return the items of a streaming hub method. The call goes out when the first is asked for.
+
+        Args:
+            method: the method's name.
+            args: as for `invoke`.
+            item_type: what each item is to be; as it was decoded by default.
+            buffer: items that may wait before reading pauses; `Limits.stream_items` by default.
+        """
+        args = uploaded(args, self._hub.report)
+        stream = self._lease.call(self._hub.stream, method, *args, item_type=item_type, buffer=buffer)
+        return Stream(stream, self._lease)
+
+    def proxy(self, declaration: TypeForm[T], *, naming: NamingChoice = "pascal") -> T:
+        """Return an object that has a hub's methods as a class declares them, and calls the hub.
+
+        Args:
+            declaration: a class, best a `typing.Protocol`. Its public methods are plain `def` with a result type
+                (`None` for none; `Iterator[T]` for a stream). Parameters annotated as `Iterator` or `Upload` are
+                uploaded. `method` names a method otherwise, or has it sent without asking for an answer.
+            naming: how names of methods are written on the hub: `"pascal"`, `"camel"`, `None` to leave them, or a
+                function.
+
+        Raises:
+            TypeError: a method of the class says too little, or what no hub has.
+        """
+        return cast("T", make_proxy(self, declaration, naming, _STYLE))
+
+    # Being called by the hub
+
+    @overload
+    def on(self, event: str, handler: H) -> H: ...
+    @overload
+    def on(self, event: str, handler: None = None) -> Callable[[H], H]: ...
+    def on(self, event: str, handler: H | None = None) -> H | Callable[[H], H]:
+        """Register a handler for an event of the hub, or for a question of it (then its result is the answer).
+
+        Args:
+            event: the event's name, in any case.
+            handler: a plain function; gets the event's arguments. Without it, `on` is a decorator.
+
+        Returns:
+            The handler.
+
+        Raises:
+            TypeError: the handler is async.
+        """
+        return functools.partial(self._register, self._hub.on(event)) if handler is None else self.on(event)(handler)
+
+    def register(self, receiver: R, *, naming: NamingChoice = "pascal") -> R:
+        """Register the methods of an object as handlers, with arguments as they are annotated.
+
+        Args:
+            receiver: its methods with `event` if there are any, else all public ones; plain functions.
+            naming: how the names of its methods are written by the hub.
+
+        Returns:
+            The object, which `off(handler=...)` takes back.
+
+        Raises:
+            TypeError: a method says too little, or is async.
+        """
+        return register(self.on, self._hub.wanted_converter, receiver, naming, _STYLE)
+
+    def off(self, event: str | None = None, handler: object | None = None) -> None:
+        """Unregister: all handlers of an event, one of them, or one handler wherever it is registered.
+
+        Args:
+            event: the event's name.
+            handler: the handler; with no event it is taken out everywhere, lifecycle events included.
+        """
+        with self._registering:
+            self._hub.off(event, handler)
+
+    def on_any(self, handler: H) -> H:
+        """Register `handler(event, args)` for all events that have no handler, nor `messages`, of their own."""
+        return self._register(self._hub.on_any, handler)
+
+    def on_connected(self, handler: H) -> H:
+        """Register `handler(connection_id)`, called for each connection before any event of it is handled."""
+        return self._register(self._hub.on_connected, handler)
+
+    def on_reconnecting(self, handler: H) -> H:
+        """Register `handler(error)`, called when the connection is lost and another is about to be tried."""
+        return self._register(self._hub.on_reconnecting, handler)
+
+    def on_reconnected(self, handler: H) -> H:
+        """Register `handler(connection_id)`, called after `on_connected` for each connection but the first."""
+        return self._register(self._hub.on_reconnected, handler)
+
+    def on_closed(self, handler: H) -> H:
+        """Register `handler(error)`, called when the connection has ended for good; the error may be `None`."""
+        return self._register(self._hub.on_closed, handler)
+
+    def on_error(self, handler: H) -> H:
+        """Register `handler(error)` for errors that no caller can be told, for example those of handlers."""
+        return self._register(self._hub.on_error, handler)
+
+    def on_authentication_refreshed(self, handler: H) -> H:
+        """Register `handler(lifetime)`, called when the server has taken a new token; seconds, or `None` if unknown."""
+        return self._register(self._hub.on_authentication_refreshed, handler)
+
+    def _register(self, take: Callable[[H], H], handler: H) -> H:
+        with self._registering:
+            return take(plain(handler, "a handler"))
+
+    def messages(
+        self, event: str, buffer: int | None = None, overflow: Literal["wait", "drop_oldest"] = "wait"
+    ) -> Messages:
+        """Return an iterator over the argument tuples of an event, subscribed from now on.
+
+        Args:
+            event: the event's name, in any case.
+            buffer: events that may wait; `Limits.messages` by default.
+            overflow: what happens when more come: `"wait"` pauses reading, `"drop_oldest"` keeps the newest.
+        """
+        return Messages(self._lease.call(self._hub.messages, event, buffer, overflow), self._lease)
+
+    def wait_for(self, event: str, timeout: float | None = None) -> tuple[Any, ...]:
+        """Return the arguments of the next event of this name.
+
+        Args:
+            event: the event's name, in any case.
+            timeout: seconds; `None` for no limit.
+
+        Raises:
+            TimeoutError: none came.
+            ConnectionClosedError: the connection ended first.
+        """
+        return self._lease.call(self._hub.wait_for, event, timeout)

@@ -1,0 +1,164 @@
+"""Streams of a hub method, and events, as plain iterators."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
+
+from .._receiving.iterators import converter_of, fetch
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from .._receiving.iterators import Messages as AsyncMessages
+    from .._receiving.iterators import Stream as AsyncStream
+    from .portal import Lease
+
+T = TypeVar("T")
+
+# What crosses to the consumer's thread at once, at most: so many items, and bytes as received.
+_ITEMS = 256
+_BYTES = 256 * 1024
+
+
+class _Taken:
+    """What has crossed to the threads of the consumers, and the way to more of it."""
+
+    def __init__(self, source: AsyncStream[Any] | AsyncMessages, lease: Lease) -> None:
+        self.source = source
+        self._lease = lease
+        # Filled on the loop's thread: so an interrupted wait loses nothing.
+        self.messages: deque[Any] = deque()
+
+    def next(self, timeout: float | None) -> Any:
+        """Return the next message, from here or from the loop's thread."""
+        while True:
+            try:
+                return self.messages.popleft()
+            except IndexError:
+                # Another thread may be quicker than this one to take what comes.
+                self._fetch(timeout)
+
+    def _fetch(self, timeout: float | None) -> None:
+        try:
+            self._lease.call(self._fill, timeout)
+        except StopAsyncIteration:
+            raise StopIteration from None
+
+    async def _fill(self, timeout: float | None) -> None:
+        if timeout is None:
+            await fetch(self.source, self.messages, _ITEMS, _BYTES)
+        else:
+            async with asyncio.timeout(timeout):
+                await fetch(self.source, self.messages, _ITEMS, _BYTES)
+
+
+class Stream(Generic[T]):
+    """The items that a streaming hub method yields: an iterator and a context manager.
+
+    The call goes out when the first item is asked for, or at the `with`. Leaving the `with`, `cancel()`, or letting go
+    of the object, so also a `break` out of a bare `for`, cancels the stream on the server, once, and frees everything.
+    Several threads may share one. Made by `HubConnection.stream`.
+
+    Example:
+        ```python
+        with hub.stream("Counter", 10, item_type=int) as numbers:
+            for number in numbers:
+                print(number)
+        ```
+    """
+
+    def __init__(self, stream: AsyncStream[T], lease: Lease) -> None:
+        self._stream = stream
+        self._lease = lease
+        self._taken = _Taken(stream, lease)
+        self._convert = converter_of(stream)
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> T:
+        item = self._taken.next(None)
+        return item if self._convert is None else self._convert(item)
+
+    def next(self, timeout: float | None = None) -> T:
+        """Return the next item.
+
+        Args:
+            timeout: seconds to wait; `None` for no limit.
+
+        Raises:
+            TimeoutError: nothing came; nothing is lost, and the stream goes on.
+            StopIteration: the stream has ended.
+            HubError: the hub method failed.
+            ConnectionClosedError: the connection is lost.
+            StreamOverflowError: this consumer was too slow.
+            ResultTypeError: the item is no `item_type`; the stream goes on.
+        """
+        item = self._taken.next(timeout)
+        return item if self._convert is None else self._convert(item)
+
+    def cancel(self) -> None:
+        """End the stream: nothing more is delivered, and the hub method is cancelled. Idempotent."""
+        self._lease.call(self._stream.cancel)
+        self._taken.messages.clear()
+
+    def __enter__(self) -> Self:
+        self._lease.call(self._stream.__aenter__)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.cancel()
+
+
+class Messages:
+    """Events of one name as an iterator of argument tuples, and a context manager.
+
+    Subscribed from the moment it is made until it is closed, let go of, or the connection is `DISCONNECTED` for good.
+    Several threads may share one. Made by `HubConnection.messages`.
+
+    Example:
+        ```python
+        for user, text in hub.messages("ReceiveMessage"):
+            print(user, text)
+        ```
+    """
+
+    def __init__(self, messages: AsyncMessages, lease: Lease) -> None:
+        self._messages = messages
+        self._lease = lease
+        self._taken = _Taken(messages, lease)
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> tuple[Any, ...]:
+        return tuple(self._taken.next(None))
+
+    def next(self, timeout: float | None = None) -> tuple[Any, ...]:
+        """Return the arguments of the next event.
+
+        Args:
+            timeout: seconds to wait; `None` for no limit.
+
+        Raises:
+            TimeoutError: nothing came.
+            StopIteration: it is closed, or the connection has ended.
+        """
+        return tuple(self._taken.next(timeout))
+
+    def close(self) -> None:
+        """Unsubscribe and throw away what waits. Idempotent."""
+        self._lease.call(self._messages.close)
+        self._taken.messages.clear()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()

@@ -1,0 +1,157 @@
+"""`Connection` for threads."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Literal, Self
+
+from .._connecting.raw_connection import Connection as AsyncConnection
+from ..errors import StateError
+from ..options import Limits, Timeouts, Transport
+from .adapters import GivenClient, token_provider
+from .portal import Lease
+
+if TYPE_CHECKING:
+    import ssl as ssl_module
+    from collections.abc import Callable, Iterable, Mapping
+    from types import TracebackType
+
+    from .adapters import ClientMaker
+
+
+class Connection:
+    """A connection without the hub protocol, for programs without asyncio: `signalr_sdk.Connection` minus `await`.
+
+    Safe to use from many threads at once; whatever waits can be interrupted by Ctrl-C. It keeps the thread of the
+    event loop until `stop()`.
+
+    Args:
+        url: where to; http(s) or ws(s).
+        transfer_format: `"text"` (strings, UTF-8 on the wire) or `"binary"` (bytes).
+        transports: as for `HubConnection`, and so are all the others.
+
+    Example:
+        ```python
+        with Connection("https://example.com/echo") as connection:
+            connection.send("hello")
+            for text in connection:
+                print(text)
+        ```
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        transfer_format: Literal["text", "binary"] = "text",
+        transports: str | Iterable[str] | None = None,
+        skip_negotiation: bool = False,
+        access_token: str | Callable[[], str | None] | None = None,
+        access_token_in: Literal["header", "query"] = "header",
+        headers: Mapping[str, str] | None = None,
+        cookies: Mapping[str, str] | None = None,
+        forward_headers: Iterable[str] = (),
+        proxy: str | None = None,
+        ssl: ssl_module.SSLContext | bool = True,
+        http: ClientMaker | None = None,
+        timeouts: Timeouts = Timeouts(),  # noqa: B008 - immutable
+        limits: Limits = Limits(),  # noqa: B008 - immutable
+    ) -> None:
+        self._http = GivenClient(http)
+        self._connection = AsyncConnection(
+            url,
+            transfer_format=transfer_format,
+            transports=transports,
+            skip_negotiation=skip_negotiation,
+            access_token=token_provider(access_token),
+            access_token_in=access_token_in,
+            headers=headers,
+            cookies=cookies,
+            forward_headers=forward_headers,
+            proxy=proxy,
+            ssl=ssl,
+            http=self._http.source,
+            timeouts=timeouts,
+            limits=limits,
+        )
+        self._lease = Lease()
+        self._stopped = asyncio.Event()
+
+    @property
+    def url(self) -> str:
+        """The URL as http(s)."""
+        return self._connection.url
+
+    @property
+    def connection_id(self) -> str | None:
+        """The id that the server gave; `None` unless connected, and when negotiation is skipped."""
+        return self._connection.connection_id
+
+    @property
+    def transport(self) -> Transport | None:
+        """The transport in use."""
+        return self._connection.transport
+
+    def start(self) -> None:
+        """Connect. Interrupted, it leaves nothing open.
+
+        Raises:
+            ConnectionFailedError: it did not work; `stop()` meanwhile ends it so too.
+            StateError: it was started before.
+        """
+        self._lease.call(self._start)
+
+    async def _start(self) -> None:
+        try:
+            await self._connection.start()
+        except StateError:
+            raise
+        except BaseException:
+            self._stopped.set()
+            await self._http.close()
+            raise
+        self._lease.settle(self._live(), self._stop)
+
+    async def _live(self) -> None:
+        await self._stopped.wait()
+        await self._http.close()
+
+    def stop(self) -> None:
+        """Close, within `Timeouts.close`. From any thread, any number of times."""
+        self._lease.call(self._stop)
+
+    async def _stop(self) -> None:
+        # Once: later ones may come when the event loop of the first is gone.
+        if not self._stopped.is_set():
+            await self._connection.stop()
+            self._stopped.set()
+
+    def send(self, data: str | bytes) -> None:
+        """Send; wait while the connection takes no more. Calls of several threads go out one after another.
+
+        The server may take no more while what it sends is not read, so read at the same time, on another thread.
+
+        Raises:
+            NotConnectedError: it is not started, or stopped.
+            ConnectionClosedError: it is lost.
+            TypeError: text on a binary connection.
+        """
+        self._lease.call(self._connection.send, data)
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> str | bytes:
+        try:
+            return self._lease.call(self._connection.__anext__)
+        except StopAsyncIteration:
+            raise StopIteration from None
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.stop()

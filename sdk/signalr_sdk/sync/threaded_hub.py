@@ -1,0 +1,73 @@
+"""The asyncio client behind a `HubConnection` of `signalr_sdk.sync`: handlers on threads, and ways to cross to it."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from .._hub.hub_connection import HubConnection
+from ..errors import SignalRError
+from ..messages import Invocation
+from .dispatcher import ThreadDispatcher
+from .threads import post
+
+if TYPE_CHECKING:
+    from ..interfaces import Converter
+
+
+class ThreadedHub(HubConnection):
+    """A `HubConnection` whose handlers are plain functions on threads. On the loop's thread but where it says so."""
+
+    _dispatcher_class = ThreadDispatcher
+
+    async def outlive(self) -> None:
+        """Return when the connection that has started has ended, with all that it had; not if it is started again."""
+        closed = self._life.closed
+        with suppress(SignalRError):  # said to `wait_closed` and `on_closed`
+            await self.wait_closed()
+        if self._life.closed is closed:
+            await self.stop()
+
+    # Sending
+
+    @property
+    def up(self) -> bool:
+        """Whether there is a connection; on any thread."""
+        return self._life.link is not None
+
+    def encode(self, method: str, args: tuple[Any, ...]) -> bytes:
+        """Return what `send` sends if nothing is uploaded; on any thread."""
+        arguments, _uploads = self._prepare(method, args)
+        return self._protocol.encode(Invocation(method, arguments))
+
+    def post(self, messages: list[bytes]) -> bool:
+        """Put messages into the outgoing buffer, full or not; return whether it is full now."""
+        link = self._life.link
+        if link is None:
+            self._options.logs.hub.warning("%d messages were not sent before the connection ended", len(messages))
+            return False
+        for data in messages:
+            link.outgoing.put_now(data)
+        return link.outgoing.full
+
+    async def posted(self) -> None:
+        """Return when what was posted is with the operating system, and there is room again."""
+        if (link := self._life.link) is not None:
+            await link.outgoing.flush()
+            await link.outgoing.room()
+
+    # Errors
+
+    def report(self, error: Exception) -> None:
+        """Give an error that no caller can be told to `on_error`; on any thread."""
+        loop = self._dispatcher.loop
+        if loop is not None:
+            post(loop, self._dispatcher.push_error, error)
+
+    def wanted_converter(self) -> Converter:
+        """Return what makes typed values; on any thread.
+
+        Raises:
+            LocalProtocolError: cattrs is missing.
+        """
+        return self._need_converter()

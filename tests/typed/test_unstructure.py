@@ -1,0 +1,61 @@
+"""A user's converter takes apart what a protocol does not know, wherever a value goes out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from signalr_sdk import JsonProtocol, LocalProtocolError, MessagePackProtocol
+from signalr_sdk._typed.unstructure import TakingApart
+from signalr_sdk.messages import Completion, Invocation, Ping, StreamInvocation, StreamItem
+
+
+class Model:
+    """Stands for a class of a library that we know nothing of."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+
+
+class Models:
+    def structure(self, obj: Any, cl: Any, /) -> Any:
+        return cl(**obj)
+
+    def unstructure(self, obj: Any, /) -> Any:
+        if not isinstance(obj, Model):
+            raise TypeError("no model")
+        return {"size": obj.size}
+
+
+def test_arguments_items_and_results_are_taken_apart() -> None:
+    plain, taking_apart = JsonProtocol(), TakingApart(JsonProtocol(), Models())
+    deep, taken = (
+        [Model(1), {"a": (Model(2), None, 1.5, b"x", "t", True)}],
+        [
+            {"size": 1},
+            {"a": [{"size": 2}, None, 1.5, b"x", "t", True]},
+        ],
+    )
+    for ours, wanted in (
+        (Invocation("M", deep), Invocation("M", taken)),
+        (StreamInvocation("M", deep, "1"), StreamInvocation("M", taken, "1")),
+        (StreamItem("1", deep), StreamItem("1", taken)),
+        (Completion("1", deep, has_result=True), Completion("1", taken, has_result=True)),
+        (Ping(), Ping()),
+    ):
+        assert taking_apart.encode(ours) == plain.encode(wanted)
+    assert isinstance(deep[0], Model)
+
+
+def test_it_is_the_protocol_in_all_else() -> None:
+    protocol = MessagePackProtocol()
+    taking_apart = TakingApart(protocol, Models())
+    assert (taking_apart.name, taking_apart.transfer_format) == (protocol.name, protocol.transfer_format)
+    assert taking_apart.naming("a_b") == "AB"
+    assert isinstance(taking_apart.decode(b"\x91\x06"), Ping)
+
+
+def test_what_the_converter_refuses_is_an_error_of_the_call() -> None:
+    with pytest.raises(LocalProtocolError, match="object: no model"):
+        TakingApart(JsonProtocol(), Models()).encode(Invocation("M", [object()]))
