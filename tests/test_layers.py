@@ -25,7 +25,8 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"_transports"}),
     frozenset({"_connecting"}),
     frozenset({"_sending", "_receiving"}),
-    frozenset({"_life", "_hub"}),
+    frozenset({"_life"}),
+    frozenset({"_hub"}),
     frozenset({""}),  # the package's own __init__
     # Below `sync`, which has a twin of its `AzureSignalR`.
     frozenset({"azure"}),

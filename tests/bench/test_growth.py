@@ -16,7 +16,7 @@ from tests.core.arrivals import Recorder
 from signalr_sdk import HubConnection, JsonProtocol, MessagePackProtocol
 from signalr_sdk._receiving.backlog import Backlog
 from signalr_sdk._receiving.handlers import Handlers
-from signalr_sdk._receiving.iterators import StreamQueue
+from signalr_sdk._receiving.queues import StreamQueue
 from signalr_sdk.messages import Completion, StreamItem
 from signalr_sdk.protocols.framing import BinaryFraming, TextFraming
 from signalr_sdk.testing import HubServer

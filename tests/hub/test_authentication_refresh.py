@@ -120,8 +120,8 @@ async def test_without_a_lifetime_there_is_no_schedule(lifetime: float | None) -
     hub = server.hub(access_token=counting())
     await server.accept(hub)
     assert hub._life.link is not None
-    assert hub._life.link._schedule is not None
-    assert hub._life.link._schedule._timer is None
+    assert hub._life.link._refresh_timer is not None
+    assert hub._life.link._refresh_timer._timer is None
     await hub.stop()
 
 
@@ -133,8 +133,8 @@ async def test_it_can_be_switched_off_and_done_by_hand() -> None:
     assert await hub.refresh_authentication() == 0.001
     assert await told.lifetimes.get() == 0.001
     assert hub._life.link is not None
-    assert hub._life.link._schedule is not None
-    assert hub._life.link._schedule._timer is None
+    assert hub._life.link._refresh_timer is not None
+    assert hub._life.link._refresh_timer._timer is None
     await hub.stop()
     assert len(server.refreshes) == 1
 
@@ -144,8 +144,8 @@ async def test_before_moves_the_moment() -> None:
     hub = server.hub(authentication_refresh=AuthenticationRefresh(before=10))
     await server.accept(hub)
     assert hub._life.link is not None
-    assert hub._life.link._schedule is not None
-    timer = hub._life.link._schedule._timer
+    assert hub._life.link._refresh_timer is not None
+    timer = hub._life.link._refresh_timer._timer
     assert timer is not None
     assert 980 < timer.when() - asyncio.get_running_loop().time() <= 990
     await hub.stop()
@@ -202,7 +202,7 @@ async def test_a_failure_for_the_moment_is_tried_again_while_there_is_time(
         told = Told(hub)
         await server.accept(hub)
         assert hub._life.link is not None
-        schedule = hub._life.link._schedule
+        schedule = hub._life.link._refresh_timer
         assert schedule is not None
         schedule._cancel()
         schedule._start()
@@ -253,8 +253,8 @@ async def test_the_timer_of_a_lost_connection_does_not_fire() -> None:
     socket.vanish()
     with pytest.raises(ConnectionClosedError):
         await hub.wait_closed()
-    assert link._schedule is not None
-    assert link._schedule._timer is None
+    assert link._refresh_timer is not None
+    assert link._refresh_timer._timer is None
     assert not server.refreshes
 
 

@@ -483,7 +483,7 @@ def test_pending_calls_end_with_the_connection(hub: HubConnection) -> None:
     threads = [threading.Thread(target=call) for _ in range(3)]
     for thread in threads:
         thread.start()
-    until(lambda: len(hub._hub._life.link.calls._calls) == 3 if hub._hub._life.link else False)
+    until(lambda: len(hub._hub._life.link.calls._pending) == 3 if hub._hub._life.link else False)
     hub.stop()
     assert len({id(errors.get(timeout=5)) for _ in threads}) == 3
     for thread in threads:

@@ -293,7 +293,7 @@ def test_waits_are_interrupted(sliced: bool, hub: HubConnection, monkeypatch: py
     calls = link.calls
 
     def interrupt() -> None:
-        until(lambda: calls._calls)
+        until(lambda: calls._pending)
         os.kill(os.getpid(), signal.SIGINT)
 
     interrupting = threading.Thread(target=interrupt)
@@ -301,7 +301,7 @@ def test_waits_are_interrupted(sliced: bool, hub: HubConnection, monkeypatch: py
     with pytest.raises(KeyboardInterrupt):
         hub.invoke("Delay", 60_000)
     interrupting.join()
-    assert not calls._calls
+    assert not calls._pending
     assert hub.invoke("Sum", (number for number in range(200))) == 19_900
 
 

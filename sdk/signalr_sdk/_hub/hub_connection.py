@@ -1,34 +1,27 @@
-"""`HubConnection`: what users hold. It owns the lifecycle and drives one link after another."""
+"""`HubConnection`: the object that users hold. `ManagedConnection`, its base class, starts, reconnects and stops it."""
 
 from __future__ import annotations
 
 import asyncio
 import functools
-from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast, overload
 
 from .._connecting.opening import ConnectionOptions
-from .._core import urls
-from .._life.supervisor import Supervisor
-from .._receiving.backlog import Backlog
-from .._receiving.dispatcher import Dispatcher
-from .._receiving.handlers import Handlers
-from .._receiving.iterators import Messages, Stream, StreamCall, StreamQueue
+from .._guard.tasks import spawn
+from .._life.managed_connection import ManagedConnection
+from .._receiving.iterators import Messages, Stream, StreamCall
+from .._receiving.queues import StreamQueue
 from .._sending.uploads import close_source, split
 from .._typed.unstructure import TakingApart
-from ..errors import (
-    ConnectionClosedError,
-    InvocationTimeoutError,
-    NotConnectedError,
-    SignalRError,
-)
+from ..errors import ConnectionClosedError, InvocationTimeoutError
 from ..interfaces import Converter, Handler, HttpClient, HubProtocol, RetryPolicy, TokenProvider
-from ..options import UNSET, AuthenticationRefresh, ConnectionState, Limits, Timeouts, Transport, Unset, is_count
+from ..options import UNSET, AuthenticationRefresh, Limits, Timeouts, Unset, is_count
 from ..protocols import JsonProtocol, MessagePackProtocol
+from .link import HubLink, open_link
 
 if TYPE_CHECKING:
     import ssl as ssl_module
     from collections.abc import Callable, Iterable, Mapping
-    from types import TracebackType
 
     import aiohttp
     import httpx
@@ -64,7 +57,7 @@ def _refresh(value: AuthenticationRefresh | bool) -> AuthenticationRefresh | Non
     raise ValueError(f"authentication_refresh must be True, False or an AuthenticationRefresh, not {value!r}")
 
 
-class HubConnection:
+class HubConnection(ManagedConnection[HubLink]):
     """A connection to a hub of ASP.NET Core SignalR or Azure SignalR Service.
 
     One object for the life of a subscription: it can be started, lost, stopped and started again. Creating it does no
@@ -107,9 +100,6 @@ class HubConnection:
         ```
     """
 
-    # Another one for threads.
-    _dispatcher_class: type[Dispatcher] = Dispatcher
-
     def __init__(
         self,
         url: str,
@@ -134,7 +124,7 @@ class HubConnection:
         limits: Limits = Limits(),  # noqa: B008 - immutable
     ) -> None:
         self._protocol = _protocol(protocol, converter)
-        self._options = ConnectionOptions.make(
+        options = ConnectionOptions.make(
             url=url,
             transfer_format=self._protocol.transfer_format,
             transports=transports,
@@ -151,131 +141,14 @@ class HubConnection:
             limits=limits,
             stateful=stateful_reconnect,
         )
-        self._timeouts = timeouts
-        self._limits = limits
-        self._converter = converter
-        self._handlers = Handlers()
-        self._backlog = Backlog(limits.buffered_bytes)
-        self._dispatcher = self._dispatcher_class(self._handlers, self._backlog, limits, self._options.logs.hub)
-        self._life = Supervisor(
-            self._options,
-            self._protocol,
-            self._dispatcher,
-            self._backlog,
+        super().__init__(
+            options,
+            functools.partial(open_link, options, self._protocol, _refresh(authentication_refresh)),
             reconnect=reconnect,
             retry_start=retry_start,
-            refresh=_refresh(authentication_refresh),
         )
-
-    # What it is
-
-    @property
-    def state(self) -> ConnectionState:
-        """The state."""
-        return self._life.lifecycle.public
-
-    @property
-    def connection_id(self) -> str | None:
-        """The id that the server gave; `None` unless connected, and when negotiation is skipped."""
-        link = self._life.link  # once: other threads ask too
-        return link.connection.connection_id if link else None
-
-    @property
-    def transport(self) -> Transport | None:
-        """The transport in use; `None` unless connected."""
-        link = self._life.link
-        return link.connection.transport.kind if link else None
-
-    @property
-    def url(self) -> str:
-        """The hub's URL as http(s)."""
-        return self._options.url
-
-    def __repr__(self) -> str:
-        return f"<HubConnection {urls.without_query(self.url)} {self.state}>"
-
-    # Starting and stopping
-
-    async def start(self) -> None:
-        """Connect; return when the hub can be called. Cancelling it leaves `DISCONNECTED` and nothing open.
-
-        Raises:
-            ConnectionFailedError: it did not work.
-            ConnectionClosedError: `stop()` ended it.
-            StateError: it is not disconnected.
-        """
-        await self._life.start()
-
-    async def stop(self) -> None:
-        """End the connection, in order where that works within `Timeouts.close`, and everything that belongs to it.
-
-        From any state, any number of times, from inside any handler. What was sent leaves first; pending calls end
-        with `ConnectionClosedError`; events that were not handled yet are discarded, and handlers that run are
-        cancelled (not the one that calls this). `on_closed` handlers are not waited for.
-        """
-        await self._life.stop()
-
-    async def run(self) -> None:
-        """Start, wait until closed, stop: for a task of its own. Cancelling it stops the connection.
-
-        Raises:
-            ConnectionFailedError: as `start`.
-            SignalRError: the error that ended the connection, as `wait_closed`.
-        """
-        async with self:
-            await self.wait_closed()
-
-    async def __aenter__(self) -> Self:
-        await self.start()
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        await self.stop()
-
-    async def wait_closed(self) -> None:
-        """Return when the connection is `DISCONNECTED` for good and the events that came before are handled.
-
-        Called by a handler it does not wait for handlers.
-
-        Raises:
-            SignalRError: the error that ended it; none after `stop()` or a Close of the server in good order.
-        """
-        if self._life.closed is None:
-            return
-        error = await asyncio.shield(self._life.closed)
-        await self._dispatcher.drained()
-        if error is not None:
-            raise error
-
-    async def wait_connected(self, timeout: float | None = None) -> None:
-        """Return when `CONNECTED`.
-
-        Args:
-            timeout: seconds; `None` for no limit.
-
-        Raises:
-            TimeoutError: it took longer.
-            SignalRError: the connection ended instead.
-        """
-        try:
-            async with asyncio.timeout(timeout):
-                await self._life.next_link()
-        except NotConnectedError as error:
-            if isinstance(error.__cause__, SignalRError):
-                raise error.__cause__ from None
-            raise
-
-    async def flush(self) -> None:
-        """Return when all that was sent so far is with the operating system.
-
-        Raises:
-            NotConnectedError: there is no connection.
-            ConnectionClosedError: it ended first.
-        """
-        link = self._life.link or await self._life.ready()
-        await link.outgoing.flush()
+        self._converter = converter
+        self._closing: set[asyncio.Task[None]] = set()
 
     async def refresh_authentication(self) -> float | None:
         """Show the server a new token of the provider's, for the connection as it stands (since .NET 11).
@@ -389,7 +262,7 @@ class HubConnection:
 
         def discard() -> None:
             if uploads:
-                self._life.keep(asyncio.create_task(self._close_sources(uploads)))
+                _ = spawn(self._close_sources(uploads), "close upload sources", self._closing)
 
         return Stream(StreamCall(queue, open_, discard), convert)
 
@@ -533,33 +406,9 @@ class HubConnection:
         self._handlers.add_any(handler)
         return handler
 
-    def on_connected(self, handler: H) -> H:
-        """Register `handler(connection_id)`, called for each connection before any event of it is handled."""
-        return self._on_lifecycle("connected", handler)
-
-    def on_reconnecting(self, handler: H) -> H:
-        """Register `handler(error)`, called when the connection is lost and another is about to be tried."""
-        return self._on_lifecycle("reconnecting", handler)
-
-    def on_reconnected(self, handler: H) -> H:
-        """Register `handler(connection_id)`, called after `on_connected` for each connection but the first."""
-        return self._on_lifecycle("reconnected", handler)
-
-    def on_closed(self, handler: H) -> H:
-        """Register `handler(error)`, called when the connection has ended for good; the error may be `None`."""
-        return self._on_lifecycle("closed", handler)
-
-    def on_error(self, handler: H) -> H:
-        """Register `handler(error)` for errors that no caller can be told, for example those of handlers."""
-        return self._on_lifecycle("error", handler)
-
     def on_authentication_refreshed(self, handler: H) -> H:
         """Register `handler(lifetime)`, called when the server has taken a new token; seconds, or `None` if unknown."""
         return self._on_lifecycle("authentication_refreshed", handler)
-
-    def _on_lifecycle(self, name: str, handler: H) -> H:
-        self._handlers.add_lifecycle(name, handler)
-        return handler
 
     def messages(
         self, event: str, buffer: int | None = None, overflow: Literal["wait", "drop_oldest"] = "wait"

@@ -1,16 +1,19 @@
-"""One live connection of a hub, from handshake to end, over as many transports as its server takes for it."""
+"""`HubLink`: one live connection of a hub, from handshake to end, over one or (if it is resumed) several transports."""
 
 from __future__ import annotations
 
 import asyncio
+import enum
 import logging
 import math
 from typing import TYPE_CHECKING
 
+from .._connecting.opening import open_connection
 from .._core.replay import Replay
 from .._core.session import HubSession, ending
 from .._sending.calls import Calls
-from .._sending.outgoing import Outgoing, StatefulOutgoing
+from .._sending.outgoing import Outgoing
+from .._sending.stateful_outgoing import StatefulOutgoing
 from ..errors import (
     AuthenticationRefreshError,
     ConnectionClosedError,
@@ -19,32 +22,64 @@ from ..errors import (
     ServerTimeoutError,
     SignalRError,
 )
-from .token_refresh_timer import RefreshSchedule
+from .read_pause import ReadPause
+from .resuming import resume
+from .token_refresh_timer import TokenRefreshTimer
 
 if TYPE_CHECKING:
-    from .._connecting.opening import OpenConnection
+    from .._connecting.opening import ConnectionOptions, OpenConnection
     from .._core.routing import Received
-    from .._receiving.backlog import Backlog
+    from .._life.attempts import Attempts
+    from .._life.link import NotResumed
     from .._receiving.dispatcher import Dispatcher
     from ..interfaces import HubProtocol
-    from ..options import AuthenticationRefresh, Limits, Timeouts
+    from ..options import AuthenticationRefresh, Limits, Timeouts, Transport
 
 _wire = logging.getLogger("signalr_sdk.transport")
 
-# When writing fails, the reader mostly learns a better reason (a Close message) at once: it gets so long for that.
+# After a failed write, give the reader this long: it usually finds a Close message that says why.
 _READER_GRACE = 1.0
 
 
-class HubLink:
-    """Drives one `HubSession` over one open connection.
+class Phase(enum.Enum):
+    """How far a link has come."""
 
-    Order of use: `shake_hands`, `begin`, `run` in the task that owns it, and `close` in every case. When `run` has
-    ended and the link `is_resumable`, `suspend`, `resume` (maybe several times) and `run` may follow.
+    OPENING = enum.auto()  # the handshake is not done, or `begin` was not called
+    LIVE = enum.auto()
+    SUSPENDED = enum.auto()  # the transport is lost, and another one may take its place
+    CLOSING = enum.auto()  # `close` was called
+
+
+async def open_link(
+    options: ConnectionOptions, protocol: HubProtocol, refresh: AuthenticationRefresh | None, dispatcher: Dispatcher
+) -> HubLink:
+    """Make one attempt: token, negotiate, transport, handshake. Cancelling it leaves nothing open.
+
+    Args:
+        options: of the connection.
+        protocol: what the hub is spoken to in.
+        refresh: when to refresh the token; `None` for by hand only.
+        dispatcher: runs the handlers.
+    """
+    connection = await open_connection(options)
+    try:
+        link = HubLink(
+            connection, protocol, dispatcher, timeouts=options.timeouts, limits=options.limits, refresh=refresh
+        )
+        await link.shake_hands()
+    except BaseException:
+        await connection.drop()
+        raise
+    return link
+
+
+class HubLink:
+    """Drives one `HubSession` over one open connection: see `Link`.
 
     Attributes:
-        connection: what it goes over.
-        outgoing: what waits to be sent.
-        calls: the calls that go over it.
+        connection: the transport, and what it stands on.
+        outgoing: the messages that wait to be sent.
+        calls: the calls that go over the connection.
     """
 
     def __init__(
@@ -52,7 +87,6 @@ class HubLink:
         connection: OpenConnection,
         protocol: HubProtocol,
         dispatcher: Dispatcher,
-        backlog: Backlog,
         *,
         timeouts: Timeouts,
         limits: Limits,
@@ -62,75 +96,75 @@ class HubLink:
         self._logger = connection.logs.hub
         self._transport = connection.transport
         self._dispatcher = dispatcher
-        self._backlog = backlog
         self._timeouts = timeouts
         self._loop = asyncio.get_running_loop()
-        inherent = self._transport.inherent_keep_alive
-        self._keep_alive = None if inherent else timeouts.keep_alive
-        self._session = HubSession(
-            protocol,
-            dispatcher,
-            message_bytes=limits.message_bytes,
-            keep_alive=self._keep_alive,
-            timeout=None if inherent else timeouts.server,
-            now=self._loop.time(),
-            replay=Replay(limits.stateful_buffer) if connection.stateful else None,
-        )
-        self._stateful = self._stateful_outgoing(limits) if connection.stateful else None
-        self.outgoing = self._stateful or Outgoing(
-            self._transport,
-            limits.outgoing_bytes,
-            written=self._note_written,
-            failed=self._note_write_failed,
-            log=connection.logs.transport,
-        )
+        self._phase = Phase.OPENING
+        self._session = self._new_session(protocol, limits)
+        self.outgoing, self._stateful = self._new_outgoing(limits.outgoing_bytes)
         self.calls = Calls(
-            self._session,
-            self.outgoing,
-            push_error=dispatcher.push_error,
-            waiting=self._note_call_waits,
-            log=self._logger,
+            self._session, self.outgoing, push_error=dispatcher.push_error, waiting=self._wake_reader, log=self._logger
         )
-        self._schedule = self._new_schedule(refresh)
+        self._pause = ReadPause(
+            self._session, dispatcher.backlog, self.calls, limit=timeouts.pause, resumed=self._set_timer
+        )
+        self._refresh_timer = self._new_refresh_timer(refresh)
         self._first: Received = []
         self._timer: asyncio.TimerHandle | None = None
         self._grace: asyncio.TimerHandle | None = None
+        # The timeout that `lose` ends `run` by.
         self._scope: asyncio.Timeout | None = None
+        # The loss of the transport, or the silence of the server: what a resume may mend.
         self._lost: SignalRError | None = None
-        self._relief: asyncio.Future[None] | None = None
-        self._tired = False
-        self._over = False
-        self._cut = False
 
-    def _stateful_outgoing(self, limits: Limits) -> StatefulOutgoing:
-        assert self._session.replay is not None
-        return StatefulOutgoing(
-            self._transport,
-            self._session.replay,
-            limits.outgoing_bytes,
-            written=self._note_written,
-            failed=self._note_write_failed,
-            log=self.connection.logs.transport,
+    def _new_session(self, protocol: HubProtocol, limits: Limits) -> HubSession:
+        timeouts, inherent = self._timeouts, self._transport.inherent_keep_alive
+        return HubSession(
+            protocol,
+            self._dispatcher,
+            message_bytes=limits.message_bytes,
+            keep_alive=None if inherent else timeouts.keep_alive,
+            timeout=None if inherent else timeouts.server,
+            now=self._loop.time(),
+            replay=Replay(limits.stateful_buffer) if self.connection.stateful else None,
         )
 
-    def _new_schedule(self, refresh: AuthenticationRefresh | None) -> RefreshSchedule | None:
+    def _new_outgoing(self, limit: int) -> tuple[Outgoing, StatefulOutgoing | None]:
+        """Return the outgoing buffer; and once more if it outlives a transport."""
+        written, failed, log = self._note_written, self._note_write_failed, self.connection.logs.transport
+        replay = self._session.replay
+        if replay is None:
+            return Outgoing(self._transport, limit, written=written, failed=failed, log=log), None
+        stateful = StatefulOutgoing(self._transport, limit, replay=replay, written=written, failed=failed, log=log)
+        return stateful, stateful
+
+    def _new_refresh_timer(self, refresh: AuthenticationRefresh | None) -> TokenRefreshTimer | None:
         if self.connection.refresher is None:
             return None
         dispatcher = self._dispatcher
-        return RefreshSchedule(
+        return TokenRefreshTimer(
             self.connection.refresher,
             refresh.before if refresh is not None else None,
             refreshed=lambda lifetime: dispatcher.push_lifecycle("authentication_refreshed", lifetime),
             failed=dispatcher.push_error,
         )
 
+    @property
+    def connection_id(self) -> str | None:
+        """See `Link.connection_id`."""
+        return self.connection.connection_id
+
+    @property
+    def transport_kind(self) -> Transport:
+        """See `Link.transport_kind`."""
+        return self.connection.transport.kind
+
     # From the handshake to the end
 
     async def shake_hands(self) -> None:
-        """Agree on the hub protocol. What arrives with the answer is kept for `begin`.
+        """Agree on the hub protocol. Messages that arrive with the answer wait for `begin`.
 
         Raises:
-            HandshakeError: refused, not answered in time, or answered by something that is no hub.
+            HandshakeError: the server refused the handshake, did not answer it in time, or is no hub.
         """
         try:
             async with asyncio.timeout(self._timeouts.handshake):
@@ -147,7 +181,7 @@ class HubLink:
 
     async def _shake_hands(self) -> None:
         session = self._session
-        # Not by way of the outgoing buffer: the handshake has no number.
+        # The outgoing buffer is for messages, which stateful reconnect numbers. The handshake has no number.
         handshake = session.start()
         self._log_payload("sending", handshake)
         await self._transport.send(handshake)
@@ -164,24 +198,25 @@ class HubLink:
             ) from error
 
     def begin(self) -> None:
-        """Be connected: say so with a ping, hand on what came with the handshake, keep time."""
+        """See `Link.begin`."""
+        self._phase = Phase.LIVE
         self._dispatcher.respond = self.calls.respond
-        if self._keep_alive is not None:
-            # Servers begin to expect pings when they have seen one. A moment later: with what the user sends first.
-            self._loop.call_later(0, self._greet)
+        if not self._transport.inherent_keep_alive:
+            # A server expects pings once it has seen one. The first ping shares a write with the user's first message.
+            self._loop.call_later(0, self._send_first_ping)
         self._hand_on(self._first)
         self._first = []
-        if self._schedule is not None and self.connection.endpoint is not None:
-            self._schedule.begin(self.connection.endpoint.token_lifetime)
-        self._arm()
+        if self._refresh_timer is not None and self.connection.endpoint is not None:
+            self._refresh_timer.begin(self.connection.endpoint.token_lifetime)
+        self._set_timer()
 
-    def _greet(self) -> None:
-        if not self._over:
+    def _send_first_ping(self) -> None:
+        if self._phase is not Phase.CLOSING:
             self.outgoing.put_unnumbered(self._session.ping())
 
     async def run(self) -> SignalRError | None:
-        """Receive until the end; return what it was, `None` for a Close in good order."""
-        self._backlog.relieved = self._note_relieved
+        """See `Link.run`."""
+        self._dispatcher.backlog.relieved = self._pause.note_relieved
         try:
             async with asyncio.timeout(None) as self._scope:
                 if self._lost is None:
@@ -194,25 +229,25 @@ class HubLink:
         return self._lost
 
     async def _receive(self) -> SignalRError | None:
-        session, transport, time, backlog = self._session, self._transport, self._loop.time, self._backlog
-        stateful = self._stateful
+        session, transport, time = self._session, self._transport, self._loop.time
+        backlog, pause, stateful = self._dispatcher.backlog, self._pause, self._stateful
         try:
             while session.ended is None:
-                if backlog.above and not self._tired:
-                    await self._hold()
+                if backlog.above and not pause.exhausted:
+                    await pause.hold()
                 payload = await transport.receive()
                 if payload is None:
                     break
                 if _wire.isEnabledFor(logging.DEBUG):
                     self._log_payload("received", payload)
                 received = session.receive(payload, time())
-                if not self._over:
+                if self._phase is not Phase.CLOSING:
                     self.outgoing.eager = session.alone
                     self._hand_on(received)
                 if stateful is not None:
                     self._note_numbers(stateful)
         except ConnectionClosedError as error:
-            self._cut = True
+            self._lost = error
             return error
         except RemoteProtocolError as error:
             return error
@@ -234,33 +269,34 @@ class HubLink:
         """End `run` with this error."""
         if self._lost is None:
             self._lost = error
-            self._cut = True
             if self._scope is not None:
                 self._scope.reschedule(-math.inf)
 
+    async def flush(self) -> None:
+        """See `Link.flush`."""
+        await self.outgoing.flush()
+
+    async def drop(self) -> None:
+        """See `Link.drop`."""
+        await self.connection.drop()
+
     async def close(self, error: SignalRError, *, goodbye: bool) -> None:
-        """End everything that this connection has: calls, streams, uploads, tasks, timers, sockets.
-
-        Cancelling it drops the connection at once.
-
-        Args:
-            error: what calls that are pending are told as the cause.
-            goodbye: send what waits, and a Close message, first.
-        """
-        if self._over:
+        """See `Link.close`."""
+        if self._phase is Phase.CLOSING:
             return
-        self._over = True
+        self._phase = Phase.CLOSING
         self._stop_timers()
         self.outgoing.refuse(error)
         self.calls.end(error)
-        self._wake_reader()
-        tasks = self.calls.uploads + (self._schedule.stop() if self._schedule is not None else [])
+        self._pause.end()
+        tasks = self.calls.uploads + (self._refresh_timer.stop() if self._refresh_timer is not None else [])
+        suspended = self._stateful is not None and self._stateful.suspended
         try:
-            await self._close_connection(error, goodbye=goodbye and not self.outgoing.suspended)
+            await self._close_connection(error, goodbye=goodbye and not suspended)
             if tasks:
                 await asyncio.wait(tasks)
         finally:
-            # Uploads that would not close their sources in time hold nobody up.
+            # An upload may take too long to close its source: `close` waits no longer.
             for task in tasks:
                 task.cancel()
 
@@ -270,7 +306,7 @@ class HubLink:
                 await self._say_goodbye()
             self._end_outgoing(error)
             if goodbye or self._session.ended is not None:
-                # Else the other side is gone, and would not answer.
+                # A server that said nothing is gone, and would not answer.
                 await self.connection.close()
         finally:
             self._end_outgoing(error)
@@ -282,7 +318,7 @@ class HubLink:
         try:
             await self.outgoing.flush()
         except ConnectionClosedError as error:
-            self._logger.debug("could not say good-bye: %s", error)
+            self._logger.debug("the Close message was not sent: %s", error)
 
     def _end_outgoing(self, error: SignalRError) -> None:
         if unsent := self.outgoing.end(error):
@@ -292,37 +328,44 @@ class HubLink:
 
     @property
     def is_resumable(self) -> bool:
-        """Whether the server may take another transport: the last one was cut, without a word of the server.
+        """See `Link.is_resumable`.
 
-        A server that took one and was then silent for too long is stuck, as ASP.NET Core can be: it would go on so.
+        The server must have gone without a word. A server that took a transport and was then silent for too long is
+        stuck, as ASP.NET Core can be, and would be silent on the next transport too.
         """
-        if isinstance(self._lost, ServerTimeoutError) and not self._session.alive:
+        if self._stateful is None or self._lost is None or self._phase is Phase.CLOSING:
             return False
-        return self._stateful is not None and self._cut and self._session.ended is None and not self._over
+        stuck = isinstance(self._lost, ServerTimeoutError) and not self._session.alive
+        return self._session.ended is None and not stuck
+
+    async def resume(self, lost: SignalRError | None, attempts: Attempts) -> NotResumed | None:
+        """See `Link.resume`."""
+        return await resume(self, lost, attempts)
 
     async def suspend(self) -> None:
-        """Be without a transport: what is sent is kept, and calls go on waiting."""
+        """Be without a transport: messages are kept, and calls go on waiting."""
+        self._phase = Phase.SUSPENDED
         self._stop_timers()
         if self._stateful is not None:
             self._stateful.suspend()
         await self.outgoing.close()
         await self.connection.drop_transport()
 
-    async def resume(self) -> None:
-        """Go on over a new transport; return when the server has said where it goes on, or that it does not.
+    async def reopen(self) -> None:
+        """Go on over a new transport; return when the server has said with which message it goes on.
 
-        Cancelling it leaves the link suspended, or as if it had been resumed: `close` or `suspend` it.
+        After a cancellation or an error the link is to be suspended again, or closed.
 
         Raises:
             ConnectionFailedError: no transport could be opened; a status says that the server refused.
-            ConnectionClosedError: it was lost again.
-            RemoteProtocolError: what came must not be read.
-            TimeoutError: nothing came.
+            ConnectionClosedError: the new transport was lost too.
+            RemoteProtocolError: the server sent bytes that are no hub messages.
+            TimeoutError: the server said nothing.
         """
         assert self._stateful is not None
         await self.connection.reopen()
         self._transport = self.connection.transport
-        self._lost, self._cut = None, False
+        self._lost = None
         self._stateful.resume(self._transport, self._session.resume(self._loop.time()))
         try:
             async with asyncio.timeout(self._timeouts.handshake):
@@ -331,7 +374,8 @@ class HubLink:
             raise TimeoutError(
                 f"the server did not say where it goes on within {self._timeouts.handshake:g} s (Timeouts.handshake)"
             ) from None
-        self._arm()
+        self._phase = Phase.LIVE
+        self._set_timer()
 
     async def _synchronize(self) -> None:
         session = self._session
@@ -343,12 +387,12 @@ class HubLink:
             self._hand_on(session.receive(payload, self._loop.time()))
 
     def _note_numbers(self, outgoing: StatefulOutgoing) -> None:
-        """Do what the numbers of the messages that came ask for."""
+        """Let senders in for whom an Ack made room, and acknowledge what came."""
         outgoing.admit()
         if ack := self._session.acknowledge(self._loop.time()):
             outgoing.put_unnumbered(ack)
         elif self._timer is None or self._session.next_deadline() < self._timer.when():
-            self._arm()
+            self._set_timer()
 
     # Authentication refresh
 
@@ -362,8 +406,9 @@ class HubLink:
 
     # Time
 
-    def _arm(self) -> None:
-        if self._over:
+    def _set_timer(self) -> None:
+        """Set the one timer of the link to the next deadline of the session."""
+        if self._phase is Phase.CLOSING:
             return
         if self._timer is not None:
             self._timer.cancel()
@@ -386,54 +431,23 @@ class HubLink:
             return
         if due:
             self.outgoing.put_unnumbered(due)
-        self._arm()
+        self._set_timer()
 
     def _note_written(self) -> None:
         self._session.sent(self._loop.time())
 
     def _note_write_failed(self, error: SignalRError) -> None:
-        if self._stateful is None or self._over:
+        closing = self._phase is Phase.CLOSING
+        if self._stateful is None or closing:
             self._end_outgoing(error)
         elif not self._stateful.suspended:
             self._stateful.suspend()
         else:
-            # It is known already, and there may be another transport soon.
+            # The loss is known already, and the next transport may be up soon.
             return
-        if not self._over:
+        if not closing:
             self._grace = self._loop.call_later(_READER_GRACE, self.lose, error)
 
-    # Back-pressure: not reading
-
-    async def _hold(self) -> None:
-        """Read nothing while consumers are behind: for `Timeouts.pause` at most, and not while a call waits."""
-        self._session.pause(self._loop.time())
-        try:
-            async with asyncio.timeout(self._timeouts.pause):
-                while self._backlog.above and not self._calls_wait() and not self._over:
-                    self._relief = self._loop.create_future()
-                    await self._relief
-        except TimeoutError:
-            # Not `lose`: its scope is the outer one, which looks for itself.
-            self._tired = bool(self._backlog.above)
-        finally:
-            self._relief = None
-            self._session.unpause(self._loop.time())
-            self._arm()
-
-    def _calls_wait(self) -> bool:
-        youngest = self.calls.youngest
-        if youngest is None:
-            return False
-        return self._timeouts.pause is None or self._loop.time() - youngest < self._timeouts.pause
-
-    def _note_call_waits(self) -> None:
-        if self._relief is not None:
-            self._wake_reader()
-
-    def _note_relieved(self) -> None:
-        self._tired = False
-        self._wake_reader()
-
     def _wake_reader(self) -> None:
-        if self._relief is not None and not self._relief.done():
-            self._relief.set_result(None)
+        """Let a pause in reading end, since a call waits for an answer."""
+        self._pause.look_again()

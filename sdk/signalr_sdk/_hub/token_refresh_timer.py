@@ -1,11 +1,12 @@
-"""When the token of a live connection is refreshed, if its server says how long tokens live."""
+"""The timer that refreshes the token of a live connection, if the server says how long tokens live."""
 
 from __future__ import annotations
 
 import asyncio
 from typing import TYPE_CHECKING
 
-from .._core import token_refresh as refreshing
+from .._core import token_refresh
+from .._guard.tasks import spawn
 from ..errors import AuthenticationRefreshError
 
 if TYPE_CHECKING:
@@ -13,18 +14,18 @@ if TYPE_CHECKING:
 
     from .._http.token_refresh import Refresher
 
-# A refresh that failed for the moment is tried again when half of the time that is left has passed, but not more often
-# than this.
+# A refresh that failed is tried again when half of the rest of the token's life has passed. The last try is so many
+# seconds before the end.
 _PAUSE = 5.0
 
 
-class RefreshSchedule:
-    """One timer: it is set when a lifetime is known, and again by each refresh, whoever asked for that.
+class TokenRefreshTimer:
+    """One timer, which each refresh sets again: a refresh by the timer, by the user, or by a long poll.
 
     Args:
         refresher: refreshes the token.
         before: see `AuthenticationRefresh`; `None` for no timer.
-        refreshed: called after each refresh with the lifetime, if it is known.
+        refreshed: called after each refresh with the lifetime in seconds, `None` if the server did not say it.
         failed: called with the error when a refresh by the timer fails.
     """
 
@@ -46,12 +47,12 @@ class RefreshSchedule:
         self._task: asyncio.Task[None] | None = None
 
     def begin(self, lifetime: float | None) -> None:
-        """Set the timer for a token that lives so long from now on."""
+        """Set the timer for a token that lives for `lifetime` seconds from now on."""
         self._refresher.refreshed = self._note_refreshed
         self._set(lifetime)
 
     def stop(self) -> list[asyncio.Task[None]]:
-        """End it; return what runs still, cancelled."""
+        """End the timer; return the task of a refresh that still runs, cancelled, in a list."""
         self._refresher.refreshed = self._refreshed
         self._cancel()
         if self._task is None or self._task.done():
@@ -63,7 +64,7 @@ class RefreshSchedule:
         self._cancel()
         if self._before is not None and lifetime is not None:
             self._end = self._loop.time() + lifetime
-            self._timer = self._loop.call_later(refreshing.delay(lifetime, self._before), self._start)
+            self._timer = self._loop.call_later(token_refresh.delay(lifetime, self._before), self._start)
 
     def _cancel(self) -> None:
         if self._timer is not None:
@@ -76,7 +77,7 @@ class RefreshSchedule:
 
     def _start(self) -> None:
         self._timer = None
-        self._task = asyncio.create_task(self._refresh(), name="signalr_sdk authentication refresh")
+        self._task = spawn(self._refresh(), "token refresh")
 
     async def _refresh(self) -> None:
         try:

@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import math
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
-from ..errors import ConnectionFailedError
 from ..retry import Retry, RetryContext, retry_after
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Callable
 
     from ..interfaces import RetryPolicy
 
 # A connection that was up for so many seconds is stable: attempts are counted anew after it.
 _STABLE = 10.0
-
-T = TypeVar("T")
 
 
 class Attempts:
@@ -124,31 +121,3 @@ def _policy(name: str, value: RetryPolicy | bool | None) -> RetryPolicy | None:
     if not hasattr(value, "next_delay"):
         raise ValueError(f"{name} must be True, False, None or a RetryPolicy, not {value!r}")
     return value
-
-
-async def uncancelled(attempt: Callable[[], Awaitable[T]], *, undo: Callable[[T], Awaitable[None]] | None = None) -> T:
-    """Make an attempt. Users' code in it may swallow a cancellation, or make one up: only ours counts.
-
-    Args:
-        attempt: what is tried.
-        undo: takes its result back if this task was cancelled meanwhile.
-    """
-    task = asyncio.current_task()
-    assert task is not None
-    try:
-        done = await attempt()
-    except asyncio.CancelledError as error:
-        if task.cancelling():
-            raise
-        raise ConnectionFailedError(
-            "the attempt was cancelled from inside, by the access token provider or the HTTP client"
-        ) from error
-    except Exception:
-        if task.cancelling():
-            raise asyncio.CancelledError from None
-        raise
-    if task.cancelling():
-        if undo is not None:
-            await undo(done)
-        raise asyncio.CancelledError
-    return done

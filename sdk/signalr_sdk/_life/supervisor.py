@@ -1,6 +1,6 @@
-"""The life of a `HubConnection`, from `start` to the end: one task that opens a link, watches it, and opens the next.
+"""The life of a connection, from `start` to the end: one task that makes a link, watches it, and makes the next.
 
-It owns the lifecycle: nobody else fires events.
+The supervisor owns the lifecycle: only it fires events.
 """
 
 from __future__ import annotations
@@ -8,34 +8,37 @@ from __future__ import annotations
 import asyncio
 import functools
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Generic, TypeVar
 
-from .._connecting.opening import ConnectionOptions, open_connection
 from .._core import urls
 from .._core.lifecycle import Event, Lifecycle, State
-from .._hub.link import HubLink
-from .._hub.resuming import resume
+from .._guard.foreign import uncancelled
+from .._guard.tasks import spawn
 from .._receiving.dispatcher import running_handler
-from ..errors import (
-    ConnectionClosedError,
-    NotConnectedError,
-    SignalRError,
-    StateError,
-)
+from ..errors import ConnectionClosedError, NotConnectedError, SignalRError, StateError
 from ..retry import RetryContext, is_transient
-from .attempts import Attempts, uncancelled
+from .link import Link
 
 if TYPE_CHECKING:
-    from .._receiving.backlog import Backlog
+    from collections.abc import Awaitable, Callable
+
+    from .._connecting.opening import ConnectionOptions
     from .._receiving.dispatcher import Dispatcher
-    from ..interfaces import HubProtocol, RetryPolicy
-    from ..options import AuthenticationRefresh
+    from .attempts import Attempts
+
+L = TypeVar("L", bound=Link)
 
 _STOPPED_EARLY = "stop() was called before the connection was up"
 
 
-class Supervisor:
-    """Keeps a connection, by policy.
+class Supervisor(Generic[L]):
+    """Keeps a connection up, as the policies want it.
+
+    Args:
+        connect: makes a link whose handshake is done. Cancelling it leaves nothing open.
+        options: of the connection.
+        dispatcher: runs the lifecycle handlers.
+        attempts: counts attempts, and asks the policies.
 
     Attributes:
         link: the live connection; `None` unless connected.
@@ -46,33 +49,27 @@ class Supervisor:
 
     def __init__(
         self,
-        options: ConnectionOptions,
-        protocol: HubProtocol,
-        dispatcher: Dispatcher,
-        backlog: Backlog,
+        connect: Callable[[], Awaitable[L]],
         *,
-        reconnect: RetryPolicy | bool | None,
-        retry_start: RetryPolicy | bool | None,
-        refresh: AuthenticationRefresh | None,
+        options: ConnectionOptions,
+        dispatcher: Dispatcher,
+        attempts: Attempts,
     ) -> None:
-        self.link: HubLink | None = None
+        self.link: L | None = None
         self.lifecycle = Lifecycle()
         self.closed: asyncio.Future[SignalRError | None] | None = None
+        self._connect_once = connect
         self._options = options
-        self._logger = options.logs.hub
-        self._protocol = protocol
-        self._dispatcher = dispatcher
-        self._backlog = backlog
-        self._refresh = refresh
-        self._attempts = Attempts(reconnect, retry_start, dispatcher.push_error)
         self._timeouts = options.timeouts
+        self._logger = options.logs.hub
+        self._dispatcher = dispatcher
+        self._attempts = attempts
         self._main: asyncio.Task[None] | None = None
-        # Also the one before, which may still be closing what it had open.
+        # Also the task of the connection before this one, which may still be closing its transport.
         self._mains: set[asyncio.Task[None]] = set()
         self._cancelled: list[asyncio.Task[None]] = []
         self._stopping: asyncio.Task[None] | None = None
         self._waiting: dict[asyncio.Future[None], None] = {}
-        self._apart: set[asyncio.Task[None]] = set()
 
     # Start and stop
 
@@ -86,8 +83,7 @@ class Supervisor:
         self.closed = loop.create_future()
         self._attempts.begin()
         started: asyncio.Future[None] = loop.create_future()
-        main = self._main = asyncio.create_task(self._live(started, self._main), name="signalr_sdk connection")
-        self._mains.add(main)
+        main = self._main = spawn(self._live(started, self._main), "connection", self._mains)
         main.add_done_callback(functools.partial(self._note_main_over, started))
         try:
             await started
@@ -97,9 +93,8 @@ class Supervisor:
             raise
 
     def _note_main_over(self, started: asyncio.Future[None], main: asyncio.Task[None]) -> None:
-        self._mains.discard(main)
         if self._main is main and (not started.done() or self.lifecycle.state is State.CONNECTING):
-            # Cancelled before its first turn, so that it could not say so itself.
+            # A task that is cancelled before its first turn runs none of its code.
             self._end_start(started, ConnectionClosedError(_STOPPED_EARLY))
 
     async def stop(self) -> None:
@@ -111,12 +106,11 @@ class Supervisor:
             live = self.lifecycle.state is State.CONNECTED
             self.lifecycle.fire(Event.STOP)
             if not live and self._main is not None:
-                # At once: one turn later the connection may be up.
+                # Cancel in this turn of the loop: in the next one the connection may be up.
                 self._main.cancel()
-            self._stopping = asyncio.create_task(self._shut_down(), name="signalr_sdk stop")
+            self._stopping = spawn(self._shut_down(), "stop")
         elif running_handler() in self._cancelled:
-            # A handler that was cancelled by the stop that goes on, and calls this as it cleans up: they would wait
-            # for each other.
+            # The running stop has cancelled this handler and waits for it: the handler must not wait for the stop.
             return
         await asyncio.shield(self._stopping)
 
@@ -127,7 +121,7 @@ class Supervisor:
             await asyncio.wait(tasks, timeout=self._timeouts.close)
 
     def _unfinished(self) -> set[asyncio.Task[None]]:
-        # Those of an event loop that is closed never call back.
+        # Tasks of a closed loop never run their done callbacks, so they are still in `_mains`.
         return {main for main in self._mains if not main.done()}
 
     async def _shut_down(self) -> None:
@@ -150,7 +144,7 @@ class Supervisor:
         finally:
             self.lifecycle.fire(Event.CLOSED)
             self._stopping, self._cancelled = None, []
-            self._settle(None)
+            self._end_waits(None)
         self._logger.info("stopped")
         if self._attempts.was_connected:
             self._dispatcher.run_apart("closed", None)
@@ -159,22 +153,17 @@ class Supervisor:
         tasks = {*handlers, *self._unfinished()}
         while tasks:
             await asyncio.wait(tasks)
-            # Closing may have reported errors, whose handlers have had a turn now.
+            # Closing may have reported errors, and their handlers run now.
             tasks = set(self._dispatcher.discard())
-
-    def keep(self, task: asyncio.Task[None]) -> None:
-        """Hold on to a task that nobody waits for."""
-        self._apart.add(task)
-        task.add_done_callback(self._apart.discard)
 
     # The life of the connection
 
     async def _live(self, started: asyncio.Future[None], previous: asyncio.Task[None] | None) -> None:
         try:
             if previous is not None and not previous.done():
-                # It may still be closing what the last connection had open.
+                # The previous connection may still be closing its transport.
                 await asyncio.wait({previous})
-            link: HubLink | None = await self._first_link()
+            link: L | None = await self._first_link()
         except asyncio.CancelledError:
             self._end_start(started, ConnectionClosedError(_STOPPED_EARLY))
             return
@@ -188,27 +177,27 @@ class Supervisor:
                     started.set_result(None)
                 link = await self._live_once(link)
         except asyncio.CancelledError:
-            # By `stop`, which does the rest; or by a cancelled `start`, or together with the event loop.
+            # `stop` has cancelled this task, and does the rest. Or a cancelled `start` has, or the end of the loop.
             await self._abandon(ConnectionClosedError("the task of the connection was cancelled"))
         except Exception as error:
-            # A bug of ours, but nobody may wait for ever because of it.
+            # This is a bug of the package. Whoever waits for the connection must be told.
             self._logger.exception("the connection failed")
             await self._abandon(_wrapped(error))
             if not started.done():
                 started.set_exception(error)
 
     async def _abandon(self, cause: SignalRError) -> None:
-        """End at once, whatever the state is; does nothing if the end has begun."""
+        """End at once, in any state; do nothing if the end has begun."""
         if self.lifecycle.state in (State.DISCONNECTING, State.DISCONNECTED):
             return
         link, self.link = self.link, None
         live = link is not None
         self.lifecycle.fire(Event.LOST_FOR_GOOD if live else Event.GIVEN_UP)
-        self._settle(cause)
+        self._end_waits(cause)
         if link is not None:
             await link.close(cause, goodbye=False)
 
-    async def _first_link(self) -> HubLink:
+    async def _first_link(self) -> L:
         while True:
             try:
                 return await self._connect()
@@ -220,36 +209,18 @@ class Supervisor:
             await asyncio.sleep(delay)
             self._attempts.count += 1
 
-    async def _connect(self) -> HubLink:
-        """One attempt: token, negotiate, transport, handshake."""
-        return await uncancelled(self._try_to_connect, undo=lambda link: link.connection.drop())
+    async def _connect(self) -> L:
+        """Make one attempt: token, negotiate, transport, handshake."""
+        return await uncancelled(self._connect_once, undo=lambda link: link.drop())
 
-    async def _try_to_connect(self) -> HubLink:
-        connection = await open_connection(self._options)
-        try:
-            link = HubLink(
-                connection,
-                self._protocol,
-                self._dispatcher,
-                self._backlog,
-                timeouts=self._timeouts,
-                limits=self._options.limits,
-                refresh=self._refresh,
-            )
-            await link.shake_hands()
-        except BaseException:
-            await connection.drop()
-            raise
-        return link
-
-    def _go_live(self, link: HubLink) -> None:
+    def _go_live(self, link: L) -> None:
         again = self.lifecycle.state is State.RECONNECTING
         self.lifecycle.fire(Event.CONNECT_OK)
         self.link = link
         self._attempts.note_up()
-        connection_id = link.connection.connection_id
+        connection_id = link.connection_id
         if self._logger.isEnabledFor(logging.INFO):
-            url, kind = urls.without_query(self._options.url), link.connection.transport.kind
+            url, kind = urls.without_query(self._options.url), link.transport_kind
             self._logger.info("connected to %s over %s (%s)", url, kind, connection_id or "no id")
         self._dispatcher.push_lifecycle("connected", connection_id)
         if again:
@@ -259,13 +230,13 @@ class Supervisor:
             if not waiter.done():
                 waiter.set_result(None)
 
-    async def _live_once(self, link: HubLink) -> HubLink | None:
+    async def _live_once(self, link: L) -> L | None:
         """Watch a link until it ends; return the next one, or `None` when that was the last."""
         error = await link.run()
         self._attempts.note_lost()
         while link.is_resumable and self.lifecycle.state is State.CONNECTED:
             self.lifecycle.fire(Event.LOST_RESUMABLE)
-            not_resumed = await resume(link, error, self._attempts, self._logger)
+            not_resumed = await link.resume(error, self._attempts)
             if not_resumed is not None:
                 return await self._lose(link, not_resumed.error, not_resumed.delay)
             self.lifecycle.fire(Event.RESUMED)
@@ -276,13 +247,13 @@ class Supervisor:
             return None
         return await self._lose(link, error, self._attempts.delay(error) if _may_reconnect(error) else None)
 
-    async def _lose(self, link: HubLink, error: SignalRError | None, delay: float | None) -> HubLink | None:
-        """A link has ended; return the next one, or `None` if there is none.
+    async def _lose(self, link: L, error: SignalRError | None, delay: float | None) -> L | None:
+        """Close a link that has ended; return the next one, or `None` if there is none.
 
         Args:
-            link: which one.
-            error: why.
-            delay: seconds before the next attempt; `None` if there is none.
+            link: the link.
+            error: why it ended.
+            delay: seconds before the next attempt; `None` for no attempt.
         """
         self.link = None
         cause = error or ConnectionClosedError("the server closed the connection")
@@ -298,7 +269,7 @@ class Supervisor:
         await self._close(link, cause)
         return await self._reconnect(due - time())
 
-    async def _reconnect(self, delay: float) -> HubLink | None:
+    async def _reconnect(self, delay: float) -> L | None:
         while True:
             await asyncio.sleep(delay)
             self._attempts.count += 1
@@ -311,23 +282,23 @@ class Supervisor:
                     self._report_end(error if isinstance(error, SignalRError) else _wrapped(error))
                     return None
                 delay = again
-                # What a first start would not be tried again for, a 404 or a 401, is logged louder.
+                # A failure that no first start is repeated for, such as a 404 or a 401, is a WARNING.
                 passing = is_transient(RetryContext(0, 0.0, error, was_connected=False))
                 level = logging.INFO if passing else logging.WARNING
                 self._logger.log(level, "attempt %d failed, next in %.1f s: %s", self._attempts.count, delay, error)
 
-    async def _end(self, link: HubLink, error: SignalRError | None, cause: SignalRError) -> None:
-        """The connection ended by itself, for good."""
+    async def _end(self, link: L, error: SignalRError | None, cause: SignalRError) -> None:
+        """End for good without a `stop`."""
         self.lifecycle.fire(Event.LOST_FOR_GOOD)
         self._report_end(error)
         await self._close(link, cause)
 
     def _report_end(self, error: SignalRError | None) -> None:
         self._logger.info("the connection has ended: %s", error or "the server closed it in good order")
-        self._settle(error)
+        self._end_waits(error)
         self._dispatcher.push_lifecycle("closed", error)
 
-    async def _close(self, link: HubLink, cause: SignalRError) -> None:
+    async def _close(self, link: L, cause: SignalRError) -> None:
         try:
             async with asyncio.timeout(self._timeouts.close):
                 await link.close(cause, goodbye=False)
@@ -335,17 +306,17 @@ class Supervisor:
             self._logger.debug("the transport did not close within %s s", self._timeouts.close)
 
     def _end_start(self, started: asyncio.Future[None], error: Exception) -> None:
-        """The first attempts failed, or were ended."""
+        """Fail `start`: the attempts failed, or `stop` came meanwhile."""
         if self.lifecycle.state is State.CONNECTING:
             self.lifecycle.fire(Event.CONNECT_FAILED)
-            self._settle(error)
+            self._end_waits(error)
         else:
             error = ConnectionClosedError(_STOPPED_EARLY)
         if not started.done():
             started.set_exception(error)
 
-    def _settle(self, error: Exception | None) -> None:
-        """The connection is DISCONNECTED for good: tell all that wait for anything of it."""
+    def _end_waits(self, error: Exception | None) -> None:
+        """Tell all that wait for the connection that it is DISCONNECTED for good."""
         self._fail_waiting(error)
         self._dispatcher.end_subscriptions()
         if self.closed is not None and not self.closed.done():
@@ -353,8 +324,8 @@ class Supervisor:
 
     # Waiting for a connection
 
-    async def ready(self) -> HubLink:
-        """Return the link; wait for it while it is being made, for `Timeouts.ready` at most."""
+    async def ready(self) -> L:
+        """Return the link; while the connection is being made, wait for up to `Timeouts.ready` seconds."""
         try:
             async with asyncio.timeout(self._timeouts.ready):
                 return await self.next_link()
@@ -364,10 +335,14 @@ class Supervisor:
                 self.lifecycle.public,
             ) from None
 
-    async def next_link(self) -> HubLink:
-        """Return the link; wait for it while it is being made."""
+    async def next_link(self) -> L:
+        """Return the link; while the connection is being made, wait.
+
+        Raises:
+            NotConnectedError: the connection is disconnected, or ended meanwhile; then the reason is the cause.
+        """
         cause: SignalRError | None = None
-        # In a loop: it may be lost again before the waiter has its turn.
+        # Look again after each wait: the link may be lost before the waiter has its turn.
         while self.link is None:
             if self.lifecycle.state in (State.DISCONNECTED, State.DISCONNECTING):
                 state = self.lifecycle.public
@@ -390,7 +365,7 @@ class Supervisor:
 
 
 def _may_reconnect(error: SignalRError | None) -> bool:
-    """A Close message that does not allow it is an end; all else is a loss."""
+    """Return whether an end is a loss: all are but a Close message that does not allow to reconnect."""
     return error is not None and not (isinstance(error, ConnectionClosedError) and not error.allow_reconnect)
 
 

@@ -1,8 +1,8 @@
-"""What waits for consumers: bounded queues, and the account that all queues of a connection share.
+"""Bounded queues for consumers, and the account of bytes that all queues of a connection share.
 
-SignalR has no flow control of its own. While a queue is above its mark, or all together hold half of what they may, the
-connection stops reading for a while, so that the transport holds the server back. What all queues hold together is
-bounded in bytes, as received: beyond that the fullest queue gives way.
+SignalR has no flow control of its own. While a queue is above its mark, or all queues together hold half of the bytes
+that they may hold, the connection stops reading for a while, so that the transport holds the server back. Beyond the
+whole number of bytes (`Limits.buffered_bytes`, counted as received) the fullest queue sheds messages.
 """
 
 from __future__ import annotations
@@ -16,56 +16,56 @@ if TYPE_CHECKING:
 
 
 class Backlog:
-    """The account of one `HubConnection`.
+    """The account of one hub connection.
 
     Attributes:
         held: bytes in all queues.
-        limit: how many they may hold.
-        high: half of that: the mark in bytes.
-        crowded: whether more is held.
-        above: number of marks that are exceeded.
-        relieved: called when none is any more; set by whoever reads.
+        limit: bytes that all queues may hold.
+        half: half of the limit; above it reading pauses.
+        over_half_full: whether more than half of the limit is held.
+        above: how many reasons there are to pause reading: queues above their marks, and `over_half_full`.
+        relieved: called when the last reason is gone; set by the link that reads.
     """
 
-    __slots__ = ("_queues", "above", "crowded", "held", "high", "limit", "relieved")
+    __slots__ = ("_queues", "above", "half", "held", "limit", "over_half_full", "relieved")
 
     def __init__(self, limit: int) -> None:
         self.held = 0
         self.above = 0
         self.relieved: Callable[[], None] = _nothing
         self.limit = limit
-        self.high = limit // 2
-        self.crowded = False
+        self.half = limit // 2
+        self.over_half_full = False
         self._queues: set[WaitingQueue] = set()
 
     def join(self, queue: WaitingQueue) -> None:
-        """Count this queue among those that may have to give way."""
+        """Count this queue among those that may have to shed messages."""
         self._queues.add(queue)
 
     def leave(self, queue: WaitingQueue) -> None:
-        """Forget a queue and what it holds, which may still be taken."""
+        """Forget a queue and its bytes. Its messages may still be taken."""
         self._queues.discard(queue)
         self.release(queue.held)
-        self.level(queue, above=False)
+        self.note_mark(queue, above=False)
         queue.account = _NO_ACCOUNT
 
     def release(self, size: int) -> None:
-        """Note that bytes are not held any more."""
+        """Count bytes as no longer held."""
         self.held -= size
-        if self.crowded and self.held <= self.high:
-            self.crowded = False
+        if self.over_half_full and self.held <= self.half:
+            self.over_half_full = False
             self._count(-1)
 
-    def crowd(self) -> None:
-        """Note that much is held, and make room if it is too much."""
-        if not self.crowded:
-            self.crowded = True
+    def note_over_half(self) -> None:
+        """Note that more than half of the limit is held; above the limit have queues shed messages."""
+        if not self.over_half_full:
+            self.over_half_full = True
             self._count(1)
         if self.held > self.limit:
-            self.check()
+            self.shed_excess()
 
-    def level(self, queue: WaitingQueue, *, above: bool) -> None:
-        """Note that a queue went over its mark, or is back at it."""
+    def note_mark(self, queue: WaitingQueue, *, above: bool) -> None:
+        """Note whether a queue is above its mark."""
         if queue.above is above:
             return
         queue.above = above
@@ -76,17 +76,17 @@ class Backlog:
         if self.above == 0:
             self.relieved()
 
-    def check(self) -> None:
-        """Have the fullest queues give way while all hold too much. The last message of a queue always stays."""
+    def shed_excess(self) -> None:
+        """Have the fullest queues shed messages until the limit is kept. The last message of a queue always stays."""
         candidates = set(self._queues)
         while self.held > self.limit and candidates:
             fullest = max(candidates, key=_held_beyond_last)
             if len(fullest.messages) < 2:
                 return
             held = self.held
-            fullest.give_way(held - self.limit)
+            fullest.shed(held - self.limit)
             if self.held == held:
-                # What it has must stay; another one may have something.
+                # This queue can shed nothing more: try the next fullest.
                 candidates.discard(fullest)
 
 
@@ -94,12 +94,12 @@ class WaitingQueue:
     """Messages that wait for one consumer, oldest first.
 
     Attributes:
-        messages: what waits.
-        sizes: the bytes of each.
-        held: all bytes.
-        mark: how many may wait before reading pauses.
-        above: whether more wait.
-        account: where its bytes are counted.
+        messages: the messages.
+        sizes: the bytes of each message, as received.
+        held: the sum of `sizes`.
+        mark: the number of messages above which reading pauses.
+        above: whether more messages wait than `mark`.
+        account: the backlog that counts `held`.
     """
 
     __slots__ = ("above", "account", "held", "mark", "messages", "sizes")
@@ -132,18 +132,18 @@ class WaitingQueue:
         self.held += size
         account.held += size
         if len(self.messages) > self.mark and not self.above:
-            account.level(self, above=True)
-        if account.held > account.high:
-            account.crowd()
+            account.note_mark(self, above=True)
+        if account.held > account.half:
+            account.note_over_half()
 
     def take(self) -> Any:
         """Return and remove the oldest message."""
         message = self.messages.popleft()
-        self.settle()
+        self.release_taken()
         return message
 
-    def settle(self) -> None:
-        """Let go of the bytes of all that a consumer has popped from `messages`, before it waits for anything."""
+    def release_taken(self) -> None:
+        """Release the bytes of messages that a consumer has popped from `messages`. Call it before each await."""
         messages, sizes, size = self.messages, self.sizes, self.held
         if messages:
             size = 0
@@ -152,20 +152,20 @@ class WaitingQueue:
         else:
             sizes.clear()
         self.held -= size
-        if self.account.crowded:
+        if self.account.over_half_full:
             self.account.release(size)
         else:
-            # As `release` does: a call for each message is a twentieth of what it costs.
+            # A call of `release` for each message would cost a twentieth more (tests/bench/test_receiving.py).
             self.account.held -= size
         if self.above and len(messages) <= self.mark:
-            self.account.level(self, above=False)
+            self.account.note_mark(self, above=False)
 
     def take_many(self, count: int, size: int) -> list[Any]:
-        """Return and remove the oldest messages, as one step: for consumers on other threads.
+        """Return and remove the oldest messages in one step, for a consumer on another thread.
 
         Args:
-            count: so many at most.
-            size: no further one when they have so many bytes.
+            count: the largest number of messages.
+            size: the number of bytes after which no further message is taken.
         """
         taken: list[Any] = []
         messages, held = self.messages, 0
@@ -174,21 +174,21 @@ class WaitingQueue:
                 break
             taken.append(messages.popleft())
             held += each
-        self.settle()
+        self.release_taken()
         return taken
 
     @property
-    def calm(self) -> bool:
-        """Whether the consumer has caught up: an episode of slowness is over."""
-        return not self.above and not self.account.crowded
+    def caught_up(self) -> bool:
+        """Whether the consumer is as fast as the server again."""
+        return not self.above and not self.account.over_half_full
 
     def clear(self) -> None:
-        """Throw away all that waits."""
+        """Discard all messages."""
         self.messages.clear()
-        self.settle()
+        self.release_taken()
 
-    def give_way(self, excess: int) -> None:
-        """Hold less, but keep the last message: all queues together hold `excess` bytes too much."""
+    def shed(self, excess: int) -> None:
+        """Discard messages, but not the last one: all queues together hold `excess` bytes too many."""
         goal = self.held - excess
         while self.held > goal and len(self.messages) > 1:
             self.take()
@@ -202,7 +202,7 @@ def _nothing() -> None:
     return None
 
 
-# Nothing can be added to it, by mistake either.
+# A deque that stays empty even if code adds to it by mistake.
 _EMPTY: Final[deque[Any]] = deque(maxlen=0)
-# For queues that get nothing more: nobody reads its figures.
+# The account of queues that get nothing more. Nobody reads its figures.
 _NO_ACCOUNT = Backlog(sys.maxsize)

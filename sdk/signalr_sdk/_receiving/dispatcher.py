@@ -1,7 +1,7 @@
-"""From received events to the user's handlers: in order, off the receive loop, each handler's errors isolated.
+"""From received events to the user's handlers: in order, not in the task that receives, with errors isolated.
 
-Events and lifecycle events wait in one queue and are worked off one after another by a task that lives only while
-there is something to do, so an idle connection costs none. Questions of the server (client results) run beside it.
+Events and lifecycle events wait in one queue. A worker task handles them one after another and lives only while events
+wait, so an idle connection has no such task. Handlers that the server wants a client result of run beside the worker.
 """
 
 from __future__ import annotations
@@ -9,43 +9,37 @@ from __future__ import annotations
 import asyncio
 import functools
 import inspect
-from collections import deque
-from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from ..errors import SignalRError, SlowConsumerError
+from .._guard.foreign import error_of
+from .._guard.tasks import spawn
+from ..errors import SlowConsumerError
 from ..messages import Invocation
-from .backlog import Backlog, WaitingQueue
-from .iterators import EventQueue, Messages
+from .iterators import Messages
+from .queues import ClientResultQueue, EventQueue, HandlerQueue, LifecycleEvent
 
 if TYPE_CHECKING:
     from .._core.logs import Log
     from ..interfaces import Handler
     from ..messages import HubMessage
     from ..options import Limits
+    from .backlog import Backlog
     from .handlers import Handlers
+    from .queues import Respond
 
-# After so many events the worker looks at the time, and gives the event loop a turn if it had so many seconds.
+# The worker looks at the time after so many events. It gives the event loop a turn after so many seconds.
 _BATCH = 128
 _SLICE = 0.01
-# So many names of events without a handler are remembered, to warn about each only once.
+# The names of so many events without a handler are remembered, so that each is warned about only once.
 _NAMES = 1024
 
 
 @attrs.define(eq=False)
-class LifecycleEvent:
-    """Stands in the queue of events, so that its handlers run between those of the events around it."""
-
-    name: str
-    arguments: tuple[Any, ...]
-
-
-@attrs.define(eq=False)
 class _Run:
-    """One async handler that runs. Tasks that it starts inherit the context variable: `active` says if it is over."""
+    """A running async handler. Tasks that the handler starts inherit it by their context: see `active`."""
 
     task: asyncio.Task[Any]
     active: bool = True
@@ -55,21 +49,18 @@ _current_run: ContextVar[_Run | None] = ContextVar("signalr_sdk_handler", defaul
 
 
 def running_handler() -> asyncio.Task[Any] | None:
-    """Return the task of the handler that the caller is part of."""
+    """Return the task of the handler that calls this, directly or in a task that it started; else `None`."""
     run = _current_run.get()
     return run.task if run is not None and run.active else None
 
 
-Respond = Callable[[str, Any, "str | None"], Awaitable[None]]
-"""Sends the answer to a question: its id, the result, and the error if it failed."""
-
-
 class Dispatcher:
-    """Runs handlers. Belongs to one `HubConnection` and outlives its connections.
+    """Runs the handlers of one hub connection, over all of its links: the `Inbox` of their sessions.
 
     Attributes:
-        respond: sends answers over the connection whose messages are being pushed; set with each new connection.
-        loop: the event loop of the connection; set by its `start`.
+        backlog: counts what waits.
+        respond: sends client results over the link that hands on messages; each new link sets it.
+        loop: the event loop of the connection; `start` sets it.
     """
 
     def __init__(self, handlers: Handlers, backlog: Backlog, limits: Limits, log: Log) -> None:
@@ -77,31 +68,31 @@ class Dispatcher:
         self.respond: Respond
         self.loop: asyncio.AbstractEventLoop | None = None
         self._handlers = handlers
-        self._backlog = backlog
+        self.backlog = backlog
         self._limits = limits
         self._concurrency = limits.handlers
-        self._queue = _EventsWaiting(backlog, limits.messages)
+        self._queue = HandlerQueue(backlog, limits.messages)
         backlog.join(self._queue)
         self._subscribers: dict[str, tuple[EventQueue, ...]] = {}
         self._workers: set[asyncio.Task[None]] = set()
         self._answering: set[asyncio.Task[None]] = set()
         self._barrier: asyncio.Task[None] | None = None
-        # Tasks that run on_closed handlers, which no stop() cancels.
-        self._farewells: set[asyncio.Task[None]] = set()
+        # The tasks of on_closed handlers, which no stop() cancels.
+        self._closing: set[asyncio.Task[None]] = set()
         self._unknown: set[str] = set()
         self._idle: list[asyncio.Future[None]] = []
 
     @functools.cached_property
-    def _questions(self) -> _QuestionsWaiting:
-        # Made when first needed: most hubs ask nothing, and its empty deques take 1.5 KB of each connection.
-        questions = _QuestionsWaiting(self._backlog, self._limits.messages, self._logger)
-        self._backlog.join(questions)
-        return questions
+    def _client_results(self) -> ClientResultQueue:
+        # The queue is made at its first use: few hubs want client results, and empty deques take 1.5 KB.
+        queue = ClientResultQueue(self.backlog, self._limits.messages, self._logger)
+        self.backlog.join(queue)
+        return queue
 
-    # Taking in
+    # What comes in
 
     def events(self, targets: list[str], arguments: list[Any], sizes: list[int]) -> None:
-        """Take events: see `Inbox`."""
+        """See `Inbox.events`."""
         if self._subscribers:
             targets, arguments, sizes = self._publish(targets, arguments, sizes)
         if targets:
@@ -109,19 +100,19 @@ class Dispatcher:
             self._start_workers(len(targets))
 
     def message(self, message: HubMessage) -> None:
-        """Take a question of the server, or an event in a rare shape: see `Inbox`."""
+        """See `Inbox.message`: an invocation that wants a client result, or an event in a rare shape."""
         if message.__class__ is not Invocation:
-            # Clients have no streaming methods, and the answer to a question that was let go of is ignored there.
+            # A client has no streaming methods, and the server ignores client results that it no longer waits for.
             self._logger.debug("ignored a %s from the server", type(message).__name__)
         elif message.invocation_id is None:
             self.events([message.target], [message.arguments], [message.size])
         else:
             self._publish([message.target], [message.arguments], [message.size])
-            self._questions.add(message, self.respond)
+            self._client_results.add(message, self.respond)
             self._start_answering()
 
     def _publish(self, *columns: list[Any]) -> tuple[list[Any], ...]:
-        """Give events to those who iterate over them; return the columns of those that are for handlers too."""
+        """Give events to their iterators; return the columns of the events that are for handlers too."""
         for_handlers: list[tuple[Any, ...]] = []
         for row in zip(*columns, strict=True):
             target, arguments, size = row
@@ -134,29 +125,35 @@ class Dispatcher:
         return tuple(map(list, zip(*for_handlers, strict=True))) if for_handlers else ([], [], [])
 
     def push_lifecycle(self, name: str, *arguments: Any) -> None:
-        """Take a lifecycle event; it is not even queued if nobody is registered for it."""
+        """Queue a lifecycle event, if a handler is registered for it."""
         if name in self._handlers.lifecycle:
             self._queue.put(LifecycleEvent(name, arguments), 0)
             self._start_workers(1)
 
     def push_error(self, error: Exception) -> None:
-        """Take an error that no caller can be told."""
+        """Log an error that no caller can be told, and give it to `on_error` handlers."""
         self._logger.error("%s", error, exc_info=error)
         self.push_lifecycle("error", error)
 
     def subscribe(self, event: str, buffer: int, *, newest: bool) -> Messages:
-        """Return an iterator over the events of this name from now on."""
-        queue = EventQueue(self._backlog, buffer, newest=newest, dropped=self._report_dropped)
+        """Return an iterator over the events of this name from now on.
+
+        Args:
+            event: the name, in any case.
+            buffer: the mark of the iterator's queue.
+            newest: keep the newest events instead of pausing reading.
+        """
+        queue = EventQueue(self.backlog, buffer, newest=newest, dropped=self._report_dropped)
         key = event.lower()
         self._subscribers[key] = (*self._subscribers.get(key, ()), queue)
 
-        def let_go(queue: EventQueue) -> None:
+        def release(queue: EventQueue) -> None:
             if self.loop is None or self.loop.is_closed():
                 self._unsubscribe(key, queue)
             else:
                 self.loop.call_soon_threadsafe(self._unsubscribe, key, queue)
 
-        return Messages(queue, let_go)
+        return Messages(queue, release)
 
     def _unsubscribe(self, key: str, queue: EventQueue) -> None:
         left = tuple(each for each in self._subscribers.get(key, ()) if each is not queue)
@@ -176,10 +173,10 @@ class Dispatcher:
     # Handling events
 
     def _start_workers(self, count: int) -> None:
-        """Have so many more events handled beside those that are, as far as that is allowed."""
+        """Start workers for so many more events, up to `Limits.handlers` workers in all."""
         if self._barrier is None:
             for _ in range(min(count, self._concurrency - len(self._workers))):
-                self._workers.add(asyncio.create_task(self._work(), name="signalr_sdk events"))
+                self._workers.add(spawn(self._work(), "events"))
 
     async def _work(self) -> None:
         task = asyncio.current_task()
@@ -189,8 +186,8 @@ class Dispatcher:
         try:
             while queue.messages and self._barrier is None and task in workers:
                 await self._handle_some(queue, task)
-                if queue.dropped and queue.calm:
-                    self._report_dropped(queue.forgive())
+                if queue.dropped and queue.caught_up:
+                    self._report_dropped(queue.take_dropped())
                 if time() > until:
                     await asyncio.sleep(0)
                     until = time() + _SLICE
@@ -198,8 +195,11 @@ class Dispatcher:
             workers.discard(task)
             self._check_idle()
 
-    async def _handle_some(self, queue: _EventsWaiting, task: asyncio.Task[None]) -> None:
-        """Handle events until one of them has made us wait. (A coroutine for each would cost more than a handler.)."""
+    async def _handle_some(self, queue: HandlerQueue, task: asyncio.Task[None]) -> None:
+        """Handle a batch of events; return early after a handler that was awaited, since much may have changed.
+
+        A coroutine for each event would cost more than a plain handler does (tests/bench/test_receiving.py).
+        """
         messages, events = queue.messages, self._handlers.events
         waited = False
         for _ in range(_BATCH):
@@ -207,7 +207,7 @@ class Dispatcher:
                 break
             message = messages.popleft()
             if message.__class__ is not tuple:
-                queue.settle()
+                queue.release_taken()
                 await self._run_lifecycle(message, task)
                 return
             target, arguments = message
@@ -215,14 +215,14 @@ class Dispatcher:
                 try:
                     result = handler(*arguments)
                     if result is not None and inspect.isawaitable(result):
-                        queue.settle()
+                        queue.release_taken()
                         waited = True
                         await self._finish(result, task)
-                except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - it may raise anything
-                    queue.settle()
+                except (Exception, asyncio.CancelledError) as raised:  # noqa: BLE001 - a handler may raise anything
+                    queue.release_taken()
                     waited = True
-                    await self._failed(target, _handlers_own(error, task))
-        queue.settle()
+                    await self._failed(target, error_of(raised, "a handler"))
+        queue.release_taken()
 
     async def _finish(self, result: Any, task: asyncio.Task[None]) -> Any:
         run = _Run(task)
@@ -238,7 +238,7 @@ class Dispatcher:
         await self._tell("error", (error,))
 
     async def _tell(self, name: str, arguments: tuple[Any, ...]) -> None:
-        """Call lifecycle handlers, one after another, whatever each of them does."""
+        """Call lifecycle handlers one after another, also after one that fails."""
         task = asyncio.current_task()
         assert task is not None
         for handler in self._handlers.lifecycle.get(name, ()):
@@ -247,24 +247,24 @@ class Dispatcher:
                 if result is not None and inspect.isawaitable(result):
                     await self._finish(result, task)
             except (Exception, asyncio.CancelledError) as raised:
-                error = _handlers_own(raised, task)
+                error = error_of(raised, "a handler")
                 if name == "error":
                     self._logger.exception("an on_error handler failed")
                 else:
                     await self._failed(f"on_{name}", error)
 
     async def _run_lifecycle(self, event: LifecycleEvent, task: asyncio.Task[None]) -> None:
-        """Wait until no event is being handled, run the lifecycle handlers, go on."""
+        """Wait until no other event is being handled, then run the lifecycle handlers."""
         self._barrier = task
         if event.name == "closed":
-            self._farewells.add(task)
+            self._closing.add(task)
         try:
             others = self._workers - {task}
             if others:
                 await asyncio.wait(others)
             await self._tell(event.name, event.arguments)
         finally:
-            self._farewells.discard(task)
+            self._closing.discard(task)
             if self._barrier is task:
                 self._barrier = None
         if self._queue.messages and task in self._workers:
@@ -272,7 +272,7 @@ class Dispatcher:
 
     def _fallback(self, target: str) -> tuple[Handler, ...]:
         if self._handlers.any:
-            # They want the name and the arguments as two arguments.
+            # Handlers of `on_any` get the name and the arguments as two arguments.
             return tuple(functools.partial(_with_name, handler, target) for handler in self._handlers.any)
         if target not in self._unknown and len(self._unknown) < _NAMES:
             self._unknown.add(target)
@@ -288,17 +288,15 @@ class Dispatcher:
         self._logger.warning("%s", error)
         self.push_lifecycle("error", error)
 
-    # Answering the server's questions
+    # Client results
 
     def _start_answering(self) -> None:
-        while self._questions.messages and len(self._answering) < self._limits.client_results:
-            message, respond = self._questions.take_question()
-            task = asyncio.create_task(self._answer(message, respond), name="signalr_sdk client result")
-            self._answering.add(task)
-            task.add_done_callback(self._answered)
+        queue = self._client_results
+        while queue.messages and len(self._answering) < self._limits.client_results:
+            message, respond = queue.take_first()
+            spawn(self._answer(message, respond), "client result", self._answering).add_done_callback(self._answered)
 
-    def _answered(self, task: asyncio.Task[None]) -> None:
-        self._answering.discard(task)
+    def _answered(self, _task: asyncio.Task[None]) -> None:
         self._start_answering()
         self._check_idle()
 
@@ -313,7 +311,7 @@ class Dispatcher:
             try:
                 value = await self._ask(handler, message, task)
             except (Exception, asyncio.CancelledError) as raised:
-                failure = _handlers_own(raised, task)
+                failure = error_of(raised, "a handler")
                 self._logger.warning("the handler of '%s' failed: %s", message.target, failure, exc_info=failure)
                 error = str(failure) or type(failure).__name__
                 continue
@@ -331,19 +329,19 @@ class Dispatcher:
     # The end
 
     def discard(self) -> list[asyncio.Task[None]]:
-        """Throw away what waits and cancel what runs, but not the handler that calls this, nor on_closed handlers.
+        """Discard all that waits, and cancel handlers that run, but not one that calls this, nor `on_closed` ones.
 
         Returns:
-            The cancelled tasks, to be awaited.
+            The cancelled tasks. The caller awaits them.
         """
         caller = running_handler()
         for message in self._queue.messages:
             if message.__class__ is LifecycleEvent and message.name == "closed":
                 self.run_apart(message.name, *message.arguments)
         self._queue.clear()
-        self._questions.clear()
-        self._queue.forgive()
-        tasks = [task for task in (self._workers | self._answering) - self._farewells if task is not caller]
+        self._client_results.clear()
+        self._queue.take_dropped()
+        tasks = [task for task in (self._workers | self._answering) - self._closing if task is not caller]
         self._workers.clear()
         self._answering.clear()
         self._barrier = None
@@ -353,14 +351,12 @@ class Dispatcher:
         return tasks
 
     def run_apart(self, name: str, *arguments: Any) -> None:
-        """Run lifecycle handlers in a task of their own, which nobody waits for or cancels."""
+        """Run lifecycle handlers in a task that nobody waits for or cancels."""
         if name in self._handlers.lifecycle:
-            task = asyncio.create_task(self._tell(name, arguments), name=f"signalr_sdk on_{name}")
-            self._farewells.add(task)
-            task.add_done_callback(self._farewells.discard)
+            _ = spawn(self._tell(name, arguments), f"on_{name}", self._closing)
 
     async def drained(self) -> None:
-        """Return when nothing waits and no handler runs; at once if called by a handler."""
+        """Return when no event waits and no handler runs; at once inside a handler."""
         while (self._workers or self._answering) and running_handler() is None:
             future = asyncio.get_running_loop().create_future()
             self._idle.append(future)
@@ -374,78 +370,5 @@ class Dispatcher:
                     future.set_result(None)
 
 
-def _handlers_own(raised: BaseException, task: asyncio.Task[Any]) -> Exception:
-    """Return what a handler has raised as an error to report; raise it again if it is that this task is cancelled."""
-    if isinstance(raised, Exception):
-        return raised
-    if task.cancelling():
-        raise raised
-    # Something that the handler waited for was cancelled, not we.
-    error = SignalRError("a handler was cancelled from inside")
-    error.__cause__ = raised
-    return error
-
-
 def _with_name(handler: Handler, name: str, *arguments: Any) -> Any:
     return handler(name, arguments)
-
-
-class _EventsWaiting(WaitingQueue):
-    """The events that wait for handlers. Lifecycle events among them are never dropped.
-
-    Attributes:
-        dropped: how many were dropped in this episode of slowness.
-    """
-
-    __slots__ = ("dropped",)
-
-    def __init__(self, backlog: Backlog, mark: int) -> None:
-        super().__init__(backlog, mark)
-        self.dropped = 0
-
-    def forgive(self) -> int:
-        """End the episode; return how many were dropped in it."""
-        dropped, self.dropped = self.dropped, 0
-        return dropped
-
-    def give_way(self, excess: int) -> None:
-        goal, kept = self.held - excess, []
-        while self.held > goal and len(self.messages) > 1:
-            message = self.take()
-            if message.__class__ is LifecycleEvent:
-                kept.append(message)
-            else:
-                self.dropped += 1
-        self.messages.extendleft(reversed(kept))
-        self.sizes.extendleft(0 for _ in kept)
-
-
-class _QuestionsWaiting(WaitingQueue):
-    """The questions of the server that wait for a free place."""
-
-    __slots__ = ("_logger", "_responds")
-
-    def __init__(self, backlog: Backlog, mark: int, log: Log) -> None:
-        super().__init__(backlog, mark)
-        self._logger = log
-        self._responds: deque[Respond] = deque()
-
-    def add(self, message: Invocation, respond: Respond) -> None:
-        self._responds.append(respond)
-        self.put(message, message.size)
-
-    def take_question(self) -> tuple[Invocation, Respond]:
-        return self.take(), self._responds.popleft()
-
-    def clear(self) -> None:
-        self._responds.clear()
-        super().clear()
-
-    def give_way(self, excess: int) -> None:
-        goal, dropped = self.held - excess, 0
-        while self.held > goal and len(self.messages) > 1:
-            self.take_question()
-            dropped += 1
-        self._logger.warning(
-            "%d questions of the hub were dropped: more wait than Limits.buffered_bytes allows", dropped
-        )

@@ -1,7 +1,7 @@
-"""What users iterate over: streams of a hub method, and events as an iterator.
+"""The iterators of users: `Stream` over the items of a hub method, `Messages` over the events of a name.
 
-The user holds a handle (`Stream`, `Messages`); the connection holds its queue only. So a handle that is let go of, by
-a `break` out of a bare `async for` or by garbage collection, ends the stream on the server.
+The user holds the iterator, and the connection holds the queue only. So an iterator that the user lets go of, by a
+`break` out of a bare `async for` for example, is collected and then cancels its stream on the server.
 """
 
 from __future__ import annotations
@@ -10,107 +10,14 @@ import asyncio
 import enum
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
-from ..errors import HubError, StreamOverflowError
-from .backlog import Backlog, WaitingQueue
-
 if TYPE_CHECKING:
     from collections import deque
-    from collections.abc import Awaitable, Callable, Iterable, Sequence
+    from collections.abc import Awaitable, Callable
     from types import TracebackType
 
+    from .queues import AwaitedQueue, EventQueue, StreamQueue
+
 T = TypeVar("T")
-
-
-class ItemQueue(WaitingQueue):
-    """A queue that a consumer awaits.
-
-    Attributes:
-        ended: whether nothing more comes.
-        error: what the consumer is told at the end, once; `None` for an end in good order.
-    """
-
-    __slots__ = ("_waiters", "ended", "error")
-
-    def __init__(self, backlog: Backlog, mark: int) -> None:
-        super().__init__(backlog, mark)
-        self.ended = False
-        self.error: Exception | None = None
-        self._waiters: list[asyncio.Future[None]] = []
-
-    def put_all(self, messages: Iterable[Any], sizes: Sequence[int]) -> None:
-        if self.ended:
-            return
-        super().put_all(messages, sizes)
-        if self._waiters:
-            self.wake()
-
-    def end(self, error: Exception | None = None) -> None:
-        """Let nothing more in. What waits can still be taken, then comes the error."""
-        if not self.ended:
-            self.ended = True
-            self.error = error
-            # What is left cannot grow any more, so it neither pauses reading nor has to give way.
-            self.account.leave(self)
-            self.wake()
-
-    def wake(self) -> None:
-        """Have all that wait look again."""
-        waiters, self._waiters = self._waiters, []
-        for waiter in waiters:
-            if not waiter.done():
-                waiter.set_result(None)
-
-    async def wait(self) -> None:
-        """Return when something has changed. Cancelling it changes nothing."""
-        waiter = asyncio.get_running_loop().create_future()
-        self._waiters.append(waiter)
-        try:
-            await waiter
-        except asyncio.CancelledError:
-            if waiter in self._waiters:
-                self._waiters.remove(waiter)
-            raise
-
-    def last_word(self) -> Exception:
-        """Return what ends the iteration now: the error for the first time, then the plain end."""
-        error, self.error = self.error, None
-        return StopAsyncIteration() if error is None else error
-
-
-class StreamQueue(ItemQueue):
-    """The items of one stream: the `Sink` that the session knows.
-
-    Attributes:
-        finished: called once when the stream has ended by itself; set by the connection.
-        overflowed: called when the consumer was too slow: cancels the stream on the server.
-    """
-
-    __slots__ = ("_method", "finished", "overflowed")
-
-    def __init__(self, backlog: Backlog, mark: int, method: str) -> None:
-        super().__init__(backlog, mark)
-        self._method = method
-        self.finished: Callable[[], None]
-        self.overflowed: Callable[[], None]
-
-    # Called by the session's calls: it takes items as it takes anything.
-    items = ItemQueue.put_all
-
-    def completed(self, _result: Any, error: str | None) -> None:
-        """Take the end."""
-        self.end(None if error is None else HubError(error, self._method))
-        self.finished()
-
-    def give_way(self, excess: int) -> None:
-        buffered = len(self.messages)
-        self.end(
-            StreamOverflowError(
-                f"the consumer of the stream '{self._method}' was too slow: {buffered} items wait and go over "
-                f"Limits.buffered_bytes ({self.account.limit}); the stream was cancelled",
-                buffered,
-            )
-        )
-        self.overflowed()
 
 
 class _Phase(enum.Enum):
@@ -121,7 +28,13 @@ class _Phase(enum.Enum):
 
 
 class StreamCall:
-    """How the connection opens a stream for its handle. Everything here belongs to one stream."""
+    """The part of a `Stream` that the connection makes.
+
+    Args:
+        queue: gets the items.
+        open_: sends the call, and returns a function that cancels the stream. A cancelled `open_` has sent nothing.
+        discard: closes the sources of uploads, if the call was never sent.
+    """
 
     __slots__ = ("discard", "loop", "open", "queue")
 
@@ -132,9 +45,7 @@ class StreamCall:
         discard: Callable[[], None],
     ) -> None:
         self.queue = queue
-        # Sends the call; returns what lets go of it again. Cancelled, it has sent nothing.
         self.open = open_
-        # Frees the sources of uploads of a call that never went out.
         self.discard = discard
         self.loop = _running_loop()
 
@@ -149,8 +60,8 @@ def _running_loop() -> asyncio.AbstractEventLoop | None:
 class Stream(Generic[T]):
     """The items that a streaming hub method yields: an async iterator and an async context manager.
 
-    The call goes out at the first `__anext__` or `__aenter__`. Leaving the `async with`, `cancel()`, or letting go of
-    the object cancels the stream on the server, once, and frees everything. Made by `HubConnection.stream`.
+    `HubConnection.stream` makes it. The call is sent at the first `__anext__` or `__aenter__`. The stream is cancelled
+    on the server, once, by `cancel()`, by leaving the `async with`, or when the object is garbage collected.
 
     Example:
         ```python
@@ -165,7 +76,7 @@ class Stream(Generic[T]):
         self._queue = call.queue
         self._convert = convert
         self._phase = _Phase.NEW
-        self._let_go: Callable[[], None] = call.discard
+        self._release: Callable[[], None] = call.discard
 
     def __aiter__(self) -> Self:
         return self
@@ -178,14 +89,14 @@ class Stream(Generic[T]):
         return item if self._convert is None else self._convert(item)
 
     async def _fill(self) -> None:
-        """Return when something waits in the queue; raise what ends the iteration."""
+        """Return when a message waits in the queue; raise the exception that ends the iteration."""
         queue = self._queue
         while not queue.messages:
             if self._phase is _Phase.NEW:
                 await self._open()
             elif queue.ended:
                 self._phase = _Phase.OVER
-                raise queue.last_word()
+                raise queue.end_of_iteration()
             else:
                 await queue.wait()
 
@@ -196,12 +107,12 @@ class Stream(Generic[T]):
             timeout: seconds to wait; `None` for no limit.
 
         Raises:
-            TimeoutError: nothing came; nothing is lost, and the stream goes on.
+            TimeoutError: no item came in time; no item is lost, and the stream goes on.
             StopAsyncIteration: the stream has ended.
             HubError: the hub method failed.
             ConnectionClosedError: the connection is lost.
             StreamOverflowError: this consumer was too slow.
-            ResultTypeError: the item is no `item_type`; the stream goes on.
+            ResultTypeError: the item does not fit `item_type`; the stream goes on.
         """
         async with asyncio.timeout(timeout):
             return await self.__anext__()
@@ -223,10 +134,10 @@ class Stream(Generic[T]):
     async def _open(self) -> None:
         self._phase = _Phase.OPENING
         self._call.loop = asyncio.get_running_loop()
-        # Not before: a handle that is never used must leave no trace, and may be let go of on any thread.
+        # The queue joins the backlog only now: a stream that is never used leaves no trace.
         self._queue.account.join(self._queue)
         try:
-            self._let_go = await self._call.open()
+            self._release = await self._call.open()
         except asyncio.CancelledError:
             if self._phase is _Phase.OPENING:
                 self._phase = _Phase.NEW
@@ -239,7 +150,7 @@ class Stream(Generic[T]):
             self._call.discard()
             raise
         if self._phase is _Phase.OVER:
-            self._let_go()
+            self._release()
             return
         self._phase = _Phase.OPEN
 
@@ -251,84 +162,35 @@ class Stream(Generic[T]):
         self._queue.end()
         self._queue.clear()
         if phase is not _Phase.OPENING and (running or phase is _Phase.NEW):
-            self._let_go()
+            self._release()
 
     def __del__(self) -> None:
-        # May run on any thread, and when the loop is gone.
+        # The garbage collector may run this on any thread, also when the loop is closed.
         phase = getattr(self, "_phase", _Phase.OVER)
         if phase is _Phase.OVER or self._call.loop is None or self._call.loop.is_closed():
             return
         self._phase = _Phase.OVER
-        queue, let_go = self._queue, self._let_go
-        self._call.loop.call_soon_threadsafe(_abandon, queue, let_go)
+        queue, release = self._queue, self._release
+        self._call.loop.call_soon_threadsafe(_abandon, queue, release)
 
 
-def _abandon(queue: ItemQueue, let_go: Callable[[], None]) -> None:
+def _abandon(queue: AwaitedQueue, release: Callable[[], None]) -> None:
     if not queue.ended:
         queue.end()
-        let_go()
+        release()
     queue.clear()
 
 
-class EventQueue(ItemQueue):
-    """The arguments of the events of one `Messages`."""
-
-    __slots__ = ("_dropped", "_newest", "_report")
-
-    def __init__(self, backlog: Backlog, mark: int, *, newest: bool, dropped: Callable[[int], None]) -> None:
-        super().__init__(backlog, mark)
-        backlog.join(self)
-        self._newest = newest
-        self._dropped = 0
-        # Called with the number of events that had to give way, when that is over.
-        self._report = dropped
-
-    def put_all(self, messages: Iterable[Any], sizes: Sequence[int]) -> None:
-        if self._newest and not self.ended:
-            messages, sizes = list(messages)[-self.mark :], sizes[-self.mark :]
-            for _ in range(len(self.messages) + len(sizes) - self.mark):
-                self.take()
-        super().put_all(messages, sizes)
-
-    def take(self) -> Any:
-        message = super().take()
-        if self._dropped and self.calm:
-            self._report_dropped()
-        return message
-
-    def take_many(self, count: int, size: int) -> list[Any]:
-        # What a thread has in its hands grows old there: who wants the newest gets one at a time.
-        taken = super().take_many(1 if self._newest else count, size)
-        if self._dropped and self.calm:
-            self._report_dropped()
-        return taken
-
-    def end(self, error: Exception | None = None) -> None:
-        super().end(error)
-        if self._dropped:
-            self._report_dropped()
-
-    def give_way(self, excess: int) -> None:
-        goal = self.held - excess
-        while self.held > goal and len(self.messages) > 1:
-            super().take()
-            self._dropped += 1
-
-    def _report_dropped(self) -> None:
-        dropped, self._dropped = self._dropped, 0
-        self._report(dropped)
-
-
 async def fetch(source: Stream[Any] | Messages, into: deque[Any], count: int, size: int) -> None:
-    """Wait until something has come, and move a batch of it, for a consumer on another thread.
+    """Wait until something has come, and move a batch of messages to a consumer on another thread.
 
-    Cancelling it loses nothing: what was taken is in `into`.
+    Cancelling it loses nothing: messages that were taken are in `into`.
 
     Args:
-        source: what is iterated over.
-        into: where to.
-        count: so many at most.
-        size: no further one when they have so many bytes.
+        source: the iterator.
+        into: gets the batch.
+        count: the largest number of messages.
+        size: the number of bytes after which no further message is taken.
     """
     queue = source._queue  # noqa: SLF001 - one module, one owner
     if not queue.messages:
@@ -337,15 +199,15 @@ async def fetch(source: Stream[Any] | Messages, into: deque[Any], count: int, si
 
 
 def converter_of(stream: Stream[T]) -> Callable[[Any], T] | None:
-    """Return what makes a typed item of one as decoded, on any thread; `None` for nothing to do."""
+    """Return the function that converts a decoded item to `item_type`, on any thread; `None` if there is no type."""
     return stream._convert  # noqa: SLF001 - one module, one owner
 
 
 class Messages:
     """Events of one name as an async iterator of argument tuples, and an async context manager.
 
-    Subscribed from the moment it is made until it is closed, let go of, or the connection is `DISCONNECTED` for good.
-    Made by `HubConnection.messages`.
+    `HubConnection.messages` makes it. It gets events from then on, until it is closed or garbage collected, or the
+    connection is `DISCONNECTED` for good.
 
     Example:
         ```python
@@ -354,10 +216,10 @@ class Messages:
         ```
     """
 
-    def __init__(self, queue: EventQueue, let_go: Callable[[EventQueue], None]) -> None:
+    def __init__(self, queue: EventQueue, release: Callable[[EventQueue], None]) -> None:
         self._queue = queue
-        # Safe to call on any thread.
-        self._let_go = let_go
+        # Any thread may call it.
+        self._release = release
 
     def __aiter__(self) -> Self:
         return self
@@ -369,11 +231,11 @@ class Messages:
         return tuple(queue.take())
 
     async def _fill(self) -> None:
-        """Return when something waits in the queue; raise what ends the iteration."""
+        """Return when a message waits in the queue; raise the exception that ends the iteration."""
         queue = self._queue
         while not queue.messages:
             if queue.ended:
-                raise queue.last_word()
+                raise queue.end_of_iteration()
             await queue.wait()
 
     async def next(self, timeout: float | None = None) -> tuple[Any, ...]:
@@ -383,17 +245,17 @@ class Messages:
             timeout: seconds to wait; `None` for no limit.
 
         Raises:
-            TimeoutError: nothing came.
-            StopAsyncIteration: it is closed, or the connection has ended.
+            TimeoutError: no event came in time.
+            StopAsyncIteration: the iterator is closed, or the connection has ended.
         """
         async with asyncio.timeout(timeout):
             return await self.__anext__()
 
     def close(self) -> None:
-        """Unsubscribe and throw away what waits. Idempotent."""
+        """Get no more events, and discard those that wait. Idempotent."""
         self._queue.end()
         self._queue.clear()
-        self._let_go(self._queue)
+        self._release(self._queue)
 
     async def __aenter__(self) -> Self:
         return self
@@ -404,6 +266,6 @@ class Messages:
         self.close()
 
     def __del__(self) -> None:
-        # May run on any thread.
+        # The garbage collector may run this on any thread.
         if not self._queue.ended:
-            self._let_go(self._queue)
+            self._release(self._queue)

@@ -1,4 +1,4 @@
-"""The calls of one connection: invocations that wait for their answers, streams, and what is uploaded with them."""
+"""The calls of one connection: invocations that wait for their completions, streams, and the uploads of both."""
 
 from __future__ import annotations
 
@@ -7,32 +7,32 @@ import functools
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ConnectionClosedError, HubError, LocalProtocolError, RemoteProtocolError, SignalRError
-from .upload_task import Pump
+from .upload_task import UploadTask
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from .._core.logs import Log
     from .._core.session import HubSession
-    from .._receiving.iterators import StreamQueue
+    from .._receiving.queues import StreamQueue
     from .outgoing import Outgoing
 
 
-class Call:
-    """An invocation that waits for its answer: the `Sink` that the session knows."""
+class PendingInvocation:
+    """An invocation that waits for its completion: a `Sink` of the session."""
 
-    __slots__ = ("_calls", "future", "invocation_id", "method", "pumps", "started")
+    __slots__ = ("_pending", "future", "invocation_id", "method", "started", "uploads")
 
-    def __init__(self, method: str, calls: dict[str, Call], loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, method: str, pending: dict[str, PendingInvocation], loop: asyncio.AbstractEventLoop) -> None:
         self.future: asyncio.Future[Any] = loop.create_future()
         self.method = method
         self.invocation_id = ""
         self.started = loop.time()
-        self.pumps: list[Pump] | None = None
-        self._calls = calls
+        self.uploads: Sequence[UploadTask] = ()
+        self._pending = pending
 
     def items(self, _items: list[Any], _sizes: list[int]) -> None:
-        """Take what no plain method sends."""
+        """Fail the call: the server answered with stream items."""
         self.fail(
             RemoteProtocolError(
                 f"'{self.method}' answered with a stream item: it is a streaming method, call it with stream()"
@@ -40,33 +40,33 @@ class Call:
         )
 
     def completed(self, result: Any, error: str | None) -> None:
-        """Take the answer."""
+        """End the call with its completion."""
         if error is not None:
             self.fail(HubError(error, self.method))
             return
-        self._over()
+        self._end()
         if not self.future.done():
             self.future.set_result(result)
 
     def abandon(self) -> None:
-        """Nobody waits any more: an error that came meanwhile is no one's."""
+        """Mark an error as seen that came after the caller went away: asyncio would log it as never retrieved."""
         if self.future.done() and not self.future.cancelled():
             self.future.exception()
 
     def fail(self, error: Exception) -> None:
-        """End it with an error."""
-        self._over()
+        """End the call with an error."""
+        self._end()
         if not self.future.done():
             self.future.set_exception(error)
 
-    def _over(self) -> None:
-        self._calls.pop(self.invocation_id, None)
-        for pump in self.pumps or ():
-            pump.stop(tell=False)
+    def _end(self) -> None:
+        self._pending.pop(self.invocation_id, None)
+        for upload in self.uploads:
+            upload.stop(tell=False)
 
 
 def _closed_under(method: str, cause: SignalRError) -> ConnectionClosedError:
-    """Return what a call is told that was pending when the connection ended: an error of its own."""
+    """Return an error for one call that was pending when the connection ended; each call gets an error of its own."""
     reason = cause.reason if isinstance(cause, ConnectionClosedError) else None
     allow = isinstance(cause, ConnectionClosedError) and cause.allow_reconnect
     error = ConnectionClosedError(
@@ -82,10 +82,10 @@ class Calls:
     """All calls of one connection.
 
     Args:
-        session: encodes them.
-        outgoing: takes them.
+        session: encodes the calls.
+        outgoing: takes the encoded calls.
         push_error: called with errors that no caller can be told.
-        waiting: called when an invocation begins to wait for its answer.
+        waiting: called when an invocation begins to wait for its completion.
         log: of the connection.
     """
 
@@ -104,32 +104,32 @@ class Calls:
         self._push_error = push_error
         self._waiting = waiting
         self._loop = asyncio.get_running_loop()
-        self._calls: dict[str, Call] = {}
+        self._pending: dict[str, PendingInvocation] = {}
         self._streams: dict[str, tuple[StreamQueue, str]] = {}
-        self._pumps: set[Pump] = set()
+        self._uploads: set[UploadTask] = set()
 
     @property
     def youngest(self) -> float | None:
-        """When the last of the invocations began that wait for their answers."""
-        return next(reversed(self._calls.values())).started if self._calls else None
+        """The time at which the last of the pending invocations began, by the clock of the event loop."""
+        return next(reversed(self._pending.values())).started if self._pending else None
 
     @property
     def uploads(self) -> list[asyncio.Task[None]]:
         """The tasks of the uploads that go on."""
-        return [pump.task for pump in self._pumps]
+        return [upload.task for upload in self._uploads]
 
     def end(self, error: SignalRError) -> None:
-        """End all of them: the connection is over."""
-        for pump in list(self._pumps):
-            pump.stop(tell=False)
-        for call in list(self._calls.values()):
+        """Fail all calls, since the connection has ended."""
+        for upload in list(self._uploads):
+            upload.stop(tell=False)
+        for call in list(self._pending.values()):
             call.fail(_closed_under(call.method, error))
         for queue, method in list(self._streams.values()):
             queue.end(_closed_under(method, error))
         self._streams.clear()
 
     def send_now(self, method: str, arguments: list[Any]) -> bool:
-        """Send an invocation that asks for no answer and uploads nothing, if that needs no waiting."""
+        """Send an invocation without an id and without uploads; return `False` if the buffer has no room for it."""
         outgoing = self._outgoing
         if outgoing.full:
             return False
@@ -137,7 +137,7 @@ class Calls:
         return True
 
     async def send(self, method: str, arguments: list[Any], uploads: list[Any] | None) -> None:
-        """Send an invocation that asks for no answer; wait for room."""
+        """Send an invocation without an id; wait for room in the buffer."""
         stream_ids = self._new_stream_ids(uploads)
         await self._outgoing.put(self._session.send(method, arguments, stream_ids))
         if uploads:
@@ -146,10 +146,10 @@ class Calls:
     async def invoke(self, method: str, arguments: list[Any], uploads: list[Any] | None, *, exact: bool) -> Any:
         """Call a method and wait for its result. Cancelling it cancels the call on the server."""
         stream_ids = self._new_stream_ids(uploads)
-        call = Call(method, self._calls, self._loop)
+        call = PendingInvocation(method, self._pending, self._loop)
         invocation_id, data = self._session.invoke(method, arguments, call, stream_ids, exact=exact)
         call.invocation_id = invocation_id
-        self._calls[invocation_id] = call
+        self._pending[invocation_id] = call
         sent = False
         try:
             if self._outgoing.full:
@@ -158,48 +158,49 @@ class Calls:
                 self._outgoing.put_now(data)
             sent = True
             if uploads:
-                call.pumps = self._start_uploads(stream_ids, uploads, lambda error: self._give_up(call, error))
+                call.uploads = self._start_uploads(stream_ids, uploads, lambda error: self._give_up(call, error))
             self._waiting()
             return await call.future
         except BaseException:
             call.abandon()
-            if self._calls.pop(invocation_id, None) is not None:
-                self._cancel(invocation_id, call.pumps or (), sent=sent)
+            if self._pending.pop(invocation_id, None) is not None:
+                self._cancel(invocation_id, call.uploads, sent=sent)
             raise
 
-    def _give_up(self, call: Call, error: LocalProtocolError) -> None:
-        """End a call from our side, because what it uploads cannot be sent."""
-        self._cancel(call.invocation_id, call.pumps or (), sent=True)
+    def _give_up(self, call: PendingInvocation, error: LocalProtocolError) -> None:
+        """Cancel a call whose upload has an item that cannot be encoded."""
+        self._cancel(call.invocation_id, call.uploads, sent=True)
         call.fail(error)
 
     async def stream(
         self, queue: StreamQueue, method: str, arguments: list[Any], uploads: list[Any] | None, *, exact: bool
     ) -> Callable[[], None]:
-        """Call a streaming method, whose items go to the queue; return what lets go of it.
+        """Call a streaming method, whose items go to the queue. A cancelled `stream` has sent nothing.
 
-        Cancelling it has sent nothing.
+        Returns:
+            A function that cancels the stream on the server, unless it has ended.
         """
         stream_ids = self._new_stream_ids(uploads)
         invocation_id, data = self._session.invoke(method, arguments, queue, stream_ids, stream=True, exact=exact)
-        pumps: list[Pump] = []
-        over = False
+        tasks: list[UploadTask] = []
+        ended = False
 
         def finished() -> None:
-            nonlocal over
-            over = True
+            nonlocal ended
+            ended = True
             self._streams.pop(invocation_id, None)
-            for pump in pumps:
-                pump.stop(tell=False)
+            for upload in tasks:
+                upload.stop(tell=False)
 
-        def let_go() -> None:
+        def release() -> None:
             if self._streams.pop(invocation_id, None) is not None:
-                self._cancel(invocation_id, pumps, sent=True)
+                self._cancel(invocation_id, tasks, sent=True)
 
         def unsendable(error: LocalProtocolError) -> None:
             queue.end(error)
-            let_go()
+            release()
 
-        queue.finished, queue.overflowed = finished, let_go
+        queue.finished, queue.overflowed = finished, release
         try:
             await self._outgoing.put(data)
         except BaseException:
@@ -207,48 +208,43 @@ class Calls:
             raise
         self._streams[invocation_id] = (queue, method)
         if uploads:
-            pumps += self._start_uploads(stream_ids, uploads, unsendable)
-        if over:
-            # Answered before it was asked: a server that guesses the ids of calls must not confuse us.
+            tasks += self._start_uploads(stream_ids, uploads, unsendable)
+        if ended:
+            # A server that guesses the ids of calls has completed the stream before it was sent.
             finished()
-        return let_go
+        return release
 
-    def _cancel(self, invocation_id: str, pumps: list[Pump] | tuple[()], *, sent: bool) -> None:
-        waited_for = self._session.forget(invocation_id)
-        for pump in pumps:
-            pump.stop(tell=True)
-        if sent and waited_for:
+    def _cancel(self, invocation_id: str, uploads: Sequence[UploadTask], *, sent: bool) -> None:
+        was_pending = self._session.forget(invocation_id)
+        for upload in uploads:
+            upload.stop(tell=True)
+        if sent and was_pending:
             self._outgoing.put_now(self._session.cancel(invocation_id))
 
     def _new_stream_ids(self, uploads: list[Any] | None) -> list[str] | None:
         return [self._session.new_id() for _ in uploads] if uploads else None
 
     def _start_uploads(
-        self, stream_ids: list[str] | None, uploads: list[Any], unsendable: Callable[[LocalProtocolError], None]
-    ) -> list[Pump]:
-        pumps = [
-            Pump(
-                stream_id,
-                source,
-                self._session,
-                self._outgoing,
-                unsendable=unsendable,
-                unclosable=self._push_error,
+        self, stream_ids: list[str] | None, sources: list[Any], unsendable: Callable[[LocalProtocolError], None]
+    ) -> list[UploadTask]:
+        uploads = [
+            UploadTask(
+                stream_id, source, self._session, self._outgoing, unsendable=unsendable, unclosable=self._push_error
             )
-            for stream_id, source in zip(stream_ids or (), uploads, strict=True)
+            for stream_id, source in zip(stream_ids or (), sources, strict=True)
         ]
-        # From here on the pumps close the sources, so the caller has none left to close.
-        uploads.clear()
-        for pump in pumps:
-            self._pumps.add(pump)
-            pump.task.add_done_callback(functools.partial(self._forget_pump, pump))
-        return pumps
+        # The upload tasks close their sources from now on: leave the caller none to close.
+        sources.clear()
+        for upload in uploads:
+            self._uploads.add(upload)
+            upload.task.add_done_callback(functools.partial(self._forget_upload, upload))
+        return uploads
 
-    def _forget_pump(self, pump: Pump, _task: asyncio.Task[None]) -> None:
-        self._pumps.discard(pump)
+    def _forget_upload(self, upload: UploadTask, _task: asyncio.Task[None]) -> None:
+        self._uploads.discard(upload)
 
     async def respond(self, invocation_id: str, result: Any, error: str | None) -> None:
-        """Answer a question of the server."""
+        """Send the client result that the server asked for."""
         try:
             if error is None:
                 data = self._session.answer(invocation_id, result)
@@ -260,4 +256,4 @@ class Calls:
         try:
             await self._outgoing.put(data)
         except ConnectionClosedError as closed:
-            self._logger.debug("an answer came too late: %s", closed)
+            self._logger.debug("a client result was not sent: %s", closed)

@@ -1,4 +1,4 @@
-"""The outgoing side of one connection: a bounded buffer, and one writer that joins what has gathered."""
+"""The outgoing buffer of one connection, and the writer that joins the messages in it."""
 
 from __future__ import annotations
 
@@ -6,44 +6,44 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING, Protocol
 
+from .._guard.tasks import spawn
 from ..errors import ConnectionClosedError, SignalRError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from .._core.logs import Log
-    from .._core.replay import Replay
 
 _logger = logging.getLogger("signalr_sdk.transport")
 
 
 class Sender(Protocol):
-    """The part of a transport that is needed here."""
+    """The part of an `ActiveTransport` that sends."""
 
     async def send(self, data: bytes, /) -> None:
-        """Send; wait while no more is taken."""
+        """See `ActiveTransport.send`."""
 
     async def flush(self) -> None:
-        """Return when all is with the operating system."""
+        """See `ActiveTransport.flush`."""
 
 
 class Outgoing:
-    """Messages on their way out, in the order of the calls.
+    """Holds encoded messages until the transport takes them, in the order of the calls.
 
-    The writer is a task that lives while there is something to write. What gathers while it waits for its turn of the
-    event loop, or for the transport, leaves in one transport write. One message may leave before it: see `eager`.
+    The writer is a task that lives while messages wait. Messages that gather while the writer waits for its turn of the
+    event loop, or for the transport, leave in one transport write. One message may leave earlier: see `eager`.
 
     Args:
-        transport: where to.
-        limit: bytes that may wait before `put` waits.
+        transport: takes the bytes.
+        limit: the number of bytes from which on `put` waits.
         written: called after each write.
-        failed: called once when the transport takes no more.
+        failed: called once, with the reason, when the transport takes no more.
         log: of the connection.
 
     Attributes:
-        suspended: whether there is no transport at the moment; only with stateful reconnect.
-        eager: send the next message at once if the transport takes it, and spare it the writer's turn of the event
-            loop; set when a message was received alone, as between calls that are made one after another.
+        eager: the next message need not wait for the writer if the transport takes it at once. The link sets this when
+            one message was received alone, as between calls that are made one after another
+            (tests/bench/test_end_to_end.py, `invoke`).
     """
 
     def __init__(
@@ -55,7 +55,6 @@ class Outgoing:
         failed: Callable[[SignalRError], None],
         log: Log | None = None,
     ) -> None:
-        self.suspended = False
         self.eager = False
         self._log = _logger if log is None else log
         self._use(transport)
@@ -67,7 +66,7 @@ class Outgoing:
         self._queued = 0
         self._done = 0
         self._writer: asyncio.Task[None] | None = None
-        # Those who wait for room, in their order, and the bytes that each has.
+        # Callers of `put` that wait for room, in their order, and the number of bytes that each will add.
         self._waiters: dict[asyncio.Future[None], int] = {}
         self._flushers: list[tuple[int, asyncio.Future[None]]] = []
         self._error: SignalRError | None = None
@@ -80,7 +79,7 @@ class Outgoing:
 
     @property
     def full(self) -> bool:
-        """Whether `put` would wait or raise: the buffer is full, others wait already, or the end has come."""
+        """Whether `put` would wait or raise: the buffer is full, others wait already, or the connection has ended."""
         return self._bytes >= self._limit or bool(self._waiters) or self._error is not None
 
     @property
@@ -94,20 +93,20 @@ class Outgoing:
 
     @property
     def unsent(self) -> int:
-        """The number of messages that were taken and have not left."""
+        """The number of messages that were added and have not left."""
         return self._queued - self._done
 
     def put_now(self, data: bytes, stream_id: str | None = None) -> None:
-        """Add a message, full or not. Nothing happens when the end has come.
+        """Add a message, even to a full buffer. After the end of the connection nothing happens.
 
         Args:
             data: the message.
-            stream_id: for an item: of which stream. It matters with stateful reconnect only.
+            stream_id: the stream of an upload item, which stateful reconnect needs to know.
         """
         if self._over:
             return
         self._queued += 1
-        # Not while others wait for room: it is the writer that lets them in.
+        # While callers wait for room the writer must run: it lets them in.
         if self.eager and self._writer is None and not self._waiters and self._send_now(data):
             return
         self._messages.append(data)
@@ -116,11 +115,11 @@ class Outgoing:
             self._start_writer()
 
     def put_unnumbered(self, data: bytes) -> None:
-        """Add a ping or the like, as `put_now`; it is of no use on another transport than this one."""
+        """Add a ping, an Ack or a Close message, as `put_now`: messages that mean nothing on another transport."""
         self.put_now(data)
 
     def _send_now(self, data: bytes) -> bool:
-        # Only one: what else is sent in this turn is joined.
+        # Later messages of the same turn are joined by the writer.
         self.eager = False
         if self._try_to_send is None or not self._try_to_send(data):
             return False
@@ -131,10 +130,10 @@ class Outgoing:
         return True
 
     def _start_writer(self) -> None:
-        self._writer = asyncio.create_task(self._write(), name="signalr_sdk writer")
+        self._writer = spawn(self._write(), "writer")
 
     async def put(self, data: bytes, stream_id: str | None = None) -> None:
-        """Add a message, as `put_now`; wait for room first. Cancelled, it has added nothing.
+        """Add a message, as `put_now`, but wait for room first. A cancelled `put` has added nothing.
 
         Raises:
             ConnectionClosedError: the connection ended meanwhile.
@@ -163,7 +162,7 @@ class Outgoing:
             await waiter
         except BaseException:
             del self._waiters[waiter]
-            # Its place is for those behind it.
+            # Give the room that this waiter was granted to the next one.
             self._admit()
             raise
         del self._waiters[waiter]
@@ -171,7 +170,7 @@ class Outgoing:
             raise self._ended(self._error)
 
     async def flush(self) -> None:
-        """Return when all that was taken so far is with the operating system.
+        """Return when all messages that were added so far are with the operating system.
 
         Raises:
             ConnectionClosedError: the connection ended first.
@@ -185,7 +184,7 @@ class Outgoing:
         await self._transport.flush()
 
     def refuse(self, error: SignalRError) -> None:
-        """Have `put` raise from now on, also for those who wait for room. What was taken still leaves."""
+        """Let `put` raise from now on, also where it waits for room. Messages that were added still leave."""
         if self._error is not None:
             return
         self._error = error
@@ -194,10 +193,10 @@ class Outgoing:
                 waiter.set_exception(self._ended(error))
 
     def end(self, error: SignalRError) -> int:
-        """Take no more, and tell all that wait.
+        """Discard the messages that wait, and raise the error wherever a caller waits.
 
         Returns:
-            How many messages are lost by it.
+            The number of messages that are lost.
         """
         if self._over:
             return 0
@@ -211,7 +210,7 @@ class Outgoing:
         return self.unsent
 
     async def close(self) -> None:
-        """End the writer. Only when the transport is closed: a POST on a live connection must not be cut."""
+        """End the writer. Close the transport first: a POST on a live connection must not be cut."""
         if self._writer is not None:
             self._writer.cancel()
             await asyncio.wait({self._writer})
@@ -232,7 +231,7 @@ class Outgoing:
         except SignalRError as error:
             self._failed(error)
         except OSError as error:
-            # Our own transports do not, but those of users may let such through.
+            # The transports here translate network errors, but a WebSocket of the user's may raise them.
             lost = ConnectionClosedError(f"sending failed: {error}", None, allow_reconnect=True)
             lost.__cause__ = error
             self._failed(lost)
@@ -243,7 +242,7 @@ class Outgoing:
         self._log.debug("sending %d bytes: %.100r", len(chunk), chunk[:100])
 
     def _release(self) -> None:
-        """Wake those for whom there is room, and those whose messages are out."""
+        """Wake callers of `put` for whom there is room, and callers of `flush` whose messages have left."""
         self._admit()
         waiting = []
         for goal, flushed in self._flushers:
@@ -254,10 +253,10 @@ class Outgoing:
         self._flushers = waiting
 
     def _admit(self) -> None:
-        """Wake those for whom there is room, first come first served.
+        """Wake callers of `put` for whom there is room, first come first served.
 
-        They add their messages themselves, and are counted as waiting until then: so nobody overtakes them, and one
-        that is cancelled on the way has sent nothing.
+        A woken caller adds its message itself and counts as waiting until then. So no other message overtakes it, and
+        a caller that is cancelled meanwhile has sent nothing.
         """
         room = self._room
         for waiter, size in self._waiters.items():
@@ -272,98 +271,3 @@ class Outgoing:
         ended = ConnectionClosedError(f"not sent, since the connection has ended: {error}", None, allow_reconnect=True)
         ended.__cause__ = error
         return ended
-
-
-class StatefulOutgoing(Outgoing):
-    """The same over one transport after another: what the server has not acknowledged is sent again.
-
-    Args:
-        transport: the first one.
-        replay: numbers and keeps the messages. While it is full `put` waits, and nothing else does.
-        limit: as for `Outgoing`, and so are the others.
-    """
-
-    def __init__(
-        self,
-        transport: Sender,
-        replay: Replay,
-        limit: int,
-        *,
-        written: Callable[[], None],
-        failed: Callable[[SignalRError], None],
-        log: Log | None = None,
-    ) -> None:
-        super().__init__(transport, limit, written=written, failed=failed, log=log)
-        self._replay = replay
-
-    @property
-    def full(self) -> bool:
-        """Whether `put` would wait or raise."""
-        return self._replay.full or super().full
-
-    @property
-    def _room(self) -> int:
-        return min(super()._room, self._replay.room)
-
-    def put_now(self, data: bytes, stream_id: str | None = None) -> None:
-        """Add a message, full or not. Without a transport it is sent when there is one again."""
-        if self._over:
-            return
-        self._replay.keep(data, stream_id)
-        if self.suspended:
-            self._queued += 1
-        else:
-            super().put_now(data)
-
-    def put_unnumbered(self, data: bytes) -> None:
-        """Add a ping or the like; without a transport it is dropped."""
-        if data and not self.suspended:
-            super().put_now(data)
-
-    def admit(self) -> None:
-        """Wake those for whom there is room now; called when something was acknowledged."""
-        if self._waiters:
-            self._admit()
-
-    def suspend(self) -> None:
-        """The transport is lost: write nothing until `resume`. End the writer (`close`) before the next transport."""
-        self.suspended = True
-        self._messages.clear()
-        self._bytes = 0
-        self.admit()
-
-    def resume(self, transport: Sender, first: list[bytes]) -> None:
-        """Write to this transport from now on.
-
-        Args:
-            transport: open.
-            first: what goes out before anything else: a Sequence, then all that is not acknowledged.
-        """
-        self._use(transport)
-        self.suspended = False
-        self._messages = first
-        self._bytes = sum(map(len, first))
-        self._queued += 1
-        self._done = self._queued - len(first)
-        self._start_writer()
-
-    async def flush(self) -> None:
-        """Return when all that was taken so far is with the operating system, over whatever transport."""
-        while True:
-            try:
-                await super().flush()
-            except ConnectionClosedError:
-                if self.is_ending:
-                    raise
-                # The transport is lost. What it had goes out again with the Sequence of the next one.
-                resumed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-                self._flushers.append((self._queued + 1, resumed))
-                await resumed
-            else:
-                return
-
-    def end(self, error: SignalRError) -> int:
-        """Take no more, and tell all that wait."""
-        kept = 0 if self._over else self._replay.kept
-        unsent = super().end(error)
-        return kept if self.suspended else unsent

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
+from .._guard.tasks import spawn
 from ..errors import ConnectionClosedError, LocalProtocolError
 from .uploads import close_source
 
@@ -14,18 +15,18 @@ if TYPE_CHECKING:
     from .._core.session import HubSession
     from .outgoing import Outgoing
 
-# What the official client reports when an upload is cancelled.
+# The error that Microsoft's JavaScript client sends for a cancelled upload.
 _CANCELLED = "Stream canceled by client."
 
 
-class Pump:
-    """Uploads one source as one stream. Whatever happens, the source is closed.
+class UploadTask:
+    """Uploads one source as one stream, and closes the source in every case.
 
     Args:
         stream_id: the stream's id.
-        source: what is uploaded.
+        source: the argument of the call: an async iterable or an `Upload`.
         session: encodes the items.
-        outgoing: takes them.
+        outgoing: takes the encoded items.
         unsendable: called with the error if an item cannot be encoded.
         unclosable: called with the error if closing the source fails.
     """
@@ -48,7 +49,7 @@ class Pump:
         self._unclosable = unclosable
         self._stopped = False
         self._running = False
-        self.task = asyncio.create_task(self._run(), name="signalr_sdk upload")
+        self.task = spawn(self._run(), "upload")
 
     def stop(self, *, tell: bool) -> None:
         """End the upload.
@@ -60,7 +61,7 @@ class Pump:
             return
         self._stopped = True
         self._end_stream(_CANCELLED, tell=tell)
-        # A task that never ran would not close its source if it were cancelled.
+        # A task that is cancelled before its first step runs no code, and would not close its source.
         if self._running:
             self.task.cancel()
 
@@ -114,5 +115,5 @@ class Pump:
     async def _close(self, iterator: AsyncIterator[Any] | None) -> None:
         try:
             await close_source(self._source, iterator)
-        except Exception as error:  # noqa: BLE001 - as above
+        except Exception as error:  # noqa: BLE001 - as in `_run`
             self._unclosable(error)

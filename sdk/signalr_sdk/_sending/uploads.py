@@ -1,4 +1,4 @@
-"""Streams from the client to the hub: what is uploaded, and what it is fed from."""
+"""Streams from the client to the hub: `Upload`, and which arguments of a call are uploaded."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ T = TypeVar("T")
 
 _USED = "this Upload was used already: make a new one for each call"
 
-# Arguments of these types are never streams, which is quicker to see than that they have no `__aiter__`.
+# Arguments of these types are never uploaded. A look into this set is quicker than `hasattr(..., "__aiter__")`
+# (tests/bench/test_end_to_end.py, `send`).
 PLAIN = frozenset({type(None), bool, int, float, str, bytes, list, tuple, dict})
 
 
@@ -25,7 +26,7 @@ class Upload(Generic[T]):
     `send` waits while 64 items are waiting to leave, `close` ends it. Good for one call.
 
     Args:
-        source: what to stream; without it, feed it by hand.
+        source: the items; without a source, feed the upload by hand.
 
     Example:
         ```python
@@ -53,7 +54,7 @@ class Upload(Generic[T]):
         self._changed: asyncio.Event | None = None
 
     async def send(self, item: T) -> None:
-        """Add an item; wait while too many are waiting to leave. Cancelled, it has added nothing.
+        """Add an item; wait while 64 items are waiting to leave. A cancelled `send` has added nothing.
 
         Raises:
             StateError: the upload is closed, its call or connection has ended, or it streams an iterable.
@@ -66,7 +67,7 @@ class Upload(Generic[T]):
         self._notify()
 
     def close(self, error: BaseException | None = None) -> None:
-        """End the upload; with an error, the hub method is told it. Idempotent."""
+        """End the upload. The hub method gets the error, if there is one. Idempotent."""
         if self._source is not None:
             raise StateError("this Upload streams an iterable and ends with it")
         if not self._closed:
@@ -92,7 +93,7 @@ class Upload(Generic[T]):
             self._changed.set()
 
     def _claim(self) -> None:
-        """Belong to a call: a second one must neither take items from it nor close it."""
+        """Belong to a call: a second call must neither upload the items nor close the upload."""
         if self._claimed:
             raise StateError(_USED)
         self._claimed = True
@@ -119,14 +120,14 @@ class Upload(Generic[T]):
             self._end()
 
     def _end(self) -> Iterable[T] | AsyncIterable[T] | None:
-        """Tell those who feed it that it is over; return what it was fed from."""
+        """Wake callers of `send`, whose items can leave no more; return the source."""
         self._over = True
         self._notify()
         return self._source
 
 
 class _Stepper(Generic[T]):
-    """A sync iterable as an async iterator that can be closed."""
+    """An async iterator over a sync iterable."""
 
     def __init__(self, source: Iterable[T]) -> None:
         self._source = source
@@ -141,10 +142,9 @@ class _Stepper(Generic[T]):
         raise StopAsyncIteration
 
     async def aclose(self) -> None:
-        close = getattr(self._iterator, "close", None)
-        # Files have a `close` too, but they are the user's to close.
-        if inspect.isgenerator(self._iterator) and close is not None:
-            close()
+        # A file has a `close` too, but the user opened the file and closes it.
+        if inspect.isgenerator(self._iterator):
+            self._iterator.close()
 
 
 def iterate(source: Iterable[T] | AsyncIterable[T]) -> AsyncIterator[T]:
@@ -155,7 +155,7 @@ def iterate(source: Iterable[T] | AsyncIterable[T]) -> AsyncIterator[T]:
 
 
 def split(arguments: tuple[Any, ...]) -> tuple[list[Any], list[Any] | None]:
-    """Return the plain arguments, and those that are streamed (`None` for none).
+    """Return the plain arguments, and the arguments that are uploaded (`None` if there are none).
 
     Raises:
         StateError: an `Upload` among them belongs to another call.
@@ -174,11 +174,11 @@ def split(arguments: tuple[Any, ...]) -> tuple[list[Any], list[Any] | None]:
 
 
 async def close_source(source: Any, iterator: AsyncIterator[Any] | None) -> None:
-    """Close what was, or would have been, iterated over.
+    """Close the source of an upload, whether the upload began or not.
 
     Args:
-        source: the argument.
-        iterator: what iterating over it gave, if it came to that.
+        source: the argument of the call.
+        iterator: the iterator over the source, if the upload began.
     """
     if isinstance(source, Upload):
         source = source._end()  # noqa: SLF001 - one module, one owner

@@ -12,7 +12,8 @@ import functools
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
-from .._receiving.dispatcher import Dispatcher, LifecycleEvent
+from .._receiving.dispatcher import Dispatcher
+from .._receiving.queues import LifecycleEvent
 from .threads import Worker, as_error, result_of, run_on_thread, start_thread
 
 if TYPE_CHECKING:
@@ -51,8 +52,8 @@ class ThreadDispatcher(Dispatcher):
                 self._in_hand = batch = deque(queue.take_many(_EVENTS, _BYTES))
                 self._worker = self._worker or Worker("events")
                 await self._finish(self._worker.run(functools.partial(self._handle, batch)), task)
-                if queue.dropped and queue.calm:
-                    self._report_dropped(queue.forgive())
+                if queue.dropped and queue.caught_up:
+                    self._report_dropped(queue.take_dropped())
         finally:
             self._workers.discard(task)
             self._check_idle()
