@@ -119,7 +119,7 @@ def negotiate(url: str, *, limit: int = 100, stateful: bool = False, now: float 
             break
         url = target
     else:
-        raise NegotiationError(f"redirected more than {limit} times", (), urls.without_query(asked))
+        raise NegotiationError(f"redirected more than {limit} times", url=urls.without_query(asked))
     return Endpoint(
         url,
         *answer.connection(),
@@ -150,7 +150,7 @@ class _Answer:
     def refuse_errors(self) -> None:
         """Raise if the server says no, or speaks another protocol."""
         if _is_classic(self._members):
-            raise ClassicServerError(_CLASSIC, (), urls.without_query(self._asked), self._status)
+            raise ClassicServerError(_CLASSIC, url=urls.without_query(self._asked), status=self._status)
         error = self._text("error")
         if error:
             raise self._error(f"the server refused: {clean(error)}")
@@ -235,7 +235,7 @@ class _Answer:
         return self._error(f"the answer's {name} is not {wanted}")
 
     def _error(self, message: str) -> NegotiationError:
-        return NegotiationError(message, (), urls.without_query(self._asked), self._status)
+        return NegotiationError(message, url=urls.without_query(self._asked), status=self._status)
 
 
 def _is_classic(members: dict[str, Any]) -> bool:
@@ -253,7 +253,7 @@ def _check_status(asked: str, response: HttpResponse, now: float) -> None:
         return
     retry_after = parse_retry_after(response.header("Retry-After"), now)
     message = _redirected(response) if 300 <= status < 400 else _refused(asked, response, retry_after)
-    raise NegotiationError(message, (), urls.without_query(asked), status, retry_after)
+    raise NegotiationError(message, url=urls.without_query(asked), status=status, retry_after=retry_after)
 
 
 def _redirected(response: HttpResponse) -> str:

@@ -485,7 +485,9 @@ def ending(end: Close | RemoteProtocolError | None) -> SignalRError | None:
     if isinstance(end, RemoteProtocolError):
         return end
     if end.error is not None:
-        return ConnectionClosedError(f"the server closed the connection: {end.error}", end.error, end.allow_reconnect)
+        return ConnectionClosedError(
+            f"the server closed the connection: {end.error}", end.error, allow_reconnect=end.allow_reconnect
+        )
     if end.allow_reconnect:
-        return ConnectionClosedError("the server closed the connection and allows a new one", None, True)
+        return ConnectionClosedError("the server closed the connection and allows a new one", allow_reconnect=True)
     return None

@@ -159,7 +159,11 @@ def _response_failure(error: aiohttp.ClientResponseError, attempt: Attempt) -> _
         message = "the server did not open a WebSocket"
     retry_after = parse_retry_after(error.headers.get("Retry-After"), time.time()) if error.headers else None
     refusal = TransportError(
-        message, (), Transport.WEBSOCKETS, urls.without_query(attempt.request.url), error.status, retry_after
+        message,
+        transport=Transport.WEBSOCKETS,
+        url=urls.without_query(attempt.request.url),
+        status=error.status,
+        retry_after=retry_after,
     )
     return refusal, None
 

@@ -183,7 +183,7 @@ class AiohttpWebSocket:
 
     @staticmethod
     def _lost(message: str) -> ConnectionClosedError:
-        return ConnectionClosedError(message, None, True)
+        return ConnectionClosedError(message, allow_reconnect=True)
 
 
 def _pipes_of(response: aiohttp.ClientResponse | None) -> list[asyncio.WriteTransport]:

@@ -217,7 +217,7 @@ class HubLink:
         except RemoteProtocolError as error:
             return error
         except Exception as error:  # noqa: BLE001 - transports and protocols of users may raise anything
-            lost = ConnectionClosedError(f"receiving failed: {error!r}", None, allow_reconnect=True)
+            lost = ConnectionClosedError(f"receiving failed: {error!r}", allow_reconnect=True)
             lost.__cause__ = error
             return lost
         return ending(session.ended)
@@ -338,7 +338,9 @@ class HubLink:
         while not session.synced and session.ended is None:
             payload = await self._transport.receive()
             if payload is None:
-                raise ConnectionClosedError("the server closed the connection instead of resuming it", None, True)
+                raise ConnectionClosedError(
+                    "the server closed the connection instead of resuming it", allow_reconnect=True
+                )
             self._log_payload("received", payload)
             self._hand_on(session.receive(payload, self._loop.time()))
 

@@ -233,7 +233,7 @@ class Outgoing:
             self._failed(error)
         except OSError as error:
             # Our own transports do not, but those of users may let such through.
-            lost = ConnectionClosedError(f"sending failed: {error}", None, allow_reconnect=True)
+            lost = ConnectionClosedError(f"sending failed: {error}", allow_reconnect=True)
             lost.__cause__ = error
             self._failed(lost)
         finally:
@@ -269,7 +269,7 @@ class Outgoing:
 
     @staticmethod
     def _ended(error: SignalRError) -> ConnectionClosedError:
-        ended = ConnectionClosedError(f"not sent, since the connection has ended: {error}", None, allow_reconnect=True)
+        ended = ConnectionClosedError(f"not sent, since the connection has ended: {error}", allow_reconnect=True)
         ended.__cause__ = error
         return ended
 

@@ -81,7 +81,7 @@ def _refusal(status: int) -> str:
 
 def lost(message: str) -> ConnectionClosedError:
     """Return the error for a connection that is lost."""
-    return ConnectionClosedError(message, None, True)
+    return ConnectionClosedError(message, allow_reconnect=True)
 
 
 def advice(status: int | None) -> str:
@@ -98,4 +98,6 @@ def refused(kind: Transport, url: str, response: HttpResponse, message: str | No
         if location and 300 <= response.status < 400:
             message = f"the server redirects to {clean(urls.without_query(location))}, which is not followed"
     retry_after = parse_retry_after(response.header("Retry-After"), time.time())
-    return TransportError(message, (), kind, urls.without_query(url), response.status, retry_after)
+    return TransportError(
+        message, transport=kind, url=urls.without_query(url), status=response.status, retry_after=retry_after
+    )

@@ -45,7 +45,7 @@ def select(
         else:
             candidates.add(kind)
             continue
-        skipped.append(TransportError(reason, (), kind))
+        skipped.append(TransportError(reason, transport=kind))
     return [kind for kind in Transport if kind in candidates], skipped
 
 

@@ -45,9 +45,9 @@ def refusal(request: HttpRequest, response: HttpResponse, now: float) -> AzureSi
     return AzureSignalRError(
         f"{message}; it says: {': '.join(details)}" if details else message,
         status,
-        code,
-        urls.without_query(request.url),
-        parse_retry_after(response.header("Retry-After"), now),
+        code=code,
+        url=urls.without_query(request.url),
+        retry_after=parse_retry_after(response.header("Retry-After"), now),
     )
 
 
@@ -87,7 +87,7 @@ def text(request: HttpRequest, response: HttpResponse, found: dict[str, Any], na
 
 def unexpected(request: HttpRequest, response: HttpResponse, message: str) -> AzureSignalRError:
     """Return the error for an answer that has a good status and wrong contents."""
-    return AzureSignalRError(message, response.status, None, urls.without_query(request.url))
+    return AzureSignalRError(message, response.status, url=urls.without_query(request.url))
 
 
 def _described(response: HttpResponse) -> tuple[str | None, str]:
