@@ -17,7 +17,7 @@ from ..errors import ClassicServerError, NegotiationError
 from ..interfaces import HttpResponse
 from . import urls
 from .headers import parse_retry_after
-from .redaction import clean
+from .redaction import redact
 
 # Longer than any token lives; timers of other clients end here too.
 _LONGEST_LIFETIME = 2.0**31
@@ -153,7 +153,7 @@ class _Answer:
             raise ClassicServerError(_CLASSIC, url=urls.without_query(self._asked), status=self._status)
         error = self._text("error")
         if error:
-            raise self._error(f"the server refused: {clean(error)}")
+            raise self._error(f"the server refused: {redact(error)}")
 
     def redirect(self) -> str | None:
         """Return the URL of the hub to go on with, if this is not it."""
@@ -163,7 +163,7 @@ class _Answer:
         try:
             return urls.hub_url(url)
         except ValueError as error:
-            shown = clean(urls.without_query(url))
+            shown = redact(urls.without_query(url))
             raise self._error(f"the server redirects to {shown!r}, where no hub can be: {error}") from None
 
     def access_token(self) -> str | None:
@@ -257,7 +257,7 @@ def _check_status(asked: str, response: HttpResponse, now: float) -> None:
 
 
 def _redirected(response: HttpResponse) -> str:
-    location = clean(urls.without_query(response.header("Location") or "")) or "an address that it does not name"
+    location = redact(urls.without_query(response.header("Location") or "")) or "an address that it does not name"
     return (
         f"the server answered with an HTTP redirect to {location}, which is not followed: use the hub's final URL; "
         "if that is a login page, the hub wants authentication"
@@ -295,4 +295,4 @@ def _no_json(body: bytes) -> str:
 
 
 def _start(body: bytes) -> str:
-    return clean(body[:1000].decode("utf-8", "replace"))
+    return redact(body[:1000].decode("utf-8", "replace"))

@@ -14,7 +14,7 @@ from .._receiving.dispatcher import Dispatcher
 from .._receiving.handlers import Handlers
 from .._receiving.iterators import Messages, Stream, StreamCall, StreamQueue
 from .._sending.uploads import close_source, split
-from .._typed.unstructure import TakingApart
+from .._typed.unstructure import ConvertingProtocol
 from ..errors import (
     ConnectionClosedError,
     InvocationTimeoutError,
@@ -53,7 +53,7 @@ def _named_protocol(name: str) -> HubProtocol:
 
 def _protocol(value: str | HubProtocol, converter: Converter | None) -> HubProtocol:
     protocol = _named_protocol(value) if isinstance(value, str) else value
-    return protocol if converter is None else TakingApart(protocol, converter)
+    return protocol if converter is None else ConvertingProtocol(protocol, converter)
 
 
 def _refresh(value: AuthenticationRefresh | bool) -> AuthenticationRefresh | None:

@@ -23,7 +23,7 @@ from .token_refresh_timer import RefreshSchedule
 
 if TYPE_CHECKING:
     from .._connecting.opening import OpenConnection
-    from .._core.routing import Received
+    from .._core.routing import Deliveries
     from .._receiving.backlog import Backlog
     from .._receiving.dispatcher import Dispatcher
     from ..interfaces import HubProtocol
@@ -92,7 +92,7 @@ class HubLink:
             log=self._logger,
         )
         self._schedule = self._new_schedule(refresh)
-        self._first: Received = []
+        self._first: Deliveries = []
         self._timer: asyncio.TimerHandle | None = None
         self._grace: asyncio.TimerHandle | None = None
         self._scope: asyncio.Timeout | None = None
@@ -207,7 +207,7 @@ class HubLink:
                     self._log_payload("received", payload)
                 received = session.receive(payload, time())
                 if not self._over:
-                    self.outgoing.eager = session.alone
+                    self.outgoing.eager = session.received_single
                     self._hand_on(received)
                 if stateful is not None:
                     self._note_numbers(stateful)
@@ -223,7 +223,7 @@ class HubLink:
         return ending(session.ended)
 
     @staticmethod
-    def _hand_on(received: Received) -> None:
+    def _hand_on(received: Deliveries) -> None:
         for hand_on, arguments in received:
             hand_on(*arguments)
 

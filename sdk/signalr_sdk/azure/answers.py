@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from .._core import urls
 from .._core.headers import parse_retry_after
-from .._core.redaction import clean
+from .._core.redaction import redact
 from ..errors import AzureSignalRError
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ def _described(response: HttpResponse) -> tuple[str | None, str]:
         detail = {"message": detail if isinstance(detail, str) else _plain_text(response)}
     code = response.header(_CODE_HEADER) or detail.get("code")
     said = detail.get("message")
-    return clean(code, 100) if isinstance(code, str) else None, clean(said) if isinstance(said, str) else ""
+    return redact(code, 100) if isinstance(code, str) else None, redact(said) if isinstance(said, str) else ""
 
 
 def _plain_text(response: HttpResponse) -> str:
