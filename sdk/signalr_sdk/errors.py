@@ -6,7 +6,7 @@ about it. Errors hold plain values only, so they can be pickled and never carry 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
@@ -30,6 +30,17 @@ class SignalRError(Exception):
 
     def __str__(self) -> str:
         return self.message
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Exceptions pickle and copy as `type(self)(*self.args)`, which fails for keyword-only attributes.
+        return _restored, (type(self), self.args), self.__dict__
+
+
+def _restored(kind: type[SignalRError], args: tuple[object, ...]) -> SignalRError:
+    """Return an error without attributes: `pickle` and `copy` set them next, from its `__dict__`."""
+    error = kind.__new__(kind)
+    error.args = args
+    return error
 
 
 @attrs.define(slots=False, eq=False, repr=False)
@@ -58,9 +69,9 @@ class NegotiationError(ConnectionFailedError):
         retry_after: seconds that the server asked to wait (its `Retry-After`), if it did.
     """
 
-    url: str | None = None
-    status: int | None = None
-    retry_after: float | None = None
+    url: str | None = attrs.field(default=None, kw_only=True)
+    status: int | None = attrs.field(default=None, kw_only=True)
+    retry_after: float | None = attrs.field(default=None, kw_only=True)
 
     def __str__(self) -> str:
         return self.message + _where(self.url, self.status)
@@ -81,10 +92,10 @@ class TransportError(ConnectionFailedError):
         retry_after: seconds that the server asked to wait (its `Retry-After`), if it did.
     """
 
-    transport: Transport | None = None
-    url: str | None = None
-    status: int | None = None
-    retry_after: float | None = None
+    transport: Transport | None = attrs.field(default=None, kw_only=True)
+    url: str | None = attrs.field(default=None, kw_only=True)
+    status: int | None = attrs.field(default=None, kw_only=True)
+    retry_after: float | None = attrs.field(default=None, kw_only=True)
 
     def __str__(self) -> str:
         name = f"{self.transport}: " if self.transport is not None else ""
@@ -108,7 +119,7 @@ class ConnectionClosedError(SignalRError, ConnectionError):
     """
 
     reason: str | None = None
-    allow_reconnect: bool = False
+    allow_reconnect: bool = attrs.field(default=False, kw_only=True)
 
 
 class ServerTimeoutError(ConnectionClosedError, TimeoutError):
@@ -155,7 +166,7 @@ class ResultTypeError(SignalRError, TypeError):
     """
 
     value: object = None
-    type: object = None
+    type: object = attrs.field(default=None, kw_only=True)
 
 
 @attrs.define(slots=False, eq=False, repr=False)
@@ -204,10 +215,10 @@ class AzureSignalRError(SignalRError):
     """
 
     status: int | None = None
-    code: str | None = None
-    url: str | None = None
-    retry_after: float | None = None
-    target: str | None = None
+    code: str | None = attrs.field(default=None, kw_only=True)
+    url: str | None = attrs.field(default=None, kw_only=True)
+    retry_after: float | None = attrs.field(default=None, kw_only=True)
+    target: str | None = attrs.field(default=None, kw_only=True)
 
     def __str__(self) -> str:
         return self.message + _where(self.url, self.status)

@@ -534,7 +534,7 @@ async def test_closing_leaves_the_users_client_open_and_ends_our_own() -> None:
 
 
 def test_the_error_pickles() -> None:
-    error = AzureSignalRError("no", 400, "A.B", "https://x.test", 3.0, "anna")
+    error = AzureSignalRError("no", 400, code="A.B", url="https://x.test", retry_after=3.0, target="anna")
     again = pickle.loads(pickle.dumps(error))
     assert (str(again), again.code, again.retry_after, again.target) == (str(error), "A.B", 3.0, "anna")
 

@@ -100,7 +100,7 @@ def test_no_tls(reason: str, said: str) -> None:
 def refused(status: int, body: bytes = b"", token: str | None = None, **headers: str) -> str:
     """Return the cause of a refusal."""
     answer = HttpResponse(status, tuple((name.replace("_", "-"), value) for name, value in headers.items()), body)
-    error = NegotiationError("no", (), "http://example.com/negotiate", status)
+    error = NegotiationError("no", url="http://example.com/negotiate", status=status)
     reason = causes.of_negotiation(error, answer, token, NOW, proxied=True)
     assert "{" not in reason.cause
     return reason.cause
@@ -159,26 +159,26 @@ def test_answers_that_are_none() -> None:
     assert "a web page" in refused(200, b" <html>", Content_Type="text/plain")
     assert "a web page" in refused(200, b"", Content_Type="text/html; charset=utf-8")
     assert "something else than a SignalR hub" in refused(200, b"{}")
-    error = NegotiationError("the server refused: not you", (), "http://example.com", 200)
+    error = NegotiationError("the server refused: not you", url="http://example.com", status=200)
     assert (
         "refuses this client itself" in causes.of_negotiation(error, HttpResponse(200), None, NOW, proxied=False).cause
     )
-    nothing = causes.of_negotiation(NegotiationError("no", (), "http://x"), None, None, NOW, proxied=False)
+    nothing = causes.of_negotiation(NegotiationError("no", url="http://x"), None, None, NOW, proxied=False)
     assert "no usable answer" in nothing.cause
 
 
 def test_a_redirect_without_end() -> None:
-    error = NegotiationError("redirected more than 100 times", (), "http://x")
+    error = NegotiationError("redirected more than 100 times", url="http://x")
     assert "in a circle" in causes.of_negotiation(error, HttpResponse(200), None, NOW, proxied=False).cause
 
 
 def test_a_classic_server() -> None:
-    error = ClassicServerError("classic", (), "http://x", 200)
+    error = ClassicServerError("classic", url="http://x", status=200)
     assert "classic ASP.NET SignalR" in causes.of_negotiation(error, HttpResponse(200), None, NOW, proxied=False).cause
 
 
 def failed(status: int | None, transport: Transport = Transport.WEBSOCKETS) -> ConnectionFailedError:
-    return ConnectionFailedError("no", (TransportError("no", (), transport, "http://x", status),))
+    return ConnectionFailedError("no", (TransportError("no", transport=transport, url="http://x", status=status),))
 
 
 def caused(error: Exception, cause: Exception) -> Exception:

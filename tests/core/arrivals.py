@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from signalr_sdk.messages import Completion, HubMessage, Invocation, StreamItem
 
 if TYPE_CHECKING:
-    from signalr_sdk._core.routing import Received
+    from signalr_sdk._core.routing import Deliveries
 
 
 class Recorder:
@@ -36,12 +36,12 @@ class Recorder:
         self.got.append(message)
 
 
-def messages_of(received: Received) -> list[HubMessage]:
+def messages_of(received: Deliveries) -> list[HubMessage]:
     """Return what is handed on, in order, without handing it on."""
     return [message for _sink, message in pairs_of(received)]
 
 
-def pairs_of(received: Received) -> list[tuple[object, HubMessage]]:
+def pairs_of(received: Deliveries) -> list[tuple[object, HubMessage]]:
     """Return the same, each message behind the `Sink` or `Inbox` that it goes to."""
     pairs: list[tuple[object, HubMessage]] = []
     for hand_on, arguments in received:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from signalr_sdk._core.redaction import clean
+from signalr_sdk._core.redaction import redact
 
 
 @pytest.mark.parametrize(
@@ -22,18 +22,18 @@ from signalr_sdk._core.redaction import clean
     ],
 )
 def test_is_one_line_without_controls_and_tokens(text: str, shown: str) -> None:
-    assert clean(text) == shown
+    assert redact(text) == shown
 
 
 def test_is_cut_at_the_limit() -> None:
-    assert clean("x" * 200) == "x" * 200
-    assert clean("x" * 201) == "x" * 200 + "…"
-    assert clean("abcdef", 3) == "abc…"
+    assert redact("x" * 200) == "x" * 200
+    assert redact("x" * 201) == "x" * 200 + "…"
+    assert redact("abcdef", 3) == "abc…"
 
 
 @settings(deadline=None)
 @given(st.text(), st.integers(1, 50))
 def test_is_printable_and_short_whatever_comes(text: str, limit: int) -> None:
-    shown = clean(text, limit)
+    shown = redact(text, limit)
     assert shown.isprintable()
     assert len(shown) <= limit + 1

@@ -382,7 +382,7 @@ class Counted(RuleBasedStateMachine):
             # Only when the server has said that it is over.
             self.deliver(len(self.wire))
             self.server.alive.discard(stream_id)
-        self.wire += self.session.settle(stream_id)
+        self.wire += self.session.resync_after_stream(stream_id)
 
     @rule(count=st.integers(1, 300))
     def deliver(self, count: int) -> None:
@@ -405,7 +405,7 @@ class Counted(RuleBasedStateMachine):
         for number in range(3):
             self.send(self.session.item(stream_id, number), stream_id)
         self.send(self.session.complete(stream_id))
-        self.wire += self.session.settle(stream_id)
+        self.wire += self.session.resync_after_stream(stream_id)
         self.deliver(len(self.wire))
 
     @rule(count=st.integers(0, 300))

@@ -27,7 +27,7 @@ from signalr_sdk.messages import (
 from signalr_sdk.protocols import JsonProtocol, MessagePackProtocol
 
 if TYPE_CHECKING:
-    from signalr_sdk._core.routing import Received
+    from signalr_sdk._core.routing import Deliveries
     from signalr_sdk.interfaces import HubProtocol
 
 LIMIT = 1 << 20
@@ -69,7 +69,7 @@ def server(now: float = 0.0) -> ServerSession:
     return ServerSession(protocols, inbox, message_bytes=LIMIT, keep_alive=15.0, timeout=30.0, now=now)
 
 
-def one(received: Received) -> tuple[object, Any]:
+def one(received: Deliveries) -> tuple[object, Any]:
     ((sink, message),) = pairs_of(received)
     return sink, message
 

@@ -143,7 +143,7 @@ def test_a_broken_protocol_is_seen(ledger: Ledger) -> None:
     judge = hub._handlers.lifecycle["reconnecting"][1]
     judge(ConnectionClosedError("closed", REASON, allow_reconnect=True))
     ledger.check()
-    wrong = ConnectionClosedError("not resumed", None, allow_reconnect=True)
+    wrong = ConnectionClosedError("not resumed", allow_reconnect=True)
     wrong.__cause__ = RemoteProtocolError("no SignalR")
     judge(wrong)
     with pytest.raises(BrokenError, match="the protocol was broken"):

@@ -48,7 +48,7 @@ class ScriptedWebSockets(ScriptedHttp):
         assert options is OPTIONS
         answer = await self.request(request)
         if answer.status != 101:
-            raise TransportError("refused", (), None, None, answer.status)
+            raise TransportError("refused", status=answer.status)
         return FakeWebSocket()
 
 

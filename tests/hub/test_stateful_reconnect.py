@@ -114,7 +114,7 @@ async def received(socket: ScriptedSocket, kind: int) -> dict[str, Any]:
 
 def refuses(status: int) -> Callable[[], Any]:
     async def connect() -> None:
-        raise TransportError("refused", (), Transport.WEBSOCKETS, None, status)
+        raise TransportError("refused", transport=Transport.WEBSOCKETS, status=status)
 
     return connect
 
@@ -338,7 +338,7 @@ async def test_several_attempts_with_the_policys_delays(server: ScriptedServer) 
     hub = hub_of(server, reconnect=policy)
     events = Events(hub)
     first = await server.accept(hub)
-    failures: list[Exception] = [OSError("no route"), TransportError("busy", (), None, None, 429)]
+    failures: list[Exception] = [OSError("no route"), TransportError("busy", status=429)]
 
     async def connect() -> None:
         if failures:

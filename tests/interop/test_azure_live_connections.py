@@ -179,7 +179,7 @@ async def test_a_window_that_is_over_leads_back_to_the_app_server(
             assert link is not None
 
             async def unreachable() -> None:
-                raise TransportError("no route to the service", (), Transport.WEBSOCKETS)
+                raise TransportError("no route to the service", transport=Transport.WEBSOCKETS)
 
             link.connection.reopen = unreachable  # type: ignore[method-assign]
             await hub_server.drop_transports(SERVICE)

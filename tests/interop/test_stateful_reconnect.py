@@ -250,7 +250,7 @@ async def test_an_outage_longer_than_the_window(hub_server: HubServer) -> None:
             nonlocal tried
             tried += 1
             if tried < 20:
-                raise TransportError("no route", (), Transport.WEBSOCKETS)
+                raise TransportError("no route", transport=Transport.WEBSOCKETS)
             await reopen()
 
         link.connection.reopen = fails  # type: ignore[method-assign]

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from signalr_sdk import JsonProtocol, LocalProtocolError, MessagePackProtocol
-from signalr_sdk._typed.unstructure import TakingApart
+from signalr_sdk._typed.unstructure import ConvertingProtocol
 from signalr_sdk.messages import Completion, Invocation, Ping, StreamInvocation, StreamItem
 
 
@@ -29,7 +29,7 @@ class Models:
 
 
 def test_arguments_items_and_results_are_taken_apart() -> None:
-    plain, taking_apart = JsonProtocol(), TakingApart(JsonProtocol(), Models())
+    plain, converting = JsonProtocol(), ConvertingProtocol(JsonProtocol(), Models())
     deep, taken = (
         [Model(1), {"a": (Model(2), None, 1.5, b"x", "t", True)}],
         [
@@ -44,18 +44,18 @@ def test_arguments_items_and_results_are_taken_apart() -> None:
         (Completion("1", deep, has_result=True), Completion("1", taken, has_result=True)),
         (Ping(), Ping()),
     ):
-        assert taking_apart.encode(ours) == plain.encode(wanted)
+        assert converting.encode(ours) == plain.encode(wanted)
     assert isinstance(deep[0], Model)
 
 
 def test_it_is_the_protocol_in_all_else() -> None:
     protocol = MessagePackProtocol()
-    taking_apart = TakingApart(protocol, Models())
-    assert (taking_apart.name, taking_apart.transfer_format) == (protocol.name, protocol.transfer_format)
-    assert taking_apart.naming("a_b") == "AB"
-    assert isinstance(taking_apart.decode(b"\x91\x06"), Ping)
+    converting = ConvertingProtocol(protocol, Models())
+    assert (converting.name, converting.transfer_format) == (protocol.name, protocol.transfer_format)
+    assert converting.naming("a_b") == "AB"
+    assert isinstance(converting.decode(b"\x91\x06"), Ping)
 
 
 def test_what_the_converter_refuses_is_an_error_of_the_call() -> None:
     with pytest.raises(LocalProtocolError, match="object: no model"):
-        TakingApart(JsonProtocol(), Models()).encode(Invocation("M", [object()]))
+        ConvertingProtocol(JsonProtocol(), Models()).encode(Invocation("M", [object()]))

@@ -10,7 +10,7 @@ from functools import lru_cache
 from typing import Any
 
 from ..errors import HandshakeError
-from .redaction import clean
+from .redaction import redact
 
 _SEPARATOR = b"\x1e"
 _LIMIT = 64 * 1024
@@ -77,7 +77,7 @@ def check_response(record: bytes) -> None:
         return
     members = _members(record, "response")
     kind, error = members.get("type"), members.get("error")
-    text = clean(str(error), 500) if error else ""
+    text = redact(str(error), 500) if error else ""
     if _is_number(kind):
         if kind == _CLOSE and text:
             raise HandshakeError(f"the server closed the connection instead of answering the handshake: {text}")
@@ -110,7 +110,7 @@ def _members(record: bytes, kind: str) -> dict[str, Any]:
 
 
 def _excerpt(record: bytes) -> str:
-    return repr(clean(record[:400].decode(errors="replace"), 100))
+    return repr(redact(record[:400].decode(errors="replace"), 100))
 
 
 def _is_number(value: object) -> bool:

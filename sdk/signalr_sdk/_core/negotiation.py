@@ -17,7 +17,7 @@ from ..errors import ClassicServerError, NegotiationError
 from ..interfaces import HttpResponse
 from . import urls
 from .headers import parse_retry_after
-from .redaction import clean
+from .redaction import redact
 
 # Longer than any token lives; timers of other clients end here too.
 _LONGEST_LIFETIME = 2.0**31
@@ -119,7 +119,7 @@ def negotiate(url: str, *, limit: int = 100, stateful: bool = False, now: float 
             break
         url = target
     else:
-        raise NegotiationError(f"redirected more than {limit} times", (), urls.without_query(asked))
+        raise NegotiationError(f"redirected more than {limit} times", url=urls.without_query(asked))
     return Endpoint(
         url,
         *answer.connection(),
@@ -150,10 +150,10 @@ class _Answer:
     def refuse_errors(self) -> None:
         """Raise if the server says no, or speaks another protocol."""
         if _is_classic(self._members):
-            raise ClassicServerError(_CLASSIC, (), urls.without_query(self._asked), self._status)
+            raise ClassicServerError(_CLASSIC, url=urls.without_query(self._asked), status=self._status)
         error = self._text("error")
         if error:
-            raise self._error(f"the server refused: {clean(error)}")
+            raise self._error(f"the server refused: {redact(error)}")
 
     def redirect(self) -> str | None:
         """Return the URL of the hub to go on with, if this is not it."""
@@ -163,7 +163,7 @@ class _Answer:
         try:
             return urls.hub_url(url)
         except ValueError as error:
-            shown = clean(urls.without_query(url))
+            shown = redact(urls.without_query(url))
             raise self._error(f"the server redirects to {shown!r}, where no hub can be: {error}") from None
 
     def access_token(self) -> str | None:
@@ -235,7 +235,7 @@ class _Answer:
         return self._error(f"the answer's {name} is not {wanted}")
 
     def _error(self, message: str) -> NegotiationError:
-        return NegotiationError(message, (), urls.without_query(self._asked), self._status)
+        return NegotiationError(message, url=urls.without_query(self._asked), status=self._status)
 
 
 def _is_classic(members: dict[str, Any]) -> bool:
@@ -253,11 +253,11 @@ def _check_status(asked: str, response: HttpResponse, now: float) -> None:
         return
     retry_after = parse_retry_after(response.header("Retry-After"), now)
     message = _redirected(response) if 300 <= status < 400 else _refused(asked, response, retry_after)
-    raise NegotiationError(message, (), urls.without_query(asked), status, retry_after)
+    raise NegotiationError(message, url=urls.without_query(asked), status=status, retry_after=retry_after)
 
 
 def _redirected(response: HttpResponse) -> str:
-    location = clean(urls.without_query(response.header("Location") or "")) or "an address that it does not name"
+    location = redact(urls.without_query(response.header("Location") or "")) or "an address that it does not name"
     return (
         f"the server answered with an HTTP redirect to {location}, which is not followed: use the hub's final URL; "
         "if that is a login page, the hub wants authentication"
@@ -295,4 +295,4 @@ def _no_json(body: bytes) -> str:
 
 
 def _start(body: bytes) -> str:
-    return clean(body[:1000].decode("utf-8", "replace"))
+    return redact(body[:1000].decode("utf-8", "replace"))

@@ -8,11 +8,11 @@ import re
 _SECRET = re.compile(r"(?i)(access_token=|\bbearer\s+)[^\s&\"'<>]+|\beyJ[\w-]+\.[\w.-]+")
 
 
-def clean(text: str, limit: int = 200) -> str:
+def redact(text: str, limit: int = 200) -> str:
     r"""Return the text on one line, without control characters and tokens, cut at `limit` characters.
 
     Example:
-        >>> clean("no\r\nway: Bearer abc")
+        >>> redact("no\r\nway: Bearer abc")
         'no way: Bearer ***'
     """
     visible = "".join(char if char.isprintable() else " " for char in text[: 4 * limit])

@@ -15,7 +15,8 @@ ASP.NET Core counts wrongly in one case: an item of a stream that is over there 
 items that come late, and when items are sent again whose stream was already complete. So what both sides count is
 brought together with more Sequences and with *fillers*, messages that have a number and no meaning:
 
-- When a stream is over (`settle`), the last numbers that may be wrong are gone through once more with fillers.
+- When a stream is over (`resync_after_stream`), the last numbers that may be wrong are gone through once more with
+  fillers.
 - In what is sent again, a run of items at the numbers j to j+r-1 is followed by the next message, by Sequence(j+1), by
   r-1 fillers, and by that message again. Where the items were counted, the first copy counts and all that follows are
   duplicates. Where they were not, they had all come before, so the first copy has the number of a duplicate, the
@@ -140,7 +141,7 @@ class Replay:
             number += 1
         return messages
 
-    def settle(self, stream_id: str, sequence: Callable[[int], bytes], filler: bytes) -> bytes:
+    def resync_after_stream(self, stream_id: str, sequence: Callable[[int], bytes], filler: bytes) -> bytes:
         """Return what brings the numbers together after the last message of a stream; nothing if they are certain."""
         items = sum(kept == stream_id for _data, kept in self._kept)
         if not items:

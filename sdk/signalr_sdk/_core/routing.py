@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from ..messages import CancelInvocation, Completion, Invocation, StreamInvocation, StreamItem
-from ..protocols.shortcuts import EVENT, ITEM, MESSAGE, Batch
+from ..protocols.batches import EVENT, ITEM, MESSAGE, Batch
 
 if TYPE_CHECKING:
     from ..messages import HubMessage
@@ -32,7 +32,7 @@ class Inbox(Protocol):
         """Take any other message."""
 
 
-Received: TypeAlias = list[tuple[Callable[..., None], tuple[Any, ...]]]
+Deliveries: TypeAlias = list[tuple[Callable[..., None], tuple[Any, ...]]]
 """Calls to be made, in this order: functions of sinks and of the inbox, and their arguments."""
 
 
@@ -52,7 +52,7 @@ class Router:
         self.takes_strays = False
         self._inbox = inbox
 
-    def route(self, batch: Batch, sizes: list[int], begin: int, end: int, received: Received) -> int:
+    def route(self, batch: Batch, sizes: list[int], begin: int, end: int, deliveries: Deliveries) -> int:
         """Add the calls that hand on these messages; neighbours that go the same way share one.
 
         Returns:
@@ -62,44 +62,44 @@ class Router:
         while begin < end:
             kind, stop = kinds[begin], batch.end_of_run(begin, end)
             if kind == EVENT:
-                received.append((self._inbox.events, (names[begin:stop], values[begin:stop], sizes[begin:stop])))
+                deliveries.append((self._inbox.events, (names[begin:stop], values[begin:stop], sizes[begin:stop])))
             elif kind == ITEM:
-                self._route_items(names[begin], values[begin:stop], sizes[begin:stop], received)
+                self._route_items(names[begin], values[begin:stop], sizes[begin:stop], deliveries)
             elif kind != MESSAGE:
-                self._route_result(names[begin], values[begin], received)
-            elif not self.route_message(values[begin], sizes[begin], received):
+                self._route_result(names[begin], values[begin], deliveries)
+            elif not self.route_message(values[begin], sizes[begin], deliveries):
                 return begin
             begin = stop
         return end
 
-    def route_message(self, message: HubMessage | None, size: int, received: Received) -> bool:
+    def route_message(self, message: HubMessage | None, size: int, deliveries: Deliveries) -> bool:
         """Add the call that hands on this message; return `False` if it is for the session itself."""
         if type(message) is Completion:
             sink = self.sinks.pop(message.invocation_id, None)
             if sink is not None:
-                received.append((sink.completed, (message.result, message.error)))
+                deliveries.append((sink.completed, (message.result, message.error)))
             elif self.takes_strays:
-                received.append((self._inbox.message, (message,)))
+                deliveries.append((self._inbox.message, (message,)))
         elif type(message) is StreamItem:
-            self._route_items(message.invocation_id, [message.item], [size], received)
+            self._route_items(message.invocation_id, [message.item], [size], deliveries)
         elif isinstance(message, Invocation | StreamInvocation | CancelInvocation):
             message.size = size
-            received.append((self._inbox.message, (message,)))
+            deliveries.append((self._inbox.message, (message,)))
         else:
             return False
         return True
 
-    def _route_items(self, name: str, items: list[Any], sizes: list[int], received: Received) -> None:
+    def _route_items(self, name: str, items: list[Any], sizes: list[int], deliveries: Deliveries) -> None:
         sink = self.sinks.get(name)
         if sink is not None:
-            received.append((sink.items, (items, sizes)))
+            deliveries.append((sink.items, (items, sizes)))
         elif self.takes_strays:
             for item, size in zip(items, sizes, strict=True):
-                received.append((self._inbox.message, (StreamItem(name, item, None, size),)))
+                deliveries.append((self._inbox.message, (StreamItem(name, item, None, size),)))
 
-    def _route_result(self, name: str, result: Any, received: Received) -> None:
+    def _route_result(self, name: str, result: Any, deliveries: Deliveries) -> None:
         sink = self.sinks.pop(name, None)
         if sink is not None:
-            received.append((sink.completed, (result, None)))
+            deliveries.append((sink.completed, (result, None)))
         elif self.takes_strays:
-            received.append((self._inbox.message, (Completion(name, result, has_result=True),)))
+            deliveries.append((self._inbox.message, (Completion(name, result, has_result=True),)))

@@ -39,10 +39,10 @@ from ..errors import (
 from ..messages import Ack, Close, Completion, HubMessage, Invocation, Ping, Sequence, StreamInvocation, StreamItem
 from ..messages import CancelInvocation as Cancel
 from ..options import TransferFormat
+from ..protocols.batches import MESSAGE, Batch, shortcut
 from ..protocols.framing import BinaryFraming, TextFraming
-from ..protocols.shortcuts import MESSAGE, Batch, shortcut
 from . import handshake
-from .routing import Inbox, Received, Router, Sink
+from .routing import Deliveries, Inbox, Router, Sink
 
 if TYPE_CHECKING:
     from ..interfaces import HubProtocol
@@ -66,7 +66,7 @@ class HubSession:
         replay: the numbers of a connection that can be resumed; `None` without stateful reconnect.
         synced: whether the other side has said where it goes on, after `resume`.
         alive: whether it has said anything new since then: a message or a ping.
-        alone: whether what was received last is one message, as between calls that are made one after another.
+        received_single: whether the last payload was one message, as between calls made one after another.
     """
 
     _id_prefix = ""
@@ -85,7 +85,7 @@ class HubSession:
         self.ended: Close | RemoteProtocolError | None = None
         self.replay = replay
         self.synced = self.alive = True
-        self.alone = False
+        self.received_single = False
         self._router = Router(inbox)
         self._message_bytes = message_bytes
         self._handshake: handshake.HandshakeReader | None = handshake.HandshakeReader()
@@ -123,7 +123,7 @@ class HubSession:
         """Whether it has `ended` for a message over the limit."""
         return self._framing.error is not None
 
-    def receive(self, payload: bytes, now: float) -> Received:
+    def receive(self, payload: bytes, now: float) -> Deliveries:
         """Take what arrived; return the calls that hand on whole messages, then look at `ended`.
 
         Raises:
@@ -140,27 +140,27 @@ class HubSession:
             self._handshake = None
             payload = rest
         frames = self._framing.feed(payload)
-        received: Received = []
+        deliveries: Deliveries = []
         try:
             if len(frames) == 1 and self.replay is None:
                 # As between calls that are made one after another: a batch of one would cost half as much again.
                 message = self._decode_one(frames[0])
-                if not self._router.route_message(message, len(frames[0]), received):
+                if not self._router.route_message(message, len(frames[0]), deliveries):
                     self._note(message)
             elif frames:
-                self._receive_batch(frames, len(payload), received)
+                self._receive_batch(frames, len(payload), deliveries)
         except RemoteProtocolError as error:
             self._fail(error)
         if self._framing.error is not None:
             self._fail(self._framing.error)
-        self.alone = len(frames) == len(received) == 1
-        return received
+        self.received_single = len(frames) == len(deliveries) == 1
+        return deliveries
 
     def _fail(self, error: RemoteProtocolError) -> None:
         if self.ended is None:
             self.ended = error
 
-    def _receive_batch(self, frames: list[bytes], size: int, received: Received) -> None:
+    def _receive_batch(self, frames: list[bytes], size: int, deliveries: Deliveries) -> None:
         batch = Batch()
         try:
             if self._decode_all is not None and not self._exact:
@@ -172,9 +172,9 @@ class HubSession:
             # What came before a message that is none is not lost.
             sizes = list(map(len, frames))
             if self.replay is None:
-                self._route(batch, sizes, 0, len(batch.kinds), received)
+                self._route(batch, sizes, 0, len(batch.kinds), deliveries)
             else:
-                self._route_numbered(batch, sizes, self.replay, size, received)
+                self._route_numbered(batch, sizes, self.replay, size, deliveries)
 
     def _decode_one(self, frame: bytes) -> HubMessage | None:
         message = self._protocol.decode(frame)
@@ -184,14 +184,16 @@ class HubSession:
                 self._exact.discard(message.invocation_id)
         return message
 
-    def _route(self, batch: Batch, sizes: list[int], begin: int, end: int, received: Received) -> None:
+    def _route(self, batch: Batch, sizes: list[int], begin: int, end: int, deliveries: Deliveries) -> None:
         while begin < end and self.ended is None:
-            begin = self._router.route(batch, sizes, begin, end, received)
+            begin = self._router.route(batch, sizes, begin, end, deliveries)
             if begin < end:
                 self._note(batch.values[begin])
                 begin += 1
 
-    def _route_numbered(self, batch: Batch, sizes: list[int], replay: Replay, size: int, received: Received) -> None:
+    def _route_numbered(
+        self, batch: Batch, sizes: list[int], replay: Replay, size: int, deliveries: Deliveries
+    ) -> None:
         position, end = 0, len(batch.kinds)
         while position < end and self.ended is None:
             begin = position
@@ -201,10 +203,10 @@ class HubSession:
             elif replay.duplicates or not self.synced:
                 position += 1
                 if not self._drop(batch, begin, replay):
-                    self._route(batch, sizes, begin, position, received)
+                    self._route(batch, sizes, begin, position, deliveries)
             else:
                 position = _until_sequence(batch, begin)
-                self._route(batch, sizes, begin, position, received)
+                self._route(batch, sizes, begin, position, deliveries)
                 if self.ended is not None:
                     break
                 if count := _numbered(batch, begin, position):
@@ -269,9 +271,9 @@ class HubSession:
         self._paused_at = None
         return self.replay.again(self._sequence, self.filler())
 
-    def settle(self, stream_id: str) -> bytes:
+    def resync_after_stream(self, stream_id: str) -> bytes:
         """Return what must follow the last message of a stream that we send, after `filler` or a completion of it."""
-        return b"" if self.replay is None else self.replay.settle(stream_id, self._sequence, self.filler())
+        return b"" if self.replay is None else self.replay.resync_after_stream(stream_id, self._sequence, self.filler())
 
     def filler(self) -> bytes:
         """Return a message that has a number and no meaning: it lets go of a call that there never was."""
@@ -485,7 +487,9 @@ def ending(end: Close | RemoteProtocolError | None) -> SignalRError | None:
     if isinstance(end, RemoteProtocolError):
         return end
     if end.error is not None:
-        return ConnectionClosedError(f"the server closed the connection: {end.error}", end.error, end.allow_reconnect)
+        return ConnectionClosedError(
+            f"the server closed the connection: {end.error}", end.error, allow_reconnect=end.allow_reconnect
+        )
     if end.allow_reconnect:
-        return ConnectionClosedError("the server closed the connection and allows a new one", None, True)
+        return ConnectionClosedError("the server closed the connection and allows a new one", allow_reconnect=True)
     return None

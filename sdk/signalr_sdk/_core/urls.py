@@ -10,7 +10,7 @@ import re
 from functools import lru_cache
 from urllib.parse import quote, unquote_plus
 
-from .redaction import clean
+from .redaction import redact
 
 # RFC 3986, appendix B, for a URL with an authority. urllib's own splitter drops characters without a word.
 _URL = re.compile(
@@ -52,7 +52,7 @@ def hub_url(url: str) -> str:
     found = _URL.match(url)
     scheme = _SCHEMES.get(found["scheme"].lower()) if found else None
     if found is None or scheme is None:
-        start = clean(without_query(url), 60)
+        start = redact(without_query(url), 60)
         shown = "" if "@" in start else f", not {start!r}"  # what stands before it may be a password
         raise ValueError(f"the hub's URL must start with http:// or https:// and name a host{shown}")
     path = quote(_STRAY_PERCENT.sub("%25", found["path"]), safe=_PATH_SAFE) or "/"
@@ -86,7 +86,7 @@ def _host(host: str) -> str:
             name = ""
     if not _HOST.fullmatch(name):
         advice = "" if host.isascii() else "; write it in its ASCII form (xn--…)"
-        raise ValueError(f"the hub's URL has no valid host: {clean(host)!r}{advice}")
+        raise ValueError(f"the hub's URL has no valid host: {redact(host)!r}{advice}")
     return name
 
 
@@ -165,7 +165,7 @@ def origin(url: str) -> tuple[str, str, int]:
     try:
         return _origin(found[0] if found else "")
     except ValueError:
-        raise ValueError(f"this is no absolute http(s) URL: {clean(without_query(url))!r}") from None
+        raise ValueError(f"this is no absolute http(s) URL: {redact(without_query(url))!r}") from None
 
 
 # Asked for a dozen times for each connection; what is kept is no secret, as queries and paths are.

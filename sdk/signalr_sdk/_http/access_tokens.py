@@ -7,7 +7,7 @@ import inspect
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from .._core.redaction import clean
+from .._core.redaction import redact
 from ..errors import ConnectionFailedError
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ async def _answer(provider: TokenProvider) -> str | None:
         answer = provider()
         return await answer if inspect.isawaitable(answer) else answer
     except Exception as error:
-        reason = clean(str(error)) or type(error).__name__
+        reason = redact(str(error)) or type(error).__name__
         raise ConnectionFailedError(f"the access token provider failed: {reason}") from error
 
 

@@ -18,7 +18,7 @@ from aiohttp.http import HttpProcessingError
 
 from .._core import urls
 from .._core.headers import parse_retry_after
-from .._core.redaction import clean
+from .._core.redaction import redact
 from ..errors import TransportError
 from ..options import Transport
 
@@ -111,7 +111,7 @@ def _os_error(error: aiohttp.ClientConnectorError) -> OSError:
 def _connect_failure(error: aiohttp.ClientConnectorError, attempt: Attempt) -> _Explained:
     os_error = _os_error(error)
     where = f"{error.host}:{error.port}" if error.port else error.host
-    reason = clean(os_error.strerror or str(os_error)) or "it hung up"
+    reason = redact(os_error.strerror or str(os_error)) or "it hung up"
     failure: OSError
     if isinstance(os_error, ssl.SSLCertVerificationError):
         failure = _certificate_failure(os_error, where)
@@ -131,15 +131,15 @@ def _connect_failure(error: aiohttp.ClientConnectorError, attempt: Attempt) -> _
 def _certificate_failure(error: ssl.SSLCertVerificationError, where: str) -> ssl.SSLError:
     failure = ssl.SSLCertVerificationError(
         error.errno or 1,
-        f"the certificate of {where} is not trusted: {clean(error.verify_message)}; if it comes from a CA of your own, "
-        "pass ssl=ssl.create_default_context(cafile=...)",
+        f"the certificate of {where} is not trusted: {redact(error.verify_message)}; if it comes from a CA of your "
+        "own, pass ssl=ssl.create_default_context(cafile=...)",
     )
     failure.verify_code, failure.verify_message = error.verify_code, error.verify_message
     return failure
 
 
 def _tls_failure(error: ssl.SSLError, where: str) -> ssl.SSLError:
-    reason = clean(error.strerror or str(error))
+    reason = redact(error.strerror or str(error))
     advice = "check that it speaks TLS there"
     # These are the alerts of a server that wants to know the client.
     if "ALERT" in reason.upper():
@@ -152,14 +152,18 @@ def _response_failure(error: aiohttp.ClientResponseError, attempt: Attempt) -> _
         return _no_http(error, attempt)
     location = error.headers.get("Location") if error.headers else None
     if error.status == 101:
-        message = f"the server's upgrade to WebSocket is wrong: {clean(error.message)}"
+        message = f"the server's upgrade to WebSocket is wrong: {redact(error.message)}"
     elif location:
-        message = f"the server redirects to {clean(urls.without_query(location))} instead of opening a WebSocket"
+        message = f"the server redirects to {redact(urls.without_query(location))} instead of opening a WebSocket"
     else:
         message = "the server did not open a WebSocket"
     retry_after = parse_retry_after(error.headers.get("Retry-After"), time.time()) if error.headers else None
     refusal = TransportError(
-        message, (), Transport.WEBSOCKETS, urls.without_query(attempt.request.url), error.status, retry_after
+        message,
+        transport=Transport.WEBSOCKETS,
+        url=urls.without_query(attempt.request.url),
+        status=error.status,
+        retry_after=retry_after,
     )
     return refusal, None
 
@@ -200,7 +204,7 @@ def _pool_advice(attempt: Attempt) -> str:
 
 
 def _refused_by_aiohttp(error: ValueError, attempt: Attempt) -> _Explained:
-    return ConnectionError(f"aiohttp refuses to send the request to {attempt.where}: {clean(str(error))}"), None
+    return ConnectionError(f"aiohttp refuses to send the request to {attempt.where}: {redact(str(error))}"), None
 
 
 def _loss(error: Exception, attempt: Attempt) -> _Explained:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import aiohttp
 
-from .._core.redaction import clean
+from .._core.redaction import redact
 from ..errors import ConnectionClosedError, RemoteProtocolError
 
 if TYPE_CHECKING:
@@ -106,12 +106,12 @@ class AiohttpWebSocket:
             if message.data in (0, 1000):
                 self._ended = True
                 return
-            reason = f" ({clean(message.extra)})" if message.extra else ""
+            reason = f" ({redact(message.extra)})" if message.extra else ""
             raise self._lost(f"WebSocket closed with code {message.data}{reason}")
         if message.type is aiohttp.WSMsgType.ERROR and isinstance(message.data, aiohttp.WebSocketError):
             if message.data.code == aiohttp.WSCloseCode.MESSAGE_TOO_BIG:
                 raise self._too_large()
-            raise RemoteProtocolError(f"{self._where} broke the WebSocket protocol: {clean(str(message.data))}")
+            raise RemoteProtocolError(f"{self._where} broke the WebSocket protocol: {redact(str(message.data))}")
         if self._session.closed:
             raise self._lost("the aiohttp session given as http= was closed, and with it the connection")
         raise self._lost(f"the WebSocket to {self._where} broke off (code 1006)")
@@ -183,7 +183,7 @@ class AiohttpWebSocket:
 
     @staticmethod
     def _lost(message: str) -> ConnectionClosedError:
-        return ConnectionClosedError(message, None, True)
+        return ConnectionClosedError(message, allow_reconnect=True)
 
 
 def _pipes_of(response: aiohttp.ClientResponse | None) -> list[asyncio.WriteTransport]:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import httpx
 
 from .._core import urls
-from .._core.redaction import clean
+from .._core.redaction import redact
 from ..errors import RemoteProtocolError
 from ..interfaces import HttpRequest, HttpResponse
 
@@ -116,7 +116,7 @@ def _translated(url: str) -> Iterator[None]:
 
 def _plain(error: Exception, url: str) -> OSError:
     _scheme, host, port = urls.origin(url)
-    where, reason = f"{host}:{port}", clean(str(error)) or "it hung up"
+    where, reason = f"{host}:{port}", redact(str(error)) or "it hung up"
     below = _below(error)
     failure: OSError
     if isinstance(error, TimeoutError | httpx.TimeoutException):

@@ -67,4 +67,4 @@ async def _ask(sender: RequestSender, url: str, timeout: float | None) -> HttpRe
     except ConnectionFailedError:
         raise
     except (OSError, RemoteProtocolError) as error:
-        raise NegotiationError(f"cannot negotiate: {error}", (), urls.without_query(url)) from error
+        raise NegotiationError(f"cannot negotiate: {error}", url=urls.without_query(url)) from error

@@ -177,7 +177,7 @@ class RequestSender:
         """
         http = self._http
         if not has_web_sockets(http):
-            raise TransportError("the HTTP client given as http= has no WebSockets", (), Transport.WEBSOCKETS)
+            raise TransportError("the HTTP client given as http= has no WebSockets", transport=Transport.WEBSOCKETS)
         again = False
         while True:
             token = await self._token_for(url)

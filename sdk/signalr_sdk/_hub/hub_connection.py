@@ -12,7 +12,7 @@ from .._life.managed_connection import ManagedConnection
 from .._receiving.iterators import Messages, Stream, StreamCall
 from .._receiving.queues import StreamQueue
 from .._sending.uploads import close_source, split
-from .._typed.unstructure import TakingApart
+from .._typed.unstructure import ConvertingProtocol
 from ..errors import ConnectionClosedError, InvocationTimeoutError
 from ..interfaces import Converter, Handler, HttpClient, HubProtocol, RetryPolicy, TokenProvider
 from ..options import UNSET, AuthenticationRefresh, Limits, Timeouts, Unset, is_count
@@ -46,7 +46,7 @@ def _named_protocol(name: str) -> HubProtocol:
 
 def _protocol(value: str | HubProtocol, converter: Converter | None) -> HubProtocol:
     protocol = _named_protocol(value) if isinstance(value, str) else value
-    return protocol if converter is None else TakingApart(protocol, converter)
+    return protocol if converter is None else ConvertingProtocol(protocol, converter)
 
 
 def _refresh(value: AuthenticationRefresh | bool) -> AuthenticationRefresh | None:

@@ -28,7 +28,7 @@ from .token_refresh_timer import TokenRefreshTimer
 
 if TYPE_CHECKING:
     from .._connecting.opening import ConnectionOptions, OpenConnection
-    from .._core.routing import Received
+    from .._core.routing import Deliveries
     from .._life.attempts import Attempts
     from .._life.link import NotResumed
     from .._receiving.dispatcher import Dispatcher
@@ -108,7 +108,7 @@ class HubLink:
             self._session, dispatcher.backlog, self.calls, limit=timeouts.pause, resumed=self._set_timer
         )
         self._refresh_timer = self._new_refresh_timer(refresh)
-        self._first: Received = []
+        self._first: Deliveries = []
         self._timer: asyncio.TimerHandle | None = None
         self._grace: asyncio.TimerHandle | None = None
         # The timeout that `lose` ends `run` by.
@@ -242,7 +242,7 @@ class HubLink:
                     self._log_payload("received", payload)
                 received = session.receive(payload, time())
                 if self._phase is not Phase.CLOSING:
-                    self.outgoing.eager = session.alone
+                    self.outgoing.eager = session.received_single
                     self._hand_on(received)
                 if stateful is not None:
                     self._note_numbers(stateful)
@@ -252,13 +252,13 @@ class HubLink:
         except RemoteProtocolError as error:
             return error
         except Exception as error:  # noqa: BLE001 - transports and protocols of users may raise anything
-            lost = ConnectionClosedError(f"receiving failed: {error!r}", None, allow_reconnect=True)
+            lost = ConnectionClosedError(f"receiving failed: {error!r}", allow_reconnect=True)
             lost.__cause__ = error
             return lost
         return ending(session.ended)
 
     @staticmethod
-    def _hand_on(received: Received) -> None:
+    def _hand_on(received: Deliveries) -> None:
         for hand_on, arguments in received:
             hand_on(*arguments)
 
@@ -382,7 +382,9 @@ class HubLink:
         while not session.synced and session.ended is None:
             payload = await self._transport.receive()
             if payload is None:
-                raise ConnectionClosedError("the server closed the connection instead of resuming it", None, True)
+                raise ConnectionClosedError(
+                    "the server closed the connection instead of resuming it", allow_reconnect=True
+                )
             self._log_payload("received", payload)
             self._hand_on(session.receive(payload, self._loop.time()))
 

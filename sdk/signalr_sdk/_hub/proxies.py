@@ -182,7 +182,7 @@ class EventHandler:
         try:
             return structure(converter, value, type_)
         except ResultTypeError as error:
-            raise ResultTypeError(f"the argument '{name}' of '{self._event}': {error}", value, type_) from error
+            raise ResultTypeError(f"the argument '{name}' of '{self._event}': {error}", value, type=type_) from error
 
     def __eq__(self, other: object) -> bool:
         if isinstance(other, EventHandler):

@@ -58,7 +58,7 @@ def _not_resumed(lost: SignalRError | None, failure: Exception | None) -> Signal
     if failure is None or failure is lost:
         return lost
     error = ConnectionClosedError(
-        f"the connection was lost ({lost}) and could not be resumed: {failure}", None, allow_reconnect=True
+        f"the connection was lost ({lost}) and could not be resumed: {failure}", allow_reconnect=True
     )
     error.__cause__ = failure
     return error

@@ -72,7 +72,7 @@ def _closed_under(method: str, cause: SignalRError) -> ConnectionClosedError:
     error = ConnectionClosedError(
         f"the connection ended before '{method}' did, which may or may not have run on the server: {cause}",
         reason,
-        allow,
+        allow_reconnect=allow,
     )
     error.__cause__ = cause
     return error

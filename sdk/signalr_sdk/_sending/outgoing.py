@@ -232,7 +232,7 @@ class Outgoing:
             self._failed(error)
         except OSError as error:
             # The transports here translate network errors, but a WebSocket of the user's may raise them.
-            lost = ConnectionClosedError(f"sending failed: {error}", None, allow_reconnect=True)
+            lost = ConnectionClosedError(f"sending failed: {error}", allow_reconnect=True)
             lost.__cause__ = error
             self._failed(lost)
         finally:
@@ -268,6 +268,6 @@ class Outgoing:
 
     @staticmethod
     def _ended(error: SignalRError) -> ConnectionClosedError:
-        ended = ConnectionClosedError(f"not sent, since the connection has ended: {error}", None, allow_reconnect=True)
+        ended = ConnectionClosedError(f"not sent, since the connection has ended: {error}", allow_reconnect=True)
         ended.__cause__ = error
         return ended

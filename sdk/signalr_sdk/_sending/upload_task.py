@@ -110,7 +110,7 @@ class UploadTask:
         if session.replay is not None and not outgoing.is_ending:
             if not tell:
                 outgoing.put_now(session.filler())
-            outgoing.put_unnumbered(session.settle(self._id))
+            outgoing.put_unnumbered(session.resync_after_stream(self._id))
 
     async def _close(self, iterator: AsyncIterator[Any] | None) -> None:
         try:

@@ -61,4 +61,4 @@ async def open_transport(
         raise
     except (OSError, RemoteProtocolError) as error:
         message = f"not started within {limit:g} s" if scope.expired() and limit is not None else str(error)
-        raise TransportError(message, (), kind, urls.without_query(url)) from error
+        raise TransportError(message, transport=kind, url=urls.without_query(url)) from error

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from .._core import urls
 from .._core.headers import parse_retry_after
-from .._core.redaction import clean
+from .._core.redaction import redact
 from ..errors import ConnectionClosedError, TransportError
 from ..options import TransferFormat
 from .interruption import Interrupted
@@ -81,7 +81,7 @@ def _refusal(status: int) -> str:
 
 def lost(message: str) -> ConnectionClosedError:
     """Return the error for a connection that is lost."""
-    return ConnectionClosedError(message, None, True)
+    return ConnectionClosedError(message, allow_reconnect=True)
 
 
 def advice(status: int | None) -> str:
@@ -96,6 +96,8 @@ def refused(kind: Transport, url: str, response: HttpResponse, message: str | No
     if message is None:
         message = f"the server refused it{advice(response.status)}"
         if location and 300 <= response.status < 400:
-            message = f"the server redirects to {clean(urls.without_query(location))}, which is not followed"
+            message = f"the server redirects to {redact(urls.without_query(location))}, which is not followed"
     retry_after = parse_retry_after(response.header("Retry-After"), time.time())
-    return TransportError(message, (), kind, urls.without_query(url), response.status, retry_after)
+    return TransportError(
+        message, transport=kind, url=urls.without_query(url), status=response.status, retry_after=retry_after
+    )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .._core.redaction import clean
+from .._core.redaction import redact
 from ..errors import TransportError
 from ..options import Transport
 
@@ -35,7 +35,7 @@ def select(
     for offer in offered:
         kind = _KINDS.get(offer.name)
         if kind is None:
-            reason = f"the server offers a transport that is not known here: {clean(offer.name, 40)!r}"
+            reason = f"the server offers a transport that is not known here: {redact(offer.name, 40)!r}"
         elif kind not in wanted:
             reason = "not tried: it is not among transports=, or has failed before"
         elif transfer_format not in offer.formats:
@@ -45,7 +45,7 @@ def select(
         else:
             candidates.add(kind)
             continue
-        skipped.append(TransportError(reason, (), kind))
+        skipped.append(TransportError(reason, transport=kind))
     return [kind for kind in Transport if kind in candidates], skipped
 
 

@@ -95,7 +95,7 @@ def structure(converter: Converter, value: Any, type_: Any) -> Any:
     except Exception as error:
         wanted = getattr(type_, "__qualname__", type_) if isinstance(type_, type) else type_
         why = f"there is no {error}" if isinstance(error, KeyError) else error
-        raise ResultTypeError(f"the value {reprlib.repr(value)} is no {wanted}: {why}", value, type_) from error
+        raise ResultTypeError(f"the value {reprlib.repr(value)} is no {wanted}: {why}", value, type=type_) from error
 
 
 # Hooks for types that are made of others

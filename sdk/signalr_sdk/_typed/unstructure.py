@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import LocalProtocolError
 from ..messages import Completion, Invocation, StreamInvocation, StreamItem
-from ..protocols.shortcuts import shortcut
+from ..protocols.batches import shortcut
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from ..options import TransferFormat
 
 
-class TakingApart:
+class ConvertingProtocol:
     """A `HubProtocol` that has all values that are not plain taken apart first.
 
     Args:

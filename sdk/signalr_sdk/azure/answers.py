@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from .._core import urls
 from .._core.headers import parse_retry_after
-from .._core.redaction import clean
+from .._core.redaction import redact
 from ..errors import AzureSignalRError
 
 if TYPE_CHECKING:
@@ -45,9 +45,9 @@ def refusal(request: HttpRequest, response: HttpResponse, now: float) -> AzureSi
     return AzureSignalRError(
         f"{message}; it says: {': '.join(details)}" if details else message,
         status,
-        code,
-        urls.without_query(request.url),
-        parse_retry_after(response.header("Retry-After"), now),
+        code=code,
+        url=urls.without_query(request.url),
+        retry_after=parse_retry_after(response.header("Retry-After"), now),
     )
 
 
@@ -87,7 +87,7 @@ def text(request: HttpRequest, response: HttpResponse, found: dict[str, Any], na
 
 def unexpected(request: HttpRequest, response: HttpResponse, message: str) -> AzureSignalRError:
     """Return the error for an answer that has a good status and wrong contents."""
-    return AzureSignalRError(message, response.status, None, urls.without_query(request.url))
+    return AzureSignalRError(message, response.status, url=urls.without_query(request.url))
 
 
 def _described(response: HttpResponse) -> tuple[str | None, str]:
@@ -98,7 +98,7 @@ def _described(response: HttpResponse) -> tuple[str | None, str]:
         detail = {"message": detail if isinstance(detail, str) else _plain_text(response)}
     code = response.header(_CODE_HEADER) or detail.get("code")
     said = detail.get("message")
-    return clean(code, 100) if isinstance(code, str) else None, clean(said) if isinstance(said, str) else ""
+    return redact(code, 100) if isinstance(code, str) else None, redact(said) if isinstance(said, str) else ""
 
 
 def _plain_text(response: HttpResponse) -> str:

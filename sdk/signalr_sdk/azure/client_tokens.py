@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import attrs
 
-from .._core.redaction import clean
+from .._core.redaction import redact
 from ..errors import AzureSignalRError
 from . import answers, names, tokens
 
@@ -101,7 +101,7 @@ class EntraTokens:
         try:
             answer = await self._get_token()
         except Exception as error:  # noqa: BLE001 - credentials of users may raise anything
-            failure = clean(str(error)) or type(error).__name__
+            failure = redact(str(error)) or type(error).__name__
         if failure:
             # Outside of `except`: what azure-identity raises holds the request, and with it secrets.
             raise AzureSignalRError(f"the credential gave no token for {SCOPE}: {failure}")

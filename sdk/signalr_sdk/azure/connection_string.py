@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import attrs
 
 from .._core import urls
-from .._core.redaction import clean
+from .._core.redaction import redact
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -81,7 +81,7 @@ class ConnectionString:
         found = _properties(text)
         version = found.get("Version")
         if version is not None and not _VERSION.fullmatch(version):
-            raise _wrong(f"Version {clean(version, 20)} is not supported (only 1.x is)")
+            raise _wrong(f"Version {redact(version, 20)} is not supported (only 1.x is)")
         if not found.get("Endpoint"):
             raise _wrong("it has no Endpoint")
         endpoint = _with_port(_base("Endpoint", found["Endpoint"]), found.get("Port"))
@@ -171,7 +171,7 @@ def _credential(auth_type: str, found: Mapping[str, str]) -> str:
             return _MANAGED
         case _:
             raise _wrong(
-                f"AuthType {clean(auth_type, 20)!r} is not known: it is azure, azure.msi, azure.app or aad, "
+                f"AuthType {redact(auth_type, 20)!r} is not known: it is azure, azure.msi, azure.app or aad, "
                 "or is left out with an AccessKey"
             )
 

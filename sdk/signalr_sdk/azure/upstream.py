@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 import attrs
 
-from .._core.redaction import clean
+from .._core.redaction import redact
 from ..errors import LocalProtocolError, RemoteProtocolError
 from ..messages import Completion, Invocation
 from ..options import UNSET
@@ -111,7 +111,7 @@ class UpstreamEvent:
         kind = _kind(_needed(found, "category"), _needed(found, "event"))
         content_type = found.get("content-type", _JSON).partition(";")[0].strip().lower()
         if content_type not in _PROTOCOLS:
-            raise _wrong(f"its Content-Type is {clean(content_type, 60)!r}, not JSON or MessagePack")
+            raise _wrong(f"its Content-Type is {redact(content_type, 60)!r}, not JSON or MessagePack")
         event = cls(
             kind=kind,
             hub=_needed(found, "hub"),
@@ -171,7 +171,7 @@ def _kind(category: str, event: str) -> UpstreamKind:
         case "connections", "disconnected":
             return "disconnected"
         case _:
-            raise _wrong(f"nothing is known of the event {clean(event, 60)!r} in category {clean(category, 60)!r}")
+            raise _wrong(f"nothing is known of the event {redact(event, 60)!r} in category {redact(category, 60)!r}")
 
 
 def _claims(text: str) -> dict[str, tuple[str, ...]]:

@@ -10,7 +10,7 @@ import attrs
 
 from .. import Connection, ConnectionFailedError, HubConnection, NegotiationError, SignalRError, Timeouts, Transport
 from .._core import urls
-from .._core.redaction import clean
+from .._core.redaction import redact
 from .._http.aiohttp_client import AiohttpClient, environment_proxy, proxy_url
 from ..messages import Ping
 from ..protocols import JsonProtocol, MessagePackProtocol
@@ -268,12 +268,12 @@ class Examination:
                 reason = causes.NO_ANSWER_BEHIND_REDIRECT
             return Finding(Mark.FAILED, str(failure), reason), None
         redirects = "".join(f", redirected to {urls.without_query(url)}" for url in asked[1:])
-        offered = clean(", ".join(offer.name for offer in endpoint.transports))
+        offered = redact(", ".join(offer.name for offer in endpoint.transports))
         return Finding(Mark.GOOD, f"status 200{redirects}; {self.server}; offers {offered}"), endpoint
 
     async def _refuse(self, endpoint: Endpoint) -> tuple[Finding, None]:
         offers = ", ".join(f"{offer.name} ({', '.join(sorted(offer.formats))})" for offer in endpoint.transports)
-        return Finding(Mark.FAILED, f"none of those wanted; the server offers {clean(offers)}", _NOTHING_COMMON), None
+        return Finding(Mark.FAILED, f"none of those wanted; the server offers {redact(offers)}", _NOTHING_COMMON), None
 
     async def _where_token(self, endpoint: Endpoint, offered: Sequence[Combination]) -> tuple[Finding, None]:
         if self._token is None:

@@ -26,15 +26,15 @@ from ..messages import (
     StreamItem,
 )
 from ..options import TransferFormat
+from .batches import EVENT, ITEM, RESULT
 from .framing import SEPARATOR
 from .json_values import JsonBackend, choose_backend, holds_nonfinite, write_slowly
-from .shortcuts import EVENT, ITEM, RESULT
 from .values import ENCODING_ERRORS, Naming, NamingChoice, resolve_naming
 
 if TYPE_CHECKING:
     from collections.abc import Sequence as Sequences
 
-    from .shortcuts import Batch
+    from .batches import Batch
 
 _PING: Final = b'{"type":6}' + SEPARATOR
 # A plain event has the members type, target and arguments; a plain stream item type, invocationId and item.

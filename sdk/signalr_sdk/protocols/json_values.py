@@ -23,9 +23,9 @@ from .values import (
     named_parts,
     parts,
     reason,
-    take_apart,
     time_text,
     timedelta_text,
+    to_dict,
 )
 
 if TYPE_CHECKING:
@@ -205,7 +205,7 @@ def _plain_clock(value: object, naming: Naming) -> object:
         case DateTimeOffset():
             return datetime_text(value.value)
         case _:
-            return take_apart(value, naming)
+            return to_dict(value, naming)
 
 
 def write_slowly(members: dict[str, Any], naming: Naming) -> bytes:

@@ -20,15 +20,15 @@ from ..messages import (
     StreamItem,
 )
 from ..options import TransferFormat
+from .batches import EVENT, ITEM, RESULT
 from .framing import frame_binary
 from .messagepack_values import MessagePackCodec
-from .shortcuts import EVENT, ITEM, RESULT
 from .values import ENCODING_ERRORS, Naming, NamingChoice, resolve_naming
 
 if TYPE_CHECKING:
     from collections.abc import Sequence as Sequences
 
-    from .shortcuts import Batch
+    from .batches import Batch
 
 _PING: Final = b"\x02\x91\x06"
 _ERROR, _VOID, _RESULT = 1, 2, 3

@@ -19,9 +19,9 @@ from .values import (
     decimal_text,
     named_parts,
     reason,
-    take_apart,
     time_ticks,
     timedelta_ticks,
+    to_dict,
     whole_minutes,
 )
 
@@ -113,7 +113,7 @@ class MessagePackCodec:
         for base, replace in _REPLACED.items():
             if isinstance(value, base):
                 return replace(value)
-        return take_apart(value, self._naming)
+        return to_dict(value, self._naming)
 
     def _plain_enum(self, value: object) -> object:
         """.NET parses a name or a number as text, and refuses a plain number."""

@@ -88,7 +88,7 @@ def _fields_of(value: object, naming: Naming) -> tuple[tuple[str, str], ...] | N
     return field_names(cls, naming)
 
 
-def take_apart(value: object, naming: Naming) -> dict[str, Any]:
+def to_dict(value: object, naming: Naming) -> dict[str, Any]:
     """Return an instance of an attrs class or dataclass as a dict by wire names.
 
     Raises:

@@ -28,7 +28,7 @@ from .wording import handshake_fault
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from .._core.routing import Received
+    from .._core.routing import Deliveries
     from ..interfaces import HubProtocol
     from .pipe import Pipe
     from .settings import ServerSettings
@@ -100,7 +100,7 @@ class ServedClient:
         self._streams: dict[str, asyncio.Task[None]] = {}
         self._questions: set[asyncio.Future[Any]] = set()
         self._uploads: dict[str, Upload] = {}
-        self._first: Received = []
+        self._first: Deliveries = []
         self._timer: asyncio.TimerHandle | None = None
         self._error: Exception | None = None
         self._is_stopping = False

@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 from tests.core.arrivals import Recorder, messages_of, pairs_of
 from tests.core.test_session import inbox, ready_client, server
 
-from signalr_sdk._typed.unstructure import TakingApart
+from signalr_sdk._typed.unstructure import ConvertingProtocol
 from signalr_sdk.errors import RemoteProtocolError
 from signalr_sdk.messages import CancelInvocation, Close, Completion, HubMessage, Invocation, Ping, StreamItem
 from signalr_sdk.protocols import JsonProtocol, MessagePackProtocol
+from signalr_sdk.protocols.batches import EVENT, ITEM, MESSAGE, RESULT, Batch, shortcut
 from signalr_sdk.protocols.framing import BinaryFraming, TextFraming
-from signalr_sdk.protocols.shortcuts import EVENT, ITEM, MESSAGE, RESULT, Batch, shortcut
 
 if TYPE_CHECKING:
     from signalr_sdk.interfaces import HubProtocol
@@ -232,10 +232,10 @@ class Converting:
 
 def test_a_converter_of_the_user_is_not_in_the_way() -> None:
     """It takes apart what is sent; what is received is decoded as without it."""
-    taking_apart = TakingApart(JsonProtocol(), Converting())
-    assert shortcut(taking_apart, "encode", "encode_call") is None
-    assert at_once(taking_apart, [b'{"type":2,"invocationId":"1","item":5}']) == ([(ITEM, "1", "5")], None)
-    assert shortcut(TakingApart(Stamped(), Converting()), "decode", "decode_all") is None
+    converting = ConvertingProtocol(JsonProtocol(), Converting())
+    assert shortcut(converting, "encode", "encode_call") is None
+    assert at_once(converting, [b'{"type":2,"invocationId":"1","item":5}']) == ([(ITEM, "1", "5")], None)
+    assert shortcut(ConvertingProtocol(Stamped(), Converting()), "decode", "decode_all") is None
 
 
 class Shouting(JsonProtocol):
