@@ -22,7 +22,8 @@ import pytest
 from tests.threads import ThreadHub, ThreadStream, ThreadUpload
 
 from signalr_sdk import HubConnection, HubError, LocalProtocolError, ResultTypeError, Stream, Upload, event, method
-from signalr_sdk._hub.proxies import EventHandler, make_proxy, register
+from signalr_sdk._hub.proxies import make_proxy
+from signalr_sdk._hub.receivers import EventHandler, register
 from signalr_sdk._typed.declarations import sync_style
 from signalr_sdk._typed.structure import default_converter
 from signalr_sdk.protocols.values import camel

@@ -397,7 +397,8 @@ class HubConnection(ManagedConnection[HubLink]):
             ```
         """
         # As in `proxy`.
-        from .proxies import ASYNC, register
+        from .proxies import ASYNC
+        from .receivers import register
 
         return register(self.on, self._need_converter, receiver, naming, ASYNC)
 

@@ -1,7 +1,7 @@
-"""Typed hubs: what `_typed.declarations` has read, bound to a connection.
+"""Proxies: objects with the methods of a hub as a class declares them, which call the hub.
 
-A connection is anything with `invoke`, `send`, `stream` and `on`: the same code serves the one for tasks and the one
-for threads, whose methods have no `await`.
+`_typed.declarations` reads the class. The same code serves the asyncio client and `signalr_sdk.sync`, whose methods
+return results instead of awaitables.
 """
 
 from __future__ import annotations
@@ -9,28 +9,21 @@ from __future__ import annotations
 import functools
 import types
 from functools import lru_cache
-from itertools import chain, repeat
-from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from .._receiving.iterators import Stream
 from .._sending.uploads import Upload
-from .._typed.declarations import CallKind, EventMethod, HubCall, Style, async_style, read_hub, read_receiver
-from .._typed.structure import structure
-from ..errors import ResultTypeError
+from .._typed.declarations import CallKind, HubCall, Style, async_style, read_hub
 from ..protocols.values import Naming, NamingChoice, resolve_naming
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ..interfaces import Converter
-
-R = TypeVar("R")
-
 ASYNC: Final = async_style(Upload, Stream)
 
 
 class Calls(Protocol):
-    """The part of a connection that proxies need; what its methods return is awaited where the style says so."""
+    """The part of a hub connection that proxies need; asyncio's `invoke` and `send` return awaitables."""
 
     def invoke(self, method: str, *args: Any, result_type: Any) -> Any:
         """Call a method for its result."""
@@ -42,26 +35,23 @@ class Calls(Protocol):
         """Call a streaming method."""
 
 
-# Calling the hub
-
-
 def make_proxy(hub: Calls, declaration: Any, naming: NamingChoice, style: Style) -> Any:
     """Return an object of a class that derives from the declaration, whose methods call the hub.
 
     Raises:
-        TypeError: the declaration is no class, or a method of it means nothing.
+        TypeError: the declaration is no class, or one of its methods is no method of a hub.
     """
     if not isinstance(declaration, type):
         raise TypeError(f"proxy() takes a class that declares the hub's methods, not {declaration!r:.100}")
     proxy: Any = object.__new__(_proxy_class(declaration, resolve_naming(naming), style))
-    # The declaration's own __init__ and __setattr__ have no part in it.
+    # The declaration may have an __init__ and a __setattr__ of its own, which must not run.
     object.__setattr__(proxy, "_signalr_hub", hub)
     return proxy
 
 
 @lru_cache(maxsize=256)
 def _proxy_class(declaration: Any, naming: Naming, style: Style) -> type:
-    """Derive a class, so that a proxy is what it is declared to be at run time too."""
+    """Derive a class from the declaration, so that `isinstance(proxy, declaration)` holds."""
     calls = read_hub(declaration, naming, style)
     make = _async_method if style.is_async else _sync_method
     members: dict[str, Any] = {name: _like(call.function, make(call)) for name, call in calls.items()}
@@ -74,42 +64,38 @@ def _show(proxy: Any) -> str:
 
 
 def _like(function: Callable[..., Any], made: Callable[..., Any]) -> Callable[..., Any]:
-    # Without what is in its __dict__: there an abstract method says that it is one.
+    # The __dict__ of an abstract method says that it is abstract, so it is not copied.
     return functools.wraps(function, updated=())(made)
 
 
 def _async_method(call: HubCall) -> Callable[..., Any]:
     name, bind, result = call.name, call.bind, call.result
+    type_ = Any if result is None else result
 
     async def invoke(self: Any, /, *args: Any, **keywords: Any) -> Any:
-        return await self._signalr_hub.invoke(name, *bind(args, keywords), result_type=result)
-
-    async def invoke_without_result(self: Any, /, *args: Any, **keywords: Any) -> None:
-        await self._signalr_hub.invoke(name, *bind(args, keywords), result_type=Any)
+        answer = await self._signalr_hub.invoke(name, *bind(args, keywords), result_type=type_)
+        return None if result is None else answer
 
     async def send(self: Any, /, *args: Any, **keywords: Any) -> None:
         await self._signalr_hub.send(name, *bind(args, keywords))
 
-    if call.kind is CallKind.INVOKE:
-        return invoke_without_result if result is None else invoke
-    return send if call.kind is CallKind.SEND else _streaming(call)
+    kinds = {CallKind.INVOKE: invoke, CallKind.SEND: send}
+    return kinds.get(call.kind) or _streaming(call)
 
 
 def _sync_method(call: HubCall) -> Callable[..., Any]:
     name, bind, result = call.name, call.bind, call.result
+    type_ = Any if result is None else result
 
     def invoke(self: Any, /, *args: Any, **keywords: Any) -> Any:
-        return self._signalr_hub.invoke(name, *bind(args, keywords), result_type=result)
-
-    def invoke_without_result(self: Any, /, *args: Any, **keywords: Any) -> None:
-        self._signalr_hub.invoke(name, *bind(args, keywords), result_type=Any)
+        answer = self._signalr_hub.invoke(name, *bind(args, keywords), result_type=type_)
+        return None if result is None else answer
 
     def send(self: Any, /, *args: Any, **keywords: Any) -> None:
         self._signalr_hub.send(name, *bind(args, keywords))
 
-    if call.kind is CallKind.INVOKE:
-        return invoke_without_result if result is None else invoke
-    return send if call.kind is CallKind.SEND else _streaming(call)
+    kinds = {CallKind.INVOKE: invoke, CallKind.SEND: send}
+    return kinds.get(call.kind) or _streaming(call)
 
 
 def _streaming(call: HubCall) -> Callable[..., Any]:
@@ -119,78 +105,3 @@ def _streaming(call: HubCall) -> Callable[..., Any]:
         return self._signalr_hub.stream(name, *bind(args, keywords), item_type=item)
 
     return stream
-
-
-# Being called by the hub
-
-
-def register(
-    on: Callable[[str, Any], Any],
-    converter: Callable[[], Converter],
-    receiver: R,
-    naming: NamingChoice,
-    style: Style,
-) -> R:
-    """Register methods of an object as handlers; return the object.
-
-    Args:
-        on: registers one handler.
-        converter: returns the converter; only called if there is something to convert.
-        receiver: the object.
-        naming: how names of methods become names of events.
-        style: whether handlers may be async.
-
-    Raises:
-        TypeError: a method cannot be a handler, or there is none.
-        LocalProtocolError: arguments are to be converted, and cattrs is missing.
-    """
-    if isinstance(receiver, type):
-        raise TypeError(f"register() takes an object, not the class {receiver.__name__}")
-    methods = read_receiver(type(receiver), resolve_naming(naming), style)
-    made = [EventHandler(receiver, method, converter() if method.is_typed else None) for method in methods]
-    # Only now, so that a wrong method leaves none registered.
-    for method, handler in zip(methods, made, strict=True):
-        on(method.event, handler)
-    return receiver
-
-
-class EventHandler:
-    """A method as a handler. It equals the method and the object that it belongs to, so `off` finds it by either."""
-
-    __slots__ = ("_converter", "_event", "_method", "_receiver", "_rest", "_wanted")
-
-    def __init__(self, receiver: Any, declared: EventMethod, converter: Converter | None) -> None:
-        self._receiver = receiver
-        self._method: Callable[..., Any] = getattr(receiver, declared.attribute)
-        self._event = declared.event
-        self._wanted = declared.parameters
-        self._rest = declared.rest
-        self._converter = converter
-
-    def __call__(self, *arguments: Any) -> Any:
-        if self._converter is None:
-            return self._method(*arguments)
-        wanted = chain(self._wanted, repeat(self._rest))
-        return self._method(
-            *[
-                value if type_ is Any else self._structured(self._converter, value, name, type_)
-                for value, (name, type_) in zip(arguments, wanted, strict=False)
-            ]
-        )
-
-    def _structured(self, converter: Converter, value: Any, name: str, type_: Any) -> Any:
-        try:
-            return structure(converter, value, type_)
-        except ResultTypeError as error:
-            raise ResultTypeError(f"the argument '{name}' of '{self._event}': {error}", value, type=type_) from error
-
-    def __eq__(self, other: object) -> bool:
-        if isinstance(other, EventHandler):
-            return self._method == other._method
-        return other is self._receiver or self._method == other
-
-    def __hash__(self) -> int:
-        return hash(self._method)
-
-    def __repr__(self) -> str:
-        return f"<handler of '{self._event}': {self._method!r}>"

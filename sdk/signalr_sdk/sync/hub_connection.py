@@ -7,7 +7,8 @@ import threading
 from typing import TYPE_CHECKING, Any, Final, Literal, Self, TypeVar, cast, overload
 
 from .._core import urls
-from .._hub.proxies import make_proxy, register
+from .._hub.proxies import make_proxy
+from .._hub.receivers import register
 from .._typed.declarations import sync_style
 from ..interfaces import Handler
 from ..options import UNSET, AuthenticationRefresh, ConnectionState, Limits, Timeouts, Transport, Unset
