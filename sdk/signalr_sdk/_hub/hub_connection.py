@@ -36,7 +36,7 @@ R = TypeVar("R")
 
 @functools.cache
 def _named_protocol(name: str) -> HubProtocol:
-    """Return the protocol of this name: one for all connections, since it keeps no state of any."""
+    """Return the protocol of this name. All connections share it, since a protocol has no state."""
     if name == "json":
         return JsonProtocol()
     if name == "messagepack":
@@ -60,33 +60,33 @@ def _refresh(value: AuthenticationRefresh | bool) -> AuthenticationRefresh | Non
 class HubConnection(ManagedConnection[HubLink]):
     """A connection to a hub of ASP.NET Core SignalR or Azure SignalR Service.
 
-    One object for the life of a subscription: it can be started, lost, stopped and started again. Creating it does no
-    I/O and needs no running event loop; everything else belongs to the loop on which `start` was called.
+    One object lasts for the life of a program: it can be started, lost, reconnected, stopped and started again.
+    Creating it does no I/O and needs no running event loop. Everything else belongs to the event loop of `start`.
 
     Args:
         url: the hub's http(s) URL (ws(s) means the same); its query is kept on every request.
         transports: one or several of `Transport`, as members or names; all by default. The order of preference is
             always WebSockets, Server-Sent Events, long polling.
-        skip_negotiation: connect at once by WebSocket; for servers that need no negotiation.
+        skip_negotiation: open a WebSocket without negotiation, which some servers allow.
         access_token: a bearer token, or a sync or async callable without arguments that returns one (or `None`),
-            called for each connection attempt. A sync one runs on the event loop: it must not block.
+            called for each connection attempt. A sync callable runs on the event loop: it must not block.
         access_token_in: `"query"` puts the token into the query of WebSocket and SSE requests, for servers that look
             only there.
         headers: sent with every HTTP request and the WebSocket upgrade to the hub's own origin.
-        cookies: likewise.
+        cookies: sent like `headers`.
         forward_headers: names of `headers` that may go along to another origin after a redirect.
-        proxy: proxy URL; environment proxies are honoured without it.
+        proxy: the URL of a proxy; without it the proxies of the environment are used.
         ssl: an `ssl.SSLContext` (own CA, client certificate), `True` to verify, `False` not to.
         http: an `aiohttp.ClientSession` to share between connections, an `httpx.AsyncClient` (no WebSockets then), or
-            any `HttpClient`; never closed by us.
+            any `HttpClient`. The connection never closes it.
         protocol: `"json"`, `"messagepack"`, or a `HubProtocol`.
-        converter: how typed values are made and taken apart; cattrs by default (extra `typed`).
+        converter: converts typed values both ways; cattrs by default (extra `typed`).
         reconnect: `True` for the default policy, `False` or `None` for none, or a `RetryPolicy`.
-        retry_start: the same for `start()`; `True` for the policy of `reconnect` if that has one.
-        stateful_reconnect: ask the server for stateful reconnect: a line that is cut for some seconds loses nothing.
-            WebSockets only; where the server does not offer it, everything is as without.
+        retry_start: the same for `start()`; `True` for the policy of `reconnect`, or the default policy without one.
+        stateful_reconnect: ask the server for stateful reconnect, with which a WebSocket that is cut for some seconds
+            loses nothing. It changes nothing where the server does not offer it.
         authentication_refresh: refresh the token on the live connection where the server says how long it lives (since
-            .NET 11); an `AuthenticationRefresh` to tune that, `False` for `refresh_authentication()` only.
+            .NET 11); an `AuthenticationRefresh` says when, `False` leaves it to `refresh_authentication()`.
         timeouts: see `Timeouts`.
         limits: see `Limits`.
 
@@ -151,13 +151,13 @@ class HubConnection(ManagedConnection[HubLink]):
         self._closing: set[asyncio.Task[None]] = set()
 
     async def refresh_authentication(self) -> float | None:
-        """Show the server a new token of the provider's, for the connection as it stands (since .NET 11).
+        """Ask the access token provider for a token, and send it to the server for the live connection (since .NET 11).
 
         Returns:
-            The seconds that the server gives it, if it says so.
+            The seconds that the new token lives; `None` if the server does not say it.
 
         Raises:
-            AuthenticationRefreshError: refused, or it cannot be done here; the connection stays as it was.
+            AuthenticationRefreshError: the server refused, or has no refresh; the connection stays as it was.
             NotConnectedError: there is no connection.
         """
         link = self._life.link or await self._life.ready()
@@ -181,7 +181,7 @@ class HubConnection(ManagedConnection[HubLink]):
             args: its arguments. Async iterables and `Upload`s among them are uploaded as streams.
             timeout: seconds for all of it: the connection, room in the outgoing buffer, the answer; `None` for no
                 limit; `Timeouts.invoke` by default.
-            result_type: what the result is to be; as it was decoded by default.
+            result_type: the type that the result is converted to; by default it is returned as it was decoded.
 
         Raises:
             HubError: the method failed; `str()` is the server's text.
@@ -189,13 +189,14 @@ class HubConnection(ManagedConnection[HubLink]):
             ConnectionClosedError: the connection ended; the method may or may not have run.
             NotConnectedError: there is no connection, and none came within `Timeouts.ready`.
             LocalProtocolError: an argument cannot be encoded; nothing was sent.
-            ResultTypeError: the result is no `result_type`.
+            ResultTypeError: the result does not fit `result_type`.
         """
         limit = self._timeouts.invoke if timeout is UNSET else timeout
         arguments, uploads = self._prepare(method, args)
         link = self._life.link
         if limit is None and link is not None and uploads is None and result_type is Any:
-            # Most calls: a coroutine more for each is a twentieth of what they cost when many go at once.
+            # Most calls end here. One coroutine more would cost a twentieth of the time of a call
+            # (tests/bench/test_end_to_end.py, `invoke-concurrent`).
             return await link.calls.invoke(method, arguments, None, exact=False)
         if limit is None:
             return await self._invoke(method, arguments, uploads, result_type)
@@ -222,7 +223,7 @@ class HubConnection(ManagedConnection[HubLink]):
     async def send(self, method: str, *args: Any) -> None:
         """Call a hub method without asking for an answer; return when the message is in the outgoing buffer.
 
-        Waits while that is full. Cancelled, it has sent nothing.
+        `send` waits while the buffer is full. A cancelled `send` has sent nothing.
 
         Raises:
             ConnectionClosedError: the connection ended while waiting for room.
@@ -244,12 +245,12 @@ class HubConnection(ManagedConnection[HubLink]):
     @overload
     def stream(self, method: str, *args: Any, buffer: int | None = None) -> Stream[Any]: ...
     def stream(self, method: str, *args: Any, item_type: Any = Any, buffer: int | None = None) -> Stream[Any]:
-        """Return the items of a streaming hub method. The call goes out when the first is asked for.
+        """Return the items of a streaming hub method. The call is sent when the first item is asked for.
 
         Args:
             method: the method's name.
             args: as for `invoke`.
-            item_type: what each item is to be; as it was decoded by default.
+            item_type: the type that each item is converted to; by default it is returned as it was decoded.
             buffer: items that may wait before reading pauses; `Limits.stream_items` by default.
         """
         arguments, uploads = self._prepare(method, args)
@@ -292,7 +293,7 @@ class HubConnection(ManagedConnection[HubLink]):
                 print(number)
             ```
         """
-        # Here, since few need it: `import signalr_sdk` stays light.
+        # Imported at the first use, since few programs need it: `import signalr_sdk` stays light.
         from .proxies import ASYNC, make_proxy
 
         return cast("T", make_proxy(self, declaration, naming, ASYNC))
@@ -303,8 +304,8 @@ class HubConnection(ManagedConnection[HubLink]):
         return split(args)
 
     def _converting(self, type_: Any) -> tuple[bool, Callable[[Any], Any]]:
-        """Return whether values must be decoded without losing a digit for a type, and what makes them of it."""
-        # Here, since few need it: `import signalr_sdk` stays light.
+        """Return whether the type needs numbers decoded without losing a digit, and what converts a value to it."""
+        # Imported at the first use, as in `proxy`.
         from .._typed.structure import needs_exact, structure
 
         converter = self._need_converter()
@@ -312,7 +313,7 @@ class HubConnection(ManagedConnection[HubLink]):
 
     def _need_converter(self) -> Converter:
         if self._converter is None:
-            # As above.
+            # Imported at the first use, as in `proxy`.
             from .._typed.structure import default_converter
 
             self._converter = default_converter(self._protocol.naming)
@@ -327,7 +328,7 @@ class HubConnection(ManagedConnection[HubLink]):
         return buffer
 
     async def _close_sources(self, uploads: list[Any]) -> None:
-        """Close what was to be uploaded, if the uploads did not come to begin."""
+        """Close the sources of uploads that did not begin."""
         for source in uploads:
             try:
                 await close_source(source, None)
@@ -341,7 +342,7 @@ class HubConnection(ManagedConnection[HubLink]):
     @overload
     def on(self, event: str, handler: None = None) -> Callable[[H], H]: ...
     def on(self, event: str, handler: H | None = None) -> H | Callable[[H], H]:
-        """Register a handler for an event of the hub, or for a question of it (then its result is the answer).
+        """Register a handler for an event. If the server asks for a client result, the handler's return value is sent.
 
         Args:
             event: the event's name, in any case.
@@ -364,8 +365,8 @@ class HubConnection(ManagedConnection[HubLink]):
 
         Args:
             event: the event's name.
-            handler: the handler; with no event it is taken out everywhere, lifecycle events included. An object given
-                to `register` stands for all of its methods.
+            handler: the handler; without an event it is unregistered everywhere, lifecycle events included. An object
+                that was given to `register` stands for all of its methods.
         """
         if event is None and handler is None:
             raise TypeError("off() needs an event, a handler, or both")
@@ -376,8 +377,8 @@ class HubConnection(ManagedConnection[HubLink]):
 
         Args:
             receiver: the object. Its public methods are handlers, or only those marked with `event` if there is one;
-                sync or async, as for `on`. Arguments become what the parameters are annotated as; what does not fit is
-                an error of the handler.
+                sync or async, as for `on`. Arguments are converted to the types of the parameters; an argument that
+                does not fit is an error of the handler.
             naming: how names of methods become those of events, as for `proxy`. Their case does not matter.
 
         Returns:
@@ -396,14 +397,14 @@ class HubConnection(ManagedConnection[HubLink]):
             hub.register(Chat())
             ```
         """
-        # As in `proxy`.
+        # Imported at the first use, as in `proxy`.
         from .proxies import ASYNC
         from .receivers import register
 
         return register(self.on, self._need_converter, receiver, naming, ASYNC)
 
     def on_any(self, handler: H) -> H:
-        """Register `handler(event, args)` for all events that have no handler, nor `messages`, of their own."""
+        """Register `handler(event, args)` for all events that have neither a handler nor a `messages` iterator."""
         self._handlers.add_any(handler)
         return handler
 
@@ -434,7 +435,7 @@ class HubConnection(ManagedConnection[HubLink]):
             timeout: seconds; `None` for no limit.
 
         Raises:
-            TimeoutError: none came.
+            TimeoutError: no event came in time.
             ConnectionClosedError: the connection ended first.
         """
         async with self.messages(event) as messages:

@@ -1,4 +1,4 @@
-"""How often it was tried to connect, and what the policies say about another time."""
+"""The number of attempts to connect, and what the retry policies say about the next one."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from ..interfaces import RetryPolicy
 
-# A connection that was up for so many seconds is stable: attempts are counted anew after it.
+# A connection that was up for so many seconds is stable. After a stable connection, attempts count from zero.
 _STABLE = 10.0
 
 
@@ -22,11 +22,11 @@ class Attempts:
 
     Args:
         reconnect: as for `HubConnection`.
-        retry_start: likewise.
-        report: called with what a policy raises.
+        retry_start: as for `HubConnection`.
+        report: called with the exception of a policy that raises.
 
     Attributes:
-        count: how many were made.
+        count: the attempts made since then.
         was_connected: whether the connection was up once since `start()`.
     """
 
@@ -48,7 +48,7 @@ class Attempts:
 
     @property
     def reconnects(self) -> bool:
-        """Whether there is a policy for reconnecting."""
+        """Whether `reconnect` is a policy."""
         return self._policy is not None
 
     @staticmethod
@@ -56,15 +56,15 @@ class Attempts:
         return asyncio.get_running_loop().time()
 
     def begin(self) -> None:
-        """The user has called `start`."""
+        """Count from zero: the user has called `start`."""
         self.count, self.was_connected, self._since = 0, False, self._now()
 
     def note_up(self) -> None:
-        """The connection is up."""
+        """Note that the connection is up now."""
         self.was_connected, self._up_since = True, self._now()
 
     def note_lost(self) -> None:
-        """It is lost; if it was stable, what comes now has nothing to do with what was before."""
+        """Note that the connection is lost now; count from zero if it was stable."""
         now = self._now()
         if now - self._up_since >= _STABLE:
             self.count, self._since = 0, now
@@ -81,12 +81,12 @@ class Attempts:
         """Return the seconds to wait before the next attempt to resume, or `None` to give up.
 
         Args:
-            error: why the last one failed, or the connection was lost.
-            tried: how often it was tried since the connection was lost.
+            error: why the last attempt failed, or why the transport was lost.
+            tried: the attempts to resume since the transport was lost.
         """
         if self.reconnects:
             return self.delay(error)
-        # Without a policy once, and at once; but a server that hangs up again and again gets its pauses.
+        # Without a policy there is one attempt, at once. If the transport is lost again and again, it waits a while.
         if tried:
             return None
         return self._delay(_AT_ONCE if self.count == 0 else _SPREAD, error)
@@ -98,7 +98,7 @@ class Attempts:
         try:
             delay = policy.next_delay(context)
             return None if delay is None else max(_seconds(delay), retry_after(error))
-        except Exception as failure:  # noqa: BLE001 - the user's policy may raise anything
+        except Exception as failure:  # noqa: BLE001 - a policy of the user's may raise anything
             self._report(failure)
             return None
 

@@ -1,4 +1,4 @@
-"""The register of the user's handlers."""
+"""The handlers that the user has registered."""
 
 from __future__ import annotations
 
@@ -9,7 +9,15 @@ if TYPE_CHECKING:
 
 
 class Handlers:
-    """Who is called for what. Tuples are replaced, never changed, so handlers may add and remove handlers."""
+    """The handlers of one hub connection.
+
+    Attributes:
+        events: by the lower-case name of the event.
+        any: the handlers of `on_any`.
+        lifecycle: by the name of the lifecycle event, without `on_`.
+
+    Each tuple is replaced and never changed, so a handler may add and remove handlers while it is being called.
+    """
 
     def __init__(self) -> None:
         self.events: dict[str, tuple[Handler, ...]] = {}
@@ -17,19 +25,19 @@ class Handlers:
         self.lifecycle: dict[str, tuple[Handler, ...]] = {}
 
     def add(self, event: str, handler: Handler) -> None:
-        """Register for an event; the same handler counts once."""
+        """Register a handler for an event. A handler that is registered already is not called twice."""
         self.events[event.lower()] = _with(self.events.get(event.lower(), ()), handler)
 
     def add_any(self, handler: Handler) -> None:
-        """Register for the events that nobody else is registered for."""
+        """Register a handler for the events that have no handler of their own."""
         self.any = _with(self.any, handler)
 
     def add_lifecycle(self, name: str, handler: Handler) -> None:
-        """Register for a lifecycle event."""
+        """Register a handler for a lifecycle event, whose name has no `on_`."""
         self.lifecycle[name] = _with(self.lifecycle.get(name, ()), handler)
 
     def remove(self, event: str | None, handler: object | None) -> None:
-        """Remove all of an event, one of an event, or one wherever it is registered."""
+        """Remove all handlers of an event, one of them, or (without an event) one handler wherever it is registered."""
         if event is not None:
             _remove(self.events, event.lower(), handler)
             return
