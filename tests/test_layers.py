@@ -259,6 +259,16 @@ def test_no_module_is_called_as_a_library_is() -> None:
     assert [path.name for path, name in names.items() if name in libraries] == []
 
 
+def test_the_picture_of_the_house_names_what_there_is() -> None:
+    """docs/development/architecture.md leads newcomers from file to file."""
+    text = (ROOT / "docs" / "development" / "architecture.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"`((?:\w+/)+\w*\.py|\w+/)`", text))
+    assert len(named) > 30
+    assert sorted(name for name in named if not (SOURCE / name).exists() and not (ROOT / name).exists()) == []
+    rooms = {f"{path.parent.name}/" for path in SOURCE.glob("*/__init__.py")}
+    assert rooms - named == set()
+
+
 # The rules themselves
 
 
