@@ -1,6 +1,6 @@
 """What every test must leave as it found it: tasks, transports, sockets and threads; and no ERROR in the log.
 
-And the fixtures that several rooms use.
+And the fixtures that several rooms use. With `CI=true` a skipped test is a failure, but with `--may-skip`.
 """
 
 from __future__ import annotations
@@ -14,16 +14,23 @@ import sys
 import threading
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import pytest
+from hypothesis import HealthCheck, settings
 from tests.scripted import ScriptedServer
 from tests.servers import Authority
 
 from signalr_sdk._http.aiohttp_client import AiohttpClient
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator
+    from collections.abc import AsyncIterator, Callable, Generator, Iterator
+
+IN_CI = os.environ.get("CI") == "true"
+
+# A slow machine is no slow code. In CI the examples are the same each time.
+settings.register_profile("tests", deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=IN_CI)
+settings.load_profile("tests")
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # So it is where the run was started in the background, and so it would be for all that tests start.
@@ -35,6 +42,40 @@ PAUSE = 0.005
 # An ERROR means that something went wrong and no caller was told. asyncio's are tasks and callbacks that failed unseen.
 LOGGERS = ("signalr_sdk", "asyncio")
 FILES = Path("/proc/self/fd")
+
+Report = TypeVar("Report", pytest.TestReport, pytest.CollectReport)
+
+
+# Skipped tests
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--may-skip", action="store_true", help="with CI=true too, skipped tests are no failures")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    return _not_skipped(item.config, report)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(
+    collector: pytest.Collector,
+) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    report = yield
+    return _not_skipped(collector.config, report)
+
+
+def _not_skipped(config: pytest.Config, report: Report) -> Report:
+    """Make a failure of what was skipped, where nothing is to be skipped."""
+    if IN_CI and report.skipped and not hasattr(report, "wasxfail") and not config.option.may_skip:
+        report.outcome = "failed"
+        report.longrepr = f"skipped, which CI does not allow: {report.longrepr}"
+    return report
+
+
+# What is left behind
 
 
 class _Records(logging.Handler):

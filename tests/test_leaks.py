@@ -1,8 +1,9 @@
-"""The leak detector of conftest.py finds what it is there for: each of these leaks, in a run of pytest of its own."""
+"""conftest.py finds each of these leaks, and skipped tests in CI: shown in runs of pytest of their own."""
 
 from __future__ import annotations
 
 import logging
+import os
 import re
 import subprocess
 import sys
@@ -66,17 +67,26 @@ FOUND = {
 }
 
 
-@pytest.fixture(scope="module")
-def report(tmp_path_factory: pytest.TempPathFactory) -> str:
-    folder = tmp_path_factory.mktemp("leaks")
+# Starting Python and its plugins takes a second or two on an idle machine.
+pytestmark = pytest.mark.timeout(60)
+
+
+def run(folder: Path, program: str, *options: str, **environment: str) -> str:
+    """Run the tests in a program with our conftest.py; return what pytest prints."""
     detector = (ROOT / "tests" / "conftest.py").read_text(encoding="utf-8")
     detector = re.sub(r"^DEADLINE = .*", "DEADLINE = 0.05", detector, flags=re.MULTILINE)
     (folder / "conftest.py").write_text(detector, encoding="utf-8")
-    (folder / "test_leaks.py").write_text(LEAKS, encoding="utf-8")
+    (folder / "test_program.py").write_text(program, encoding="utf-8")
     command = [sys.executable, "-m", "pytest", "-c", str(ROOT / "pyproject.toml"), "--rootdir", str(folder)]
-    command += ["-p", "no:cacheprovider", "-p", "no:randomly", str(folder)]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=9, check=False)
+    command += ["-p", "no:cacheprovider", "-p", "no:randomly", *options, str(folder)]
+    variables = {**os.environ, **environment}
+    done = subprocess.run(command, cwd=folder, env=variables, capture_output=True, text=True, timeout=50, check=False)
     return done.stdout + done.stderr
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return run(tmp_path_factory.mktemp("leaks"), LEAKS)
 
 
 @pytest.mark.parametrize("leak", FOUND)
@@ -93,3 +103,18 @@ def test_no_other_test_fails(report: str) -> None:
 def test_expected_errors_are_given_to_the_test(expected_errors: list[logging.LogRecord]) -> None:
     logging.getLogger("signalr_sdk.hub").error("as declared")
     assert [record.getMessage() for record in expected_errors] == ["as declared"]
+
+
+SKIPS = """
+import pytest
+
+def test_of_a_server():
+    pytest.skip("there is no server")
+"""
+
+
+@pytest.mark.parametrize(("options", "outcome"), [([], "1 failed"), (["--may-skip"], "1 skipped")])
+def test_in_ci_a_skipped_test_is_a_failure(options: list[str], outcome: str, tmp_path: Path) -> None:
+    printed = run(tmp_path, SKIPS, *options, CI="true")
+    assert outcome in printed
+    assert "there is no server" in printed

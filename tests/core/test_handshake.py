@@ -24,7 +24,6 @@ def test_requests_and_responses_are_what_the_official_clients_and_servers_write(
     assert handshake.response("not supported") == b'{"error":"not supported"}\x1e'
 
 
-@pytest.mark.skipif(not VECTORS.exists(), reason="the vectors of ASP.NET Core are not beside the project")
 def test_the_vectors_of_aspnet_core() -> None:
     for line in VECTORS.read_text().splitlines():
         vector = json.loads(line)

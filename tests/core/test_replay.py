@@ -438,7 +438,7 @@ TestCounted.settings = settings(max_examples=40, stateful_step_count=30, deadlin
 
 @pytest.mark.parametrize("protocol", [JSON, MessagePackProtocol()], ids=["json", "messagepack"])
 def test_the_exchange_of_the_official_client(protocol: HubProtocol) -> None:
-    """What Microsoft's JavaScript client and ASP.NET Core said to each other around a cut (../shared/aspnet/traces)."""
+    """What Microsoft's JavaScript client and ASP.NET Core said to each other around a cut, as recorded."""
     session, replay = numbered(100_000, protocol)
     incoming = {
         "json": [

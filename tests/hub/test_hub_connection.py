@@ -522,7 +522,10 @@ async def test_an_error_of_the_connection_is_no_timeout_of_the_call(server: Scri
     hub = server.hub(timeouts=Timeouts(server=0.05))
     socket = await server.accept(hub)
     call = asyncio.create_task(hub.invoke("Slow", timeout=60))
-    await socket.next()
+    frame = asyncio.create_task(socket.next())
+    # On a slow machine the connection may be lost before the writer's turn.
+    await asyncio.wait({call, frame}, return_when=asyncio.FIRST_COMPLETED)
+    frame.cancel()
     with pytest.raises(ConnectionClosedError) as caught:
         await call
     assert isinstance(caught.value.__cause__, ServerTimeoutError)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from contextlib import AsyncExitStack, ExitStack
 from typing import TYPE_CHECKING, Any
 
@@ -46,8 +45,6 @@ def backplane() -> Iterator[Backplane]:
             redis = stack.enter_context(RedisServer.start())
             servers = [stack.enter_context(HubServer.start(redis=redis.address)) for _ in range(2)]
         except (RedisMissingError, ServerMissingError) as error:
-            if os.environ.get("CI") == "true":
-                pytest.fail(str(error), pytrace=False)
             pytest.skip(str(error))
         yield Backplane(redis, *servers)
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 import pytest
-from tests.strangers.running import HERE, error, missing, run, value
+from tests.strangers.running import HERE, error, run, value
 
 from signalr_sdk import Transport
 
@@ -60,7 +60,7 @@ class PySignalR:
 @pytest.fixture(scope="session")
 def pysignalr(strangers_server: PythonServer) -> PySignalR:
     if importlib.util.find_spec("pysignalr") is None:
-        missing("pysignalr is not installed: it comes with the extra `test`")
+        pytest.skip("pysignalr is not installed: it comes with the extra `test`")
     return PySignalR(strangers_server)
 
 

@@ -1,0 +1,255 @@
+"""The steps of the gate, each a nox session: `nox -l` lists them, `nox -s debug` runs one, `.ci/run` runs the gate.
+
+Sessions that need no more than README's tests do run in README's environment, `.venv`, and make it if it is not there.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tarfile
+import tempfile
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import nox
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+nox.needs_version = ">=2025.2.9"
+nox.options.download_python = "never"
+nox.options.sessions = ["lint", "tests"]
+
+ROOT = Path(__file__).parent
+ENVIRONMENT = ROOT / ".venv"
+BIN = ENVIRONMENT / "bin"
+
+CODE = ("sdk", "tests", "examples", ".ci", "docs/conf.py", "noxfile.py")
+TYPED = ("sdk", "tests", "examples", "noxfile.py")
+# Tests without an event loop, in a few seconds.
+PURE = ("tests/core", "tests/protocols", "tests/typed", "tests/test_retry.py")
+# Tests of what leans on the event loop.
+SCHEDULED = (*PURE, "tests/sending", "tests/hub/test_hub_connection.py")
+SHELL = ("tests/http", "tests/transports", "tests/connecting", "tests/sending", "tests/life", "tests/hub")
+# What is pure in signalr_sdk.azure.
+AZURE = ("answers", "connection_string", "names", "payloads", "tokens", "upstream")
+# Modules of which every branch is tested.
+COVERED = (
+    "sdk/signalr_sdk/_core/*",
+    "sdk/signalr_sdk/protocols/*",
+    *(f"sdk/signalr_sdk/azure/{name}.py" for name in AZURE),
+)
+
+
+def pythons() -> list[str]:
+    """Return the versions from 3.11 on that this machine has, the newest last."""
+    if shutil.which("pyenv"):
+        # pyenv's commands find only the versions that this variable names.
+        chosen = subprocess.run(["pyenv", "version-name"], capture_output=True, text=True, check=True).stdout.split()
+        found = subprocess.run(["pyenv", "versions", "--bare"], capture_output=True, text=True, check=True).stdout
+        os.environ["PYENV_VERSION"] = ":".join([*chosen, *reversed(found.split())])
+    versions = [f"3.{minor}" for minor in range(11, 20)]
+    return [version for version in versions if version == _own() or _runs(f"python{version}")]
+
+
+def _own() -> str:
+    return f"{sys.version_info.major}.{sys.version_info.minor}"
+
+
+def _runs(command: str) -> bool:
+    found = shutil.which(command)
+    return found is not None and subprocess.run([found, "-V"], capture_output=True, check=False).returncode == 0
+
+
+PYTHONS = pythons()
+
+
+@contextmanager
+def temporary_folder() -> Iterator[Path]:
+    """Give a folder that lies far from the repository."""
+    with tempfile.TemporaryDirectory(prefix="signalr-sdk-") as name:
+        yield Path(name)
+
+
+def readme_command(comment: str) -> str:
+    """Return the command in README.md that an HTML comment with this text stands before."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    found = re.search(rf"^<!-- {comment}.*-->\n```sh\n(.*)\n```$", text, re.MULTILINE)
+    assert found is not None, f"README.md has no command after <!-- {comment} -->"
+    return found[1]
+
+
+def readme_environment(session: nox.Session, extras: str = "test") -> None:
+    """Install what README's tests need, and further extras, into `.venv`."""
+    if not BIN.exists():
+        session.run("python3", "-m", "venv", str(ENVIRONMENT))
+    session.run(f"{BIN}/python", "-m", "pip", "install", "-q", "-e", f".[{extras}]")
+
+
+# What is right
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """README's test command, word for word, and the floors of coverage."""
+    session.run("bash", "-c", readme_command("the tests"), external=True)
+    coverage = f"{BIN}/coverage"
+    session.run(coverage, "report", f"--include={','.join(COVERED)}", "--fail-under=100", external=True)
+    session.run(coverage, "report", "--fail-under=95", external=True)
+
+
+@nox.session(venv_backend="none")
+def lint(session: nox.Session) -> None:
+    """Format, ruff's rules, types, and the types that users see."""
+    readme_environment(session, "test,lint")
+    session.run(f"{BIN}/ruff", "format", "--check", *CODE)
+    session.run(f"{BIN}/ruff", "check", *CODE)
+    session.run(f"{BIN}/mypy", *TYPED)
+    # pyright looks for the package in the environment that PATH names.
+    path = f"{BIN}{os.pathsep}{os.environ['PATH']}"
+    session.run(f"{BIN}/pyright", "--verifytypes", "signalr_sdk", "--ignoreexternal", env={"PATH": path})
+
+
+@nox.session(venv_backend="none")
+def docs(session: nox.Session) -> None:
+    """The documents, where a warning is an error, and the examples in them."""
+    readme_environment(session, "test,docs")
+    with temporary_folder() as folder:
+        for builder in ("html", "doctest"):
+            options = ("-W", "--keep-going", "-q", "-b", builder)
+            session.run(f"{BIN}/python", "-m", "sphinx", *options, "docs", str(folder / builder))
+
+
+@nox.session(venv_backend="none")
+def examples(session: nox.Session) -> None:
+    """The programs in examples/, each as a process, against the test server and ASP.NET Core."""
+    readme_environment(session)
+    session.run(f"{BIN}/python", ".ci/examples.py")
+
+
+# What a stranger has
+
+
+@nox.session(python=PYTHONS[-1])
+def alone(session: nox.Session) -> None:
+    """README's two commands in a clone with nothing beside it, on the newest Python. A clone has what is committed."""
+    apart = {"CI": None, "NODE_PATH": None, "SIGNALR_INTEROP_SERVER": None}
+    with temporary_folder() as folder:
+        session.run("git", "clone", "-q", str(ROOT), str(folder / "clone"), external=True)
+        with session.chdir(folder / "clone"):
+            for comment in ("the main job", "the tests"):
+                session.run("bash", "-c", readme_command(comment), external=True, env=apart)
+
+
+@nox.session
+def sdist(session: nox.Session) -> None:
+    """The tests of the core in an unpacked source distribution, which is installed from there."""
+    session.install("build")
+    with temporary_folder() as folder:
+        session.run("python", "-m", "build", "--sdist", "--outdir", str(folder), silent=True)
+        (archive,) = folder.glob("*.tar.gz")
+        with tarfile.open(archive) as packed:
+            packed.extractall(folder, filter="data")
+        with session.chdir(folder / archive.name.removesuffix(".tar.gz")):
+            session.install(".[test]")
+            session.run("python", "-m", "pytest", "-q", "tests/core")
+
+
+@nox.session
+def wheel(session: nox.Session) -> None:
+    """The wheel in an environment of its own: its modules, its command, and a user's project with its fixtures."""
+    page = (ROOT / "docs" / "how-to" / "test-your-bot.md").read_text(encoding="utf-8")
+    with temporary_folder() as folder:
+        session.run("python", "-m", "pip", "wheel", "-q", "--no-deps", "-w", str(folder), ".")
+        (built,) = folder.glob("*.whl")
+        session.install(str(built))
+        check = ROOT / ".ci" / "check_wheel.py"
+        with session.chdir(folder):
+            session.run("python", "-I", "-W", "error", str(check))
+            session.install("pytest")
+            programs = re.findall(r"^```python\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+            (folder / "test_bot.py").write_text("".join(programs), encoding="utf-8")
+            session.run("python", "-I", "-m", "pytest", "-q", "-W", "error")
+
+
+# Other event loops, other versions of what it needs
+
+
+@nox.session(venv_backend="none")
+def debug(session: nox.Session) -> None:
+    """Tests in asyncio's debug mode; `nox -s debug -- tests` runs all."""
+    readme_environment(session)
+    command = (f"{BIN}/python", "-m", "pytest", "-q")
+    session.run(*command, *(session.posargs or SCHEDULED), env={"PYTHONASYNCIODEBUG": "1"})
+
+
+@nox.session
+def uvloop(session: nox.Session) -> None:
+    """Tests on uvloop; `nox -s uvloop -- tests` runs all."""
+    session.install("-e", ".[test]", "uvloop")
+    session.run("python", ".ci/scheduler.py", "uvloop", "-q", *(session.posargs or SCHEDULED))
+
+
+@nox.session(python=PYTHONS[-1])
+def eager(session: nox.Session) -> None:
+    """Tests with `asyncio.eager_task_factory`; `nox -s eager -- tests` runs all."""
+    session.install("-e", ".[test]")
+    session.run("python", ".ci/scheduler.py", "eager", "-q", *(session.posargs or SCHEDULED))
+
+
+@nox.session
+def bare(session: nox.Session) -> None:
+    """Pure tests without orjson and cattrs, which are optional."""
+    session.install("-e", ".[test]")
+    session.run("python", "-m", "pip", "uninstall", "-q", "-y", "orjson", "cattrs")
+    session.run("python", "-m", "pytest", "-q", "--may-skip", *PURE)
+
+
+@nox.session
+def lowest(session: nox.Session) -> None:
+    """Tests with the lowest versions that pyproject.toml allows."""
+    with temporary_folder() as folder:
+        pins = session.run("python", ".ci/lowest.py", silent=True)
+        (folder / "pins.txt").write_text(str(pins), encoding="utf-8")
+        session.log(str(pins))
+        session.install("-e", ".[test]", "-c", str(folder / "pins.txt"))
+    session.run("python", "-m", "pytest", "-q", "--may-skip", *PURE, *SHELL)
+
+
+# What takes long
+
+
+@nox.session
+def slow(session: nox.Session) -> None:
+    """Tests that wait long."""
+    session.install("-e", ".[test]")
+    session.run("python", "-m", "pytest", "-q", "-m", "slow")
+
+
+@nox.session(python=PYTHONS)
+def whole(session: nox.Session) -> None:
+    """All tests, the slow ones too, on each Python that this machine has."""
+    session.install("-e", ".[test]")
+    session.run("python", "-m", "pytest", "-q", "-m", "slow or not slow", *session.posargs)
+
+
+@nox.session(venv_backend="none")
+def faults(session: nox.Session) -> None:
+    """The fault suite with fresh seeds, for half an hour or as its own options say: `nox -s faults -- --minutes 5`."""
+    readme_environment(session)
+    session.run(f"{BIN}/python", "-m", "tests.faults", *session.posargs)
+
+
+@nox.session(venv_backend="none")
+def full(session: nox.Session) -> None:
+    """All that is too long for the gate; it takes hours."""
+    for version in PYTHONS:
+        session.notify(f"whole-{version}")
+    for name in ("debug", "uvloop"):
+        session.notify(name, posargs=["tests"])
+    session.notify("faults")
