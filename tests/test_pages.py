@@ -6,15 +6,19 @@ import json
 import logging
 import re
 import shlex
+import subprocess
+import sys
 from importlib import metadata
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 import pytest
 import trustme
-from tests.cli.running import run
-from tests.pages import DOCS, SOURCE, blocks, modules, pages, world_of
+from tests.cli.running import environment, run
+from tests.pages import DOCS, SOURCE, Block, blocks, modules, pages, world_of
 
-from signalr_sdk.testing import FaultProxy
+from signalr_sdk.testing import FaultProxy, HubServer
+from signalr_sdk.testing.demo_hub import DemoHub
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -61,6 +65,36 @@ async def test_a_page(page: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest
         for name, test in list(vars(world.module).items()):
             if name.startswith("test_"):
                 await test()
+
+
+README = blocks("README.md", DOCS.parent)
+# What `signalr serve` listens on, as README says.
+SERVED = "http://127.0.0.1:5000/chat"
+# What the programs of README print, in any order: an event and a result take different ways.
+PRINTED = (
+    ["0", "1", "2", "3", "6", "Ada: hello"],
+    ["3", "does not wait for the hub"],
+    ["3"],
+)
+
+
+@pytest.mark.parametrize(
+    ("program", "printed"), list(zip((block for block in README if block.kind == "python"), PRINTED, strict=True))
+)
+def test_a_program_of_the_readme(program: Block, printed: list[str]) -> None:
+    """Each program is a process of its own, since it must need no name but its own."""
+    assert SERVED in program.text
+    with HubServer({"/chat": DemoHub}, parallel_invocations=2) as server:
+        done = subprocess.run(
+            [sys.executable, "-W", "error", "-"],
+            input=program.text.replace(SERVED, server.url("/chat")),
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=False,
+            env=environment(),
+        )
+    assert (sorted(done.stdout.splitlines()), done.stderr, done.returncode) == (printed, "", 0)
 
 
 # What the programs of these need is not here; they are close to what these tests do.
@@ -111,30 +145,36 @@ async def test_the_proxy_of_the_page_on_tests(monkeypatch: pytest.MonkeyPatch) -
         await world.run(block._replace(text=block.text.replace('5000, "example.com"', port)))
 
 
-SHELL = [
-    line
-    for page in pages()
-    for block in blocks(page)
+COMMANDS = [
+    command
+    for block in [*README, *(block for page in pages() for block in blocks(page))]
     if block.kind == "sh" and block.not_run is None
     for line in block.text.splitlines()
+    for command in line.split(" && ")
 ]
+# Steps of .ci/run do these.
+RUN_BY_CI = (
+    "python3 -m venv .venv",
+    ".venv/bin/pip wheel -q --no-deps -w dist .",
+    ".venv/bin/python -m coverage run -m pytest",
+)
 
 
-@pytest.mark.parametrize("line", SHELL)
-def test_a_line_for_the_shell(line: str) -> None:
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_command_for_the_shell(command: str) -> None:
     """What is installed exists, and so do commands and options; the page on the command line is run by tests/cli."""
-    program, *words = shlex.split(line, comments=True)
-    if program == "signalr":
+    program, *words = shlex.split(command, comments=True)
+    if PurePosixPath(program).name == "signalr":
         done = run(words[0], "--help")
         assert done.returncode == 0
         assert all(option in done.stdout for option in words if option.startswith("--"))
     elif words[:1] == ["install"]:
-        ours = [word for word in words if word.startswith("signalr-sdk")]
-        extras = {extra for word in ours for extra in re.findall(r"\w+", word.removeprefix("signalr-sdk"))}
+        ours = [word for word in words if word.startswith(("signalr-sdk", ".", "dist/signalr_sdk-"))]
+        extras = {extra for word in ours for extra in re.findall(r"[\w-]+", word.partition("[")[2])}
         assert ours
         assert extras <= set(metadata.metadata("signalr-sdk").get_all("Provides-Extra", []))
     else:
-        assert line == "python3 -m venv .venv"
+        assert command in RUN_BY_CI
 
 
 @pytest.fixture
