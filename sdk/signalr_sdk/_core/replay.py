@@ -56,12 +56,15 @@ class Replay:
     Attributes:
         received: number of the last message that came.
         duplicates: how many of the next messages have come before.
+        synced: whether the other side has said, after a cut, which message it sends next.
+        alive: whether the other side has sent anything new since a cut: a message or a ping.
         ack_at: when the next Ack is due; infinity for never.
     """
 
     def __init__(self, limit: int) -> None:
         self.received = 0
         self.duplicates = 0
+        self.synced = self.alive = True
         self.ack_at = math.inf
         self._limit = limit
         # Each with the id of the stream that it is an item of, if it is one.
@@ -130,6 +133,8 @@ class Replay:
             sequence: encodes a Sequence.
             filler: a message that has a number and no meaning.
         """
+        self.synced = self.alive = False
+        self.duplicates = 0
         number, run = self.next_number, 0
         first = self._begin_at(number)
         messages = [sequence(first), *[filler] * (number - first)]
@@ -169,7 +174,7 @@ class Replay:
                 f"the other side goes on with message {number}, but {self.received + 1} is the next to come "
                 f"(stateful reconnect)"
             )
-        self.duplicates = self.received + 1 - number
+        self.duplicates, self.synced = self.received + 1 - number, True
         self.ack_at = min(self.ack_at, now + _ACK_DELAY)
 
     def take(self, count: int, size: int, now: float) -> None:
@@ -181,6 +186,7 @@ class Replay:
             now: the time.
         """
         self.received += count
+        self.alive = True
         self._unannounced += size
         due = now if self._unannounced >= self._limit // _ACK_PART else now + _ACK_DELAY
         self.ack_at = min(self.ack_at, due)

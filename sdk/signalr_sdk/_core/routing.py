@@ -5,11 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
-from ..messages import CancelInvocation, Completion, Invocation, StreamInvocation, StreamItem
+from ..messages import CancelInvocation, Completion, Invocation, Sequence, StreamInvocation, StreamItem
 from ..protocols.batches import EVENT, ITEM, MESSAGE, Batch
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from ..messages import HubMessage
+    from .replay import Replay
+
+_NUMBERED = frozenset({Invocation, StreamInvocation, StreamItem, Completion, CancelInvocation})
 
 
 class Sink(Protocol):
@@ -103,3 +108,52 @@ class Router:
             deliveries.append((sink.completed, (result, None)))
         elif self.takes_strays:
             deliveries.append((self._inbox.message, (Completion(name, result, has_result=True),)))
+
+
+def new_runs(batch: Batch, replay: Replay, size: int, now: float) -> Iterator[tuple[int, int]]:
+    """Yield where each run of messages begins and ends that have not come before, and count them.
+
+    A run is counted when the next one is asked for: who stops there leaves the last run uncounted.
+
+    Args:
+        batch: one payload of a connection with stateful reconnect.
+        replay: its numbers.
+        size: bytes of the payload.
+        now: the time.
+
+    Raises:
+        RemoteProtocolError: a Sequence leaves a gap.
+    """
+    position, end = 0, len(batch.kinds)
+    while position < end:
+        begin = position
+        if type(batch.values[begin]) is Sequence:
+            replay.expect(batch.values[begin].sequence_id, now)
+            position += 1
+        elif replay.duplicates or not replay.synced:
+            position += 1
+            if not _count_numbered(batch, begin, position):
+                yield begin, position
+            elif replay.synced:
+                replay.duplicates -= 1
+        else:
+            position = _next_sequence(batch, begin)
+            yield begin, position
+            if count := _count_numbered(batch, begin, position):
+                replay.take(count, size, now)
+                size = 0
+
+
+def _next_sequence(batch: Batch, begin: int) -> int:
+    """Return where the next Sequence is, or the end."""
+    kinds, values = batch.kinds, batch.values
+    for index in range(begin, len(kinds)):
+        if kinds[index] == MESSAGE and type(values[index]) is Sequence:
+            return index
+    return len(kinds)
+
+
+def _count_numbered(batch: Batch, begin: int, end: int) -> int:
+    """Return how many of these messages have a number."""
+    kinds, values = batch.kinds, batch.values
+    return sum(kinds[index] != MESSAGE or type(values[index]) in _NUMBERED for index in range(begin, end))

@@ -39,10 +39,10 @@ from ..errors import (
 from ..messages import Ack, Close, Completion, HubMessage, Invocation, Ping, Sequence, StreamInvocation, StreamItem
 from ..messages import CancelInvocation as Cancel
 from ..options import TransferFormat
-from ..protocols.batches import MESSAGE, Batch, shortcut
+from ..protocols.batches import Batch, shortcut
 from ..protocols.framing import BinaryFraming, TextFraming
 from . import handshake
-from .routing import Deliveries, Inbox, Router, Sink
+from .routing import Deliveries, Inbox, Router, Sink, new_runs
 
 if TYPE_CHECKING:
     from ..interfaces import HubProtocol
@@ -55,7 +55,6 @@ _CallEncoder: TypeAlias = Callable[[str, list[Any], str | None, list[str] | None
 _LATE = 1.0
 # The versions of the hub protocols: the newest is the one with stateful reconnect.
 _PLAIN, _STATEFUL = 1, 2
-_NUMBERED = frozenset({Invocation, StreamInvocation, StreamItem, Completion, Cancel})
 
 
 class HubSession:
@@ -64,8 +63,6 @@ class HubSession:
     Attributes:
         ended: the Close message or the error after which nothing more is received.
         replay: the numbers of a connection that can be resumed; `None` without stateful reconnect.
-        synced: whether the other side has said where it goes on, after `resume`.
-        alive: whether it has said anything new since then: a message or a ping.
         received_single: whether the last payload was one message, as between calls made one after another.
     """
 
@@ -84,7 +81,6 @@ class HubSession:
     ) -> None:
         self.ended: Close | RemoteProtocolError | None = None
         self.replay = replay
-        self.synced = self.alive = True
         self.received_single = False
         self._router = Router(inbox)
         self._message_bytes = message_bytes
@@ -122,6 +118,16 @@ class HubSession:
     def overflowed(self) -> bool:
         """Whether it has `ended` for a message over the limit."""
         return self._framing.error is not None
+
+    @property
+    def synced(self) -> bool:
+        """Whether the other side has said which message it sends next, after `resume`; true without `replay`."""
+        return self.replay is None or self.replay.synced
+
+    @property
+    def alive(self) -> bool:
+        """Whether the other side has sent anything new since `resume`: a message or a ping; true without `replay`."""
+        return self.replay is None or self.replay.alive
 
     def receive(self, payload: bytes, now: float) -> Deliveries:
         """Take what arrived; return the calls that hand on whole messages, then look at `ended`.
@@ -169,12 +175,13 @@ class HubSession:
                 for frame in frames:
                     batch.add(self._decode_one(frame))
         finally:
-            # What came before a message that is none is not lost.
+            # The messages before an undecodable one are not lost.
             sizes = list(map(len, frames))
-            if self.replay is None:
-                self._route(batch, sizes, 0, len(batch.kinds), deliveries)
-            else:
-                self._route_numbered(batch, sizes, self.replay, size, deliveries)
+            runs = [(0, len(batch.kinds))] if self.replay is None else new_runs(batch, self.replay, size, self._heard)
+            for begin, end in runs:
+                self._route(batch, sizes, begin, end, deliveries)
+                if self.ended is not None:
+                    break
 
     def _decode_one(self, frame: bytes) -> HubMessage | None:
         message = self._protocol.decode(frame)
@@ -191,57 +198,16 @@ class HubSession:
                 self._note(batch.values[begin])
                 begin += 1
 
-    def _route_numbered(
-        self, batch: Batch, sizes: list[int], replay: Replay, size: int, deliveries: Deliveries
-    ) -> None:
-        position, end = 0, len(batch.kinds)
-        while position < end and self.ended is None:
-            begin = position
-            if type(batch.values[begin]) is Sequence:
-                self._go_on_at(batch.values[begin].sequence_id, replay)
-                position += 1
-            elif replay.duplicates or not self.synced:
-                position += 1
-                if not self._drop(batch, begin, replay):
-                    self._route(batch, sizes, begin, position, deliveries)
-            else:
-                position = _until_sequence(batch, begin)
-                self._route(batch, sizes, begin, position, deliveries)
-                if self.ended is not None:
-                    break
-                if count := _numbered(batch, begin, position):
-                    self.alive = True
-                    replay.take(count, size, self._heard)
-                    size = 0
-
-    def _drop(self, batch: Batch, index: int, replay: Replay) -> bool:
-        """Drop a message that has come before, or comes again after the Sequence; `False` for one without a number."""
-        if not _numbered(batch, index, index + 1):
-            return False
-        if self.synced:
-            replay.duplicates -= 1
-        return True
-
-    def _go_on_at(self, number: int, replay: Replay) -> None:
-        try:
-            replay.expect(number, self._heard)
-        except RemoteProtocolError as error:
-            self._fail(error)
-        else:
-            self.synced = True
-
     def _note(self, message: HubMessage | None) -> None:
         """Take a message that is for the session itself; nothing happens for one whose type is unknown."""
         if isinstance(message, Close):
             self.ended = message
         elif isinstance(message, Ping):
-            self.alive = True
+            if self.replay is not None:
+                self.replay.alive = True
             self._note_ping()
         elif isinstance(message, Ack) and self.replay is not None:
-            try:
-                self.replay.acknowledge(message.sequence_id)
-            except RemoteProtocolError as error:
-                self._fail(error)
+            self.replay.acknowledge(message.sequence_id)
 
     def _note_ping(self) -> None:
         """A ping says no more than anything else that is received."""
@@ -265,8 +231,6 @@ class HubSession:
             raise ValueError("only a session with a Replay can be resumed")
         # A message that was cut off is sent again whole.
         self._use(self._protocol)
-        self.synced = self.alive = False
-        self.replay.duplicates = 0
         self._heard = self._spoke = now
         self._paused_at = None
         return self.replay.again(self._sequence, self.filler())
@@ -459,21 +423,6 @@ class ServerSession(HubSession):
         if version > _STATEFUL:
             raise HandshakeError(f"The server does not support version {version} of the '{name}' protocol.")
         return protocol, version
-
-
-def _until_sequence(batch: Batch, begin: int) -> int:
-    """Return where the next Sequence is, or the end."""
-    kinds, values = batch.kinds, batch.values
-    for index in range(begin, len(kinds)):
-        if kinds[index] == MESSAGE and type(values[index]) is Sequence:
-            return index
-    return len(kinds)
-
-
-def _numbered(batch: Batch, begin: int, end: int) -> int:
-    """Return how many of these messages have a number."""
-    kinds, values = batch.kinds, batch.values
-    return sum(kinds[index] != MESSAGE or type(values[index]) in _NUMBERED for index in range(begin, end))
 
 
 def ending(end: Close | RemoteProtocolError | None) -> SignalRError | None:
