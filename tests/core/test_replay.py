@@ -188,6 +188,18 @@ def test_what_has_come_before_is_dropped() -> None:
     assert numbers_of(session, event(6)) == [6]
 
 
+@pytest.mark.parametrize("new", [(Ping(),), (Sequence(2), event(2))], ids=["ping", "message"])
+def test_a_side_is_alive_again_when_it_says_anything_new(new: tuple[HubMessage, ...]) -> None:
+    session, _replay = numbered()
+    numbers_of(session, event(1))
+    assert session.alive
+    session.resume(1.0)
+    numbers_of(session, Sequence(1), event(1))
+    assert not session.alive
+    numbers_of(session, *new)
+    assert session.alive
+
+
 def test_duplicates_may_come_in_several_payloads() -> None:
     session, replay = numbered()
     numbers_of(session, event(1), event(2), event(3))

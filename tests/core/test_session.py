@@ -108,10 +108,13 @@ def test_the_server_takes_the_protocol_that_the_client_names() -> None:
     session = server()
     session.receive(b'{"protocol":"messagepack","version":1}\x1e', 0.0)
     assert session.reply == OK
+    assert session.protocol.name == "messagepack"
     assert session.ping() == b"\x02\x91\x06"
 
 
-@pytest.mark.parametrize("request_", [b'{"protocol":"xml","version":1}\x1e', b"hello\x1e"])
+@pytest.mark.parametrize(
+    "request_", [b'{"protocol":"xml","version":1}\x1e', b'{"protocol":"json","version":3}\x1e', b"hello\x1e"]
+)
 def test_the_server_refuses_other_protocols(request_: bytes) -> None:
     session = server()
     with pytest.raises(HandshakeError):
@@ -189,8 +192,10 @@ def test_what_came_before_an_undecodable_message_is_not_lost() -> None:
 def test_a_message_over_the_limit_ends_the_session() -> None:
     session = ready_client(limit=100)
     event = b'{"type":1,"target":"hi","arguments":[]}\x1e'
+    assert not session.overflowed
     assert len(messages_of(session.receive(event + b"x" * 200, 0.0))) == 1
     assert isinstance(session.ended, RemoteProtocolError)
+    assert session.overflowed
 
 
 @pytest.mark.parametrize("protocol", [JsonProtocol(), MessagePackProtocol()], ids=["json", "messagepack"])

@@ -127,6 +127,10 @@ def test_negotiate_goes_into_the_path_and_the_query_is_kept(url: str, where: str
     assert urls.negotiate_url(url) == where
 
 
+def test_refresh_goes_into_the_path_and_the_query_is_kept() -> None:
+    assert urls.refresh_url("http://e.com/hub?room=1") == "http://e.com/hub/refresh?room=1"
+
+
 def test_negotiate_asks_for_stateful_reconnect_once() -> None:
     ask = "http://e.com/hub/negotiate?negotiateVersion=1&useStatefulReconnect=true"
     assert urls.negotiate_url("http://e.com/hub", stateful=True) == ask

@@ -1,33 +1,33 @@
-"""Stateful reconnect: what both sides number, keep, acknowledge and send again, so that a cut line loses nothing.
+"""Stateful reconnect: both sides number, keep, acknowledge and repeat messages, so that a cut line loses nothing.
 
 Theory of operation
 -------------------
-Either side numbers the messages that it sends, from 1 on: invocations, stream invocations, items, completions and
-cancellations; the numbers themselves are never sent. Pings, Close, Ack and Sequence have none.
+Each side numbers the messages that it sends, beginning with 1. Invocations, stream invocations, items, completions and
+cancellations have a number; Ping, Close, Ack and Sequence have none. The numbers are never sent: both sides count.
 
-- *Sending*: each numbered message is kept until the other side's Ack covers it. While too much is kept, senders wait;
-  what has no number never does.
-- *Receiving*: an Ack says from time to time how far we have come, so that the other side can let go.
-- *After a cut*: over the new transport each side says first, in a Sequence, which number comes next, and then sends
-  again all that is not acknowledged. What the other side has already got it counts, and drops.
+- Sending: each numbered message is kept until an Ack of the other side covers it. While too many bytes are kept,
+  senders wait. Messages without a number never wait.
+- Receiving: from time to time an Ack tells the other side how many messages have come, so that it can drop them.
+- After a cut: over the new transport each side first sends a Sequence with the number of the message that comes next,
+  and then repeats all messages that are not acknowledged. The receiver drops as many messages as it had already.
 
-ASP.NET Core counts wrongly in one case: an item of a stream that is over there has no number for it. That is so for
-items that come late, and when items are sent again whose stream was already complete. So what both sides count is
-brought together with more Sequences and with *fillers*, messages that have a number and no meaning:
+ASP.NET Core does not count an item whose stream is over on its side. This happens to items that come late, and to
+repeated items whose stream was already complete. So the two counts can differ, and more Sequences and *fillers*
+(messages that have a number and no effect) bring them into step again:
 
-- When a stream is over (`resync_after_stream`), the last numbers that may be wrong are gone through once more with
-  fillers.
-- In what is sent again, a run of items at the numbers j to j+r-1 is followed by the next message, by Sequence(j+1), by
-  r-1 fillers, and by that message again. Where the items were counted, the first copy counts and all that follows are
-  duplicates. Where they were not, they had all come before, so the first copy has the number of a duplicate, the
-  fillers are duplicates too, and the second copy is the one that counts.
+- When a stream is over (`resync_after_stream`), a Sequence goes back to the first number that may be wrong, and fillers
+  go through these numbers once more.
+- In what is repeated, a run of items with the numbers j to j+r-1 is followed by the next message, by Sequence(j+1), by
+  r-1 fillers, and by that message again. If the receiver counted the items, the first copy of the message counts, and
+  all that follows it are duplicates. If it did not count them, it had received them all before the cut. Then the first
+  copy gets the number of a duplicate, the fillers are duplicates too, and the second copy counts.
 
-And it refuses a Sequence that goes beyond where the last one has put it, also when it has come further before. So after
-a Sequence the next one does not go beyond it, until a message is acknowledged that was first sent after it: fillers
-stand for what is acknowledged and need not be sent again.
+ASP.NET Core also refuses a Sequence with a higher number than the last Sequence, even if it has received more since.
+So after a Sequence the next one keeps to that number, until a message is acknowledged that was first sent after it.
+Fillers stand for messages that are acknowledged and need not be repeated.
 
-What the other side claims is checked: an Ack of what was never sent, or a Sequence that leaves a gap, would mean
-messages that are lost in silence. Source: HubProtocol.md of dotnet/aspnetcore, "Ack" and "Sequence".
+The claims of the other side are checked: an Ack of a message that was never sent, or a Sequence that leaves a gap,
+would mean that messages are lost in silence. Source: HubProtocol.md of dotnet/aspnetcore, "Ack" and "Sequence".
 """
 
 from __future__ import annotations
@@ -41,37 +41,42 @@ from ..errors import RemoteProtocolError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-# An Ack leaves so many seconds after the first message that it covers, or when a part of what the other side may keep
-# has come: with one Ack a second, as Microsoft's clients send them, a server's own buffer holds a flood up.
+# An Ack leaves this many seconds after the first message that it covers, or as soon as a quarter of the bytes that the
+# other side may keep has come. With only one Ack a second, as in Microsoft's clients, the server's buffer is full
+# before the Ack comes, and a fast sender has to wait.
 _ACK_DELAY = 1.0
 _ACK_PART = 4
 
 
 class Replay:
-    """The numbers of one connection, in both directions.
+    """The message numbers of one connection, in both directions.
 
     Args:
-        limit: bytes that are kept for the other side before senders wait; taken as the other side's limit too.
+        limit: bytes that are kept before senders wait. The other side is expected to keep as many.
 
     Attributes:
         received: number of the last message that came.
-        duplicates: how many of the next messages have come before.
-        ack_at: when the next Ack is due; infinity for never.
+        duplicates: how many of the next messages have come before, and are dropped.
+        synced: false from a cut until the other side has sent a Sequence.
+        alive: false from a cut until the other side has sent a ping or a message that it had not sent before.
+        ack_at: the time at which the next Ack is due; infinity for never.
     """
 
     def __init__(self, limit: int) -> None:
         self.received = 0
         self.duplicates = 0
+        self.synced = self.alive = True
         self.ack_at = math.inf
         self._limit = limit
-        # Each with the id of the stream that it is an item of, if it is one.
+        # Each message with its stream id if it is a stream item, else with `None`.
         self._kept: deque[tuple[bytes, str | None]] = deque()
         self._bytes = 0
         self._acknowledged = 0
-        # The number that no Sequence may go beyond, and the last message that was sent before it was said.
+        # The number of the last Sequence, which the next one must not exceed, and the number of the last message that
+        # was sent before it: an Ack of a later message lifts the ceiling.
         self._ceiling = math.inf
         self._ceiling_until = 0
-        self._unannounced = 0
+        self._unacknowledged_bytes = 0
 
     # Sending
 
@@ -82,34 +87,34 @@ class Replay:
 
     @property
     def room(self) -> int:
-        """Bytes that may still be kept."""
+        """Bytes that may still be kept; negative when the last message went over the limit."""
         return self._limit - self._bytes
 
     @property
     def next_number(self) -> int:
-        """The number of the first message that is kept; with none, of the next that is sent."""
+        """The number of the first message that is kept, or of the next message that is sent if none is kept."""
         return self._acknowledged + 1
 
     @property
     def kept(self) -> int:
-        """How many messages are not acknowledged."""
+        """How many messages are kept: sent, and not acknowledged."""
         return len(self._kept)
 
     def keep(self, data: bytes, stream_id: str | None = None) -> None:
-        """Number a message that goes out now, and keep it.
+        """Count a message that leaves now, and keep it for a repetition.
 
         Args:
-            data: the message.
-            stream_id: for an item: of which stream.
+            data: the encoded message.
+            stream_id: the id of its stream, if the message is a stream item.
         """
         self._kept.append((data, stream_id))
         self._bytes += len(data)
 
     def acknowledge(self, number: int) -> None:
-        """Let go of all messages up to this number: the other side has them.
+        """Drop all messages up to this number, since the other side has them.
 
         Raises:
-            RemoteProtocolError: they were never sent.
+            RemoteProtocolError: a message with this number was never sent.
         """
         count = number - self._acknowledged
         if count > len(self._kept):
@@ -123,13 +128,15 @@ class Replay:
         if self._acknowledged > self._ceiling_until:
             self._ceiling = math.inf
 
-    def again(self, sequence: Callable[[int], bytes], filler: bytes) -> list[bytes]:
-        """Return what is sent first after a cut.
+    def repeat(self, sequence: Callable[[int], bytes], filler: bytes) -> list[bytes]:
+        """Return the messages that must be sent first after a cut: a Sequence, and all messages that are kept.
 
         Args:
-            sequence: encodes a Sequence.
-            filler: a message that has a number and no meaning.
+            sequence: encodes a Sequence with this number.
+            filler: a message that has a number and no effect.
         """
+        self.synced = self.alive = False
+        self.duplicates = 0
         number, run = self.next_number, 0
         first = self._begin_at(number)
         messages = [sequence(first), *[filler] * (number - first)]
@@ -142,7 +149,10 @@ class Replay:
         return messages
 
     def resync_after_stream(self, stream_id: str, sequence: Callable[[int], bytes], filler: bytes) -> bytes:
-        """Return what brings the numbers together after the last message of a stream; nothing if they are certain."""
+        """Return a Sequence and fillers to send after the last message of a stream; no bytes if both sides count alike.
+
+        Both sides count alike when all items of the stream are acknowledged.
+        """
         items = sum(kept == stream_id for _data, kept in self._kept)
         if not items:
             return b""
@@ -151,7 +161,7 @@ class Replay:
         return sequence(first) + (end - first) * filler
 
     def _begin_at(self, number: int) -> int:
-        """Return the number for a Sequence that is said now: this one, or what the last one allows."""
+        """Return the number for a Sequence that leaves now: `number`, or a lower one that the last Sequence allows."""
         first = int(min(number, self._ceiling))
         self._ceiling, self._ceiling_until = first, self._acknowledged + len(self._kept)
         return first
@@ -159,34 +169,35 @@ class Replay:
     # Receiving
 
     def expect(self, number: int, now: float) -> None:
-        """Take a Sequence: the next message has this number. What follows is acknowledged, in case our Ack got lost.
+        """Note a Sequence: the next message has this number. An Ack becomes due, since our last one may be lost.
 
         Raises:
-            RemoteProtocolError: messages before it have not come, and would be lost.
+            RemoteProtocolError: messages before this number have not come, and would be lost.
         """
         if not 0 < number <= self.received + 1:
             raise RemoteProtocolError(
                 f"the other side goes on with message {number}, but {self.received + 1} is the next to come "
                 f"(stateful reconnect)"
             )
-        self.duplicates = self.received + 1 - number
+        self.duplicates, self.synced = self.received + 1 - number, True
         self.ack_at = min(self.ack_at, now + _ACK_DELAY)
 
-    def take(self, count: int, size: int, now: float) -> None:
-        """Note that messages have come.
+    def count(self, messages: int, size: int, now: float) -> None:
+        """Note that new messages have come.
 
         Args:
-            count: how many, without those that had come before.
-            size: bytes that came.
+            messages: how many; duplicates are not counted.
+            size: bytes of the payload.
             now: the time.
         """
-        self.received += count
-        self._unannounced += size
-        due = now if self._unannounced >= self._limit // _ACK_PART else now + _ACK_DELAY
+        self.received += messages
+        self.alive = True
+        self._unacknowledged_bytes += size
+        due = now if self._unacknowledged_bytes >= self._limit // _ACK_PART else now + _ACK_DELAY
         self.ack_at = min(self.ack_at, due)
 
-    def announce(self) -> int:
-        """Return the number for the Ack that goes out now."""
-        self._unannounced = 0
+    def next_ack(self) -> int:
+        """Return the number for an Ack that leaves now."""
+        self._unacknowledged_bytes = 0
         self.ack_at = math.inf
         return self.received

@@ -1,62 +1,73 @@
-"""Where received messages go: to the call or stream that waits for them, or to the inbox."""
+"""Where received messages go: an answer to the sink of its call or stream, all else to the inbox or the session.
+
+With stateful reconnect, `new_runs` leaves out the messages that have come before.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
-from ..messages import CancelInvocation, Completion, Invocation, StreamInvocation, StreamItem
+from ..messages import CancelInvocation, Completion, Invocation, Sequence, StreamInvocation, StreamItem
 from ..protocols.batches import EVENT, ITEM, MESSAGE, Batch
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from ..messages import HubMessage
+    from .replay import Replay
+
+# The types of messages that have a number in stateful reconnect.
+_NUMBERED = frozenset({Invocation, StreamInvocation, StreamItem, Completion, CancelInvocation})
 
 
 class Sink(Protocol):
-    """What waits for an answer."""
+    """Gets the answers of one call or stream."""
 
     def items(self, items: list[Any], sizes: list[int], /) -> None:
-        """Take stream items, and how many bytes each had."""
+        """Take stream items, and the size of each on the wire in bytes."""
 
     def completed(self, result: Any, error: str | None, /) -> None:
-        """Take the end, with the result or the error, if there is one; nothing follows it."""
+        """Take the completion: a result, an error, or neither. This is the last call."""
 
 
 class Inbox(Protocol):
-    """What takes all that the other side starts."""
+    """Gets all that the other side starts."""
 
     def events(self, targets: list[str], arguments: list[Any], sizes: list[int], /) -> None:
-        """Take plain events: the target, arguments and bytes of each."""
+        """Take invocations that want no answer: for each the target, the arguments, and the size on the wire in bytes."""
 
     def message(self, message: HubMessage, /) -> None:
-        """Take any other message."""
+        """Take any other message: an invocation with an id, a stream invocation, a cancellation."""
 
 
 Deliveries: TypeAlias = list[tuple[Callable[..., None], tuple[Any, ...]]]
-"""Calls to be made, in this order: functions of sinks and of the inbox, and their arguments."""
+"""The calls that deliver messages, in the order in which they must be made: a function of a sink or of the inbox, and
+its arguments."""
 
 
 class Router:
-    """Knows who waits for what. It looks up each message's sink once, and calls nobody.
+    """Knows the sinks of one connection. It adds calls to the deliveries, and makes none of them.
 
     Args:
-        inbox: for all that the other side starts.
+        inbox: gets all that the other side starts.
 
     Attributes:
-        sinks: by the id of the call or stream.
-        takes_strays: whether the inbox gets answers to nobody too; else they are dropped, as the specification wants.
+        sinks: the sinks by the id of their call or stream.
+        forwards_unclaimed: whether the inbox gets items and completions that have no sink. Else they are dropped, as
+            the specification demands.
     """
 
     def __init__(self, inbox: Inbox) -> None:
         self.sinks: dict[str, Sink] = {}
-        self.takes_strays = False
+        self.forwards_unclaimed = False
         self._inbox = inbox
 
     def route(self, batch: Batch, sizes: list[int], begin: int, end: int, deliveries: Deliveries) -> int:
-        """Add the calls that hand on these messages; neighbours that go the same way share one.
+        """Add the calls that deliver these messages. Neighbouring messages with the same destination share one call.
 
         Returns:
-            Where a message is that is for the session itself; `end` if there is none.
+            The index of the first message for the session itself, which is not delivered; `end` if there is none.
         """
         kinds, names, values = batch.kinds, batch.names, batch.values
         while begin < end:
@@ -73,12 +84,12 @@ class Router:
         return end
 
     def route_message(self, message: HubMessage | None, size: int, deliveries: Deliveries) -> bool:
-        """Add the call that hands on this message; return `False` if it is for the session itself."""
+        """Add the call that delivers this message; return `False` if the message is for the session itself."""
         if type(message) is Completion:
             sink = self.sinks.pop(message.invocation_id, None)
             if sink is not None:
                 deliveries.append((sink.completed, (message.result, message.error)))
-            elif self.takes_strays:
+            elif self.forwards_unclaimed:
                 deliveries.append((self._inbox.message, (message,)))
         elif type(message) is StreamItem:
             self._route_items(message.invocation_id, [message.item], [size], deliveries)
@@ -93,7 +104,7 @@ class Router:
         sink = self.sinks.get(name)
         if sink is not None:
             deliveries.append((sink.items, (items, sizes)))
-        elif self.takes_strays:
+        elif self.forwards_unclaimed:
             for item, size in zip(items, sizes, strict=True):
                 deliveries.append((self._inbox.message, (StreamItem(name, item, None, size),)))
 
@@ -101,5 +112,54 @@ class Router:
         sink = self.sinks.pop(name, None)
         if sink is not None:
             deliveries.append((sink.completed, (result, None)))
-        elif self.takes_strays:
+        elif self.forwards_unclaimed:
             deliveries.append((self._inbox.message, (Completion(name, result, has_result=True),)))
+
+
+def new_runs(batch: Batch, replay: Replay, size: int, now: float) -> Iterator[tuple[int, int]]:
+    """Yield begin and end of each run of messages that have not come before.
+
+    A run is counted when the next one is asked for, so that the last run before the end of a session is not.
+
+    Args:
+        batch: the messages of one payload.
+        replay: the message numbers of the connection.
+        size: bytes of the payload.
+        now: the time.
+
+    Raises:
+        RemoteProtocolError: a Sequence leaves a gap.
+    """
+    position, end = 0, len(batch.kinds)
+    while position < end:
+        begin = position
+        if type(batch.values[begin]) is Sequence:
+            replay.expect(batch.values[begin].sequence_id, now)
+            position += 1
+        elif replay.duplicates or not replay.synced:
+            position += 1
+            if not _count_numbered(batch, begin, position):
+                yield begin, position
+            elif replay.synced:
+                replay.duplicates -= 1
+        else:
+            position = _next_sequence(batch, begin)
+            yield begin, position
+            if count := _count_numbered(batch, begin, position):
+                replay.count(count, size, now)
+                size = 0
+
+
+def _next_sequence(batch: Batch, begin: int) -> int:
+    """Return the index of the next Sequence, or the end of the batch."""
+    kinds, values = batch.kinds, batch.values
+    for index in range(begin, len(kinds)):
+        if kinds[index] == MESSAGE and type(values[index]) is Sequence:
+            return index
+    return len(kinds)
+
+
+def _count_numbered(batch: Batch, begin: int, end: int) -> int:
+    """Return how many of these messages count for stateful reconnect."""
+    kinds, values = batch.kinds, batch.values
+    return sum(kinds[index] != MESSAGE or type(values[index]) in _NUMBERED for index in range(begin, end))

@@ -1,25 +1,28 @@
-"""One connection's hub protocol, for either side of it.
+"""The hub protocol on one connection, for either side: received bytes become deliveries, calls become bytes.
 
 Theory of operation
 -------------------
-A session turns bytes into messages and calls into bytes. It does no I/O, keeps no clock and runs no code of the user.
+A session does no I/O, reads no clock and runs no user code. The shell is the code that owns the session and its
+transport, and does these things for it.
 
-- `receive(payload, now)` takes what the transport delivered, cut anywhere. It returns calls, `(function, arguments)`,
-  that the shell makes in this order: of the `Sink` that it handed in for each call and stream that waits for an
-  answer, and of the `Inbox` for everything that the other side starts. Neighbours that go the same way, as when much
-  is received, share one call. What has no sink (an answer to a call that was let go of) is dropped, as the
-  specification wants.
-- After `receive` the shell looks at `ended`: it holds the other side's Close message, or the error that makes going on
-  impossible. The messages before it were returned; nothing after it is.
-- The methods that call or answer return bytes, which the shell must send in that order, after the handshake.
-- Time comes in as an argument. The shell calls `on_time` when `next_deadline()` has come; `sent` when something went
-  out; `pause` and `unpause` around times in which it does not read on purpose.
-- With a `Replay` (stateful reconnect) the session outlives its transport: after a cut the shell calls `resume`, sends
-  what that returns over the new transport before anything else, and is through when `synced`. The messages that the
-  methods return are numbered by the shell (`Replay.keep`), when it is certain that they leave.
+- Receiving: `receive(payload, now)` takes the bytes that the transport delivered, cut anywhere. It returns the calls,
+  each `(function, arguments)`, that the shell must make in this order. The functions belong to the `Sink` that the
+  shell gave for each call or stream that waits for an answer, and to the `Inbox`, which gets all that the other side
+  starts. Neighbouring messages with the same destination share one call, which saves time under load. An answer
+  whose sink is gone, since the call was cancelled, is dropped, as the specification demands.
+- The end: after `receive` the shell looks at `ended`. It holds the Close message of the other side, or the error after
+  which the session cannot go on. All messages before it are in the deliveries; later ones are ignored.
+- Sending: the methods that call or answer return bytes. The shell sends them in the order of these calls, and only
+  after the handshake.
+- Time: each method that needs the time takes it as an argument. The shell calls `on_time` when `next_deadline()` has
+  come, `sent` after each write, and `pause` and `unpause` around the times in which it does not read on purpose.
+- Stateful reconnect: with a `Replay` the session outlives its transport. After a cut the shell calls `resume`, sends
+  the returned bytes first over the new transport, and goes on as before once `synced` is true. The shell numbers the
+  outgoing messages itself (`Replay.keep`), at the moment when they certainly leave.
 
-The handshake is the first record in each direction, always JSON, ended by 0x1E. What follows it in the same payload is
-ordinary data: `HubSession` is the side that calls the hub, `ServerSession` differs in the handshake only.
+The handshake is the first record in each direction. It is always JSON and ends with 0x1E; the bytes after it in the
+same payload are ordinary messages. `HubSession` is the side that calls the hub, and `ServerSession` the side that
+serves it; they differ in the handshake, in their ids, and in when the server timeout begins.
 Source: HubProtocol.md of dotnet/aspnetcore.
 """
 
@@ -27,46 +30,59 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, NotRequired, TypeAlias, TypedDict, Unpack
 
-from ..errors import (
-    ConnectionClosedError,
-    HandshakeError,
-    RemoteProtocolError,
-    ServerTimeoutError,
-    SignalRError,
-)
+from ..errors import ConnectionClosedError, HandshakeError, RemoteProtocolError, ServerTimeoutError, SignalRError
 from ..messages import Ack, Close, Completion, HubMessage, Invocation, Ping, Sequence, StreamInvocation, StreamItem
 from ..messages import CancelInvocation as Cancel
 from ..options import TransferFormat
-from ..protocols.batches import MESSAGE, Batch, shortcut
+from ..protocols.batches import Batch, shortcut
 from ..protocols.framing import BinaryFraming, TextFraming
 from . import handshake
-from .routing import Deliveries, Inbox, Router, Sink
+from .routing import Deliveries, Inbox, Router, Sink, new_runs
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from ..interfaces import HubProtocol
     from .replay import Replay
 
 _CallEncoder: TypeAlias = Callable[[str, list[Any], str | None, list[str] | None], bytes]
 
-# A timer that fires this much too late says that the process did not run, not that the other side was silent: what
-# that sent meanwhile is still to be read, and gets so much time for it.
+# A timer that fires more than this many seconds late proves that this process was suspended, not that the other side
+# was silent. Messages that arrived meanwhile are still unread, so the other side gets this many seconds more.
 _LATE = 1.0
-# The versions of the hub protocols: the newest is the one with stateful reconnect.
+# The versions of the hub protocols. Version 2 has stateful reconnect.
 _PLAIN, _STATEFUL = 1, 2
-_NUMBERED = frozenset({Invocation, StreamInvocation, StreamItem, Completion, Cancel})
+
+
+class SessionOptions(TypedDict):
+    """The options of `HubSession` that `ServerSession` takes too."""
+
+    message_bytes: int
+    keep_alive: float | None
+    timeout: float | None
+    now: float
+    replay: NotRequired[Replay | None]
 
 
 class HubSession:
     """The client's side of one connection.
 
+    Args:
+        protocol: the hub protocol; it is named in the handshake.
+        inbox: gets all messages that the other side starts.
+        message_bytes: largest message that is accepted.
+        keep_alive: seconds without sending after which a ping is due; `None` for no pings.
+        timeout: seconds of silence after which the other side counts as lost; `None` for no limit.
+        now: the time.
+        replay: makes the connection one that can be resumed.
+
     Attributes:
         ended: the Close message or the error after which nothing more is received.
-        replay: the numbers of a connection that can be resumed; `None` without stateful reconnect.
-        synced: whether the other side has said where it goes on, after `resume`.
-        alive: whether it has said anything new since then: a message or a ping.
-        received_single: whether the last payload was one message, as between calls made one after another.
+        replay: the message numbers; `None` without stateful reconnect.
+        received_single: whether the last payload was exactly one message, for a sink or the inbox. The shell then sends
+            its next message at once, since there is nothing to gather.
     """
 
     _id_prefix = ""
@@ -84,7 +100,6 @@ class HubSession:
     ) -> None:
         self.ended: Close | RemoteProtocolError | None = None
         self.replay = replay
-        self.synced = self.alive = True
         self.received_single = False
         self._router = Router(inbox)
         self._message_bytes = message_bytes
@@ -94,7 +109,7 @@ class HubSession:
         self._last_id = 0
         self._keep_alive = math.inf if keep_alive is None else keep_alive
         self._timeout = math.inf if timeout is None else timeout
-        self._heard = self._spoke = now
+        self._last_received = self._last_sent = now
         self._paused_at: float | None = None
         self._deadline = math.inf
         self._use(protocol)
@@ -108,7 +123,7 @@ class HubSession:
 
     @property
     def protocol(self) -> HubProtocol:
-        """The hub protocol that is spoken."""
+        """The hub protocol in use. On a server: of the first protocol on offer until the handshake, then the chosen."""
         return self._protocol
 
     # Receiving
@@ -120,33 +135,44 @@ class HubSession:
 
     @property
     def overflowed(self) -> bool:
-        """Whether it has `ended` for a message over the limit."""
+        """Whether the session has `ended` because a message was over the limit."""
         return self._framing.error is not None
 
+    @property
+    def synced(self) -> bool:
+        """False from `resume` until the other side has said with which message it goes on."""
+        return self.replay is None or self.replay.synced
+
+    @property
+    def alive(self) -> bool:
+        """False from `resume` until the other side has sent a ping or a message that it had not sent before."""
+        return self.replay is None or self.replay.alive
+
     def receive(self, payload: bytes, now: float) -> Deliveries:
-        """Take what arrived; return the calls that hand on whole messages, then look at `ended`.
+        """Return the deliveries of all messages that are complete with this payload. Look at `ended` afterwards.
 
         Raises:
-            HandshakeError: the other side's handshake is none, or a refusal. The session is of no more use.
+            HandshakeError: the other side refused the handshake, or sent something else. Drop the session then.
         """
-        self._heard = now
+        self._last_received = now
         if self.ended is not None:
             return []
         if self._handshake is not None:
             rest = self._handshake.feed(payload)
             if rest is None:
                 return []
-            self._shake_hands(self._handshake.record)
+            self._check_handshake(self._handshake.record)
             self._handshake = None
             payload = rest
         frames = self._framing.feed(payload)
         deliveries: Deliveries = []
         try:
             if len(frames) == 1 and self.replay is None:
-                # As between calls that are made one after another: a batch of one would cost half as much again.
+                # Calls made one after another get single answers. A batch of one message costs half as much again
+                # (tests/bench/pieces.py, "receive").
                 message = self._decode_one(frames[0])
                 if not self._router.route_message(message, len(frames[0]), deliveries):
-                    self._note(message)
+                    self._handle(message)
             elif frames:
                 self._receive_batch(frames, len(payload), deliveries)
         except RemoteProtocolError as error:
@@ -169,12 +195,15 @@ class HubSession:
                 for frame in frames:
                     batch.add(self._decode_one(frame))
         finally:
-            # What came before a message that is none is not lost.
+            # The messages before an undecodable one are still delivered.
             sizes = list(map(len, frames))
-            if self.replay is None:
-                self._route(batch, sizes, 0, len(batch.kinds), deliveries)
-            else:
-                self._route_numbered(batch, sizes, self.replay, size, deliveries)
+            runs: Iterable[tuple[int, int]] = [(0, len(batch.kinds))]
+            if self.replay is not None:
+                runs = new_runs(batch, self.replay, size, self._last_received)
+            for begin, end in runs:
+                self._route(batch, sizes, begin, end, deliveries)
+                if self.ended is not None:
+                    break
 
     def _decode_one(self, frame: bytes) -> HubMessage | None:
         message = self._protocol.decode(frame)
@@ -188,107 +217,67 @@ class HubSession:
         while begin < end and self.ended is None:
             begin = self._router.route(batch, sizes, begin, end, deliveries)
             if begin < end:
-                self._note(batch.values[begin])
+                self._handle(batch.values[begin])
                 begin += 1
 
-    def _route_numbered(
-        self, batch: Batch, sizes: list[int], replay: Replay, size: int, deliveries: Deliveries
-    ) -> None:
-        position, end = 0, len(batch.kinds)
-        while position < end and self.ended is None:
-            begin = position
-            if type(batch.values[begin]) is Sequence:
-                self._go_on_at(batch.values[begin].sequence_id, replay)
-                position += 1
-            elif replay.duplicates or not self.synced:
-                position += 1
-                if not self._drop(batch, begin, replay):
-                    self._route(batch, sizes, begin, position, deliveries)
-            else:
-                position = _until_sequence(batch, begin)
-                self._route(batch, sizes, begin, position, deliveries)
-                if self.ended is not None:
-                    break
-                if count := _numbered(batch, begin, position):
-                    self.alive = True
-                    replay.take(count, size, self._heard)
-                    size = 0
-
-    def _drop(self, batch: Batch, index: int, replay: Replay) -> bool:
-        """Drop a message that has come before, or comes again after the Sequence; `False` for one without a number."""
-        if not _numbered(batch, index, index + 1):
-            return False
-        if self.synced:
-            replay.duplicates -= 1
-        return True
-
-    def _go_on_at(self, number: int, replay: Replay) -> None:
-        try:
-            replay.expect(number, self._heard)
-        except RemoteProtocolError as error:
-            self._fail(error)
-        else:
-            self.synced = True
-
-    def _note(self, message: HubMessage | None) -> None:
-        """Take a message that is for the session itself; nothing happens for one whose type is unknown."""
+    def _handle(self, message: HubMessage | None) -> None:
+        """Act on a message for the session itself. Messages of unknown types (`None`) are ignored."""
         if isinstance(message, Close):
             self.ended = message
         elif isinstance(message, Ping):
-            self.alive = True
-            self._note_ping()
+            if self.replay is not None:
+                self.replay.alive = True
+            self._on_ping()
         elif isinstance(message, Ack) and self.replay is not None:
-            try:
-                self.replay.acknowledge(message.sequence_id)
-            except RemoteProtocolError as error:
-                self._fail(error)
+            self.replay.acknowledge(message.sequence_id)
 
-    def _note_ping(self) -> None:
-        """A ping says no more than anything else that is received."""
+    def _on_ping(self) -> None:
+        """Do nothing: to a client a ping is a sign of life, as is every other message."""
 
-    def _shake_hands(self, record: bytes) -> None:
+    def _check_handshake(self, record: bytes) -> None:
         handshake.check_response(record)
 
     # Calling
 
     def start(self) -> bytes:
-        """Return the handshake request: the first thing that a client sends."""
+        """Return the handshake request, which a client sends before anything else."""
         return handshake.request(self._protocol.name, _PLAIN if self.replay is None else _STATEFUL)
 
     def resume(self, now: float) -> list[bytes]:
-        """Go on over a new transport; return what must be sent before anything else, which has its numbers already.
+        """Go on over a new transport; return the messages that must be sent first. Do not number them again.
 
         Raises:
-            ValueError: there is no `replay`.
+            ValueError: the session has no `replay`.
         """
         if self.replay is None:
             raise ValueError("only a session with a Replay can be resumed")
-        # A message that was cut off is sent again whole.
+        # Forget the first part of a message that was cut off: the other side sends the whole message again.
         self._use(self._protocol)
-        self.synced = self.alive = False
-        self.replay.duplicates = 0
-        self._heard = self._spoke = now
+        self._last_received = self._last_sent = now
         self._paused_at = None
-        return self.replay.again(self._sequence, self.filler())
+        return self.replay.repeat(self._sequence, self.filler())
 
     def resync_after_stream(self, stream_id: str) -> bytes:
-        """Return what must follow the last message of a stream that we send, after `filler` or a completion of it."""
+        """Return the messages that bring both counts into step after a stream that we sent; see `replay`.
+
+        Send a completion of the stream or a `filler` first.
+        """
         return b"" if self.replay is None else self.replay.resync_after_stream(stream_id, self._sequence, self.filler())
 
     def filler(self) -> bytes:
-        """Return a message that has a number and no meaning: it lets go of a call that there never was."""
+        """Return a message that has a number and no effect: it cancels a call that never existed."""
         return self._protocol.encode(Cancel("0"))
 
     def _sequence(self, number: int) -> bytes:
         return self._protocol.encode(Sequence(number))
 
     def new_id(self) -> str:
-        """Return an id for a call or stream that no other one on this connection has."""
+        """Return an id that no other call or stream of this side has."""
         self._last_id += 1
         return f"{self._id_prefix}{self._last_id}"
 
     def send(self, target: str, arguments: list[Any], stream_ids: list[str] | None = None) -> bytes:
-        """Return an invocation that asks for no answer."""
+        """Return an invocation without an id, which the other side does not answer."""
         return self._encode_call(target, arguments, None, stream_ids)
 
     def _encode_invocation(
@@ -306,15 +295,15 @@ class HubSession:
         stream: bool = False,
         exact: bool = False,
     ) -> tuple[str, bytes]:
-        """Return a new call's id and bytes; its answers go to `sink` until the completion or `forget`.
+        """Return the id and the bytes of a new call. Its answers go to `sink` until the completion or `forget`.
 
         Args:
-            target: the method.
-            arguments: those that are not streamed.
+            target: name of the method.
+            arguments: the arguments that are not streamed.
             sink: gets the items and the completion.
-            stream_ids: one for each streamed argument.
+            stream_ids: one id for each streamed argument.
             stream: call a streaming method.
-            exact: decode the answers without losing a digit.
+            exact: decode the answers with all digits, numbers with a fraction as `Decimal`.
         """
         invocation_id = self.new_id()
         if stream:
@@ -327,12 +316,12 @@ class HubSession:
         return invocation_id, data
 
     def forget(self, invocation_id: str) -> bool:
-        """Drop what still comes for this id; return whether it was waited for."""
+        """Drop all further answers with this id; return whether a sink was waiting for them."""
         self._exact.discard(invocation_id)
         return self._router.sinks.pop(invocation_id, None) is not None
 
     def cancel(self, invocation_id: str) -> bytes:
-        """Return the message that lets go of a call."""
+        """Return the message that cancels a call on the other side."""
         return self._protocol.encode(Cancel(invocation_id))
 
     def item(self, stream_id: str, item: Any) -> bytes:
@@ -340,108 +329,102 @@ class HubSession:
         return self._protocol.encode(StreamItem(stream_id, item))
 
     def complete(self, invocation_id: str, error: str | None = None) -> bytes:
-        """Return the end of a stream that we send, or of a call without a result."""
+        """Return the completion of a stream that we send, or of a call of the other side that has no result."""
         return self._protocol.encode(Completion(invocation_id, error=error))
 
     def answer(self, invocation_id: str, result: Any) -> bytes:
-        """Return the result of a call that the other side made."""
+        """Return the completion of a call of the other side that has a result."""
         return self._protocol.encode(Completion(invocation_id, result, has_result=True))
 
     def ping(self) -> bytes:
-        """Return a ping."""
+        """Return a ping. `on_time` returns pings too, when they are due."""
         return self._protocol.encode(Ping())
 
     def close(self, error: str | None = None, *, allow_reconnect: bool = False) -> bytes:
-        """Return the message that says good-bye."""
+        """Return the Close message, after which this side sends nothing."""
         return self._protocol.encode(Close(error, allow_reconnect))
 
     # Time
 
     def sent(self, now: float) -> None:
-        """Note that something went out."""
-        self._spoke = now
+        """Note the time of a write: the next ping is due `keep_alive` seconds later."""
+        self._last_sent = now
 
     def pause(self, now: float) -> None:
-        """Note that the shell stops reading: the clock of the server timeout stands still until `unpause`."""
+        """Note that the shell stops reading: the server timeout stands still until `unpause`."""
         self._paused_at = now
 
     def unpause(self, now: float) -> None:
-        """Note that the shell reads again."""
+        """Note that the shell reads again. Without a `pause` before, nothing happens."""
         if self._paused_at is not None:
-            self._heard += now - self._paused_at
+            self._last_received += now - self._paused_at
             self._paused_at = None
 
     def next_deadline(self) -> float:
-        """Return when to call `on_time` next; infinity for never."""
-        silence = math.inf if self._paused_at is not None else self._heard + self._timeout
-        self._deadline = min(self._spoke + self._keep_alive, silence)
+        """Return the time at which to call `on_time`; infinity for never."""
+        silence = math.inf if self._paused_at is not None else self._last_received + self._timeout
+        self._deadline = min(self._last_sent + self._keep_alive, silence)
         if self.replay is not None:
             self._deadline = min(self._deadline, self.replay.ack_at)
         return self._deadline
 
     def acknowledge(self, now: float) -> bytes:
-        """Return the Ack that is due; nothing if none is."""
+        """Return the Ack, or no bytes if none is due."""
         if self.replay is None or now < self.replay.ack_at:
             return b""
-        return self._protocol.encode(Ack(self.replay.announce()))
+        return self._protocol.encode(Ack(self.replay.next_ack()))
 
     def on_time(self, now: float) -> bytes:
-        """Return the ping and the Ack that are due, as far as they are; then ask for `next_deadline` again.
+        """Return the Ack and the ping that are due, or no bytes. Ask for `next_deadline` afterwards.
 
         Raises:
-            ServerTimeoutError: the other side was silent for too long.
+            ServerTimeoutError: the other side was silent for longer than `timeout`.
         """
         if now - self._deadline > _LATE:
-            self._heard = max(self._heard, now - self._timeout + _LATE)
-        if self._paused_at is None and now >= self._heard + self._timeout:
+            self._last_received = max(self._last_received, now - self._timeout + _LATE)
+        if self._paused_at is None and now >= self._last_received + self._timeout:
             raise ServerTimeoutError(
-                f"the server was silent for {self._timeout:g} s, so the connection is taken as lost "
+                f"the server was silent for {self._timeout:g} s, so the connection counts as lost "
                 f"(Timeouts.server; it should be at least twice the server's keep-alive interval)",
                 allow_reconnect=True,
             )
         due = self.acknowledge(now)
-        if now >= self._spoke + self._keep_alive:
-            self._spoke = now
+        if now >= self._last_sent + self._keep_alive:
+            self._last_sent = now
             due += self.ping()
         return due
 
 
 class ServerSession(HubSession):
-    """The side that serves hubs. Its ids cannot be mistaken for the stream ids that the client chose.
+    """The side that serves a hub.
 
-    Its timeout begins with the client's first ping, since there are clients that send none.
+    Its ids begin with a letter, so that they differ from the stream ids that the client chooses. Its timeout begins
+    with the client's first ping, since some clients send none.
+
+    Args:
+        protocols: the hub protocols on offer, by name.
+        inbox: see `HubSession`.
+        options: see `HubSession`.
 
     Attributes:
-        reply: the handshake's answer: to be sent when `receive` was `ready` for the first time, or refused.
+        reply: the answer to the handshake. Send it when `ready` is true, and when `receive` has raised.
     """
 
     _id_prefix = "s"
 
-    def __init__(
-        self,
-        protocols: Mapping[str, HubProtocol],
-        inbox: Inbox,
-        *,
-        message_bytes: int,
-        keep_alive: float | None,
-        timeout: float | None,
-        now: float,
-        replay: Replay | None = None,
-    ) -> None:
-        first = next(iter(protocols.values()))
-        super().__init__(
-            first, inbox, message_bytes=message_bytes, keep_alive=keep_alive, timeout=None, now=now, replay=replay
-        )
-        self._timeout_with_pings = math.inf if timeout is None else timeout
+    def __init__(self, protocols: Mapping[str, HubProtocol], inbox: Inbox, **options: Unpack[SessionOptions]) -> None:
+        super().__init__(next(iter(protocols.values())), inbox, **options)
+        self._timeout, self._timeout_with_pings = math.inf, self._timeout
         self.reply = handshake.response()
-        # A client's streams follow the invocation that names them, maybe in the same payload: they go the same way.
-        self._router.takes_strays = True
+        # The items of a client's upload have no sink: they go to the inbox, in order with the call that names the
+        # upload, which may be in the same payload.
+        self._router.forwards_unclaimed = True
         self._protocols = protocols
 
-    def _note_ping(self) -> None:
+    def _on_ping(self) -> None:
         self._timeout = self._timeout_with_pings
 
-    def _shake_hands(self, record: bytes) -> None:
+    def _check_handshake(self, record: bytes) -> None:
         try:
             protocol, version = self._choose(record)
         except HandshakeError as error:
@@ -461,26 +444,11 @@ class ServerSession(HubSession):
         return protocol, version
 
 
-def _until_sequence(batch: Batch, begin: int) -> int:
-    """Return where the next Sequence is, or the end."""
-    kinds, values = batch.kinds, batch.values
-    for index in range(begin, len(kinds)):
-        if kinds[index] == MESSAGE and type(values[index]) is Sequence:
-            return index
-    return len(kinds)
-
-
-def _numbered(batch: Batch, begin: int, end: int) -> int:
-    """Return how many of these messages have a number."""
-    kinds, values = batch.kinds, batch.values
-    return sum(kinds[index] != MESSAGE or type(values[index]) in _NUMBERED for index in range(begin, end))
-
-
 def ending(end: Close | RemoteProtocolError | None) -> SignalRError | None:
-    """Return the error that a session's end means; `None` for a Close in good order.
+    """Return the error that a session's end means; `None` for a Close without an error that forbids reconnecting.
 
     Args:
-        end: `HubSession.ended` when the transport is at its end.
+        end: the value of `HubSession.ended` when the transport has ended.
     """
     if end is None:
         return ConnectionClosedError("the connection ended without a Close message", allow_reconnect=True)

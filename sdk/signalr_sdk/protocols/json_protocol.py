@@ -11,24 +11,13 @@ from types import NoneType
 from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
-from ..errors import LocalProtocolError, RemoteProtocolError
-from ..messages import (
-    Ack,
-    CancelInvocation,
-    Close,
-    Completion,
-    Headers,
-    HubMessage,
-    Invocation,
-    Ping,
-    Sequence,
-    StreamInvocation,
-    StreamItem,
-)
+from ..errors import RemoteProtocolError
+from ..messages import Completion, HubMessage, Invocation, Ping, StreamItem
 from ..options import TransferFormat
 from .batches import EVENT, ITEM, RESULT
 from .framing import SEPARATOR
 from .json_values import JsonBackend, choose_backend, holds_nonfinite, write_slowly
+from .members import WrongMemberError, rare_members, read_message
 from .values import ENCODING_ERRORS, Naming, NamingChoice, resolve_naming
 
 if TYPE_CHECKING:
@@ -98,12 +87,7 @@ class JsonProtocol:
         return self._written(members, is_flat)
 
     def encode_call(
-        self,
-        target: str,
-        arguments: list[Any],
-        invocation_id: str | None = None,
-        stream_ids: list[str] | None = None,
-        /,
+        self, target: str, arguments: list[Any], invocation_id: str | None, stream_ids: list[str] | None, /
     ) -> bytes:
         """Return a plain call with its separator: as `encode`, without an `Invocation`."""
         is_flat = True
@@ -138,13 +122,13 @@ class JsonProtocol:
     def _encode_rare(self, message: HubMessage) -> bytes:
         if isinstance(message, Ping):
             return _PING
-        members = {name: value for name, value in _rare_members(message).items() if value is not None}
+        members = {name: value for name, value in rare_members(message).items() if value is not None}
         return self._written(members, False)
 
     # Decoding
 
     # Complex, since a call more for a message of a frequent kind costs a tenth (tests/bench/pieces.py, "decode").
-    def decode(self, frame: bytes, /, *, exact: bool = False) -> HubMessage | None:  # noqa: C901 - as said
+    def decode(self, frame: bytes, /, *, exact: bool = False) -> HubMessage | None:
         """Return the message in a frame, `None` for an unknown type.
 
         Raises:
@@ -158,28 +142,21 @@ class JsonProtocol:
         kind = members.get("type") if type(members) is dict else None
         if type(kind) is not int:
             raise _wrong(frame, "it is no object with an integer 'type'")
-        if kind == 1:
-            target, arguments = members.get("target"), members.get("arguments")
-            if type(target) is not str or type(arguments) is not list:
-                raise _wrong(frame, "an invocation needs 'target' and 'arguments'")
-            if len(members) == _PLAIN:
-                return Invocation(target, arguments)
-            name = None if members.get("invocationId") is None else _needed_id(members, frame)
-            return Invocation(target, arguments, name, _stream_ids(members, frame), _headers(members, frame))
-        if kind == 2:
+        if len(members) == _PLAIN:
             name = members.get("invocationId")
-            if type(name) is not str or not name or "item" not in members:
-                raise _wrong(frame, "a stream item needs 'invocationId' and 'item'")
-            return StreamItem(name, members["item"], None if len(members) == _PLAIN else _headers(members, frame))
-        if kind == 3:
-            name, error, has_result = members.get("invocationId"), members.get("error"), "result" in members
-            if type(name) is not str or not name:
-                raise _wrong(frame, "a completion needs an 'invocationId'")
-            if error is not None and (has_result or type(error) is not str):
-                raise _wrong(frame, "a completion has a result or an error, and the error is a string")
-            headers = _headers(members, frame) if "headers" in members else None
-            return Completion(name, members.get("result"), error, has_result, headers)
-        return _decode_rare(kind, members, frame)
+            if kind == 1:
+                target, arguments = members.get("target"), members.get("arguments")
+                if type(target) is str and type(arguments) is list:
+                    return Invocation(target, arguments)
+            elif kind == 2:
+                if type(name) is str and name and "item" in members:
+                    return StreamItem(name, members["item"])
+            elif kind == 3 and type(name) is str and name and "result" in members:
+                return Completion(name, members["result"], None, True)
+        try:
+            return read_message(kind, members)
+        except WrongMemberError as error:
+            raise _wrong(frame, error) from None
 
     # The plain shapes of the frequent kinds are taken apart here: a call for each message costs a third of the whole
     # (tests/bench/pieces.py, "receive").
@@ -243,83 +220,6 @@ def _completion_members(message: Completion) -> dict[str, Any]:
     return {"type": 3, "invocationId": message.invocation_id}
 
 
-def _rare_members(message: HubMessage) -> dict[str, Any]:
-    match message:
-        case StreamInvocation():
-            return {
-                "type": 4,
-                "invocationId": message.invocation_id,
-                "target": message.target,
-                "arguments": message.arguments,
-                "streamIds": message.stream_ids or None,
-                "headers": message.headers or None,
-            }
-        case CancelInvocation():
-            return {"type": 5, "invocationId": message.invocation_id, "headers": message.headers or None}
-        case Close():
-            return {"type": 7, "error": message.error, "allowReconnect": message.allow_reconnect or None}
-        case Ack() | Sequence():
-            return {"type": 8 if isinstance(message, Ack) else 9, "sequenceId": message.sequence_id}
-        case _:
-            raise LocalProtocolError(f"{message!r:.100} is no hub message")
-
-
-def _decode_rare(kind: int, members: dict[str, Any], frame: bytes) -> HubMessage | None:
-    match kind:
-        case 4:
-            target, arguments = members.get("target"), members.get("arguments")
-            if not isinstance(target, str) or not isinstance(arguments, list):
-                raise _wrong(frame, "a stream invocation needs 'target' and 'arguments'")
-            name = _needed_id(members, frame)
-            return StreamInvocation(target, arguments, name, _stream_ids(members, frame), _headers(members, frame))
-        case 5:
-            return CancelInvocation(_needed_id(members, frame), _headers(members, frame))
-        case 6:
-            return Ping()
-        case 7:
-            error = members.get("error")
-            if error is not None and not isinstance(error, str):
-                raise _wrong(frame, "'error' is no string")
-            return Close(error, members.get("allowReconnect") is True)
-        case 8 | 9:
-            number = _sequence_id(members, frame)
-            return Ack(number) if kind == 8 else Sequence(number)
-        case _:
-            return None
-
-
-def _needed_id(members: dict[str, Any], frame: bytes) -> str:
-    name = members.get("invocationId")
-    if not isinstance(name, str) or not name:
-        raise _wrong(frame, "'invocationId' is missing, empty or no string")
-    return name
-
-
-def _sequence_id(members: dict[str, Any], frame: bytes) -> int:
-    number = members.get("sequenceId")
-    if isinstance(number, bool) or not isinstance(number, int):
-        raise _wrong(frame, "'sequenceId' is no integer")
-    return number
-
-
-def _stream_ids(members: dict[str, Any], frame: bytes) -> list[str] | None:
-    ids = members.get("streamIds")
-    if ids is None:
-        return None
-    if not isinstance(ids, list) or not all(isinstance(each, str) for each in ids):
-        raise _wrong(frame, "'streamIds' is no list of strings")
-    return ids or None
-
-
-def _headers(members: dict[str, Any], frame: bytes) -> Headers | None:
-    headers = members.get("headers")
-    if headers is None:
-        return None
-    if not isinstance(headers, dict) or not all(isinstance(value, str) for value in headers.values()):
-        raise _wrong(frame, "'headers' is no object with strings")
-    return headers or None
-
-
-def _wrong(frame: bytes, why: str) -> RemoteProtocolError:
+def _wrong(frame: bytes, why: object) -> RemoteProtocolError:
     excerpt = frame[:100].decode("utf-8", "replace")
     return RemoteProtocolError(f"this is no hub message, {why}: {excerpt!r}")

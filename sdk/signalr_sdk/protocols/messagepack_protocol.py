@@ -5,23 +5,12 @@ from __future__ import annotations
 import reprlib
 from typing import TYPE_CHECKING, Any, Final
 
-from ..errors import LocalProtocolError, RemoteProtocolError
-from ..messages import (
-    Ack,
-    CancelInvocation,
-    Close,
-    Completion,
-    Headers,
-    HubMessage,
-    Invocation,
-    Ping,
-    Sequence,
-    StreamInvocation,
-    StreamItem,
-)
+from ..errors import RemoteProtocolError
+from ..messages import Completion, HubMessage, Invocation, Ping, StreamItem
 from ..options import TransferFormat
 from .batches import EVENT, ITEM, RESULT
 from .framing import frame_binary
+from .members import WrongMemberError, rare_members, read_message
 from .messagepack_values import MessagePackCodec
 from .values import ENCODING_ERRORS, Naming, NamingChoice, resolve_naming
 
@@ -45,9 +34,12 @@ _MEMBERS: Final = {
     8: ("type", "sequenceId"),
     9: ("type", "sequenceId"),
 }
-# The fewest members of the messages that are decoded here.
-_LEAST_CALL, _LEAST_ITEM, _LEAST_COMPLETION, _LEAST_RESULT = 5, 4, 4, 5
-_WHOLE_CALL: Final = 6
+# What stands for a member that says nothing, where that is not nil.
+_EMPTY: Final[dict[str, object]] = {"headers": {}, "streamIds": [], "allowReconnect": False}
+# How many members a message has at least: clients in JavaScript write calls without stream ids.
+_FEWEST: Final = {1: 5, 2: 4, 3: 4, 4: 5, 5: 3, 7: 2, 8: 2, 9: 2}
+# How many members the plain shapes have.
+_PLAIN_CALL, _PLAIN_ITEM, _PLAIN_RESULT = 6, 4, 5
 
 
 class MessagePackProtocol:
@@ -96,16 +88,11 @@ class MessagePackProtocol:
         elif isinstance(message, Ping):
             return _PING
         else:
-            members = _rare_members(message)
+            members = _rare(message)
         return self._written(members)
 
     def encode_call(
-        self,
-        target: str,
-        arguments: list[Any],
-        invocation_id: str | None = None,
-        stream_ids: list[str] | None = None,
-        /,
+        self, target: str, arguments: list[Any], invocation_id: str | None, stream_ids: list[str] | None, /
     ) -> bytes:
         """Return a plain call with its length before it: as `encode`, without an `Invocation`."""
         return self._written([1, {}, invocation_id, target, arguments, stream_ids or []])
@@ -135,20 +122,23 @@ class MessagePackProtocol:
         if type(members) is not list or not members or type(members[0]) is not int:
             raise _wrong("it is no array that begins with a type", members)
         kind, length = members[0], len(members)
-        if kind == 2 and length >= _LEAST_ITEM:
-            name = members[2]
-            if type(name) is str and name:
-                return StreamItem(name, members[3], _headers(members) if members[1] else None)
-        elif kind == 1 and length >= _LEAST_CALL:
-            name, target, arguments = members[2], members[3], members[4]
-            if type(target) is str and type(arguments) is list and (name is None or (type(name) is str and name)):
-                ids = _stream_ids(members) if length > _LEAST_CALL and members[5] else None
-                return Invocation(target, arguments, name, ids, _headers(members) if members[1] else None)
-        elif kind == 3 and length >= _LEAST_COMPLETION:
-            return _completion(members)
-        else:
-            return _decode_rare(kind, members)
-        raise _wrong("its members are wrong", members)
+        if kind == 2 and length == _PLAIN_ITEM:
+            _kind, headers, name, item = members
+            if type(name) is str and name and not headers:
+                return StreamItem(name, item)
+        elif kind == 1 and length == _PLAIN_CALL:
+            _kind, headers, name, target, arguments, ids = members
+            has_id = type(name) is str and name != ""
+            if type(target) is str and type(arguments) is list and (has_id or name is None) and not headers and not ids:
+                return Invocation(target, arguments, name)
+        elif kind == 3 and length == _PLAIN_RESULT:
+            _kind, headers, name, outcome, result = members
+            if type(name) is str and name and outcome == _RESULT and type(outcome) is int and not headers:
+                return Completion(name, result, None, True)
+        try:
+            return read_message(kind, _named(members))
+        except WrongMemberError as error:
+            raise _wrong(error, members) from None
 
     # As in JSON: the plain shapes of the frequent kinds are taken apart here (tests/bench/pieces.py, "receive").
     def decode_all(self, frames: Sequences[bytes], batch: Batch, /) -> None:
@@ -165,13 +155,13 @@ class MessagePackProtocol:
             except (ValueError, TypeError, OverflowError):
                 members = None
             length = len(members) if members.__class__ is list else 0
-            if length == _LEAST_ITEM:
+            if length == _PLAIN_ITEM:
                 kind, headers, name, value = members
                 is_plain = kind == ITEM and not headers and name != ""
-            elif length == _WHOLE_CALL:
+            elif length == _PLAIN_CALL:
                 kind, headers, call, name, value, ids = members
                 is_plain = kind == EVENT and call is None and value.__class__ is list and not headers and not ids
-            elif length == _LEAST_RESULT:
+            elif length == _PLAIN_RESULT:
                 kind, headers, name, outcome, value = members
                 is_plain = kind == RESULT and outcome == _RESULT and outcome.__class__ is int and not headers
                 is_plain = is_plain and name != ""
@@ -197,76 +187,36 @@ def _outcome(message: Completion) -> tuple[Any, ...]:
     return (_RESULT, message.result) if message.has_result else (_VOID,)
 
 
-def _rare_members(message: HubMessage) -> list[Any]:
-    match message:
-        case StreamInvocation():
-            name, ids = message.invocation_id, message.stream_ids or []
-            return [4, message.headers or {}, name, message.target, message.arguments, ids]
-        case CancelInvocation():
-            return [5, message.headers or {}, message.invocation_id]
-        case Close():
-            return [7, message.error, message.allow_reconnect]
-        case Ack():
-            return [8, message.sequence_id]
-        case Sequence():
-            return [9, message.sequence_id]
-        case _:
-            raise LocalProtocolError(f"{message!r:.100} is no hub message")
+def _rare(message: HubMessage) -> list[Any]:
+    named = rare_members(message)
+    return [_EMPTY.get(name) if named[name] is None else named[name] for name in _MEMBERS[named["type"]]]
 
 
-def _completion(members: list[Any]) -> Completion:
-    name, kind = members[2], members[3]
-    if type(name) is str and name and type(kind) is int:
-        headers = _headers(members) if members[1] else None
-        if kind == _VOID:
-            return Completion(name, None, None, False, headers)
-        if len(members) >= _LEAST_RESULT:
-            if kind == _RESULT:
-                return Completion(name, members[4], None, True, headers)
-            if kind == _ERROR and type(members[4]) is str:
-                return Completion(name, None, members[4], False, headers)
-    raise _wrong("its members are wrong", members)
+def _named(members: list[Any]) -> dict[str, Any]:
+    """Return the members of a message by the names that they have in JSON."""
+    kind = members[0]
+    if len(members) < _FEWEST.get(kind, 1):
+        raise WrongMemberError("it has too few members")
+    if kind == 3:
+        return {"headers": members[1], "invocationId": members[2], **_named_outcome(members[3], members[4:])}
+    return dict(zip(_MEMBERS.get(kind, ()), members, strict=False))
 
 
-def _decode_rare(kind: int, members: list[Any]) -> HubMessage | None:
-    match kind, members[1:]:
-        case 4, [_, str() as name, str() as target, list() as arguments, *_] if name:
-            return StreamInvocation(target, arguments, name, _stream_ids(members), _headers(members))
-        case 5, [_, str() as name, *_] if name:
-            return CancelInvocation(name, _headers(members))
-        case 6, _:
-            return Ping()
-        case 7, [None | str() as error, *rest]:
-            return Close(error, rest[:1] == [True])
-        case ((8 | 9), [int() as number, *_]) if not isinstance(number, bool):
-            return Ack(number) if kind == 8 else Sequence(number)
-        case ((1 | 2 | 3 | 4 | 5 | 7 | 8 | 9), _):
-            raise _wrong("its members are wrong", members)
-        case _:
-            return None
-
-
-def _headers(members: list[Any]) -> Headers | None:
-    headers = members[1]
-    if not headers:
-        return None
-    if isinstance(headers, dict) and all(isinstance(each, str) for item in headers.items() for each in item):
-        return headers
-    raise _wrong("its headers are no map of strings", members)
-
-
-def _stream_ids(members: list[Any]) -> list[str] | None:
-    ids = members[5] if len(members) > _LEAST_CALL else None
-    if not ids:
-        return None
-    if isinstance(ids, list) and all(isinstance(each, str) for each in ids):
-        return ids
-    raise _wrong("its stream ids are no array of strings", members)
+def _named_outcome(outcome: object, value: list[Any]) -> dict[str, Any]:
+    # The class is looked at too: `True` equals 1.
+    if type(outcome) is int:
+        if outcome == _VOID:
+            return {}
+        if outcome == _RESULT and value:
+            return {"result": value[0]}
+        if outcome == _ERROR and value and value[0] is not None:
+            return {"error": value[0]}
+    raise WrongMemberError("its result kind is unknown, or its result is missing")
 
 
 def _no_messagepack(error: Exception) -> RemoteProtocolError:
     return RemoteProtocolError(f"this is no hub message, it is not MessagePack: {error!s:.200}")
 
 
-def _wrong(why: str, members: Any) -> RemoteProtocolError:
+def _wrong(why: object, members: Any) -> RemoteProtocolError:
     return RemoteProtocolError(f"this is no hub message, {why}: {reprlib.repr(members)}")
