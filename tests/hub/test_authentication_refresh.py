@@ -21,7 +21,8 @@ from signalr_sdk import (
 )
 from signalr_sdk._http.request_sender import RequestSender
 from signalr_sdk._http.token_refresh import Refresher
-from signalr_sdk._transports import TransportSettings, open_transport
+from signalr_sdk._transports.contract import TransportSettings
+from signalr_sdk._transports.opening import open_transport
 from signalr_sdk.interfaces import HttpRequest, HttpResponse
 from signalr_sdk.options import TransferFormat, Transport
 
@@ -347,8 +348,10 @@ async def polled(*answers: HttpResponse | Exception) -> tuple[ScriptedHttp, byte
     http = ScriptedHttp(EMPTY, *answers)
     sender = RequestSender(http, HUB, access_token=counting(), timeouts=Timeouts())
     refresher = Refresher(sender, HUB, "secret-id", timeout=1.0)
-    settings = TransportSettings(TransferFormat.TEXT, 1000, Timeouts())
-    transport = await open_transport(Transport.LONG_POLLING, sender, f"{HUB}?id=secret-id", settings, refresher)
+    settings = TransportSettings(TransferFormat.TEXT, 1000, timeouts=Timeouts())
+    transport = await open_transport(
+        Transport.LONG_POLLING, sender, f"{HUB}?id=secret-id", settings, refresher=refresher
+    )
     return http, await transport.receive()
 
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Literal, Self
 
 from ..errors import ConnectionFailedError, NotConnectedError, RemoteProtocolError, StateError
 from ..options import ConnectionState, Limits, Timeouts, TransferFormat, Transport
-from .opening import ConnectionOptions, OpenConnection, open_connection
+from .opening import OpenConnection, open_connection
+from .options import ConnectionOptions
 
 if TYPE_CHECKING:
     import ssl as ssl_module
@@ -59,22 +60,7 @@ class Connection:
         timeouts: Timeouts = Timeouts(),  # noqa: B008 - immutable
         limits: Limits = Limits(),  # noqa: B008 - immutable
     ) -> None:
-        self._options = ConnectionOptions.make(
-            url=url,
-            transfer_format=transfer_format,
-            transports=transports,
-            skip_negotiation=skip_negotiation,
-            access_token=access_token,
-            access_token_in=access_token_in,
-            headers=headers,
-            cookies=cookies,
-            forward_headers=forward_headers,
-            proxy=proxy,
-            ssl=ssl,
-            http=http,
-            timeouts=timeouts,
-            limits=limits,
-        )
+        self._options = ConnectionOptions.of(locals())
         self._text = self._options.transfer_format is TransferFormat.TEXT
         self._decoder = codecs.getincrementaldecoder("utf-8")()
         self._opening: asyncio.Task[OpenConnection] | None = None
