@@ -131,8 +131,8 @@ def _connect_failure(error: aiohttp.ClientConnectorError, context: RequestContex
 def _certificate_failure(error: ssl.SSLCertVerificationError, where: str) -> ssl.SSLError:
     failure = ssl.SSLCertVerificationError(
         error.errno or 1,
-        f"the certificate of {where} is not trusted: {redact(error.verify_message)}; if it comes from a CA of your own, "
-        "pass ssl=ssl.create_default_context(cafile=...)",
+        f"the certificate of {where} is not trusted: {redact(error.verify_message)}; if it comes from a CA of your "
+        "own, pass ssl=ssl.create_default_context(cafile=...)",
     )
     failure.verify_code, failure.verify_message = error.verify_code, error.verify_message
     return failure
