@@ -371,6 +371,26 @@ async def test_cancelling_close_at_once_ends_the_poll_too(client: AiohttpClient)
         assert await receiving is None
 
 
+async def test_drop_ends_a_poll_and_says_no_goodbye(client: AiohttpClient) -> None:
+    serve = PollServer()
+    async with raw_server(serve) as server, opened(client, server.url) as transport:
+        receiving = asyncio.create_task(transport.receive())
+        await serve.polled.wait()
+        transport.drop()
+        assert await receiving is None
+        await transport.close()
+        with pytest.raises(ConnectionClosedError):
+            await transport.send(b"x")
+    assert {request.method for request in serve.requests} == {"GET"}
+
+
+async def test_nothing_is_sent_without_waiting() -> None:
+    http = ScriptedHttp(EMPTY, ACCEPTED)
+    async with opened(http) as transport:
+        assert not transport.send_now(b"x")
+    assert methods(http) == ["GET", "DELETE"]
+
+
 # Opening
 
 

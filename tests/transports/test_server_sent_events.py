@@ -287,6 +287,19 @@ async def test_cancelling_close_drops_the_connection(client: AiohttpClient) -> N
         await serve.gone.wait()
 
 
+async def test_drop_ends_a_receive_that_waits(client: AiohttpClient) -> None:
+    serve = EventServer()
+    async with raw_server(serve) as server, opened(client, server.url) as transport:
+        receiving = asyncio.create_task(transport.receive())
+        await asyncio.sleep(0)
+        transport.drop()
+        assert await receiving is None
+        with pytest.raises(ConnectionClosedError):
+            await transport.send(b"x")
+        await transport.close()
+        await serve.gone.wait()
+
+
 async def test_close_closes_the_stream_of_any_client() -> None:
     stream = ScriptedStream(HttpResponse(200, EVENT_STREAM))
     async with opened(ScriptedHttp(stream)):

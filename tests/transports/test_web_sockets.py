@@ -233,6 +233,34 @@ async def test_empty_messages_of_another_client_are_nothing_too() -> None:
     assert await WebSocketsTransport(web_socket).receive() == b"x"
 
 
+async def test_another_client_needs_neither_send_now_nor_drop() -> None:
+    class Client:
+        def __init__(self) -> None:
+            self.did: list[str] = []
+
+        async def receive(self) -> bytes | None:
+            return None
+
+        async def send(self, data: bytes, /) -> None:
+            self.did.append(data.decode())
+
+        async def flush(self) -> None:
+            self.did.append("flush")
+
+        async def close(self) -> None:
+            self.did.append("close")
+
+    web_socket = Client()
+    transport: ActiveTransport = WebSocketsTransport(web_socket)
+    assert not transport.send_now(b"now")
+    transport.drop()
+    assert web_socket.did == []
+    await transport.send(b"sent")
+    await transport.flush()
+    await transport.close()
+    assert web_socket.did == ["sent", "flush", "close"]
+
+
 async def test_pings_are_answered_while_we_wait() -> None:
     seen = []
 

@@ -104,28 +104,24 @@ class LongPollingTransport(PostingTransport):
         raise lost(f"the server refused a poll (status {response.status})")
 
     async def close(self) -> None:
-        """See `ActiveTransport.close`. A DELETE tells the server, unless the connection is over already."""
+        """See `ActiveTransport.close`. A DELETE tells the server, unless the connection is over or dropped already."""
+        ended_before = self._steps.interrupted
         self._steps.interrupt()
         await self._steps.ended()
-        if self._over:
-            return
-        self._over = True
+        if not ended_before and not self._over:
+            await self._delete()
+
+    async def _delete(self) -> None:
+        log = self._sender.logs.transport
         try:
             response = await self._sender.request(
                 "DELETE", self._url, timeout=self._close_timeout, max_bytes=self._limit
             )
         except (OSError, RemoteProtocolError) as error:
-            self._sender.logs.transport.debug("the DELETE that ends the connection failed: %s", error)
+            log.debug("the DELETE that ends the connection failed: %s", error)
             return
         if response.status != 404 and not 200 <= response.status < 300:
-            self._sender.logs.transport.debug(
-                "the server refused the DELETE that ends the connection (status %d)", response.status
-            )
-
-    def drop(self) -> None:
-        """See `ActiveTransport.drop`. No DELETE follows."""
-        self._over = True
-        super().drop()
+            log.debug("the server refused the DELETE that ends the connection (status %d)", response.status)
 
 
 def _failure(error: OSError | AuthenticationRefreshError) -> str:
