@@ -38,8 +38,8 @@ class OpenConnection:
         own_client: the HTTP client, if `close` must close the client too.
 
     Attributes:
-        transport: the transport in use.
-        endpoint: see above.
+        transport: the transport in use; `reopen` replaces it.
+        endpoint: the same as the argument.
     """
 
     def __init__(
@@ -114,6 +114,7 @@ class OpenConnection:
     async def _drop(self, close: Callable[[], Awaitable[None]]) -> None:
         self.transport.drop()
         try:
+            # `close` frees what is left. Where `close` would wait, this cancels it, which drops the connection too.
             async with asyncio.timeout(0):
                 await close()
         except TimeoutError:

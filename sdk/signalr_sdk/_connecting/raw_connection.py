@@ -83,7 +83,7 @@ class Connection:
 
     @property
     def transport(self) -> Transport | None:
-        """The transport in use."""
+        """The transport in use; `None` unless connected."""
         connection = self._open
         return connection.transport.kind if connection else None
 

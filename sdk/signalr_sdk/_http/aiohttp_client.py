@@ -89,7 +89,7 @@ class AiohttpClient:
         extra: dict[str, Any] = {"decode_text": False} if takes_decode_text() else {}
         with translated(context):
             async with asyncio.timeout(request.timeout):
-                web_socket = await self._connector(session)(
+                web_socket = await self._web_socket_opener(session)(
                     URL(request.url, encoded=True),
                     headers=request.headers,
                     proxy=proxy,
@@ -104,10 +104,12 @@ class AiohttpClient:
         self._answered.add(urls.origin(request.url))
         return AiohttpWebSocket(web_socket, session, where=peer(request.url), options=options)
 
-    def _connector(self, session: aiohttp.ClientSession) -> Callable[..., Awaitable[aiohttp.ClientWebSocketResponse]]:
+    def _web_socket_opener(
+        self, session: aiohttp.ClientSession
+    ) -> Callable[..., Awaitable[aiohttp.ClientWebSocketResponse]]:
         """Return the function that opens WebSockets over this session."""
-        # `ws_connect` has no argument for middlewares: it uses those of the session, and the user's session lacks ours.
-        # So the private method behind `ws_connect` is called with our middleware. In an aiohttp without that method,
+        # `ws_connect` uses the middlewares of the session, and the user's session lacks `_exactly_once`. So this calls
+        # the private method behind `ws_connect` with that middleware. In an aiohttp without the private method,
         # WebSockets over the user's session follow redirects.
         connect = getattr(aiohttp.ClientSession, "_ws_connect", None)
         if self._own or connect is None:
@@ -173,7 +175,7 @@ class AiohttpClient:
         # that does not say why.
         if getattr(session, "_loop", None) not in (None, asyncio.get_running_loop()):
             raise ConnectionError(
-                "the aiohttp session given as http= belongs to another event loop: make it in the one that uses it"
+                "the aiohttp session given as http= belongs to another event loop: make it in the loop that uses it"
             )
         return session
 
@@ -203,8 +205,8 @@ class AiohttpClient:
             return () if self._own else None
         if self._own:
             return None
-        # The middlewares of a request replace those of the session, so the user's are listed here again. aiohttp has no
-        # public name for them.
+        # The middlewares of a request replace those of the session, so this repeats the middlewares of the user's
+        # session. aiohttp has no public name for them.
         return (*getattr(session, "_middlewares", ()), _exactly_once)
 
     async def _proxy_for(self, url: str) -> URL | None:

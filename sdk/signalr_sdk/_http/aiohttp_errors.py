@@ -224,7 +224,7 @@ def _advice(context: RequestContext) -> str:
 
 
 def _harmless(error: BaseException | None) -> Exception | None:
-    """Return the error if it is the operating system's, and so holds nothing of the request."""
+    """Return the error if the operating system raised it; other errors may hold the request with its headers."""
     if not isinstance(error, OSError) or isinstance(error, aiohttp.ClientError):
         return None
     error.__cause__ = error.__context__ = None

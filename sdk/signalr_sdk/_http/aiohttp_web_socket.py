@@ -101,7 +101,7 @@ class AiohttpWebSocket:
                 return data
 
     def _check_end(self, message: aiohttp.WSMessage) -> None:
-        """Raise the error for an end of the connection that is neither a `close` of ours nor a good end by the server.
+        """Raise an error, unless `close` was called or the server closed in good order.
 
         Raises:
             ConnectionClosedError: the connection was lost, or closed with an error code.

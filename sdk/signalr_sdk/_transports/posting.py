@@ -43,7 +43,7 @@ class PostingTransport:
         Raises:
             ConnectionClosedError: the server did not take the data, or nobody knows whether the server did.
         """
-        # No time limit: a busy server lets a POST wait, and one that is cut off could leave half a message there.
+        # No time limit: a busy server may answer late, and a POST that is cut off may leave half a message there.
         try:
             response = await self._steps.run(
                 lambda: self._sender.request(
