@@ -201,7 +201,7 @@ class _Opening:
         url = urls.connect_url(endpoint.url, token)
         if token is None:
             return Route(sender, url, settings=self._settings)
-        refresher = Refresher(sender, options.url, token, timeout=options.timeouts.request)
+        refresher = Refresher(sender, options.url, connection_token=token, timeout=options.timeouts.request)
         return Route(sender, url, settings=self._settings, refresher=refresher)
 
     async def _open_without_negotiation(self) -> tuple[ActiveTransport, Route]:

@@ -32,7 +32,7 @@ class Refresher:
             not say.
     """
 
-    def __init__(self, sender: RequestSender, url: str, connection_token: str, *, timeout: float | None) -> None:
+    def __init__(self, sender: RequestSender, url: str, *, connection_token: str, timeout: float | None) -> None:
         self.refreshed: Callable[[float | None], None] = lambda _lifetime: None
         self._sender = sender
         self._url = urls.refresh_url(url)

@@ -42,12 +42,12 @@ class LongPollingTransport(PostingTransport):
         self,
         sender: RequestSender,
         url: str,
-        settings: TransportSettings,
         *,
+        settings: TransportSettings,
         first: bytes,
         refresher: Refresher | None = None,
     ) -> None:
-        super().__init__(sender, url, settings)
+        super().__init__(sender, url, settings=settings)
         self._refresher = refresher
         self._limit = settings.payload_bytes
         self._close_timeout = settings.timeouts.request
@@ -64,7 +64,7 @@ class LongPollingTransport(PostingTransport):
             raise refused(cls.kind, url, response, message="the server closed the connection at once")
         if response.status != 200:
             raise refused(cls.kind, url, response)
-        return cls(sender, url, settings, first=response.body, refresher=refresher)
+        return cls(sender, url, settings=settings, first=response.body, refresher=refresher)
 
     async def receive(self) -> bytes | None:
         """See `ActiveTransport.receive`."""

@@ -31,7 +31,7 @@ class PostingTransport:
         settings: formats and limits.
     """
 
-    def __init__(self, sender: RequestSender, url: str, settings: TransportSettings) -> None:
+    def __init__(self, sender: RequestSender, url: str, *, settings: TransportSettings) -> None:
         self._sender = sender
         self._url = url
         self._content_type = _CONTENT_TYPES[settings.transfer_format]

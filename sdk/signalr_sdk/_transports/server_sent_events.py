@@ -32,9 +32,9 @@ class ServerSentEventsTransport(PostingTransport):
     inherent_keep_alive: Final = False
 
     def __init__(
-        self, sender: RequestSender, url: str, settings: TransportSettings, *, stream: HttpStream, stack: AsyncExitStack
+        self, sender: RequestSender, url: str, *, settings: TransportSettings, stream: HttpStream, stack: AsyncExitStack
     ) -> None:
-        super().__init__(sender, url, settings)
+        super().__init__(sender, url, settings=settings)
         self._stream = stream
         self._stack = stack
         self._parser = SseParser(settings.payload_bytes)
@@ -45,7 +45,7 @@ class ServerSentEventsTransport(PostingTransport):
         async with AsyncExitStack() as stack:
             stream = await stack.enter_async_context(sender.stream(url))
             _check(url, stream.response)
-            return cls(sender, url, settings, stream=stream, stack=stack.pop_all())
+            return cls(sender, url, settings=settings, stream=stream, stack=stack.pop_all())
 
     async def receive(self) -> bytes | None:
         """See `ActiveTransport.receive`. Events that arrived together are joined."""
