@@ -78,6 +78,9 @@ class Valve:
         await self.opened.wait()
         self.writes.append(data)
 
+    def send_now(self, _data: bytes, /) -> bool:
+        return False
+
     async def flush(self) -> None:
         pass
 

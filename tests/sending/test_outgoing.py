@@ -30,6 +30,9 @@ class Gate:
             raise self.error
         self.writes.append(data)
 
+    def send_now(self, _data: bytes, /) -> bool:
+        return False
+
     async def flush(self) -> None:
         self.flushes += 1
 

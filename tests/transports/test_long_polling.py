@@ -13,7 +13,8 @@ from tests.servers import Authority, RawConnection, Request, assert_hides, http_
 
 from signalr_sdk._http.aiohttp_client import AiohttpClient
 from signalr_sdk._http.request_sender import RequestSender
-from signalr_sdk._transports import ActiveTransport, TransportSettings, open_transport
+from signalr_sdk._transports.contract import ActiveTransport, TransportSettings
+from signalr_sdk._transports.opening import open_transport
 from signalr_sdk.errors import ConnectionClosedError, ConnectionFailedError, RemoteProtocolError, TransportError
 from signalr_sdk.interfaces import HttpResponse
 from signalr_sdk.options import Timeouts, TransferFormat, Transport
@@ -46,7 +47,7 @@ async def opened(
     timeouts = timeouts or Timeouts()
     url = f"{url}/hub?id={SECRET}"
     sender = RequestSender(http, url, timeouts=timeouts, **{"access_token": TOKEN, **options})
-    settings = TransportSettings(transfer_format, 1000, timeouts)
+    settings = TransportSettings(transfer_format, 1000, timeouts=timeouts)
     transport = await open_transport(Transport.LONG_POLLING, sender, url, settings)
     try:
         yield transport
@@ -368,6 +369,26 @@ async def test_cancelling_close_at_once_ends_the_poll_too(client: AiohttpClient)
             async with asyncio.timeout(0):
                 await transport.close()
         assert await receiving is None
+
+
+async def test_drop_ends_a_poll_and_says_no_goodbye(client: AiohttpClient) -> None:
+    serve = PollServer()
+    async with raw_server(serve) as server, opened(client, server.url) as transport:
+        receiving = asyncio.create_task(transport.receive())
+        await serve.polled.wait()
+        transport.drop()
+        assert await receiving is None
+        await transport.close()
+        with pytest.raises(ConnectionClosedError):
+            await transport.send(b"x")
+    assert {request.method for request in serve.requests} == {"GET"}
+
+
+async def test_nothing_is_sent_without_waiting() -> None:
+    http = ScriptedHttp(EMPTY, ACCEPTED)
+    async with opened(http) as transport:
+        assert not transport.send_now(b"x")
+    assert methods(http) == ["GET", "DELETE"]
 
 
 # Opening

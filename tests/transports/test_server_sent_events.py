@@ -12,7 +12,8 @@ from tests.servers import Authority, RawConnection, Request, assert_hides, http_
 
 from signalr_sdk._http.aiohttp_client import AiohttpClient
 from signalr_sdk._http.request_sender import RequestSender
-from signalr_sdk._transports import ActiveTransport, TransportSettings, open_transport
+from signalr_sdk._transports.contract import ActiveTransport, TransportSettings
+from signalr_sdk._transports.opening import open_transport
 from signalr_sdk.errors import ConnectionClosedError, ConnectionFailedError, RemoteProtocolError, TransportError
 from signalr_sdk.interfaces import HttpResponse
 from signalr_sdk.options import Timeouts, TransferFormat, Transport
@@ -40,7 +41,7 @@ async def opened(
     timeouts = timeouts or Timeouts()
     url = f"{url}/hub?id={SECRET}"
     sender = RequestSender(http, url, timeouts=timeouts, **{"access_token": TOKEN, **options})
-    settings = TransportSettings(TransferFormat.TEXT, 1000, timeouts)
+    settings = TransportSettings(TransferFormat.TEXT, 1000, timeouts=timeouts)
     transport = await open_transport(Transport.SERVER_SENT_EVENTS, sender, url, settings)
     try:
         yield transport
@@ -283,6 +284,19 @@ async def test_cancelling_close_drops_the_connection(client: AiohttpClient) -> N
             async with asyncio.timeout(0):
                 await transport.close()
         assert await receiving is None
+        await serve.gone.wait()
+
+
+async def test_drop_ends_a_receive_that_waits(client: AiohttpClient) -> None:
+    serve = EventServer()
+    async with raw_server(serve) as server, opened(client, server.url) as transport:
+        receiving = asyncio.create_task(transport.receive())
+        await asyncio.sleep(0)
+        transport.drop()
+        assert await receiving is None
+        with pytest.raises(ConnectionClosedError):
+            await transport.send(b"x")
+        await transport.close()
         await serve.gone.wait()
 
 

@@ -16,7 +16,8 @@ from tests.servers import Authority, RawConnection, Request, app_server, assert_
 
 from signalr_sdk._http.aiohttp_client import AiohttpClient
 from signalr_sdk._http.request_sender import RequestSender
-from signalr_sdk._transports import ActiveTransport, TransportSettings, open_transport
+from signalr_sdk._transports.contract import ActiveTransport, TransportSettings
+from signalr_sdk._transports.opening import open_transport
 from signalr_sdk._transports.web_sockets import WebSocketsTransport
 from signalr_sdk.errors import ConnectionClosedError, ConnectionFailedError, RemoteProtocolError, TransportError
 from signalr_sdk.interfaces import HttpRequest, WebSocket, WebSocketOptions
@@ -115,7 +116,7 @@ async def opened(
     url = f"{url}/hub?id={SECRET}"
     try:
         sender = RequestSender(client, url, timeouts=timeouts, **{"access_token": TOKEN, **options})
-        settings = TransportSettings(transfer_format, message_bytes, timeouts)
+        settings = TransportSettings(transfer_format, message_bytes, timeouts=timeouts)
         transport = await open_transport(Transport.WEBSOCKETS, sender, url, settings)
         try:
             yield transport
@@ -230,6 +231,34 @@ async def test_empty_messages_of_another_client_are_nothing_too() -> None:
 
     web_socket: WebSocket = Client()
     assert await WebSocketsTransport(web_socket).receive() == b"x"
+
+
+async def test_another_client_needs_neither_send_now_nor_drop() -> None:
+    class Client:
+        def __init__(self) -> None:
+            self.did: list[str] = []
+
+        async def receive(self) -> bytes | None:
+            return None
+
+        async def send(self, data: bytes, /) -> None:
+            self.did.append(data.decode())
+
+        async def flush(self) -> None:
+            self.did.append("flush")
+
+        async def close(self) -> None:
+            self.did.append("close")
+
+    web_socket = Client()
+    transport: ActiveTransport = WebSocketsTransport(web_socket)
+    assert not transport.send_now(b"now")
+    transport.drop()
+    assert web_socket.did == []
+    await transport.send(b"sent")
+    await transport.flush()
+    await transport.close()
+    assert web_socket.did == ["sent", "flush", "close"]
 
 
 async def test_pings_are_answered_while_we_wait() -> None:
@@ -442,7 +471,6 @@ async def test_a_connection_that_is_dropped_says_no_goodbye() -> None:
     async with raw_server(web_socket_server(serve)) as server, opened(server.url) as transport:
         await transport.send(b"last")
         assert isinstance(transport, WebSocketsTransport)
-        assert transport.drop is not None
         transport.drop()
         await transport.close()
         reader = server.connections[0].reader
@@ -515,7 +543,6 @@ async def test_sending_now_is_for_a_connection_where_nothing_waits(authority: Au
     async with raw_server(web_socket_server(serve), authority.server() if tls else None) as server:
         async with opened(server.url, tls=authority.client()) as transport:
             assert isinstance(transport, WebSocketsTransport)
-            assert transport.send_now is not None
             assert transport.send_now(b"small")
             await transport.flush()
             # It is taken whole, though the server does not read it yet, and nothing more is.

@@ -1,4 +1,4 @@
-"""`Connection`: the connection below the hub protocol for users, for endpoints without that protocol."""
+"""`Connection`: for endpoints of ASP.NET Core that do not speak the hub protocol."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ import asyncio
 import codecs
 from typing import TYPE_CHECKING, Literal, Self
 
+from .._guard.tasks import spawn
 from ..errors import ConnectionFailedError, NotConnectedError, RemoteProtocolError, StateError
 from ..options import ConnectionState, Limits, Timeouts, TransferFormat, Transport
-from .opening import ConnectionOptions, OpenConnection, open_connection
+from .opening import OpenConnection, open_connection
+from .options import ConnectionOptions
 
 if TYPE_CHECKING:
     import ssl as ssl_module
@@ -24,13 +26,14 @@ if TYPE_CHECKING:
 class Connection:
     """A connection without the hub protocol, for endpoints made with ASP.NET Core's `MapConnectionHandler`.
 
-    The same negotiation, transports, tokens and errors as a hub's connection; it does not reconnect and is good for
-    one use. It carries a stream of bytes: what was sent in one piece may arrive in several, or joined with others.
+    Negotiation, transports, tokens and errors are those of a `HubConnection`. A `Connection` does not reconnect and is
+    single-use. It carries a stream of bytes: the data of one `send` may arrive in several pieces, or joined with the
+    data of others.
 
     Args:
-        url: where to; http(s) or ws(s).
+        url: the endpoint's http(s) or ws(s) URL.
         transfer_format: `"text"` (strings, UTF-8 on the wire) or `"binary"` (bytes).
-        transports: as for `HubConnection`, and so are all the others.
+        transports: as for `HubConnection`; the same holds for all other arguments.
 
     Example:
         ```python
@@ -59,22 +62,7 @@ class Connection:
         timeouts: Timeouts = Timeouts(),  # noqa: B008 - immutable
         limits: Limits = Limits(),  # noqa: B008 - immutable
     ) -> None:
-        self._options = ConnectionOptions.make(
-            url=url,
-            transfer_format=transfer_format,
-            transports=transports,
-            skip_negotiation=skip_negotiation,
-            access_token=access_token,
-            access_token_in=access_token_in,
-            headers=headers,
-            cookies=cookies,
-            forward_headers=forward_headers,
-            proxy=proxy,
-            ssl=ssl,
-            http=http,
-            timeouts=timeouts,
-            limits=limits,
-        )
+        self._options = ConnectionOptions.of(locals())
         self._text = self._options.transfer_format is TransferFormat.TEXT
         self._decoder = codecs.getincrementaldecoder("utf-8")()
         self._opening: asyncio.Task[OpenConnection] | None = None
@@ -90,39 +78,40 @@ class Connection:
     @property
     def connection_id(self) -> str | None:
         """The id that the server gave; `None` unless connected, and when negotiation is skipped."""
-        connection = self._open  # once: other threads ask too
+        connection = self._open  # read once: `signalr_sdk.sync` asks from other threads
         return connection.connection_id if connection else None
 
     @property
     def transport(self) -> Transport | None:
-        """The transport in use."""
+        """The transport in use; `None` unless connected."""
         connection = self._open
         return connection.transport.kind if connection else None
 
     async def start(self) -> None:
-        """Connect. Cancelling it leaves nothing open.
+        """Connect. Cancelling leaves nothing open.
 
         Raises:
-            ConnectionFailedError: it did not work; `stop()` meanwhile ends it so too.
-            StateError: it was started before.
+            ConnectionFailedError: connecting failed, or `stop()` was called meanwhile.
+            StateError: the connection was started before.
         """
         if self._opening is not None or self._stopped:
             raise StateError("a Connection is good for one use: make a new one")
-        self._opening = asyncio.create_task(open_connection(self._options), name="signalr_sdk open")
+        self._opening = spawn(open_connection(self._options), "open")
         try:
             connection = await self._opening
         except asyncio.CancelledError:
             await self._give_up(self._opening)
-            if self._stopped:
-                raise ConnectionFailedError("stop() was called before the connection was up") from None
-            raise
-        if self._stopped:
+            if not self._stopped:
+                raise
+        else:
+            if not self._stopped:
+                self._open = connection
+                return
             await connection.drop()
-            raise ConnectionFailedError("stop() was called before the connection was up")
-        self._open = connection
+        raise ConnectionFailedError("stop() was called before the connection was up")
 
     async def stop(self) -> None:
-        """Close, within `Timeouts.close`. From any task, any number of times."""
+        """Close, within `Timeouts.close`. May be called by any task, any number of times."""
         self._stopped = True
         if self._open is None:
             if self._opening is not None and not self._opening.done():
@@ -137,27 +126,30 @@ class Connection:
 
     @staticmethod
     async def _give_up(opening: asyncio.Task[OpenConnection]) -> None:
+        """Cancel the task, and drop the connection if the task has opened one all the same."""
         opening.cancel()
         await asyncio.wait({opening})
         if not opening.cancelled() and opening.exception() is None:
             await opening.result().drop()
 
     async def send(self, data: str | bytes) -> None:
-        """Send; wait while the connection takes no more. Calls of several tasks go out one after another.
+        """Send; wait while the server takes no more. Data of several tasks goes out one after another.
 
-        The server may take no more while what it sends is not read, so read at the same time: over long polling
-        nothing arrives otherwise, and ASP.NET Core gives a client up that does not poll.
+        Read at the same time: a server may stop reading while nobody reads what it sends. Long polling polls only while
+        somebody reads, and ASP.NET Core closes the connection of a client that does not poll.
 
         Raises:
-            NotConnectedError: it is not started, or stopped.
-            ConnectionClosedError: it is lost.
-            TypeError: text on a binary connection.
+            NotConnectedError: the connection is not started, or stopped.
+            ConnectionClosedError: the connection is lost.
+            TypeError: `data` is a `str` on a binary connection.
         """
         if isinstance(data, str):
             if not self._text:
                 raise TypeError("a binary connection sends bytes, not str")
             data = data.encode()
-        connection = self._require()
+        connection = self._open
+        if connection is None:
+            raise NotConnectedError("the connection is not up: start() it first", ConnectionState.DISCONNECTED)
         async with self._sending:
             await connection.transport.send(data)
 
@@ -183,11 +175,6 @@ class Connection:
             raise RemoteProtocolError(
                 "what arrived is no UTF-8 text: use transfer_format='binary' for such endpoints"
             ) from None
-
-    def _require(self) -> OpenConnection:
-        if self._open is None:
-            raise NotConnectedError("the connection is not up: start() it first", ConnectionState.DISCONNECTED)
-        return self._open
 
     async def __aenter__(self) -> Self:
         await self.start()

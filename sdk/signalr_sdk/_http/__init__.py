@@ -1,1 +1,1 @@
-"""HTTP: the shipped clients, and what one connection sends through one."""
+"""HTTP: the clients that can be used, and the requests that one connection sends through one of them."""

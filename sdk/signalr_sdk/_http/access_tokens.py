@@ -1,10 +1,9 @@
-"""The bearer token of one connection attempt."""
+"""The bearer token of one connection attempt, and the user's provider of tokens."""
 
 from __future__ import annotations
 
 import asyncio
 import inspect
-from functools import cached_property
 from typing import TYPE_CHECKING
 
 from .._core.redaction import redact
@@ -15,38 +14,40 @@ if TYPE_CHECKING:
 
 
 class AccessToken:
-    """Asks the user's provider when a token is first needed, and keeps what it said.
+    """The token that the requests of one connection attempt carry.
+
+    The user's provider is asked when a request first needs a token, and again when the server refused that token.
 
     Args:
-        source: a token, what provides one, or `None`.
+        source: a token, a provider of tokens, or `None` for no token.
+
+    Attributes:
+        from_redirect: whether the token came with a redirect of negotiate; the user's provider cannot renew such a one.
     """
 
     def __init__(self, source: str | TokenProvider | None) -> None:
-        # The user's, whatever is used at the moment.
-        self._users = source
+        self.from_redirect = False
+        self._source = source
+        # `None` when there is nobody to ask: the user gave a plain token or none, or a redirect gave the token.
         self._provider = source if callable(source) else None
         self._token = None if callable(source) else _checked(source)
         self._known = self._provider is None
-        self.from_redirect = False
+        # Requests run side by side: one of them asks the provider, the others wait and use the same answer.
+        self._asking = asyncio.Lock()
 
-    # Requests run side by side: one question at a time, and the others get its answer too.
-    @cached_property
-    def _asking(self) -> asyncio.Lock:
-        return asyncio.Lock()
-
-    def replace(self, token: str) -> None:
-        """Use the token of a redirect, and the user's no more."""
-        self._provider = None
+    def use(self, token: str | None) -> None:
+        """Carry this token from now on."""
         self._token, self._known = _checked(token), True
+
+    def use_from_redirect(self, token: str) -> None:
+        """Carry the token of a redirect from now on, and do not ask the user's provider again."""
+        self._provider = None
         self.from_redirect = True
+        self.use(token)
 
     def forget(self) -> None:
-        """Ask the provider again when a token is next needed; that of a redirect stays."""
+        """Ask the provider again when a token is next needed; a token without a provider stays."""
         self._known = self._provider is None
-
-    def adopt(self, token: str | None) -> None:
-        """Use a token that was just got."""
-        self._token, self._known = _checked(token), True
 
     async def get(self) -> str | None:
         """Return the token.
@@ -61,10 +62,7 @@ class AccessToken:
         return self._token
 
     async def renew(self, refused: str | None) -> bool:
-        """Get another token, and say whether there is one to try.
-
-        Args:
-            refused: the token that the server did not accept.
+        """Replace a token that the server refused. Return whether there is a provider that can replace it.
 
         Raises:
             ConnectionFailedError: the provider failed.
@@ -72,22 +70,22 @@ class AccessToken:
         if self._provider is None:
             return False
         async with self._asking:
-            # Another request may have been refused with the same one, and be here before.
+            # Another request whose token was refused too may have replaced it while this one waited for the lock.
             if self._token == refused:
                 await self._ask()
         return True
 
-    async def users_own(self) -> str | None:
-        """Return a token of the user's, asked for now, also where that of a redirect is in use.
+    async def ask_user(self) -> str | None:
+        """Return a new token of the user's, also while the token of a redirect is in use.
 
         Raises:
             ConnectionFailedError: the provider failed.
         """
-        return _checked(await _answer(self._users)) if callable(self._users) else _checked(self._users)
+        return _checked(await _answer(self._source)) if callable(self._source) else _checked(self._source)
 
     async def _ask(self) -> None:
         assert self._provider is not None
-        self.adopt(await _answer(self._provider))
+        self.use(await _answer(self._provider))
 
 
 async def _answer(provider: TokenProvider) -> str | None:

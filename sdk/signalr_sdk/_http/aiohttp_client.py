@@ -1,16 +1,13 @@
-"""The HTTP client that is used unless the user brings another: aiohttp, and with it WebSockets."""
+"""The HTTP client that is used unless the user brings another: aiohttp, for requests and for WebSockets."""
 
 from __future__ import annotations
 
 import asyncio
 import io
-import os
 import socket
-import sys
-import urllib.request
 import weakref
 from contextlib import asynccontextmanager, suppress
-from functools import cached_property, partial
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
@@ -19,28 +16,27 @@ from yarl import URL
 from .._core import urls
 from ..errors import RemoteProtocolError
 from ..interfaces import HttpRequest, HttpResponse, WebSocketOptions
-from .aiohttp_errors import Attempt, BrokenConnectionError, peer, translated
+from .aiohttp_errors import BrokenConnectionError, RequestContext, peer, translated
 from .aiohttp_web_socket import AiohttpWebSocket, WebSocketResponse, takes_decode_text
+from .proxies import environment_proxy, proxy_url
 
 if TYPE_CHECKING:
     import ssl as ssl_module
-    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 
     from aiohttp import AddrInfoType, ClientMiddlewareType
 
 _LARGE = 512 * 1024
-# macOS and Windows have other places for them than the environment.
-_PROXIES_OF_SYSTEM = sys.platform in ("darwin", "win32")
 
 
 class AiohttpClient:
     """Sends requests and opens WebSockets with aiohttp.
 
     Args:
-        session: a session of the user's, which is never closed here. Without one it makes its own when it is first
-            used; that one follows the proxies of the environment.
-        proxy: URL of a proxy for everything, with user and password if it wants them.
-        ssl: a context (own CA, client certificate), `True` to verify, `False` not to.
+        session: the user's session, which stays open. Without one, the client makes a session of its own for the first
+            request, uses the proxies that the environment names, and closes the session in `close`.
+        proxy: URL of a proxy for all requests, with user and password if the proxy wants them.
+        ssl: a context (own CA, client certificate), `True` to verify the server's certificate, `False` not to.
 
     Raises:
         ValueError: the proxy is no http(s) URL.
@@ -60,30 +56,26 @@ class AiohttpClient:
         self._closed = False
         self._environment_proxies: dict[tuple[str, str, int], URL | None] = {}
         self._answered: set[tuple[str, str, int]] = set()
-
-    @cached_property
-    def _sockets(self) -> weakref.WeakSet[socket.socket]:
-        # Six objects, of which the garbage collector looks through each: only for a session of our own.
-        return weakref.WeakSet()
+        self._sockets: Iterable[socket.socket] = ()
 
     async def request(self, request: HttpRequest, /) -> HttpResponse:
         """See `HttpClient.request`."""
-        session, proxy, attempt = await self._prepare(request)
-        with translated(attempt):
+        session, proxy, context = await self._prepare(request)
+        with translated(context):
             async with asyncio.timeout(request.timeout):
                 response = await self._send(session, request, proxy)
                 try:
                     body = await _read(response, request.max_bytes)
                 finally:
-                    # Read to its end it has left its connection already, for the next request.
+                    # An answer that was read whole has given its connection back already; this closes all others.
                     response.close()
         return HttpResponse(response.status, tuple(response.headers.items()), body)
 
     @asynccontextmanager
     async def stream(self, request: HttpRequest, /) -> AsyncIterator[AiohttpStream]:
         """See `HttpClient.stream`."""
-        session, proxy, attempt = await self._prepare(request)
-        with translated(attempt):
+        session, proxy, context = await self._prepare(request)
+        with translated(context):
             async with asyncio.timeout(request.timeout):
                 response = await self._send(session, request, proxy)
         try:
@@ -93,28 +85,32 @@ class AiohttpClient:
 
     async def connect_web_socket(self, request: HttpRequest, options: WebSocketOptions, /) -> AiohttpWebSocket:
         """See `WebSocketConnector`."""
-        session, proxy, attempt = await self._prepare(request)
+        session, proxy, context = await self._prepare(request)
         extra: dict[str, Any] = {"decode_text": False} if takes_decode_text() else {}
-        with translated(attempt):
+        with translated(context):
             async with asyncio.timeout(request.timeout):
-                web_socket = await self._connector(session)(
+                web_socket = await self._web_socket_opener(session)(
                     URL(request.url, encoded=True),
                     headers=request.headers,
                     proxy=proxy,
                     ssl=self._ssl,
                     compress=0,
-                    # It refuses exactly this many in some versions, and one more than this in others.
+                    # One more than the limit, which `AiohttpWebSocket` checks: some versions of aiohttp already refuse
+                    # a message of exactly this size.
                     max_msg_size=options.max_bytes + 1,
                     timeout=aiohttp.ClientWSTimeout(ws_close=options.close_timeout),
                     **extra,
                 )
         self._answered.add(urls.origin(request.url))
-        return AiohttpWebSocket(web_socket, session, peer(request.url), options)
+        return AiohttpWebSocket(web_socket, session, where=peer(request.url), options=options)
 
-    def _connector(self, session: aiohttp.ClientSession) -> Callable[..., Awaitable[aiohttp.ClientWebSocketResponse]]:
-        """Return what opens WebSockets."""
-        # `ws_connect` takes no options for its request but those of the session, and of a session that others made
-        # there is no changed copy to be had. Should the method below go, redirects are followed there.
+    def _web_socket_opener(
+        self, session: aiohttp.ClientSession
+    ) -> Callable[..., Awaitable[aiohttp.ClientWebSocketResponse]]:
+        """Return the function that opens WebSockets over this session."""
+        # `ws_connect` uses the middlewares of the session, and the user's session lacks `_exactly_once`. So this calls
+        # the private method behind `ws_connect` with that middleware. In an aiohttp without the private method,
+        # WebSockets over the user's session follow redirects.
         connect = getattr(aiohttp.ClientSession, "_ws_connect", None)
         if self._own or connect is None:
             return session.ws_connect
@@ -123,12 +119,12 @@ class AiohttpClient:
         )
 
     async def close(self) -> None:
-        """Close the session and all connections of it, if it is ours. From now on no request works."""
+        """Close the client's own session with its connections; the user's session stays. All later requests fail."""
         self._closed = True
         session, self._session = self._session, None
         if not self._own or session is None:
             return
-        # Closing would wait until a peer that has stopped reading takes what is still to be sent to it.
+        # Without the shutdown, closing would wait for a peer that has stopped reading to take what is still unsent.
         for sock in self._sockets:
             with suppress(OSError):
                 sock.shutdown(socket.SHUT_RDWR)
@@ -141,7 +137,8 @@ class AiohttpClient:
             request.method,
             URL(request.url, encoded=True),
             data=_payload(request.body),
-            headers=_with_identity(request.headers),
+            # No compression: a proxy that compresses holds events back, and a small answer could become a huge one.
+            headers={"Accept-Encoding": "identity", **request.headers},
             skip_auto_headers=("Content-Type",),
             allow_redirects=False,
             raise_for_status=False,
@@ -154,15 +151,17 @@ class AiohttpClient:
         self._answered.add(urls.origin(request.url))
         return response
 
-    async def _prepare(self, request: HttpRequest) -> tuple[aiohttp.ClientSession, URL | None, Attempt]:
-        """Return the session to use, the proxy if there is one, and what errors need to know."""
+    async def _prepare(self, request: HttpRequest) -> tuple[aiohttp.ClientSession, URL | None, RequestContext]:
+        """Return the session to use, the proxy if there is one, and what the text of an error needs to know."""
         if self._session is not None:
-            # The loop sees now that a kept-alive connection was closed meanwhile, and aiohttp then takes another.
+            # One turn of the event loop: asyncio notices idle connections that the server has closed, so that aiohttp
+            # does not send this request over one of them.
             await asyncio.sleep(0)
         proxy = await self._proxy_for(request.url)
         session = self._usable_session()
         connections = session.connector.limit if session.connector is not None else 0
-        return session, proxy, Attempt(request, connections, urls.origin(request.url) not in self._answered)
+        untried = urls.origin(request.url) not in self._answered
+        return session, proxy, RequestContext(request, connections=connections, untried=untried)
 
     def _usable_session(self) -> aiohttp.ClientSession:
         if self._closed:
@@ -172,38 +171,42 @@ class AiohttpClient:
         session = self._session
         if session.closed:
             raise ConnectionError("the aiohttp session given as http= is closed: keep it open as long as it is in use")
-        # aiohttp has no other way to ask; on a wrong loop it would hang or fail somewhere inside.
+        # aiohttp has no public name for the session's loop. On another loop a request would hang, or fail with an error
+        # that does not say why.
         if getattr(session, "_loop", None) not in (None, asyncio.get_running_loop()):
             raise ConnectionError(
-                "the aiohttp session given as http= belongs to another event loop: make it in the one that uses it"
+                "the aiohttp session given as http= belongs to another event loop: make it in the loop that uses it"
             )
         return session
 
     def _new_session(self) -> aiohttp.ClientSession:
+        self._sockets = sockets = weakref.WeakSet[socket.socket]()
+
+        def new_socket(address: AddrInfoType) -> socket.socket:
+            new = socket.socket(*address[:3])
+            sockets.add(new)
+            return new
+
         return aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0, socket_factory=self._new_socket),
+            connector=aiohttp.TCPConnector(limit=0, socket_factory=new_socket),
             cookie_jar=aiohttp.DummyCookieJar(),
             timeout=aiohttp.ClientTimeout(total=None),
             middlewares=(_exactly_once,),
             ws_response_class=WebSocketResponse,
-            # Proxies of the environment are looked up here: aiohttp's way also sends the password that ~/.netrc has for
-            # the host, fails where a token goes along, and asks a thread twice for each request.
+            # `_proxy_for` reads the proxies of the environment instead. With `trust_env=True` aiohttp would also send
+            # the password that ~/.netrc has for the host, or fail where the request carries a token.
             trust_env=False,
         )
 
-    def _new_socket(self, address: AddrInfoType) -> socket.socket:
-        new = socket.socket(*address[:3])
-        self._sockets.add(new)
-        return new
-
     def _middlewares(self, session: aiohttp.ClientSession, method: str) -> tuple[ClientMiddlewareType, ...] | None:
-        """Return the middlewares of one request; `None` for those of the session."""
+        """Return the middlewares of one request; `None` stands for those of the session."""
         if method == "POST":
-            # aiohttp repeats none by itself.
+            # aiohttp never repeats a POST by itself, so a POST needs no `_exactly_once`.
             return () if self._own else None
         if self._own:
             return None
-        # What is given with a request replaces those of the session, and aiohttp shows them nowhere else.
+        # The middlewares of a request replace those of the session, so this repeats the middlewares of the user's
+        # session. aiohttp has no public name for them.
         return (*getattr(session, "_middlewares", ()), _exactly_once)
 
     async def _proxy_for(self, url: str) -> URL | None:
@@ -221,19 +224,19 @@ class AiohttpStream:
     def __init__(self, response: aiohttp.ClientResponse, request: HttpRequest) -> None:
         self.response = HttpResponse(response.status, tuple(response.headers.items()))
         self._content = response.content
-        self._attempt = Attempt(request)
+        self._context = RequestContext(request)
 
     async def read(self) -> bytes:
         """See `HttpStream.read`."""
-        with translated(self._attempt):
+        with translated(self._context):
             return await self._content.readany()
 
 
 async def _exactly_once(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
-    """Keep aiohttp from sending anything a second time by itself.
+    """Keep aiohttp from sending a request a second time by itself; aiohttp has no option for that.
 
-    It repeats a GET whose connection breaks: its answer, lost on the way, may have held messages. And it follows
-    redirects of an upgrade to wherever they lead, with all headers, and has no option against it.
+    aiohttp would repeat a GET whose connection broke, although the answer that was lost may have held messages. And it
+    would follow the redirect of a WebSocket upgrade to any server, with all headers.
     """
     try:
         response = await handler(request)
@@ -250,7 +253,7 @@ async def _exactly_once(request: aiohttp.ClientRequest, handler: aiohttp.ClientH
 
 
 class _Upgrading:
-    """A session of the user's, as its own `ws_connect` sees it: with our options for the one request that it makes."""
+    """Stands for the user's session in `ClientSession._ws_connect`, and adds our options to the request made there."""
 
     _ws_response_class = WebSocketResponse
 
@@ -279,49 +282,5 @@ async def _read(response: aiohttp.ClientResponse, limit: int | None) -> bytes:
 
 
 def _payload(body: bytes) -> bytes | io.BytesIO | None:
-    # aiohttp warns of large bytes, which it writes at once.
+    # aiohttp warns about large `bytes`, since it writes them in one piece; it writes a file object in several.
     return io.BytesIO(body) if len(body) > _LARGE else body or None
-
-
-def _with_identity(headers: Mapping[str, str]) -> dict[str, str]:
-    """Ask for no compression: it would hold events back, and a small answer could become a huge one."""
-    return {"Accept-Encoding": "identity", **headers}
-
-
-def proxy_url(text: str) -> URL:
-    """Return the URL of a proxy.
-
-    Raises:
-        ValueError: it is none that can be used; the text holds no password.
-    """
-    try:
-        url = URL(text if "://" in text else f"http://{text}")
-    except ValueError:
-        # What it quotes may be the password.
-        raise ValueError("proxy must be a URL as http://user:password@proxy:3128, with %2F for a / in it") from None
-    if url.scheme not in ("http", "https") or not url.host:
-        raise ValueError(
-            "proxy must be the URL of an HTTP proxy, as http://user:password@proxy:3128 "
-            f"(its scheme here is {url.scheme!r}); for SOCKS bring an HttpClient that can do it as http="
-        )
-    return url
-
-
-async def environment_proxy(origin: tuple[str, str, int]) -> URL | None:
-    """Return the proxy that the environment has for a server.
-
-    Raises:
-        ConnectionError: that cannot be used.
-    """
-    scheme, host, port = origin
-    if not _PROXIES_OF_SYSTEM and f"{scheme}_proxy" not in os.environ and f"{scheme}_proxy".upper() not in os.environ:
-        # The standard library looks through the whole environment, twice: a twentieth of the time to connect.
-        return None
-    proxy = urllib.request.getproxies().get(scheme)
-    # Outside Linux this may ask the system, and that the name servers.
-    if not proxy or await asyncio.to_thread(urllib.request.proxy_bypass, f"{host}:{port}"):
-        return None
-    try:
-        return proxy_url(proxy)
-    except ValueError as error:
-        raise ConnectionError(f"the environment's proxy for {scheme} cannot be used: {error}") from None

@@ -1,7 +1,7 @@
-"""aiohttp's errors in plain terms: network failures become `OSError`s that name the peer and what to do.
+"""Translates aiohttp's errors: a failure of the network becomes an `OSError` that names the server and what to do.
 
-aiohttp's own errors must not get out: they carry the request with its headers, the URL with its query, or the
-proxy with its password. What is chained is the plain error of the system below them, at most.
+aiohttp's own errors must not reach users: they carry the request with its headers, the URL with its query, or the
+proxy with its password. At most the operating system's error below aiohttp's is chained as the cause.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ if TYPE_CHECKING:
     from ..interfaces import HttpRequest
 
 _Explained: TypeAlias = tuple[Exception, Exception | None]
-"""The error to raise, and what may be chained to it."""
+"""The error to raise, and the error to chain to it as the cause."""
 
 _CLIENT_CERTIFICATE = "if it wants a client certificate, call load_cert_chain() on a context and pass that as ssl="
 
 
 class BrokenConnectionError(aiohttp.ClientConnectionError):
-    """Stands for the errors after which aiohttp would repeat the request without a word."""
+    """Wraps an error after which aiohttp would repeat the request: aiohttp does not know this class, and raises it."""
 
     def __init__(self, error: Exception) -> None:
         super().__init__(*error.args)
@@ -42,24 +42,24 @@ class BrokenConnectionError(aiohttp.ClientConnectionError):
 
 
 def peer(url: str) -> str:
-    """Return host and port, as errors name them."""
+    """Return host and port of a URL, as the texts of errors name a server."""
     _scheme, host, port = urls.origin(url)
     return f"{host}:{port}"
 
 
 @attrs.frozen
-class Attempt:
-    """What is being tried.
+class RequestContext:
+    """What the text of an error needs to know about the request that failed.
 
     Attributes:
-        request: what is sent.
-        connections: the most that the session holds; 0 for no limit.
-        untried: nothing has come from that server yet.
+        request: the request.
+        connections: the most connections that the session may have; 0 for no limit.
+        untried: whether the server has not answered any request yet.
     """
 
     request: HttpRequest
-    connections: int = 0
-    untried: bool = False
+    connections: int = attrs.field(default=0, kw_only=True)
+    untried: bool = attrs.field(default=False, kw_only=True)
 
     @property
     def where(self) -> str:
@@ -68,30 +68,30 @@ class Attempt:
 
 
 @contextmanager
-def translated(attempt: Attempt) -> Iterator[None]:
-    """Let no error of aiohttp out of the block."""
+def translated(context: RequestContext) -> Iterator[None]:
+    """Raise the translation of each error that leaves the block."""
     try:
         yield
     except (aiohttp.ClientError, HttpProcessingError, OSError, ValueError) as error:
-        failure, cause = _explain(error, attempt)
+        failure, cause = _explain(error, context)
         try:
             raise failure from cause
         finally:
-            # `from` only hides it from tracebacks; who walks the chain would still find the request.
+            # `from` only hides aiohttp's error in tracebacks: code that walks the chain would still find the request.
             failure.__context__ = None
 
 
-def _explain(error: Exception, attempt: Attempt) -> _Explained:
+def _explain(error: Exception, context: RequestContext) -> _Explained:
     if isinstance(error, BrokenConnectionError):
         error = error.error
     for kind, explain in _EXPLANATIONS:
         if isinstance(error, kind):
-            return explain(error, attempt)
-    return _loss(error, attempt)
+            return explain(error, context)
+    return _loss(error, context)
 
 
-def _proxy_refusal(error: aiohttp.ClientHttpProxyError, attempt: Attempt) -> _Explained:
-    where = attempt.where
+def _proxy_refusal(error: aiohttp.ClientHttpProxyError, context: RequestContext) -> _Explained:
+    where = context.where
     if error.status == 407:
         message = (
             f"the proxy wants a user and password to connect to {where} (status 407): "
@@ -103,15 +103,15 @@ def _proxy_refusal(error: aiohttp.ClientHttpProxyError, attempt: Attempt) -> _Ex
 
 
 def _os_error(error: aiohttp.ClientConnectorError) -> OSError:
-    # In aiohttp 3.12 an error about a certificate has no `os_error`.
+    # In aiohttp 3.12 an error about a certificate has `certificate_error` instead of `os_error`.
     os_error: OSError = getattr(error, "certificate_error", None) or error.os_error
     return os_error
 
 
-def _connect_failure(error: aiohttp.ClientConnectorError, attempt: Attempt) -> _Explained:
+def _connect_failure(error: aiohttp.ClientConnectorError, context: RequestContext) -> _Explained:
     os_error = _os_error(error)
     where = f"{error.host}:{error.port}" if error.port else error.host
-    reason = redact(os_error.strerror or str(os_error)) or "it hung up"
+    reason = redact(os_error.strerror or str(os_error)) or "the other side closed the connection"
     failure: OSError
     if isinstance(os_error, ssl.SSLCertVerificationError):
         failure = _certificate_failure(os_error, where)
@@ -123,7 +123,7 @@ def _connect_failure(error: aiohttp.ClientConnectorError, attempt: Attempt) -> _
         failure = socket.gaierror(os_error.errno or socket.EAI_NONAME, f"cannot find the address of {where}: {reason}")
     else:
         kind = type(os_error) if isinstance(os_error, ConnectionError | TimeoutError) else ConnectionError
-        failure = kind(f"cannot connect to {where}: {reason}{_advice(attempt) if kind is ConnectionResetError else ''}")
+        failure = kind(f"cannot connect to {where}: {reason}{_advice(context) if kind is ConnectionResetError else ''}")
         failure.errno = os_error.errno
     return failure, _harmless(os_error)
 
@@ -141,15 +141,15 @@ def _certificate_failure(error: ssl.SSLCertVerificationError, where: str) -> ssl
 def _tls_failure(error: ssl.SSLError, where: str) -> ssl.SSLError:
     reason = redact(error.strerror or str(error))
     advice = "check that it speaks TLS there"
-    # These are the alerts of a server that wants to know the client.
+    # A server that misses the client's certificate, or does not accept it, says so with a TLS alert.
     if "ALERT" in reason.upper():
         advice = _CLIENT_CERTIFICATE
     return ssl.SSLError(error.errno or 1, f"the TLS connection to {where} failed: {reason}; {advice}")
 
 
-def _response_failure(error: aiohttp.ClientResponseError, attempt: Attempt) -> _Explained:
+def _response_failure(error: aiohttp.ClientResponseError, context: RequestContext) -> _Explained:
     if isinstance(error.__cause__, HttpProcessingError):
-        return _no_http(error, attempt)
+        return _no_http(error, context)
     location = error.headers.get("Location") if error.headers else None
     if error.status == 101:
         message = f"the server's upgrade to WebSocket is wrong: {redact(error.message)}"
@@ -161,77 +161,78 @@ def _response_failure(error: aiohttp.ClientResponseError, attempt: Attempt) -> _
     refusal = TransportError(
         message,
         transport=Transport.WEBSOCKETS,
-        url=urls.without_query(attempt.request.url),
+        url=urls.without_query(context.request.url),
         status=error.status,
         retry_after=retry_after,
     )
     return refusal, None
 
 
-def _no_http(_error: Exception, attempt: Attempt) -> _Explained:
-    return ConnectionError(f"what {attempt.where} answered is not valid HTTP, or is cut short"), None
+def _no_http(_error: Exception, context: RequestContext) -> _Explained:
+    return ConnectionError(f"what {context.where} answered is not valid HTTP, or is cut short"), None
 
 
-def _wrong_url(_error: Exception, attempt: Attempt) -> _Explained:
-    return ConnectionError(f"this URL cannot be used: {urls.without_query(attempt.request.url)}"), None
+def _wrong_url(_error: Exception, context: RequestContext) -> _Explained:
+    return ConnectionError(f"this URL cannot be used: {urls.without_query(context.request.url)}"), None
 
 
-def _connect_timeout(_error: TimeoutError, attempt: Attempt) -> _Explained:
-    message = f"cannot connect to {attempt.where}{_within(attempt.request.connect_timeout)}{_pool_advice(attempt)}"
+def _connect_timeout(_error: TimeoutError, context: RequestContext) -> _Explained:
+    message = f"cannot connect to {context.where}{_within(context.request.connect_timeout)}{_pool_advice(context)}"
     return TimeoutError(message), None
 
 
-def _timeout(error: TimeoutError, attempt: Attempt) -> _Explained:
+def _timeout(error: TimeoutError, context: RequestContext) -> _Explained:
     if error.errno is not None:
-        return _loss(error, attempt)
-    limit = attempt.request.timeout
-    # aiohttp rounds its own limits up, so where both are the same this one is first.
-    advice = _pool_advice(attempt) if limit == attempt.request.connect_timeout else ""
-    return TimeoutError(f"no answer from {attempt.where}{_within(limit)}{advice}"), None
+        return _loss(error, context)
+    limit = context.request.timeout
+    # aiohttp rounds its limit for connecting up. So where both limits are equal, this one ends the wait for a
+    # connection too, and the advice about the pool belongs here.
+    advice = _pool_advice(context) if limit == context.request.connect_timeout else ""
+    return TimeoutError(f"no answer from {context.where}{_within(limit)}{advice}"), None
 
 
 def _within(limit: float | None) -> str:
     return f" within {limit:g} s" if limit else " in time"
 
 
-def _pool_advice(attempt: Attempt) -> str:
-    if not attempt.connections:
+def _pool_advice(context: RequestContext) -> str:
+    if not context.connections:
         return ""
     return (
-        f"; if the shared session has all of its {attempt.connections} connections in use, make it with "
+        f"; if the shared session has all of its {context.connections} connections in use, make it with "
         "aiohttp.TCPConnector(limit=0)"
     )
 
 
-def _refused_by_aiohttp(error: ValueError, attempt: Attempt) -> _Explained:
-    return ConnectionError(f"aiohttp refuses to send the request to {attempt.where}: {redact(str(error))}"), None
+def _refused_by_aiohttp(error: ValueError, context: RequestContext) -> _Explained:
+    return ConnectionError(f"aiohttp refuses to send the request to {context.where}: {redact(str(error))}"), None
 
 
-def _loss(error: Exception, attempt: Attempt) -> _Explained:
-    where = attempt.where
+def _loss(error: Exception, context: RequestContext) -> _Explained:
+    where = context.where
     plain = error.__cause__ if isinstance(error, aiohttp.ClientError) else error
     if isinstance(plain, ssl.SSLError):
         return _tls_failure(plain, where), _harmless(plain)
-    message = f"the connection to {where} was lost before its answer had come{_advice(attempt)}"
+    message = f"the connection to {where} was lost before its answer had come{_advice(context)}"
     return ConnectionResetError(message), _harmless(plain)
 
 
-def _advice(attempt: Attempt) -> str:
-    # Many servers send no alert when they miss a certificate: they just leave.
-    tls = attempt.untried and attempt.request.url.startswith("https:")
+def _advice(context: RequestContext) -> str:
+    # Many servers that miss the client's certificate close the connection without a TLS alert.
+    tls = context.untried and context.request.url.startswith("https:")
     return f"; {_CLIENT_CERTIFICATE}" if tls else ""
 
 
 def _harmless(error: BaseException | None) -> Exception | None:
-    """Return the error if it is one of the system, which knows nothing of requests."""
+    """Return the error if the operating system raised it; other errors may hold the request with its headers."""
     if not isinstance(error, OSError) or isinstance(error, aiohttp.ClientError):
         return None
     error.__cause__ = error.__context__ = None
     return error
 
 
-# The first that fits: an error of aiohttp is often several of these.
-_EXPLANATIONS: tuple[tuple[type[Exception], Callable[[Any, Attempt], _Explained]], ...] = (
+# In this order: many of aiohttp's errors are instances of several of these classes, and the first match counts.
+_EXPLANATIONS: tuple[tuple[type[Exception], Callable[[Any, RequestContext], _Explained]], ...] = (
     (aiohttp.ClientHttpProxyError, _proxy_refusal),
     (aiohttp.ClientConnectorError, _connect_failure),
     (aiohttp.ClientResponseError, _response_failure),
@@ -242,6 +243,6 @@ _EXPLANATIONS: tuple[tuple[type[Exception], Callable[[Any, Attempt], _Explained]
     (HttpProcessingError, _no_http),
     (aiohttp.ClientPayloadError, _no_http),
     (aiohttp.ClientError, _loss),
-    (OSError, _loss),  # ssl.SSLCertVerificationError is a ValueError too
+    (OSError, _loss),  # before ValueError: ssl.SSLCertVerificationError is both
     (ValueError, _refused_by_aiohttp),
 )

@@ -1,4 +1,4 @@
-"""A WebSocket of aiohttp, behind the `WebSocket` seam."""
+"""A `WebSocket` over aiohttp's, which can also send and close without waiting."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ if TYPE_CHECKING:
 
 _TEXT = aiohttp.WSMsgType.TEXT
 _BINARY = aiohttp.WSMsgType.BINARY
-# asyncio makes room for 256 KB each time that it receives. That is more than glibc keeps at hand, so it asks the system
-# for memory each time and gives it back at once: a third of what a call costs (tests/bench/end_to_end.py, "invoke, one
-# after another").
+# asyncio allocates 256 KB for each read. glibc takes blocks of that size from the system and gives them back at once,
+# which was a third of the time of a call (tests/bench/end_to_end.py, "invoke, one after another").
 _RECEIVED_AT_ONCE = 64 * 1024
 
 
 @cache
 def takes_decode_text() -> bool:
-    """Whether this aiohttp can leave text as it came, so that it is not decoded twice."""
+    """Return whether this aiohttp can hand out text as bytes, which the hub protocols take."""
     return "decode_text" in inspect.signature(aiohttp.ClientSession.ws_connect).parameters
 
 
 class WebSocketResponse(aiohttp.ClientWebSocketResponse):
-    """Shows the HTTP response under the WebSocket, and with it the connection that must be flushed and dropped.
+    """Keeps the HTTP response below the WebSocket, through which `AiohttpWebSocket` reaches the connection.
 
-    aiohttp itself can do neither: its `close` leaves to asyncio what was not sent yet, for as long as the peer likes.
+    aiohttp can neither flush nor drop a connection: after its `close`, asyncio goes on sending what is left for as long
+    as the peer needs to take it.
     """
 
     def __init__(
@@ -54,16 +54,17 @@ class AiohttpWebSocket:
     """See `WebSocket`.
 
     Args:
-        ws: the open WebSocket.
-        session: where it comes from.
-        where: host and port.
-        options: how it was opened.
+        ws: aiohttp's open WebSocket.
+        session: the session that opened `ws`.
+        where: host and port of the server, for the texts of errors.
+        options: the options with which `ws` was opened.
     """
 
     def __init__(
         self,
         ws: aiohttp.ClientWebSocketResponse,
         session: aiohttp.ClientSession,
+        *,
         where: str,
         options: WebSocketOptions,
     ) -> None:
@@ -75,12 +76,13 @@ class AiohttpWebSocket:
         self._close_timeout = options.close_timeout
         self._closing = False
         self._ended = False
-        # Where another class had to do, `flush` returns early, and dropping a stalled connection takes longer.
+        # With a session of the user's, `ws` can be of another class, and the connection out of reach. `flush` then
+        # returns too early, `send_now` sends nothing, and a stalled connection takes longer to drop.
         self._response = ws.response if isinstance(ws, WebSocketResponse) else None
-        self._pipes = _pipes_of(self._response)
-        for pipe in self._pipes:
-            if hasattr(pipe, "max_size"):
-                pipe.max_size = _RECEIVED_AT_ONCE
+        self._asyncio_transports = _asyncio_transports(self._response)
+        for transport in self._asyncio_transports:
+            if hasattr(transport, "max_size"):  # not in uvloop
+                transport.max_size = _RECEIVED_AT_ONCE
 
     async def receive(self) -> bytes | None:
         """See `WebSocket.receive`."""
@@ -99,7 +101,12 @@ class AiohttpWebSocket:
                 return data
 
     def _check_end(self, message: aiohttp.WSMessage) -> None:
-        """Raise, unless this is an end in good order."""
+        """Raise an error, unless `close` was called or the server closed in good order.
+
+        Raises:
+            ConnectionClosedError: the connection was lost, or closed with an error code.
+            RemoteProtocolError: the server broke the rules of WebSockets, or a message is over the limit.
+        """
         if self._closing or self._ended:
             return
         if message.type is aiohttp.WSMsgType.CLOSE:
@@ -124,12 +131,15 @@ class AiohttpWebSocket:
             raise self._lost(f"the WebSocket to {self._where} is closed") from None
 
     def send_now(self, data: bytes, /) -> bool:
-        """Send if nothing waits to leave and nothing has to be waited for; return whether it was sent."""
-        pipes = self._pipes
-        if not pipes or pipes[0].is_closing():
+        """See `ActiveTransport.send_now`.
+
+        Nothing may be left in the write buffers: the message would wait behind their content, and the caller would not.
+        """
+        transports = self._asyncio_transports
+        if not transports or transports[0].is_closing():
             return False
-        for pipe in pipes:
-            if pipe.get_write_buffer_size():
+        for transport in transports:
+            if transport.get_write_buffer_size():
                 return False
         sending = self._ws.send_frame(data, self._opcode)
         try:
@@ -137,19 +147,19 @@ class AiohttpWebSocket:
         except StopIteration:
             return True
         except (aiohttp.ClientError, OSError):
-            # `send` will say why.
+            # The caller now uses `send`, which raises the right error.
             return False
-        # The frame is written; what aiohttp now waits for is that the peer takes it, as the next `send` will.
+        # The frame is in the write buffer. aiohttp would only wait for the peer to take it, as the next `send` does.
         sending.close()
         return True
 
     async def flush(self) -> None:
         """See `WebSocket.flush`."""
-        # asyncio tells only a transport's own protocol, aiohttp's here, when its buffer is empty; so ask. It nearly
-        # always is: it fills when the peer does not keep up.
+        # Polling, since asyncio tells only aiohttp's protocol object that a write buffer has become empty. The buffers
+        # are nearly always empty: they fill only when the peer does not keep up.
         delay = 0.001
-        while any(pipe.get_write_buffer_size() for pipe in self._pipes):
-            if self._pipes[0].is_closing():
+        while any(transport.get_write_buffer_size() for transport in self._asyncio_transports):
+            if self._asyncio_transports[0].is_closing():
                 raise self._lost(f"the WebSocket to {self._where} is closed")
             await asyncio.sleep(delay)
             delay = min(2 * delay, 0.05)
@@ -160,7 +170,8 @@ class AiohttpWebSocket:
             return
         self._closing = True
         try:
-            # One that does not answer in time is dropped. aiohttp's own limit leaves out its wait for room to write.
+            # A peer that does not answer in time is dropped. A limit of our own, since aiohttp's does not include the
+            # wait for room in the write buffer.
             with suppress(TimeoutError):
                 async with asyncio.timeout(self._close_timeout):
                     await self._ws.close()
@@ -168,12 +179,12 @@ class AiohttpWebSocket:
             self.drop()
 
     def drop(self) -> None:
-        """Close at once, without a good-bye, after which a server would keep nothing for a resume."""
+        """See `ActiveTransport.drop`."""
         self._closing = True
         if self._response is not None:
             self._response.close()
-        for pipe in self._pipes:
-            pipe.abort()
+        for transport in self._asyncio_transports:
+            transport.abort()
 
     def _too_large(self) -> RemoteProtocolError:
         return RemoteProtocolError(
@@ -186,14 +197,15 @@ class AiohttpWebSocket:
         return ConnectionClosedError(message, allow_reconnect=True)
 
 
-def _pipes_of(response: aiohttp.ClientResponse | None) -> list[asyncio.WriteTransport]:
-    """Return the asyncio transports that bytes go through on their way to the system."""
+def _asyncio_transports(response: aiohttp.ClientResponse | None) -> list[asyncio.WriteTransport]:
+    """Return the asyncio transports between the WebSocket and the operating system; the outermost one comes first."""
     connection = response.connection if response is not None else None
     transport = connection.transport if connection is not None else None
     if transport is None:
         return []
     try:
-        # With TLS a second one takes what is encrypted, and the first does not count that.
+        # With TLS, bytes that are encrypted wait in a second transport, which the first one does not count. asyncio has
+        # no public name for the second one.
         return [transport, attrgetter("_ssl_protocol._transport")(transport)]
     except AttributeError:
         return [transport]

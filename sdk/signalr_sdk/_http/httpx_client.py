@@ -1,7 +1,7 @@
 """An `HttpClient` over `httpx.AsyncClient`, for users of httpx's auth flows, mounts and proxies.
 
-The only module that imports httpx, and where its errors are translated. httpx has no WebSockets, so these count as
-unsupported and are not opened behind the user's back.
+httpx has no WebSockets. This client offers none either: a WebSocket over another library would bypass the proxies and
+the authentication that the user set up in httpx.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ if TYPE_CHECKING:
 
 
 class HttpxClient:
-    """An `HttpClient` over the user's client, which stays open.
+    """See `HttpClient`.
 
     Args:
-        client: the user's.
+        client: the user's httpx client; the user closes it.
     """
 
     def __init__(self, client: httpx.AsyncClient) -> None:
         self._client = client
 
     async def request(self, request: HttpRequest, /) -> HttpResponse:
-        """Send a request and read its whole answer."""
+        """See `HttpClient.request`."""
         with _translated(request.url):
             async with asyncio.timeout(request.timeout):
                 response = await self._send(request)
@@ -46,7 +46,7 @@ class HttpxClient:
 
     @asynccontextmanager
     async def stream(self, request: HttpRequest, /) -> AsyncIterator[_Stream]:
-        """Send a request and hand out its answer when its head is there."""
+        """See `HttpClient.stream`."""
         with _translated(request.url):
             async with asyncio.timeout(request.timeout):
                 response = await self._send(request)
@@ -70,7 +70,7 @@ class HttpxClient:
 
 
 class _Stream:
-    """An `HttpStream`."""
+    """See `HttpStream`."""
 
     def __init__(self, response: httpx.Response, url: str) -> None:
         self.response = HttpResponse(response.status_code, _headers(response))
@@ -78,7 +78,7 @@ class _Stream:
         self._url = url
 
     async def read(self) -> bytes:
-        """Return what has arrived, `b""` at the end."""
+        """See `HttpStream.read`."""
         with _translated(self._url):
             async for chunk in self._chunks:
                 if chunk:
@@ -102,7 +102,7 @@ async def _read(response: httpx.Response, limit: int | None) -> bytes:
 
 @contextmanager
 def _translated(url: str) -> Iterator[None]:
-    """Let no error of httpx out of the block: they carry the request with its headers and query."""
+    """Raise the translation of each error of httpx: httpx's own errors carry the request with its headers and query."""
     try:
         yield
     except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, TimeoutError) as error:
@@ -110,13 +110,13 @@ def _translated(url: str) -> Iterator[None]:
         try:
             raise failure from None
         finally:
-            # `from None` only hides it from tracebacks; who walks the chain would still find the request.
+            # `from None` only hides httpx's error in tracebacks: code that walks the chain would find the request.
             failure.__context__ = None
 
 
 def _plain(error: Exception, url: str) -> OSError:
     _scheme, host, port = urls.origin(url)
-    where, reason = f"{host}:{port}", redact(str(error)) or "it hung up"
+    where, reason = f"{host}:{port}", redact(str(error)) or "the other side closed the connection"
     below = _below(error)
     failure: OSError
     if isinstance(error, TimeoutError | httpx.TimeoutException):
@@ -135,7 +135,7 @@ def _plain(error: Exception, url: str) -> OSError:
 
 
 def _below(error: BaseException) -> OSError | None:
-    """Return the error of the system at the end of the chain, which may be a ring."""
+    """Return the first error of the operating system in the chain of causes; the chain may be a ring."""
     seen: set[int] = set()
     below: BaseException | None = error
     while below is not None and id(below) not in seen:

@@ -1,8 +1,7 @@
-"""Runs the negotiation: sends what the generator of the core asks for."""
+"""Runs the negotiation: sends the requests that the generator in `_core.negotiation` asks for."""
 
 from __future__ import annotations
 
-import logging
 import time
 from typing import TYPE_CHECKING
 
@@ -15,7 +14,7 @@ if TYPE_CHECKING:
     from ..interfaces import HttpResponse
     from .request_sender import RequestSender
 
-# No answer to negotiate is anywhere near this.
+# Real answers to negotiate have a few kilobytes. Without a limit a wrong server could fill the memory.
 _MAX_ANSWER = 1024 * 1024
 
 
@@ -28,18 +27,18 @@ async def run_negotiation(
     stateful: bool = False,
     asked: list[str] | None = None,
 ) -> Endpoint:
-    """Negotiate over all redirects. Their token is used by `sender` from then on.
+    """Negotiate, and follow the redirects. If a redirect gives a token, `sender` uses that token from then on.
 
     Args:
         sender: sends the requests.
         url: the hub's.
-        redirects: how many are followed.
+        redirects: the most redirects that are followed.
         timeout: seconds for each request.
         stateful: ask for stateful reconnect.
-        asked: gets the URLs that were asked, without their queries.
+        asked: the URL of each request is appended to this list, without its query.
 
     Raises:
-        NegotiationError: refused, unreachable, or answered by something that we cannot use.
+        NegotiationError: a server refused, did not answer, or gave an answer that cannot be used.
         ConnectionFailedError: the token provider failed.
     """
     steps = negotiate(url, limit=redirects, stateful=stateful, now=time.time())
@@ -56,8 +55,7 @@ async def run_negotiation(
             endpoint: Endpoint = done.value
             if endpoint.access_token is not None:
                 sender.use_redirect_token(endpoint.access_token)
-            if sender.logs.negotiate.isEnabledFor(logging.DEBUG):
-                sender.logs.negotiate.debug("negotiated: connect to %s", urls.without_query(endpoint.url))
+            sender.logs.negotiate.debug("negotiated: connect to %s", urls.without_query(endpoint.url))
             return endpoint
 
 

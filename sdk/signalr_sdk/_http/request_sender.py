@@ -1,8 +1,7 @@
-"""What one connection attempt sends over HTTP: which headers, cookies and token go to which server."""
+"""The requests of one connection attempt: which headers, cookies and token go to which server, and what a 401 does."""
 
 from __future__ import annotations
 
-import logging
 import re
 import time
 from contextlib import asynccontextmanager
@@ -16,7 +15,7 @@ from ..errors import TransportError
 from ..interfaces import HttpRequest, HttpResponse
 from ..options import Transport
 from .access_tokens import AccessToken
-from .choice import has_web_sockets
+from .client_choice import has_web_sockets
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Mapping
@@ -24,22 +23,26 @@ if TYPE_CHECKING:
     from ..interfaces import HttpClient, HttpStream, TokenProvider, WebSocket, WebSocketOptions
     from ..options import Timeouts
 
+_CONNECTION_TOKEN = "X-SignalR-Connection-Token"
+_XML_HTTP_REQUEST = ("X-Requested-With", "XMLHttpRequest")
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _UNSENDABLE = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 
 
 class RequestSender:
-    """Sends the requests of one connection attempt, with all that belongs to them.
+    """Sends the requests of one connection attempt, each with its headers, cookies and token.
 
-    The token, the cookies and the headers of the user go to the hub's own origin. To another, where a redirect of
-    negotiate points, go the redirect's token and what `forward_headers` names; `Authorization` there stands for the
-    user's token too, and `Cookie` for the user's cookies.
+    The token, the cookies and the headers of the user go to the hub's own origin. A redirect of negotiate may point to
+    another origin: only the redirect's token and the headers that `forward_headers` names go there. The name
+    `Authorization` in `forward_headers` also lets the user's token go there, and `Cookie` the user's cookies.
+
+    A server that answers 401 gets the request once more, if the user's provider gives another token.
 
     Args:
-        http: sends them.
+        http: sends the requests.
         url: the hub's URL.
-        access_token: as for `HubConnection`, and so are the others.
-        logs: where to; those of the URL by default.
+        access_token: as for `HubConnection`; the same holds for the arguments from here to `timeouts`.
+        logs: the connection's loggers; new ones for `url` by default.
 
     Attributes:
         logs: the connection's loggers.
@@ -70,19 +73,23 @@ class RequestSender:
         self._timeouts = timeouts
 
     def use_redirect_token(self, token: str) -> None:
-        """Use this token in all that follows, instead of the user's."""
-        self._token.replace(token)
+        """Use this token in all requests from now on, and not the user's."""
+        self._token.use_from_redirect(token)
+
+    def use_refreshed_token(self, token: str) -> None:
+        """Use a token that the server gave in its answer to a refresh."""
+        self._token.use(token)
 
     def use_fresh_token(self) -> None:
-        """Ask the user's provider again with the next request; the token of a redirect stays."""
+        """Ask the user's provider again for the next request; the token of a redirect stays."""
         self._token.forget()
 
     async def refresh(self, url: str, connection_token: str, *, timeout: float | None, max_bytes: int) -> HttpResponse:
-        """Show the server another token of the user's, and use that from now on if it is accepted.
+        """Show the server another token of the user's. If the server accepts the token, use it from now on.
 
         Args:
-            url: of the user's own hub.
-            connection_token: whose token is to be refreshed.
+            url: the URL for refreshes, of the user's own hub.
+            connection_token: tells the server which connection the token is for.
             timeout: seconds.
             max_bytes: largest answer.
 
@@ -94,25 +101,13 @@ class RequestSender:
             ConnectionFailedError: the token provider failed.
             RemoteProtocolError: the answer is over `max_bytes`.
         """
-        token = await self._token.users_own()
-        request = HttpRequest(
-            method="POST",
-            url=url,
-            headers=self._headers_for(url, {"Accept": "*/*", _CONNECTION_TOKEN: connection_token}, token),
-            connect_timeout=self._timeouts.connect,
-            timeout=timeout,
-            max_bytes=max_bytes,
-        )
-        response = await self._http.request(request)
-        self._note(request, response)
-        # A redirect's token is for another server, and so not the user's for that one.
+        token = await self._token.ask_user()
+        headers = self._headers_for(url, {"Accept": "*/*", _CONNECTION_TOKEN: connection_token}, token)
+        response = await self._exchange("POST", url, headers, b"", timeout=timeout, max_bytes=max_bytes)
+        # After a redirect the requests go to another server, which has a token of its own: that one stays in use.
         if 200 <= response.status < 300 and not self._token.from_redirect:
-            self._token.adopt(token)
+            self._token.use(token)
         return response
-
-    def use_refreshed_token(self, token: str) -> None:
-        """Use a token that the answer to a refresh gave."""
-        self._token.adopt(token)
 
     async def request(
         self,
@@ -132,66 +127,86 @@ class RequestSender:
             ConnectionFailedError: the token provider failed.
             RemoteProtocolError: the answer is over `max_bytes`.
         """
-        own = {"Accept": accept}
-        if content_type is not None:
-            own["Content-Type"] = content_type
-        again = False
-        while True:
-            token = await self._token_for(url)
-            request = HttpRequest(
-                method=method,
-                url=url,
-                headers=self._headers_for(url, own, token),
-                body=body,
-                connect_timeout=self._timeouts.connect,
-                timeout=timeout,
-                max_bytes=max_bytes,
-            )
-            response = await self._http.request(request)
-            self._note(request, response)
-            if again or response.status != 401 or not await self._renewed(url, token):
-                return response
-            again = True
+        own = {"Accept": accept} if content_type is None else {"Accept": accept, "Content-Type": content_type}
+
+        async def send(token: str | None) -> HttpResponse:
+            headers = self._headers_for(url, own, token)
+            return await self._exchange(method, url, headers, body, timeout=timeout, max_bytes=max_bytes)
+
+        token = await self._token_for(url)
+        response = await send(token)
+        if response.status == 401 and await self._renewed(url, token):
+            response = await send(await self._token_for(url))
+        return response
+
+    async def _exchange(
+        self,
+        method: str,
+        url: str,
+        headers: dict[str, str],
+        body: bytes,
+        *,
+        timeout: float | None,
+        max_bytes: int | None,
+    ) -> HttpResponse:
+        request = HttpRequest(
+            method=method,
+            url=url,
+            headers=headers,
+            body=body,
+            connect_timeout=self._timeouts.connect,
+            timeout=timeout,
+            max_bytes=max_bytes,
+        )
+        response = await self._http.request(request)
+        self._note(request, response)
+        return response
 
     @asynccontextmanager
     async def stream(self, url: str) -> AsyncIterator[HttpStream]:
-        """Open an event stream; leaving the context drops it. Status and errors as with `request`."""
-        again = False
-        while True:
-            token = await self._token_for(url)
-            request = self._get(url, token, {"Accept": "text/event-stream", "Cache-Control": "no-cache"})
-            async with self._http.stream(request) as stream:
-                self._note(request, stream.response)
-                if again or stream.response.status != 401 or not await self._renewed(url, token):
-                    yield stream
-                    return
-            again = True
+        """Open an event stream; leaving the context drops the stream. Status and errors as with `request`."""
+        token = await self._token_for(url)
+        async with self._event_stream(url, token) as stream:
+            if stream.response.status != 401 or not await self._renewed(url, token):
+                yield stream
+                return
+        async with self._event_stream(url, await self._token_for(url)) as stream:
+            yield stream
+
+    @asynccontextmanager
+    async def _event_stream(self, url: str, token: str | None) -> AsyncIterator[HttpStream]:
+        request = self._get(url, token, {"Accept": "text/event-stream", "Cache-Control": "no-cache"})
+        async with self._http.stream(request) as stream:
+            self._note(request, stream.response)
+            yield stream
 
     async def connect_web_socket(self, url: str, options: WebSocketOptions) -> WebSocket:
         """Open a WebSocket. A 401 asks once for another token.
 
         Raises:
-            TransportError: the server refused it, or the HTTP client has no WebSockets.
+            TransportError: the server refused the WebSocket, or the HTTP client cannot open WebSockets.
             OSError: the network failed.
             ConnectionFailedError: the token provider failed.
         """
-        http = self._http
-        if not has_web_sockets(http):
+        token = await self._token_for(url)
+        try:
+            return await self._web_socket(url, token, options)
+        except TransportError as error:
+            if error.status != 401 or not await self._renewed(url, token):
+                raise
+        return await self._web_socket(url, await self._token_for(url), options)
+
+    async def _web_socket(self, url: str, token: str | None, options: WebSocketOptions) -> WebSocket:
+        if not has_web_sockets(self._http):
             raise TransportError("the HTTP client given as http= has no WebSockets", transport=Transport.WEBSOCKETS)
-        again = False
-        while True:
-            token = await self._token_for(url)
-            request = self._get(url, token, {})
-            try:
-                web_socket = await http.connect_web_socket(request, options)
-            except TransportError as error:
-                self._note(request, HttpResponse(error.status or 0))
-                if again or error.status != 401 or not await self._renewed(url, token):
-                    raise
-                again = True
-            else:
-                self._note(request, HttpResponse(101))
-                return web_socket
+        request = self._get(url, token, {})
+        try:
+            web_socket = await self._http.connect_web_socket(request, options)
+        except TransportError as error:
+            self._note(request, HttpResponse(error.status or 0))
+            raise
+        self._note(request, HttpResponse(101))
+        return web_socket
 
     def _get(self, url: str, token: str | None, own: dict[str, str]) -> HttpRequest:
         """Return the request for an event stream or a WebSocket."""
@@ -219,7 +234,14 @@ class RequestSender:
     def _headers_for(
         self, url: str, own: dict[str, str], token: str | None, *, no_authorization: bool = False
     ) -> dict[str, str]:
-        """Return all headers of a request; the user's come before ours, but for those that make it what it is."""
+        """Return all headers of a request.
+
+        Args:
+            url: where the request goes.
+            own: headers that the request needs; they replace the user's headers of the same names.
+            token: goes into `Authorization`.
+            no_authorization: leave the user's `Authorization` out, since the token is in the query.
+        """
         home = self._is_home(url)
         users = {key: pair for key, pair in self._headers.items() if home or key in self._forwarded}
         for replaced in ("cookie", *map(str.lower, own)):
@@ -238,27 +260,26 @@ class RequestSender:
         stored = self._stored_cookies.header(url) or ""
         if not home and "cookie" not in self._forwarded:
             return stored
-        # What the server has set meanwhile replaces what the user had.
+        # A cookie that the server has set replaces the user's cookie of the same name.
         newer = {pair.partition("=")[0] for pair in stored.split("; ")}
         pairs = [pair for name, pair in self._cookies if name not in newer]
         _name, header = self._headers.get("cookie", ("", ""))
         return "; ".join(part for part in (header, *pairs, stored) if part)
 
     def _note(self, request: HttpRequest, response: HttpResponse) -> None:
-        """Keep the cookies of an answer, and log it."""
+        """Keep the cookies of an answer, and log the request with its status."""
         set_cookies = [value for name, value in response.headers if name.lower() == "set-cookie"]
         if set_cookies:
             self._stored_cookies.store(request.url, set_cookies, time.time())
-        if self.logs.http.isEnabledFor(logging.DEBUG):
-            self.logs.http.debug("%s %s: status %d", request.method, urls.without_query(request.url), response.status)
-
-
-_CONNECTION_TOKEN = "X-SignalR-Connection-Token"
-_XML_HTTP_REQUEST = ("X-Requested-With", "XMLHttpRequest")
+        self.logs.http.debug("%s %s: status %d", request.method, urls.without_query(request.url), response.status)
 
 
 def _checked(name: str, value: object) -> str:
-    """Return the value of a header."""
+    """Return the value of a header that the user gave.
+
+    Raises:
+        ValueError: the name or the value cannot be sent.
+    """
     if not _HEADER_NAME.fullmatch(name):
         raise ValueError(f"{name!r} cannot be the name of a header")
     if not isinstance(value, str) or _UNSENDABLE.search(value):

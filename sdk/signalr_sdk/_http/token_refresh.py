@@ -1,9 +1,8 @@
-"""Refreshes the token of one connection, while that lives on."""
+"""Authentication refresh: shows the server a new token for a connection that stays up."""
 
 from __future__ import annotations
 
 import asyncio
-from functools import cached_property
 from typing import TYPE_CHECKING
 
 from .._core import token_refresh as refreshing
@@ -15,39 +14,37 @@ if TYPE_CHECKING:
 
     from .request_sender import RequestSender
 
-# No answer is anywhere near this.
+# Real answers to a refresh have a few hundred bytes. Without a limit a wrong server could fill the memory.
 _MAX_ANSWER = 1024 * 1024
 
 
 class Refresher:
-    """Shows the server a new token of the user's, whoever asks for that: a schedule, the user, or the server itself.
+    """Refreshes the token of one connection. A schedule, the user, or the answer to a long poll asks for a refresh.
 
     Args:
         sender: sends the requests of the connection.
         url: the hub's, as the user gave it.
-        connection_token: names the connection.
+        connection_token: tells the server which connection the token is for.
         timeout: seconds for each request.
 
     Attributes:
-        refreshed: called after each refresh, with the seconds that the new token lives, if the server said so.
+        refreshed: called after each refresh, with the seconds that the new token lives, or `None` if the server did
+            not say.
     """
 
-    def __init__(self, sender: RequestSender, url: str, connection_token: str, *, timeout: float | None) -> None:
-        self.refreshed: Callable[[float | None], None] = _nothing
+    def __init__(self, sender: RequestSender, url: str, *, connection_token: str, timeout: float | None) -> None:
+        self.refreshed: Callable[[float | None], None] = lambda _lifetime: None
         self._sender = sender
         self._url = urls.refresh_url(url)
         self._connection_token = connection_token
         self._timeout = timeout
-
-    @cached_property
-    def _one_at_a_time(self) -> asyncio.Lock:
-        return asyncio.Lock()
+        self._one_at_a_time = asyncio.Lock()
 
     async def refresh(self) -> float | None:
-        """Refresh now; return the seconds that the new token lives, if the server said so.
+        """Refresh now. Return the seconds that the new token lives, or `None` if the server did not say.
 
         Raises:
-            AuthenticationRefreshError: it did not work; nothing has changed.
+            AuthenticationRefreshError: the refresh failed, and the old token stays in use.
         """
         async with self._one_at_a_time:
             try:
@@ -62,7 +59,3 @@ class Refresher:
         self._sender.logs.http.info("the token is refreshed (%s)", urls.without_query(self._url))
         self.refreshed(answer.lifetime)
         return answer.lifetime
-
-
-def _nothing(_lifetime: float | None) -> None:
-    return None

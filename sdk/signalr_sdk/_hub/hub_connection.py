@@ -6,7 +6,7 @@ import asyncio
 import functools
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast, overload
 
-from .._connecting.opening import ConnectionOptions
+from .._connecting.options import ConnectionOptions
 from .._guard.tasks import spawn
 from .._life.managed_connection import ManagedConnection
 from .._receiving.iterators import Messages, Stream, StreamCall
@@ -124,22 +124,8 @@ class HubConnection(ManagedConnection[HubLink]):
         limits: Limits = Limits(),  # noqa: B008 - immutable
     ) -> None:
         self._protocol = _protocol(protocol, converter)
-        options = ConnectionOptions.make(
-            url=url,
-            transfer_format=self._protocol.transfer_format,
-            transports=transports,
-            skip_negotiation=skip_negotiation,
-            access_token=access_token,
-            access_token_in=access_token_in,
-            headers=headers,
-            cookies=cookies,
-            forward_headers=forward_headers,
-            proxy=proxy,
-            ssl=ssl,
-            http=http,
-            timeouts=timeouts,
-            limits=limits,
-            stateful=stateful_reconnect,
+        options = ConnectionOptions.of(
+            locals(), transfer_format=self._protocol.transfer_format, stateful=stateful_reconnect
         )
         super().__init__(
             options,

@@ -27,7 +27,8 @@ from .resuming import resume
 from .token_refresh_timer import TokenRefreshTimer
 
 if TYPE_CHECKING:
-    from .._connecting.opening import ConnectionOptions, OpenConnection
+    from .._connecting.opening import OpenConnection
+    from .._connecting.options import ConnectionOptions
     from .._core.routing import Deliveries
     from .._life.attempts import Attempts
     from .._life.link import NotResumed

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from types import TracebackType
 
-    from .._connecting.opening import ConnectionOptions
+    from .._connecting.options import ConnectionOptions
     from ..interfaces import RetryPolicy
     from ..options import ConnectionState, Transport
 

@@ -22,7 +22,7 @@ from .link import Link
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from .._connecting.opening import ConnectionOptions
+    from .._connecting.options import ConnectionOptions
     from .._receiving.dispatcher import Dispatcher
     from .attempts import Attempts
 

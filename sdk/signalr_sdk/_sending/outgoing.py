@@ -23,6 +23,9 @@ class Sender(Protocol):
     async def send(self, data: bytes, /) -> None:
         """See `ActiveTransport.send`."""
 
+    def send_now(self, data: bytes, /) -> bool:
+        """Send if nothing has to be waited for; return whether it was sent."""
+
     async def flush(self) -> None:
         """See `ActiveTransport.flush`."""
 
@@ -74,8 +77,7 @@ class Outgoing:
 
     def _use(self, transport: Sender) -> None:
         self._transport = transport
-        # Only WebSockets have it, and not those of every client: sends if that needs no waiting, and says whether.
-        self._try_to_send: Callable[[bytes], bool] | None = getattr(transport, "send_now", None)
+        self._try_to_send = transport.send_now
 
     @property
     def full(self) -> bool:
@@ -121,7 +123,7 @@ class Outgoing:
     def _send_now(self, data: bytes) -> bool:
         # Later messages of the same turn are joined by the writer.
         self.eager = False
-        if self._try_to_send is None or not self._try_to_send(data):
+        if not self._try_to_send(data):
             return False
         if _logger.isEnabledFor(logging.DEBUG):
             self._log_sending(data)

@@ -1,4 +1,4 @@
-"""What a transport is to those above it."""
+"""The contract of every transport: what a transport is told, and what a transport can do."""
 
 from __future__ import annotations
 
@@ -9,32 +9,32 @@ import attrs
 if TYPE_CHECKING:
     from ..options import Timeouts, TransferFormat, Transport
 
-# One frame, poll or event may hold many messages next to one of the largest size.
+# One WebSocket message, event or poll may carry many small hub messages beside one of the largest size.
 _ROOM = 128 * 1024
 
 
 @attrs.frozen
 class TransportSettings:
-    """What a transport needs to know.
+    """Formats and limits of a transport.
 
     Attributes:
-        transfer_format: what it carries.
-        message_bytes: largest incoming hub message.
-        timeouts: its time limits.
+        transfer_format: text or binary.
+        message_bytes: the largest hub message that may arrive.
+        timeouts: the time limits of the connection.
     """
 
     transfer_format: TransferFormat
     message_bytes: int
-    timeouts: Timeouts
+    timeouts: Timeouts = attrs.field(kw_only=True)
 
     @property
     def payload_bytes(self) -> int:
-        """The most that may arrive in one piece."""
+        """The most bytes that one WebSocket message, event or poll may bring."""
         return 2 * self.message_bytes + _ROOM
 
 
 class ActiveTransport(Protocol):
-    """An open connection that carries bytes both ways. It is good for one use: opened, run, closed."""
+    """An open transport, which carries bytes both ways. Single-use: opened, used, closed."""
 
     @property
     def kind(self) -> Transport:
@@ -42,24 +42,31 @@ class ActiveTransport(Protocol):
 
     @property
     def inherent_keep_alive(self) -> bool:
-        """Whether it notices by itself that the other side is gone: then pings and a server timeout are pointless."""
+        """Whether the transport notices by itself that the server is gone; pings and a server timeout are off then."""
 
     async def receive(self) -> bytes | None:
-        """Return what has arrived, never nothing; not calling it makes the other side wait.
+        """Return the next bytes that arrived, at least one. While nobody calls this, the server has to wait.
 
         Returns:
-            `None` if the other side has ended the connection in good order, or `close` was called.
+            `None` when the server has ended the connection in good order, or `close` or `drop` was called.
 
         Raises:
             ConnectionClosedError: the connection is lost.
-            RemoteProtocolError: what arrived must not be read.
+            RemoteProtocolError: what arrived breaks the rules of the transport, or is over a limit.
         """
 
     async def send(self, data: bytes, /) -> None:
-        """Send; wait while the other side takes no more. One call at a time.
+        """Send; wait while the server takes no more. One call at a time.
 
         Raises:
-            ConnectionClosedError: the connection is lost, or `close` was called.
+            ConnectionClosedError: the connection is lost, or `close` or `drop` was called.
+        """
+
+    def send_now(self, data: bytes, /) -> bool:
+        """Send, if nothing has to be waited for. Return whether `data` was sent; after `False` use `send`.
+
+        One message that is sent so spares a task and a turn of the event loop
+        (tests/bench/end_to_end.py, "invoke, one after another").
         """
 
     async def flush(self) -> None:
@@ -68,5 +75,11 @@ class ActiveTransport(Protocol):
     async def close(self) -> None:
         """Close in good order and leave nothing open; a `receive` that waits returns `None`.
 
-        Cancelling it drops the connection at once.
+        Cancelling drops the connection at once.
+        """
+
+    def drop(self) -> None:
+        """End the connection at once, without a goodbye: a server that hears one keeps nothing for a resume.
+
+        `close` must still be called, and then only frees what is left.
         """

@@ -1,4 +1,4 @@
-"""Ending what another task waits for."""
+"""Ends what several tasks wait for, without cancelling the tasks."""
 
 from __future__ import annotations
 
@@ -12,26 +12,29 @@ T = TypeVar("T")
 
 
 class Interrupted(Exception):  # noqa: N818  # a signal between two tasks, no error
-    """The wait was ended by `Interruptible.interrupt`."""
+    """The step was ended by `InterruptibleSteps.interrupt`."""
 
 
-class Interruptible:
-    """Runs steps of several tasks until one of them ends them all.
+class InterruptibleSteps:
+    """Runs steps for several tasks until one task ends all steps.
 
-    A timeout without a deadline does it: when it is brought forward, it cancels the step and nothing else, so neither
-    a task for each step is needed nor a cancellation that its caller could take for its own.
+    Each step runs in an `asyncio.timeout` without a deadline. `interrupt` sets the deadline to now: that cancels the
+    step and nothing else, so no step needs a task of its own, and no caller takes the cancellation for its own.
+
+    Attributes:
+        interrupted: whether `interrupt` was called.
     """
 
     def __init__(self) -> None:
         self.interrupted = False
         self._running: set[asyncio.Timeout] = set()
-        self._idle = asyncio.Event()
+        self._all_ended = asyncio.Event()
 
     async def run(self, step: Callable[[], Awaitable[T]]) -> T:
         """Run a step.
 
         Raises:
-            Interrupted: `interrupt` was called, before or meanwhile.
+            Interrupted: `interrupt` was called, before the step or during the step.
         """
         if self.interrupted:
             raise Interrupted
@@ -44,18 +47,21 @@ class Interruptible:
                 finally:
                     self._running.discard(scope)
                     if self.interrupted and not self._running:
-                        self._idle.set()
+                        self._all_ended.set()
         except TimeoutError:
             if scope.expired():
                 raise Interrupted from None
             raise
 
-    async def interrupt(self) -> None:
-        """End the steps, let none begin from now on, and return when they have ended."""
+    def interrupt(self) -> None:
+        """End all steps, and let none begin from now on. The steps end in the next turns of the event loop."""
         if not self.interrupted:
             self.interrupted = True
             now = asyncio.get_running_loop().time()
             for scope in self._running:
                 scope.reschedule(now)
+
+    async def ended(self) -> None:
+        """Return when all steps have ended, after `interrupt`."""
         if self._running:
-            await self._idle.wait()
+            await self._all_ended.wait()

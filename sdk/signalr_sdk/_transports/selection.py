@@ -1,4 +1,4 @@
-"""Which transports to try."""
+"""Which of the offered transports are tried, and in which order."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ def select(
     *,
     web_sockets_supported: bool,
 ) -> tuple[list[Transport], list[TransportError]]:
-    """Return the transports to try, best first, and why each other one that the server offers is none.
+    """Return the transports to try, best first, and one error for each offered transport that is not tried.
 
     Args:
-        offered: what the server has.
-        wanted: what the user allows.
-        transfer_format: what must be carried.
-        web_sockets_supported: whether the HTTP client has WebSockets.
+        offered: the transports that the server offers.
+        wanted: the transports that the user allows and that have not failed yet.
+        transfer_format: what the transport must carry.
+        web_sockets_supported: whether the HTTP client can open WebSockets.
     """
     candidates: set[Transport] = set()
     skipped = []

@@ -1,4 +1,4 @@
-"""The Server-Sent Events transport: one endless answer brings messages, POSTs take them away."""
+"""The Server-Sent Events transport: one answer without end brings the messages, and POSTs send them."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Final
 
 from .._core.sse_parser import SseParser
 from ..options import Transport
-from .interruption import Interrupted, Interruptible
-from .posting import Poster, lost, refused
+from .interruption import Interrupted
+from .posting import PostingTransport
+from .transport_errors import lost, refused
 
 if TYPE_CHECKING:
     from .._http.request_sender import RequestSender
@@ -16,28 +17,27 @@ if TYPE_CHECKING:
     from .contract import TransportSettings
 
 
-class ServerSentEventsTransport:
+class ServerSentEventsTransport(PostingTransport):
     """See `ActiveTransport`.
 
     Args:
-        stream: open.
-        stack: closes it.
         sender: sends the requests.
-        url: where to POST.
-        settings: what it needs to know.
+        url: where the POSTs go.
+        settings: formats and limits.
+        stream: the open event stream.
+        stack: closes `stream`.
     """
 
     kind: Final = Transport.SERVER_SENT_EVENTS
     inherent_keep_alive: Final = False
 
     def __init__(
-        self, stream: HttpStream, stack: AsyncExitStack, sender: RequestSender, url: str, settings: TransportSettings
+        self, sender: RequestSender, url: str, *, settings: TransportSettings, stream: HttpStream, stack: AsyncExitStack
     ) -> None:
+        super().__init__(sender, url, settings=settings)
         self._stream = stream
         self._stack = stack
         self._parser = SseParser(settings.payload_bytes)
-        self._waits = Interruptible()
-        self.send = Poster(sender, url, settings.transfer_format, self._waits).send
 
     @classmethod
     async def open(cls, sender: RequestSender, url: str, settings: TransportSettings) -> ServerSentEventsTransport:
@@ -45,13 +45,13 @@ class ServerSentEventsTransport:
         async with AsyncExitStack() as stack:
             stream = await stack.enter_async_context(sender.stream(url))
             _check(url, stream.response)
-            return cls(stream, stack.pop_all(), sender, url, settings)
+            return cls(sender, url, settings=settings, stream=stream, stack=stack.pop_all())
 
     async def receive(self) -> bytes | None:
         """See `ActiveTransport.receive`. Events that arrived together are joined."""
         while True:
             try:
-                chunk = await self._waits.run(self._stream.read)
+                chunk = await self._steps.run(self._stream.read)
             except Interrupted:
                 return None
             except OSError as error:
@@ -64,25 +64,20 @@ class ServerSentEventsTransport:
             if events:
                 return b"".join(events)
 
-    async def flush(self) -> None:
-        """See `ActiveTransport.flush`. What was sent has been answered."""
-
     async def close(self) -> None:
-        """See `ActiveTransport.close`. Dropping the stream is how this transport says goodbye."""
+        """See `ActiveTransport.close`. This transport has no goodbye: the server sees that the stream is closed."""
+        self.drop()
         try:
-            await self._waits.interrupt()
+            await self._steps.ended()
         finally:
             await self._stack.aclose()
 
 
 def _check(url: str, response: HttpResponse) -> None:
+    kind = Transport.SERVER_SENT_EVENTS
     if response.status != 200:
-        raise refused(Transport.SERVER_SENT_EVENTS, url, response)
+        raise refused(kind, url, response)
     content_type = (response.header("Content-Type") or "").partition(";")[0].strip().lower()
     if content_type != "text/event-stream":
-        raise refused(
-            Transport.SERVER_SENT_EVENTS,
-            url,
-            response,
-            f"the server answers with {content_type or 'no content type'!r} where an event stream should begin",
-        )
+        message = f"the server answers with {content_type or 'no content type'!r} where an event stream should begin"
+        raise refused(kind, url, response, message=message)

@@ -1,24 +1,48 @@
-"""The WebSockets transport."""
+"""The WebSockets transport, over the WebSocket of any HTTP client."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol, runtime_checkable
 
 from ..errors import TransportError
-from ..interfaces import WebSocketOptions
+from ..interfaces import WebSocket, WebSocketOptions
 from ..options import TransferFormat, Transport
-from .posting import advice
+from .transport_errors import advice
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from .._http.request_sender import RequestSender
-    from ..interfaces import WebSocket
     from .contract import TransportSettings
 
 
+@runtime_checkable
+class PromptWebSocket(WebSocket, Protocol):
+    """A `WebSocket` that can also send and close without waiting, as that of our own HTTP client can."""
+
+    def send_now(self, data: bytes, /) -> bool:
+        """See `ActiveTransport.send_now`."""
+
+    def drop(self) -> None:
+        """See `ActiveTransport.drop`."""
+
+
+class _Adapter:
+    """Makes a `PromptWebSocket` of a user's `WebSocket` that has neither `send_now` nor `drop`."""
+
+    def __init__(self, web_socket: WebSocket) -> None:
+        self.receive = web_socket.receive
+        self.send = web_socket.send
+        self.flush = web_socket.flush
+        self.close = web_socket.close
+
+    def send_now(self, _data: bytes, /) -> bool:
+        return False
+
+    def drop(self) -> None:
+        """Do nothing: a `WebSocket` is dropped by cancelling its `close`, which follows."""
+
+
 class WebSocketsTransport:
-    """Each send is one WebSocket message. See `ActiveTransport`.
+    """See `ActiveTransport`. Each `send` is one WebSocket message.
 
     Args:
         web_socket: open.
@@ -28,14 +52,12 @@ class WebSocketsTransport:
     inherent_keep_alive: Final = False
 
     def __init__(self, web_socket: WebSocket) -> None:
-        self._web_socket = web_socket
-        self.send = web_socket.send
-        # Not in the seam: the WebSockets of other clients need not have it.
-        self.send_now: Callable[[bytes], bool] | None = getattr(web_socket, "send_now", None)
-        # Likewise: closes at once, without a good-bye.
-        self.drop: Callable[[], None] | None = getattr(web_socket, "drop", None)
-        self.flush = web_socket.flush
-        self.close = web_socket.close
+        self._web_socket = web_socket if isinstance(web_socket, PromptWebSocket) else _Adapter(web_socket)
+        self.send = self._web_socket.send
+        self.send_now = self._web_socket.send_now
+        self.flush = self._web_socket.flush
+        self.close = self._web_socket.close
+        self.drop = self._web_socket.drop
 
     @classmethod
     async def open(cls, sender: RequestSender, url: str, settings: TransportSettings) -> WebSocketsTransport:
@@ -52,7 +74,7 @@ class WebSocketsTransport:
             raise
 
     async def receive(self) -> bytes | None:
-        """See `ActiveTransport.receive`."""
+        """See `ActiveTransport.receive`. Empty messages are skipped."""
         while (data := await self._web_socket.receive()) == b"":
             pass
         return data

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any, Self
 
-from .._http.choice import choose_client
+from .._http.client_choice import choose_client
 from .._hub.hub_connection import HubConnection
 from ..options import Timeouts
 from . import names

@@ -11,7 +11,8 @@ import attrs
 from .. import Connection, ConnectionFailedError, HubConnection, NegotiationError, SignalRError, Timeouts, Transport
 from .._core import urls
 from .._core.redaction import redact
-from .._http.aiohttp_client import AiohttpClient, environment_proxy, proxy_url
+from .._http.aiohttp_client import AiohttpClient
+from .._http.proxies import environment_proxy, proxy_url
 from ..messages import Ping
 from ..protocols import JsonProtocol, MessagePackProtocol
 from . import causes

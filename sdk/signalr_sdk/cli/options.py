@@ -17,7 +17,7 @@ import attrs
 import typer
 
 from .. import HubConnection, HubError, LocalProtocolError, SignalRError, Transport
-from .._http.aiohttp_client import proxy_url
+from .._http.proxies import proxy_url
 from .output import OutputError, print_json
 
 if TYPE_CHECKING:

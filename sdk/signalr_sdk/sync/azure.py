@@ -6,7 +6,7 @@ import asyncio
 import time
 from typing import TYPE_CHECKING, Any, Self
 
-from .._http.choice import choose_client
+from .._http.client_choice import choose_client
 from ..azure.service import API_VERSION
 from ..azure.service import AzureSignalR as AsyncAzureSignalR
 from ..errors import AzureSignalRError

@@ -1,10 +1,8 @@
-"""Which HTTP client is used: the user's, or one of our own."""
+"""Which HTTP client a connection uses: one of its own, or what the user gave as `http=`."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeGuard, cast
-
-import aiohttp
 
 from ..interfaces import HttpClient, WebSocketConnector
 from .aiohttp_client import AiohttpClient
@@ -12,11 +10,13 @@ from .aiohttp_client import AiohttpClient
 if TYPE_CHECKING:
     import ssl as ssl_module
 
+    import aiohttp
     import httpx
 
 
 def has_web_sockets(http: HttpClient) -> TypeGuard[WebSocketConnector]:
-    """Whether a client is a `WebSocketConnector` too; `isinstance` takes twenty times as long to say so."""
+    """Return whether the client can open WebSockets."""
+    # Not `isinstance`: since Python 3.12 that overlooks the methods which a wrapper hands on in its `__getattr__`.
     return hasattr(http, "connect_web_socket")
 
 
@@ -26,19 +26,24 @@ def choose_client(
     proxy: str | None = None,
     ssl: ssl_module.SSLContext | bool = True,
 ) -> tuple[HttpClient, AiohttpClient | None]:
-    """Return the HTTP client, and the same again if it is ours to close."""
+    """Return the HTTP client to use, and the same client again if the caller must close it.
+
+    Args:
+        http: what the user gave; `signalr_sdk.sync` gives a function that makes the client on the loop's thread.
+        proxy: for an aiohttp client.
+        ssl: likewise.
+    """
     if callable(http) and not isinstance(http, HttpClient):
-        # Made where it is used: what is shared between event loops is made by none of them.
         http = cast("aiohttp.ClientSession | httpx.AsyncClient | HttpClient", http())
     if http is None:
         own = AiohttpClient(None, proxy=proxy, ssl=ssl)
         return own, own
+    # Before the check for `HttpClient`: httpx's client has methods of the same names, with other meanings.
     if type(http).__module__.partition(".")[0] == "httpx":
-        # Optional: the extra `httpx`. Its client has methods of the same names as an `HttpClient`, with other meanings.
+        # Imported here: httpx is the optional extra `httpx`.
         from .httpx_client import HttpxClient
 
         return HttpxClient(cast("httpx.AsyncClient", http)), None
-    # To find that a session is no `HttpClient` takes a twentieth of the time to connect.
-    if not isinstance(http, aiohttp.ClientSession) and isinstance(http, HttpClient):
+    if isinstance(http, HttpClient):
         return http, None
     return AiohttpClient(cast("aiohttp.ClientSession", http), proxy=proxy, ssl=ssl), None

@@ -1,0 +1,64 @@
+"""Opens one transport of a given kind, within its time limit."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, assert_never
+
+from .._core import urls
+from ..errors import ConnectionFailedError, RemoteProtocolError, TransportError
+from ..options import Transport
+from .long_polling import LongPollingTransport
+from .server_sent_events import ServerSentEventsTransport
+from .web_sockets import WebSocketsTransport
+
+if TYPE_CHECKING:
+    from .._http.request_sender import RequestSender
+    from .._http.token_refresh import Refresher
+    from .contract import ActiveTransport, TransportSettings
+
+# The requests of a transport have the same limit, and their errors say more. This makes the whole wait a bit longer, so
+# that a request times out first.
+_GRACE = 1.05
+
+
+async def open_transport(
+    kind: Transport,
+    sender: RequestSender,
+    url: str,
+    settings: TransportSettings,
+    *,
+    refresher: Refresher | None = None,
+) -> ActiveTransport:
+    """Open a transport. Cancelling leaves nothing open.
+
+    Args:
+        kind: which transport.
+        sender: sends the requests of the transport.
+        url: the URL to connect to, with the connection's `id`.
+        settings: formats and limits.
+        refresher: refreshes the token when the answer to a long poll asks for that.
+
+    Raises:
+        TransportError: the transport could not be started.
+        ConnectionFailedError: the token provider failed, so every other transport would fail too.
+    """
+    timeouts = settings.timeouts
+    limit = timeouts.request if kind is Transport.LONG_POLLING else timeouts.connect
+    scope = asyncio.timeout(None if limit is None else limit * _GRACE)
+    try:
+        async with scope:
+            match kind:
+                case Transport.WEBSOCKETS:
+                    return await WebSocketsTransport.open(sender, url, settings)
+                case Transport.SERVER_SENT_EVENTS:
+                    return await ServerSentEventsTransport.open(sender, url, settings)
+                case Transport.LONG_POLLING:
+                    return await LongPollingTransport.open(sender, url, settings, refresher)
+                case _:
+                    assert_never(kind)
+    except ConnectionFailedError:
+        raise
+    except (OSError, RemoteProtocolError) as error:
+        message = f"not started within {limit:g} s" if scope.expired() and limit is not None else str(error)
+        raise TransportError(message, transport=kind, url=urls.without_query(url)) from error

@@ -1,0 +1,52 @@
+"""The errors of transports: what a refusal by the server means for the connection."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from .._core import urls
+from .._core.headers import parse_retry_after
+from .._core.redaction import redact
+from ..errors import ConnectionClosedError, TransportError
+
+if TYPE_CHECKING:
+    from ..interfaces import HttpResponse
+    from ..options import Transport
+
+_ADVICE = {
+    401: ": the token is missing, expired or not accepted",
+    403: ": access is denied, or a proxy blocks this transport",
+    404: ": the connection's id is not known there; several servers behind one address need sticky sessions",
+    409: ": the connection has an active transport already",
+}
+
+
+def lost(message: str) -> ConnectionClosedError:
+    """Return the error for a connection that is lost, after which reconnecting makes sense."""
+    return ConnectionClosedError(message, allow_reconnect=True)
+
+
+def advice(status: int | None) -> str:
+    """Return what the status of a refusal means while a transport is opened, to be appended to the text of an error."""
+    return _ADVICE.get(status or 0, "")
+
+
+def refused(kind: Transport, url: str, response: HttpResponse, *, message: str | None = None) -> TransportError:
+    """Return the error for a transport that cannot start, because the server refused or gave an answer of no use.
+
+    Args:
+        kind: which transport.
+        url: where the request went.
+        response: the server's answer.
+        message: what is wrong; by default the text follows from the status of the answer.
+    """
+    location = response.header("Location")
+    if message is None:
+        message = f"the server refused it{advice(response.status)}"
+        if location and 300 <= response.status < 400:
+            message = f"the server redirects to {redact(urls.without_query(location))}, which is not followed"
+    retry_after = parse_retry_after(response.header("Retry-After"), time.time())
+    return TransportError(
+        message, transport=kind, url=urls.without_query(url), status=response.status, retry_after=retry_after
+    )
