@@ -14,11 +14,10 @@ import pytest
 from tests.raw_client import END, SHAKE_HANDS, RawClient, call, until
 
 from signalr_sdk import ConnectionClosedError, HubConnection, Transport
-from signalr_sdk.testing import Hub, HubException, HubServer, transports, uploads
-from signalr_sdk.testing import served as served_module
+from signalr_sdk.testing import Hub, HubException, HubServer, client_streams, connected_client, http_endpoint
 
 if TYPE_CHECKING:
-    from signalr_sdk.testing.served import ServedClient
+    from signalr_sdk.testing.connected_client import ConnectedClient
 
 
 class Busy(Hub):
@@ -76,8 +75,8 @@ def hub_class() -> type[Busy]:
     return type("Own", (Busy,), {"seen": [], "go_on": asyncio.Event()})
 
 
-def only_client(server: HubServer) -> ServedClient:
-    (client,) = server._lobbies["/hub"].clients.values()
+def only_client(server: HubServer) -> ConnectedClient:
+    (client,) = server._registries["/hub"].clients.values()
     return client
 
 
@@ -124,7 +123,7 @@ async def test_a_timeout_without_pings_of_the_server(hub_class: type[Busy]) -> N
 
 
 async def test_who_never_polls_is_forgotten(hub_class: type[Busy], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(transports, "_GAP", 0.01)
+    monkeypatch.setattr(http_endpoint, "_GAP", 0.01)
     async with HubServer({"/hub": hub_class}) as server, aiohttp.ClientSession() as session:
         (endpoint,) = server._endpoints
         await negotiated(session, server)
@@ -232,7 +231,7 @@ def frame(text: str) -> bytes:
 
 
 async def test_uploads_wait_for_the_hub_method(hub_class: type[Busy], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(uploads, "_ITEMS", 10)
+    monkeypatch.setattr(client_streams, "_ITEMS", 10)
     async with HubServer({"/hub": hub_class}) as server, RawClient(server.url("/hub")) as client:
         await client.say(call("SlowSum", streamIds=["7"]))
         await until(lambda: hub_class.seen)
@@ -247,7 +246,7 @@ async def test_uploads_wait_for_the_hub_method(hub_class: type[Busy], monkeypatc
 
 
 async def test_large_items_wait_too(hub_class: type[Busy], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(uploads, "_BYTES", 10)
+    monkeypatch.setattr(client_streams, "_BYTES", 10)
     async with HubServer({"/hub": hub_class}) as server, RawClient(server.url("/hub")) as client:
         await client.say(call("SlowSum", streamIds=["7"]), '{"type":2,"invocationId":"7","item":1}' + END)
         await until(lambda: hub_class.seen)
@@ -262,7 +261,7 @@ async def test_large_items_wait_too(hub_class: type[Busy], monkeypatch: pytest.M
 async def test_items_after_the_end_of_a_stream_are_dropped() -> None:
     from signalr_sdk.messages import StreamItem
 
-    upload = uploads.Upload()
+    upload = client_streams.Upload()
     upload.receive(StreamItem("7", 1))
     upload.end(None)
     upload.end("late")
@@ -271,7 +270,7 @@ async def test_items_after_the_end_of_a_stream_are_dropped() -> None:
 
 
 async def test_calls_that_pile_up(hub_class: type[Busy], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(served_module, "_CALLS", 3)
+    monkeypatch.setattr(connected_client, "_CALLS", 3)
     async with (
         HubServer({"/hub": hub_class}, parallel_invocations=2) as server,
         RawClient(server.url("/hub")) as client,

@@ -153,7 +153,7 @@ def kept(chat: HubServer) -> int:
 
 
 def replay_of(chat: HubServer) -> Replay:
-    (served,) = chat._lobbies["/chat"].clients.values()
+    (served,) = chat._registries["/chat"].clients.values()
     assert served._session.replay is not None
     return served._session.replay
 

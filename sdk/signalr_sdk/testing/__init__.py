@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from .active_faults import Fault
 from .fault_proxy import FaultProxy
-from .fault_table import Fault
 from .faults import Faults
-from .hosting import Pending
 from .hubs import ClientProxy, Hub, HubClients, HubContext, HubException, HubGroups, IOException, SingleClientProxy
+from .loop_thread import Pending
 from .recording import Recorded, RecordedCall, RecordedConnect, RecordedDisconnect, RecordedNegotiation
 from .server import HubServer
 from .settings import Identity

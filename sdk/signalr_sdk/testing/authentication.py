@@ -12,8 +12,8 @@ from aiohttp import web
 from .settings import Identity
 
 if TYPE_CHECKING:
-    from .http_connection import HttpConnection
     from .settings import ServerSettings
+    from .transport_connection import TransportConnection
 
 _BEARER = "Bearer "
 _CONNECTION_TOKEN = "X-SignalR-Connection-Token"
@@ -58,7 +58,7 @@ class Authentication:
             return {}
         return {"tokenLifetimeSeconds": math.ceil(identity.expires_in)}
 
-    def note(self, connection: HttpConnection, identity: Identity) -> None:
+    def note(self, connection: TransportConnection, identity: Identity) -> None:
         """Have a connection live for as long as this token."""
         connection.never_expire()
         if identity.expires_in is None:
@@ -68,7 +68,7 @@ class Authentication:
         if self._settings.close_on_expiration:
             connection.expiry = loop.call_at(connection.expires_at, connection.expire)
 
-    def check_poll(self, connection: HttpConnection | None) -> None:
+    def check_poll(self, connection: TransportConnection | None) -> None:
         """Have a poll that comes with an old token answered so that the client renews it.
 
         Raises:
@@ -82,7 +82,7 @@ class Authentication:
         ):
             raise web.HTTPConflict(text='{"error":"authentication_refresh_required"}', content_type="application/json")
 
-    async def refresh(self, request: web.Request, connections: dict[str, HttpConnection]) -> web.Response:
+    async def refresh(self, request: web.Request, connections: dict[str, TransportConnection]) -> web.Response:
         """Answer a request that brings a new token for a live connection."""
         token = request.headers.get(_CONNECTION_TOKEN, "")
         if not token:

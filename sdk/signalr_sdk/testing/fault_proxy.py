@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
-from .hosting import Hosted
-from .listening import Listener, cut
+from .loop_thread import LoopService
+from .tcp_listener import Listener, cut
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -19,7 +19,7 @@ _BOTH: tuple[Direction, Direction] = ("up", "down")
 _CHUNK = 64 * 1024
 
 
-class FaultProxy(Hosted):
+class FaultProxy(LoopService):
     """Forwards TCP connections to a server, and lets them go wrong.
 
     Use it in an `async with` on the running event loop, or in a plain `with`: then it runs in a thread of its own. All

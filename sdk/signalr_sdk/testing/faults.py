@@ -6,16 +6,16 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from .fault_table import LIVE, REQUESTS, Delay, Fault, FaultTable, Place, Point, Refuse, drop, places, stall
-from .listening import cut
-from .pipe import Cut
+from .active_faults import LIVE, REQUESTS, ActiveFaults, Delay, Fault, Place, Point, Refuse, drop, places, stall
+from .connection_buffers import Cut
+from .tcp_listener import cut
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from .fault_table import Act
-    from .hosting import Pending
-    from .http_connection import HttpConnection
+    from .active_faults import Act
+    from .loop_thread import Pending
+    from .transport_connection import TransportConnection
 
 # The WebSocket close code that stands for a line that is cut without a word.
 _ABNORMAL = 1006
@@ -23,7 +23,7 @@ _HELD = REQUESTS | LIVE | {Point.HANDSHAKE}
 
 
 @attrs.frozen
-class Grip:
+class ServerControls:
     """What the faults have of their server. All but `on_loop` is for its event loop.
 
     Attributes:
@@ -35,7 +35,7 @@ class Grip:
     """
 
     on_loop: Callable[[Callable[[], None]], None]
-    connections: Callable[[], list[HttpConnection]]
+    connections: Callable[[], list[TransportConnection]]
     refuse: Callable[[], None]
     accept: Callable[[], None]
     restart: Callable[[float, bool], Pending[None]]
@@ -62,7 +62,7 @@ class Faults:
         ```
     """
 
-    def __init__(self, table: FaultTable, server: Grip) -> None:
+    def __init__(self, table: ActiveFaults, server: ServerControls) -> None:
         self._table = table
         self._server = server
 
@@ -195,7 +195,7 @@ class Faults:
             reset: whether the client's system hears of an error (RST) and not just of the end (FIN).
         """
 
-        def cut_one(connection: HttpConnection) -> None:
+        def cut_one(connection: TransportConnection) -> None:
             if code != _ABNORMAL:
                 connection.close_code = code
                 connection.pipe.end()
@@ -218,7 +218,7 @@ class Faults:
             allow_reconnect: whether the client may come back.
         """
 
-        def close_one(connection: HttpConnection) -> None:
+        def close_one(connection: TransportConnection) -> None:
             if connection.served is not None:
                 connection.served.abort(error, allow_reconnect=allow_reconnect)
 
@@ -230,7 +230,7 @@ class Faults:
         What is open stays open: a WebSocket, an event stream, a poll.
         """
 
-        def forget_one(connection: HttpConnection) -> None:
+        def forget_one(connection: TransportConnection) -> None:
             connection.is_forgotten = True
 
         return self._each(connection_id, forget_one, live=False)
@@ -262,7 +262,7 @@ class Faults:
     def _end(self, fault: Fault) -> None:
         self._server.on_loop(lambda: self._table.remove(fault))
 
-    def _each(self, connection_id: str | None, do: Callable[[HttpConnection], None], *, live: bool = True) -> int:
+    def _each(self, connection_id: str | None, do: Callable[[TransportConnection], None], *, live: bool = True) -> int:
         count = 0
 
         def do_all() -> None:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import attrs
 
-from .hosting import Pending
 from .hubs import matching
+from .loop_thread import Pending
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

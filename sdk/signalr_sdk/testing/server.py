@@ -10,17 +10,17 @@ from aiohttp import web
 from ..errors import ConnectionClosedError
 from ..options import Transport
 from ..protocols import MessagePackProtocol
-from .fault_table import FaultTable, Passage, Point
-from .faults import Faults, Grip
-from .hosting import Hosted, Pending
+from .active_faults import ActiveFaults, FaultSite, Point
+from .connected_client import ClientHooks, ConnectedClient
+from .error_texts import ServerJsonProtocol
+from .faults import Faults, ServerControls
+from .http_endpoint import HubEndpoint
+from .hub_clients import ClientRegistry, Clients
 from .hubs import Hub, HubContext, methods_of
-from .listening import Listener, cut
-from .lobby import Clients, Lobby
+from .loop_thread import LoopService, Pending
 from .recording import Recorded
-from .served import ServedClient, Watch
 from .settings import ServerSettings
-from .transports import HubEndpoint
-from .wording import ServedJsonProtocol
+from .tcp_listener import Listener, cut
 
 if TYPE_CHECKING:
     import ssl as ssl_module
@@ -30,16 +30,16 @@ if TYPE_CHECKING:
     from aiohttp.typedefs import Handler
 
     from ..interfaces import HubProtocol
-    from .http_connection import HttpConnection
     from .recording import RecordedCall, RecordedConnect, RecordedDisconnect
     from .settings import Authorize
+    from .transport_connection import TransportConnection
 
 # So long open requests may take to end when the server stops.
 _GRACE = 1.0
-_PROTOCOLS = {"json": ServedJsonProtocol, "messagepack": MessagePackProtocol}
+_PROTOCOLS = {"json": ServerJsonProtocol, "messagepack": MessagePackProtocol}
 
 
-class HubServer(Hosted):
+class HubServer(LoopService):
     """Serves hubs on the loopback interface, over every transport and both protocols.
 
     Use it in an `async with` on the running event loop, or in a plain `with`: then it runs in a thread of its own.
@@ -130,16 +130,18 @@ class HubServer(Hosted):
         self._protocols: dict[str, HubProtocol] = {name: _PROTOCOLS[name]() for name in self._settings.protocols}
         self._hubs = dict(hubs)
         self._host, self._port, self._ssl = host, port, ssl
-        self._lobbies = {path: Lobby() for path in self._hubs}
+        self._registries = {path: ClientRegistry() for path in self._hubs}
         for hub in self._hubs.values():
             methods_of(hub)
-        self._table = FaultTable()
+        self._table = ActiveFaults()
         self._table.changed = self._look_again
 
         def restart(down: float, graceful: bool) -> Pending[None]:
             return self._later(lambda: self._restart(down, graceful=graceful))
 
-        self.faults = Faults(self._table, Grip(self._on_loop, self._connections, self._refuse, self._accept, restart))
+        self.faults = Faults(
+            self._table, ServerControls(self._on_loop, self._connections, self._refuse, self._accept, restart)
+        )
         self.recorded = Recorded()
         self._endpoints: list[HubEndpoint] = []
         self._runner: web.AppRunner | None = None
@@ -148,13 +150,15 @@ class HubServer(Hosted):
         self._busy: set[asyncio.BaseTransport | None] = set()
 
     def _endpoint(self, path: str, hub: type[Hub]) -> HubEndpoint:
-        lobby = self._lobbies[path]
+        registry = self._registries[path]
 
-        def serve(connection: HttpConnection) -> ServedClient:
+        def serve(connection: TransportConnection) -> ConnectedClient:
             instance = hub()
-            watch = self._watch(path, lobby, instance)
+            watch = self._watch(path, registry, instance)
             stateful = connection.is_stateful and connection.pipe.transport == Transport.WEBSOCKETS
-            served = ServedClient(instance, connection.pipe, self._protocols, self._settings, watch, stateful=stateful)
+            served = ConnectedClient(
+                instance, connection.pipe, self._protocols, self._settings, watch, stateful=stateful
+            )
             instance.context = HubContext(
                 connection.connection_id,
                 connection.user or None,
@@ -163,8 +167,8 @@ class HubServer(Hosted):
                 connection.pipe.transport,
                 served.abort,
             )
-            instance.clients = Clients(lobby, connection.connection_id)
-            instance.groups = lobby
+            instance.clients = Clients(registry, connection.connection_id)
+            instance.groups = registry
             return served
 
         def negotiated(request: web.Request, user: str | None) -> None:
@@ -172,25 +176,27 @@ class HubServer(Hosted):
 
         return HubEndpoint(self._settings, self._table, serve, negotiated)
 
-    def _watch(self, path: str, lobby: Lobby, hub: Hub) -> Watch:
-        def connected(served: ServedClient) -> None:
-            lobby.clients[hub.context.connection_id] = served
+    def _watch(self, path: str, registry: ClientRegistry, hub: Hub) -> ClientHooks:
+        def connected(served: ConnectedClient) -> None:
+            registry.clients[hub.context.connection_id] = served
             self.recorded.note_connect(path, hub.context)
 
         def disconnected(error: Exception | None) -> None:
-            lobby.leave(hub.context.connection_id)
+            registry.leave(hub.context.connection_id)
             self.recorded.note_disconnect(path, hub.context.connection_id, error)
 
         def pings() -> bool:
-            return not self._table.happens(Passage(Point.PING, hub.context.transport, hub.context.connection_id))
+            return not self._table.happens(FaultSite(Point.PING, hub.context.transport, hub.context.connection_id))
 
-        return Watch(connected, disconnected, lambda message: self.recorded.note_call(message, hub.context), pings)
+        return ClientHooks(
+            connected, disconnected, lambda message: self.recorded.note_call(message, hub.context), pings
+        )
 
     def _look_again(self) -> None:
         for connection in self._connections():
             connection.pipe.look_again()
 
-    def _connections(self) -> list[HttpConnection]:
+    def _connections(self) -> list[TransportConnection]:
         return [connection for endpoint in self._endpoints for connection in endpoint.connections.values()]
 
     def url(self, path: str) -> str:
@@ -241,7 +247,7 @@ class HubServer(Hosted):
 
     def clients(self, path: str) -> Clients:
         """Return the clients of a hub, to send to them from outside; only on the server's own event loop."""
-        return Clients(self._lobbies[path])
+        return Clients(self._registries[path])
 
     # Its life
 

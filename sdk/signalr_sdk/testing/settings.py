@@ -1,4 +1,4 @@
-"""What a test server can be told."""
+"""What a test server can be exception_text."""
 
 from __future__ import annotations
 

@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING
 import attrs
 from aiohttp import WSMsgType
 
-from .listening import cut
-from .pipe import Pipe
+from .connection_buffers import Pipe
+from .tcp_listener import cut
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from aiohttp import web
 
-    from .served import ServedClient
+    from .connected_client import ConnectedClient
 
 
 # So long a client may take to answer the end of a WebSocket that another one has replaced.
@@ -26,7 +26,7 @@ _NORMAL_CLOSURE = (1000).to_bytes(2, "big")
 
 
 @attrs.define(eq=False)
-class Carrier:
+class ServerWebSocket:
     """A WebSocket that carries a connection.
 
     Attributes:
@@ -61,7 +61,7 @@ class Carrier:
 
 
 @attrs.define(eq=False)
-class HttpConnection:
+class TransportConnection:
     """A connection that was negotiated.
 
     Attributes:
@@ -90,7 +90,7 @@ class HttpConnection:
     pipe: Pipe = attrs.field(factory=Pipe)
     headers: Mapping[str, str] = attrs.field(factory=dict)
     query: Mapping[str, str] = attrs.field(factory=dict)
-    served: ServedClient | None = None
+    served: ConnectedClient | None = None
     task: asyncio.Task[None] | None = None
     poll: asyncio.Task[bytes | None] | None = None
     wire: asyncio.BaseTransport | None = None
@@ -98,11 +98,11 @@ class HttpConnection:
     is_forgotten: bool = False
     gone: asyncio.TimerHandle | None = None
     is_stateful: bool = False
-    carrier: Carrier | None = None
+    carrier: ServerWebSocket | None = None
     expires_at: float | None = None
     expiry: asyncio.TimerHandle | None = None
 
-    def replace_carrier(self) -> None:
+    def replace_web_socket(self) -> None:
         """Let go of the WebSocket that carries it, since another one is there."""
         self.expect_nothing()
         if self.carrier is not None:

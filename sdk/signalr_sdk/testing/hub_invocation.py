@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from .._core.session import ServerSession
     from ..interfaces import HubProtocol
     from ..messages import Invocation
+    from .client_streams import Upload
     from .hubs import Hub
-    from .uploads import Upload
 
 _logger = logging.getLogger("signalr_sdk.testing")
 
@@ -37,14 +37,14 @@ class InvalidDataException(Exception):  # noqa: N818 - its name on the server
     """What the client sent does not fit."""
 
 
-def told(error: Exception, *, detailed: bool) -> str:
+def exception_text(error: Exception, *, detailed: bool) -> str:
     """Return what a client is told of an error, to stand after a full stop."""
     if detailed or isinstance(error, HubException):
         return f" {type(error).__name__}: {error}"
     return ""
 
 
-class Converting:
+class Binder:
     """Makes the values that hub methods want of those that came.
 
     Args:
@@ -188,7 +188,7 @@ class Call:
                 await self.write(self.session.item(name, item))
         except Exception as error:  # noqa: BLE001 - as above
             text = "An error occurred on the server while streaming results."
-            failure = text + told(error, detailed=self.detailed)
+            failure = text + exception_text(error, detailed=self.detailed)
         finally:
             aclose = getattr(items, "aclose", None)
             if aclose is not None:
@@ -205,11 +205,11 @@ class Call:
 
     async def _refuse(self, error: Exception) -> None:
         text = f"Failed to invoke '{self.message.target}' due to an error on the server."
-        await self._fail(text + told(error, detailed=self.detailed))
+        await self._fail(text + exception_text(error, detailed=self.detailed))
 
     def _unexpected(self, error: Exception) -> str:
         text = f"An unexpected error occurred invoking '{self.message.target}' on the server."
-        return text + told(error, detailed=self.detailed)
+        return text + exception_text(error, detailed=self.detailed)
 
     # Arguments
 
@@ -222,7 +222,7 @@ class Call:
         if len(streams) != len(method.parameters) - method.arguments:
             expected = len(method.parameters) - method.arguments
             raise HubException(f"Client sent {len(streams)} stream(s), Hub method expects {expected}.")
-        converting = Converting(self.session.protocol)
+        converting = Binder(self.session.protocol)
         plain, uploads = iter(given), iter(streams)
         bound: list[Any] = []
         for parameter in method.parameters:
@@ -233,5 +233,5 @@ class Call:
                 bound.append(parameter.default if value is parameter else converting.argument(value, parameter.type))
         return bound
 
-    def _item_of(self, converting: Converting, wanted: Any) -> Callable[[Any], Any]:
+    def _item_of(self, converting: Binder, wanted: Any) -> Callable[[Any], Any]:
         return lambda value: converting.item(value, wanted, detailed=self.detailed)

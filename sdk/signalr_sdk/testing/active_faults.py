@@ -1,7 +1,7 @@
 """The faults in force, and the points at which the server asks for them.
 
 A `Fault` names points, and maybe one transport or one connection; what happens there is its `act`. The transports ask
-`FaultTable.at` when something comes to a point: the faults that fit act in the order in which they were made.
+`ActiveFaults.at` when something comes to a point: the faults that fit act in the order in which they were made.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ import attrs
 from aiohttp import web
 
 from ..options import Transport
-from .listening import cut
-from .pipe import Cut
+from .connection_buffers import Cut
+from .tcp_listener import cut
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
     from types import TracebackType
 
 
-Act: TypeAlias = "Callable[[Fault, Passage], Awaitable[None]]"
+Act: TypeAlias = "Callable[[Fault, FaultSite], Awaitable[None]]"
 _WHOLE = Cut()
 
 
@@ -56,7 +56,7 @@ LIVE = frozenset({Point.POLL, Point.POST, Point.FRAME_IN, Point.FRAME_OUT})
 
 
 @attrs.frozen
-class Passage:
+class FaultSite:
     """What has come to a point.
 
     Attributes:
@@ -86,7 +86,7 @@ class Place:
     transport: Transport | None = attrs.field(default=None, converter=attrs.converters.optional(Transport))
     connection_id: str | None = None
 
-    def fits(self, passage: Passage) -> bool:
+    def fits(self, passage: FaultSite) -> bool:
         """Return whether this has come to it."""
         return (
             passage.point in self.points
@@ -132,7 +132,7 @@ class Fault:
             self._waiters.append(waiter)
             await waiter
 
-    def fits(self, passage: Passage) -> bool:
+    def fits(self, passage: FaultSite) -> bool:
         """Return whether it is to happen to this."""
         return self._left != 0 and self._place.fits(passage)
 
@@ -141,7 +141,7 @@ class Fault:
         """How it cuts what goes out into frames."""
         return self._cut
 
-    async def act(self, passage: Passage) -> None:
+    async def act(self, passage: FaultSite) -> None:
         """Happen to this."""
         if self._act is not None:
             await self._act(self, passage)
@@ -167,7 +167,7 @@ class Fault:
                 waiter.set_result(None)
 
 
-class FaultTable:
+class ActiveFaults:
     """All that is in force; only touched on the server's event loop."""
 
     def __init__(self) -> None:
@@ -191,7 +191,7 @@ class FaultTable:
         for fault in list(self._faults):
             self.remove(fault)
 
-    async def at(self, passage: Passage) -> None:
+    async def at(self, passage: FaultSite) -> None:
         """Let happen what is to happen to this; return when it may go on.
 
         Raises:
@@ -202,11 +202,11 @@ class FaultTable:
                 fault.happen()
                 await fault.act(passage)
 
-    def concern(self, passage: Passage) -> bool:
+    def concern(self, passage: FaultSite) -> bool:
         """Return whether something is to happen to this."""
         return any(fault.fits(passage) for fault in self._faults)
 
-    def happens(self, passage: Passage) -> bool:
+    def happens(self, passage: FaultSite) -> bool:
         """Return whether a fault happens here; it counts."""
         for fault in self._faults:
             if fault.fits(passage):
@@ -214,7 +214,7 @@ class FaultTable:
                 return True
         return False
 
-    def cut(self, passage: Passage, *, text: bool) -> Cut:
+    def cut(self, passage: FaultSite, *, text: bool) -> Cut:
         """Return how frames are to be cut.
 
         Args:
@@ -227,12 +227,12 @@ class FaultTable:
         return _WHOLE
 
 
-async def stall(fault: Fault, passage: Passage) -> None:
+async def stall(fault: Fault, passage: FaultSite) -> None:
     """Say nothing until the fault is over."""
     await fault.held()
 
 
-async def drop(fault: Fault, passage: Passage) -> None:
+async def drop(fault: Fault, passage: FaultSite) -> None:
     """Cut the TCP connection instead of answering."""
     cut(passage.wire, reset=False)
     # The event loop cancels the request that has lost its connection.
@@ -245,7 +245,7 @@ class Delay:
 
     seconds: float = attrs.field(validator=attrs.validators.ge(0))
 
-    async def __call__(self, fault: Fault, passage: Passage) -> None:
+    async def __call__(self, fault: Fault, passage: FaultSite) -> None:
         """Wait."""
         await asyncio.sleep(self.seconds)
 
@@ -262,7 +262,7 @@ class Refuse:
     status: int = attrs.field(validator=[attrs.validators.ge(400), attrs.validators.le(599)])
     retry_after: int | None = None
 
-    async def __call__(self, fault: Fault, passage: Passage) -> None:
+    async def __call__(self, fault: Fault, passage: FaultSite) -> None:
         """Refuse the request."""
         headers = {} if self.retry_after is None else {"Retry-After": str(self.retry_after)}
         kind = type("Refused", (web.HTTPException,), {"status_code": self.status})

@@ -9,27 +9,27 @@ from typing import TYPE_CHECKING
 from aiohttp import WebSocketError, WSMsgType, web
 
 from ..errors import ConnectionClosedError
-from .fault_table import Passage, Point
-from .http_connection import Carrier
+from .active_faults import FaultSite, Point
+from .transport_connection import ServerWebSocket
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from .fault_table import FaultTable
-    from .http_connection import HttpConnection
-    from .pipe import Cut, Pipe
-    from .served import ServedClient
+    from .active_faults import ActiveFaults
+    from .connected_client import ConnectedClient
+    from .connection_buffers import Cut, Pipe
     from .settings import ServerSettings
+    from .transport_connection import TransportConnection
 
 _UNCACHED = {"Cache-Control": "no-cache, no-store", "Pragma": "no-cache"}
 
 
-def passage(point: Point, connection: HttpConnection) -> Passage:
+def passage(point: Point, connection: TransportConnection) -> FaultSite:
     """Return what faults are told of a connection."""
-    return Passage(point, connection.pipe.transport, connection.connection_id, connection.wire)
+    return FaultSite(point, connection.pipe.transport, connection.connection_id, connection.wire)
 
 
-class Carriers:
+class Transports:
     """All of one hub.
 
     Args:
@@ -42,9 +42,9 @@ class Carriers:
     def __init__(
         self,
         settings: ServerSettings,
-        faults: FaultTable,
-        expect: Callable[[HttpConnection, float | None], None],
-        drop: Callable[[HttpConnection], None],
+        faults: ActiveFaults,
+        expect: Callable[[TransportConnection, float | None], None],
+        drop: Callable[[TransportConnection], None],
     ) -> None:
         self._settings = settings
         self._faults = faults
@@ -60,11 +60,15 @@ class Carriers:
         return socket
 
     async def web_socket(
-        self, request: web.Request, socket: web.WebSocketResponse, connection: HttpConnection, served: ServedClient
+        self,
+        request: web.Request,
+        socket: web.WebSocketResponse,
+        connection: TransportConnection,
+        served: ConnectedClient,
     ) -> None:
         """Carry a connection until its end, or until another WebSocket does."""
         write = asyncio.create_task(self._write_frames(request, socket, connection, served), name="hub writer")
-        carrier = connection.carrier = Carrier(socket, write, request.transport)
+        carrier = connection.carrier = ServerWebSocket(socket, write, request.transport)
         connection.wire = request.transport
         try:
             await self._read_frames(socket, connection, carrier)
@@ -76,7 +80,7 @@ class Carriers:
                 connection.carrier = connection.wire = None
                 self._lose(connection, served)
 
-    def _lose(self, connection: HttpConnection, served: ServedClient) -> None:
+    def _lose(self, connection: TransportConnection, served: ConnectedClient) -> None:
         """End a connection whose WebSocket is gone, or keep it for a while."""
         if served.resumable:
             connection.pipe.suspend()
@@ -84,7 +88,9 @@ class Carriers:
         else:
             connection.pipe.disconnect(ConnectionClosedError("the WebSocket was cut"))
 
-    async def _read_frames(self, socket: web.WebSocketResponse, connection: HttpConnection, carrier: Carrier) -> None:
+    async def _read_frames(
+        self, socket: web.WebSocketResponse, connection: TransportConnection, carrier: ServerWebSocket
+    ) -> None:
         while True:
             message = await socket.receive()
             if connection.carrier is not carrier:
@@ -101,7 +107,11 @@ class Carriers:
                 await connection.pipe.feed(data)
 
     async def _write_frames(
-        self, request: web.Request, socket: web.WebSocketResponse, connection: HttpConnection, served: ServedClient
+        self,
+        request: web.Request,
+        socket: web.WebSocketResponse,
+        connection: TransportConnection,
+        served: ConnectedClient,
     ) -> None:
         with _ending(request, connection.pipe, served):
             while (data := await self._next_frame(connection)) is not None:
@@ -112,7 +122,7 @@ class Carriers:
     # Server-sent events
 
     async def events(
-        self, request: web.Request, connection: HttpConnection, served: ServedClient
+        self, request: web.Request, connection: TransportConnection, served: ConnectedClient
     ) -> web.StreamResponse:
         """Carry what a connection says; what it hears comes in POSTs."""
         pipe = connection.pipe
@@ -132,18 +142,18 @@ class Carriers:
             pipe.disconnect()
         return response
 
-    async def _next_frame(self, connection: HttpConnection) -> bytes | None:
+    async def _next_frame(self, connection: TransportConnection) -> bytes | None:
         data = await connection.pipe.drain(lambda: self._cut(connection, text=True))
         await self._faults.at(passage(Point.FRAME_OUT, connection))
         return data
 
-    def _cut(self, connection: HttpConnection, *, text: bool) -> Cut:
+    def _cut(self, connection: TransportConnection, *, text: bool) -> Cut:
         served = connection.served
         return self._faults.cut(passage(Point.CUT, connection), text=text and not (served and served.binary))
 
     # Long polling
 
-    async def poll(self, request: web.Request, connection: HttpConnection) -> web.Response:
+    async def poll(self, request: web.Request, connection: TransportConnection) -> web.Response:
         """Answer a poll but the first."""
         connection.expect_nothing()
         if connection.poll is not None:
@@ -180,7 +190,7 @@ def poll_answer(data: bytes | None) -> web.Response:
 
 
 @contextmanager
-def _ending(request: web.Request, pipe: Pipe, served: ServedClient) -> Iterator[None]:
+def _ending(request: web.Request, pipe: Pipe, served: ConnectedClient) -> Iterator[None]:
     """Cut the wire to a client that is gone or takes nothing."""
     try:
         yield

@@ -22,7 +22,7 @@ def _running_loop() -> asyncio.AbstractEventLoop | None:
         return None
 
 
-class Hosted(abc.ABC):
+class LoopService(abc.ABC):
     """Runs on the running event loop in an `async with`, and in a thread of its own in a plain `with`."""
 
     def __init__(self) -> None:
@@ -79,7 +79,7 @@ class Hosted(abc.ABC):
 class _LoopThread:
     """An event loop in a thread, for as long as what runs there is wanted."""
 
-    def __init__(self, hosted: Hosted) -> None:
+    def __init__(self, hosted: LoopService) -> None:
         self._hosted = hosted
         self._ready = threading.Event()
         self._loop: asyncio.AbstractEventLoop | None = None

@@ -10,16 +10,16 @@ from aiohttp import web
 
 from ..errors import ConnectionClosedError
 from ..options import TransferFormat, Transport
+from .active_faults import FaultSite, Point
 from .authentication import Authentication
-from .carriers import Carriers, passage, poll_answer
-from .fault_table import Passage, Point
-from .http_connection import HttpConnection
+from .transport_connection import TransportConnection
+from .web_sockets import Transports, passage, poll_answer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from .fault_table import FaultTable
-    from .served import ServedClient
+    from .active_faults import ActiveFaults
+    from .connected_client import ConnectedClient
     from .settings import Identity, ServerSettings
 
 # A client that does not connect, or does not poll, for so many seconds is gone.
@@ -47,8 +47,8 @@ class HubEndpoint:
     def __init__(
         self,
         settings: ServerSettings,
-        faults: FaultTable,
-        serve: Callable[[HttpConnection], ServedClient],
+        faults: ActiveFaults,
+        serve: Callable[[TransportConnection], ConnectedClient],
         negotiated: Callable[[web.Request, str | None], None],
     ) -> None:
         self._settings = settings
@@ -56,9 +56,9 @@ class HubEndpoint:
         self._serve = serve
         self._negotiated = negotiated
         self._authentication = Authentication(settings)
-        self._carriers = Carriers(settings, faults, self._expect, self._drop)
+        self._carriers = Transports(settings, faults, self._expect, self._drop)
         self._is_closing = False
-        self.connections: dict[str, HttpConnection] = {}
+        self.connections: dict[str, TransportConnection] = {}
 
     def routes(self, path: str) -> list[web.RouteDef]:
         """Return the routes of the hub."""
@@ -121,7 +121,7 @@ class HubEndpoint:
         self._negotiated(request, identity.name)
         return web.json_response(self._answer(request, connection, version) | self._authentication.lifetime(identity))
 
-    def _answer(self, request: web.Request, connection: HttpConnection, version: int) -> dict[str, Any]:
+    def _answer(self, request: web.Request, connection: TransportConnection, version: int) -> dict[str, Any]:
         """Return the answer to a negotiation."""
         asked = request.query.get("useStatefulReconnect", "").lower() == "true"
         connection.is_stateful = bool(version) and asked and self._settings.stateful_reconnect
@@ -136,12 +136,12 @@ class HubEndpoint:
             "availableTransports": offered,
         }
 
-    def _new_connection(self, identity: Identity, version: int) -> HttpConnection:
+    def _new_connection(self, identity: Identity, version: int) -> TransportConnection:
         if self._is_closing:
             raise web.HTTPServiceUnavailable(text="The server is stopping")
         connection_id = secrets.token_urlsafe(16)
         token = secrets.token_urlsafe(16) if version else connection_id
-        connection = self.connections[token] = HttpConnection(connection_id, token, identity.name)
+        connection = self.connections[token] = TransportConnection(connection_id, token, identity.name)
         self._authentication.note(connection, identity)
         self._expect(connection)
         return connection
@@ -164,7 +164,7 @@ class HubEndpoint:
         return await self._poll(request, connection)
 
     async def _web_socket(
-        self, request: web.Request, connection: HttpConnection, identity: Identity
+        self, request: web.Request, connection: TransportConnection, identity: Identity
     ) -> web.WebSocketResponse:
         served = connection.served
         if connection.is_stateful and connection.pipe.gone.done():
@@ -175,7 +175,7 @@ class HubEndpoint:
                 await socket.close()  # its time was over meanwhile
                 return socket
             self._authentication.note(connection, identity)
-            connection.replace_carrier()
+            connection.replace_web_socket()
             served.resume()
         else:
             self._claim(request, connection, Transport.WEBSOCKETS)
@@ -188,7 +188,7 @@ class HubEndpoint:
         await self._carriers.web_socket(request, socket, connection, served)
         return socket
 
-    async def _poll(self, request: web.Request, connection: HttpConnection) -> web.Response:
+    async def _poll(self, request: web.Request, connection: TransportConnection) -> web.Response:
         if connection.served is None:
             self._claim(request, connection, Transport.LONG_POLLING)
             self._begin(connection)
@@ -237,13 +237,13 @@ class HubEndpoint:
         name = None
         if connection is not None:
             name, transport = connection.connection_id, transport or connection.pipe.transport
-        await self._faults.at(Passage(point, transport, name, request.transport))
+        await self._faults.at(FaultSite(point, transport, name, request.transport))
 
     def _require(self, transport: Transport) -> None:
         if transport not in self._settings.transports:
             raise web.HTTPNotFound(text=f"{transport} transport not supported by this end point type")
 
-    def _find(self, request: web.Request) -> HttpConnection:
+    def _find(self, request: web.Request) -> TransportConnection:
         token = request.query.get("id")
         if not token:
             raise web.HTTPBadRequest(text="Connection ID required")
@@ -254,7 +254,7 @@ class HubEndpoint:
 
     # Connections
 
-    def _claim(self, request: web.Request, connection: HttpConnection, transport: Transport) -> None:
+    def _claim(self, request: web.Request, connection: TransportConnection, transport: Transport) -> None:
         """Take a connection for a transport; only polls come again."""
         pipe = connection.pipe
         if pipe.transport not in ("", transport):
@@ -267,13 +267,13 @@ class HubEndpoint:
         connection.headers = {name.lower(): value for name, value in request.headers.items()}
         connection.query = {name: value for name, value in request.query.items() if name != "id"}
 
-    def _begin(self, connection: HttpConnection) -> ServedClient:
+    def _begin(self, connection: TransportConnection) -> ConnectedClient:
         """Start to serve a connection whose transport has come."""
         served = connection.served = self._serve(connection)
         connection.task = asyncio.create_task(self._live(connection, served), name="hub connection")
         return served
 
-    async def _live(self, connection: HttpConnection, served: ServedClient) -> None:
+    async def _live(self, connection: TransportConnection, served: ConnectedClient) -> None:
         try:
             if await self._may_begin(connection):
                 await served.serve()
@@ -283,7 +283,7 @@ class HubEndpoint:
             if connection.pipe.transport != Transport.LONG_POLLING:
                 self.connections.pop(connection.token, None)
 
-    async def _may_begin(self, connection: HttpConnection) -> bool:
+    async def _may_begin(self, connection: TransportConnection) -> bool:
         """Return whether the client is still there when the faults have let its handshake through."""
         coming = passage(Point.HANDSHAKE, connection)
         if not self._faults.concern(coming):
@@ -295,14 +295,14 @@ class HubEndpoint:
             held.cancel()
         return not connection.pipe.gone.done()
 
-    def _expect(self, connection: HttpConnection, seconds: float | None = None) -> None:
+    def _expect(self, connection: TransportConnection, seconds: float | None = None) -> None:
         """Drop the connection if nothing comes for it in some time."""
         error = ConnectionClosedError("the client has not come back")
         gap = _GAP if seconds is None else seconds
         connection.expect_nothing()
         connection.gone = asyncio.get_running_loop().call_later(gap, self._drop, connection, error)
 
-    def _drop(self, connection: HttpConnection, error: ConnectionClosedError | None = None) -> None:
+    def _drop(self, connection: TransportConnection, error: ConnectionClosedError | None = None) -> None:
         connection.expect_nothing()
         connection.never_expire()
         connection.pipe.disconnect(error)

@@ -10,14 +10,14 @@ from .hubs import IOException
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from .served import ServedClient
+    from .connected_client import ConnectedClient
 
 
-class Lobby:
+class ClientRegistry:
     """The clients of one hub, by connection id."""
 
     def __init__(self) -> None:
-        self.clients: dict[str, ServedClient] = {}
+        self.clients: dict[str, ConnectedClient] = {}
         self.groups: dict[str, set[str]] = {}
 
     def leave(self, connection_id: str) -> None:
@@ -46,12 +46,12 @@ class Clients:
     """`HubClients` as one connection sees them; without one, as the server does.
 
     Args:
-        lobby: all clients.
+        registry: all clients.
         own_id: whose calls these are.
     """
 
-    def __init__(self, lobby: Lobby, own_id: str | None = None) -> None:
-        self._lobby = lobby
+    def __init__(self, registry: ClientRegistry, own_id: str | None = None) -> None:
+        self._lobby = registry
         self._own_id = own_id
 
     @property
@@ -62,33 +62,33 @@ class Clients:
         return OneClient(self._lobby, self._own_id)
 
     @property
-    def others(self) -> SomeClients:
+    def others(self) -> ManyClients:
         """All but the caller."""
-        return SomeClients(lambda: [c for name, c in self._lobby.clients.items() if name != self._own_id])
+        return ManyClients(lambda: [c for name, c in self._lobby.clients.items() if name != self._own_id])
 
     @property
-    def all(self) -> SomeClients:
+    def all(self) -> ManyClients:
         """All clients of the hub."""
-        return SomeClients(self._lobby.clients.values)
+        return ManyClients(self._lobby.clients.values)
 
     def client(self, connection_id: str, /) -> OneClient:
         """One client."""
         return OneClient(self._lobby, connection_id)
 
-    def group(self, name: str, /) -> SomeClients:
+    def group(self, name: str, /) -> ManyClients:
         """The clients in a group."""
         clients, groups = self._lobby.clients, self._lobby.groups
-        return SomeClients(lambda: [clients[member] for member in groups.get(name, ()) if member in clients])
+        return ManyClients(lambda: [clients[member] for member in groups.get(name, ()) if member in clients])
 
-    def user(self, user: str, /) -> SomeClients:
+    def user(self, user: str, /) -> ManyClients:
         """The clients of a user."""
-        return SomeClients(lambda: [c for c in self._lobby.clients.values() if c.hub.context.user == user])
+        return ManyClients(lambda: [c for c in self._lobby.clients.values() if c.hub.context.user == user])
 
 
-class SomeClients:
+class ManyClients:
     """Clients that are looked up when something is sent."""
 
-    def __init__(self, find: Callable[[], Iterable[ServedClient]]) -> None:
+    def __init__(self, find: Callable[[], Iterable[ConnectedClient]]) -> None:
         self._find = find
 
     async def send(self, event: str, *args: Any) -> None:
@@ -99,8 +99,8 @@ class SomeClients:
 class OneClient:
     """One client, which may be gone."""
 
-    def __init__(self, lobby: Lobby, connection_id: str) -> None:
-        self._lobby = lobby
+    def __init__(self, registry: ClientRegistry, connection_id: str) -> None:
+        self._lobby = registry
         self._id = connection_id
 
     async def send(self, event: str, *args: Any) -> None:

@@ -20,17 +20,17 @@ from ..errors import ConnectionClosedError, HandshakeError, RemoteProtocolError,
 from ..messages import CancelInvocation, Completion, HubMessage, Invocation, StreamInvocation, StreamItem
 from ..options import TransferFormat, Transport
 from ..protocols.framing import SEPARATOR
-from .calls import Call, Converting, InvalidDataException, told
+from .client_streams import Upload
+from .error_texts import handshake_fault
+from .hub_invocation import Binder, Call, InvalidDataException, exception_text
 from .hubs import Hub, HubException, methods_of
-from .uploads import Upload
-from .wording import handshake_fault
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from .._core.routing import Received
     from ..interfaces import HubProtocol
-    from .pipe import Pipe
+    from .connection_buffers import Pipe
     from .settings import ServerSettings
 
 _logger = logging.getLogger("signalr_sdk.testing")
@@ -46,7 +46,7 @@ class OperationCanceledException(Exception):  # noqa: N818 - its name on the ser
 
 
 @attrs.frozen
-class Watch:
+class ClientHooks:
     """What the server wants to know of a client, and has a say in.
 
     Attributes:
@@ -56,13 +56,13 @@ class Watch:
         pings: asked before a ping.
     """
 
-    connected: Callable[[ServedClient], None]
+    connected: Callable[[ConnectedClient], None]
     disconnected: Callable[[Exception | None], None]
     called: Callable[[Invocation | StreamInvocation], None]
     pings: Callable[[], bool]
 
 
-class ServedClient:
+class ConnectedClient:
     """A client from its handshake to its end.
 
     Attributes:
@@ -76,7 +76,7 @@ class ServedClient:
         pipe: Pipe,
         protocols: Mapping[str, HubProtocol],
         settings: ServerSettings,
-        watch: Watch,
+        watch: ClientHooks,
         *,
         stateful: bool = False,
     ) -> None:
@@ -236,7 +236,7 @@ class ServedClient:
         if isinstance(error, ConnectionClosedError):
             return
         _logger.info("a client is dropped: %r", error)
-        text = "Connection closed with an error." + told(error, detailed=self._settings.detailed_errors)
+        text = "Connection closed with an error." + exception_text(error, detailed=self._settings.detailed_errors)
         allow = isinstance(error, InvalidDataException | OperationCanceledException)
         await self.pipe.write(self._session.close(text, allow_reconnect=allow))
 
@@ -325,7 +325,7 @@ class ServedClient:
         self._questions.add(answer)
         try:
             await self.write(data)
-            return Converting(self._session.protocol).answer(await answer, result_type)
+            return Binder(self._session.protocol).answer(await answer, result_type)
         finally:
             self._questions.discard(answer)
             self._session.forget(name)

@@ -27,7 +27,7 @@ _KINDS = {
 _TOKENS = {list: "Array", str: "String", bool: "Boolean", int: "Number", float: "Number", type(None): "Null"}
 
 
-class ServedJsonProtocol(JsonProtocol):
+class ServerJsonProtocol(JsonProtocol):
     """JSON, with the server's words for what is wrong with a message."""
 
     def decode(self, message: bytes, *, exact: bool = False) -> Any:
