@@ -14,7 +14,7 @@ import pytest
 from tests.raw_client import END, SHAKE_HANDS, RawClient, call, until
 
 from signalr_sdk import ConnectionClosedError, HubConnection, Transport
-from signalr_sdk.testing import Hub, HubException, HubServer, client_streams, connected_client, http_endpoint
+from signalr_sdk.testing import Hub, HubException, HubServer, client_streams, running_invocations, transport_connection
 
 if TYPE_CHECKING:
     from signalr_sdk.testing.connected_client import ConnectedClient
@@ -123,7 +123,7 @@ async def test_a_timeout_without_pings_of_the_server(hub_class: type[Busy]) -> N
 
 
 async def test_who_never_polls_is_forgotten(hub_class: type[Busy], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(http_endpoint, "_GAP", 0.01)
+    monkeypatch.setattr(transport_connection, "_GAP", 0.01)
     async with HubServer({"/hub": hub_class}) as server, aiohttp.ClientSession() as session:
         (endpoint,) = server._endpoints
         await negotiated(session, server)
@@ -237,7 +237,7 @@ async def test_uploads_wait_for_the_hub_method(hub_class: type[Busy], monkeypatc
         await until(lambda: hub_class.seen)
         for _ in range(300):
             await client.say('{"type":2,"invocationId":"7","item":1}' + END)
-        (upload,) = only_client(server)._uploads.values()
+        (upload,) = only_client(server).invocations._streams_up.values()
         await until(lambda: not upload.room.done())
         assert len(upload._items) < 300
         await client.say('{"type":3,"invocationId":"7"}' + END)
@@ -250,7 +250,7 @@ async def test_large_items_wait_too(hub_class: type[Busy], monkeypatch: pytest.M
     async with HubServer({"/hub": hub_class}) as server, RawClient(server.url("/hub")) as client:
         await client.say(call("SlowSum", streamIds=["7"]), '{"type":2,"invocationId":"7","item":1}' + END)
         await until(lambda: hub_class.seen)
-        (upload,) = only_client(server)._uploads.values()
+        (upload,) = only_client(server).invocations._streams_up.values()
         await until(lambda: not upload.room.done())
         # It goes away while the server does not read.
         await client.socket.close()
@@ -261,7 +261,7 @@ async def test_large_items_wait_too(hub_class: type[Busy], monkeypatch: pytest.M
 async def test_items_after_the_end_of_a_stream_are_dropped() -> None:
     from signalr_sdk.messages import StreamItem
 
-    upload = client_streams.Upload()
+    upload = client_streams.ClientStream()
     upload.receive(StreamItem("7", 1))
     upload.end(None)
     upload.end("late")
@@ -270,18 +270,18 @@ async def test_items_after_the_end_of_a_stream_are_dropped() -> None:
 
 
 async def test_calls_that_pile_up(hub_class: type[Busy], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connected_client, "_CALLS", 3)
+    monkeypatch.setattr(running_invocations, "_LIMIT", 3)
     async with (
         HubServer({"/hub": hub_class}, parallel_invocations=2) as server,
         RawClient(server.url("/hub")) as client,
     ):
         await client.say(*(call("Hold", name=str(number)) for number in range(3)))
         await until(lambda: len(hub_class.seen) == 2)
-        served = only_client(server)
-        await until(lambda: len(served._calls) == 3)
+        client_seen = only_client(server)
+        await until(lambda: len(client_seen.invocations._tasks) == 3)
         await client.say(*(call("Hold", name=str(number)) for number in range(3, 10)))
-        await until(lambda: served.pipe._in._bytes)
-        assert len(served._calls) == 3
+        await until(lambda: client_seen._buffers._in._bytes)
+        assert len(client_seen.invocations._tasks) == 3
         hub_class.go_on.set()
         assert await client.hear() == "{}"
         heard = [json.loads(await client.hear() or "") for _ in range(10)]

@@ -160,7 +160,7 @@ async def test_no_new_connections_while_it_stops(hub_class: type[Small]) -> None
 async def test_a_call_in_progress_is_cancelled_when_its_client_is_long_gone(
     hub_class: type[Small], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("signalr_sdk.testing.connected_client._GRACE", 0.0)
+    monkeypatch.setattr("signalr_sdk.testing.running_invocations._GRACE", 0.0)
     async with HubServer({"/hub": hub_class}) as server:
         async with HubConnection(server.url("/hub"), reconnect=False) as hub:
             await hub.send("Wait")

@@ -6,7 +6,7 @@ from .active_faults import Fault
 from .fault_proxy import FaultProxy
 from .faults import Faults
 from .hubs import ClientProxy, Hub, HubClients, HubContext, HubException, HubGroups, IOException, SingleClientProxy
-from .loop_thread import Pending
+from .pending import Pending
 from .recording import Recorded, RecordedCall, RecordedConnect, RecordedDisconnect, RecordedNegotiation
 from .server import HubServer
 from .settings import Identity

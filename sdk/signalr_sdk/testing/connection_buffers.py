@@ -1,4 +1,4 @@
-"""The two directions of one connection, between a transport's HTTP requests and the hub."""
+"""The bytes of one connection in both directions, buffered between a transport's HTTP requests and the hub."""
 
 from __future__ import annotations
 
@@ -8,41 +8,43 @@ from typing import TYPE_CHECKING
 
 import attrs
 
+from .waiters import Waiters
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from ..errors import ConnectionClosedError
 
-# So many bytes may wait in a direction before whoever writes waits, as in ASP.NET Core.
+# Bytes in one direction at which a writer has to wait. ASP.NET Core has the same limit.
 _FULL = 64 * 1024
 
 
-def _nothing() -> None:
-    """Note nothing."""
+def _count_nothing() -> None:
+    """Stand for `FrameRule.used` when no fault counts the frames."""
 
 
 @attrs.frozen
-class Cut:
-    """How what goes out is cut into frames.
+class FrameRule:
+    """How the bytes to a client are divided into frames: WebSocket messages, events or answers to polls.
 
     Attributes:
-        writes: how many writes of the hub a frame waits for.
-        size: most bytes of a frame; `None` for any.
-        text: whether no character may be cut.
-        used: called when a frame is made so.
+        writes: how many writes of the hub one frame waits for.
+        size: the most bytes of a frame; `None` for no limit.
+        text: whether the bytes are UTF-8 text, in which no character may be split. A frame may exceed `size` for that.
+        used: called each time the rule has made frames.
     """
 
     writes: int = attrs.field(default=1, validator=attrs.validators.ge(1))
     size: int | None = attrs.field(default=None, validator=attrs.validators.optional(attrs.validators.ge(1)))
     text: bool = False
-    used: Callable[[], None] = _nothing
+    used: Callable[[], None] = _count_nothing
 
-    def pieces(self, data: bytes) -> Iterator[bytes]:
-        """Return the frames for these bytes."""
+    def split(self, data: bytes) -> Iterator[bytes]:
+        """Yield frames of at most `size` bytes."""
         begin = 0
         while self.size is not None and len(data) - begin > self.size:
             end = begin + self.size
-            while self.text and end < len(data) and data[end] & 0xC0 == 0x80:  # in the middle of UTF-8
+            while self.text and end < len(data) and data[end] & 0xC0 == 0x80:  # not the first byte of a character
                 end += 1
             yield data[begin:end]
             begin = end
@@ -50,130 +52,141 @@ class Cut:
             yield data[begin:]
 
 
-_WHOLE = Cut()
+NO_RULE = FrameRule()
+"""Each frame has all bytes that wait."""
 
 
-class Pipe:
-    """Bytes both ways, bounded.
+class ConnectionBuffers:
+    """Two bounded byte queues, from the client to the hub and back. Used on one event loop.
 
     Attributes:
-        transport: name of the transport, once one has connected.
-        inherent_keep_alive: whether that is long polling.
-        gone: done when nothing more can reach the client.
+        transport: name of the transport; empty until a transport has connected.
+        inherent_keep_alive: whether the transport is long polling, whose requests make pings needless.
+        closed: done when nothing more can reach the client.
     """
 
     def __init__(self) -> None:
         self.transport = ""
         self.inherent_keep_alive = False
-        self.gone: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._in = _Direction()
-        self._out = _Direction()
-        self._is_carried = True
+        self.closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._in = _ByteQueue()
+        self._out = _ByteQueue()
+        self._has_transport = True
 
-    # The hub's end
+    # For the hub
 
     async def read(self) -> bytes | None:
-        """Return what the client sent, `None` at the end.
+        """Return bytes of the client, or `None` at the end of the connection.
 
         Raises:
-            ConnectionClosedError: the line was cut.
+            ConnectionClosedError: the connection was lost.
         """
         while True:
             source = self._in
-            data = await source.take()
+            data = await source.next_frame()
+            # `attach_transport` replaces the queue and ends the old one: that end is not the connection's.
             if data is not None or source is self._in:
                 return data
 
     async def write(self, data: bytes) -> None:
-        """Send to the client; wait while too much is on its way. Silently dropped when the client is gone."""
+        """Send to the client; wait while the queue is full. After the client has gone, the data is dropped."""
         await self.writable()
         self.write_now(data)
 
-    async def writable(self, may: Callable[[], bool] = lambda: True) -> None:
-        """Wait while too much is on its way.
+    async def writable(self, allowed: Callable[[], bool] = lambda: True) -> None:
+        """Return when the queue to the client has room, or the client has gone.
 
         Args:
-            may: also wait until this holds; `look_again` has it asked again.
+            allowed: a further condition to wait for. It is asked again at each change of the queue and after `recheck`.
         """
-        while not self.gone.done() and (self._out.is_full or not may()):
+        while not self.closed.done() and (self._out.is_full or not allowed()):
             await self._out.changed()
-        if self.gone.done():
-            # A hub method that writes on and on must not keep the loop from ending it.
+        if self.closed.done():
+            # A hub method that keeps writing would otherwise never yield to the event loop, and could not be cancelled.
             await asyncio.sleep(0)
 
     def write_now(self, data: bytes) -> None:
-        """Send to the client without waiting; dropped while no transport is there."""
-        if self._is_carried:
+        """Send to the client without waiting for room. While no transport is attached, the data is dropped."""
+        if self._has_transport:
             self._out.put_now(data)
 
     def end(self) -> None:
-        """Nothing more comes from the hub; what was written is still delivered."""
+        """End the connection from the hub's side; data written before is still delivered."""
         self._out.end()
         self._in.end()
-        self._note_gone()
+        self._note_closed()
 
     def stop_reading(self) -> None:
-        """Have `read` return, whatever the client does."""
+        """Make `read` return `None`, whatever the client still sends."""
         self._in.end()
 
-    # The transport's end
+    # For the transport
 
     async def feed(self, data: bytes) -> None:
-        """Hand on what the client sent; wait while too much waits."""
+        """Pass on bytes of the client; wait while the hub has not read enough of the bytes before."""
         await self._in.put(data)
 
-    async def drain(self, cut: Callable[[], Cut] = lambda: _WHOLE) -> bytes | None:
-        """Return all that is to be sent to the client, waiting for something; `None` at the end.
+    async def next_frame(self, rule: Callable[[], FrameRule] = lambda: NO_RULE) -> bytes | None:
+        """Return the next frame for the client, waiting for data; `None` at the end.
+
+        Cancelling this loses no data.
 
         Args:
-            cut: how much is wanted, asked each time that there is more.
+            rule: returns the rule for the frame. It is asked again at each change of the queue and after `recheck`.
         """
-        return await self._out.take(cut)
+        return await self._out.next_frame(rule)
 
-    def look_again(self) -> None:
-        """Have `drain` ask again how much is wanted, and `writable` whether more may be written."""
+    def recheck(self) -> None:
+        """Make `next_frame` ask for its rule again, and `writable` for its condition."""
         self._out.wake()
 
-    def suspend(self) -> None:
-        """No transport is there: what is to be sent is dropped, and what has come can still be read."""
-        self._is_carried = False
+    def detach_transport(self) -> None:
+        """Go on without a transport: data to the client is dropped, and data from the client can still be read."""
+        self._has_transport = False
         self._renew_out()
 
-    def renew(self) -> None:
-        """Another transport has come: nothing of the old one goes on."""
-        self._is_carried = True
+    def attach_transport(self) -> None:
+        """Go on with another transport, with empty queues: no bytes of the old transport reach the new one."""
+        self._has_transport = True
         self._renew_out()
-        old, self._in = self._in, _Direction()
+        old, self._in = self._in, _ByteQueue()
         old.clear()
 
     def _renew_out(self) -> None:
-        old, self._out = self._out, _Direction()
+        old, self._out = self._out, _ByteQueue()
         old.clear()
 
     def disconnect(self, error: ConnectionClosedError | None = None) -> None:
-        """The client is gone: in good order, or with an error."""
+        """End the connection because the client has gone.
+
+        Args:
+            error: raised by `read`; `None` if the client has closed the connection properly.
+        """
         self._in.end(error)
         self._out.end()
-        self._note_gone()
+        self._note_closed()
 
-    def _note_gone(self) -> None:
-        if not self.gone.done():
-            self.gone.set_result(None)
+    def _note_closed(self) -> None:
+        if not self.closed.done():
+            self.closed.set_result(None)
 
 
-class _Direction:
+class _ByteQueue:
+    """The bytes of one direction."""
+
     def __init__(self) -> None:
-        self._parts: deque[bytes] = deque()
-        # Cut from parts that were taken already.
-        self._pieces: deque[bytes] = deque()
+        self._writes: deque[bytes] = deque()
+        # Frames that a rule has made, and that were not taken yet.
+        self._frames: deque[bytes] = deque()
         self._bytes = 0
-        self._ended = False
+        self._has_ended = False
         self._error: ConnectionClosedError | None = None
-        self._waiters: list[asyncio.Future[None]] = []
+        waiters = Waiters()
+        self.changed, self.wake = waiters.wait, waiters.wake
 
     def put_now(self, data: bytes) -> None:
-        if not self._ended:
-            self._parts.append(data)
+        if not self._has_ended:
+            self._writes.append(data)
             self._bytes += len(data)
             self.wake()
 
@@ -182,48 +195,37 @@ class _Direction:
         return self._bytes >= _FULL
 
     async def put(self, data: bytes) -> None:
-        while self.is_full and not self._ended:
+        while self.is_full and not self._has_ended:
             await self.changed()
         self.put_now(data)
 
     def clear(self) -> None:
-        """Drop what is there; nothing more comes."""
-        self._parts.clear()
-        self._pieces.clear()
+        """Drop all data and end the queue."""
+        self._writes.clear()
+        self._frames.clear()
         self.end()
 
-    async def take(self, cut: Callable[[], Cut] = lambda: _WHOLE) -> bytes | None:
-        while not self._pieces:
-            wanted = cut()
-            if self._parts and (self._ended or len(self._parts) >= wanted.writes or self.is_full):
-                wanted.used()
-                self._pieces.extend(wanted.pieces(b"".join(self._parts)))
-                self._parts.clear()
-            elif self._ended:
+    async def next_frame(self, rule: Callable[[], FrameRule] = lambda: NO_RULE) -> bytes | None:
+        while not self._frames:
+            current = rule()
+            if self._writes and (self._has_ended or len(self._writes) >= current.writes or self.is_full):
+                current.used()
+                self._frames.extend(current.split(b"".join(self._writes)))
+                self._writes.clear()
+            elif self._has_ended:
                 error, self._error = self._error, None
                 if error is not None:
                     raise error
                 return None
             else:
                 await self.changed()
-        data = self._pieces.popleft()
+        data = self._frames.popleft()
         self._bytes -= len(data)
         self.wake()
         return data
 
     def end(self, error: ConnectionClosedError | None = None) -> None:
-        if not self._ended:
-            self._ended = True
+        if not self._has_ended:
+            self._has_ended = True
             self._error = error
             self.wake()
-
-    async def changed(self) -> None:
-        waiter = asyncio.get_running_loop().create_future()
-        self._waiters.append(waiter)
-        await waiter
-
-    def wake(self) -> None:
-        waiters, self._waiters = self._waiters, []
-        for waiter in waiters:
-            if not waiter.done():
-                waiter.set_result(None)

@@ -1,4 +1,4 @@
-"""The HTTP side of the test server: negotiate and the three transports, as ASP.NET Core answers them."""
+"""The HTTP requests to one hub: negotiate, GET of each transport, POST, DELETE and refresh, as in ASP.NET Core."""
 
 from __future__ import annotations
 
@@ -8,23 +8,23 @@ from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
-from ..errors import ConnectionClosedError
 from ..options import TransferFormat, Transport
-from .active_faults import FaultSite, Point
 from .authentication import Authentication
+from .fault_points import FaultPoint, FaultSite
+from .long_polling import LongPolling, poll_response
+from .server_sent_events import ServerSentEvents
 from .transport_connection import TransportConnection
-from .web_sockets import Transports, passage, poll_answer
+from .web_sockets import WebSockets
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from ..errors import ConnectionClosedError
     from .active_faults import ActiveFaults
     from .connected_client import ConnectedClient
     from .settings import Identity, ServerSettings
 
-# A client that does not connect, or does not poll, for so many seconds is gone.
-_GAP = 15.0
-# So long a connection may take to end when the server stops.
+# Seconds that a connection may take to end when the server stops.
 _GRACE = 1.0
 _UNKNOWN = "No Connection with that ID"
 _FORMATS = {
@@ -35,33 +35,39 @@ _FORMATS = {
 
 
 class HubEndpoint:
-    """One hub's URL.
+    """Answers the requests to the URL of one hub, and owns the hub's connections.
 
     Args:
-        settings: the server's.
-        faults: what is to go wrong.
-        serve: makes what serves a connection.
-        negotiated: called for each negotiation.
+        settings: the server's settings.
+        faults: asked at each request and frame.
+        make_client: makes the client of a connection whose transport has connected.
+        on_negotiated: called with each negotiate request that was answered, and the user's name.
+
+    Attributes:
+        connections: the connections by their secret tokens.
     """
 
     def __init__(
         self,
         settings: ServerSettings,
         faults: ActiveFaults,
-        serve: Callable[[TransportConnection], ConnectedClient],
-        negotiated: Callable[[web.Request, str | None], None],
+        *,
+        make_client: Callable[[TransportConnection], ConnectedClient],
+        on_negotiated: Callable[[web.Request, str | None], None],
     ) -> None:
         self._settings = settings
         self._faults = faults
-        self._serve = serve
-        self._negotiated = negotiated
+        self._make_client = make_client
+        self._on_negotiated = on_negotiated
         self._authentication = Authentication(settings)
-        self._carriers = Transports(settings, faults, self._expect, self._drop)
+        self._web_sockets = WebSockets(settings, faults)
+        self._server_sent_events = ServerSentEvents(settings, faults)
+        self._long_polling = LongPolling(settings, faults)
         self._is_closing = False
         self.connections: dict[str, TransportConnection] = {}
 
     def routes(self, path: str) -> list[web.RouteDef]:
-        """Return the routes of the hub."""
+        """Return the routes of the hub at this path, with and without a slash at the end."""
         path = path.rstrip("/")
         routes = [web.post(f"{path}/negotiate{end}", self._negotiate) for end in ("", "/")]
         if self._settings.authentication_refresh:
@@ -74,27 +80,27 @@ class HubEndpoint:
             ]
         return routes
 
-    def take_no_more(self) -> None:
-        """Refuse new connections."""
+    def refuse_new(self) -> None:
+        """Answer new connections with 503 from now on."""
         self._is_closing = True
 
-    def take_again(self) -> None:
-        """Take new connections again."""
+    def accept_new(self) -> None:
+        """Accept new connections again."""
         self._is_closing = False
 
     async def close(self, error: ConnectionClosedError | None = None) -> None:
-        """End all connections; take no new ones.
+        """End all connections and refuse new ones.
 
         Args:
-            error: end them without a word, for this reason.
+            error: end the connections without a Close message, with this error for the hub.
         """
-        self.take_no_more()
+        self.refuse_new()
         connections = list(self.connections.values())
         for connection in connections:
-            connection.expect_nothing()
-            connection.never_expire()
-            if connection.served is not None:
-                connection.served.shut_down(error)
+            connection.stop_gap_timer()
+            connection.stop_expiry()
+            if connection.client is not None:
+                connection.client.shut_down(error)
         tasks = {connection.task for connection in connections if connection.task is not None}
         if tasks:
             _done, late = await asyncio.wait(tasks, timeout=_GRACE)
@@ -104,11 +110,11 @@ class HubEndpoint:
                 await asyncio.wait(late)
         self.connections.clear()
 
-    # Requests
+    # Negotiation
 
     async def _negotiate(self, request: web.Request) -> web.Response:
-        await self._at(Point.NEGOTIATE, request)
-        identity = await self._authentication.identity(request)
+        await self._apply_faults(FaultPoint.NEGOTIATE, request)
+        identity = await self._authentication.identify(request)
         asked = request.query.get("negotiateVersion") or "0"
         try:
             version = min(int(asked), 1)
@@ -118,11 +124,11 @@ class HubEndpoint:
             text = f"The client requested version '{asked}', but the server does not support this version."
             return web.json_response({"error": text})
         connection = self._new_connection(identity, version)
-        self._negotiated(request, identity.name)
-        return web.json_response(self._answer(request, connection, version) | self._authentication.lifetime(identity))
+        self._on_negotiated(request, identity.name)
+        answer = self._negotiate_answer(request, connection, version)
+        return web.json_response(answer | self._authentication.lifetime_members(identity))
 
-    def _answer(self, request: web.Request, connection: TransportConnection, version: int) -> dict[str, Any]:
-        """Return the answer to a negotiation."""
+    def _negotiate_answer(self, request: web.Request, connection: TransportConnection, version: int) -> dict[str, Any]:
         asked = request.query.get("useStatefulReconnect", "").lower() == "true"
         connection.is_stateful = bool(version) and asked and self._settings.stateful_reconnect
         stateful = {"useStatefulReconnect": True} if connection.is_stateful else {}
@@ -141,113 +147,120 @@ class HubEndpoint:
             raise web.HTTPServiceUnavailable(text="The server is stopping")
         connection_id = secrets.token_urlsafe(16)
         token = secrets.token_urlsafe(16) if version else connection_id
-        connection = self.connections[token] = TransportConnection(connection_id, token, identity.name)
-        self._authentication.note(connection, identity)
-        self._expect(connection)
+        connection = self.connections[token] = TransportConnection(
+            connection_id, token, user=identity.name, on_drop=lambda: self.connections.pop(token, None)
+        )
+        self._authentication.set_expiry(connection, identity)
+        connection.drop_after()
         return connection
+
+    # GET: a transport connects, or a poll asks for data
 
     async def _get(self, request: web.Request) -> web.StreamResponse:
         transport = _transport_of(request)
-        await self._at(self._point(request, transport), request, transport)
+        await self._apply_faults(self._get_point(request, transport), request, transport)
         if transport is Transport.LONG_POLLING:
-            self._authentication.check_poll(self.connections.get(request.query.get("id", "")))
-        identity = await self._authentication.identity(request)
-        self._require(transport)
+            self._authentication.check_poll(self._by_id(request))
+        identity = await self._authentication.identify(request)
+        if transport not in self._settings.transports:
+            raise web.HTTPNotFound(text=f"{transport} transport not supported by this end point type")
         if transport is Transport.WEBSOCKETS:
-            known = "id" in request.query
-            connection = self._find(request) if known else self._new_connection(identity, 1)
+            has_id = "id" in request.query
+            connection = self._find(request) if has_id else self._new_connection(identity, 1)
             return await self._web_socket(request, connection, identity)
         connection = self._find(request)
         if transport is Transport.SERVER_SENT_EVENTS:
             self._claim(request, connection, transport)
-            return await self._carriers.events(request, connection, self._begin(connection))
+            return await self._server_sent_events.run(request, connection, self._begin(connection))
         return await self._poll(request, connection)
 
     async def _web_socket(
         self, request: web.Request, connection: TransportConnection, identity: Identity
     ) -> web.WebSocketResponse:
-        served = connection.served
-        if connection.is_stateful and connection.pipe.gone.done():
+        client = connection.client
+        if connection.is_stateful and connection.buffers.closed.done():
             raise web.HTTPNotFound(text=_UNKNOWN)
-        if served is not None and served.resumable:
-            socket = await self._carriers.upgrade(request)
-            if not served.resumable:
-                await socket.close()  # its time was over meanwhile
+        if client is not None and client.resumable:
+            socket = await self._web_sockets.upgrade(request)
+            if not client.resumable:
+                await socket.close()  # the connection has ended during the upgrade
                 return socket
-            self._authentication.note(connection, identity)
+            self._authentication.set_expiry(connection, identity)
             connection.replace_web_socket()
-            served.resume()
+            client.resume()
         else:
             self._claim(request, connection, Transport.WEBSOCKETS)
             try:
-                socket = await self._carriers.upgrade(request)
+                socket = await self._web_sockets.upgrade(request)
             except BaseException:
-                self._drop(connection)
+                connection.drop()
                 raise
-            served = self._begin(connection)
-        await self._carriers.web_socket(request, socket, connection, served)
+            client = self._begin(connection)
+        await self._web_sockets.run(request, socket, connection, client)
         return socket
 
     async def _poll(self, request: web.Request, connection: TransportConnection) -> web.Response:
-        if connection.served is None:
+        if connection.client is None:
+            # As in ASP.NET Core, the first poll only opens the transport.
             self._claim(request, connection, Transport.LONG_POLLING)
             self._begin(connection)
-            self._expect(connection)
-            return poll_answer(b"")
-        if connection.pipe.transport != Transport.LONG_POLLING:
+            connection.drop_after()
+            return poll_response(b"")
+        if connection.buffers.transport != Transport.LONG_POLLING:
             raise web.HTTPBadRequest(text="Cannot change transports mid-connection")
-        return await self._carriers.poll(request, connection)
+        return await self._long_polling.answer(request, connection)
 
-    def _point(self, request: web.Request, transport: Transport) -> Point:
-        """Return whether this opens a transport or goes on with it."""
-        connection = self.connections.get(request.query.get("id", ""))
-        if connection is None or connection.served is None:
-            return Point.CONNECT
-        return Point.POLL if transport is Transport.LONG_POLLING else Point.RESUME
+    def _get_point(self, request: web.Request, transport: Transport) -> FaultPoint:
+        """Return whether a GET connects a transport, resumes a connection or polls for data."""
+        connection = self._by_id(request)
+        if connection is None or connection.client is None:
+            return FaultPoint.CONNECT
+        return FaultPoint.POLL if transport is Transport.LONG_POLLING else FaultPoint.RESUME
+
+    # Other requests
 
     async def _post(self, request: web.Request) -> web.Response:
-        await self._at(Point.POST, request)
-        await self._authentication.identity(request)
+        await self._apply_faults(FaultPoint.POST, request)
+        await self._authentication.identify(request)
         connection = self._find(request)
-        if connection.pipe.transport == Transport.WEBSOCKETS:
+        if connection.buffers.transport == Transport.WEBSOCKETS:
             raise web.HTTPMethodNotAllowed(
                 "POST", ["GET"], text="POST requests are not allowed for WebSocket connections."
             )
         body = await request.read()
-        await self._at(Point.FRAME_IN, request)
-        await connection.pipe.feed(body)
+        await self._apply_faults(FaultPoint.FRAME_IN, request)
+        await connection.buffers.feed(body)
         return web.Response()
 
     async def _refresh(self, request: web.Request) -> web.Response:
-        await self._at(Point.REFRESH, request)
+        await self._apply_faults(FaultPoint.REFRESH, request)
         return await self._authentication.refresh(request, self.connections)
 
     async def _delete(self, request: web.Request) -> web.Response:
-        await self._at(Point.DELETE, request)
-        await self._authentication.identity(request)
+        await self._apply_faults(FaultPoint.DELETE, request)
+        await self._authentication.identify(request)
         connection = self._find(request)
-        if connection.pipe.transport != Transport.LONG_POLLING:
+        if connection.buffers.transport != Transport.LONG_POLLING:
             raise web.HTTPBadRequest(text="Cannot terminate this connection using the DELETE endpoint.")
-        self._drop(connection)
+        connection.drop()
         return web.Response(status=202)
 
-    async def _at(self, point: Point, request: web.Request, transport: str = "") -> None:
-        """Let the faults of this place happen to a request."""
-        connection = self.connections.get(request.query.get("id", ""))
-        name = None
+    async def _apply_faults(self, point: FaultPoint, request: web.Request, transport: str = "") -> None:
+        connection = self._by_id(request)
+        connection_id = None
         if connection is not None:
-            name, transport = connection.connection_id, transport or connection.pipe.transport
-        await self._faults.at(FaultSite(point, transport, name, request.transport))
+            connection_id, transport = connection.connection_id, transport or connection.buffers.transport
+        await self._faults.apply(
+            FaultSite(point, transport=transport, connection_id=connection_id, tcp=request.transport)
+        )
 
-    def _require(self, transport: Transport) -> None:
-        if transport not in self._settings.transports:
-            raise web.HTTPNotFound(text=f"{transport} transport not supported by this end point type")
+    def _by_id(self, request: web.Request) -> TransportConnection | None:
+        return self.connections.get(request.query.get("id", ""))
 
     def _find(self, request: web.Request) -> TransportConnection:
-        token = request.query.get("id")
-        if not token:
+        if not request.query.get("id"):
             raise web.HTTPBadRequest(text="Connection ID required")
-        connection = self.connections.get(token)
+        connection = self._by_id(request)
         if connection is None or connection.is_forgotten:
             raise web.HTTPNotFound(text=_UNKNOWN)
         return connection
@@ -255,61 +268,50 @@ class HubEndpoint:
     # Connections
 
     def _claim(self, request: web.Request, connection: TransportConnection, transport: Transport) -> None:
-        """Take a connection for a transport; only polls come again."""
-        pipe = connection.pipe
-        if pipe.transport not in ("", transport):
+        """Make a transport the one of a connection; refuse a second one."""
+        buffers = connection.buffers
+        if buffers.transport not in ("", transport):
             raise web.HTTPBadRequest(text="Cannot change transports mid-connection")
-        if pipe.transport:
+        if buffers.transport:
             raise web.HTTPConflict(text="")
-        connection.expect_nothing()
-        pipe.transport = transport
-        pipe.inherent_keep_alive = transport is Transport.LONG_POLLING
+        connection.stop_gap_timer()
+        buffers.transport = transport
+        buffers.inherent_keep_alive = transport is Transport.LONG_POLLING
         connection.headers = {name.lower(): value for name, value in request.headers.items()}
         connection.query = {name: value for name, value in request.query.items() if name != "id"}
 
     def _begin(self, connection: TransportConnection) -> ConnectedClient:
-        """Start to serve a connection whose transport has come."""
-        served = connection.served = self._serve(connection)
-        connection.task = asyncio.create_task(self._live(connection, served), name="hub connection")
-        return served
+        """Start to serve the hub over a connection whose transport has connected."""
+        client = connection.client = self._make_client(connection)
+        connection.task = asyncio.create_task(self._serve(connection, client), name="hub connection")
+        return client
 
-    async def _live(self, connection: TransportConnection, served: ConnectedClient) -> None:
+    async def _serve(self, connection: TransportConnection, client: ConnectedClient) -> None:
         try:
-            if await self._may_begin(connection):
-                await served.serve()
+            if await self._may_shake_hands(connection):
+                await client.serve()
         finally:
-            connection.pipe.end()
-            connection.never_expire()
-            if connection.pipe.transport != Transport.LONG_POLLING:
+            connection.buffers.end()
+            connection.stop_expiry()
+            # Over long polling the next poll has to tell the client that the connection has ended.
+            if connection.buffers.transport != Transport.LONG_POLLING:
                 self.connections.pop(connection.token, None)
 
-    async def _may_begin(self, connection: TransportConnection) -> bool:
-        """Return whether the client is still there when the faults have let its handshake through."""
-        coming = passage(Point.HANDSHAKE, connection)
-        if not self._faults.concern(coming):
+    async def _may_shake_hands(self, connection: TransportConnection) -> bool:
+        """Let faults of the handshake happen; return whether the client is still there afterwards."""
+        site = connection.site(FaultPoint.HANDSHAKE)
+        if not self._faults.has(site):
             return True
-        held = asyncio.create_task(self._faults.at(coming), name="held handshake")
+        held = asyncio.create_task(self._faults.apply(site), name="held handshake")
         try:
-            await asyncio.wait({held, connection.pipe.gone}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({held, connection.buffers.closed}, return_when=asyncio.FIRST_COMPLETED)
         finally:
             held.cancel()
-        return not connection.pipe.gone.done()
-
-    def _expect(self, connection: TransportConnection, seconds: float | None = None) -> None:
-        """Drop the connection if nothing comes for it in some time."""
-        error = ConnectionClosedError("the client has not come back")
-        gap = _GAP if seconds is None else seconds
-        connection.expect_nothing()
-        connection.gone = asyncio.get_running_loop().call_later(gap, self._drop, connection, error)
-
-    def _drop(self, connection: TransportConnection, error: ConnectionClosedError | None = None) -> None:
-        connection.expect_nothing()
-        connection.never_expire()
-        connection.pipe.disconnect(error)
-        self.connections.pop(connection.token, None)
+        return not connection.buffers.closed.done()
 
 
 def _transport_of(request: web.Request) -> Transport:
+    """Return the transport that a GET request is for."""
     if request.headers.get("Upgrade", "").lower() == "websocket":
         return Transport.WEBSOCKETS
     if "text/event-stream" in request.headers.get("Accept", ""):

@@ -1,4 +1,4 @@
-"""What runs on an event loop: the one that runs already, or one in a thread of its own."""
+"""The base of `HubServer` and `FaultProxy`: a service on the running event loop, or in its own thread."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ import abc
 import asyncio
 import threading
 from concurrent.futures import Future
-from typing import TYPE_CHECKING, Generic, Self, TypeVar
+from typing import TYPE_CHECKING, Self, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
-    from types import TracebackType
+    from collections.abc import Callable
 
 T = TypeVar("T")
 
 
-def _running_loop() -> asyncio.AbstractEventLoop | None:
+def running_loop() -> asyncio.AbstractEventLoop | None:
+    """Return the event loop that runs in this thread, or `None`."""
     try:
         return asyncio.get_running_loop()
     except RuntimeError:
@@ -25,51 +25,72 @@ def _running_loop() -> asyncio.AbstractEventLoop | None:
 class LoopService(abc.ABC):
     """Runs on the running event loop in an `async with`, and in a thread of its own in a plain `with`."""
 
+    _kind: str  # what error texts call the service
+
     def __init__(self) -> None:
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._is_started = False
         self._thread: _LoopThread | None = None
 
-    @abc.abstractmethod
     async def start(self) -> None:
-        """Begin, on the running event loop."""
+        """Listen, on the running event loop.
+
+        Raises:
+            RuntimeError: the service is started already.
+            OSError: the port cannot be listened on, for example because another process uses it.
+        """
+        if self._is_started:
+            raise RuntimeError(f"the {self._kind} is started already")
+        await self._open()
+        self._is_started, self._loop = True, asyncio.get_running_loop()
+
+    async def stop(self) -> None:
+        """Listen no more and end all connections. Does nothing if the service is not started."""
+        if self._is_started:
+            self._is_started = False
+            await self._close()
+            self._loop = None
 
     @abc.abstractmethod
-    async def stop(self) -> None:
-        """End; without effect if it does not run."""
+    async def _open(self) -> None:
+        """Start to listen; leave nothing behind after an error."""
+
+    @abc.abstractmethod
+    async def _close(self) -> None:
+        """End all that `_open` has started."""
 
     async def __aenter__(self) -> Self:
         await self.start()
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *_error: object) -> None:
         await self.stop()
 
     def __enter__(self) -> Self:
         thread = _LoopThread(self)
-        thread.begin()
+        thread.start()
         self._thread = thread
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_error: object) -> None:
         if self._thread is not None:
-            self._thread.end()
+            self._thread.stop()
             self._thread = None
 
     def _on_loop(self, work: Callable[[], T]) -> T:
-        """Do something on the own event loop and return what it gives; from any thread, short work only."""
+        """Run `work` on the service's event loop and return its result, from any thread.
+
+        The calling thread is blocked meanwhile, also if it runs an event loop of its own: for short work only.
+        """
         loop = self._loop
-        if loop is None or loop is _running_loop():
+        if loop is None or loop is running_loop():
             return work()
         done: Future[T] = Future()
 
         def run() -> None:
             try:
                 done.set_result(work())
-            except Exception as error:  # noqa: BLE001 - it is raised where the work was asked for
+            except Exception as error:  # noqa: BLE001 - the caller of `_on_loop` gets the exception
                 done.set_exception(error)
 
         loop.call_soon_threadsafe(run)
@@ -77,91 +98,41 @@ class LoopService(abc.ABC):
 
 
 class _LoopThread:
-    """An event loop in a thread, for as long as what runs there is wanted."""
+    """A thread with an event loop that runs one service."""
 
-    def __init__(self, hosted: LoopService) -> None:
-        self._hosted = hosted
+    def __init__(self, service: LoopService) -> None:
+        self._service = service
         self._ready = threading.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._wanted: asyncio.Event | None = None
+        self._stopping: asyncio.Event | None = None
         self._error: Exception | None = None
         self._thread = threading.Thread(target=self._main, name="signalr_sdk server", daemon=True)
 
-    def begin(self) -> None:
-        """Return when it has started."""
+    def start(self) -> None:
+        """Start the thread; return when the service listens, or raise the error of its `start`."""
         self._thread.start()
         self._ready.wait()
         if self._error is not None:
             self._thread.join()
             raise self._error
 
-    def end(self) -> None:
-        """Return when it is gone."""
-        if self._loop is not None and self._wanted is not None:
-            self._loop.call_soon_threadsafe(self._wanted.set)
+    def stop(self) -> None:
+        """Stop the service; return when the thread has ended."""
+        if self._loop is not None and self._stopping is not None:
+            self._loop.call_soon_threadsafe(self._stopping.set)
         self._thread.join()
 
     def _main(self) -> None:
         asyncio.run(self._serve())
 
     async def _serve(self) -> None:
-        self._loop, self._wanted = asyncio.get_running_loop(), asyncio.Event()
+        self._loop, self._stopping = asyncio.get_running_loop(), asyncio.Event()
         try:
-            await self._hosted.start()
-        except Exception as error:  # noqa: BLE001 - it is raised where the server was asked for
+            await self._service.start()
+        except Exception as error:  # noqa: BLE001 - `start` raises it in the thread that wanted the service
             self._error = error
             return
         finally:
             self._ready.set()
-        await self._wanted.wait()
-        await self._hosted.stop()
-
-
-class Pending(Generic[T]):
-    """Something that is waited for: with `await` in a coroutine on any event loop, with `result()` in a thread.
-
-    Nothing begins before that.
-
-    Args:
-        begin: makes the future.
-        timeout: seconds to wait; `None` for no limit.
-        missing: what to say when that is over.
-    """
-
-    def __init__(
-        self,
-        begin: Callable[[], Future[T]],
-        timeout: float | None = None,
-        missing: Callable[[], str] = lambda: "it took too long",
-    ) -> None:
-        self._begin = begin
-        self._timeout = timeout
-        self._missing = missing
-
-    def __await__(self) -> Generator[object, None, T]:
-        return self._wait().__await__()
-
-    async def _wait(self) -> T:
-        future = self._begin()
-        try:
-            async with asyncio.timeout(self._timeout):
-                return await asyncio.wrap_future(future)
-        except TimeoutError:
-            raise TimeoutError(self._missing()) from None
-
-    def result(self) -> T:
-        """Wait in a thread without a running event loop, and return what came.
-
-        Raises:
-            RuntimeError: an event loop runs here, which this would block.
-            TimeoutError: it did not come in time.
-        """
-        if _running_loop() is not None:
-            raise RuntimeError("an event loop runs in this thread: use await")
-        future = self._begin()
-        try:
-            return future.result(self._timeout)
-        except TimeoutError:
-            raise TimeoutError(self._missing()) from None
-        finally:
-            future.cancel()
+        await self._stopping.wait()
+        await self._service.stop()

@@ -1,4 +1,4 @@
-"""A port that can be closed and opened again, and is not free to others meanwhile."""
+"""A listening port that can refuse connections for a while without being given up to another process."""
 
 from __future__ import annotations
 
@@ -13,77 +13,79 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _BACKLOG = 128
-# Members of an IPv4 address; those of IPv6 have more.
-_SHORT = 2
+# An IPv4 address is a tuple of two members, an IPv6 address of four.
+_IPV4_MEMBERS = 2
 
 
-class Listener:
-    """Listens on the running event loop.
+class TcpListener:
+    """Listens on the running event loop. All methods are for that event loop only.
 
     Args:
-        make: makes the protocol of each connection.
-        ssl: for TLS.
+        make_protocol: makes the asyncio protocol of each accepted connection.
+        ssl: the TLS context of the server; without it connections are plain TCP.
     """
 
-    def __init__(self, make: Callable[[], asyncio.BaseProtocol], ssl: ssl_module.SSLContext | None = None) -> None:
-        self._make = make
+    def __init__(
+        self, make_protocol: Callable[[], asyncio.BaseProtocol], ssl: ssl_module.SSLContext | None = None
+    ) -> None:
+        self._make_protocol = make_protocol
         self._ssl = ssl
         self._addresses: list[Any] = []
         self._sockets: list[socket.socket] = []
-        self._refuses = True
+        self._is_refusing = True
         self._servers: list[asyncio.Server] = []
-        self._opening: set[asyncio.Task[None]] = set()
+        self._serving: set[asyncio.Task[None]] = set()
 
     @property
     def port(self) -> int:
-        """The port."""
+        """The port, after `open`; the system has chosen a free one if `open` was given 0."""
         port: int = self._addresses[0][1]
         return port
 
     async def open(self, host: str, port: int) -> None:
-        """Listen.
+        """Bind all addresses of the host and accept connections.
 
         Raises:
-            OSError: it cannot, because the port is in use for example.
+            OSError: the port cannot be bound, for example because another process uses it.
         """
         found = await asyncio.get_running_loop().getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )
         try:
             for *_, address in dict.fromkeys(found):
-                # All of a name's addresses get the same port.
-                self._hold((address[0], address[1] or (self._addresses and self.port) or 0, *address[2:]))
+                # With port 0 the first address gets a free port, and the other addresses of the host get the same one.
+                self._bind((address[0], address[1] or (self._addresses and self.port) or 0, *address[2:]))
         except OSError as error:
-            self._let_go()
+            self._release()
             what = (error.strerror or str(error)).lower()
             raise OSError(error.errno, f"cannot listen on {host}:{port}: {what}") from error
         await self._serve(self._listen())
 
     def refuse(self) -> None:
-        """Refuse connections; those that are there stay."""
-        if not self._refuses:
+        """Refuse new connections. Accepted connections stay open, and the port stays bound."""
+        if not self._is_refusing:
             addresses = self._addresses
-            self._let_go()
+            self._release()
             for address in addresses:
-                self._hold(address)
+                self._bind(address)
 
     def accept(self) -> None:
-        """Take connections again, from this moment on."""
-        if self._refuses:
+        """Accept new connections again, from the moment of this call."""
+        if self._is_refusing:
             task = asyncio.create_task(self._serve(self._listen()), name="listener")
-            self._opening.add(task)
-            task.add_done_callback(self._opening.discard)
+            self._serving.add(task)
+            task.add_done_callback(self._serving.discard)
 
     async def close(self) -> None:
-        """Listen no more and let go of the port."""
-        opening = list(self._opening)
-        self._let_go()
-        if opening:
-            await asyncio.wait(opening)
+        """Stop listening and release the port."""
+        serving = list(self._serving)
+        self._release()
+        if serving:
+            await asyncio.wait(serving)
 
-    def _hold(self, address: Any) -> None:
-        """Bind a socket that does not listen yet: it keeps the port, and who connects is refused."""
-        family = socket.AF_INET6 if len(address) > _SHORT else socket.AF_INET
+    def _bind(self, address: Any) -> None:
+        """Bind a socket that does not listen yet: the port is taken, and the system refuses whoever connects."""
+        family = socket.AF_INET6 if len(address) > _IPV4_MEMBERS else socket.AF_INET
         bound = socket.socket(family, socket.SOCK_STREAM)
         self._sockets.append(bound)
         if os.name == "posix":
@@ -94,36 +96,36 @@ class Listener:
         self._addresses.append(bound.getsockname())
 
     def _listen(self) -> list[socket.socket]:
-        """Let the system take connections: they wait until the event loop serves them."""
+        """Let the system accept connections at once; the connections wait there until `_serve` has run."""
         for bound in self._sockets:
             bound.listen(_BACKLOG)
-        self._refuses = False
+        self._is_refusing = False
         return list(self._sockets)
 
     async def _serve(self, sockets: list[socket.socket]) -> None:
         loop = asyncio.get_running_loop()
         for bound in sockets:
-            server = await loop.create_server(self._make, sock=bound, ssl=self._ssl, start_serving=False)
+            server = await loop.create_server(self._make_protocol, sock=bound, ssl=self._ssl, start_serving=False)
             self._servers.append(server)
             await server.start_serving()
 
-    def _let_go(self) -> None:
-        for task in self._opening:
+    def _release(self) -> None:
+        for task in self._serving:
             task.cancel()
         for server in self._servers:
             server.close()
         for bound in self._sockets:
             bound.close()
         self._servers, self._sockets, self._addresses = [], [], []
-        self._refuses = True
+        self._is_refusing = True
 
 
-def cut(transport: asyncio.BaseTransport | None, *, reset: bool) -> None:
-    """Drop a TCP connection at once.
+def drop_tcp(transport: asyncio.BaseTransport | None, *, reset: bool) -> None:
+    """Close a TCP connection at once, without sending what is still buffered.
 
     Args:
-        transport: its transport, if there is one.
-        reset: by RST, so that the peer gets an error; else by FIN, as a process that is killed.
+        transport: asyncio's transport of the connection; with `None` nothing is done.
+        reset: close with RST, which is an error for the peer; otherwise with FIN, as for a process that is killed.
     """
     if not isinstance(transport, asyncio.Transport):
         return
