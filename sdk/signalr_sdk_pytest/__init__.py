@@ -1,7 +1,7 @@
-"""The pytest plugin of signalr_sdk: fixtures with a hub server and a connection to it.
+"""The pytest plugin of signalr_sdk: fixtures for a hub server and for a connection to the server.
 
-It is a package beside `signalr_sdk`, since pytest imports it in every run of everybody who has installed that: nothing
-of `signalr_sdk` is imported before a fixture is used.
+pytest imports the plugin in every test run of everybody who has installed signalr_sdk. So the plugin is a package of
+its own, which imports nothing of `signalr_sdk` before a test uses a fixture.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.fixture
 def signalr_hubs(request: pytest.FixtureRequest) -> Mapping[str, type[Hub]]:
-    """The hubs of `signalr_server`, by path: those of the marker `signalr`. Override it to have others."""
+    """The hubs of `signalr_server` by path, from the marker `signalr`. Override the fixture for other hubs."""
     marker = request.node.get_closest_marker("signalr")
     if marker is None or not marker.args:
         raise pytest.UsageError(
@@ -42,7 +42,7 @@ def signalr_hubs(request: pytest.FixtureRequest) -> Mapping[str, type[Hub]]:
 
 @pytest.fixture
 def signalr_server_options(request: pytest.FixtureRequest) -> Mapping[str, Any]:
-    """Options of `HubServer` for `signalr_server`: those of the marker `signalr`. Override it to have others."""
+    """Options of `signalr_server`, from the marker `signalr`. Override the fixture for other options."""
     marker = request.node.get_closest_marker("signalr")
     return {} if marker is None else marker.kwargs
 
@@ -51,8 +51,8 @@ def signalr_server_options(request: pytest.FixtureRequest) -> Mapping[str, Any]:
 def signalr_server(
     signalr_hubs: Mapping[str, type[Hub]], signalr_server_options: Mapping[str, Any]
 ) -> Iterator[HubServer]:
-    """A started `HubServer`, in a thread of its own."""
-    from signalr_sdk.testing import HubServer  # when a test wants it, see above
+    """A started `HubServer` in a thread of its own."""
+    from signalr_sdk.testing import HubServer  # lazy: see the docstring of the module
 
     with HubServer(signalr_hubs, **signalr_server_options) as server:
         yield server
@@ -60,7 +60,7 @@ def signalr_server(
 
 @pytest.fixture
 def signalr_connection_options() -> Mapping[str, Any]:
-    """Options of `HubConnection` for `signalr_connection`. Override it to have some."""
+    """Options of `signalr_connection`; none by default. Override the fixture to have some."""
     return {}
 
 
@@ -71,23 +71,23 @@ def signalr_connection(
     signalr_hubs: Mapping[str, type[Hub]],
     signalr_connection_options: Mapping[str, Any],
 ) -> Iterator[HubConnection | SyncHubConnection]:
-    """A started connection to the first hub: for threads in a plain test, for asyncio in an `async def` test."""
+    """A started connection to the first hub: `signalr_sdk.sync.HubConnection`, or the async one in an async test."""
     url = signalr_server.url(next(iter(signalr_hubs)))
     if inspect.iscoroutinefunction(request.node.obj):
-        from signalr_sdk import HubConnection  # as above
+        from signalr_sdk import HubConnection  # lazy, as above
 
         hub = HubConnection(url, **signalr_connection_options)
         request.node.obj = _within(hub, request.node.obj)
         yield hub
     else:
-        from signalr_sdk.sync import HubConnection as SyncHubConnection  # as above
+        from signalr_sdk.sync import HubConnection as SyncHubConnection  # lazy, as above
 
         with SyncHubConnection(url, **signalr_connection_options) as connection:
             yield connection
 
 
 def _within(hub: HubConnection, test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., Any]:
-    """Return a test that starts and stops the connection, since only the test itself has the event loop."""
+    """Return a test that starts and stops the connection: only inside the test its event loop is running."""
 
     @functools.wraps(test)
     async def run(*args: Any, **kwargs: Any) -> None:

@@ -295,7 +295,7 @@ async def test_a_client_that_gives_up_a_stalled_start(at: str, chat: HubServer) 
     await hub.stop()
     with pytest.raises(ConnectionClosedError):
         await starting
-    await until(lambda: not [c for c in chat._connections() if c.served])
+    await until(lambda: not [c for c in chat._connections() if c.client])
     assert chat.recorded.connects == []
 
 

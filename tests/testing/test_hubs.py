@@ -11,7 +11,7 @@ import pytest
 
 from signalr_sdk import HubConnection, HubError
 from signalr_sdk.testing import Hub, HubServer
-from signalr_sdk.testing.hubs import methods_of
+from signalr_sdk.testing.hub_methods import methods_of
 
 
 @attrs.frozen

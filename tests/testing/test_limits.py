@@ -14,11 +14,10 @@ import pytest
 from tests.raw_client import END, SHAKE_HANDS, RawClient, call, until
 
 from signalr_sdk import ConnectionClosedError, HubConnection, Transport
-from signalr_sdk.testing import Hub, HubException, HubServer, transports, uploads
-from signalr_sdk.testing import served as served_module
+from signalr_sdk.testing import Hub, HubException, HubServer, client_streams, running_invocations, transport_connection
 
 if TYPE_CHECKING:
-    from signalr_sdk.testing.served import ServedClient
+    from signalr_sdk.testing.connected_client import ConnectedClient
 
 
 class Busy(Hub):
@@ -76,8 +75,8 @@ def hub_class() -> type[Busy]:
     return type("Own", (Busy,), {"seen": [], "go_on": asyncio.Event()})
 
 
-def only_client(server: HubServer) -> ServedClient:
-    (client,) = server._lobbies["/hub"].clients.values()
+def only_client(server: HubServer) -> ConnectedClient:
+    (client,) = server._registries["/hub"].clients.values()
     return client
 
 
@@ -124,7 +123,7 @@ async def test_a_timeout_without_pings_of_the_server(hub_class: type[Busy]) -> N
 
 
 async def test_who_never_polls_is_forgotten(hub_class: type[Busy], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(transports, "_GAP", 0.01)
+    monkeypatch.setattr(transport_connection, "_GAP", 0.01)
     async with HubServer({"/hub": hub_class}) as server, aiohttp.ClientSession() as session:
         (endpoint,) = server._endpoints
         await negotiated(session, server)
@@ -232,13 +231,13 @@ def frame(text: str) -> bytes:
 
 
 async def test_uploads_wait_for_the_hub_method(hub_class: type[Busy], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(uploads, "_ITEMS", 10)
+    monkeypatch.setattr(client_streams, "_ITEMS", 10)
     async with HubServer({"/hub": hub_class}) as server, RawClient(server.url("/hub")) as client:
         await client.say(call("SlowSum", streamIds=["7"]))
         await until(lambda: hub_class.seen)
         for _ in range(300):
             await client.say('{"type":2,"invocationId":"7","item":1}' + END)
-        (upload,) = only_client(server)._uploads.values()
+        (upload,) = only_client(server).invocations._streams_up.values()
         await until(lambda: not upload.room.done())
         assert len(upload._items) < 300
         await client.say('{"type":3,"invocationId":"7"}' + END)
@@ -247,11 +246,11 @@ async def test_uploads_wait_for_the_hub_method(hub_class: type[Busy], monkeypatc
 
 
 async def test_large_items_wait_too(hub_class: type[Busy], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(uploads, "_BYTES", 10)
+    monkeypatch.setattr(client_streams, "_BYTES", 10)
     async with HubServer({"/hub": hub_class}) as server, RawClient(server.url("/hub")) as client:
         await client.say(call("SlowSum", streamIds=["7"]), '{"type":2,"invocationId":"7","item":1}' + END)
         await until(lambda: hub_class.seen)
-        (upload,) = only_client(server)._uploads.values()
+        (upload,) = only_client(server).invocations._streams_up.values()
         await until(lambda: not upload.room.done())
         # It goes away while the server does not read.
         await client.socket.close()
@@ -262,7 +261,7 @@ async def test_large_items_wait_too(hub_class: type[Busy], monkeypatch: pytest.M
 async def test_items_after_the_end_of_a_stream_are_dropped() -> None:
     from signalr_sdk.messages import StreamItem
 
-    upload = uploads.Upload()
+    upload = client_streams.ClientStream()
     upload.receive(StreamItem("7", 1))
     upload.end(None)
     upload.end("late")
@@ -271,18 +270,18 @@ async def test_items_after_the_end_of_a_stream_are_dropped() -> None:
 
 
 async def test_calls_that_pile_up(hub_class: type[Busy], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(served_module, "_CALLS", 3)
+    monkeypatch.setattr(running_invocations, "_LIMIT", 3)
     async with (
         HubServer({"/hub": hub_class}, parallel_invocations=2) as server,
         RawClient(server.url("/hub")) as client,
     ):
         await client.say(*(call("Hold", name=str(number)) for number in range(3)))
         await until(lambda: len(hub_class.seen) == 2)
-        served = only_client(server)
-        await until(lambda: len(served._calls) == 3)
+        client_seen = only_client(server)
+        await until(lambda: len(client_seen.invocations._tasks) == 3)
         await client.say(*(call("Hold", name=str(number)) for number in range(3, 10)))
-        await until(lambda: served.pipe._in._bytes)
-        assert len(served._calls) == 3
+        await until(lambda: client_seen._buffers._in._bytes)
+        assert len(client_seen.invocations._tasks) == 3
         hub_class.go_on.set()
         assert await client.hear() == "{}"
         heard = [json.loads(await client.hear() or "") for _ in range(10)]

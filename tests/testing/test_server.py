@@ -160,7 +160,7 @@ async def test_no_new_connections_while_it_stops(hub_class: type[Small]) -> None
 async def test_a_call_in_progress_is_cancelled_when_its_client_is_long_gone(
     hub_class: type[Small], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("signalr_sdk.testing.served._GRACE", 0.0)
+    monkeypatch.setattr("signalr_sdk.testing.running_invocations._GRACE", 0.0)
     async with HubServer({"/hub": hub_class}) as server:
         async with HubConnection(server.url("/hub"), reconnect=False) as hub:
             await hub.send("Wait")
@@ -257,16 +257,16 @@ async def test_groups_forget_who_has_gone() -> None:
             await self.groups.remove("nobody", "none")
 
     async with HubServer({"/hub": Grouped}) as server:
-        lobby = server._lobbies["/hub"]
+        registry = server._registries["/hub"]
         async with HubConnection(server.url("/hub"), reconnect=False) as one:
             async with HubConnection(server.url("/hub"), reconnect=False):
-                assert len(lobby.groups["all"]) == 2
-            await until(lambda: len(lobby.clients) == 1)
-            assert lobby.groups == {"all": {one.connection_id}}
+                assert len(registry.groups["all"]) == 2
+            await until(lambda: len(registry.clients) == 1)
+            assert registry.groups == {"all": {one.connection_id}}
             with pytest.raises(HubError):
                 await one.invoke("Missing")
-        await until(lambda: not lobby.clients)
-        assert lobby.groups == {}
+        await until(lambda: not registry.clients)
+        assert registry.groups == {}
 
 
 async def test_errors_of_one_client_say_nothing_to_another(hub_class: type[Small]) -> None:

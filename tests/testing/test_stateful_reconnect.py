@@ -153,9 +153,9 @@ def kept(chat: HubServer) -> int:
 
 
 def replay_of(chat: HubServer) -> Replay:
-    (served,) = chat._lobbies["/chat"].clients.values()
-    assert served._session.replay is not None
-    return served._session.replay
+    (connected,) = chat._registries["/chat"].clients.values()
+    assert connected._session.replay is not None
+    return connected._session.replay
 
 
 @pytest.mark.parametrize(
@@ -256,7 +256,7 @@ async def test_the_server_stops_while_it_is_lost() -> None:
         async with raw(url) as one:
             assert await one.hear() == "{}"
             cut(one)
-            await until(lambda: not chat._connections()[0].carrier)
+            await until(lambda: not chat._connections()[0].web_socket)
     assert [gone.error for gone in chat.recorded.disconnects] == [None]
 
 
@@ -331,7 +331,7 @@ async def test_the_hub_waits_when_too_much_is_kept() -> None:
             assert await one.hear() == "{}"
             heard = [await one.hear() for _ in range(6)]
             cut(one)
-            await until(lambda: not chat._connections()[0].carrier)
+            await until(lambda: not chat._connections()[0].web_socket)
             assert -60 < replay_of(chat).room <= 0
         acknowledged = 0
         async with raw(url, '{"type":9,"sequenceId":2}' + END) as two:

@@ -1,12 +1,12 @@
-"""A hub server in Python, to test clients against and to show them with. Not for production."""
+"""A hub server in Python, to test clients with and for demos. Not for production."""
 
 from __future__ import annotations
 
+from .active_faults import Fault
 from .fault_proxy import FaultProxy
-from .fault_table import Fault
 from .faults import Faults
-from .hosting import Pending
 from .hubs import ClientProxy, Hub, HubClients, HubContext, HubException, HubGroups, IOException, SingleClientProxy
+from .pending import Pending
 from .recording import Recorded, RecordedCall, RecordedConnect, RecordedDisconnect, RecordedNegotiation
 from .server import HubServer
 from .settings import Identity

@@ -1,4 +1,4 @@
-"""Who comes in, and for how long: bearer tokens, and their renewal on a live connection as in .NET 11."""
+"""Bearer tokens of requests: who the user is, when the connection expires, and renewal as in .NET 11."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from aiohttp import web
 from .settings import Identity
 
 if TYPE_CHECKING:
-    from .http_connection import HttpConnection
     from .settings import ServerSettings
+    from .transport_connection import TransportConnection
 
 _BEARER = "Bearer "
 _CONNECTION_TOKEN = "X-SignalR-Connection-Token"
@@ -21,27 +21,27 @@ _NOBODY = Identity()
 
 
 class Authentication:
-    """Asks the server's `authorize`.
+    """Asks the server's `authorize` who makes a request.
 
     Args:
-        settings: the server's.
+        settings: the server's settings.
     """
 
     def __init__(self, settings: ServerSettings) -> None:
         self._settings = settings
 
-    async def identity(self, request: web.Request) -> Identity:
-        """Return who makes a request.
+    async def identify(self, request: web.Request) -> Identity:
+        """Return who makes the request.
 
         Raises:
-            web.HTTPUnauthorized: nobody who may.
+            web.HTTPUnauthorized: `authorize` does not accept the token.
         """
-        identity = await self._ask(request)
+        identity = await self._authorize(request)
         if identity is None:
             raise web.HTTPUnauthorized(text="")
         return identity
 
-    async def _ask(self, request: web.Request) -> Identity | None:
+    async def _authorize(self, request: web.Request) -> Identity | None:
         authorize = self._settings.authorize
         if authorize is None:
             return _NOBODY
@@ -52,15 +52,15 @@ class Authentication:
             answer = await answer
         return Identity(answer) if isinstance(answer, str) else answer
 
-    def lifetime(self, identity: Identity) -> dict[str, int]:
-        """Return what an answer says of the lifetime of a token."""
+    def lifetime_members(self, identity: Identity) -> dict[str, int]:
+        """Return the members of a JSON answer that tell the client how long its token is valid."""
         if not self._settings.authentication_refresh or identity.expires_in is None:
             return {}
         return {"tokenLifetimeSeconds": math.ceil(identity.expires_in)}
 
-    def note(self, connection: HttpConnection, identity: Identity) -> None:
-        """Have a connection live for as long as this token."""
-        connection.never_expire()
+    def set_expiry(self, connection: TransportConnection, identity: Identity) -> None:
+        """Make a connection expire with the token of this identity."""
+        connection.stop_expiry()
         if identity.expires_in is None:
             return
         loop = asyncio.get_running_loop()
@@ -68,11 +68,11 @@ class Authentication:
         if self._settings.close_on_expiration:
             connection.expiry = loop.call_at(connection.expires_at, connection.expire)
 
-    def check_poll(self, connection: HttpConnection | None) -> None:
-        """Have a poll that comes with an old token answered so that the client renews it.
+    def check_poll(self, connection: TransportConnection | None) -> None:
+        """Check that the token of a polling connection has not expired, if clients can renew tokens.
 
         Raises:
-            web.HTTPConflict: the client is to do so.
+            web.HTTPConflict: the token has expired; the answer asks the client to renew it.
         """
         if (
             self._settings.authentication_refresh
@@ -82,12 +82,17 @@ class Authentication:
         ):
             raise web.HTTPConflict(text='{"error":"authentication_refresh_required"}', content_type="application/json")
 
-    async def refresh(self, request: web.Request, connections: dict[str, HttpConnection]) -> web.Response:
-        """Answer a request that brings a new token for a live connection."""
+    async def refresh(self, request: web.Request, connections: dict[str, TransportConnection]) -> web.Response:
+        """Answer a request that brings a new token for a live connection.
+
+        Args:
+            request: the request.
+            connections: the connections of the hub, by their secret tokens.
+        """
         token = request.headers.get(_CONNECTION_TOKEN, "")
         if not token:
             return _refused(400, "missing_connection_token")
-        identity = await self._ask(request)
+        identity = await self._authorize(request)
         if identity is None:
             return _refused(401, "invalid_token")
         connection = connections.get(token)
@@ -95,8 +100,8 @@ class Authentication:
             return _refused(404, "connection_not_found")
         if (connection.user or "") != identity.name:
             return _refused(403, "user_mismatch")
-        self.note(connection, identity)
-        return web.json_response(self.lifetime(identity))
+        self.set_expiry(connection, identity)
+        return web.json_response(self.lifetime_members(identity))
 
 
 def _refused(status: int, error: str) -> web.Response:

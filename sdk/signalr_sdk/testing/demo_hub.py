@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-# They are looked up when the server is made.
+# At run time, since the server evaluates the annotations of hub methods.
 from collections.abc import AsyncIterator  # noqa: TC003
 
 from .hubs import Hub, HubException
 
 
 class DemoHub(Hub):
-    """A chat with rooms; around it, one method for each thing that a client can do."""
+    """A chat with rooms, and one method for each thing that a client can do."""
 
     async def send_message(self, user: str, text: str) -> None:
         """Send the event `ReceiveMessage` to all clients."""
         await self.clients.all.send("ReceiveMessage", user, text)
 
     async def join_room(self, room: str) -> None:
-        """Hear what is said in a room."""
+        """Send the caller the messages to a room from now on."""
         await self.groups.add(self.context.connection_id, room)
 
     async def leave_room(self, room: str) -> None:
-        """Hear it no more."""
+        """Send the caller no more messages to a room."""
         await self.groups.remove(self.context.connection_id, room)
 
     async def send_to_room(self, room: str, user: str, text: str) -> None:
@@ -32,13 +32,13 @@ class DemoHub(Hub):
         return a + b
 
     async def flood(self, event: str, count: int, size: int) -> None:
-        """Send the caller so many events of this name: a number, and a text of this size."""
+        """Send the caller `count` events, each with its number and a text of `size` characters."""
         text = "x" * size
         for number in range(count):
             await self.clients.caller.send(event, number, text)
 
     async def counter(self, count: int) -> AsyncIterator[int]:
-        """Stream the numbers from 0 on."""
+        """Stream `count` numbers, beginning with 0."""
         for number in range(count):
             yield number
 
@@ -50,10 +50,10 @@ class DemoHub(Hub):
         return total
 
     async def greet(self) -> str:
-        """Ask the client `YourName`, and greet it by its answer."""
+        """Call the client's method `YourName`, and return a greeting with the result."""
         name = await self.clients.caller.invoke("YourName", result_type=str)
         return f"Hello, {name}!"
 
     async def fail(self, text: str) -> None:
-        """Fail with this text."""
+        """Raise a `HubException` with this text."""
         raise HubException(text)

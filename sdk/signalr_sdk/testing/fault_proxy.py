@@ -1,35 +1,36 @@
-"""A TCP proxy that loses, holds and cuts what goes through it."""
+"""`FaultProxy`: a TCP proxy that delays, cuts and refuses connections."""
 
 from __future__ import annotations
 
 import asyncio
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
-from .hosting import Hosted
-from .listening import Listener, cut
+from .loop_thread import LoopService
+from .tcp_listener import TcpListener, drop_tcp
+from .waiters import Waiters
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
 Direction: TypeAlias = Literal["up", "down"]
-"""`"up"` is from the client to the server, `"down"` back."""
+"""`"up"` is from the client to the server, `"down"` from the server to the client."""
 
 _BOTH: tuple[Direction, Direction] = ("up", "down")
-# So much is read at once, and may wait at either end before nothing more is read.
+# Bytes that are read at once, and that a stream buffers before the proxy stops to read.
 _CHUNK = 64 * 1024
 
 
-class FaultProxy(Hosted):
-    """Forwards TCP connections to a server, and lets them go wrong.
+class FaultProxy(LoopService):
+    """Forwards TCP connections to a server, and lets them fail.
 
-    Use it in an `async with` on the running event loop, or in a plain `with`: then it runs in a thread of its own. All
-    methods may be called from any thread.
+    Use the proxy in an `async with` on the running event loop, or in a plain `with`, which runs the proxy in a thread
+    of its own. All methods but `start` and `stop` may be called from any thread.
 
     Args:
-        port: of the server.
-        host: of the server.
-        listen_port: where clients come in; 0 for a free port. Always on the loopback interface.
-        piece: forward in pieces of at most so many bytes, each written by itself; `None` for as it comes.
+        port: port of the server.
+        host: host of the server.
+        listen_port: port for clients, on the loopback interface; 0 for a free one.
+        piece: forward data in pieces of at most so many bytes, each with a write of its own; `None` for no limit.
 
     Example:
         ```python
@@ -38,6 +39,8 @@ class FaultProxy(Hosted):
         ```
     """
 
+    _kind = "proxy"
+
     def __init__(self, port: int, host: str = "127.0.0.1", *, listen_port: int = 0, piece: int | None = None) -> None:
         super().__init__()
         if piece is not None and piece < 1:
@@ -45,180 +48,163 @@ class FaultProxy(Hosted):
         self._target = (host, port)
         self._port = listen_port
         self._piece = piece
-        self._listener: Listener | None = None
-        self._links: dict[asyncio.Task[None], _Link] = {}
+        self._listener: TcpListener | None = None
+        self._proxied: dict[asyncio.Task[None], _ProxiedConnection] = {}
         self._accepted = 0
-        self._gates = {direction: _Gate() for direction in _BOTH}
+        self._flows = {direction: _Flow() for direction in _BOTH}
 
     def url(self, path: str = "", scheme: str = "http") -> str:
-        """Return the URL of a path behind the proxy.
+        """Return the URL of a path of the server, through the proxy.
 
         Args:
-            path: with its slash.
-            scheme: what the server speaks.
+            path: the path, with its slash.
+            scheme: `http` or `https`, as the server wants it.
         """
         return f"{scheme}://127.0.0.1:{self.port}{path}"
 
     @property
     def port(self) -> int:
-        """The port that it listens on."""
+        """The port on which the proxy listens; before the first start, the `listen_port` that was given."""
         return self._port
 
     @property
     def connections(self) -> int:
         """How many connections are open."""
-        return len(self._links)
+        return len(self._proxied)
 
     @property
     def accepted(self) -> int:
-        """How many connections there have been."""
+        """How many connections were accepted since the proxy was made."""
         return self._accepted
 
-    # Its life
+    # Starting and stopping
 
-    async def start(self) -> None:
-        """Listen, on the running event loop.
-
-        Raises:
-            RuntimeError: it does already.
-            OSError: it cannot, because the port is in use for example.
-        """
-        if self._listener is not None:
-            raise RuntimeError("the proxy is started already")
-        listener = Listener(self._protocol)
+    async def _open(self) -> None:
+        listener = TcpListener(self._make_protocol)
         await listener.open("127.0.0.1", self._port)
-        self._loop = asyncio.get_running_loop()
         self._listener, self._port = listener, listener.port
 
-    async def stop(self) -> None:
-        """Listen no more and cut all connections."""
+    async def _close(self) -> None:
         listener, self._listener = self._listener, None
-        if listener is None:
-            return
-        await listener.close()
-        links = list(self._links)
-        for link in links:
-            link.cancel()
-        if links:
-            await asyncio.wait(links)
-        self._loop = None
+        if listener is not None:
+            await listener.close()
+        tasks = list(self._proxied)
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
 
-    def _protocol(self) -> asyncio.Protocol:
+    def _make_protocol(self) -> asyncio.Protocol:
         reader = asyncio.StreamReader(limit=_CHUNK)
         return asyncio.StreamReaderProtocol(reader, self._connected)
 
     def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._accepted += 1
-        link = _Link(reader, writer, self._gates, self._piece)
-        task = asyncio.create_task(link.run(*self._target), name="proxied connection")
-        self._links[task] = link
-        task.add_done_callback(self._links.pop)
+        proxied = _ProxiedConnection(reader, writer, flows=self._flows, piece=self._piece)
+        task = asyncio.create_task(proxied.run(*self._target), name="proxied connection")
+        self._proxied[task] = proxied
+        task.add_done_callback(self._proxied.pop)
 
     # Faults
 
     def cut(self, *, reset: bool = False) -> int:
-        """Cut all connections; return how many.
+        """Close all connections; return how many.
 
         Args:
-            reset: by RST, which is an error to both ends; else by FIN.
+            reset: close with RST, which is an error for both ends, instead of FIN.
         """
         return self._on_loop(lambda: self._cut_all(reset=reset))
 
     def _cut_all(self, *, reset: bool) -> int:
-        links = list(self._links.items())
-        for task, link in links:
-            link.cut(reset=reset)
+        all_proxied = list(self._proxied.items())
+        for task, proxied in all_proxied:
+            proxied.cut(reset=reset)
             task.cancel()
-        return len(links)
+        return len(all_proxied)
 
     def cut_after(self, count: int, direction: Direction, *, reset: bool = False) -> None:
-        """Cut a connection as soon as exactly so many bytes more have gone through, of all connections together.
+        """Close one connection as soon as exactly so many more bytes have passed, of all connections together.
 
-        The receiver gets these bytes and then the end. This happens once.
+        The receiver gets these bytes and then the end of the connection. This happens once.
 
         Args:
-            count: bytes.
+            count: how many bytes.
             direction: `"up"` or `"down"`.
-            reset: by RST instead of FIN; what the receiver has not read yet may be lost then.
+            reset: close with RST instead of FIN; the receiver may then lose bytes that it has not read yet.
         """
         if count < 0:
             raise ValueError(f"count must not be negative, not {count}")
-        gate = self._gate(direction)
+        flow = self._flow(direction)
 
         def arm() -> None:
-            gate.left, gate.reset = count, reset
+            flow.left, flow.reset = count, reset
             if not count:
-                gate.left = None
+                flow.left = None
                 self._cut_all(reset=reset)
 
         self._on_loop(arm)
 
     def stall(self, direction: Direction | None = None) -> None:
-        """Let nothing through, also on new connections, and keep connections open.
+        """Hold all data, also that of new connections, and keep connections open.
 
         Args:
-            direction: only `"up"` or `"down"`.
+            direction: only `"up"` or `"down"`; both by default.
         """
-        for gate in self._some(direction):
-            self._on_loop(gate.close)
+        for flow in self._some(direction):
+            self._on_loop(flow.stall)
 
     def resume(self, direction: Direction | None = None) -> None:
-        """Let everything through again; what was held comes first."""
-        for gate in self._some(direction):
-            self._on_loop(gate.open)
+        """Forward data again, beginning with the data that was held."""
+        for flow in self._some(direction):
+            self._on_loop(flow.resume)
 
     def refuse(self) -> None:
-        """Refuse new connections; those that are there stay. The port stays the proxy's."""
+        """Refuse new connections. Open connections stay, and the port stays the proxy's."""
         if self._listener is not None:
             self._on_loop(self._listener.refuse)
 
     def accept(self) -> None:
-        """Take connections again on the same port."""
+        """Accept connections again on the same port."""
         if self._listener is not None:
             self._on_loop(self._listener.accept)
 
-    def _some(self, direction: Direction | None) -> Iterable[_Gate]:
-        return self._gates.values() if direction is None else (self._gate(direction),)
+    def _some(self, direction: Direction | None) -> Iterable[_Flow]:
+        return self._flows.values() if direction is None else (self._flow(direction),)
 
-    def _gate(self, direction: Direction) -> _Gate:
-        if direction not in self._gates:
+    def _flow(self, direction: Direction) -> _Flow:
+        if direction not in self._flows:
             raise ValueError(f"a direction is 'up' or 'down', not {direction!r}")
-        return self._gates[direction]
+        return self._flows[direction]
 
 
-class _Gate:
-    """What goes through in one direction.
+class _Flow:
+    """The data of all connections in one direction.
 
     Attributes:
-        left: bytes until the line is cut; `None` for never.
-        reset: how.
+        left: bytes until a connection is cut; `None` for never.
+        reset: whether the connection is cut with RST.
     """
 
     def __init__(self) -> None:
         self.left: int | None = None
         self.reset = False
-        self._opened: list[asyncio.Future[None]] = []
-        self._is_open = True
+        self._is_stalled = False
+        self._held = Waiters()
 
-    def close(self) -> None:
-        self._is_open = False
+    def stall(self) -> None:
+        self._is_stalled = True
 
-    def open(self) -> None:
-        self._is_open = True
-        opened, self._opened = self._opened, []
-        for waiter in opened:
-            if not waiter.done():
-                waiter.set_result(None)
+    def resume(self) -> None:
+        self._is_stalled = False
+        self._held.wake()
 
-    async def passed(self) -> None:
-        """Return when it is open."""
-        while not self._is_open:
-            waiter = asyncio.get_running_loop().create_future()
-            self._opened.append(waiter)
-            await waiter
+    async def wait_resumed(self) -> None:
+        """Return when data may pass."""
+        while self._is_stalled:
+            await self._held.wait()
 
     def take(self, data: bytes) -> tuple[bytes, bool]:
-        """Return what goes through of the data, and whether the line is cut after it."""
+        """Return the part of the data that may pass, and whether the connection is cut after that part."""
         if self.left is None or len(data) < self.left:
             self.left = None if self.left is None else self.left - len(data)
             return data, False
@@ -226,36 +212,37 @@ class _Gate:
         return last, True
 
 
-class _Link:
-    """One connection through the proxy.
+class _ProxiedConnection:
+    """One connection of a client, and the connection to the server that belongs to it.
 
     Args:
-        reader: from the client.
-        writer: to it.
-        gates: the proxy's, by direction.
-        piece: most bytes of a write.
+        reader: reads from the client.
+        writer: writes to the client.
+        flows: the proxy's two directions.
+        piece: the most bytes of one write; `None` for no limit.
     """
 
     def __init__(
         self,
         reader: asyncio.StreamReader,
         writer: asyncio.StreamWriter,
-        gates: dict[Direction, _Gate],
+        *,
+        flows: dict[Direction, _Flow],
         piece: int | None,
     ) -> None:
         self._client = (reader, writer)
         self._writers = [writer]
-        self._gates = gates
+        self._flows = flows
         self._piece = piece
 
     async def run(self, host: str, port: int) -> None:
-        """Forward both ways until both ends have ended."""
+        """Connect to the server, and forward in both directions until both ends have ended."""
         try:
             server = await asyncio.open_connection(host, port, limit=_CHUNK)
             self._writers.append(server[1])
             async with asyncio.TaskGroup() as group:
-                group.create_task(self._forward(self._client[0], server[1], self._gates["up"]))
-                group.create_task(self._forward(server[0], self._client[1], self._gates["down"]))
+                group.create_task(self._forward(self._client[0], server[1], self._flows["up"]))
+                group.create_task(self._forward(server[0], self._client[1], self._flows["down"]))
         except* OSError:
             self.cut(reset=True)
         finally:
@@ -263,25 +250,25 @@ class _Link:
                 writer.close()
 
     def cut(self, *, reset: bool) -> None:
-        """Drop both ends."""
+        """Close both TCP connections at once."""
         for writer in self._writers:
-            cut(writer.transport, reset=reset)
+            drop_tcp(writer.transport, reset=reset)
 
-    async def _forward(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, gate: _Gate) -> None:
-        # A write is done when all is with the operating system, so that nothing of it is lost by a cut.
+    async def _forward(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, flow: _Flow) -> None:
+        # With this limit `drain` returns when the operating system has all data, so that a cut loses nothing of it.
         writer.transport.set_write_buffer_limits(0)
         step = self._piece or _CHUNK
         while data := await reader.read(_CHUNK):
             for begin in range(0, len(data), step):
-                await gate.passed()
-                piece, is_last = gate.take(data[begin : begin + step])
+                await flow.wait_resumed()
+                piece, is_last = flow.take(data[begin : begin + step])
                 writer.write(piece)
                 await writer.drain()
                 if is_last:
-                    self.cut(reset=gate.reset)
+                    self.cut(reset=flow.reset)
                     raise ConnectionAbortedError
                 if self._piece is not None:
-                    await asyncio.sleep(0)  # whoever reads on this loop reads this piece alone
-        await gate.passed()
+                    await asyncio.sleep(0)  # a reader on this event loop gets the pieces one by one
+        await flow.wait_resumed()
         if not writer.is_closing():
             writer.write_eof()

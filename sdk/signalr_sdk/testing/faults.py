@@ -1,4 +1,4 @@
-"""What can go wrong, at the push of a button: `HubServer.faults`."""
+"""`HubServer.faults`: what tests call to make a server fail."""
 
 from __future__ import annotations
 
@@ -6,36 +6,38 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from .fault_table import LIVE, REQUESTS, Delay, Fault, FaultTable, Place, Point, Refuse, drop, places, stall
-from .listening import cut
-from .pipe import Cut
+from .active_faults import Delay, Fault, Refuse, drop, stall
+from .connection_buffers import NO_RULE, FrameRule
+from .fault_points import LIVE, REQUESTS, FaultFilter, FaultPoint, parse_points
+from .tcp_listener import drop_tcp
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from .fault_table import Act
-    from .hosting import Pending
-    from .http_connection import HttpConnection
+    from .active_faults import ActiveFaults, FaultAction
+    from .pending import Pending
+    from .transport_connection import TransportConnection
 
-# The WebSocket close code that stands for a line that is cut without a word.
+# The WebSocket close code that stands for a connection that ended without a close frame.
 _ABNORMAL = 1006
-_HELD = REQUESTS | LIVE | {Point.HANDSHAKE}
+_HOLDABLE = REQUESTS | LIVE | {FaultPoint.HANDSHAKE}
+_FRAME_RULE = frozenset({FaultPoint.FRAME_RULE})
 
 
-@attrs.frozen
-class Grip:
-    """What the faults have of their server. All but `on_loop` is for its event loop.
+@attrs.frozen(kw_only=True)
+class ServerControls:
+    """What faults may do with their server. All but `on_loop` is for the server's event loop.
 
     Attributes:
-        on_loop: does something on the event loop of the server and waits for it.
-        connections: the connections of all hubs.
-        refuse: listens no more.
-        accept: listens again.
-        restart: ends everything and begins again, after so many seconds, with or without telling clients.
+        on_loop: runs a function on the server's event loop, from any thread, and returns when the function has ended.
+        connections: returns the connections of all hubs.
+        refuse: refuses new TCP connections; calls are counted.
+        accept: accepts new TCP connections again, after as many calls as `refuse` had.
+        restart: ends all connections and begins again after so many seconds; the flag is whether clients are told.
     """
 
     on_loop: Callable[[Callable[[], None]], None]
-    connections: Callable[[], list[HttpConnection]]
+    connections: Callable[[], list[TransportConnection]]
     refuse: Callable[[], None]
     accept: Callable[[], None]
     restart: Callable[[float, bool], Pending[None]]
@@ -44,14 +46,15 @@ class Grip:
 class Faults:
     """The faults of a test server, for clients that must survive them.
 
-    All methods may be called from any thread and from coroutines. Those that put a `Fault` in force return it: it is
-    over when it has happened `times` times, when its `with` block is left, at `Fault.end()`, `clear()` or the server's
-    end. Several faults at one place happen in the order in which they were made.
+    All methods may be called from any thread and from coroutines. A method that puts a `Fault` in force returns the
+    fault, which ends when it has happened `times` times, when its `with` block is left, at `Fault.end()`, at `clear()`
+    or when the server stops. Several faults at one place happen in the order in which they were made.
 
-    `at` names places, one or several, `None` for all: the requests `"negotiate"`, `"connect"` (the WebSocket's upgrade,
-    the event stream, the first poll), `"resume"` (a WebSocket for a connection that lost its own), `"poll"`, `"post"`,
-    `"delete"` and `"refresh"`; and, where nothing is answered, `"handshake"`, `"frame in"` and `"frame out"` (what is
-    received and sent on a live connection). `transport` and `connection_id` narrow that down.
+    `at` is the name of a place, several names, or `None` for all places of the method. The requests are `"negotiate"`,
+    `"connect"` (the WebSocket upgrade, the event stream, the first poll), `"resume"` (a WebSocket for a connection that
+    has lost its own), `"poll"`, `"post"`, `"delete"` and `"refresh"`. Faults that do not answer may also be at
+    `"handshake"`, `"frame in"` and `"frame out"` (data that is received and sent on a live connection). `transport` and
+    `connection_id` limit a fault to one transport or one connection.
 
     Example:
         ```python
@@ -62,11 +65,11 @@ class Faults:
         ```
     """
 
-    def __init__(self, table: FaultTable, server: Grip) -> None:
-        self._table = table
+    def __init__(self, active: ActiveFaults, server: ServerControls) -> None:
+        self._active = active
         self._server = server
 
-    # In force until they end
+    # Faults that stay in force
 
     def refuse(
         self,
@@ -81,15 +84,15 @@ class Faults:
         """Answer requests with an HTTP status.
 
         Args:
-            status: from 400 on.
+            status: the status, from 400 to 599.
             at: which requests.
-            transport: only this one's; negotiation has none.
-            connection_id: only this connection's; negotiation has none.
+            transport: only requests of this transport; a negotiate request has none.
+            connection_id: only requests of this connection; a negotiate request has none.
             retry_after: seconds, for the header `Retry-After`.
-            times: how many requests; all without it.
+            times: how many requests; all by default.
         """
-        place = Place(places(at, REQUESTS), transport, connection_id)
-        return self._add(place, times, Refuse(status, retry_after))
+        where = FaultFilter(parse_points(at, REQUESTS), transport, connection_id)
+        return self._add(where, times, action=Refuse(status, retry_after))
 
     def drop(
         self,
@@ -99,8 +102,8 @@ class Faults:
         connection_id: str | None = None,
         times: int | None = None,
     ) -> Fault:
-        """Cut the TCP connection instead of answering, or instead of passing a frame on."""
-        return self._add(Place(places(at, _HELD), transport, connection_id), times, drop)
+        """Close the TCP connection instead of answering a request, or instead of passing a frame on."""
+        return self._add(FaultFilter(parse_points(at, _HOLDABLE), transport, connection_id), times, action=drop)
 
     def stall(
         self,
@@ -110,11 +113,11 @@ class Faults:
         connection_id: str | None = None,
         times: int | None = None,
     ) -> Fault:
-        """Take what comes and say nothing until the fault ends; then go on as if nothing had been.
+        """Hold requests and frames until the fault ends, then go on with them.
 
-        With `times`, only so many are held, and they are held until `Fault.end()` or `clear()`.
+        With `times`, only so many are held, until `Fault.end()` or `clear()`.
         """
-        return self._add(Place(places(at, _HELD), transport, connection_id), times, stall)
+        return self._add(FaultFilter(parse_points(at, _HOLDABLE), transport, connection_id), times, action=stall)
 
     def delay(
         self,
@@ -125,16 +128,17 @@ class Faults:
         connection_id: str | None = None,
         times: int | None = None,
     ) -> Fault:
-        """Do everything so many seconds later, one thing after another: each frame waits for the one before."""
-        return self._add(Place(places(at, _HELD), transport, connection_id), times, Delay(seconds))
+        """Go on with requests and frames so many seconds later. Frames stay in order: delays add up."""
+        where = FaultFilter(parse_points(at, _HOLDABLE), transport, connection_id)
+        return self._add(where, times, action=Delay(seconds))
 
     def freeze(self, connection_id: str | None = None, *, transport: str | None = None) -> Fault:
-        """Let nothing through on live connections, in neither direction, and keep them open."""
-        return self._add(Place(LIVE, transport, connection_id), None, stall)
+        """Hold all data of live connections, in both directions, and keep the connections open."""
+        return self._add(FaultFilter(LIVE, transport, connection_id), None, action=stall)
 
     def stop_pings(self, connection_id: str | None = None, *, times: int | None = None) -> Fault:
-        """Leave out the keep-alive pings."""
-        return self._add(Place(frozenset({Point.PING}), None, connection_id), times)
+        """Send no keep-alive pings."""
+        return self._add(FaultFilter(frozenset({FaultPoint.PING}), None, connection_id), times)
 
     def split(
         self,
@@ -144,11 +148,12 @@ class Faults:
         connection_id: str | None = None,
         times: int | None = None,
     ) -> Fault:
-        """Send in pieces: a WebSocket message, an event or a poll's answer has no more than so many bytes.
+        """Send data in pieces: a WebSocket message, an event or a poll's answer has no more than `size` bytes.
 
-        Where text must be whole a piece is longer, so that no character is cut. `times` counts what is cut up.
+        Where the data must be text a piece may be longer, since no character is split. `times` counts what is split.
         """
-        return self._cut(Cut(size=size), transport, connection_id, times)
+        where = FaultFilter(_FRAME_RULE, transport, connection_id)
+        return self._add(where, times, rule=FrameRule(size=size))
 
     def join(
         self,
@@ -158,52 +163,55 @@ class Faults:
         connection_id: str | None = None,
         times: int | None = None,
     ) -> Fault:
-        """Hold messages back until there are so many of them, and send them in one frame.
+        """Hold messages back until there are `count` of them, and send them in one frame.
 
-        Handshake answers and pings count. What waits goes out when the fault ends, or when it is 64 KiB.
+        Handshake answers and pings count as messages. Messages that wait are sent when the fault ends, and when they
+        have 64 KiB together.
         """
-        return self._cut(Cut(writes=count), transport, connection_id, times)
+        where = FaultFilter(_FRAME_RULE, transport, connection_id)
+        return self._add(where, times, rule=FrameRule(writes=count))
 
     def close_port(self) -> Fault:
-        """Refuse TCP connections; the port stays the server's, and it listens there again when the fault ends.
+        """Refuse TCP connections. The port stays the server's, which listens there again when the fault ends.
 
-        Connections that are there stay, but for those on which no request is being answered.
+        Open connections stay, except idle ones: HTTP connections without a request in progress.
         """
-        fault = Fault(Place(frozenset()), None, None, self._end, released=self._server.accept)
+        fault = Fault(FaultFilter(frozenset()), self._end, on_end=self._server.accept)
 
         def close() -> None:
             self._server.refuse()
-            self._table.add(fault)
+            self._active.add(fault)
 
         self._server.on_loop(close)
         return fault
 
     def clear(self) -> None:
         """End all faults that are in force."""
-        self._server.on_loop(self._table.clear)
+        self._server.on_loop(self._active.clear)
 
-    # At once
+    # Faults that happen at once
 
     def cut(self, connection_id: str | None = None, *, code: int = _ABNORMAL, reset: bool = False) -> int:
-        """Cut connections without a Close message; return how many.
+        """End connections without a Close message; return how many.
 
         Args:
-            connection_id: which one; all without it.
-            code: of the WebSocket close frame. Any but 1006 ends the connection: an event stream and a poll end in good
-                order then. With 1006 it is only the TCP connection that is lost: of a WebSocket or an event stream with
-                all that hangs on it, unless it can be resumed; of long polling, the open poll or else the next one.
-            reset: whether the client's system hears of an error (RST) and not just of the end (FIN).
+            connection_id: the connection to end; all by default.
+            code: code of the WebSocket close frame. With any code but 1006 the connection ends properly, also an event
+                stream or long polling. With 1006 only the TCP connection is closed. A connection over a WebSocket
+                or an event stream is then lost, unless it can be resumed. A connection over long polling loses the
+                open poll, or else the next one.
+            reset: whether the TCP connection is closed with RST, which is an error for the client, instead of FIN.
         """
 
-        def cut_one(connection: HttpConnection) -> None:
+        def cut_one(connection: TransportConnection) -> None:
             if code != _ABNORMAL:
                 connection.close_code = code
-                connection.pipe.end()
-            elif connection.wire is not None:
-                cut(connection.wire, reset=reset)
+                connection.buffers.end()
+            elif connection.tcp is not None:
+                drop_tcp(connection.tcp, reset=reset)
             else:
-                place = Place(frozenset({Point.POLL}), None, connection.connection_id)
-                self._table.add(Fault(place, drop, 1, self._table.remove))
+                next_poll = FaultFilter(frozenset({FaultPoint.POLL}), None, connection.connection_id)
+                self._active.add(Fault(next_poll, self._active.remove, action=drop, left=1))
 
         return self._each(connection_id, cut_one)
 
@@ -213,24 +221,24 @@ class Faults:
         """End connections with a Close message; return how many.
 
         Args:
-            connection_id: which one; all without it.
+            connection_id: the connection to end; all by default.
             error: the text in the message.
-            allow_reconnect: whether the client may come back.
+            allow_reconnect: whether the message allows the client to reconnect.
         """
 
-        def close_one(connection: HttpConnection) -> None:
-            if connection.served is not None:
-                connection.served.abort(error, allow_reconnect=allow_reconnect)
+        def close_one(connection: TransportConnection) -> None:
+            if connection.client is not None:
+                connection.client.abort(error, allow_reconnect=allow_reconnect)
 
         return self._each(connection_id, close_one)
 
     def forget(self, connection_id: str | None = None) -> int:
-        """Answer the next requests of connections with 404: the server knows nothing of them; return how many.
+        """Answer the next requests of connections with 404, as a server does that does not know them; return how many.
 
-        What is open stays open: a WebSocket, an event stream, a poll.
+        An open WebSocket, event stream or poll stays open.
         """
 
-        def forget_one(connection: HttpConnection) -> None:
+        def forget_one(connection: TransportConnection) -> None:
             connection.is_forgotten = True
 
         return self._each(connection_id, forget_one, live=False)
@@ -238,39 +246,39 @@ class Faults:
     def restart(self, down: float = 0.0, *, graceful: bool = False) -> Pending[None]:
         """End everything and begin again on the same port, as when the server's process dies and comes back.
 
-        It begins when it is awaited; in a thread without an event loop call `result()` of what is returned. Faults in
-        force stay.
+        The restart begins when the returned object is awaited; in a thread without an event loop call its `result()`.
+        Faults in force stay.
 
         Args:
-            down: seconds in which connections are refused.
-            graceful: whether clients are told that they may come back, as by a server that is shut down.
+            down: seconds in which TCP connections are refused.
+            graceful: whether clients get a Close message that allows them to reconnect, as when a server shuts down.
         """
         return self._server.restart(down, graceful)
 
-    # Inside
+    # Internals
 
-    def _add(self, place: Place, times: int | None, act: Act | None = None, cut: Cut | None = None) -> Fault:
+    def _add(
+        self, where: FaultFilter, times: int | None, *, action: FaultAction | None = None, rule: FrameRule = NO_RULE
+    ) -> Fault:
         if times is not None and times < 1:
             raise ValueError(f"times must be at least 1, not {times}")
-        fault = Fault(place, act, times, self._end, cut or Cut())
-        self._server.on_loop(lambda: self._table.add(fault))
+        fault = Fault(where, self._end, action=action, left=times, rule=rule)
+        self._server.on_loop(lambda: self._active.add(fault))
         return fault
 
-    def _cut(self, cut: Cut, transport: str | None, connection_id: str | None, times: int | None) -> Fault:
-        return self._add(Place(frozenset({Point.CUT}), transport, connection_id), times, cut=cut)
-
     def _end(self, fault: Fault) -> None:
-        self._server.on_loop(lambda: self._table.remove(fault))
+        self._server.on_loop(lambda: self._active.remove(fault))
 
-    def _each(self, connection_id: str | None, do: Callable[[HttpConnection], None], *, live: bool = True) -> int:
+    def _each(self, connection_id: str | None, act: Callable[[TransportConnection], None], *, live: bool = True) -> int:
+        """Call `act` for the connections, on the server's loop; with `live` only for those that have a transport."""
         count = 0
 
-        def do_all() -> None:
+        def act_on_all() -> None:
             nonlocal count
             for connection in self._server.connections():
-                if connection_id in (None, connection.connection_id) and (connection.served or not live):
-                    do(connection)
+                if connection_id in (None, connection.connection_id) and (connection.client or not live):
+                    act(connection)
                     count += 1
 
-        self._server.on_loop(do_all)
+        self._server.on_loop(act_on_all)
         return count

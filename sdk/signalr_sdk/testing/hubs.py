@@ -1,30 +1,22 @@
-"""Hubs in Python, as ASP.NET Core has them in C#: what users derive from, and how their methods are found."""
+"""What users of the test server write hubs with: `Hub`, its context, and the proxies of its clients."""
 
 from __future__ import annotations
 
-import inspect
 import typing
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable
-from functools import lru_cache
-from typing import TYPE_CHECKING, Any, get_args, get_origin
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
 if TYPE_CHECKING:
-    import types
-    from collections.abc import Mapping
-
-_STREAMS = (AsyncIterator, AsyncIterable, AsyncGenerator)
-# Not for clients to call.
-_RESERVED = frozenset({"on_connected", "on_disconnected"})
+    from collections.abc import Callable, Mapping
 
 
-class HubException(Exception):  # noqa: N818 - its name on the server
-    """An error of a hub method whose text reaches the client, also without detailed errors."""
+class HubException(Exception):  # noqa: N818 - the name that ASP.NET Core has
+    """An error of a hub method whose text is sent to the client even without detailed errors."""
 
 
-class IOException(Exception):  # noqa: N818 - its name on the server
-    """A client that was asked is not there."""
+class IOException(Exception):  # noqa: N818 - the name that ASP.NET Core has
+    """A hub called a method of a client that is not connected."""
 
 
 @attrs.frozen
@@ -33,12 +25,12 @@ class HubContext:
 
     Attributes:
         connection_id: the connection's id.
-        user: what the server's `authorize` said; `None` without one, or if that was an empty text.
-        headers: of the request that opened the connection, names in lower case.
-        query: of the same request, without the connection's `id`.
+        user: the name that the server's `authorize` returned; `None` without one, and for an empty name.
+        headers: headers of the request that opened the transport, with names in lower case.
+        query: query of the same request, without the connection's `id`.
         transport: name of the transport.
-        items: anything, for the life of the connection.
         abort: ends the connection, as `Context.Abort()` does.
+        items: values of the hub's own, which live as long as the connection.
     """
 
     connection_id: str
@@ -54,46 +46,46 @@ class ClientProxy(typing.Protocol):
     """Some clients of a hub."""
 
     async def send(self, event: str, *args: Any) -> None:
-        """Send an event to all of them."""
+        """Send an event to all of these clients; wait while the buffer of one of them is full."""
 
 
 class SingleClientProxy(ClientProxy, typing.Protocol):
     """One client of a hub."""
 
     async def invoke(self, method: str, *args: Any, result_type: Any = Any) -> Any:
-        """Ask the client and return its answer.
+        """Call a method of the client, and return its result.
 
         Args:
-            method: what it calls its handler.
-            args: for that.
-            result_type: what the answer is to be.
+            method: the name under which the client has registered its handler.
+            args: arguments of the handler.
+            result_type: the type to which the result is converted.
 
         Raises:
-            HubException: the client answered with an error or something that does not fit, or went away.
-            IOException: it is not there.
+            HubException: the client answered with an error or with a value of another type, or has disconnected.
+            IOException: the client is not connected.
         """
 
 
 class HubClients(typing.Protocol):
-    """Whom a hub can reach."""
+    """The clients to which a hub can send."""
 
     @property
     def caller(self) -> SingleClientProxy:
-        """The client that is being served."""
+        """The client that this hub instance serves."""
 
     @property
     def others(self) -> ClientProxy:
-        """All but the caller."""
+        """All clients of the hub but the caller."""
 
     @property
     def all(self) -> ClientProxy:
         """All clients of the hub."""
 
     def client(self, connection_id: str, /) -> SingleClientProxy:
-        """One client, by its connection id."""
+        """The client with this connection id. Sending to a client that is not connected does nothing."""
 
     def group(self, name: str, /) -> ClientProxy:
-        """The clients in a group."""
+        """The clients in a group. A group that nobody is in is empty."""
 
     def user(self, user: str, /) -> ClientProxy:
         """The clients of a user."""
@@ -103,18 +95,19 @@ class HubGroups(typing.Protocol):
     """The groups of a hub."""
 
     async def add(self, connection_id: str, group: str) -> None:
-        """Put a connection into a group."""
+        """Add a connection to a group. Does nothing if the connection has ended."""
 
     async def remove(self, connection_id: str, group: str) -> None:
-        """Take a connection out of a group."""
+        """Remove a connection from a group. Does nothing if the connection is not in the group."""
 
 
 class Hub:
-    """Base of hubs. Public methods can be called by clients, one instance serves one connection.
+    """Base class of hubs. Clients can call the public methods. Each connection has an instance of its own.
 
-    A method is `async def`, or an async generator that streams (a plain `def` must not block). A parameter annotated
-    as an async iterator is fed from the client's stream. Names match as in ASP.NET Core, in any case; `add_numbers`
-    is also `AddNumbers`. Types are looked up when the server is made, so they must be imported at run time.
+    A method is `async def`, or an async generator that streams its items. A plain `def` works too and must not block,
+    since it runs on the server's event loop. A parameter annotated as an async iterator gets a stream of the client.
+    Method names match in any case, and without `_`: clients may call `add_numbers` as `AddNumbers`. Annotations are
+    evaluated when the server is made, so their types must be imported at run time.
 
     Example:
         ```python
@@ -129,89 +122,7 @@ class Hub:
     groups: HubGroups
 
     async def on_connected(self) -> None:
-        """Called when a client has connected; an error closes its connection."""
+        """Called when a client has connected. An exception closes the connection."""
 
     async def on_disconnected(self, error: Exception | None) -> None:
-        """Called when a client has gone, with the error if there was one."""
-
-
-@attrs.frozen
-class HubParameter:
-    """A parameter of a hub method.
-
-    Attributes:
-        type: what it is annotated as, `Any` if it is not; for streams the type of their items.
-        is_stream: whether a client's stream goes there.
-        default: what stands for it if it is not given.
-    """
-
-    type: Any
-    is_stream: bool
-    default: Any = None
-
-
-@attrs.frozen
-class HubMethod:
-    """A method that clients can call.
-
-    Attributes:
-        name: its name in Python.
-        streams: whether it yields items.
-        parameters: in their order.
-        arguments: how many of them are not streamed.
-        required: how many of those must be given.
-    """
-
-    name: str
-    streams: bool
-    parameters: tuple[HubParameter, ...]
-    arguments: int
-    required: int
-
-
-def methods_of(hub: type[Hub]) -> dict[str, HubMethod]:
-    """Return a hub's methods by their names in lower case without `_`.
-
-    Raises:
-        TypeError: one is not what clients can call.
-    """
-    return _methods_of(hub)  # type: ignore[arg-type] # mypy looks at Hub.__hash__, not type.__hash__
-
-
-@lru_cache(maxsize=256)
-def _methods_of(hub: type[Hub]) -> dict[str, HubMethod]:
-    found: dict[str, HubMethod] = {}
-    for name, function in inspect.getmembers(hub, inspect.isfunction):
-        if name.startswith("_") or name in _RESERVED or isinstance(inspect.getattr_static(hub, name), staticmethod):
-            continue
-        method = _method(hub, name, function)
-        other = found.setdefault(matching(name), method)
-        if other is not method:
-            raise TypeError(f"{hub.__name__}: '{other.name}' and '{name}' are the same name to clients")
-    return found
-
-
-def matching(name: str) -> str:
-    """Return what of a name counts when it is looked up."""
-    return name.replace("_", "").lower()
-
-
-def _method(hub: type[Hub], name: str, function: types.FunctionType) -> HubMethod:
-    hints = typing.get_type_hints(function)
-    parameters = []
-    required = 0
-    for parameter in list(inspect.signature(function).parameters.values())[1:]:
-        if parameter.kind not in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD):
-            raise TypeError(f"{hub.__name__}.{name}: clients cannot give '{parameter}': parameters go by position")
-        hint = hints.get(parameter.name, Any)
-        is_stream = _is_stream(hint)
-        wanted = next(iter(get_args(hint)), Any) if is_stream else hint
-        parameters.append(HubParameter(wanted, is_stream, parameter.default))
-        required += parameter.default is inspect.Parameter.empty and not is_stream
-    streams = inspect.isasyncgenfunction(function) or _is_stream(hints.get("return"))
-    arguments = sum(not parameter.is_stream for parameter in parameters)
-    return HubMethod(name, streams, tuple(parameters), arguments, required)
-
-
-def _is_stream(hint: Any) -> bool:
-    return get_origin(hint) in _STREAMS or hint in _STREAMS
+        """Called when a client has disconnected, with the error if there was one. An exception is logged."""

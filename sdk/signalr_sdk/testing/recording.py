@@ -1,4 +1,4 @@
-"""What a test server has seen: `HubServer.recorded`."""
+"""`HubServer.recorded`: what clients did, and waiting for what they will do."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import attrs
 
-from .hosting import Pending
-from .hubs import matching
+from .hub_methods import normalized
+from .pending import Pending
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-# So much is kept; the oldest goes first.
+# How much is kept of each kind of record; the oldest records are dropped first.
 _RECORDS = 10_000
 _BYTES = 16 * 1024 * 1024
-# Headers and query members whose values nobody needs in a test's output.
+# Headers and query members whose values must not appear in the output of a test run.
 _SECRET = frozenset({"access_token", "authorization", "cookie", "proxy-authorization"})
 _HIDDEN = "(hidden)"
 
@@ -33,11 +33,11 @@ class RecordedCall:
     """A call of a client.
 
     Attributes:
-        method: its name as the client wrote it.
-        arguments: those that are not streamed, as they were decoded.
-        connection_id: whose call it is.
-        user: whose connection that is.
-        streams: how many streams the client feeds it with.
+        method: name of the method as the client wrote it.
+        arguments: arguments that are no streams, as they were decoded.
+        connection_id: id of the connection.
+        user: user of the connection.
+        streams: how many streams the client sends with the call.
     """
 
     method: str
@@ -49,13 +49,13 @@ class RecordedCall:
 
 @attrs.frozen
 class RecordedConnect:
-    """A client that has shaken hands.
+    """A client that has connected: its handshake was good.
 
     Attributes:
-        path: of the hub.
-        connection_id: its id.
-        user: what `authorize` said.
-        transport: name of its transport.
+        path: path of the hub.
+        connection_id: id of the connection.
+        user: user of the connection, from `authorize`.
+        transport: name of the transport.
     """
 
     path: str
@@ -66,12 +66,12 @@ class RecordedConnect:
 
 @attrs.frozen
 class RecordedDisconnect:
-    """A client that has gone.
+    """A client that has disconnected after a good handshake.
 
     Attributes:
-        path: of the hub.
-        connection_id: its id.
-        error: why, as `Hub.on_disconnected` is told; `None` if it was in good order.
+        path: path of the hub.
+        connection_id: id of the connection.
+        error: the error that `Hub.on_disconnected` gets; `None` if the connection was closed properly.
     """
 
     path: str
@@ -81,13 +81,13 @@ class RecordedDisconnect:
 
 @attrs.frozen
 class RecordedNegotiation:
-    """A negotiate request that was let in.
+    """A negotiate request that was answered with a connection.
 
     Attributes:
-        path: of the hub.
-        headers: names in lower case; values that are secret are hidden.
-        query: the same of the query.
-        user: what `authorize` said.
+        path: path of the hub.
+        headers: headers of the request, with names in lower case; secret values are hidden.
+        query: query of the request; secret values are hidden.
+        user: user of the connection, from `authorize`.
     """
 
     path: str
@@ -98,31 +98,31 @@ class RecordedNegotiation:
 
 @attrs.define(eq=False)
 class _Waiter(Generic[T]):
-    """Somebody who waits for the n-th record that fits.
+    """Waits for the n-th record that matches.
 
     Attributes:
-        fits: what fits.
-        left: how many more.
-        future: gets the record.
+        matches: tells which records match.
+        left: how many matching records are still to come.
+        future: gets the last of them.
     """
 
-    fits: Callable[[T], bool]
+    matches: Callable[[T], bool]
     left: int
     future: Future[T] = attrs.field(factory=Future)
 
-    def wants(self, record: T) -> bool:
-        """Give it a record; return whether it waits on."""
+    def offer(self, record: T) -> bool:
+        """Look at a record; return whether the waiter needs more records."""
         if self.future.cancelled():
             return False
-        if self.fits(record):
+        if self.matches(record):
             self.left -= 1
             if not self.left and self.future.set_running_or_notify_cancel():
                 self.future.set_result(record)
         return self.left > 0
 
 
-class _Log(Generic[T]):
-    """Records of one kind, and who waits for one."""
+class _RecordLog(Generic[T]):
+    """The records of one kind, and who waits for more. From any thread."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -137,7 +137,7 @@ class _Log(Generic[T]):
             while len(self._records) > _RECORDS or (self._bytes > _BYTES and len(self._records) > 1):
                 self._bytes -= self._records.popleft()[1]
             if self._waiters:
-                self._waiters = [waiter for waiter in self._waiters if waiter.wants(record)]
+                self._waiters = [waiter for waiter in self._waiters if waiter.offer(record)]
 
     def all(self) -> list[T]:
         with self._lock:
@@ -148,52 +148,52 @@ class _Log(Generic[T]):
             self._records.clear()
             self._bytes = 0
 
-    def wait(self, fits: Callable[[T], bool], times: int) -> Future[T]:
-        waiter = _Waiter(fits, times)
+    def wait(self, times: int, matches: Callable[[T], bool] = lambda _: True) -> Future[T]:
+        waiter = _Waiter(matches, times)
         with self._lock:
-            if all(waiter.wants(record) for record, _size in self._records):
+            if all(waiter.offer(record) for record, _size in self._records):
                 self._waiters.append(waiter)
         return waiter.future
 
 
 class Recorded:
-    """What clients did, oldest first; may be read from any thread.
+    """What clients did, oldest first. May be read from any thread.
 
-    The last 10 000 of each kind are kept, and of calls no more than 16 MiB.
+    The last 10 000 records of each kind are kept, and of calls no more than 16 MiB.
     """
 
     def __init__(self) -> None:
-        self._calls: _Log[RecordedCall] = _Log()
-        self._connects: _Log[RecordedConnect] = _Log()
-        self._disconnects: _Log[RecordedDisconnect] = _Log()
-        self._negotiations: _Log[RecordedNegotiation] = _Log()
+        self._calls: _RecordLog[RecordedCall] = _RecordLog()
+        self._connects: _RecordLog[RecordedConnect] = _RecordLog()
+        self._disconnects: _RecordLog[RecordedDisconnect] = _RecordLog()
+        self._negotiations: _RecordLog[RecordedNegotiation] = _RecordLog()
 
     @property
     def calls(self) -> list[RecordedCall]:
-        """What clients called: also methods that the hub does not have."""
+        """The calls of clients, also of methods that the hub does not have."""
         return self._calls.all()
 
     @property
     def connects(self) -> list[RecordedConnect]:
-        """Clients that have shaken hands."""
+        """The clients that have connected."""
         return self._connects.all()
 
     @property
     def disconnects(self) -> list[RecordedDisconnect]:
-        """Clients that had shaken hands and have gone."""
+        """The clients that have disconnected."""
         return self._disconnects.all()
 
     @property
     def negotiations(self) -> list[RecordedNegotiation]:
-        """Negotiate requests that were answered, without the values of what is secret."""
+        """The negotiate requests that were answered, without secret values."""
         return self._negotiations.all()
 
     def calls_of(self, method: str) -> list[RecordedCall]:
-        """Return the calls of one method, whatever the case in which clients write it."""
-        return [call for call in self.calls if matching(call.method) == matching(method)]
+        """Return the calls of one method, whose name is given in any case."""
+        return [call for call in self.calls if normalized(call.method) == normalized(method)]
 
     def clear(self) -> None:
-        """Forget all."""
+        """Forget all records."""
         for log in (self._calls, self._connects, self._disconnects, self._negotiations):
             log.clear()
 
@@ -207,25 +207,16 @@ class Recorded:
             count = len(self.calls_of(method))
             return f"'{method}' was called {count} and not {times} times in {timeout} s; called were: {seen}"
 
-        return Pending(
-            lambda: self._calls.wait(lambda call: matching(call.method) == matching(method), times), timeout, missing
-        )
+        name = normalized(method)
+        return Pending(lambda: self._calls.wait(times, lambda call: normalized(call.method) == name), timeout, missing)
 
     def wait_connected(self, *, times: int = 1, timeout: float | None = 5.0) -> Pending[RecordedConnect]:
         """See `HubServer.wait_connected`."""
-        return Pending(
-            lambda: self._connects.wait(lambda _: True, times),
-            timeout,
-            lambda: f"{len(self.connects)} and not {times} clients have connected in {timeout} s",
-        )
+        return _pending(self._connects, "connected", times, timeout)
 
     def wait_disconnected(self, *, times: int = 1, timeout: float | None = 5.0) -> Pending[RecordedDisconnect]:
         """See `HubServer.wait_disconnected`."""
-        return Pending(
-            lambda: self._disconnects.wait(lambda _: True, times),
-            timeout,
-            lambda: f"{len(self.disconnects)} and not {times} clients have gone in {timeout} s",
-        )
+        return _pending(self._disconnects, "gone", times, timeout)
 
     # Recording
 
@@ -236,20 +227,27 @@ class Recorded:
         self._calls.add(call, message.size)
 
     def note_connect(self, path: str, context: HubContext) -> None:
-        """Record a client that has come."""
+        """Record that a client has connected."""
         self._connects.add(RecordedConnect(path, context.connection_id, context.user, context.transport))
 
     def note_disconnect(self, path: str, connection_id: str, error: Exception | None) -> None:
-        """Record one that has gone."""
+        """Record that a client has disconnected."""
         self._disconnects.add(RecordedDisconnect(path, connection_id, error))
 
     def note_negotiation(
         self, path: str, headers: Mapping[str, str], query: Mapping[str, str], user: str | None
     ) -> None:
-        """Record a negotiation."""
+        """Record a negotiate request."""
         shown = {name.lower(): _shown(name.lower(), value) for name, value in headers.items()}
         asked = {name: _shown(name, value) for name, value in query.items()}
         self._negotiations.add(RecordedNegotiation(path, shown, asked, user))
+
+
+def _pending(log: _RecordLog[T], what: str, times: int, timeout: float | None) -> Pending[T]:
+    def missing() -> str:
+        return f"{len(log.all())} and not {times} clients have {what} in {timeout} s"
+
+    return Pending(lambda: log.wait(times), timeout, missing)
 
 
 def _shown(name: str, value: str) -> str:

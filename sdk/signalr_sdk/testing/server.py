@@ -1,8 +1,9 @@
-"""A hub server for tests and demos, in the process that uses it."""
+"""`HubServer`: a hub server for tests and demos, in the process that uses it."""
 
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
@@ -10,17 +11,20 @@ from aiohttp import web
 from ..errors import ConnectionClosedError
 from ..options import Transport
 from ..protocols import MessagePackProtocol
-from .fault_table import FaultTable, Passage, Point
-from .faults import Faults, Grip
-from .hosting import Hosted, Pending
-from .hubs import Hub, HubContext, methods_of
-from .listening import Listener, cut
-from .lobby import Clients, Lobby
+from .active_faults import ActiveFaults
+from .connected_client import ClientHooks, ConnectedClient
+from .error_texts import ServerJsonProtocol
+from .fault_points import FaultPoint, FaultSite
+from .faults import Faults, ServerControls
+from .http_endpoint import HubEndpoint
+from .hub_clients import ClientRegistry, RegisteredClients
+from .hub_methods import methods_of
+from .hubs import Hub, HubContext
+from .loop_thread import LoopService
+from .pending import Pending
 from .recording import Recorded
-from .served import ServedClient, Watch
 from .settings import ServerSettings
-from .transports import HubEndpoint
-from .wording import ServedJsonProtocol
+from .tcp_listener import TcpListener, drop_tcp
 
 if TYPE_CHECKING:
     import ssl as ssl_module
@@ -30,46 +34,47 @@ if TYPE_CHECKING:
     from aiohttp.typedefs import Handler
 
     from ..interfaces import HubProtocol
-    from .http_connection import HttpConnection
     from .recording import RecordedCall, RecordedConnect, RecordedDisconnect
     from .settings import Authorize
+    from .transport_connection import TransportConnection
 
-# So long open requests may take to end when the server stops.
+# Seconds that requests in progress may take to end when the server stops.
 _GRACE = 1.0
-_PROTOCOLS = {"json": ServedJsonProtocol, "messagepack": MessagePackProtocol}
+_PROTOCOLS = {"json": ServerJsonProtocol, "messagepack": MessagePackProtocol}
 
 
-class HubServer(Hosted):
+class HubServer(LoopService):
     """Serves hubs on the loopback interface, over every transport and both protocols.
 
-    Use it in an `async with` on the running event loop, or in a plain `with`: then it runs in a thread of its own.
+    Use the server in an `async with` on the running event loop, or in a plain `with`, which runs the server in a thread
+    of its own. Clients get a Close message that allows them to reconnect when the server stops.
 
     Args:
         hubs: a hub class for each path.
         host: address to listen on.
-        port: 0 for a free one.
-        ssl: for https.
-        transports: what negotiate offers; all by default.
-        protocols: names of the hub protocols that are spoken.
-        detailed_errors: whether the text of any exception reaches the client, not only that of a `HubException`.
-        keep_alive: seconds after which a ping goes out when nothing was sent.
-        client_timeout: seconds of silence after which a client is dropped that has pinged once.
+        port: port to listen on; 0 for a free one.
+        ssl: TLS context of the server, for https.
+        transports: names of the transports that negotiate offers; all by default.
+        protocols: names of the hub protocols that clients may choose.
+        detailed_errors: whether the text of any exception is sent to the client, not only that of a `HubException`.
+        keep_alive: seconds without a message to the client after which a ping is sent; `None` for no pings.
+        client_timeout: seconds without a message from the client after which the connection is closed, once the client
+            has sent a ping; `None` for no limit.
         handshake_timeout: seconds that a client may take for its handshake.
-        poll_timeout: seconds for which a poll is held open.
-        send_timeout: seconds after which a client is dropped that takes nothing.
-        message_bytes: largest message of a client.
+        poll_timeout: seconds after which a poll without data is answered.
+        send_timeout: seconds after which a client is disconnected that does not read what is sent to it.
+        message_bytes: largest message that a client may send.
         parallel_invocations: how many invocations of one client run at the same time.
-        authorize: gets the bearer token of each request and returns the user's name, an `Identity` that says also how
-            long the token is good, or `None` to answer 401. A user whose name is an empty text is nobody in particular.
-        authentication_refresh: whether clients are told how long their tokens live and may bring new ones, as in
-            .NET 11.
-        close_on_expiration: whether a connection whose token runs out is closed.
-        stateful_reconnect: whether a client that asks for it may lose its WebSocket and come back with another one.
-        stateful_window: seconds that it has for that.
-        stateful_buffer: bytes of messages that are kept for it before the hub waits.
+        authorize: called with the bearer token of each request. Returns the user's name, or an `Identity` that has the
+            token's lifetime too, or `None` to answer 401. An empty name is a user without a name.
+        authentication_refresh: whether clients are told the lifetime of their tokens and may renew them, as in .NET 11.
+        close_on_expiration: whether a connection is closed when its token expires.
+        stateful_reconnect: whether a client that asks for it may resume its connection over another WebSocket.
+        stateful_window: seconds in which a connection without a WebSocket can be resumed.
+        stateful_buffer: bytes of unacknowledged messages to a client at which hubs have to wait.
 
     Attributes:
-        faults: what is to go wrong.
+        faults: makes the server fail.
         recorded: what clients did.
 
     Example:
@@ -82,6 +87,8 @@ class HubServer(Hosted):
             assert await hub.invoke("Add", 1, 2) == 3
         ```
     """
+
+    _kind = "server"
 
     def __init__(
         self,
@@ -108,8 +115,8 @@ class HubServer(Hosted):
         stateful_buffer: int = 100_000,
     ) -> None:
         super().__init__()
-        chosen: dict[str, Any] = {} if transports is None else {"transports": transports}
         self._settings = ServerSettings(
+            transports=Transport if transports is None else transports,
             protocols=tuple(protocols),
             detailed_errors=detailed_errors,
             keep_alive=keep_alive,
@@ -125,73 +132,28 @@ class HubServer(Hosted):
             stateful_reconnect=stateful_reconnect,
             stateful_window=stateful_window,
             stateful_buffer=stateful_buffer,
-            **chosen,
         )
         self._protocols: dict[str, HubProtocol] = {name: _PROTOCOLS[name]() for name in self._settings.protocols}
         self._hubs = dict(hubs)
-        self._host, self._port, self._ssl = host, port, ssl
-        self._lobbies = {path: Lobby() for path in self._hubs}
         for hub in self._hubs.values():
-            methods_of(hub)
-        self._table = FaultTable()
-        self._table.changed = self._look_again
-
-        def restart(down: float, graceful: bool) -> Pending[None]:
-            return self._later(lambda: self._restart(down, graceful=graceful))
-
-        self.faults = Faults(self._table, Grip(self._on_loop, self._connections, self._refuse, self._accept, restart))
+            methods_of(hub)  # raises now and not at the first call if clients could not call a method
+        self._host, self._port, self._ssl = host, port, ssl
+        self._registries = {path: ClientRegistry() for path in self._hubs}
+        self._active_faults = ActiveFaults(self._recheck_buffers)
+        controls = ServerControls(
+            on_loop=self._on_loop,
+            connections=self._connections,
+            refuse=self._refuse,
+            accept=self._accept,
+            restart=lambda down, graceful: self._later(lambda: self._restart(down, graceful=graceful)),
+        )
+        self.faults = Faults(self._active_faults, controls)
         self.recorded = Recorded()
         self._endpoints: list[HubEndpoint] = []
         self._runner: web.AppRunner | None = None
-        self._listener: Listener | None = None
+        self._listener: TcpListener | None = None
         self._times_refused = 0
-        self._busy: set[asyncio.BaseTransport | None] = set()
-
-    def _endpoint(self, path: str, hub: type[Hub]) -> HubEndpoint:
-        lobby = self._lobbies[path]
-
-        def serve(connection: HttpConnection) -> ServedClient:
-            instance = hub()
-            watch = self._watch(path, lobby, instance)
-            stateful = connection.is_stateful and connection.pipe.transport == Transport.WEBSOCKETS
-            served = ServedClient(instance, connection.pipe, self._protocols, self._settings, watch, stateful=stateful)
-            instance.context = HubContext(
-                connection.connection_id,
-                connection.user or None,
-                connection.headers,
-                connection.query,
-                connection.pipe.transport,
-                served.abort,
-            )
-            instance.clients = Clients(lobby, connection.connection_id)
-            instance.groups = lobby
-            return served
-
-        def negotiated(request: web.Request, user: str | None) -> None:
-            self.recorded.note_negotiation(path, request.headers, request.query, user or None)
-
-        return HubEndpoint(self._settings, self._table, serve, negotiated)
-
-    def _watch(self, path: str, lobby: Lobby, hub: Hub) -> Watch:
-        def connected(served: ServedClient) -> None:
-            lobby.clients[hub.context.connection_id] = served
-            self.recorded.note_connect(path, hub.context)
-
-        def disconnected(error: Exception | None) -> None:
-            lobby.leave(hub.context.connection_id)
-            self.recorded.note_disconnect(path, hub.context.connection_id, error)
-
-        def pings() -> bool:
-            return not self._table.happens(Passage(Point.PING, hub.context.transport, hub.context.connection_id))
-
-        return Watch(connected, disconnected, lambda message: self.recorded.note_call(message, hub.context), pings)
-
-    def _look_again(self) -> None:
-        for connection in self._connections():
-            connection.pipe.look_again()
-
-    def _connections(self) -> list[HttpConnection]:
-        return [connection for endpoint in self._endpoints for connection in endpoint.connections.values()]
+        self._in_use: set[asyncio.BaseTransport | None] = set()
 
     def url(self, path: str) -> str:
         """Return the URL of a hub.
@@ -203,21 +165,21 @@ class HubServer(Hosted):
 
     @property
     def port(self) -> int:
-        """The port that it listens on."""
+        """The port on which the server listens; before the first start, the `port` that was given."""
         return self._port
 
     def wait_called(self, method: str, *, times: int = 1, timeout: float | None = 5.0) -> Pending[RecordedCall]:
-        """Wait for a call of a method, with `await`, or in a thread without an event loop with `.result()`.
+        """Wait for a call of a method: with `await`, or in a thread without an event loop with `.result()`.
 
-        Calls that have been count as well, unless `recorded.clear()` came after them.
+        Earlier calls count too, unless `recorded.clear()` was called after them.
 
         Args:
-            method: its name, in any case.
-            times: wait for so many calls, and return the last of them.
+            method: the method's name, in any case.
+            times: how many calls to wait for.
             timeout: seconds; `None` for no limit.
 
         Returns:
-            What is to be waited for; it gives the call, or raises `TimeoutError`, which says what was called.
+            The last of these calls, to be awaited. A `TimeoutError` names the methods that were called.
         """
         return self.recorded.wait_called(method, times=times, timeout=timeout)
 
@@ -226,92 +188,141 @@ class HubServer(Hosted):
         return self.recorded.wait_connected(times=times, timeout=timeout)
 
     def wait_disconnected(self, *, times: int = 1, timeout: float | None = 5.0) -> Pending[RecordedDisconnect]:
-        """Wait until so many clients have gone, in the same way."""
+        """Wait until so many clients have disconnected, in the same way."""
         return self.recorded.wait_disconnected(times=times, timeout=timeout)
 
     def send(self, path: str, event: str, *args: Any) -> Pending[None]:
-        """Send an event to all clients of a hub, with `await`, or in a thread without an event loop with `.result()`.
+        """Send an event to all clients of a hub: with `await`, or in a thread without an event loop with `.result()`.
 
         Args:
             path: one of the paths in `hubs`.
-            event: its name.
-            args: its arguments.
+            event: name of the event.
+            args: arguments of the event.
         """
         return self._later(lambda: self.clients(path).all.send(event, *args))
 
-    def clients(self, path: str) -> Clients:
-        """Return the clients of a hub, to send to them from outside; only on the server's own event loop."""
-        return Clients(self._lobbies[path])
+    def clients(self, path: str) -> RegisteredClients:
+        """Return the clients of a hub, to send to them from outside of the hub. Only on the server's event loop."""
+        return RegisteredClients(self._registries[path])
 
-    # Its life
+    # Clients
 
-    async def start(self) -> None:
-        """Listen, on the running event loop.
+    def _endpoint(self, path: str, hub: type[Hub]) -> HubEndpoint:
+        def on_negotiated(request: web.Request, user: str | None) -> None:
+            self.recorded.note_negotiation(path, request.headers, request.query, user or None)
 
-        Raises:
-            RuntimeError: it does already.
-            OSError: it cannot, because the port is in use for example.
-        """
-        if self._runner is not None:
-            raise RuntimeError("the server is started already")
-        app = web.Application(client_max_size=self._settings.carried_bytes, middlewares=[self._note_busy])
+        make_client = partial(self._make_client, path, hub)
+        return HubEndpoint(self._settings, self._active_faults, make_client=make_client, on_negotiated=on_negotiated)
+
+    def _make_client(self, path: str, hub: type[Hub], connection: TransportConnection) -> ConnectedClient:
+        instance, buffers, registry = hub(), connection.buffers, self._registries[path]
+        client = ConnectedClient(
+            instance,
+            buffers,
+            protocols=self._protocols,
+            settings=self._settings,
+            hooks=self._hooks(path, connection.connection_id, instance),
+            stateful=connection.is_stateful and buffers.transport == Transport.WEBSOCKETS,
+        )
+        instance.context = HubContext(
+            connection.connection_id,
+            connection.user or None,
+            connection.headers,
+            connection.query,
+            buffers.transport,
+            client.abort,
+        )
+        instance.clients = RegisteredClients(registry, connection.connection_id)
+        instance.groups = registry
+        return client
+
+    def _hooks(self, path: str, connection_id: str, hub: Hub) -> ClientHooks:
+        registry = self._registries[path]
+
+        def connected(client: ConnectedClient) -> None:
+            registry.clients[connection_id] = client
+            self.recorded.note_connect(path, hub.context)
+
+        def disconnected(error: Exception | None) -> None:
+            registry.unregister(connection_id)
+            self.recorded.note_disconnect(path, connection_id, error)
+
+        def pings() -> bool:
+            site = FaultSite(FaultPoint.PING, transport=hub.context.transport, connection_id=connection_id)
+            return not self._active_faults.suppresses(site)
+
+        return ClientHooks(
+            connected=connected,
+            disconnected=disconnected,
+            called=lambda message: self.recorded.note_call(message, hub.context),
+            pings=pings,
+        )
+
+    def _connections(self) -> list[TransportConnection]:
+        return [connection for endpoint in self._endpoints for connection in endpoint.connections.values()]
+
+    # Starting and stopping
+
+    async def _open(self) -> None:
+        app = web.Application(client_max_size=self._settings.carried_bytes, middlewares=[self._note_in_use])
         endpoints = [self._endpoint(path, hub) for path, hub in self._hubs.items()]
         for path, endpoint in zip(self._hubs, endpoints, strict=True):
             app.add_routes(endpoint.routes(path))
         runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=_GRACE, access_log=None)
         await runner.setup()
-        listener = Listener(_protocols_of(runner), self._ssl)
+        listener = TcpListener(_server_of(runner), self._ssl)
         try:
             await listener.open(self._host, self._port)
         except BaseException:
             await runner.cleanup()
             raise
-        self._loop = asyncio.get_running_loop()
         self._runner, self._listener, self._endpoints = runner, listener, endpoints
         self._port = listener.port
 
-    async def stop(self) -> None:
-        """Listen no more and end all connections: clients are told that they may come back."""
+    async def _close(self) -> None:
         runner, self._runner = self._runner, None
         if runner is None or self._listener is None:
             return
         await self._listener.close()
         for endpoint in self._endpoints:
-            endpoint.take_no_more()
-        self._table.clear()
+            endpoint.refuse_new()
+        self._active_faults.clear()
         await asyncio.gather(*(endpoint.close() for endpoint in self._endpoints))
         await runner.cleanup()
-        self._listener = self._loop = None
+        self._listener = None
 
     @web.middleware
-    async def _note_busy(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """Know which TCP connections are in use; the others are only kept for later."""
-        wire = request.transport
-        self._busy.add(wire)
+    async def _note_in_use(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Note which TCP connections have a request in progress; the others are idle."""
+        tcp = request.transport
+        self._in_use.add(tcp)
         try:
             return await handler(request)
         finally:
-            self._busy.discard(wire)
+            self._in_use.discard(tcp)
 
-    # Faults
+    # For faults
+
+    def _recheck_buffers(self) -> None:
+        for connection in self._connections():
+            connection.buffers.recheck()
 
     def _refuse(self) -> None:
-        """Listen no more, for one reason more."""
+        """Refuse TCP connections until `_accept` has been called as often as this method; close idle ones."""
         self._times_refused += 1
-        if self._listener is not None and self._runner is not None and self._runner.server is not None:
+        if self._listener is not None and self._runner is not None:
             self._listener.refuse()
-            for handler in self._runner.server.connections:
-                if handler.transport not in self._busy:
-                    cut(handler.transport, reset=False)
+            for handler in _server_of(self._runner).connections:
+                if handler.transport not in self._in_use:
+                    drop_tcp(handler.transport, reset=False)
 
     def _accept(self) -> None:
-        """Listen again, if that was the last reason."""
         self._times_refused -= 1
         if self._listener is not None and not self._times_refused:
             self._listener.accept()
 
     def _later(self, work: Callable[[], Coroutine[Any, Any, None]]) -> Pending[None]:
-        """Return what does something on the server's event loop when it is waited for."""
+        """Return an object that runs `work` on the server's event loop when the object is awaited."""
 
         def begin() -> Future[None]:
             if self._loop is None:
@@ -321,25 +332,25 @@ class HubServer(Hosted):
         return Pending(begin)
 
     async def _restart(self, down: float, *, graceful: bool) -> None:
-        runner = self._runner
-        if runner is None or runner.server is None:
+        if self._runner is None:
             raise RuntimeError("the server is not started")
+        server = _server_of(self._runner)
         self._refuse()
         try:
             if graceful:
                 await asyncio.gather(*(endpoint.close() for endpoint in self._endpoints))
-            for handler in runner.server.connections:
-                cut(handler.transport, reset=False)
+            for handler in server.connections:
+                drop_tcp(handler.transport, reset=False)
             killed = ConnectionClosedError("the server was killed")
             await asyncio.gather(*(endpoint.close(killed) for endpoint in self._endpoints))
             await asyncio.sleep(down)
         finally:
             for endpoint in self._endpoints:
-                endpoint.take_again()
+                endpoint.accept_new()
             self._accept()
 
 
-def _protocols_of(runner: web.AppRunner) -> Callable[[], asyncio.Protocol]:
+def _server_of(runner: web.AppRunner) -> web.Server:
     server = runner.server
     if server is None:
         raise RuntimeError("the runner is not set up")

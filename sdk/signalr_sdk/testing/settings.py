@@ -1,4 +1,4 @@
-"""What a test server can be told."""
+"""The options of the test server, named as in `HubServer`, and `Identity`, which `authorize` returns."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from ..options import Transport
 
 @attrs.frozen
 class Identity:
-    """Somebody who may come in.
+    """The user of a token, and how long the token is valid.
 
     Attributes:
-        name: the user's name; an empty text is nobody in particular.
-        expires_in: seconds from now for which the token is good; `None` for ever.
+        name: the user's name; empty for a user without a name.
+        expires_in: seconds from now until the token expires; `None` for never.
     """
 
     name: str = ""
     expires_in: float | None = attrs.field(default=None, kw_only=True)
 
 
-Answer: TypeAlias = "Identity | str | None"
-Authorize: TypeAlias = Callable[[str | None], "Awaitable[Answer] | Answer"]
-"""Gets the bearer token of a request (`None` without one) and returns who that is, or the user's name alone, an empty
-text for somebody without a name, or `None` to answer 401."""
+Authorized: TypeAlias = "Identity | str | None"
+Authorize: TypeAlias = Callable[[str | None], "Awaitable[Authorized] | Authorized"]
+"""Called with the bearer token of a request, or `None` without one. Returns an `Identity`, or the user's name alone
+(empty for a user without a name), or `None` to answer 401."""
 
 
 def _offered(transports: Iterable[str]) -> tuple[Transport, ...]:
@@ -36,25 +36,9 @@ def _offered(transports: Iterable[str]) -> tuple[Transport, ...]:
 
 @attrs.frozen(kw_only=True)
 class ServerSettings:
-    """As the options of ASP.NET Core SignalR, with its defaults. Times are in seconds.
+    """The options of `HubServer` that concern connections; the documents of `HubServer` say what each of them means.
 
-    Attributes:
-        transports: what negotiate offers.
-        protocols: names of the hub protocols that are spoken.
-        detailed_errors: whether the text of any exception reaches the client, not only that of a `HubException`.
-        keep_alive: a ping goes out when nothing was sent for so long.
-        client_timeout: silence of a client, which has pinged once, after which it is dropped.
-        handshake_timeout: how long a client may take for its handshake.
-        poll_timeout: how long a poll is held open.
-        send_timeout: a client that takes nothing for so long while there is something to send is dropped.
-        message_bytes: largest message of a client.
-        parallel_invocations: how many invocations of one client run at the same time.
-        authorize: decides who may come in; everybody without it.
-        authentication_refresh: clients are told how long their tokens live, and may bring new ones.
-        close_on_expiration: a connection whose token runs out is closed.
-        stateful_reconnect: a client that asks for it may lose its WebSocket and come back with another one.
-        stateful_window: how long it may take for that.
-        stateful_buffer: bytes that are kept for it before the hub waits.
+    The defaults are those of ASP.NET Core, apart from `message_bytes` (32 kB there). Times are in seconds.
     """
 
     transports: tuple[Transport, ...] = attrs.field(default=tuple(Transport), converter=_offered)
@@ -76,5 +60,5 @@ class ServerSettings:
 
     @property
     def carried_bytes(self) -> int:
-        """Largest frame or request body, which may hold many messages."""
+        """The largest WebSocket message or request body, which may hold many hub messages."""
         return 2 * max(self.message_bytes, 1024 * 1024)

@@ -1,4 +1,4 @@
-"""Streams of a client on their way to a hub method."""
+"""`ClientStream`: a stream of items that a client sends and a hub method iterates over."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ if TYPE_CHECKING:
 
     from ..messages import Completion
 
-# So much of a stream may wait before nothing more is read from its client.
+# How much of a stream may wait for the hub method before the server stops to read from the client.
 _ITEMS = 1000
 _BYTES = 1024 * 1024
 
 
-class Upload:
-    """One stream: what a hub method iterates over.
+class ClientStream:
+    """An async iterator over the items of one stream.
 
     Attributes:
-        room: done while more may come.
+        room: done while the stream has room for more items.
     """
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._items: deque[StreamItem] = deque()
         self._bytes = 0
-        self._ended = False
+        self._has_ended = False
         self._error: str | None = None
         self._waiter: asyncio.Future[None] | None = None
         self._convert: Callable[[Any], Any] = _unchanged
@@ -38,16 +38,16 @@ class Upload:
         self.room.set_result(None)
 
     def converted(self, convert: Callable[[Any], Any]) -> Self:
-        """Have each item go through a function; return the stream."""
+        """Convert each item with this function when the hub method takes the item; return the stream."""
         self._convert = convert
         return self
 
     def receive(self, message: StreamItem | Completion) -> None:
-        """Take an item or the end."""
+        """Add an item, or end the stream with the client's completion. Items after the end are dropped."""
         if not isinstance(message, StreamItem):
             self.end(message.error)
             return
-        if self._ended:
+        if self._has_ended:
             return
         self._items.append(message)
         self._bytes += message.size
@@ -56,9 +56,9 @@ class Upload:
         self._wake()
 
     def end(self, error: str | None) -> None:
-        """Nothing more comes."""
-        if not self._ended:
-            self._ended, self._error = True, error
+        """End the stream after the items that it has. The hub method gets an error as a `HubException`."""
+        if not self._has_ended:
+            self._has_ended, self._error = True, error
             self._make_room()
             self._wake()
 
@@ -67,7 +67,7 @@ class Upload:
 
     async def __anext__(self) -> Any:
         while not self._items:
-            if self._ended:
+            if self._has_ended:
                 error, self._error = self._error, None
                 if error is not None:
                     raise HubException(error)

@@ -1,0 +1,205 @@
+"""The faults in force, and what each of them does to a request or a frame.
+
+A `Fault` has a `FaultFilter` (where it happens) and an action (what happens there). The server awaits
+`ActiveFaults.apply` at each `FaultPoint`: the matching faults act one after another, in the order in which they were
+made.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Self, TypeAlias
+
+import attrs
+from aiohttp import web
+
+from .connection_buffers import NO_RULE, FrameRule
+from .tcp_listener import drop_tcp
+from .waiters import Waiters
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from .fault_points import FaultFilter, FaultSite
+
+
+FaultAction: TypeAlias = "Callable[[Fault, FaultSite], Awaitable[None]]"
+
+
+@attrs.define(eq=False)
+class Fault:
+    """A fault in force: until it has happened as often as was asked, its `with` block is left, or `end` is called.
+
+    Attributes:
+        happened: how often the fault has happened.
+    """
+
+    _filter: FaultFilter
+    _end: Callable[[Fault], None]
+    _action: FaultAction | None = attrs.field(default=None, kw_only=True)
+    _left: int | None = attrs.field(default=None, kw_only=True)
+    _rule: FrameRule = attrs.field(default=NO_RULE, kw_only=True)
+    _on_end: Callable[[], None] | None = attrs.field(default=None, kw_only=True)
+    _has_ended: bool = attrs.field(default=False, init=False)
+    _held: Waiters = attrs.field(factory=Waiters, init=False)
+    happened: int = attrs.field(default=0, init=False)
+
+    def end(self) -> None:
+        """End the fault: requests and frames that it holds go on. From any thread; may be called again."""
+        self._end(self)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self.end()
+
+    async def wait_ended(self) -> None:
+        """Return when the fault has ended."""
+        while not self._has_ended:
+            await self._held.wait()
+
+    def matches(self, site: FaultSite) -> bool:
+        """Return whether the fault is for this site, and has not happened `times` times yet."""
+        return self._left != 0 and self._filter.matches(site)
+
+    @property
+    def rule(self) -> FrameRule:
+        """How the fault divides outgoing bytes into frames."""
+        return self._rule
+
+    async def act(self, site: FaultSite) -> None:
+        """Do what the fault does to a request or frame; return when the request or frame may go on."""
+        if self._action is not None:
+            await self._action(self, site)
+
+    @property
+    def is_spent(self) -> bool:
+        """Whether the fault has happened `times` times and holds nothing."""
+        return self._left == 0 and not self._held
+
+    def count(self) -> None:
+        """Note that the fault happens."""
+        self.happened += 1
+        if self._left is not None:
+            self._left -= 1
+
+    def release(self) -> None:
+        """Note that the fault has ended, and let go on what it holds."""
+        self._has_ended = True
+        if self._on_end is not None:
+            self._on_end()
+        self._held.wake()
+
+
+class ActiveFaults:
+    """All faults in force. Used only on the server's event loop.
+
+    Args:
+        changed: called after a fault was added or removed.
+    """
+
+    def __init__(self, changed: Callable[[], None]) -> None:
+        self._faults: list[Fault] = []
+        self._changed = changed
+
+    def add(self, fault: Fault) -> None:
+        """Put a fault in force."""
+        self._faults = [*(other for other in self._faults if not other.is_spent), fault]
+        self._changed()
+
+    def remove(self, fault: Fault) -> None:
+        """End a fault. Does nothing if the fault is not in force."""
+        if fault in self._faults:
+            self._faults.remove(fault)
+            fault.release()
+            self._changed()
+
+    def clear(self) -> None:
+        """End all faults."""
+        for fault in list(self._faults):
+            self.remove(fault)
+
+    async def apply(self, site: FaultSite) -> None:
+        """Let the faults for this site happen; return when the request or frame may go on.
+
+        Raises:
+            web.HTTPException: a fault answers the request with a status.
+        """
+        for fault in list(self._faults):
+            if fault.matches(site):
+                fault.count()
+                await fault.act(site)
+
+    def has(self, site: FaultSite) -> bool:
+        """Return whether a fault is for this site, without letting the fault happen."""
+        return any(fault.matches(site) for fault in self._faults)
+
+    def suppresses(self, site: FaultSite) -> bool:
+        """Return whether a fault keeps the server from doing this; the fault counts that."""
+        for fault in self._faults:
+            if fault.matches(site):
+                fault.count()
+                return True
+        return False
+
+    def frame_rule(self, site: FaultSite, *, text: bool) -> FrameRule:
+        """Return how outgoing bytes are divided into frames.
+
+        Args:
+            site: the connection.
+            text: whether the bytes are text, in which no character may be split.
+        """
+        for fault in self._faults:
+            if fault.matches(site):
+                return attrs.evolve(fault.rule, text=text, used=fault.count)
+        return NO_RULE
+
+
+# The actions of faults
+
+
+async def stall(fault: Fault, _site: FaultSite) -> None:
+    """Hold the request or frame until the fault ends."""
+    await fault.wait_ended()
+
+
+async def drop(_fault: Fault, site: FaultSite) -> None:
+    """Close the TCP connection instead of answering."""
+    drop_tcp(site.tcp, reset=False)
+    # Never return: aiohttp cancels the handler of a request whose TCP connection is lost.
+    await asyncio.get_running_loop().create_future()
+
+
+@attrs.frozen
+class Delay:
+    """Lets the request or frame go on later.
+
+    Attributes:
+        seconds: how much later.
+    """
+
+    seconds: float = attrs.field(validator=attrs.validators.ge(0))
+
+    async def __call__(self, _fault: Fault, _site: FaultSite) -> None:
+        """Wait."""
+        await asyncio.sleep(self.seconds)
+
+
+@attrs.frozen
+class Refuse:
+    """Answers the request with an HTTP status.
+
+    Attributes:
+        status: the status, from 400 to 599.
+        retry_after: seconds, for the header `Retry-After`.
+    """
+
+    status: int = attrs.field(validator=[attrs.validators.ge(400), attrs.validators.le(599)])
+    retry_after: int | None = None
+
+    async def __call__(self, _fault: Fault, _site: FaultSite) -> None:
+        """Raise the answer, as aiohttp wants it."""
+        headers = {} if self.retry_after is None else {"Retry-After": str(self.retry_after)}
+        kind = type("Refused", (web.HTTPException,), {"status_code": self.status})
+        raise kind(headers=headers, text=f"refused by the test server: {self.status}")

@@ -1,0 +1,93 @@
+"""Argument binding: values of a client become the types that a hub method, or its call of a client, wants."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from .._typed.structure import default_converter, structure
+from ..errors import ResultTypeError
+from .error_texts import InvalidDataException
+from .hubs import HubException
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ..interfaces import HubProtocol
+    from .client_streams import ClientStream
+    from .hub_methods import HubMethod
+
+_BINDING = (
+    "Error binding arguments. Make sure that the types of the provided values match the types of the hub method being "
+    "invoked."
+)
+# Values of these types need no converter, so that hubs with plain types work without the extra `typed`.
+_PLAIN = (str, int, float, bool)
+
+
+@attrs.frozen
+class Binder:
+    """Converts the values of one connection.
+
+    Attributes:
+        protocol: the hub protocol that has decoded the values.
+        detailed: whether the client gets the reason why an item of a stream does not fit.
+    """
+
+    protocol: HubProtocol
+    detailed: bool = attrs.field(default=False, kw_only=True)
+
+    def bind(self, method: HubMethod, arguments: Sequence[Any], streams: Sequence[ClientStream]) -> list[Any]:
+        """Return the arguments of a hub method, in their order.
+
+        Raises:
+            InvalidDataException: the number of arguments or the type of one is wrong.
+            HubException: the number of streams is wrong.
+        """
+        if not method.required <= len(arguments) <= method.arguments:
+            raise InvalidDataException(
+                f"Invocation provides {len(arguments)} argument(s) but target expects {method.arguments}."
+            )
+        if len(streams) != (expected := len(method.parameters) - method.arguments):
+            raise HubException(f"Client sent {len(streams)} stream(s), Hub method expects {expected}.")
+        given, uploads = iter(arguments), iter(streams)
+        bound: list[Any] = []
+        for parameter in method.parameters:
+            if parameter.is_stream:
+                bound.append(next(uploads).converted(partial(self._item, parameter.type)))
+            else:
+                value = next(given, parameter)
+                bound.append(parameter.default if value is parameter else self._argument(value, parameter.type))
+        return bound
+
+    def client_result(self, value: Any, wanted: Any) -> Any:
+        """Return the result of a client's method.
+
+        Raises:
+            HubException: the value does not fit the wanted type.
+        """
+        try:
+            return self._converted(value, wanted)
+        except ResultTypeError as error:
+            name = getattr(wanted, "__name__", wanted)
+            raise HubException(f"Error trying to deserialize result to {name}. {error}") from error
+
+    def _argument(self, value: Any, wanted: Any) -> Any:
+        try:
+            return self._converted(value, wanted)
+        except ResultTypeError:
+            raise InvalidDataException(_BINDING) from None
+
+    def _item(self, wanted: Any, value: Any) -> Any:
+        try:
+            return self._converted(value, wanted)
+        except ResultTypeError as error:
+            text = "Failed to bind Stream message."
+            raise HubException(f"{text} {error}" if self.detailed else text) from error
+
+    def _converted(self, value: Any, wanted: Any) -> Any:
+        if wanted is Any or wanted is object or (wanted in _PLAIN and type(value) is wanted):
+            return value
+        return structure(default_converter(self.protocol.naming), value, wanted)

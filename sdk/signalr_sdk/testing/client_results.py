@@ -1,0 +1,65 @@
+"""Client results: a hub calls a method of its client and waits for the result."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+from .argument_binding import Binder
+from .hubs import HubException
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from .._core.session import ServerSession
+
+
+class ClientResults:
+    """The calls of one client that wait for their results.
+
+    Args:
+        session: encodes the calls and routes the results.
+        write: sends encoded messages.
+    """
+
+    def __init__(self, session: ServerSession, write: Callable[[bytes], Awaitable[None]]) -> None:
+        self._session = session
+        self._write = write
+        self._pending: set[asyncio.Future[Any]] = set()
+
+    async def invoke(self, method: str, *args: Any, result_type: Any = Any) -> Any:
+        """See `SingleClientProxy.invoke`."""
+        result: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        invocation_id, data = self._session.invoke(method, list(args), _ResultSink(result))
+        self._pending.add(result)
+        try:
+            await self._write(data)
+            return Binder(self._session.protocol).client_result(await result, result_type)
+        finally:
+            self._pending.discard(result)
+            self._session.forget(invocation_id)
+
+    def end(self) -> None:
+        """Fail all calls: the client has disconnected."""
+        for result in self._pending:
+            if not result.done():
+                result.set_exception(HubException("The client has gone."))
+
+
+class _ResultSink:
+    """Hands the completion of a call to the future of the result."""
+
+    def __init__(self, result: asyncio.Future[Any]) -> None:
+        self._result = result
+
+    def items(self, _items: list[Any], _sizes: list[int]) -> None:
+        """Ignore stream items: a client has no streaming methods."""
+
+    def completed(self, result: Any, error: str | None) -> None:
+        """Set the result or the error."""
+        if self._result.done():
+            return
+        if error is not None:
+            self._result.set_exception(HubException(error))
+        else:
+            self._result.set_result(result)

@@ -1,0 +1,286 @@
+"""One client of a hub as the server sees the client: handshake, messages, keep-alive and end.
+
+`ConnectedClient` drives a `ServerSession` with the bytes of `ConnectionBuffers`, and knows no transport. Its error
+texts are those of ASP.NET Core.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from .._core.replay import Replay
+from .._core.session import ServerSession
+from ..errors import ConnectionClosedError, RemoteProtocolError, ServerTimeoutError
+from ..messages import CancelInvocation, Completion, HubMessage, Invocation, StreamInvocation, StreamItem
+from .client_results import ClientResults
+from .error_texts import InvalidDataException, OperationCanceledException, exception_text
+from .running_invocations import RunningInvocations
+from .server_handshake import is_binary, shake_hands
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from .._core.routing import Deliveries
+    from ..interfaces import HubProtocol
+    from .connection_buffers import ConnectionBuffers
+    from .hubs import Hub
+    from .settings import ServerSettings
+
+_logger = logging.getLogger("signalr_sdk.testing")
+
+
+@attrs.frozen(kw_only=True)
+class ClientHooks:
+    """What the server wants to be told of a client.
+
+    Attributes:
+        connected: called after the handshake, before `Hub.on_connected`.
+        disconnected: called with the error, or `None`, when nothing more can be sent; before `Hub.on_disconnected`.
+        called: called with each invocation.
+        pings: returns whether a ping that is due may be sent.
+    """
+
+    connected: Callable[[ConnectedClient], None]
+    disconnected: Callable[[Exception | None], None]
+    called: Callable[[Invocation | StreamInvocation], None]
+    pings: Callable[[], bool]
+
+
+class ConnectedClient:
+    """A client, from the handshake to the end of the connection. It is the `Inbox` of its session.
+
+    Args:
+        hub: the hub instance that serves the client.
+        buffers: the bytes from and to the client.
+        protocols: the hub protocols that the client may choose, by name.
+        settings: the server's settings.
+        hooks: told of the client's life.
+        stateful: whether the client may use stateful reconnect.
+
+    Attributes:
+        hub: the hub instance that serves the client.
+        results: the client's methods that the hub has called.
+        invocations: the hub's methods that the client has called.
+    """
+
+    def __init__(
+        self,
+        hub: Hub,
+        buffers: ConnectionBuffers,
+        *,
+        protocols: Mapping[str, HubProtocol],
+        settings: ServerSettings,
+        hooks: ClientHooks,
+        stateful: bool,
+    ) -> None:
+        self.hub = hub
+        self._buffers = buffers
+        self._hooks = hooks
+        self._settings = settings
+        self._loop = asyncio.get_running_loop()
+        needs_pings = not buffers.inherent_keep_alive
+        self._session = ServerSession(
+            protocols,
+            self,
+            message_bytes=settings.message_bytes,
+            keep_alive=settings.keep_alive if needs_pings else None,
+            timeout=settings.client_timeout if needs_pings else None,
+            now=self._loop.time(),
+            replay=Replay(settings.stateful_buffer) if stateful else None,
+        )
+        self.results = ClientResults(self._session, self.write)
+        self.invocations = RunningInvocations(hub, self._session, settings, self.write)
+        self._timer: asyncio.TimerHandle | None = None
+        self._error: Exception | None = None
+        self._is_stopping = False
+
+    @property
+    def binary(self) -> bool:
+        """Whether data to the client is binary and not text."""
+        return is_binary(self._session)
+
+    @property
+    def resumable(self) -> bool:
+        """Whether the connection survives the loss of its transport, with stateful reconnect."""
+        return self._session.ready and self._session.replay is not None and not self._buffers.closed.done()
+
+    def resume(self) -> None:
+        """Go on over another transport: send what the client may not have got."""
+        self._buffers.attach_transport()
+        for data in self._session.resume(self._loop.time()):
+            self._buffers.write_now(data)
+        self._set_timer()
+
+    # From the handshake to the end
+
+    async def serve(self) -> None:
+        """Serve the client; return when the client has disconnected and all its invocations have ended."""
+        try:
+            deliveries = await shake_hands(self._session, self._buffers, self._settings)
+            if deliveries is not None:
+                self._hooks.connected(self)
+                await self._serve(deliveries)
+        finally:
+            self._buffers.end()
+            await self.invocations.finish(at_once=self._is_stopping)
+
+    async def _serve(self, deliveries: Deliveries) -> None:
+        error: Exception | None = None
+        try:
+            await self.hub.on_connected()
+            self._set_timer()
+            await self._receive(deliveries)
+        except Exception as failure:  # noqa: BLE001 - `on_connected` of a user may raise anything
+            error = failure
+            await self._send_close(failure)
+        finally:
+            self._hooks.disconnected(error)
+            self._end()
+        try:
+            await self.hub.on_disconnected(error)
+        except Exception:
+            _logger.exception("on_disconnected failed")
+
+    async def _receive(self, deliveries: Deliveries) -> None:
+        session = self._session
+        while True:
+            for deliver, arguments in deliveries:
+                deliver(*arguments)
+            if session.replay is not None:
+                self._buffers.recheck()  # an Ack may have made room in the replay buffer
+            if isinstance(session.ended, RemoteProtocolError):
+                raise InvalidDataException(self._protocol_fault(session.ended))
+            if session.ended is not None:
+                await self._buffers.write(session.close())
+                return
+            self._set_timer()
+            await self._wait_while_congested()
+            payload = await self._buffers.read()
+            if self._error is not None:
+                raise self._error
+            if payload is None:
+                if self._is_stopping:
+                    await self._buffers.write(session.close(allow_reconnect=True))
+                return
+            deliveries = session.receive(payload, self._loop.time())
+
+    def _protocol_fault(self, error: RemoteProtocolError) -> str:
+        if self._session.overflowed:
+            return (
+                f"The maximum message size of {self._settings.message_bytes}B was exceeded. The message size can be "
+                f"configured in AddHubOptions."
+            )
+        return str(error)
+
+    async def _wait_while_congested(self) -> None:
+        """Wait while hub methods are behind; the client timeout does not run meanwhile."""
+        while (congestion := self.invocations.congestion()) and not self._buffers.closed.done():
+            self._session.pause(self._loop.time())
+            await asyncio.wait([*congestion, self._buffers.closed], return_when=asyncio.FIRST_COMPLETED)
+            self._session.unpause(self._loop.time())
+
+    async def _send_close(self, error: Exception) -> None:
+        """Send a Close message with the error that ends the connection."""
+        if isinstance(error, ConnectionClosedError):
+            return  # nobody is there to get the message
+        _logger.info("closing a connection: %r", error)
+        text = "Connection closed with an error." + exception_text(error, detailed=self._settings.detailed_errors)
+        allow_reconnect = isinstance(error, InvalidDataException | OperationCanceledException)
+        await self._buffers.write(self._session.close(text, allow_reconnect=allow_reconnect))
+
+    def _end(self) -> None:
+        self._buffers.end()
+        if self._timer is not None:
+            self._timer.cancel()
+        self.results.end()
+        self.invocations.end()
+
+    def abort(self, error: str | None = None, *, allow_reconnect: bool = False) -> None:
+        """End the connection with a Close message, as `Context.Abort()` does; before the handshake without one."""
+        if self._session.ready:
+            self._buffers.write_now(self._session.close(error, allow_reconnect=allow_reconnect))
+        self._buffers.end()
+
+    def shut_down(self, error: ConnectionClosedError | None = None) -> None:
+        """End the connection with a Close message that allows the client to reconnect, since the server stops.
+
+        Args:
+            error: end the connection without a Close message, with this error for the hub.
+        """
+        self._is_stopping = True
+        if error is None:
+            self._buffers.stop_reading()
+        else:
+            self._buffers.disconnect(error)
+        self.invocations.cancel_all()
+
+    # Keep-alive
+
+    def _set_timer(self) -> None:
+        """Set the timer to the session's deadline, if the deadline is earlier now: after the client's first ping."""
+        deadline = self._session.next_deadline()
+        if self._timer is not None and deadline >= self._timer.when():
+            return
+        if self._timer is not None:
+            self._timer.cancel()
+        if deadline < math.inf:
+            self._timer = self._loop.call_at(deadline, self._on_time)
+
+    def _on_time(self) -> None:
+        self._timer = None
+        now = self._loop.time()
+        due = self._session.acknowledge(now)
+        try:
+            ping = self._session.on_time(now)
+        except ServerTimeoutError:
+            self._error = OperationCanceledException(
+                "Client hasn't sent a message/ping within the configured ClientTimeoutInterval."
+            )
+            self._buffers.stop_reading()
+            return
+        if ping and self._hooks.pings():
+            due += ping
+        if due:
+            self._buffers.write_now(due)
+        self._set_timer()
+
+    # To the client
+
+    async def send(self, event: str, *args: Any) -> None:
+        """Send an event; wait while the client's buffer is full."""
+        await self.write(self._session.send(event, list(args)))
+
+    async def write(self, data: bytes) -> None:
+        """Send an encoded message; wait while the client's buffer, or the replay buffer, is full."""
+        replay = self._session.replay
+        await self._buffers.writable(lambda: replay is None or not replay.full)
+        # No await between `keep` and `write_now`: a transport that comes in between would send the message twice.
+        if replay is not None and not self._buffers.closed.done():
+            replay.keep(data)
+        self._session.sent(self._loop.time())
+        self._buffers.write_now(data)
+
+    # From the client: the methods of `Inbox`
+
+    def events(self, targets: list[str], arguments: list[Any], sizes: list[int]) -> None:
+        """Start invocations that want no answer."""
+        for target, values, size in zip(targets, arguments, sizes, strict=True):
+            self._start(Invocation(target, values, size=size))
+
+    def message(self, message: HubMessage) -> None:
+        """Handle any other message."""
+        if isinstance(message, StreamItem | Completion):
+            self.invocations.receive(message)
+        elif isinstance(message, Invocation | StreamInvocation):
+            self._start(message)
+        elif isinstance(message, CancelInvocation):
+            self.invocations.cancel(message.invocation_id)
+
+    def _start(self, message: Invocation | StreamInvocation) -> None:
+        self._hooks.called(message)
+        self.invocations.start(message)

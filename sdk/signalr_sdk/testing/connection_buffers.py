@@ -1,0 +1,231 @@
+"""The bytes of one connection in both directions, buffered between a transport's HTTP requests and the hub."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from typing import TYPE_CHECKING
+
+import attrs
+
+from .waiters import Waiters
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from ..errors import ConnectionClosedError
+
+# Bytes in one direction at which a writer has to wait. ASP.NET Core has the same limit.
+_FULL = 64 * 1024
+
+
+def _count_nothing() -> None:
+    """Stand for `FrameRule.used` when no fault counts the frames."""
+
+
+@attrs.frozen
+class FrameRule:
+    """How the bytes to a client are divided into frames: WebSocket messages, events or answers to polls.
+
+    Attributes:
+        writes: how many writes of the hub one frame waits for.
+        size: the most bytes of a frame; `None` for no limit.
+        text: whether the bytes are UTF-8 text, in which no character may be split. A frame may exceed `size` for that.
+        used: called each time the rule has made frames.
+    """
+
+    writes: int = attrs.field(default=1, validator=attrs.validators.ge(1))
+    size: int | None = attrs.field(default=None, validator=attrs.validators.optional(attrs.validators.ge(1)))
+    text: bool = False
+    used: Callable[[], None] = _count_nothing
+
+    def split(self, data: bytes) -> Iterator[bytes]:
+        """Yield frames of at most `size` bytes."""
+        begin = 0
+        while self.size is not None and len(data) - begin > self.size:
+            end = begin + self.size
+            while self.text and end < len(data) and data[end] & 0xC0 == 0x80:  # not the first byte of a character
+                end += 1
+            yield data[begin:end]
+            begin = end
+        if begin < len(data):
+            yield data[begin:]
+
+
+NO_RULE = FrameRule()
+"""Each frame has all bytes that wait."""
+
+
+class ConnectionBuffers:
+    """Two bounded byte queues, from the client to the hub and back. Used on one event loop.
+
+    Attributes:
+        transport: name of the transport; empty until a transport has connected.
+        inherent_keep_alive: whether the transport is long polling, whose requests make pings needless.
+        closed: done when nothing more can reach the client.
+    """
+
+    def __init__(self) -> None:
+        self.transport = ""
+        self.inherent_keep_alive = False
+        self.closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._in = _ByteQueue()
+        self._out = _ByteQueue()
+        self._has_transport = True
+
+    # For the hub
+
+    async def read(self) -> bytes | None:
+        """Return bytes of the client, or `None` at the end of the connection.
+
+        Raises:
+            ConnectionClosedError: the connection was lost.
+        """
+        while True:
+            source = self._in
+            data = await source.next_frame()
+            # `attach_transport` replaces the queue and ends the old one: that end is not the connection's.
+            if data is not None or source is self._in:
+                return data
+
+    async def write(self, data: bytes) -> None:
+        """Send to the client; wait while the queue is full. After the client has gone, the data is dropped."""
+        await self.writable()
+        self.write_now(data)
+
+    async def writable(self, allowed: Callable[[], bool] = lambda: True) -> None:
+        """Return when the queue to the client has room, or the client has gone.
+
+        Args:
+            allowed: a further condition to wait for. It is asked again at each change of the queue and after `recheck`.
+        """
+        while not self.closed.done() and (self._out.is_full or not allowed()):
+            await self._out.changed()
+        if self.closed.done():
+            # A hub method that keeps writing would otherwise never yield to the event loop, and could not be cancelled.
+            await asyncio.sleep(0)
+
+    def write_now(self, data: bytes) -> None:
+        """Send to the client without waiting for room. While no transport is attached, the data is dropped."""
+        if self._has_transport:
+            self._out.put_now(data)
+
+    def end(self) -> None:
+        """End the connection from the hub's side; data written before is still delivered."""
+        self._out.end()
+        self._in.end()
+        self._note_closed()
+
+    def stop_reading(self) -> None:
+        """Make `read` return `None`, whatever the client still sends."""
+        self._in.end()
+
+    # For the transport
+
+    async def feed(self, data: bytes) -> None:
+        """Pass on bytes of the client; wait while the hub has not read enough of the bytes before."""
+        await self._in.put(data)
+
+    async def next_frame(self, rule: Callable[[], FrameRule] = lambda: NO_RULE) -> bytes | None:
+        """Return the next frame for the client, waiting for data; `None` at the end.
+
+        Cancelling this loses no data.
+
+        Args:
+            rule: returns the rule for the frame. It is asked again at each change of the queue and after `recheck`.
+        """
+        return await self._out.next_frame(rule)
+
+    def recheck(self) -> None:
+        """Make `next_frame` ask for its rule again, and `writable` for its condition."""
+        self._out.wake()
+
+    def detach_transport(self) -> None:
+        """Go on without a transport: data to the client is dropped, and data from the client can still be read."""
+        self._has_transport = False
+        self._renew_out()
+
+    def attach_transport(self) -> None:
+        """Go on with another transport, with empty queues: no bytes of the old transport reach the new one."""
+        self._has_transport = True
+        self._renew_out()
+        old, self._in = self._in, _ByteQueue()
+        old.clear()
+
+    def _renew_out(self) -> None:
+        old, self._out = self._out, _ByteQueue()
+        old.clear()
+
+    def disconnect(self, error: ConnectionClosedError | None = None) -> None:
+        """End the connection because the client has gone.
+
+        Args:
+            error: raised by `read`; `None` if the client has closed the connection properly.
+        """
+        self._in.end(error)
+        self._out.end()
+        self._note_closed()
+
+    def _note_closed(self) -> None:
+        if not self.closed.done():
+            self.closed.set_result(None)
+
+
+class _ByteQueue:
+    """The bytes of one direction."""
+
+    def __init__(self) -> None:
+        self._writes: deque[bytes] = deque()
+        # Frames that a rule has made, and that were not taken yet.
+        self._frames: deque[bytes] = deque()
+        self._bytes = 0
+        self._has_ended = False
+        self._error: ConnectionClosedError | None = None
+        waiters = Waiters()
+        self.changed, self.wake = waiters.wait, waiters.wake
+
+    def put_now(self, data: bytes) -> None:
+        if not self._has_ended:
+            self._writes.append(data)
+            self._bytes += len(data)
+            self.wake()
+
+    @property
+    def is_full(self) -> bool:
+        return self._bytes >= _FULL
+
+    async def put(self, data: bytes) -> None:
+        while self.is_full and not self._has_ended:
+            await self.changed()
+        self.put_now(data)
+
+    def clear(self) -> None:
+        """Drop all data and end the queue."""
+        self._writes.clear()
+        self._frames.clear()
+        self.end()
+
+    async def next_frame(self, rule: Callable[[], FrameRule] = lambda: NO_RULE) -> bytes | None:
+        while not self._frames:
+            current = rule()
+            if self._writes and (self._has_ended or len(self._writes) >= current.writes or self.is_full):
+                current.used()
+                self._frames.extend(current.split(b"".join(self._writes)))
+                self._writes.clear()
+            elif self._has_ended:
+                error, self._error = self._error, None
+                if error is not None:
+                    raise error
+                return None
+            else:
+                await self.changed()
+        data = self._frames.popleft()
+        self._bytes -= len(data)
+        self.wake()
+        return data
+
+    def end(self, error: ConnectionClosedError | None = None) -> None:
+        if not self._has_ended:
+            self._has_ended = True
+            self._error = error
+            self.wake()

@@ -1,0 +1,108 @@
+"""The exceptions and error texts of ASP.NET Core, word for word, for what a client has sent wrongly."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from ..errors import RemoteProtocolError
+from ..protocols import JsonProtocol
+from .hubs import HubException
+
+_REQUIRED = {
+    1: ("target", "arguments"),
+    2: ("invocationId", "item"),
+    3: ("invocationId",),
+    4: ("invocationId", "target", "arguments"),
+    5: ("invocationId",),
+}
+_TYPES = {
+    "type": ("Number", int),
+    "invocationId": ("String", str),
+    "target": ("String", str),
+    "error": ("String", str),
+    "arguments": ("Array", list),
+    "streamIds": ("Array", list),
+    "headers": ("Object", dict),
+}
+_TOKENS = {list: "Array", str: "String", bool: "Boolean", int: "Number", float: "Number", type(None): "Null"}
+
+
+class InvalidDataException(Exception):  # noqa: N818 - the name that ASP.NET Core has
+    """A message of the client is malformed, or its arguments do not fit the hub method."""
+
+
+class OperationCanceledException(Exception):  # noqa: N818 - the name that ASP.NET Core has
+    """The client has sent nothing for longer than the client timeout."""
+
+
+def exception_text(error: Exception, *, detailed: bool) -> str:
+    """Return a blank, the name and the text of an exception, to follow a full stop; empty if clients must not see it.
+
+    Args:
+        error: the exception.
+        detailed: whether clients may see any exception, and not only a `HubException`.
+    """
+    return f" {type(error).__name__}: {error}" if detailed or isinstance(error, HubException) else ""
+
+
+class ServerJsonProtocol(JsonProtocol):
+    """The JSON hub protocol, with ASP.NET Core's error text for each malformed message."""
+
+    def decode(self, message: bytes, *, exact: bool = False) -> Any:
+        """See `HubProtocol.decode`."""
+        try:
+            return super().decode(message, exact=exact)
+        except RemoteProtocolError as error:
+            try:
+                _check_message(message)
+            except InvalidDataException as fault:
+                raise RemoteProtocolError(str(fault)) from error
+            raise
+
+
+def _check_message(message: bytes) -> None:
+    """Check a hub message in the order in which ASP.NET Core does.
+
+    Raises:
+        InvalidDataException: the message is malformed.
+    """
+    members = _json_object(message)
+    for name, (kind, wanted) in _TYPES.items():
+        if name in members and not isinstance(members[name], wanted):
+            raise InvalidDataException(f"Expected '{name}' to be of type {kind}.")
+    if "type" not in members:
+        raise InvalidDataException("Missing required property 'type'.")
+    for name in _REQUIRED.get(members["type"], ()):
+        if name not in members:
+            raise InvalidDataException(f"Missing required property '{name}'.")
+    if "result" in members and "error" in members:
+        raise InvalidDataException("The 'error' and 'result' properties are mutually exclusive.")
+    for name, value in members.get("headers", {}).items():
+        if not isinstance(value, str):
+            raise InvalidDataException(f"Expected header '{name}' to be of type String.")
+
+
+def check_handshake(record: bytes) -> None:
+    """Check that a handshake request has a protocol and a version.
+
+    Raises:
+        InvalidDataException: the request is malformed.
+    """
+    members = _json_object(record)
+    for name, kind, wanted in (("protocol", "String", str), ("version", "Number", int)):
+        if name not in members:
+            content = record.decode(errors="replace")
+            raise InvalidDataException(f"Missing required property '{name}'. Message content: {content}")
+        if not isinstance(members[name], wanted) or isinstance(members[name], bool):
+            raise InvalidDataException(f"Expected '{name}' to be of type {kind}.")
+
+
+def _json_object(data: bytes) -> dict[str, Any]:
+    try:
+        members = json.loads(data)
+    except (ValueError, RecursionError):
+        raise InvalidDataException("Error reading JSON.") from None
+    if not isinstance(members, dict):
+        raise InvalidDataException(f"Unexpected JSON Token Type '{_TOKENS[type(members)]}'. Expected a JSON Object.")
+    return members

@@ -1,0 +1,99 @@
+"""The points at which the test server asks for faults, and which of them a fault is for."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+import attrs
+
+from ..options import Transport
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Iterable
+
+
+class FaultPoint(StrEnum):
+    """What the server is about to do when it asks for faults."""
+
+    NEGOTIATE = "negotiate"
+    CONNECT = "connect"
+    RESUME = "resume"
+    POLL = "poll"
+    POST = "post"
+    DELETE = "delete"
+    REFRESH = "refresh"
+    HANDSHAKE = "handshake"
+    FRAME_IN = "frame in"
+    FRAME_OUT = "frame out"
+    # Users cannot name the points below: `stop_pings`, `split` and `join` are for them.
+    PING = "ping"
+    FRAME_RULE = "frame rule"
+
+
+REQUESTS = frozenset(
+    {
+        FaultPoint.NEGOTIATE, FaultPoint.CONNECT, FaultPoint.RESUME, FaultPoint.POLL, FaultPoint.POST,
+        FaultPoint.DELETE, FaultPoint.REFRESH,
+    }
+)  # fmt: skip
+"""The points at which an HTTP request waits for its answer."""
+LIVE = frozenset({FaultPoint.POLL, FaultPoint.POST, FaultPoint.FRAME_IN, FaultPoint.FRAME_OUT})
+"""The points through which all data of a live connection goes."""
+
+
+@attrs.frozen
+class FaultSite:
+    """A point that one request or connection has reached.
+
+    Attributes:
+        point: the point.
+        transport: name of the transport; empty if it is not known yet.
+        connection_id: id of the connection, if there is one.
+        tcp: asyncio's transport of the TCP connection, for faults that close it.
+    """
+
+    point: FaultPoint
+    transport: str = attrs.field(default="", kw_only=True)
+    connection_id: str | None = attrs.field(default=None, kw_only=True)
+    tcp: asyncio.BaseTransport | None = attrs.field(default=None, repr=False, kw_only=True)
+
+
+@attrs.frozen
+class FaultFilter:
+    """Which sites a fault is for.
+
+    Attributes:
+        points: the points of the fault.
+        transport: only this transport; `None` for all.
+        connection_id: only this connection; `None` for all.
+    """
+
+    points: frozenset[FaultPoint]
+    transport: Transport | None = attrs.field(default=None, converter=attrs.converters.optional(Transport))
+    connection_id: str | None = None
+
+    def matches(self, site: FaultSite) -> bool:
+        """Return whether the fault is for this site."""
+        return (
+            site.point in self.points
+            and self.transport in (None, site.transport)
+            and self.connection_id in (None, site.connection_id)
+        )
+
+
+def parse_points(names: str | Iterable[str] | None, allowed: frozenset[FaultPoint]) -> frozenset[FaultPoint]:
+    """Return the points with these names, or all of `allowed` for `None`.
+
+    Raises:
+        ValueError: a name is not allowed for this fault, or there is no name.
+    """
+    if names is None:
+        return allowed
+    given = {names} if isinstance(names, str) else set(names)
+    if unknown := given - allowed or (not given and {"nothing"}):
+        raise ValueError(
+            f"no such place for this fault: {', '.join(sorted(unknown))}; there are {', '.join(sorted(allowed))}"
+        )
+    return frozenset(FaultPoint(name) for name in given)

@@ -1,0 +1,319 @@
+"""The HTTP requests to one hub: negotiate, GET of each transport, POST, DELETE and refresh, as in ASP.NET Core."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from typing import TYPE_CHECKING, Any
+
+from aiohttp import web
+
+from ..options import TransferFormat, Transport
+from .authentication import Authentication
+from .fault_points import FaultPoint, FaultSite
+from .long_polling import LongPolling, poll_response
+from .server_sent_events import ServerSentEvents
+from .transport_connection import TransportConnection
+from .web_sockets import WebSockets
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ..errors import ConnectionClosedError
+    from .active_faults import ActiveFaults
+    from .connected_client import ConnectedClient
+    from .settings import Identity, ServerSettings
+
+# Seconds that a connection may take to end when the server stops.
+_GRACE = 1.0
+_UNKNOWN = "No Connection with that ID"
+_FORMATS = {
+    Transport.WEBSOCKETS: [TransferFormat.TEXT, TransferFormat.BINARY],
+    Transport.SERVER_SENT_EVENTS: [TransferFormat.TEXT],
+    Transport.LONG_POLLING: [TransferFormat.TEXT, TransferFormat.BINARY],
+}
+
+
+class HubEndpoint:
+    """Answers the requests to the URL of one hub, and owns the hub's connections.
+
+    Args:
+        settings: the server's settings.
+        faults: asked at each request and frame.
+        make_client: makes the client of a connection whose transport has connected.
+        on_negotiated: called with each negotiate request that was answered, and the user's name.
+
+    Attributes:
+        connections: the connections by their secret tokens.
+    """
+
+    def __init__(
+        self,
+        settings: ServerSettings,
+        faults: ActiveFaults,
+        *,
+        make_client: Callable[[TransportConnection], ConnectedClient],
+        on_negotiated: Callable[[web.Request, str | None], None],
+    ) -> None:
+        self._settings = settings
+        self._faults = faults
+        self._make_client = make_client
+        self._on_negotiated = on_negotiated
+        self._authentication = Authentication(settings)
+        self._web_sockets = WebSockets(settings, faults)
+        self._server_sent_events = ServerSentEvents(settings, faults)
+        self._long_polling = LongPolling(settings, faults)
+        self._is_closing = False
+        self.connections: dict[str, TransportConnection] = {}
+
+    def routes(self, path: str) -> list[web.RouteDef]:
+        """Return the routes of the hub at this path, with and without a slash at the end."""
+        path = path.rstrip("/")
+        routes = [web.post(f"{path}/negotiate{end}", self._negotiate) for end in ("", "/")]
+        if self._settings.authentication_refresh:
+            routes.append(web.post(f"{path}/refresh", self._refresh))
+        for same in {path or "/", f"{path}/"}:
+            routes += [
+                web.get(same, self._get, allow_head=False),
+                web.post(same, self._post),
+                web.delete(same, self._delete),
+            ]
+        return routes
+
+    def refuse_new(self) -> None:
+        """Answer new connections with 503 from now on."""
+        self._is_closing = True
+
+    def accept_new(self) -> None:
+        """Accept new connections again."""
+        self._is_closing = False
+
+    async def close(self, error: ConnectionClosedError | None = None) -> None:
+        """End all connections and refuse new ones.
+
+        Args:
+            error: end the connections without a Close message, with this error for the hub.
+        """
+        self.refuse_new()
+        connections = list(self.connections.values())
+        for connection in connections:
+            connection.stop_gap_timer()
+            connection.stop_expiry()
+            if connection.client is not None:
+                connection.client.shut_down(error)
+        tasks = {connection.task for connection in connections if connection.task is not None}
+        if tasks:
+            _done, late = await asyncio.wait(tasks, timeout=_GRACE)
+            for task in late:
+                task.cancel()
+            if late:
+                await asyncio.wait(late)
+        self.connections.clear()
+
+    # Negotiation
+
+    async def _negotiate(self, request: web.Request) -> web.Response:
+        await self._apply_faults(FaultPoint.NEGOTIATE, request)
+        identity = await self._authentication.identify(request)
+        asked = request.query.get("negotiateVersion") or "0"
+        try:
+            version = min(int(asked), 1)
+        except ValueError:
+            return web.json_response({"error": "The client requested a non-integer protocol version."})
+        if version < 0:
+            text = f"The client requested version '{asked}', but the server does not support this version."
+            return web.json_response({"error": text})
+        connection = self._new_connection(identity, version)
+        self._on_negotiated(request, identity.name)
+        answer = self._negotiate_answer(request, connection, version)
+        return web.json_response(answer | self._authentication.lifetime_members(identity))
+
+    def _negotiate_answer(self, request: web.Request, connection: TransportConnection, version: int) -> dict[str, Any]:
+        asked = request.query.get("useStatefulReconnect", "").lower() == "true"
+        connection.is_stateful = bool(version) and asked and self._settings.stateful_reconnect
+        stateful = {"useStatefulReconnect": True} if connection.is_stateful else {}
+        token = {"connectionToken": connection.token} if version else {}
+        offered = [{"transport": name, "transferFormats": _FORMATS[name]} for name in self._settings.transports]
+        return {
+            **stateful,
+            "negotiateVersion": version,
+            "connectionId": connection.connection_id,
+            **token,
+            "availableTransports": offered,
+        }
+
+    def _new_connection(self, identity: Identity, version: int) -> TransportConnection:
+        if self._is_closing:
+            raise web.HTTPServiceUnavailable(text="The server is stopping")
+        connection_id = secrets.token_urlsafe(16)
+        token = secrets.token_urlsafe(16) if version else connection_id
+        connection = self.connections[token] = TransportConnection(
+            connection_id, token, user=identity.name, on_drop=lambda: self.connections.pop(token, None)
+        )
+        self._authentication.set_expiry(connection, identity)
+        connection.drop_after()
+        return connection
+
+    # GET: a transport connects, or a poll asks for data
+
+    async def _get(self, request: web.Request) -> web.StreamResponse:
+        transport = _transport_of(request)
+        await self._apply_faults(self._get_point(request, transport), request, transport)
+        if transport is Transport.LONG_POLLING:
+            self._authentication.check_poll(self._by_id(request))
+        identity = await self._authentication.identify(request)
+        if transport not in self._settings.transports:
+            raise web.HTTPNotFound(text=f"{transport} transport not supported by this end point type")
+        if transport is Transport.WEBSOCKETS:
+            has_id = "id" in request.query
+            connection = self._find(request) if has_id else self._new_connection(identity, 1)
+            return await self._web_socket(request, connection, identity)
+        connection = self._find(request)
+        if transport is Transport.SERVER_SENT_EVENTS:
+            self._claim(request, connection, transport)
+            return await self._server_sent_events.run(request, connection, self._begin(connection))
+        return await self._poll(request, connection)
+
+    async def _web_socket(
+        self, request: web.Request, connection: TransportConnection, identity: Identity
+    ) -> web.WebSocketResponse:
+        client = connection.client
+        if connection.is_stateful and connection.buffers.closed.done():
+            raise web.HTTPNotFound(text=_UNKNOWN)
+        if client is not None and client.resumable:
+            socket = await self._web_sockets.upgrade(request)
+            if not client.resumable:
+                await socket.close()  # the connection has ended during the upgrade
+                return socket
+            self._authentication.set_expiry(connection, identity)
+            connection.replace_web_socket()
+            client.resume()
+        else:
+            self._claim(request, connection, Transport.WEBSOCKETS)
+            try:
+                socket = await self._web_sockets.upgrade(request)
+            except BaseException:
+                connection.drop()
+                raise
+            client = self._begin(connection)
+        await self._web_sockets.run(request, socket, connection, client)
+        return socket
+
+    async def _poll(self, request: web.Request, connection: TransportConnection) -> web.Response:
+        if connection.client is None:
+            # As in ASP.NET Core, the first poll only opens the transport.
+            self._claim(request, connection, Transport.LONG_POLLING)
+            self._begin(connection)
+            connection.drop_after()
+            return poll_response(b"")
+        if connection.buffers.transport != Transport.LONG_POLLING:
+            raise web.HTTPBadRequest(text="Cannot change transports mid-connection")
+        return await self._long_polling.answer(request, connection)
+
+    def _get_point(self, request: web.Request, transport: Transport) -> FaultPoint:
+        """Return whether a GET connects a transport, resumes a connection or polls for data."""
+        connection = self._by_id(request)
+        if connection is None or connection.client is None:
+            return FaultPoint.CONNECT
+        return FaultPoint.POLL if transport is Transport.LONG_POLLING else FaultPoint.RESUME
+
+    # Other requests
+
+    async def _post(self, request: web.Request) -> web.Response:
+        await self._apply_faults(FaultPoint.POST, request)
+        await self._authentication.identify(request)
+        connection = self._find(request)
+        if connection.buffers.transport == Transport.WEBSOCKETS:
+            raise web.HTTPMethodNotAllowed(
+                "POST", ["GET"], text="POST requests are not allowed for WebSocket connections."
+            )
+        body = await request.read()
+        await self._apply_faults(FaultPoint.FRAME_IN, request)
+        await connection.buffers.feed(body)
+        return web.Response()
+
+    async def _refresh(self, request: web.Request) -> web.Response:
+        await self._apply_faults(FaultPoint.REFRESH, request)
+        return await self._authentication.refresh(request, self.connections)
+
+    async def _delete(self, request: web.Request) -> web.Response:
+        await self._apply_faults(FaultPoint.DELETE, request)
+        await self._authentication.identify(request)
+        connection = self._find(request)
+        if connection.buffers.transport != Transport.LONG_POLLING:
+            raise web.HTTPBadRequest(text="Cannot terminate this connection using the DELETE endpoint.")
+        connection.drop()
+        return web.Response(status=202)
+
+    async def _apply_faults(self, point: FaultPoint, request: web.Request, transport: str = "") -> None:
+        connection = self._by_id(request)
+        connection_id = None
+        if connection is not None:
+            connection_id, transport = connection.connection_id, transport or connection.buffers.transport
+        await self._faults.apply(
+            FaultSite(point, transport=transport, connection_id=connection_id, tcp=request.transport)
+        )
+
+    def _by_id(self, request: web.Request) -> TransportConnection | None:
+        return self.connections.get(request.query.get("id", ""))
+
+    def _find(self, request: web.Request) -> TransportConnection:
+        if not request.query.get("id"):
+            raise web.HTTPBadRequest(text="Connection ID required")
+        connection = self._by_id(request)
+        if connection is None or connection.is_forgotten:
+            raise web.HTTPNotFound(text=_UNKNOWN)
+        return connection
+
+    # Connections
+
+    def _claim(self, request: web.Request, connection: TransportConnection, transport: Transport) -> None:
+        """Make a transport the one of a connection; refuse a second one."""
+        buffers = connection.buffers
+        if buffers.transport not in ("", transport):
+            raise web.HTTPBadRequest(text="Cannot change transports mid-connection")
+        if buffers.transport:
+            raise web.HTTPConflict(text="")
+        connection.stop_gap_timer()
+        buffers.transport = transport
+        buffers.inherent_keep_alive = transport is Transport.LONG_POLLING
+        connection.headers = {name.lower(): value for name, value in request.headers.items()}
+        connection.query = {name: value for name, value in request.query.items() if name != "id"}
+
+    def _begin(self, connection: TransportConnection) -> ConnectedClient:
+        """Start to serve the hub over a connection whose transport has connected."""
+        client = connection.client = self._make_client(connection)
+        connection.task = asyncio.create_task(self._serve(connection, client), name="hub connection")
+        return client
+
+    async def _serve(self, connection: TransportConnection, client: ConnectedClient) -> None:
+        try:
+            if await self._may_shake_hands(connection):
+                await client.serve()
+        finally:
+            connection.buffers.end()
+            connection.stop_expiry()
+            # Over long polling the next poll has to tell the client that the connection has ended.
+            if connection.buffers.transport != Transport.LONG_POLLING:
+                self.connections.pop(connection.token, None)
+
+    async def _may_shake_hands(self, connection: TransportConnection) -> bool:
+        """Let faults of the handshake happen; return whether the client is still there afterwards."""
+        site = connection.site(FaultPoint.HANDSHAKE)
+        if not self._faults.has(site):
+            return True
+        held = asyncio.create_task(self._faults.apply(site), name="held handshake")
+        try:
+            await asyncio.wait({held, connection.buffers.closed}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            held.cancel()
+        return not connection.buffers.closed.done()
+
+
+def _transport_of(request: web.Request) -> Transport:
+    """Return the transport that a GET request is for."""
+    if request.headers.get("Upgrade", "").lower() == "websocket":
+        return Transport.WEBSOCKETS
+    if "text/event-stream" in request.headers.get("Accept", ""):
+        return Transport.SERVER_SENT_EVENTS
+    return Transport.LONG_POLLING

@@ -1,0 +1,122 @@
+"""The connected clients of one hub, its groups, and the proxies through which hub methods send to clients."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+from .hubs import IOException
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from .connected_client import ConnectedClient
+
+
+class ClientRegistry:
+    """The connected clients of one hub, and its groups: the `HubGroups` of the hub.
+
+    Attributes:
+        clients: the clients by connection id.
+        groups: the connection ids in each group; a group without connections is removed.
+    """
+
+    def __init__(self) -> None:
+        self.clients: dict[str, ConnectedClient] = {}
+        self.groups: dict[str, set[str]] = {}
+
+    def unregister(self, connection_id: str) -> None:
+        """Remove a client, also from its groups."""
+        self.clients.pop(connection_id, None)
+        for name in [name for name, members in self.groups.items() if connection_id in members]:
+            self._leave_group(connection_id, name)
+
+    def _leave_group(self, connection_id: str, group: str) -> None:
+        members = self.groups.get(group, set())
+        members.discard(connection_id)
+        if not members:
+            self.groups.pop(group, None)
+
+    async def add(self, connection_id: str, group: str) -> None:
+        """See `HubGroups.add`."""
+        if connection_id in self.clients:
+            self.groups.setdefault(group, set()).add(connection_id)
+
+    async def remove(self, connection_id: str, group: str) -> None:
+        """See `HubGroups.remove`."""
+        self._leave_group(connection_id, group)
+
+
+class RegisteredClients:
+    """The `HubClients` of one connection, or, without a connection, those of the server.
+
+    Args:
+        registry: all clients of the hub.
+        caller_id: connection id of the caller.
+    """
+
+    def __init__(self, registry: ClientRegistry, caller_id: str | None = None) -> None:
+        self._registry = registry
+        self._caller_id = caller_id
+
+    @property
+    def caller(self) -> OneClient:
+        """The client that the hub instance serves."""
+        if self._caller_id is None:
+            raise RuntimeError("there is no caller outside of a hub")
+        return OneClient(self._registry, self._caller_id)
+
+    @property
+    def others(self) -> ManyClients:
+        """All clients of the hub but the caller."""
+        return ManyClients(lambda: [c for name, c in self._registry.clients.items() if name != self._caller_id])
+
+    @property
+    def all(self) -> ManyClients:
+        """All clients of the hub."""
+        return ManyClients(self._registry.clients.values)
+
+    def client(self, connection_id: str, /) -> OneClient:
+        """The client with this connection id."""
+        return OneClient(self._registry, connection_id)
+
+    def group(self, name: str, /) -> ManyClients:
+        """The clients in a group."""
+        clients, groups = self._registry.clients, self._registry.groups
+        return ManyClients(lambda: [clients[member] for member in groups.get(name, ()) if member in clients])
+
+    def user(self, user: str, /) -> ManyClients:
+        """The clients of a user."""
+        return ManyClients(lambda: [c for c in self._registry.clients.values() if c.hub.context.user == user])
+
+
+class ManyClients:
+    """A `ClientProxy` that looks its clients up at each `send`."""
+
+    def __init__(self, find: Callable[[], Iterable[ConnectedClient]]) -> None:
+        self._find = find
+
+    async def send(self, event: str, *args: Any) -> None:
+        """See `ClientProxy.send`."""
+        await asyncio.gather(*(client.send(event, *args) for client in list(self._find())))
+
+
+class OneClient:
+    """A `SingleClientProxy` that looks its client up at each call."""
+
+    def __init__(self, registry: ClientRegistry, connection_id: str) -> None:
+        self._registry = registry
+        self._id = connection_id
+
+    async def send(self, event: str, *args: Any) -> None:
+        """See `ClientProxy.send`. Does nothing if the client is not connected."""
+        client = self._registry.clients.get(self._id)
+        if client is not None:
+            await client.send(event, *args)
+
+    async def invoke(self, method: str, *args: Any, result_type: Any = Any) -> Any:
+        """See `SingleClientProxy.invoke`."""
+        client = self._registry.clients.get(self._id)
+        if client is None:
+            raise IOException(f"Connection '{self._id}' does not exist.")
+        return await client.results.invoke(method, *args, result_type=result_type)

@@ -1,0 +1,106 @@
+"""Which methods of a hub class clients can call, under which names and with which parameters."""
+
+from __future__ import annotations
+
+import inspect
+import typing
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, get_args, get_origin
+
+import attrs
+
+if TYPE_CHECKING:
+    import types
+
+    from .hubs import Hub
+
+_STREAMS = (AsyncIterator, AsyncIterable, AsyncGenerator)
+# The server calls these methods; clients cannot.
+_RESERVED = frozenset({"on_connected", "on_disconnected"})
+
+
+@attrs.frozen
+class HubParameter:
+    """A parameter of a hub method.
+
+    Attributes:
+        type: its annotation, or `Any` without one; for a stream the type of the items.
+        is_stream: whether the parameter gets a stream of the client.
+        default: its default; `Parameter.empty` without one.
+    """
+
+    type: Any
+    is_stream: bool
+    default: Any
+
+
+@attrs.frozen(kw_only=True)
+class HubMethod:
+    """A method that clients can call.
+
+    Attributes:
+        name: its name in Python.
+        streams: whether the method is a stream of items.
+        parameters: all parameters in their order, without `self`.
+        arguments: how many parameters get an argument of the invocation; the others get streams.
+        required: how many of these arguments have no default.
+    """
+
+    name: str
+    streams: bool
+    parameters: tuple[HubParameter, ...]
+    arguments: int
+    required: int
+
+
+def methods_of(hub: type[Hub]) -> dict[str, HubMethod]:
+    """Return a hub's methods, by their names as `normalized` returns them.
+
+    Raises:
+        TypeError: clients could not call a method, or could not tell two methods apart.
+    """
+    return _methods_of(hub)  # type: ignore[arg-type] # mypy looks at Hub.__hash__, not type.__hash__
+
+
+@lru_cache(maxsize=256)
+def _methods_of(hub: type[Hub]) -> dict[str, HubMethod]:
+    found: dict[str, HubMethod] = {}
+    for name, function in inspect.getmembers(hub, inspect.isfunction):
+        if name.startswith("_") or name in _RESERVED or isinstance(inspect.getattr_static(hub, name), staticmethod):
+            continue
+        method = _method(hub, name, function)
+        other = found.setdefault(normalized(name), method)
+        if other is not method:
+            raise TypeError(f"{hub.__name__}: '{other.name}' and '{name}' are the same name to clients")
+    return found
+
+
+def normalized(name: str) -> str:
+    """Return a method name in lower case and without `_`: names that are equal then are one method."""
+    return name.replace("_", "").lower()
+
+
+def _method(hub: type[Hub], name: str, function: types.FunctionType) -> HubMethod:
+    hints = typing.get_type_hints(function)
+    parameters = []
+    required = 0
+    for parameter in list(inspect.signature(function).parameters.values())[1:]:
+        if parameter.kind not in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD):
+            raise TypeError(f"{hub.__name__}.{name}: clients cannot give '{parameter}': parameters go by position")
+        hint = hints.get(parameter.name, Any)
+        is_stream = _is_stream(hint)
+        wanted = next(iter(get_args(hint)), Any) if is_stream else hint
+        parameters.append(HubParameter(wanted, is_stream, parameter.default))
+        required += parameter.default is inspect.Parameter.empty and not is_stream
+    return HubMethod(
+        name=name,
+        streams=inspect.isasyncgenfunction(function) or _is_stream(hints.get("return")),
+        parameters=tuple(parameters),
+        arguments=sum(not parameter.is_stream for parameter in parameters),
+        required=required,
+    )
+
+
+def _is_stream(hint: Any) -> bool:
+    return get_origin(hint) in _STREAMS or hint in _STREAMS

@@ -1,0 +1,132 @@
+"""The invocations of one client that run or wait, with their streams in both directions."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from ..messages import StreamInvocation
+from .client_streams import ClientStream
+from .hub_invocation import HubInvocation
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from .._core.session import ServerSession
+    from ..messages import Completion, Invocation, StreamItem
+    from .hubs import Hub
+    from .settings import ServerSettings
+
+# With so many invocations that run or wait, nothing more is read from their client.
+_LIMIT = 1000
+# Seconds for which invocations may go on after their client has disconnected.
+_GRACE = 1.0
+
+
+class RunningInvocations:
+    """Each invocation is a task. All methods are for the server's event loop.
+
+    Args:
+        hub: the hub instance of the client.
+        session: encodes the answers.
+        settings: the server's settings.
+        write: sends encoded messages; waits while the client's buffer is full.
+    """
+
+    def __init__(
+        self, hub: Hub, session: ServerSession, settings: ServerSettings, write: Callable[[bytes], Awaitable[None]]
+    ) -> None:
+        self._hub = hub
+        self._session = session
+        self._settings = settings
+        self._write = write
+        self._slots = asyncio.Semaphore(settings.parallel_invocations)
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._streams_down: dict[str, asyncio.Task[None]] = {}
+        self._streams_up: dict[str, ClientStream] = {}
+        self._has_ended = False
+
+    def start(self, message: Invocation | StreamInvocation) -> None:
+        """Run an invocation of the client."""
+        streams = {stream_id: ClientStream() for stream_id in message.stream_ids or ()}
+        invocation = HubInvocation(
+            message=message,
+            streams=list(streams.values()),
+            hub=self._hub,
+            session=self._session,
+            write=self._write,
+            detailed=self._settings.detailed_errors,
+        )
+        is_new = not (isinstance(message, StreamInvocation) and message.invocation_id in self._streams_down)
+        if is_new:
+            self._streams_up.update(streams)
+        work = self._run(invocation, streams) if is_new else invocation.refuse_id()
+        task = asyncio.create_task(work, name=f"hub method {message.target:.40}")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        if isinstance(message, StreamInvocation) and is_new:
+            self._streams_down[message.invocation_id] = task
+
+    async def _run(self, invocation: HubInvocation, streams: dict[str, ClientStream]) -> None:
+        try:
+            await invocation.run(self._slots)
+        except asyncio.CancelledError:
+            if self._has_ended:
+                raise
+            await invocation.complete_cancelled()
+        finally:
+            for stream_id, stream in streams.items():
+                stream.end("The call has ended.")
+                # A later invocation may have used the id again.
+                if self._streams_up.get(stream_id) is stream:
+                    del self._streams_up[stream_id]
+            if isinstance(invocation.message, StreamInvocation):
+                self._streams_down.pop(invocation.message.invocation_id, None)
+
+    def receive(self, message: StreamItem | Completion) -> None:
+        """Pass an item or the end of a client's stream to the hub method; drop messages of unknown streams."""
+        stream = self._streams_up.get(message.invocation_id)
+        if stream is not None:
+            stream.receive(message)
+
+    def cancel(self, invocation_id: str) -> None:
+        """Cancel a stream to the client. As in ASP.NET Core 10, other invocations cannot be cancelled."""
+        task = self._streams_down.get(invocation_id)
+        if task is not None:
+            # A task that is cancelled before its first step runs nothing, and the client would get no completion. The
+            # first step is scheduled already, so it runs before this callback.
+            asyncio.get_running_loop().call_soon(task.cancel)
+
+    def congestion(self) -> list[asyncio.Future[None]]:
+        """Return futures, one of which is done before the client may be read from again; empty if it may be now."""
+        if len(self._tasks) >= _LIMIT:
+            return list(self._tasks)
+        return [stream.room for stream in self._streams_up.values() if not stream.room.done()]
+
+    def end(self) -> None:
+        """End all streams because the client has disconnected; other invocations go on."""
+        self._has_ended = True
+        for stream in self._streams_up.values():
+            stream.end("The connection ended.")
+        for task in self._streams_down.values():
+            task.cancel()
+
+    def cancel_all(self) -> None:
+        """Cancel all invocations, if the client has disconnected."""
+        if self._has_ended:
+            for task in self._tasks:
+                task.cancel()
+
+    async def finish(self, *, at_once: bool) -> None:
+        """Return when all invocations have ended; cancel those that do not end soon.
+
+        Args:
+            at_once: cancel all now, because the server stops.
+        """
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=0 if at_once else _GRACE)
+        late = list(self._tasks)
+        for task in late:
+            task.cancel()
+        if late:
+            await asyncio.wait(late)

@@ -1,0 +1,69 @@
+"""The server's side of the handshake: the client's request is awaited, checked and answered."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING
+
+from .._core import handshake
+from ..errors import ConnectionClosedError, HandshakeError
+from ..options import TransferFormat, Transport
+from ..protocols.framing import SEPARATOR
+from .error_texts import InvalidDataException, check_handshake, exception_text
+
+if TYPE_CHECKING:
+    from .._core.routing import Deliveries
+    from .._core.session import ServerSession
+    from .connection_buffers import ConnectionBuffers
+    from .settings import ServerSettings
+
+_logger = logging.getLogger("signalr_sdk.testing")
+
+
+async def shake_hands(
+    session: ServerSession, buffers: ConnectionBuffers, settings: ServerSettings
+) -> Deliveries | None:
+    """Return the deliveries of the messages that came with the handshake; `None` if there was no good handshake.
+
+    The client gets an answer in both cases, unless the client has gone.
+    """
+    request, deliveries = b"", None
+    try:
+        async with asyncio.timeout(settings.handshake_timeout):
+            while not session.ready:
+                payload = await buffers.read()
+                if payload is None:
+                    return None
+                request += payload
+                deliveries = session.receive(payload, asyncio.get_running_loop().time())
+    except HandshakeError as error:
+        why = _malformed(request.partition(SEPARATOR)[0], detailed=settings.detailed_errors) or error.message
+    except TimeoutError:
+        why = "Handshake was canceled."
+    except ConnectionClosedError as error:
+        _logger.info("no handshake: %s", error)
+        return None
+    else:
+        if buffers.transport != Transport.SERVER_SENT_EVENTS or not is_binary(session):
+            await buffers.write(session.reply)
+            return deliveries
+        why = (
+            f"Cannot use the '{session.protocol.name}' protocol on the current transport. The transport does not "
+            f"support 'Binary' transfer format."
+        )
+    await buffers.write(handshake.response(why))
+    return None
+
+
+def is_binary(session: ServerSession) -> bool:
+    """Return whether the client gets binary data. Before and after a refused handshake, the client gets text."""
+    return session.ready and session.protocol.transfer_format is TransferFormat.BINARY
+
+
+def _malformed(request: bytes, *, detailed: bool) -> str | None:
+    try:
+        check_handshake(request)
+    except InvalidDataException as error:
+        return "An unexpected error occurred during connection handshake." + exception_text(error, detailed=detailed)
+    return None

@@ -1,0 +1,135 @@
+"""A listening port that can refuse connections for a while without being given up to another process."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import struct
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import ssl as ssl_module
+    from collections.abc import Callable
+
+_BACKLOG = 128
+# An IPv4 address is a tuple of two members, an IPv6 address of four.
+_IPV4_MEMBERS = 2
+
+
+class TcpListener:
+    """Listens on the running event loop. All methods are for that event loop only.
+
+    Args:
+        make_protocol: makes the asyncio protocol of each accepted connection.
+        ssl: the TLS context of the server; without it connections are plain TCP.
+    """
+
+    def __init__(
+        self, make_protocol: Callable[[], asyncio.BaseProtocol], ssl: ssl_module.SSLContext | None = None
+    ) -> None:
+        self._make_protocol = make_protocol
+        self._ssl = ssl
+        self._addresses: list[Any] = []
+        self._sockets: list[socket.socket] = []
+        self._is_refusing = True
+        self._servers: list[asyncio.Server] = []
+        self._serving: set[asyncio.Task[None]] = set()
+
+    @property
+    def port(self) -> int:
+        """The port, after `open`; the system has chosen a free one if `open` was given 0."""
+        port: int = self._addresses[0][1]
+        return port
+
+    async def open(self, host: str, port: int) -> None:
+        """Bind all addresses of the host and accept connections.
+
+        Raises:
+            OSError: the port cannot be bound, for example because another process uses it.
+        """
+        found = await asyncio.get_running_loop().getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )
+        try:
+            for *_, address in dict.fromkeys(found):
+                # With port 0 the first address gets a free port, and the other addresses of the host get the same one.
+                self._bind((address[0], address[1] or (self._addresses and self.port) or 0, *address[2:]))
+        except OSError as error:
+            self._release()
+            what = (error.strerror or str(error)).lower()
+            raise OSError(error.errno, f"cannot listen on {host}:{port}: {what}") from error
+        await self._serve(self._listen())
+
+    def refuse(self) -> None:
+        """Refuse new connections. Accepted connections stay open, and the port stays bound."""
+        if not self._is_refusing:
+            addresses = self._addresses
+            self._release()
+            for address in addresses:
+                self._bind(address)
+
+    def accept(self) -> None:
+        """Accept new connections again, from the moment of this call."""
+        if self._is_refusing:
+            task = asyncio.create_task(self._serve(self._listen()), name="listener")
+            self._serving.add(task)
+            task.add_done_callback(self._serving.discard)
+
+    async def close(self) -> None:
+        """Stop listening and release the port."""
+        serving = list(self._serving)
+        self._release()
+        if serving:
+            await asyncio.wait(serving)
+
+    def _bind(self, address: Any) -> None:
+        """Bind a socket that does not listen yet: the port is taken, and the system refuses whoever connects."""
+        family = socket.AF_INET6 if len(address) > _IPV4_MEMBERS else socket.AF_INET
+        bound = socket.socket(family, socket.SOCK_STREAM)
+        self._sockets.append(bound)
+        if os.name == "posix":
+            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        bound.bind(address)
+        self._addresses.append(bound.getsockname())
+
+    def _listen(self) -> list[socket.socket]:
+        """Let the system accept connections at once; the connections wait there until `_serve` has run."""
+        for bound in self._sockets:
+            bound.listen(_BACKLOG)
+        self._is_refusing = False
+        return list(self._sockets)
+
+    async def _serve(self, sockets: list[socket.socket]) -> None:
+        loop = asyncio.get_running_loop()
+        for bound in sockets:
+            server = await loop.create_server(self._make_protocol, sock=bound, ssl=self._ssl, start_serving=False)
+            self._servers.append(server)
+            await server.start_serving()
+
+    def _release(self) -> None:
+        for task in self._serving:
+            task.cancel()
+        for server in self._servers:
+            server.close()
+        for bound in self._sockets:
+            bound.close()
+        self._servers, self._sockets, self._addresses = [], [], []
+        self._is_refusing = True
+
+
+def drop_tcp(transport: asyncio.BaseTransport | None, *, reset: bool) -> None:
+    """Close a TCP connection at once, without sending what is still buffered.
+
+    Args:
+        transport: asyncio's transport of the connection; with `None` nothing is done.
+        reset: close with RST, which is an error for the peer; otherwise with FIN, as for a process that is killed.
+    """
+    if not isinstance(transport, asyncio.Transport):
+        return
+    own = transport.get_extra_info("socket")
+    if reset and own is not None and own.fileno() >= 0:
+        own.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    transport.abort()

@@ -1,0 +1,153 @@
+"""A connection from its negotiation to its end, as the HTTP side of the test server knows it."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+import attrs
+from aiohttp import WSMsgType
+
+from ..errors import ConnectionClosedError
+from .connection_buffers import ConnectionBuffers
+from .fault_points import FaultPoint, FaultSite
+from .tcp_listener import drop_tcp
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from aiohttp import web
+
+    from .connected_client import ConnectedClient
+
+# Seconds that a client may take to connect a transport after negotiation, and between two polls.
+_GAP = 15.0
+# Seconds that a client may take to answer the close frame of a WebSocket that another WebSocket has replaced.
+_CLOSE_TIMEOUT = 5.0
+_NORMAL_CLOSURE = (1000).to_bytes(2, "big")
+
+
+@attrs.define(eq=False)
+class ServerWebSocket:
+    """The WebSocket of a connection. A resumed connection has more than one in its life.
+
+    Attributes:
+        socket: aiohttp's WebSocket.
+        writer: the task that writes to the WebSocket.
+        tcp: asyncio's transport of the TCP connection.
+        closing: the task that closes the WebSocket after another WebSocket has replaced it.
+    """
+
+    socket: web.WebSocketResponse
+    writer: asyncio.Task[None]
+    tcp: asyncio.BaseTransport | None
+    closing: asyncio.Task[None] | None = None
+
+    def close(self) -> None:
+        """Send a close frame, and close the TCP connection if the client does not answer the frame."""
+        self.writer.cancel()
+        self.closing = asyncio.create_task(self._close(), name="hub WebSocket closing")
+
+    async def _close(self) -> None:
+        # `socket.close()` would close the TCP connection before the client's answer, since another task is reading.
+        with suppress(ConnectionError):
+            await self.socket.send_frame(_NORMAL_CLOSURE, WSMsgType.CLOSE)
+            await asyncio.sleep(_CLOSE_TIMEOUT)
+        drop_tcp(self.tcp, reset=False)
+
+    def end(self) -> None:
+        """Cancel the tasks: nothing more can be read from the client."""
+        self.writer.cancel()
+        if self.closing is not None:
+            self.closing.cancel()
+
+
+@attrs.define(eq=False)
+class TransportConnection:
+    """A connection that the server knows by its token.
+
+    Attributes:
+        connection_id: the id that hubs and clients see.
+        token: the secret id in the URLs of the client's requests.
+        user: name of the user; empty for nobody.
+        on_drop: called when the connection is dropped.
+        buffers: the bytes from and to the client.
+        headers: headers of the request that opened the transport.
+        query: query of the same request.
+        client: serves the hub over this connection, once a transport is open.
+        task: runs `client.serve`.
+        poll: waits for the data of the poll that is open.
+        web_socket: the open WebSocket.
+        tcp: asyncio's transport of the TCP connection of the open WebSocket, event stream or poll.
+        close_code: code of the close frame of its WebSocket.
+        is_forgotten: requests are answered as if there were no such connection.
+        is_stateful: whether stateful reconnect was negotiated.
+        expires_at: when the token of the client expires, in the event loop's time; `None` for never.
+    """
+
+    connection_id: str
+    token: str
+    user: str | None = attrs.field(kw_only=True)
+    on_drop: Callable[[], object] = attrs.field(kw_only=True)
+    buffers: ConnectionBuffers = attrs.field(factory=ConnectionBuffers, init=False)
+    headers: Mapping[str, str] = attrs.field(factory=dict, init=False)
+    query: Mapping[str, str] = attrs.field(factory=dict, init=False)
+    client: ConnectedClient | None = attrs.field(default=None, init=False)
+    task: asyncio.Task[None] | None = attrs.field(default=None, init=False)
+    poll: asyncio.Task[bytes | None] | None = attrs.field(default=None, init=False)
+    web_socket: ServerWebSocket | None = attrs.field(default=None, init=False)
+    tcp: asyncio.BaseTransport | None = attrs.field(default=None, init=False)
+    close_code: int = attrs.field(default=1000, init=False)
+    is_forgotten: bool = attrs.field(default=False, init=False)
+    is_stateful: bool = attrs.field(default=False, init=False)
+    expires_at: float | None = attrs.field(default=None, init=False)
+    expiry: asyncio.TimerHandle | None = attrs.field(default=None, init=False)
+    _gap: asyncio.TimerHandle | None = attrs.field(default=None, init=False)
+
+    def site(self, point: FaultPoint) -> FaultSite:
+        """Return where faults may happen to this connection."""
+        return FaultSite(point, transport=self.buffers.transport, connection_id=self.connection_id, tcp=self.tcp)
+
+    def replace_web_socket(self) -> None:
+        """Close the open WebSocket, since another one takes its place."""
+        self.stop_gap_timer()
+        if self.web_socket is not None:
+            self.web_socket.close()
+            self.web_socket = None
+
+    # Its end
+
+    def drop_after(self, seconds: float | None = None) -> None:
+        """Drop the connection if the client makes no request for it in time: 15 s by default."""
+        error = ConnectionClosedError("the client has not come back")
+        self.stop_gap_timer()
+        delay = _GAP if seconds is None else seconds
+        self._gap = asyncio.get_running_loop().call_later(delay, self.drop, error)
+
+    def stop_gap_timer(self) -> None:
+        """Do not drop the connection any more, since the client has made a request."""
+        if self._gap is not None:
+            self._gap.cancel()
+            self._gap = None
+
+    def drop(self, error: ConnectionClosedError | None = None) -> None:
+        """End the connection; the hub gets the error, if there is one."""
+        self.stop_gap_timer()
+        self.stop_expiry()
+        self.buffers.disconnect(error)
+        self.on_drop()
+
+    def expire(self) -> None:
+        """End the connection because its token has expired; the client may reconnect with another token."""
+        if self.client is not None:
+            self.client.abort(allow_reconnect=True)
+        else:
+            self.is_forgotten = True
+
+    def stop_expiry(self) -> None:
+        """Let the connection outlive its token."""
+        self.expires_at = None
+        if self.expiry is not None:
+            self.expiry.cancel()
+            self.expiry = None
