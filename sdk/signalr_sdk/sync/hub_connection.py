@@ -12,13 +12,14 @@ from .._hub.receivers import register
 from .._typed.declarations import sync_style
 from ..interfaces import Handler
 from ..options import UNSET, AuthenticationRefresh, ConnectionState, Limits, Timeouts, Transport, Unset
-from .adapters import GivenClient, token_provider
+from .async_hub import AsyncHub
+from .http_client import LazyClient
 from .iterators import Messages, Stream
-from .portal import Lease
-from .send_buffer import Outbox
-from .threaded_hub import ThreadedHub
-from .threads import plain
-from .uploads import Upload, uploaded
+from .loop_use import LoopUse
+from .plain_functions import plain
+from .send_buffer import SendBuffer
+from .token_providers import token_provider
+from .uploads import Upload, queue_uploads
 
 if TYPE_CHECKING:
     import ssl as ssl_module
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
     from ..interfaces import Converter, HubProtocol, RetryPolicy
     from ..protocols.values import NamingChoice
-    from .adapters import ClientMaker
+    from .http_client import ClientFactory
 
 T = TypeVar("T")
 H = TypeVar("H", bound=Handler)
@@ -97,7 +98,7 @@ class HubConnection:
         forward_headers: Iterable[str] = (),
         proxy: str | None = None,
         ssl: ssl_module.SSLContext | bool = True,
-        http: ClientMaker | None = None,
+        http: ClientFactory | None = None,
         protocol: Literal["json", "messagepack"] | HubProtocol = "json",
         converter: Converter | None = None,
         reconnect: RetryPolicy | bool | None = True,
@@ -107,8 +108,8 @@ class HubConnection:
         timeouts: Timeouts = Timeouts(),  # noqa: B008 - immutable
         limits: Limits = Limits(),  # noqa: B008 - immutable
     ) -> None:
-        self._http = GivenClient(http)
-        self._hub = ThreadedHub(
+        self._http = LazyClient(http)
+        self._hub = AsyncHub(
             url,
             transports=transports,
             skip_negotiation=skip_negotiation,
@@ -129,9 +130,9 @@ class HubConnection:
             timeouts=timeouts,
             limits=limits,
         )
-        self._lease = Lease()
-        self._outbox = Outbox(self._hub, self._lease, limits.outgoing_bytes)
-        self._lease.first = self._outbox.hand_on
+        self._loop_use = LoopUse()
+        self._send_buffer = SendBuffer(self._hub, self._loop_use, limit=limits.outgoing_bytes)
+        self._loop_use.first = self._send_buffer.post
         self._registering = threading.RLock()
 
     # What it is
@@ -169,7 +170,7 @@ class HubConnection:
             ConnectionClosedError: `stop()` ended it.
             StateError: it is not disconnected, or this process was forked from the one that started it.
         """
-        self._lease.call(self._start)
+        self._loop_use.call(self._start)
 
     async def _start(self) -> None:
         try:
@@ -177,7 +178,7 @@ class HubConnection:
         except BaseException:
             await self._free_client()
             raise
-        self._lease.settle(self._live(), self._stop)
+        self._loop_use.keep_loop_for(self._live(), self._stop)
 
     async def _live(self) -> None:
         await self._hub.outlive()
@@ -185,7 +186,7 @@ class HubConnection:
 
     async def _stop(self) -> None:
         # What came since this call began, and what is there at the exit of the interpreter, which is no call.
-        self._outbox.hand_on()
+        self._send_buffer.post()
         await self._hub.stop()
 
     async def _free_client(self) -> None:
@@ -200,7 +201,7 @@ class HubConnection:
         pending calls end with `ConnectionClosedError`; events that were not handled yet are discarded. A handler that
         runs goes on alone on its thread and is not waited for, and neither are `on_closed` handlers.
         """
-        self._lease.call(self._stop)
+        self._loop_use.call(self._stop)
 
     def run(self) -> None:
         """Start, wait until closed, stop. Ctrl-C stops the connection.
@@ -229,7 +230,7 @@ class HubConnection:
         Raises:
             SignalRError: the error that ended it; none after `stop()` or a Close of the server in good order.
         """
-        self._lease.call(self._hub.wait_closed)
+        self._loop_use.call(self._hub.wait_closed)
 
     def wait_connected(self, timeout: float | None = None) -> None:
         """Return when `CONNECTED`.
@@ -241,7 +242,7 @@ class HubConnection:
             TimeoutError: it took longer.
             SignalRError: the connection ended instead.
         """
-        self._lease.call(self._hub.wait_connected, timeout)
+        self._loop_use.call(self._hub.wait_connected, timeout)
 
     def flush(self) -> None:
         """Return when all that was sent so far is with the operating system.
@@ -250,7 +251,7 @@ class HubConnection:
             NotConnectedError: there is no connection.
             ConnectionClosedError: it ended first.
         """
-        self._lease.call(self._hub.flush)
+        self._loop_use.call(self._hub.flush)
 
     def refresh_authentication(self) -> float | None:
         """Show the server a new token of the provider's, for the connection as it stands (since .NET 11).
@@ -262,7 +263,7 @@ class HubConnection:
             AuthenticationRefreshError: refused, or it cannot be done here; the connection stays as it was.
             NotConnectedError: there is no connection.
         """
-        return self._lease.call(self._hub.refresh_authentication)
+        return self._loop_use.call(self._hub.refresh_authentication)
 
     # Calling the hub
 
@@ -288,8 +289,8 @@ class HubConnection:
             LocalProtocolError: an argument cannot be encoded; nothing was sent.
             ResultTypeError: the result is no `result_type`.
         """
-        args = uploaded(args, self._hub.report)
-        return self._lease.call(self._hub.invoke, method, *args, timeout=timeout, result_type=result_type)
+        args = queue_uploads(args, self._hub.report)
+        return self._loop_use.call(self._hub.invoke, method, *args, timeout=timeout, result_type=result_type)
 
     def send(self, method: str, *args: Any) -> None:
         """Call a hub method without asking for an answer; return when the message is in the outgoing buffer.
@@ -301,10 +302,10 @@ class HubConnection:
             NotConnectedError: there is no connection, and none came within `Timeouts.ready`.
             LocalProtocolError: an argument cannot be encoded; nothing was sent.
         """
-        given = uploaded(args, self._hub.report)
+        given = queue_uploads(args, self._hub.report)
         at_once = given is args and self._hub.up
-        if not at_once or not self._outbox.put(self._hub.encode(method, args)):
-            self._lease.call(self._hub.send, method, *given)
+        if not at_once or not self._send_buffer.put(self._hub.encode(method, args)):
+            self._loop_use.call(self._hub.send, method, *given)
 
     @overload
     def stream(self, method: str, *args: Any, item_type: TypeForm[T], buffer: int | None = None) -> Stream[T]: ...
@@ -319,9 +320,9 @@ class HubConnection:
             item_type: what each item is to be; as it was decoded by default.
             buffer: items that may wait before reading pauses; `Limits.stream_items` by default.
         """
-        args = uploaded(args, self._hub.report)
-        stream = self._lease.call(self._hub.stream, method, *args, item_type=item_type, buffer=buffer)
-        return Stream(stream, self._lease)
+        args = queue_uploads(args, self._hub.report)
+        stream = self._loop_use.call(self._hub.stream, method, *args, item_type=item_type, buffer=buffer)
+        return Stream(stream, self._loop_use)
 
     def proxy(self, declaration: TypeForm[T], *, naming: NamingChoice = "pascal") -> T:
         """Return an object that has a hub's methods as a class declares them, and calls the hub.
@@ -426,7 +427,7 @@ class HubConnection:
             buffer: events that may wait; `Limits.messages` by default.
             overflow: what happens when more come: `"wait"` pauses reading, `"drop_oldest"` keeps the newest.
         """
-        return Messages(self._lease.call(self._hub.messages, event, buffer, overflow), self._lease)
+        return Messages(self._loop_use.call(self._hub.messages, event, buffer, overflow), self._loop_use)
 
     def wait_for(self, event: str, timeout: float | None = None) -> tuple[Any, ...]:
         """Return the arguments of the next event of this name.
@@ -439,4 +440,4 @@ class HubConnection:
             TimeoutError: none came.
             ConnectionClosedError: the connection ended first.
         """
-        return self._lease.call(self._hub.wait_for, event, timeout)
+        return self._loop_use.call(self._hub.wait_for, event, timeout)
