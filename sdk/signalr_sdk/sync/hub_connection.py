@@ -19,6 +19,7 @@ from .loop_use import LoopUse
 from .plain_functions import plain
 from .send_buffer import SendBuffer
 from .token_providers import token_provider
+from .twins import twin_of
 from .uploads import Upload, queue_uploads
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ R = TypeVar("R")
 _STYLE: Final = sync_style(Upload, Stream)
 
 
+@twin_of(AsyncHub)
 class HubConnection:
     """A connection to a hub, for programs without asyncio: what `signalr_sdk.HubConnection` does, minus `await`.
 
@@ -139,22 +141,18 @@ class HubConnection:
 
     @property
     def state(self) -> ConnectionState:
-        """The state."""
         return self._hub.state
 
     @property
     def connection_id(self) -> str | None:
-        """The id that the server gave; `None` unless connected, and when negotiation is skipped."""
         return self._hub.connection_id
 
     @property
     def transport(self) -> Transport | None:
-        """The transport in use; `None` unless connected."""
         return self._hub.transport
 
     @property
     def url(self) -> str:
-        """The hub's URL as http(s)."""
         return self._hub.url
 
     def __repr__(self) -> str:
@@ -223,46 +221,15 @@ class HubConnection:
         self.stop()
 
     def wait_closed(self) -> None:
-        """Return when the connection is `DISCONNECTED` for good and the events that came before are handled.
-
-        Called by a handler it does not wait for handlers.
-
-        Raises:
-            SignalRError: the error that ended it; none after `stop()` or a Close of the server in good order.
-        """
         self._loop_use.call(self._hub.wait_closed)
 
     def wait_connected(self, timeout: float | None = None) -> None:
-        """Return when `CONNECTED`.
-
-        Args:
-            timeout: seconds; `None` for no limit.
-
-        Raises:
-            TimeoutError: it took longer.
-            SignalRError: the connection ended instead.
-        """
         self._loop_use.call(self._hub.wait_connected, timeout)
 
     def flush(self) -> None:
-        """Return when all that was sent so far is with the operating system.
-
-        Raises:
-            NotConnectedError: there is no connection.
-            ConnectionClosedError: it ended first.
-        """
         self._loop_use.call(self._hub.flush)
 
     def refresh_authentication(self) -> float | None:
-        """Show the server a new token of the provider's, for the connection as it stands (since .NET 11).
-
-        Returns:
-            The seconds that the server gives it, if it says so.
-
-        Raises:
-            AuthenticationRefreshError: refused, or it cannot be done here; the connection stays as it was.
-            NotConnectedError: there is no connection.
-        """
         return self._loop_use.call(self._hub.refresh_authentication)
 
     # Calling the hub
@@ -312,14 +279,6 @@ class HubConnection:
     @overload
     def stream(self, method: str, *args: Any, buffer: int | None = None) -> Stream[Any]: ...
     def stream(self, method: str, *args: Any, item_type: Any = Any, buffer: int | None = None) -> Stream[Any]:
-        """Return the items of a streaming hub method. The call goes out when the first is asked for.
-
-        Args:
-            method: the method's name.
-            args: as for `invoke`.
-            item_type: what each item is to be; as it was decoded by default.
-            buffer: items that may wait before reading pauses; `Limits.stream_items` by default.
-        """
         args = queue_uploads(args, self._hub.report)
         stream = self._loop_use.call(self._hub.stream, method, *args, item_type=item_type, buffer=buffer)
         return Stream(stream, self._loop_use)
@@ -376,41 +335,28 @@ class HubConnection:
         return register(self.on, self._hub.wanted_converter, receiver, naming, _STYLE)
 
     def off(self, event: str | None = None, handler: object | None = None) -> None:
-        """Unregister: all handlers of an event, one of them, or one handler wherever it is registered.
-
-        Args:
-            event: the event's name.
-            handler: the handler; with no event it is taken out everywhere, lifecycle events included.
-        """
         with self._registering:
             self._hub.off(event, handler)
 
     def on_any(self, handler: H) -> H:
-        """Register `handler(event, args)` for all events that have no handler, nor `messages`, of their own."""
         return self._register(self._hub.on_any, handler)
 
     def on_connected(self, handler: H) -> H:
-        """Register `handler(connection_id)`, called for each connection before any event of it is handled."""
         return self._register(self._hub.on_connected, handler)
 
     def on_reconnecting(self, handler: H) -> H:
-        """Register `handler(error)`, called when the connection is lost and another is about to be tried."""
         return self._register(self._hub.on_reconnecting, handler)
 
     def on_reconnected(self, handler: H) -> H:
-        """Register `handler(connection_id)`, called after `on_connected` for each connection but the first."""
         return self._register(self._hub.on_reconnected, handler)
 
     def on_closed(self, handler: H) -> H:
-        """Register `handler(error)`, called when the connection has ended for good; the error may be `None`."""
         return self._register(self._hub.on_closed, handler)
 
     def on_error(self, handler: H) -> H:
-        """Register `handler(error)` for errors that no caller can be told, for example those of handlers."""
         return self._register(self._hub.on_error, handler)
 
     def on_authentication_refreshed(self, handler: H) -> H:
-        """Register `handler(lifetime)`, called when the server has taken a new token; seconds, or `None` if unknown."""
         return self._register(self._hub.on_authentication_refreshed, handler)
 
     def _register(self, take: Callable[[H], H], handler: H) -> H:
@@ -420,24 +366,7 @@ class HubConnection:
     def messages(
         self, event: str, buffer: int | None = None, overflow: Literal["wait", "drop_oldest"] = "wait"
     ) -> Messages:
-        """Return an iterator over the argument tuples of an event, subscribed from now on.
-
-        Args:
-            event: the event's name, in any case.
-            buffer: events that may wait; `Limits.messages` by default.
-            overflow: what happens when more come: `"wait"` pauses reading, `"drop_oldest"` keeps the newest.
-        """
         return Messages(self._loop_use.call(self._hub.messages, event, buffer, overflow), self._loop_use)
 
     def wait_for(self, event: str, timeout: float | None = None) -> tuple[Any, ...]:
-        """Return the arguments of the next event of this name.
-
-        Args:
-            event: the event's name, in any case.
-            timeout: seconds; `None` for no limit.
-
-        Raises:
-            TimeoutError: none came.
-            ConnectionClosedError: the connection ended first.
-        """
         return self._loop_use.call(self._hub.wait_for, event, timeout)

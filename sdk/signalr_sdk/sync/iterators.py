@@ -6,13 +6,14 @@ import asyncio
 from collections import deque
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
+from .._receiving.iterators import Messages as AsyncMessages
+from .._receiving.iterators import Stream as AsyncStream
 from .._receiving.iterators import converter_of, fetch
+from .twins import twin_of
 
 if TYPE_CHECKING:
     from types import TracebackType
 
-    from .._receiving.iterators import Messages as AsyncMessages
-    from .._receiving.iterators import Stream as AsyncStream
     from .loop_use import LoopUse
 
 T = TypeVar("T")
@@ -54,6 +55,7 @@ class _BatchReader:
                 await fetch(self.source, self.messages, _ITEMS, _BYTES)
 
 
+@twin_of(AsyncStream)
 class Stream(Generic[T]):
     """The items that a streaming hub method yields: an iterator and a context manager.
 
@@ -100,7 +102,6 @@ class Stream(Generic[T]):
         return item if self._convert is None else self._convert(item)
 
     def cancel(self) -> None:
-        """End the stream: nothing more is delivered, and the hub method is cancelled. Idempotent."""
         self._loop_use.call(self._stream.cancel)
         self._reader.messages.clear()
 
@@ -114,6 +115,7 @@ class Stream(Generic[T]):
         self.cancel()
 
 
+@twin_of(AsyncMessages)
 class Messages:
     """Events of one name as an iterator of argument tuples, and a context manager.
 
@@ -151,7 +153,6 @@ class Messages:
         return tuple(self._reader.next(timeout))
 
     def close(self) -> None:
-        """Unsubscribe and throw away what waits. Idempotent."""
         self._loop_use.call(self._messages.close)
         self._reader.messages.clear()
 

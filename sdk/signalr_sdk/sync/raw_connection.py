@@ -11,6 +11,7 @@ from ..options import Limits, Timeouts, Transport
 from .http_client import LazyClient
 from .loop_use import LoopUse
 from .token_providers import token_provider
+from .twins import twin_of
 
 if TYPE_CHECKING:
     import ssl as ssl_module
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from .http_client import ClientFactory
 
 
+@twin_of(AsyncConnection)
 class Connection:
     """A connection without the hub protocol, for programs without asyncio: `signalr_sdk.Connection` minus `await`.
 
@@ -80,17 +82,14 @@ class Connection:
 
     @property
     def url(self) -> str:
-        """The URL as http(s)."""
         return self._connection.url
 
     @property
     def connection_id(self) -> str | None:
-        """The id that the server gave; `None` unless connected, and when negotiation is skipped."""
         return self._connection.connection_id
 
     @property
     def transport(self) -> Transport | None:
-        """The transport in use."""
         return self._connection.transport
 
     def start(self) -> None:

@@ -10,11 +10,13 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final, Generic, Self, TypeAlias, TypeVar
 
 from .._sending.uploads import PLAIN
+from .._sending.uploads import Upload as AsyncUpload
 from ..errors import StateError
 from .daemon_threads import start_thread
 from .doorbell import Doorbell, WaitingThreads
 from .plain_functions import as_error
 from .portal import current_portal
+from .twins import twin_of
 
 T = TypeVar("T")
 
@@ -190,6 +192,7 @@ class SourceQueue(UploadQueue):
                 self._report(as_error(raised))
 
 
+@twin_of(AsyncUpload)
 class Upload(Generic[T]):
     """An argument that goes to the hub item by item.
 
@@ -228,7 +231,6 @@ class Upload(Generic[T]):
             raise StateError("this Upload is over: its call has ended, or the connection is lost")
 
     def close(self, error: BaseException | None = None) -> None:
-        """End the upload; with an error, the hub method is told it. Idempotent."""
         if self._source is not None:
             raise StateError("this Upload streams an iterable and ends with it")
         self._queue.close(error)
