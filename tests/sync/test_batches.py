@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from tests.small_hub import SmallHub
 
-from signalr_sdk.sync import HubConnection, Upload, portal, threads
-from signalr_sdk.sync.uploads import HandOver
+from signalr_sdk.sync import HubConnection, Upload, daemon_threads, loop_use
+from signalr_sdk.sync.uploads import UploadQueue
 
 from .conftest import until
 
@@ -21,13 +21,13 @@ if TYPE_CHECKING:
 def calls(monkeypatch: pytest.MonkeyPatch) -> list[object]:
     """What crosses to the loop's thread."""
     calls: list[object] = []
-    begin = portal.Portal.begin
+    result = loop_use._Call.result
 
-    def count(called: portal.Portal, call: Any) -> None:
+    def count(call: loop_use._Call) -> Any:
         calls.append(call)
-        begin(called, call)
+        return result(call)
 
-    monkeypatch.setattr(portal.Portal, "begin", count)
+    monkeypatch.setattr(loop_use._Call, "result", count)
     return calls
 
 
@@ -52,13 +52,13 @@ def test_events_of_an_iterator(hub: HubConnection, calls: list[object]) -> None:
 
 def test_events_for_handlers(hub: HubConnection, monkeypatch: pytest.MonkeyPatch) -> None:
     jobs: list[object] = []
-    run, got, go = threads.Worker.run, list[int](), threading.Event()
+    run, got, go = daemon_threads.Worker.run, list[int](), threading.Event()
 
-    def count(worker: threads.Worker, function: Any) -> Any:
+    def count(worker: daemon_threads.Worker, function: Any) -> Any:
         jobs.append(function)
         return run(worker, function)
 
-    monkeypatch.setattr(threads.Worker, "run", count)
+    monkeypatch.setattr(daemon_threads.Worker, "run", count)
 
     @hub.on("Event")
     def take(number: int, _text: str) -> None:
@@ -87,7 +87,7 @@ def test_messages_that_are_sent(background: Background, monkeypatch: pytest.Monk
 
         monkeypatch.setattr(hub._hub, "post", count)
         go = threading.Event()
-        holding = threading.Thread(target=lambda: hub._lease.call(go.wait, 5))
+        holding = threading.Thread(target=lambda: hub._loop_use.call(go.wait, 5))
         holding.start()
         for number in range(200):
             hub.send("Log", number)
@@ -100,14 +100,14 @@ def test_messages_that_are_sent(background: Background, monkeypatch: pytest.Monk
 
 def test_items_of_an_upload(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
     taken: list[int] = []
-    swap = HandOver._swap
+    move = UploadQueue._move
 
-    def count(hand_over: HandOver) -> bool:
-        found = swap(hand_over)
-        taken.append(len(hand_over._taken))
+    def count(queue: UploadQueue) -> bool:
+        found = move(queue)
+        taken.append(len(queue._batch))
         return found
 
-    monkeypatch.setattr(HandOver, "_swap", count)
+    monkeypatch.setattr(UploadQueue, "_move", count)
     with served.client() as hub:
         upload: Upload[int] = Upload()
         for _ in range(64):

@@ -29,7 +29,7 @@ from signalr_sdk import (
     Transport,
 )
 from signalr_sdk.sync import HubConnection
-from signalr_sdk.sync.portal import Lease
+from signalr_sdk.sync.loop_use import LoopUse
 
 from .conftest import until
 
@@ -93,7 +93,7 @@ def accept(server: ScriptedServer, hub: HubConnection) -> ScriptedSocket:
     starting = threading.Thread(target=hub.start)
     starting.start()
 
-    socket = Lease().call(shake_hands, server)
+    socket = LoopUse().call(shake_hands, server)
     starting.join()
     return socket
 
@@ -109,7 +109,7 @@ def test_a_sender_waits_for_room_and_loses_nothing() -> None:
     server, sent = ScriptedServer(), []
     hub = HubConnection("http://hub.test/chat", http=lambda: server, limits=Limits(outgoing_bytes=1000))
     socket = accept(server, hub)
-    hub._lease.call(socket.stalled.clear)
+    hub._loop_use.call(socket.stalled.clear)
 
     def send() -> None:
         for number in range(200):
@@ -121,9 +121,9 @@ def test_a_sender_waits_for_room_and_loses_nothing() -> None:
     until(lambda: len(sent) > 10)
     time.sleep(0.05)  # it must not go on
     assert len(sent) < 60
-    hub._lease.call(socket.stalled.set)
+    hub._loop_use.call(socket.stalled.set)
     sender.join()
-    log = [hub._lease.call(socket.next)["arguments"][0] for _ in range(200)]
+    log = [hub._loop_use.call(socket.next)["arguments"][0] for _ in range(200)]
     assert log == list(range(200))
     hub.stop()
 
@@ -133,7 +133,7 @@ def test_what_a_lost_connection_takes_with_it_is_logged(caplog: pytest.LogCaptur
     hub = HubConnection("http://hub.test/chat", http=lambda: server, reconnect=False)
     accept(server, hub)
     hub.stop()
-    assert hub._lease.call(hub._hub.post, [b"two", b"three"]) is False
+    assert hub._loop_use.call(hub._hub.post, [b"two", b"three"]) is False
     assert "2 messages were not sent before the connection ended" in caplog.text
 
 
@@ -143,7 +143,7 @@ def test_those_who_wait_for_room_learn_that_the_connection_ended() -> None:
         "http://hub.test/chat", http=lambda: server, limits=Limits(outgoing_bytes=100), timeouts=Timeouts(close=0.05)
     )
     socket = accept(server, hub)
-    hub._lease.call(socket.stalled.clear)
+    hub._loop_use.call(socket.stalled.clear)
 
     def send() -> None:
         try:
@@ -155,7 +155,7 @@ def test_those_who_wait_for_room_learn_that_the_connection_ended() -> None:
     threads = [threading.Thread(target=send) for _ in range(3)]
     for thread in threads:
         thread.start()
-    until(lambda: hub._outbox._held > 100)
+    until(lambda: hub._send_buffer._held > 100)
     hub.stop()
     for _ in threads:
         errors.get(timeout=5)
@@ -245,7 +245,7 @@ def test_a_slow_consumer_holds_the_server_back(served: Served) -> None:
         held = backlog.held
         time.sleep(0.05)  # it must not grow without a consumer
         assert backlog.held <= held + 100 * 30_000
-        assert len(stream._taken.messages) < 10
+        assert len(stream._reader.messages) < 10
         assert sum(1 for _ in stream) == 1999
 
 
@@ -399,9 +399,9 @@ def test_lifecycle_events_come_in_order() -> None:
     hub.on_closed(lambda error: seen.put(("closed", error)))
     hub.on("Event", lambda number: seen.put(("event", number)))
     socket = accept(server, hub)
-    hub._lease.call(socket.event, "Event", 1)
-    hub._lease.call(socket.vanish)
-    hub._lease.call(shake_hands, server)
+    hub._loop_use.call(socket.event, "Event", 1)
+    hub._loop_use.call(socket.vanish)
+    hub._loop_use.call(shake_hands, server)
     hub.wait_connected(timeout=5)
     assert [seen.get(timeout=5) for _ in range(5)] == [
         ("connected", "public-id"),
@@ -457,7 +457,7 @@ def test_wait_closed_raises_what_ended_the_connection() -> None:
     server = ScriptedServer()
     hub = HubConnection("http://hub.test/chat", http=lambda: server, reconnect=False)
     socket = accept(server, hub)
-    hub._lease.call(socket.vanish, "it broke")
+    hub._loop_use.call(socket.vanish, "it broke")
     for _ in range(2):
         with pytest.raises(ConnectionClosedError, match="it broke"):
             hub.wait_closed()

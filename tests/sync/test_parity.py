@@ -1,8 +1,9 @@
-"""What works with `await` works from threads: the same names, parameters and defaults."""
+"""What works with `await` works from threads: the same names, parameters, defaults and docstrings."""
 
 from __future__ import annotations
 
 import inspect
+import re
 from typing import Any
 
 import pytest
@@ -23,6 +24,16 @@ SPECIAL = {*TWINS, *TWINS.values(), "__init__"}
 MADE = {"Stream", "Messages"}
 # `Upload` is iterated over by the asyncio connection; the one for threads is not.
 ALONE = {("Upload", "__aiter__")}
+# Where threads need other words: a wait is interrupted instead of cancelled, a handler is a plain function.
+OWN_WORDS = {
+    "AzureSignalR": {"close", "connect"},
+    "Connection": {"send", "start", "stop"},
+    "HubConnection": {"invoke", "on", "proxy", "register", "run", "send", "start", "stop"},
+    "Messages": {"next"},
+    "Stream": {"next"},
+    "Upload": {"send"},
+}
+ASYNCIO_WORDS = re.compile(r"await|async (for|with|def|iter)|StopAsync|cancelling it|__a(next|enter)", re.IGNORECASE)
 
 
 def public(cls: type) -> dict[str, Any]:
@@ -77,6 +88,15 @@ def is_asyncio(cls: type) -> bool:
 @pytest.mark.parametrize("name", CLASSES)
 def test_twins_are_alike(name: str) -> None:
     assert differences(of_asyncio(name), getattr(sync, name)) == []
+
+
+@pytest.mark.parametrize("name", CLASSES)
+def test_twins_say_the_same(name: str) -> None:
+    theirs, ours = public(of_asyncio(name)), public(getattr(sync, name))
+    documented = {member: ours[member].__doc__ for member in ours if not member.startswith("_")}
+    assert all(documented.values())
+    assert {member for member, text in documented.items() if text != theirs[member].__doc__} == OWN_WORDS[name]
+    assert [member for member, text in documented.items() if ASYNCIO_WORDS.search(text)] == []
 
 
 @pytest.mark.parametrize("name", CLASSES)

@@ -67,7 +67,7 @@ def run(script: str, *, status: int = 0, warnings: str = "error") -> Any:
         ("hub.wait_closed()", "hub.state is ConnectionState.CONNECTED"),
         ("hub.wait_for('Event')", "hub._hub._dispatcher._subscribers"),
         ("next(hub.messages('Event'))", "hub._hub._dispatcher._subscribers"),
-        ("[upload.send(1) for _ in range(65)]", "len(upload._hand_over._items) == 64"),
+        ("[upload.send(1) for _ in range(65)]", "len(upload._queue._items) == 64"),
     ],
 )
 def test_ctrl_c_interrupts_a_wait(wait: str, waiting: str) -> None:

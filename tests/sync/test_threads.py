@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from signalr_sdk import ConnectionClosedError, ConnectionState, Limits, SlowConsumerError, StateError, Timeouts
-from signalr_sdk.sync import HubConnection, portal, send_buffer, threads, uploads
+from signalr_sdk.sync import HubConnection, daemon_threads, doorbell, portal
 from signalr_sdk.sync.dispatcher import ThreadDispatcher
-from signalr_sdk.sync.threads import as_error
+from signalr_sdk.sync.loop_use import LoopUse, _Call
+from signalr_sdk.sync.plain_functions import as_error
 
 from .conftest import until
 
@@ -101,7 +102,7 @@ def test_a_slow_handler_makes_reading_pause(served: Served) -> None:
         hub.send("Flood", "Flood", 1000, 20_000)
         until(lambda: dispatcher._queue.above)
         # One that is being handled, and those that crossed with it: no further one when they have 256 KiB.
-        assert len(dispatcher._in_hand) * 20_000 <= 256 * 1024
+        assert len(dispatcher._batch) * 20_000 <= 256 * 1024
         go.set()
         until(lambda: len(got) == 1000)
         assert got == list(range(1000))
@@ -193,7 +194,7 @@ def test_stop_leaves_a_handler_that_blocks_behind(served: Served) -> None:
     assert seen.get(timeout=5) == "gone on"
 
 
-def test_stop_runs_on_closed_that_was_in_hand(served: Served) -> None:
+def test_stop_runs_on_closed_that_was_batch(served: Served) -> None:
     """The connection ends by itself while a handler blocks: stop() does not lose on_closed."""
     hub = served.client()
     blocked, go, seen = threading.Event(), threading.Event(), SimpleQueue[Any]()
@@ -218,14 +219,14 @@ def test_stop_runs_on_closed_that_was_in_hand(served: Served) -> None:
 def test_start_and_stop_at_the_same_time(served: Served, first: str) -> None:
     """Both begin in one turn of the loop: neither may hang."""
     hub = served.client()
-    lease = portal.Lease()
+    loop_use = LoopUse()
 
     async def both() -> list[Any]:
         calls = {"start": hub._start, "stop": hub._stop}
         second = "stop" if first == "start" else "start"
         return [*await asyncio.gather(calls[first](), calls[second](), return_exceptions=True)]
 
-    results = lease.call(both)
+    results = loop_use.call(both)
     assert [result for result in results if not isinstance(result, ConnectionClosedError)] in ([None], [None, None])
     hub.stop()
     assert hub.state is ConnectionState.DISCONNECTED
@@ -278,7 +279,7 @@ def test_a_call_on_the_loops_thread_is_refused(call: str) -> None:
 
 def test_a_send_on_the_loops_thread_is_refused_when_connected(hub: HubConnection) -> None:
     with pytest.raises(StateError, match="thread of the event loop"):
-        hub._lease.call(hub.send, "Nothing")
+        hub._loop_use.call(hub.send, "Nothing")
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="os.kill ends a process on Windows")
@@ -286,8 +287,7 @@ def test_a_send_on_the_loops_thread_is_refused_when_connected(hub: HubConnection
 def test_waits_are_interrupted(sliced: bool, hub: HubConnection, monkeypatch: pytest.MonkeyPatch) -> None:
     """In slices as elsewhere than on Linux, where a wait on a lock may not be interrupted."""
     if sliced:
-        for module in (portal, send_buffer, uploads):
-            monkeypatch.setattr(module, "SLICE", 0.01)
+        monkeypatch.setattr(doorbell, "SLICE", 0.01)
     link = hub._hub._life.link
     assert link is not None
     calls = link.calls
@@ -307,35 +307,39 @@ def test_waits_are_interrupted(sliced: bool, hub: HubConnection, monkeypatch: py
 
 def test_an_interrupted_call_that_had_no_turn_yet_never_runs() -> None:
     ran: list[int] = []
-    call = portal._Call(lambda: None, lambda: ran.append(1), (), {})
-    call._given_up = True
-    call.begin()
-    call.wait()
+
+    def interrupted() -> None:
+        call = _Call(portal.current_portal(), lambda: ran.append(1), first=lambda: None)
+        call._given_up = True
+        call.begin()
+        call.result()
+
+    LoopUse().call(interrupted)
     assert ran == []
 
 
 def test_what_a_call_in_the_making_raises() -> None:
     with pytest.raises(ZeroDivisionError):
-        portal.Lease().call(lambda: 1 / 0)
+        LoopUse().call(lambda: 1 / 0)
 
     async def cancelled() -> None:
         raise asyncio.CancelledError
 
     with pytest.raises(StateError, match="the loop thread has ended"):
-        portal.Lease().call(cancelled)
+        LoopUse().call(cancelled)
 
 
 def test_forgotten_connections_are_stopped_at_the_exit(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(threads._Exit, "begun", False)  # it is not the end yet
-    portal._process._exit()  # nothing to do
-    monkeypatch.setattr(threads._Exit, "begun", False)
+    monkeypatch.setattr(daemon_threads._Exit, "begun", False)  # it is not the end yet
+    portal.process._exit()  # nothing to do
+    monkeypatch.setattr(daemon_threads._Exit, "begun", False)
     hubs = [served.client() for _ in range(3)]
     for hub in hubs:
         hub.on_closed(lambda _error: None)
         hub.start()
         hub.send("Record", "last words")
     [thread] = loop_threads()
-    portal._process._exit()
+    portal.process._exit()
     assert not thread.is_alive()
     assert {hub.state for hub in hubs} == {ConnectionState.DISCONNECTED}
     until(lambda: [event.kind for event in served.board.seen].count("recorded") == 3)

@@ -35,7 +35,7 @@ class Inbox(Protocol):
     """Gets all that the other side starts."""
 
     def events(self, targets: list[str], arguments: list[Any], sizes: list[int], /) -> None:
-        """Take invocations that want no answer: for each the target, the arguments, and the size on the wire in bytes."""
+        """Take invocations that want no answer: the target, the arguments, and the bytes on the wire of each."""
 
     def message(self, message: HubMessage, /) -> None:
         """Take any other message: an invocation with an id, a stream invocation, a cancellation."""

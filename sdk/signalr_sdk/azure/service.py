@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self, Unpack
 
 from .._http.client_choice import choose_client
 from .._hub.hub_connection import HubConnection
+from .._hub.options import HubOptions
 from ..options import Timeouts
 from . import names
 from .client_tokens import ClientTokens, Credential, EntraClientTokens, EntraTokens, KeyTokens
@@ -141,7 +142,7 @@ class AzureSignalR(HubOperations):
         lifetime: float = 3600.0,
         *,
         close_on_expiration: bool = False,
-        **hub_options: Any,
+        **hub_options: Unpack[HubOptions],
     ) -> HubConnection:
         """Return a connection straight to the service, not started. Each attempt to connect gets a fresh token.
 
@@ -162,7 +163,8 @@ class AzureSignalR(HubOperations):
         async def token() -> str:
             return await self._client_tokens.client_token(audience, client)
 
-        options = {"http": self._http, "timeouts": self._timeouts, **hub_options}
+        defaults = HubOptions(http=self._http, timeouts=self._timeouts)
+        options: HubOptions = {**defaults, **hub_options}
         return HubConnection(self._client_url(self._parsed.client_endpoint), access_token=token, **options)
 
     def _client_url(self, base: str) -> str:

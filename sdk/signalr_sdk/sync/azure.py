@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, Unpack
 
 from .._http.client_choice import choose_client
+from .._hub.options import CommonHubOptions
 from ..azure.service import API_VERSION
 from ..azure.service import AzureSignalR as AsyncAzureSignalR
 from ..errors import AzureSignalRError
 from ..options import UNSET, Timeouts, Unset
-from .adapters import GivenClient
+from .http_client import LazyClient
 from .hub_connection import HubConnection
-from .portal import Lease
-from .threads import plain, result_of, run_on_thread
+from .loop_use import LoopUse
+from .token_providers import credential_on_thread
+from .twins import twin_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable, Iterator
@@ -26,9 +28,16 @@ if TYPE_CHECKING:
     from ..azure.paging import GroupConnection
     from ..azure.tokens import Claims
     from ..interfaces import HttpClient, HttpRequest, HttpResponse, HttpStream
-    from .adapters import ClientMaker
+    from .http_client import ClientFactory
 
 
+class SyncHubOptions(CommonHubOptions, total=False):
+    """The keyword arguments of `HubConnection` for threads, but for `access_token`."""
+
+    http: ClientFactory | None
+
+
+@twin_of(AsyncAzureSignalR)
 class AzureSignalR:
     """One hub of Azure SignalR Service, for programs without asyncio: `signalr_sdk.azure.AzureSignalR` minus `await`.
 
@@ -66,7 +75,7 @@ class AzureSignalR:
         *,
         application: str | None = None,
         credential: Credential | None = None,
-        http: ClientMaker | None = None,
+        http: ClientFactory | None = None,
         timeouts: Timeouts = Timeouts(),  # noqa: B008 - immutable
         api_version: str = API_VERSION,
         clock: Callable[[], float] = time.time,
@@ -76,26 +85,25 @@ class AzureSignalR:
             connection_string,
             hub,
             application=application,
-            credential=_on_thread(credential),
+            credential=credential_on_thread(credential),
             http=self._http,
             timeouts=timeouts,
             api_version=api_version,
             clock=clock,
         )
-        self._options = {"http": http, "timeouts": timeouts}
-        self._lease = self._http.lease
+        self._defaults = SyncHubOptions(http=http, timeouts=timeouts)
+        self._loop_use = self._http.loop_use
 
     def __repr__(self) -> str:
         return f"<signalr_sdk.sync.{repr(self._azure)[1:]}"
 
     @property
     def hub(self) -> str:
-        """The hub's name as the service knows it: in lower case, after the application's."""
         return self._azure.hub
 
     def close(self) -> None:
         """Close the HTTP client; no request works from then on. May be called again, from any thread."""
-        self._lease.call(self._http.close)
+        self._loop_use.call(self._http.close)
 
     def __enter__(self) -> Self:
         return self
@@ -115,8 +123,7 @@ class AzureSignalR:
         *,
         close_on_expiration: bool = False,
     ) -> dict[str, str]:
-        """Return what your own negotiate endpoint answers a client with: `url` and `accessToken`."""
-        return self._lease.call(
+        return self._loop_use.call(
             self._azure.negotiate, user_id, claims, lifetime, close_on_expiration=close_on_expiration
         )
 
@@ -127,7 +134,7 @@ class AzureSignalR:
         lifetime: float = 3600.0,
         *,
         close_on_expiration: bool = False,
-        **hub_options: Any,
+        **hub_options: Unpack[SyncHubOptions],
     ) -> HubConnection:
         """Return a connection straight to the service, not started. Each attempt to connect gets a fresh token."""
         # It checks what it is given, and knows the URL.
@@ -136,120 +143,97 @@ class AzureSignalR:
         def token() -> str:
             return self.negotiate(user_id, claims, lifetime, close_on_expiration=close_on_expiration)["accessToken"]
 
-        return HubConnection(url, access_token=token, **{**self._options, **hub_options})
+        options: SyncHubOptions = {**self._defaults, **hub_options}
+        return HubConnection(url, access_token=token, **options)
 
     # Sending
 
     def send_all(self, event: str, *args: Any, excluded: Iterable[str] = ()) -> None:
-        """Send an event to all clients of the hub, but for the connections `excluded`."""
-        self._lease.call(self._azure.send_all, event, *args, excluded=excluded)
+        self._loop_use.call(self._azure.send_all, event, *args, excluded=excluded)
 
     def send_user(self, user: str, event: str, *args: Any) -> None:
-        """Send an event to all connections of a user."""
-        self._lease.call(self._azure.send_user, user, event, *args)
+        self._loop_use.call(self._azure.send_user, user, event, *args)
 
     def send_users(self, users: Iterable[str], event: str, *args: Any) -> None:
-        """Send an event to several users; an `ExceptionGroup` says who was not reached."""
-        self._lease.call(self._azure.send_users, users, event, *args)
+        self._loop_use.call(self._azure.send_users, users, event, *args)
 
     def send_group(self, group: str, event: str, *args: Any, excluded: Iterable[str] = ()) -> None:
-        """Send an event to all connections in a group, but for those `excluded`."""
-        self._lease.call(self._azure.send_group, group, event, *args, excluded=excluded)
+        self._loop_use.call(self._azure.send_group, group, event, *args, excluded=excluded)
 
     def send_groups(self, groups: Iterable[str], event: str, *args: Any) -> None:
-        """Send an event to several groups, as `send_users` does. Who is in two of them gets it twice."""
-        self._lease.call(self._azure.send_groups, groups, event, *args)
+        self._loop_use.call(self._azure.send_groups, groups, event, *args)
 
     def send_connection(self, connection_id: str, event: str, *args: Any) -> None:
-        """Send an event to one connection."""
-        self._lease.call(self._azure.send_connection, connection_id, event, *args)
+        self._loop_use.call(self._azure.send_connection, connection_id, event, *args)
 
     def send_connections(self, connection_ids: Iterable[str], event: str, *args: Any) -> None:
-        """Send an event to several connections, as `send_users` does."""
-        self._lease.call(self._azure.send_connections, connection_ids, event, *args)
+        self._loop_use.call(self._azure.send_connections, connection_ids, event, *args)
 
     def invoke_connection(
         self, connection_id: str, method: str, *args: Any, timeout: float | Unset | None = UNSET
     ) -> Any:
-        """Ask one client, and return what its handler answered."""
-        return self._lease.call(self._azure.invoke_connection, connection_id, method, *args, timeout=timeout)
+        return self._loop_use.call(self._azure.invoke_connection, connection_id, method, *args, timeout=timeout)
 
     # Groups
 
     def add_to_group(self, connection_id: str, group: str) -> None:
-        """Add a connection to a group, until it ends. One that does not exist is an `AzureSignalRError`."""
-        self._lease.call(self._azure.add_to_group, connection_id, group)
+        self._loop_use.call(self._azure.add_to_group, connection_id, group)
 
     def remove_from_group(self, connection_id: str, group: str) -> None:
-        """Take a connection out of a group, if it is in it."""
-        self._lease.call(self._azure.remove_from_group, connection_id, group)
+        self._loop_use.call(self._azure.remove_from_group, connection_id, group)
 
     def remove_from_all_groups(self, connection_id: str) -> None:
-        """Take a connection out of all groups."""
-        self._lease.call(self._azure.remove_from_all_groups, connection_id)
+        self._loop_use.call(self._azure.remove_from_all_groups, connection_id)
 
     def add_user_to_group(self, user: str, group: str, ttl: int | None = None) -> None:
-        """Add all connections of a user to a group, also those to come, for `ttl` seconds."""
-        self._lease.call(self._azure.add_user_to_group, user, group, ttl)
+        self._loop_use.call(self._azure.add_user_to_group, user, group, ttl)
 
     def remove_user_from_group(self, user: str, group: str) -> None:
-        """Take a user out of a group, if it is in it."""
-        self._lease.call(self._azure.remove_user_from_group, user, group)
+        self._loop_use.call(self._azure.remove_user_from_group, user, group)
 
     def remove_user_from_all_groups(self, user: str) -> None:
-        """Take a user out of all groups."""
-        self._lease.call(self._azure.remove_user_from_all_groups, user)
+        self._loop_use.call(self._azure.remove_user_from_all_groups, user)
 
     # Questions
 
     def connection_exists(self, connection_id: str) -> bool:
-        """Return whether there is such a connection now."""
-        return self._lease.call(self._azure.connection_exists, connection_id)
+        return self._loop_use.call(self._azure.connection_exists, connection_id)
 
     def user_exists(self, user: str) -> bool:
-        """Return whether a user has a connection now."""
-        return self._lease.call(self._azure.user_exists, user)
+        return self._loop_use.call(self._azure.user_exists, user)
 
     def group_exists(self, group: str) -> bool:
-        """Return whether a connection is in the group now."""
-        return self._lease.call(self._azure.group_exists, group)
+        return self._loop_use.call(self._azure.group_exists, group)
 
     def user_in_group(self, user: str, group: str) -> bool:
-        """Return whether a user is in a group."""
-        return self._lease.call(self._azure.user_in_group, user, group)
+        return self._loop_use.call(self._azure.user_in_group, user, group)
 
     def group_connections(self, group: str, page_size: int = 200) -> Iterator[GroupConnection]:
-        """Return an iterator over the connections in a group; it asks for each page when it comes to it."""
         return self._iterate(self._azure.group_connections(group, page_size))
 
     def _iterate(self, members: AsyncIterator[GroupConnection]) -> Iterator[GroupConnection]:
         while True:
             try:
-                yield self._lease.call(_next, members)
+                yield self._loop_use.call(_next, members)
             except StopAsyncIteration:
                 return
 
     def health(self) -> bool:
-        """Return whether the service says that it is well."""
-        return self._lease.call(self._azure.health)
+        return self._loop_use.call(self._azure.health)
 
     # Closing
 
     def close_connection(self, connection_id: str, reason: str | None = None) -> None:
-        """Close a connection, if it is there. The client gets the reason, and may reconnect."""
-        self._lease.call(self._azure.close_connection, connection_id, reason)
+        self._loop_use.call(self._azure.close_connection, connection_id, reason)
 
     def close_all(self, reason: str | None = None, excluded: Iterable[str] = ()) -> None:
-        """Close all connections of the hub, but for those `excluded`."""
-        self._lease.call(self._azure.close_all, reason, excluded)
+        self._loop_use.call(self._azure.close_all, reason, excluded)
 
     def close_group(self, group: str, reason: str | None = None, excluded: Iterable[str] = ()) -> None:
-        """Close all connections in a group, but for those `excluded`."""
-        self._lease.call(self._azure.close_group, group, reason, excluded)
+        self._loop_use.call(self._azure.close_group, group, reason, excluded)
 
     def close_user(self, user: str, reason: str | None = None, excluded: Iterable[str] = ()) -> None:
-        """Close all connections of a user, but for those `excluded`."""
-        self._lease.call(self._azure.close_user, user, reason, excluded)
+        self._loop_use.call(self._azure.close_user, user, reason, excluded)
 
 
 async def _next(members: AsyncIterator[GroupConnection]) -> GroupConnection:
@@ -263,12 +247,12 @@ class _LateClient:
         maker: makes the user's.
 
     Attributes:
-        lease: how to come to the loop's thread.
+        loop_use: how to come to the loop's thread.
     """
 
-    def __init__(self, maker: ClientMaker | None) -> None:
-        self.lease = Lease()
-        self._given = GivenClient(maker)
+    def __init__(self, maker: ClientFactory | None) -> None:
+        self.loop_use = LoopUse()
+        self._given = LazyClient(maker)
         self._client: HttpClient | None = None
         self._own: AiohttpClient | None = None
         self._is_closed = False
@@ -287,7 +271,7 @@ class _LateClient:
             raise AzureSignalRError("this AzureSignalR is closed")
         if self._client is None:
             self._client, self._own = choose_client(self._given.source)
-            self.lease.settle(self._live(), self.close)
+            self.loop_use.keep_loop_for(self._live(), self.close)
         return self._client
 
     async def _live(self) -> None:
@@ -302,19 +286,3 @@ class _LateClient:
                 await self._own.close()
         finally:
             self._over.set()
-
-
-def _on_thread(credential: Credential | None) -> Credential | None:
-    get_token = getattr(credential, "get_token", None)
-    return _CredentialOnThread(plain(get_token, "get_token of a credential")) if callable(get_token) else credential
-
-
-class _CredentialOnThread:
-    """A credential of the user's: it blocks, and may do so for long."""
-
-    def __init__(self, get_token: Callable[..., Any]) -> None:
-        self._get_token = get_token
-
-    async def get_token(self, *scopes: str) -> Any:
-        """See `Credential`."""
-        return result_of(await run_on_thread(lambda: self._get_token(*scopes), "credential"))

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from .._receiving.dispatcher import Dispatcher
 from .._receiving.queues import LifecycleEvent
-from .threads import Worker, as_error, result_of, run_on_thread, start_thread
+from .daemon_threads import Worker, run_on_thread, start_thread
+from .plain_functions import as_error, result_of
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
@@ -39,7 +40,7 @@ class ThreadDispatcher(Dispatcher):
         # One thread handles one event at a time.
         self._concurrency = 1
         self._worker: Worker | None = None
-        self._in_hand: deque[Any] = deque()
+        self._batch: deque[Any] = deque()
 
     # Events
 
@@ -49,7 +50,7 @@ class ThreadDispatcher(Dispatcher):
         queue = self._queue
         try:
             while queue.messages and task in self._workers:
-                self._in_hand = batch = deque(queue.take_many(_EVENTS, _BYTES))
+                self._batch = batch = deque(queue.take_many(_EVENTS, _BYTES))
                 self._worker = self._worker or Worker("events")
                 await self._finish(self._worker.run(functools.partial(self._handle, batch)), task)
                 if queue.dropped and queue.caught_up:
@@ -101,7 +102,7 @@ class ThreadDispatcher(Dispatcher):
 
     def discard(self) -> list[asyncio.Task[None]]:
         """Do as the asyncio client does; a handler that runs is left to its thread, and gets no more work."""
-        batch, self._in_hand = self._in_hand, deque()
+        batch, self._batch = self._batch, deque()
         while batch:
             try:
                 message = batch.popleft()

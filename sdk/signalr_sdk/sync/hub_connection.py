@@ -12,13 +12,15 @@ from .._hub.receivers import register
 from .._typed.declarations import sync_style
 from ..interfaces import Handler
 from ..options import UNSET, AuthenticationRefresh, ConnectionState, Limits, Timeouts, Transport, Unset
-from .adapters import GivenClient, token_provider
+from .async_hub import AsyncHub
+from .http_client import LazyClient
 from .iterators import Messages, Stream
-from .portal import Lease
-from .send_buffer import Outbox
-from .threaded_hub import ThreadedHub
-from .threads import plain
-from .uploads import Upload, uploaded
+from .loop_use import LoopUse
+from .plain_functions import plain
+from .send_buffer import SendBuffer
+from .token_providers import token_provider
+from .twins import twin_of
+from .uploads import Upload, queue_uploads
 
 if TYPE_CHECKING:
     import ssl as ssl_module
@@ -29,7 +31,7 @@ if TYPE_CHECKING:
 
     from ..interfaces import Converter, HubProtocol, RetryPolicy
     from ..protocols.values import NamingChoice
-    from .adapters import ClientMaker
+    from .http_client import ClientFactory
 
 T = TypeVar("T")
 H = TypeVar("H", bound=Handler)
@@ -38,6 +40,7 @@ R = TypeVar("R")
 _STYLE: Final = sync_style(Upload, Stream)
 
 
+@twin_of(AsyncHub)
 class HubConnection:
     """A connection to a hub, for programs without asyncio: what `signalr_sdk.HubConnection` does, minus `await`.
 
@@ -97,7 +100,7 @@ class HubConnection:
         forward_headers: Iterable[str] = (),
         proxy: str | None = None,
         ssl: ssl_module.SSLContext | bool = True,
-        http: ClientMaker | None = None,
+        http: ClientFactory | None = None,
         protocol: Literal["json", "messagepack"] | HubProtocol = "json",
         converter: Converter | None = None,
         reconnect: RetryPolicy | bool | None = True,
@@ -107,8 +110,8 @@ class HubConnection:
         timeouts: Timeouts = Timeouts(),  # noqa: B008 - immutable
         limits: Limits = Limits(),  # noqa: B008 - immutable
     ) -> None:
-        self._http = GivenClient(http)
-        self._hub = ThreadedHub(
+        self._http = LazyClient(http)
+        self._hub = AsyncHub(
             url,
             transports=transports,
             skip_negotiation=skip_negotiation,
@@ -129,31 +132,27 @@ class HubConnection:
             timeouts=timeouts,
             limits=limits,
         )
-        self._lease = Lease()
-        self._outbox = Outbox(self._hub, self._lease, limits.outgoing_bytes)
-        self._lease.first = self._outbox.hand_on
+        self._loop_use = LoopUse()
+        self._send_buffer = SendBuffer(self._hub, self._loop_use, limit=limits.outgoing_bytes)
+        self._loop_use.first = self._send_buffer.post
         self._registering = threading.RLock()
 
     # What it is
 
     @property
     def state(self) -> ConnectionState:
-        """The state."""
         return self._hub.state
 
     @property
     def connection_id(self) -> str | None:
-        """The id that the server gave; `None` unless connected, and when negotiation is skipped."""
         return self._hub.connection_id
 
     @property
     def transport(self) -> Transport | None:
-        """The transport in use; `None` unless connected."""
         return self._hub.transport
 
     @property
     def url(self) -> str:
-        """The hub's URL as http(s)."""
         return self._hub.url
 
     def __repr__(self) -> str:
@@ -169,7 +168,7 @@ class HubConnection:
             ConnectionClosedError: `stop()` ended it.
             StateError: it is not disconnected, or this process was forked from the one that started it.
         """
-        self._lease.call(self._start)
+        self._loop_use.call(self._start)
 
     async def _start(self) -> None:
         try:
@@ -177,7 +176,7 @@ class HubConnection:
         except BaseException:
             await self._free_client()
             raise
-        self._lease.settle(self._live(), self._stop)
+        self._loop_use.keep_loop_for(self._live(), self._stop)
 
     async def _live(self) -> None:
         await self._hub.outlive()
@@ -185,7 +184,7 @@ class HubConnection:
 
     async def _stop(self) -> None:
         # What came since this call began, and what is there at the exit of the interpreter, which is no call.
-        self._outbox.hand_on()
+        self._send_buffer.post()
         await self._hub.stop()
 
     async def _free_client(self) -> None:
@@ -200,7 +199,7 @@ class HubConnection:
         pending calls end with `ConnectionClosedError`; events that were not handled yet are discarded. A handler that
         runs goes on alone on its thread and is not waited for, and neither are `on_closed` handlers.
         """
-        self._lease.call(self._stop)
+        self._loop_use.call(self._stop)
 
     def run(self) -> None:
         """Start, wait until closed, stop. Ctrl-C stops the connection.
@@ -222,47 +221,16 @@ class HubConnection:
         self.stop()
 
     def wait_closed(self) -> None:
-        """Return when the connection is `DISCONNECTED` for good and the events that came before are handled.
-
-        Called by a handler it does not wait for handlers.
-
-        Raises:
-            SignalRError: the error that ended it; none after `stop()` or a Close of the server in good order.
-        """
-        self._lease.call(self._hub.wait_closed)
+        self._loop_use.call(self._hub.wait_closed)
 
     def wait_connected(self, timeout: float | None = None) -> None:
-        """Return when `CONNECTED`.
-
-        Args:
-            timeout: seconds; `None` for no limit.
-
-        Raises:
-            TimeoutError: it took longer.
-            SignalRError: the connection ended instead.
-        """
-        self._lease.call(self._hub.wait_connected, timeout)
+        self._loop_use.call(self._hub.wait_connected, timeout)
 
     def flush(self) -> None:
-        """Return when all that was sent so far is with the operating system.
-
-        Raises:
-            NotConnectedError: there is no connection.
-            ConnectionClosedError: it ended first.
-        """
-        self._lease.call(self._hub.flush)
+        self._loop_use.call(self._hub.flush)
 
     def refresh_authentication(self) -> float | None:
-        """Show the server a new token of the provider's, for the connection as it stands (since .NET 11).
-
-        Returns:
-            The seconds that the server gives it, if it says so.
-
-        Raises:
-            AuthenticationRefreshError: refused, or it cannot be done here; the connection stays as it was.
-            NotConnectedError: there is no connection.
-        """
-        return self._lease.call(self._hub.refresh_authentication)
+        return self._loop_use.call(self._hub.refresh_authentication)
 
     # Calling the hub
 
@@ -288,8 +256,8 @@ class HubConnection:
             LocalProtocolError: an argument cannot be encoded; nothing was sent.
             ResultTypeError: the result is no `result_type`.
         """
-        args = uploaded(args, self._hub.report)
-        return self._lease.call(self._hub.invoke, method, *args, timeout=timeout, result_type=result_type)
+        args = queue_uploads(args, self._hub.report)
+        return self._loop_use.call(self._hub.invoke, method, *args, timeout=timeout, result_type=result_type)
 
     def send(self, method: str, *args: Any) -> None:
         """Call a hub method without asking for an answer; return when the message is in the outgoing buffer.
@@ -301,27 +269,19 @@ class HubConnection:
             NotConnectedError: there is no connection, and none came within `Timeouts.ready`.
             LocalProtocolError: an argument cannot be encoded; nothing was sent.
         """
-        given = uploaded(args, self._hub.report)
+        given = queue_uploads(args, self._hub.report)
         at_once = given is args and self._hub.up
-        if not at_once or not self._outbox.put(self._hub.encode(method, args)):
-            self._lease.call(self._hub.send, method, *given)
+        if not at_once or not self._send_buffer.put(self._hub.encode(method, args)):
+            self._loop_use.call(self._hub.send, method, *given)
 
     @overload
     def stream(self, method: str, *args: Any, item_type: TypeForm[T], buffer: int | None = None) -> Stream[T]: ...
     @overload
     def stream(self, method: str, *args: Any, buffer: int | None = None) -> Stream[Any]: ...
     def stream(self, method: str, *args: Any, item_type: Any = Any, buffer: int | None = None) -> Stream[Any]:
-        """Return the items of a streaming hub method. The call goes out when the first is asked for.
-
-        Args:
-            method: the method's name.
-            args: as for `invoke`.
-            item_type: what each item is to be; as it was decoded by default.
-            buffer: items that may wait before reading pauses; `Limits.stream_items` by default.
-        """
-        args = uploaded(args, self._hub.report)
-        stream = self._lease.call(self._hub.stream, method, *args, item_type=item_type, buffer=buffer)
-        return Stream(stream, self._lease)
+        args = queue_uploads(args, self._hub.report)
+        stream = self._loop_use.call(self._hub.stream, method, *args, item_type=item_type, buffer=buffer)
+        return Stream(stream, self._loop_use)
 
     def proxy(self, declaration: TypeForm[T], *, naming: NamingChoice = "pascal") -> T:
         """Return an object that has a hub's methods as a class declares them, and calls the hub.
@@ -375,41 +335,28 @@ class HubConnection:
         return register(self.on, self._hub.wanted_converter, receiver, naming, _STYLE)
 
     def off(self, event: str | None = None, handler: object | None = None) -> None:
-        """Unregister: all handlers of an event, one of them, or one handler wherever it is registered.
-
-        Args:
-            event: the event's name.
-            handler: the handler; with no event it is taken out everywhere, lifecycle events included.
-        """
         with self._registering:
             self._hub.off(event, handler)
 
     def on_any(self, handler: H) -> H:
-        """Register `handler(event, args)` for all events that have no handler, nor `messages`, of their own."""
         return self._register(self._hub.on_any, handler)
 
     def on_connected(self, handler: H) -> H:
-        """Register `handler(connection_id)`, called for each connection before any event of it is handled."""
         return self._register(self._hub.on_connected, handler)
 
     def on_reconnecting(self, handler: H) -> H:
-        """Register `handler(error)`, called when the connection is lost and another is about to be tried."""
         return self._register(self._hub.on_reconnecting, handler)
 
     def on_reconnected(self, handler: H) -> H:
-        """Register `handler(connection_id)`, called after `on_connected` for each connection but the first."""
         return self._register(self._hub.on_reconnected, handler)
 
     def on_closed(self, handler: H) -> H:
-        """Register `handler(error)`, called when the connection has ended for good; the error may be `None`."""
         return self._register(self._hub.on_closed, handler)
 
     def on_error(self, handler: H) -> H:
-        """Register `handler(error)` for errors that no caller can be told, for example those of handlers."""
         return self._register(self._hub.on_error, handler)
 
     def on_authentication_refreshed(self, handler: H) -> H:
-        """Register `handler(lifetime)`, called when the server has taken a new token; seconds, or `None` if unknown."""
         return self._register(self._hub.on_authentication_refreshed, handler)
 
     def _register(self, take: Callable[[H], H], handler: H) -> H:
@@ -419,24 +366,7 @@ class HubConnection:
     def messages(
         self, event: str, buffer: int | None = None, overflow: Literal["wait", "drop_oldest"] = "wait"
     ) -> Messages:
-        """Return an iterator over the argument tuples of an event, subscribed from now on.
-
-        Args:
-            event: the event's name, in any case.
-            buffer: events that may wait; `Limits.messages` by default.
-            overflow: what happens when more come: `"wait"` pauses reading, `"drop_oldest"` keeps the newest.
-        """
-        return Messages(self._lease.call(self._hub.messages, event, buffer, overflow), self._lease)
+        return Messages(self._loop_use.call(self._hub.messages, event, buffer, overflow), self._loop_use)
 
     def wait_for(self, event: str, timeout: float | None = None) -> tuple[Any, ...]:
-        """Return the arguments of the next event of this name.
-
-        Args:
-            event: the event's name, in any case.
-            timeout: seconds; `None` for no limit.
-
-        Raises:
-            TimeoutError: none came.
-            ConnectionClosedError: the connection ended first.
-        """
-        return self._lease.call(self._hub.wait_for, event, timeout)
+        return self._loop_use.call(self._hub.wait_for, event, timeout)

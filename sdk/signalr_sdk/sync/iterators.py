@@ -6,14 +6,15 @@ import asyncio
 from collections import deque
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
+from .._receiving.iterators import Messages as AsyncMessages
+from .._receiving.iterators import Stream as AsyncStream
 from .._receiving.iterators import converter_of, fetch
+from .twins import twin_of
 
 if TYPE_CHECKING:
     from types import TracebackType
 
-    from .._receiving.iterators import Messages as AsyncMessages
-    from .._receiving.iterators import Stream as AsyncStream
-    from .portal import Lease
+    from .loop_use import LoopUse
 
 T = TypeVar("T")
 
@@ -22,12 +23,12 @@ _ITEMS = 256
 _BYTES = 256 * 1024
 
 
-class _Taken:
+class _BatchReader:
     """What has crossed to the threads of the consumers, and the way to more of it."""
 
-    def __init__(self, source: AsyncStream[Any] | AsyncMessages, lease: Lease) -> None:
+    def __init__(self, source: AsyncStream[Any] | AsyncMessages, loop_use: LoopUse) -> None:
         self.source = source
-        self._lease = lease
+        self._loop_use = loop_use
         # Filled on the loop's thread: so an interrupted wait loses nothing.
         self.messages: deque[Any] = deque()
 
@@ -42,7 +43,7 @@ class _Taken:
 
     def _fetch(self, timeout: float | None) -> None:
         try:
-            self._lease.call(self._fill, timeout)
+            self._loop_use.call(self._fill, timeout)
         except StopAsyncIteration:
             raise StopIteration from None
 
@@ -54,6 +55,7 @@ class _Taken:
                 await fetch(self.source, self.messages, _ITEMS, _BYTES)
 
 
+@twin_of(AsyncStream)
 class Stream(Generic[T]):
     """The items that a streaming hub method yields: an iterator and a context manager.
 
@@ -69,17 +71,17 @@ class Stream(Generic[T]):
         ```
     """
 
-    def __init__(self, stream: AsyncStream[T], lease: Lease) -> None:
+    def __init__(self, stream: AsyncStream[T], loop_use: LoopUse) -> None:
         self._stream = stream
-        self._lease = lease
-        self._taken = _Taken(stream, lease)
+        self._loop_use = loop_use
+        self._reader = _BatchReader(stream, loop_use)
         self._convert = converter_of(stream)
 
     def __iter__(self) -> Self:
         return self
 
     def __next__(self) -> T:
-        item = self._taken.next(None)
+        item = self._reader.next(None)
         return item if self._convert is None else self._convert(item)
 
     def next(self, timeout: float | None = None) -> T:
@@ -96,16 +98,15 @@ class Stream(Generic[T]):
             StreamOverflowError: this consumer was too slow.
             ResultTypeError: the item is no `item_type`; the stream goes on.
         """
-        item = self._taken.next(timeout)
+        item = self._reader.next(timeout)
         return item if self._convert is None else self._convert(item)
 
     def cancel(self) -> None:
-        """End the stream: nothing more is delivered, and the hub method is cancelled. Idempotent."""
-        self._lease.call(self._stream.cancel)
-        self._taken.messages.clear()
+        self._loop_use.call(self._stream.cancel)
+        self._reader.messages.clear()
 
     def __enter__(self) -> Self:
-        self._lease.call(self._stream.__aenter__)
+        self._loop_use.call(self._stream.__aenter__)
         return self
 
     def __exit__(
@@ -114,6 +115,7 @@ class Stream(Generic[T]):
         self.cancel()
 
 
+@twin_of(AsyncMessages)
 class Messages:
     """Events of one name as an iterator of argument tuples, and a context manager.
 
@@ -127,16 +129,16 @@ class Messages:
         ```
     """
 
-    def __init__(self, messages: AsyncMessages, lease: Lease) -> None:
+    def __init__(self, messages: AsyncMessages, loop_use: LoopUse) -> None:
         self._messages = messages
-        self._lease = lease
-        self._taken = _Taken(messages, lease)
+        self._loop_use = loop_use
+        self._reader = _BatchReader(messages, loop_use)
 
     def __iter__(self) -> Self:
         return self
 
     def __next__(self) -> tuple[Any, ...]:
-        return tuple(self._taken.next(None))
+        return tuple(self._reader.next(None))
 
     def next(self, timeout: float | None = None) -> tuple[Any, ...]:
         """Return the arguments of the next event.
@@ -148,12 +150,11 @@ class Messages:
             TimeoutError: nothing came.
             StopIteration: it is closed, or the connection has ended.
         """
-        return tuple(self._taken.next(timeout))
+        return tuple(self._reader.next(timeout))
 
     def close(self) -> None:
-        """Unsubscribe and throw away what waits. Idempotent."""
-        self._lease.call(self._messages.close)
-        self._taken.messages.clear()
+        self._loop_use.call(self._messages.close)
+        self._reader.messages.clear()
 
     def __enter__(self) -> Self:
         return self

@@ -8,17 +8,20 @@ from typing import TYPE_CHECKING, Literal, Self
 from .._connecting.raw_connection import Connection as AsyncConnection
 from ..errors import StateError
 from ..options import Limits, Timeouts, Transport
-from .adapters import GivenClient, token_provider
-from .portal import Lease
+from .http_client import LazyClient
+from .loop_use import LoopUse
+from .token_providers import token_provider
+from .twins import twin_of
 
 if TYPE_CHECKING:
     import ssl as ssl_module
     from collections.abc import Callable, Iterable, Mapping
     from types import TracebackType
 
-    from .adapters import ClientMaker
+    from .http_client import ClientFactory
 
 
+@twin_of(AsyncConnection)
 class Connection:
     """A connection without the hub protocol, for programs without asyncio: `signalr_sdk.Connection` minus `await`.
 
@@ -53,11 +56,11 @@ class Connection:
         forward_headers: Iterable[str] = (),
         proxy: str | None = None,
         ssl: ssl_module.SSLContext | bool = True,
-        http: ClientMaker | None = None,
+        http: ClientFactory | None = None,
         timeouts: Timeouts = Timeouts(),  # noqa: B008 - immutable
         limits: Limits = Limits(),  # noqa: B008 - immutable
     ) -> None:
-        self._http = GivenClient(http)
+        self._http = LazyClient(http)
         self._connection = AsyncConnection(
             url,
             transfer_format=transfer_format,
@@ -74,22 +77,19 @@ class Connection:
             timeouts=timeouts,
             limits=limits,
         )
-        self._lease = Lease()
+        self._loop_use = LoopUse()
         self._stopped = asyncio.Event()
 
     @property
     def url(self) -> str:
-        """The URL as http(s)."""
         return self._connection.url
 
     @property
     def connection_id(self) -> str | None:
-        """The id that the server gave; `None` unless connected, and when negotiation is skipped."""
         return self._connection.connection_id
 
     @property
     def transport(self) -> Transport | None:
-        """The transport in use."""
         return self._connection.transport
 
     def start(self) -> None:
@@ -99,7 +99,7 @@ class Connection:
             ConnectionFailedError: it did not work; `stop()` meanwhile ends it so too.
             StateError: it was started before.
         """
-        self._lease.call(self._start)
+        self._loop_use.call(self._start)
 
     async def _start(self) -> None:
         try:
@@ -110,7 +110,7 @@ class Connection:
             self._stopped.set()
             await self._http.close()
             raise
-        self._lease.settle(self._live(), self._stop)
+        self._loop_use.keep_loop_for(self._live(), self._stop)
 
     async def _live(self) -> None:
         await self._stopped.wait()
@@ -118,7 +118,7 @@ class Connection:
 
     def stop(self) -> None:
         """Close, within `Timeouts.close`. From any thread, any number of times."""
-        self._lease.call(self._stop)
+        self._loop_use.call(self._stop)
 
     async def _stop(self) -> None:
         # Once: later ones may come when the event loop of the first is gone.
@@ -136,14 +136,14 @@ class Connection:
             ConnectionClosedError: it is lost.
             TypeError: text on a binary connection.
         """
-        self._lease.call(self._connection.send, data)
+        self._loop_use.call(self._connection.send, data)
 
     def __iter__(self) -> Self:
         return self
 
     def __next__(self) -> str | bytes:
         try:
-            return self._lease.call(self._connection.__anext__)
+            return self._loop_use.call(self._connection.__anext__)
         except StopAsyncIteration:
             raise StopIteration from None
 

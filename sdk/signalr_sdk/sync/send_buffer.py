@@ -1,62 +1,47 @@
-"""What `send` hands to the loop's thread: encoded where it is called, carried over many at once."""
+"""What `send` hands to the loop's thread: messages that are encoded where `send` is called, and cross in batches."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import threading
-from typing import TYPE_CHECKING, Protocol
+from collections import deque
+from contextlib import suppress
+from typing import TYPE_CHECKING
 
 from ..errors import SignalRError
-from .portal import SLICE
+from .doorbell import WaitingThreads
 
 if TYPE_CHECKING:
-    from .portal import Lease
+    from .async_hub import AsyncHub
+    from .loop_use import LoopUse
 
 _logger = logging.getLogger("signalr_sdk.hub")
 
-# While messages come thick and fast the loop's thread looks for them by itself, after so many seconds: a switch between
-# the threads for each would cost more than all else.
+# While messages keep coming, the loop's thread looks for them by itself after so many seconds: a switch between the
+# threads for each message would cost more than all else.
 _PATIENCE = 0.001
 
 
-class Sink(Protocol):
-    """The part of a hub connection that is needed here."""
-
-    @property
-    def up(self) -> bool:
-        """Whether it takes messages now; on any thread."""
-
-    def post(self, messages: list[bytes]) -> bool:
-        """Put messages into the outgoing buffer; return whether it is full now."""
-
-    async def posted(self) -> None:
-        """Return when what was posted is with the operating system.
-
-        Raises:
-            SignalRError: the connection has ended first.
-        """
-
-
-class Outbox:
+class SendBuffer:
     """The way from any thread into the outgoing buffer, in the order of the calls.
 
     Args:
-        sink: takes the messages.
-        lease: the connection's.
-        limit: bytes that may be on the way, or in a full buffer, before `put` waits.
+        hub: takes the messages.
+        loop_use: the connection's.
+        limit: bytes that may be on the way, or in a full outgoing buffer, before `put` waits. Threads that put at the
+            same time may go a message each over it.
     """
 
-    def __init__(self, sink: Sink, lease: Lease, limit: int) -> None:
-        self._sink = sink
-        self._lease = lease
+    def __init__(self, hub: AsyncHub, loop_use: LoopUse, *, limit: int) -> None:
+        self._hub = hub
+        self._loop_use = loop_use
         self._limit = limit
-        self._changed = threading.Condition()
-        self._messages: list[bytes] = []
+        self._messages: deque[bytes] = deque()
+        # Bytes since there was room the last time; set right by `_make_room` when threads have counted over each other.
         self._held = 0
-        # The loop that will look, soon or at once.
-        self._expecting: asyncio.AbstractEventLoop | None = None
-        self._hurried = False
+        self._room = WaitingThreads()
+        # The loop that has set the timer; it belongs to the loop's thread, as the two below do.
+        self._looking: asyncio.AbstractEventLoop | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._emptying: asyncio.Task[None] | None = None
 
@@ -66,65 +51,63 @@ class Outbox:
         Raises:
             StateError: this is the loop's thread, or a child process that has inherited the connection.
         """
-        self._lease.check()
-        with self._changed:
-            while self._held >= self._limit and self._sink.up:
-                self._changed.wait(SLICE)
-            if not self._sink.up or not self._call_the_loop(len(data)):
+        portal = self._loop_use.running()
+        if portal is None:
+            return False
+        if self._held >= self._limit:
+            self._room.wait_until(
+                lambda: self._held < self._limit or not self._hub.up or portal.ended,
+                lambda: portal.doorbell.ring(self._look),
+            )
+        if not self._hub.up:
+            return False
+        before, half = self._held, self._limit // 2
+        self._messages.append(data)
+        self._held = after = before + len(data)
+        if self._looking is not portal.loop or before < half <= after:
+            portal.doorbell.ring(self._look)
+        if portal.ended:
+            with suppress(ValueError):  # the loop's thread has taken it
+                self._messages.remove(data)
                 return False
-            self._messages.append(data)
-            self._held += len(data)
-        return True
-
-    def _call_the_loop(self, size: int) -> bool:
-        """Have the loop's thread look; return whether it will."""
-        loop = self._lease.loop
-        if loop is None:
-            return False
-        if self._expecting is loop and (self._hurried or self._held + size < self._limit // 2):
-            return True
-        try:
-            loop.call_soon_threadsafe(self._drain)
-        except RuntimeError:  # closed just now
-            return False
-        self._expecting, self._hurried = loop, True
         return True
 
     # On the loop's thread
 
-    def hand_on(self) -> None:
-        """Hand on what has come: what is called next comes after it."""
+    def post(self) -> None:
+        """Post what has come: what is called next comes after it."""
         if self._messages:
-            self._drain()
+            self._look()
 
-    def _drain(self) -> None:
-        loop = asyncio.get_running_loop()
-        with self._changed:
-            messages, self._messages = self._messages, []
-            self._hurried = False
-            self._expecting = loop if messages else None
+    def _look(self) -> None:
+        """Post what has come, and look again soon if that was something; make room."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        if not messages:
-            return
-        self._timer = loop.call_later(_PATIENCE, self._drain)
-        if not self._sink.post(messages):
+        # Before the messages are taken: a thread adds its message before it looks at this.
+        self._looking = None
+        full = self._emptying is not None
+        if messages := [self._messages.popleft() for _ in range(len(self._messages))]:
+            self._looking = loop = asyncio.get_running_loop()
+            self._timer = loop.call_later(_PATIENCE, self._look)
+            full = self._hub.post(messages)
+        if not full:
             self._make_room()
         elif self._emptying is None:
-            self._emptying = loop.create_task(self._empty(), name="signalr_sdk outbox")
+            self._emptying = asyncio.create_task(self._empty(), name="signalr_sdk send buffer")
+            self._emptying.add_done_callback(self._emptied)
 
     async def _empty(self) -> None:
         try:
-            await self._sink.posted()
+            await self._hub.posted()
         except SignalRError as ended:
-            # Those who wait for room learn it when they look again.
+            # Threads that wait for room learn that the connection is down when they look again.
             _logger.debug("what was posted has not left: %s", ended)
-        finally:
-            self._emptying = None
-            self._make_room()
+
+    def _emptied(self, _task: object) -> None:
+        self._emptying = None
+        self._make_room()
 
     def _make_room(self) -> None:
-        with self._changed:
-            self._held = sum(map(len, self._messages))
-            self._changed.notify_all()
+        self._held = sum(map(len, self._messages.copy()))
+        self._room.wake()

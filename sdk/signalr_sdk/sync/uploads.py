@@ -5,133 +5,143 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import inspect
-import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, Generic, Self, TypeAlias, TypeVar
+from typing import Any, Final, Generic, Self, TypeAlias, TypeVar
 
 from .._sending.uploads import PLAIN
+from .._sending.uploads import Upload as AsyncUpload
 from ..errors import StateError
-from .portal import SLICE
-from .threads import as_error, post, start_thread
+from .daemon_threads import start_thread
+from .doorbell import Doorbell, WaitingThreads
+from .plain_functions import as_error
+from .portal import current_portal
+from .twins import twin_of
 
 T = TypeVar("T")
 
 Report: TypeAlias = Callable[[Exception], None]
 
-# So many items may wait on their way to the loop's thread.
+# So many items may wait on their way to the loop's thread. Threads that add at the same time may go one each over it.
 _CAPACITY = 64
-# The loop's thread looks again after so many seconds when it has just had items, before it wants to be woken for each.
+# When the loop's thread has just had items, it looks again after so many seconds before it wants to be woken for each.
 _PATIENCE = 0.001
+# More items than can wait.
+_NEVER = 1 << 30
+# Stands behind the last item.
+_END: Final = object()
 
 
-class HandOver:
-    """Items on their way from any threads to the loop's thread, where it is an async iterator. Bounded.
+class UploadQueue:
+    """Items on their way from any threads to the loop's thread, where this is an async iterator. Bounded.
 
-    The loop's thread is not woken for each item: while they come thick and fast it looks by itself, and is woken early
-    only when all places are taken.
+    The loop's thread is not woken for each item: while items keep coming it looks by itself, and is woken early only
+    when the queue is full.
     """
 
     def __init__(self) -> None:
-        self._changed = threading.Condition()
         self._items: deque[Any] = deque()
+        self._room = WaitingThreads()
         self._closed = False
         self._error: BaseException | None = None
         self._over = False
-        # The one that waits on the loop's thread, and whether it looks again by itself soon.
+        # Set on the loop's thread when it begins to take items.
+        self._doorbell: Doorbell | None = None
+        # The loop's thread wants to be woken when so many items wait.
+        self._wake_at = _NEVER
+        # Only for the loop's thread: what the iteration waits for, and what it has taken from `_items`.
         self._waiter: asyncio.Future[None] | None = None
-        self._patient = False
-        self._taken: deque[Any] = deque()
+        self._batch: deque[Any] = deque()
 
     # On any thread
 
     def put(self, item: Any) -> bool:
-        """Add an item; wait while too many are on their way. Return whether it was wanted: the call may be over."""
-        with self._changed:
-            while len(self._items) >= _CAPACITY and not self._over and not self._closed:
-                self._changed.wait(SLICE)
-            if self._closed:
-                raise StateError("this Upload is closed")
-            if self._over:
-                return False
-            self._items.append(item)
-            if self._waiter is not None and (not self._patient or len(self._items) >= _CAPACITY):
-                self._wake()
+        """Add an item; wait while the queue is full. Return whether the item was wanted: the call may be over.
+
+        Raises:
+            StateError: the queue is closed.
+        """
+        self._room.wait_until(self._has_room, self._ring)
+        if self._closed:
+            raise StateError("this Upload is closed")
+        if self._over:
+            return False
+        self._items.append(item)
+        if len(self._items) >= self._wake_at:
+            self._ring()
         return True
 
     def close(self, error: BaseException | None = None) -> None:
-        """Let nothing more in."""
-        with self._changed:
-            if not self._closed:
-                self._closed = True
-                self._error = error
-                self._changed.notify_all()
-                self._wake()
+        """Let nothing more in. Idempotent."""
+        if not self._closed:
+            self._error = error
+            self._items.append(_END)
+            # Last: a signal handler that interrupts this may close the queue too, and wait for the end of the call.
+            self._closed = True
+        self._ring()
 
     @property
     def over(self) -> bool:
         """Whether nobody takes items any more."""
         return self._over
 
-    def _wake(self) -> None:
-        if self._waiter is not None:
-            # Before it is forgotten: Ctrl-C may come between.
-            post(self._waiter.get_loop(), _resolve, self._waiter)
-            self._waiter = None
+    def _has_room(self) -> bool:
+        return len(self._items) < _CAPACITY or self._closed or self._over
+
+    def _ring(self) -> None:
+        if self._doorbell is not None:
+            self._doorbell.ring(self._wake)
 
     # On the loop's thread
 
     def __aiter__(self) -> Self:
+        self._doorbell = current_portal().doorbell
         return self
 
     async def __anext__(self) -> Any:
-        while not self._taken:
-            await self._take()
-        return self._taken.popleft()
+        while not self._batch:
+            await self._fill()
+        return self._batch.popleft()
 
-    async def _take(self) -> None:
-        """Take what is there, or wait for it."""
-        patient = True
-        while not self._swap():
-            waiter = asyncio.get_running_loop().create_future()
-            with self._changed:
-                if self._items or self._closed:
-                    continue
-                self._waiter, self._patient = waiter, patient
-            if patient:
-                patient = False
-                await asyncio.wait({waiter}, timeout=_PATIENCE)
-            else:
-                await waiter
+    async def _fill(self) -> None:
+        """Move what waits into the batch, as soon as something does."""
+        wake_at = _CAPACITY
+        while not self._move():
+            self._waiter = asyncio.get_running_loop().create_future()
+            self._wake_at = wake_at
+            # After that: a thread adds its item before it looks at `_wake_at`.
+            if not self._items:
+                await asyncio.wait({self._waiter}, timeout=_PATIENCE if wake_at > 1 else None)
+            self._wake_at = _NEVER
+            wake_at = 1
 
-    def _swap(self) -> bool:
-        with self._changed:
-            self._taken, self._items = self._items, self._taken
-            self._waiter = None
-            self._changed.notify_all()
-            if self._taken:
-                return True
-            if self._error is not None:
-                raise as_error(self._error)
-            if self._closed:
-                raise StopAsyncIteration
-            return False
+    def _move(self) -> bool:
+        """Move what waits into the batch; return whether there was something.
+
+        Raises:
+            StopAsyncIteration: the queue is closed and empty; or the error that it was closed with.
+        """
+        items, batch = self._items, self._batch
+        while items and items[0] is not _END and len(batch) < _CAPACITY:
+            batch.append(items.popleft())
+        self._room.wake()
+        if not batch and items and items[0] is _END:
+            raise StopAsyncIteration if self._error is None else as_error(self._error)
+        return bool(batch)
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
 
     async def aclose(self) -> None:
-        """Nobody takes any more: tell those who feed it. Idempotent."""
-        with self._changed:
-            self._over = True
-            self._items.clear()
-            self._changed.notify_all()
+        """Let those who feed the queue know that nobody takes items any more. Idempotent."""
+        self._over = True
+        self._items.clear()
+        self._room.wake()
 
 
-def _resolve(waiter: asyncio.Future[None]) -> None:
-    if not waiter.done():
-        waiter.set_result(None)
-
-
-class Pull(HandOver):
-    """An iterable that a daemon thread of its own pulls from, and closes.
+class SourceQueue(UploadQueue):
+    """The items of an iterable, which a daemon thread of its own iterates over and closes.
 
     Args:
         source: what is uploaded.
@@ -146,23 +156,23 @@ class Pull(HandOver):
 
     def __aiter__(self) -> Self:
         self._start()
-        return self
+        return super().__aiter__()
 
     async def aclose(self) -> None:
-        """Nobody takes any more. The source is closed on its thread, as soon as that is back from it."""
+        """Do as a queue does. The source is closed on its thread, as soon as it has yielded."""
         await super().aclose()
         self._start()
 
     def _start(self) -> None:
         if not self._started:
             self._started = True
-            start_thread(contextvars.copy_context().run, self._pull, name="upload")
+            start_thread(contextvars.copy_context().run, self._iterate, name="upload")
 
-    def _pull(self) -> None:
+    def _iterate(self) -> None:
         error: BaseException | None = None
         iterator: Iterator[Any] | None = None
         try:
-            # A generator that was never started is closed without running any of it.
+            # Also when the call is over already: a generator must be closed.
             iterator = iter(self._source)
             if not self.over:
                 for item in iterator:
@@ -182,6 +192,7 @@ class Pull(HandOver):
                 self._report(as_error(raised))
 
 
+@twin_of(AsyncUpload)
 class Upload(Generic[T]):
     """An argument that goes to the hub item by item.
 
@@ -205,9 +216,8 @@ class Upload(Generic[T]):
         if source is not None and not hasattr(source, "__iter__"):
             raise TypeError(f"an Upload needs an iterable, not {type(source).__name__}")
         self._source = source
-        self._hand_over = HandOver()
-        self._claiming = threading.Lock()
-        self._claimed = False
+        self._queue = UploadQueue()
+        self._unclaimed = [True]
 
     def send(self, item: T) -> None:
         """Add an item; wait while too many are waiting to leave. Interrupted, it has added nothing.
@@ -217,36 +227,35 @@ class Upload(Generic[T]):
         """
         if self._source is not None:
             raise StateError("this Upload streams an iterable: only an Upload() without one is fed by hand")
-        if not self._hand_over.put(item):
+        if not self._queue.put(item):
             raise StateError("this Upload is over: its call has ended, or the connection is lost")
 
     def close(self, error: BaseException | None = None) -> None:
-        """End the upload; with an error, the hub method is told it. Idempotent."""
         if self._source is not None:
             raise StateError("this Upload streams an iterable and ends with it")
-        self._hand_over.close(error)
+        self._queue.close(error)
 
-    def _claim(self, report: Report) -> HandOver:
-        """Belong to a call; return what it takes the items from."""
-        with self._claiming:
-            if self._claimed:
-                raise StateError("this Upload was used already: make a new one for each call")
-            self._claimed = True
-        return self._hand_over if self._source is None else Pull(self._source, report)
+    def _claim(self, report: Report) -> UploadQueue:
+        """Belong to a call; return what the call takes the items from."""
+        try:
+            self._unclaimed.pop()  # a single step: of two calls at the same time, one fails
+        except IndexError:
+            raise StateError("this Upload was used already: make a new one for each call") from None
+        return self._queue if self._source is None else SourceQueue(self._source, report)
 
 
-def uploaded(arguments: tuple[Any, ...], report: Report) -> tuple[Any, ...]:
-    """Return the arguments, with those that are streamed as the asyncio client takes them; the same if there is none.
+def queue_uploads(arguments: tuple[Any, ...], report: Report) -> tuple[Any, ...]:
+    """Return the arguments of a call, with a queue in the place of each one that is uploaded.
 
     Args:
-        arguments: of a call.
+        arguments: of the call. If none of them is uploaded, this tuple itself is returned.
         report: called with the error if closing a source fails.
 
     Raises:
-        TypeError: one of them is async.
+        TypeError: one of the arguments is async.
         StateError: an `Upload` among them belongs to another call.
     """
-    streamed = False
+    uploads = False
     for argument in arguments:
         if argument.__class__ in PLAIN:
             continue
@@ -254,18 +263,18 @@ def uploaded(arguments: tuple[Any, ...], report: Report) -> tuple[Any, ...]:
             raise TypeError(
                 f"signalr_sdk.sync uploads generators and its own Upload, not async iterables: {argument!r}"
             )
-        streamed = streamed or _is_stream(argument)
-    if not streamed:
+        uploads = uploads or _is_upload(argument)
+    if not uploads:
         return arguments
-    return tuple(_streamed(argument, report) if _is_stream(argument) else argument for argument in arguments)
+    return tuple(_queue_of(argument, report) if _is_upload(argument) else argument for argument in arguments)
 
 
-def _is_stream(argument: Any) -> bool:
+def _is_upload(argument: Any) -> bool:
     """Return whether an argument is uploaded item by item."""
     return isinstance(argument, Upload) or inspect.isgenerator(argument)
 
 
-def _streamed(argument: Any, report: Report) -> HandOver:
+def _queue_of(argument: Any, report: Report) -> UploadQueue:
     if isinstance(argument, Upload):
         return argument._claim(report)  # noqa: SLF001 - one module, one owner
-    return Pull(argument, report)
+    return SourceQueue(argument, report)

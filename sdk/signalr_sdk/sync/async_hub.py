@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 from .._hub.hub_connection import HubConnection
 from ..errors import SignalRError
 from ..messages import Invocation
+from .daemon_threads import call_on_loop
 from .dispatcher import ThreadDispatcher
-from .threads import post
 
 if TYPE_CHECKING:
     from ..interfaces import Converter
 
 
-class ThreadedHub(HubConnection):
+class AsyncHub(HubConnection):
     """A `HubConnection` whose handlers are plain functions on threads. On the loop's thread but where it says so."""
 
     _dispatcher_class = ThreadDispatcher
@@ -62,7 +62,7 @@ class ThreadedHub(HubConnection):
         """Give an error that no caller can be told to `on_error`; on any thread."""
         loop = self._dispatcher.loop
         if loop is not None:
-            post(loop, self._dispatcher.push_error, error)
+            call_on_loop(loop, self._dispatcher.push_error, error)
 
     def wanted_converter(self) -> Converter:
         """Return what makes typed values; on any thread.

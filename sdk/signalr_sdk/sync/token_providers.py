@@ -1,0 +1,45 @@
+"""Token providers and credentials of the user: they may block, so they are asked on a thread."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from .daemon_threads import run_on_thread
+from .plain_functions import plain, result_of
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from ..azure.client_tokens import Credential
+
+
+def token_provider(
+    access_token: str | Callable[[], str | None] | None,
+) -> str | Callable[[], Awaitable[str | None]] | None:
+    """Return a provider for the asyncio connection that asks the user's one on a thread; a string as it is."""
+    if access_token is None or isinstance(access_token, str):
+        return access_token
+    provider = plain(access_token, "an access token provider")
+
+    async def provide() -> str | None:
+        return await run_on_thread(provider, "access token")
+
+    return provide
+
+
+def credential_on_thread(credential: Credential | None) -> Credential | None:
+    """Return a credential for the asyncio client that asks the user's one on a thread.
+
+    An object without `get_token` is returned as it is: the asyncio client says that it is none.
+    """
+    get_token = getattr(credential, "get_token", None)
+    return _CredentialOnThread(plain(get_token, "get_token of a credential")) if callable(get_token) else credential
+
+
+class _CredentialOnThread:
+    def __init__(self, get_token: Callable[..., Any]) -> None:
+        self._get_token = get_token
+
+    async def get_token(self, *scopes: str) -> Any:
+        """See `Credential`."""
+        return result_of(await run_on_thread(lambda: self._get_token(*scopes), "credential"))
