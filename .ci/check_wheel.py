@@ -8,6 +8,7 @@ import importlib.resources
 import pkgutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import signalr_sdk
@@ -26,10 +27,14 @@ def check_imports() -> None:
 
 
 def check_contents() -> None:
-    """The wheel says that it is typed, and its version is the one in its metadata."""
+    """The wheel says that it is typed, and its version and license are those of pyproject.toml."""
     assert importlib.resources.files("signalr_sdk").joinpath("py.typed").is_file()
     assert "site-packages" in signalr_sdk.__file__, signalr_sdk.__file__
-    print("version", importlib.metadata.version("signalr-sdk"))
+    project = tomllib.loads(Path(__file__).parents[1].joinpath("pyproject.toml").read_text(encoding="utf-8"))["project"]
+    metadata = importlib.metadata.metadata("signalr-sdk")
+    assert metadata["Version"] == project["version"], metadata["Version"]
+    assert metadata["License-Expression"] == project["license"], metadata["License-Expression"]
+    print("version", metadata["Version"])
 
 
 def check_command() -> None:

@@ -66,7 +66,7 @@ def check(root: Path, tag: str, files: list[str]) -> None:
     }
     if wrong := [what for what, right in found.items() if not right]:
         raise SystemExit(f"not of version {new}: {', '.join(wrong)}")
-    print(f"version {new}:", ", ".join(found))
+    print(f"version {new}:", ", ".join(Path(what).name for what in found))
 
 
 def rehearse() -> None:
