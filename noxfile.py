@@ -177,6 +177,29 @@ def wheel(session: nox.Session) -> None:
             session.run("python", "-I", "-m", "pytest", "-q", "-W", "error")
 
 
+@nox.session
+def release(session: nox.Session) -> None:
+    """A release in a clone of the last commit: closed, tagged, built from the tag, and of the right version."""
+    session.run("python", ".ci/release.py", "rehearse")
+
+
+@nox.session
+def workflows(session: nox.Session) -> None:
+    """The files for the code host, Read the Docs and pre-commit, by their schemas and by zizmor's rules, offline."""
+    session.install("check-jsonschema>=0.37", "pre-commit>=4", "zizmor>=1.20")
+    for schema, pattern in {
+        "dependabot": "dependabot.yml",
+        "github-issue-config": "ISSUE_TEMPLATE/config.yml",
+        "github-issue-forms": "ISSUE_TEMPLATE/[!c]*.yml",
+        "github-workflows": "workflows/*.yml",
+        "readthedocs": "../.readthedocs.yaml",
+    }.items():
+        files = [str(path) for path in sorted((ROOT / ".github").glob(pattern))]
+        session.run("check-jsonschema", "--builtin-schema", f"vendor.{schema}", *files)
+    session.run("pre-commit", "validate-config")
+    session.run("zizmor", "--offline", ".github")
+
+
 # Other event loops, other versions of what it needs
 
 
