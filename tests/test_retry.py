@@ -80,7 +80,7 @@ def test_what_passes(error: Exception | None) -> None:
 
 @pytest.mark.parametrize("error", LATER, ids=repr)
 def test_what_is_a_wrong_url_or_token_at_first(error: Exception) -> None:
-    """5.2.8: the official clients retry all errors alike."""
+    """The official clients retry all errors alike."""
     assert not is_transient(context(error))
     assert is_transient(context(error, was_connected=True))
 
@@ -92,7 +92,7 @@ def test_what_never_passes(error: Exception) -> None:
 
 
 def test_the_default_is_spread_and_grows_without_end() -> None:
-    """5.2.8: the official default has no jitter; pysignalr P4 has no delay."""
+    """The official clients' default has no jitter; pysignalr has no delay after a clean end."""
     policy = Retry()
     error = ConnectionClosedError("lost", allow_reconnect=True)
     for attempt, longest in [(0, 1), (1, 2), (2, 4), (4, 16), (5, 30), (10_000, 30)]:

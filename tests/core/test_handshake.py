@@ -43,7 +43,7 @@ def test_what_follows_the_handshake_is_handed_on(rest: bytes) -> None:
 
 
 def test_a_handshake_that_comes_byte_by_byte() -> None:
-    """5.3.5: the Java client wants it whole."""
+    """The Java client needs the whole answer in one piece."""
     reader = HandshakeReader()
     data = b'{"minorVersion":1}\x1e'
     assert [reader.feed(data[at : at + 1]) for at in range(len(data) - 1)] == [None] * (len(data) - 1)

@@ -92,7 +92,7 @@ def test_a_handshake_answer_may_come_byte_by_byte() -> None:
 
 
 def test_messages_next_to_the_handshake_answer_are_not_lost() -> None:
-    """aiosignalr A1 and signalr-zero M3c lose them."""
+    """aiosignalr and signalr-zero lose these messages."""
     session = client()
     sink, message = one(session.receive(OK + b'{"type":1,"target":"hi","arguments":[1]}\x1e', 0.0))
     assert sink is inbox
@@ -182,7 +182,7 @@ def test_nothing_is_received_after_a_close() -> None:
 
 
 def test_what_came_before_an_undecodable_message_is_not_lost() -> None:
-    """signalrcore C15 drops what comes with it in a frame without a word."""
+    """signalrcore silently drops the rest of the frame too."""
     session = ready_client()
     event = b'{"type":1,"target":"hi","arguments":[]}\x1e'
     assert len(messages_of(session.receive(event + event + b"oh no\x1e" + event, 0.0))) == 2

@@ -245,7 +245,7 @@ async def test_stop_during_a_refresh() -> None:
 
 
 async def test_the_timer_of_a_lost_connection_does_not_fire() -> None:
-    """.NET 5.2.11: there a stale timer fires in the gap between two connections and logs a failure."""
+    """In the .NET client a stale timer fires in the gap between two connections and logs a failure."""
     server = RefreshServer(1)
     hub = server.hub(access_token=counting(), reconnect=False)
     socket = await server.accept(hub)

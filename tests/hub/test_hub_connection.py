@@ -47,7 +47,7 @@ async def settle() -> None:
 
 
 async def test_start_returns_when_the_handshake_is_done(server: ScriptedServer) -> None:
-    """5.4.7: the Swift client shows no connection id."""
+    """The Swift client shows no connection id."""
     hub = server.hub()
     assert (hub.state, hub.connection_id, hub.transport) == (ConnectionState.DISCONNECTED, None, None)
     start = asyncio.create_task(hub.start())
@@ -74,7 +74,7 @@ async def test_start_twice_is_refused(server: ScriptedServer) -> None:
 
 
 async def test_messages_next_to_the_handshake_answer_reach_their_handlers(server: ScriptedServer) -> None:
-    """aiosignalr A1 loses them; a hub that sends in OnConnected produces them (also 1e.1, M3c)."""
+    """A hub that sends in OnConnected produces such messages. aiosignalr and signalr-zero lose them."""
     hub = server.hub()
     got = asyncio.Event()
     hub.on("welcome", got.set)
@@ -94,7 +94,7 @@ async def test_a_close_next_to_the_handshake_answer_fails_the_start(server: Scri
 
 
 async def test_a_refused_handshake_fails_the_start(server: ScriptedServer) -> None:
-    """signalrcore C33 says it is connected (also C31)."""
+    """signalrcore says that it is connected."""
     hub = server.hub()
     start = asyncio.create_task(hub.start())
     socket = await server.sockets.get()
@@ -105,7 +105,7 @@ async def test_a_refused_handshake_fails_the_start(server: ScriptedServer) -> No
 
 
 async def test_a_handshake_that_is_never_answered_times_out(server: ScriptedServer) -> None:
-    """pysignalr P13 and signalrcore C34 wait for ever."""
+    """pysignalr and signalrcore wait for ever."""
     hub = server.hub(timeouts=Timeouts(handshake=0.05))
     with pytest.raises(HandshakeError, match=r"within 0\.05 s"):
         await hub.start()
@@ -114,7 +114,7 @@ async def test_a_handshake_that_is_never_answered_times_out(server: ScriptedServ
 
 @pytest.mark.parametrize("end", ["vanish", "close"])
 async def test_a_connection_that_ends_before_the_handshake(server: ScriptedServer, end: str) -> None:
-    """aiosignalr A5b notices only after 15 s."""
+    """aiosignalr notices only after 15 s."""
     hub = server.hub()
     start = asyncio.create_task(hub.start())
     socket = await server.sockets.get()
@@ -150,7 +150,7 @@ async def test_stop_during_start(server: ScriptedServer) -> None:
 
 
 async def test_stop_during_a_stalled_connect(server: ScriptedServer) -> None:
-    """The JavaScript client hangs here (5.1.4)."""
+    """The JavaScript client hangs here."""
     stalled = asyncio.Event()
 
     async def stall() -> None:
@@ -184,7 +184,7 @@ async def test_a_connection_can_be_started_again(server: ScriptedServer) -> None
 
 
 async def test_stop_sends_what_waits_and_says_good_bye(server: ScriptedServer) -> None:
-    """5.4.1: the Swift client never says good-bye; 1e.12: others take 15 s."""
+    """The Swift client never sends Close; signalrcore takes up to 15 s to stop."""
     hub = server.hub()
     socket = await server.accept(hub)
     await hub.send("Log", "last words")
@@ -197,7 +197,7 @@ async def test_stop_sends_what_waits_and_says_good_bye(server: ScriptedServer) -
 
 
 async def test_stop_with_a_peer_that_takes_nothing_is_bounded(server: ScriptedServer) -> None:
-    """signalrcore C23 waits for the peer; 5.2.6: so does a Close behind a full buffer."""
+    """signalrcore waits for the peer; in the .NET client Close waits behind a full buffer."""
     hub = server.hub(timeouts=Timeouts(close=0.05))
     socket = await server.accept(hub)
     socket.stalled.clear()
@@ -363,7 +363,7 @@ async def test_on_closed_may_start_again(server: ScriptedServer) -> None:
 
 
 async def test_pending_calls_fail_when_the_connection_is_lost(server: ScriptedServer) -> None:
-    """pysignalr P7 and signalrcore C6 leave them hanging (also 1e.8, 5.4.1)."""
+    """pysignalr, signalrcore and the Swift client leave such calls pending for ever."""
     hub = server.hub()
     socket = await server.accept(hub)
     calls = [asyncio.create_task(hub.invoke("Slow")) for _ in range(3)]
@@ -380,7 +380,7 @@ async def test_pending_calls_fail_when_the_connection_is_lost(server: ScriptedSe
 
 
 async def test_a_close_message_ends_the_connection_with_its_text(server: ScriptedServer) -> None:
-    """aiosignalr A9 drops the text; pysignalr P8 ignores a Close without one."""
+    """aiosignalr drops the text; pysignalr ignores a Close without one."""
     hub = server.hub()
     socket = await server.accept(hub)
     closed: list[Any] = []
@@ -426,7 +426,7 @@ async def test_events_before_a_loss_are_still_handled(server: ScriptedServer) ->
 
 
 async def test_garbage_ends_the_connection_with_a_named_error(server: ScriptedServer) -> None:
-    """5.4.1: the Swift client goes on after what it cannot read, 5.4.5 also in the handshake."""
+    """The Swift client goes on after data that it cannot read, in the handshake too."""
     hub = server.hub()
     socket = await server.accept(hub)
     got: list[int] = []
@@ -442,7 +442,7 @@ async def test_garbage_ends_the_connection_with_a_named_error(server: ScriptedSe
 
 
 async def test_a_silent_server_is_noticed(server: ScriptedServer) -> None:
-    """pysignalr and signalrcore never notice (C21) (also 1e.9)."""
+    """pysignalr and signalrcore never notice."""
     hub = server.hub(timeouts=Timeouts(server=0.05))
     await server.accept(hub)
     with pytest.raises(ServerTimeoutError):
@@ -450,7 +450,7 @@ async def test_a_silent_server_is_noticed(server: ScriptedServer) -> None:
 
 
 async def test_pings_go_out(server: ScriptedServer) -> None:
-    """signalrcore C22 sends none unless it is to reconnect."""
+    """signalrcore sends no pings unless automatic reconnect is on."""
     hub = server.hub(timeouts=Timeouts(keep_alive=0.01, server=None))
     socket = await server.accept(hub)
     for _ in range(3):
@@ -501,7 +501,7 @@ async def test_answers_may_come_in_any_order(server: ScriptedServer) -> None:
 
 @pytest.mark.parametrize("how", ["timeout", "default", "cancel"])
 async def test_a_call_that_is_given_up_is_cancelled_on_the_server(server: ScriptedServer, how: str) -> None:
-    """aiosignalr A7 keeps its entry for ever (also 5.2.1)."""
+    """aiosignalr keeps the entry of the call for ever; the .NET client before 11 does not tell the server."""
     hub = server.hub(timeouts=Timeouts(invoke=0.05 if how == "default" else None))
     socket = await server.accept(hub)
     call = asyncio.create_task(hub.invoke("Slow", **({"timeout": 0.05} if how == "timeout" else {})))
@@ -556,7 +556,7 @@ async def test_calls_without_a_connection_are_refused_at_once(server: ScriptedSe
 
 
 async def test_calls_wait_for_a_connection_that_is_being_made(server: ScriptedServer) -> None:
-    """signalrcore C1 puts them on the wire before the handshake (also 5.1.14)."""
+    """signalrcore and the JavaScript client send such calls before the handshake is answered."""
     hub = server.hub()
     start = asyncio.create_task(hub.start())
     socket = await server.sockets.get()
@@ -571,7 +571,7 @@ async def test_calls_wait_for_a_connection_that_is_being_made(server: ScriptedSe
 
 
 async def test_calls_wait_for_a_connection_only_so_long(server: ScriptedServer) -> None:
-    """signalrcore C18d loses them; 5.2.7: in .NET it depends on the moment."""
+    """signalrcore loses such calls; in the .NET client a call waits during an attempt and fails between two."""
     hub = server.hub(timeouts=Timeouts(ready=0.05))
     start = asyncio.create_task(hub.start())
     await server.sockets.get()
@@ -587,7 +587,7 @@ async def test_calls_wait_for_a_connection_only_so_long(server: ScriptedServer) 
 
 
 async def test_send_waits_while_the_outgoing_buffer_is_full(server: ScriptedServer) -> None:
-    """5.3.6: the Java client drops what is too much without a word."""
+    """The Java client silently drops messages that do not fit."""
     hub = server.hub(limits=Limits(outgoing_bytes=100))
     socket = await server.accept(hub)
     socket.stalled.clear()
@@ -664,7 +664,7 @@ async def test_items_before_an_error_come_first(server: ScriptedServer) -> None:
 
 @pytest.mark.parametrize("how", ["cancel", "with", "break", "garbage"])
 async def test_a_stream_that_is_let_go_of_is_cancelled_on_the_server_once(server: ScriptedServer, how: str) -> None:
-    """aiosignalr A7b goes on queueing; A7c cancels streams that have ended."""
+    """aiosignalr goes on queueing items, and cancels streams that have ended."""
     hub = server.hub()
     socket = await server.accept(hub)
 
@@ -765,7 +765,7 @@ async def numbers(*values: Any, closed: list[str] | None = None) -> AsyncIterato
 
 
 async def test_several_uploads_and_plain_arguments_in_one_call(server: ScriptedServer) -> None:
-    """The JavaScript client mixes adjacent streams up (5.1.2)."""
+    """The JavaScript client mixes adjacent streams up."""
     hub = server.hub()
     socket = await server.accept(hub)
     call = asyncio.create_task(hub.invoke("Zip", numbers(1, 2), "plain", Upload([3]), [4]))
@@ -783,7 +783,7 @@ async def test_several_uploads_and_plain_arguments_in_one_call(server: ScriptedS
 
 
 async def test_an_error_of_the_source_is_told_to_the_server(server: ScriptedServer) -> None:
-    """pysignalr P16 says nothing, aiosignalr A10 completes the upload as if it were whole."""
+    """pysignalr tells the server nothing; aiosignalr completes the upload as if it were whole."""
     hub = server.hub()
     socket = await server.accept(hub)
     closed: list[str] = []
@@ -839,7 +839,7 @@ async def test_an_item_that_cannot_be_encoded_after_send(server: ScriptedServer)
 
 @pytest.mark.parametrize("how", ["answered", "cancelled", "lost", "stopped", "refused", "unencodable"])
 async def test_the_source_is_closed_whatever_happens(server: ScriptedServer, how: str) -> None:
-    """5.1.13: the JavaScript client goes on pumping."""
+    """The JavaScript client goes on reading the source."""
     hub = server.hub()
     closed = asyncio.Event()
     began = asyncio.Event()
@@ -896,7 +896,7 @@ async def test_the_source_is_closed_whatever_happens(server: ScriptedServer, how
 
 
 async def test_events_are_handled_in_order_also_by_async_handlers(server: ScriptedServer) -> None:
-    """aiosignalr A6 reverses them; the JavaScript client overlaps them (5.1.11) (also 1e.7, C29, C30)."""
+    """aiosignalr runs handlers in reverse order, the JavaScript client overlaps them, signalrcore never awaits them."""
     hub = server.hub()
     socket = await server.accept(hub)
     order: list[Any] = []
@@ -918,7 +918,7 @@ async def test_events_are_handled_in_order_also_by_async_handlers(server: Script
 
 
 async def test_a_handler_may_call_the_hub_and_wait(server: ScriptedServer) -> None:
-    """pysignalr P6 and signalrcore C4 deadlock (also 1e.6, 5.2.10, 5.4.6)."""
+    """pysignalr, signalrcore and the Swift client deadlock."""
     hub = server.hub()
     socket = await server.accept(hub)
     got = asyncio.get_running_loop().create_future()
@@ -935,7 +935,7 @@ async def test_a_handler_may_call_the_hub_and_wait(server: ScriptedServer) -> No
 
 @pytest.mark.usefixtures("expected_errors")
 async def test_errors_of_handlers_are_isolated(server: ScriptedServer) -> None:
-    """pysignalr P5 and signalrcore C3 end the connection (also 1e.5, 5.2.9)."""
+    """pysignalr and signalrcore end the connection; in the .NET client later handlers do not run."""
     hub = server.hub()
     socket = await server.accept(hub)
     errors: list[Any] = []
@@ -1115,7 +1115,7 @@ def broken() -> None:
     ],
 )
 async def test_client_results(server: ScriptedServer, handlers: list[Any], expected: dict[str, Any]) -> None:
-    """The JavaScript client takes 0 and False for no result (5.1.11) (also 5.4.2)."""
+    """The JavaScript client takes 0 and False for no result; the Swift client does not answer when a handler raises."""
     hub = server.hub()
     for handler in handlers:
         hub.on("ask", handler)
@@ -1317,7 +1317,7 @@ async def test_reading_does_not_pause_while_a_call_waits(server: ScriptedServer)
 
 
 async def test_a_stream_that_holds_too_much_fails_alone(server: ScriptedServer) -> None:
-    """aiosignalr A8 has no bound."""
+    """The queue of a stream has no bound in aiosignalr."""
     hub = server.hub(limits=Limits(buffered_bytes=2000, stream_items=1000), timeouts=Timeouts(pause=0.05))
     socket = await server.accept(hub)
     async with hub.stream("Slow") as slow, hub.stream("Fast") as fast:
@@ -1340,7 +1340,7 @@ async def test_a_stream_that_holds_too_much_fails_alone(server: ScriptedServer) 
 async def test_events_that_hold_too_much_are_dropped_oldest_first(
     server: ScriptedServer, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """5.2.2: the queue of .NET has no bound."""
+    """The queue of the .NET client has no bound."""
     hub = server.hub(limits=Limits(buffered_bytes=2000), timeouts=Timeouts(pause=0.05))
     socket = await server.accept(hub)
     release, told = asyncio.Event(), asyncio.get_running_loop().create_future()

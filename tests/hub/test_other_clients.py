@@ -1,4 +1,4 @@
-"""What breaks in other clients, each by the name of its defect: message by message, against a script.
+"""What breaks in other clients: message by message, against a script.
 
 What needs a network is in test_other_clients_on_the_wire.py; tests/test_defects.py has the list of all.
 """
@@ -55,7 +55,7 @@ def answer(**members: Any) -> HttpResponse:
 
 
 async def test_each_attempt_has_a_fresh_token_from_negotiate_on(server: ScriptedServer) -> None:
-    """pysignalr P1 and P20b, signalrcore C7b and 1e.14: none at first, and later the one of the attempt before."""
+    """pysignalr starts without a token and then sends that of the attempt before; signalrcore asks for a token once."""
     tokens: list[str] = []
 
     async def token() -> str:
@@ -76,7 +76,7 @@ async def test_each_attempt_has_a_fresh_token_from_negotiate_on(server: Scripted
 
 
 async def test_headers_and_token_are_in_no_hub_message(server: ScriptedServer) -> None:
-    """pysignalr P20, signalrcore C7; 5.3.4: the user's dict is the user's."""
+    """pysignalr and signalrcore put the token into messages; the Java client changes the user's headers."""
     headers = {"X-App": "1"}
     hub = server.hub(access_token="T1", headers=headers)
     socket = await server.accept(hub)
@@ -92,7 +92,7 @@ async def test_headers_and_token_are_in_no_hub_message(server: ScriptedServer) -
 
 @pytest.mark.parametrize("what", ["refused", "503"])
 async def test_a_server_that_is_away_at_the_start(server: ScriptedServer, what: str) -> None:
-    """pysignalr P2: its retries do not count for the start. 1e.11: without retries it is an error."""
+    """pysignalr does not retry the start. Without `retry_start` the start is an error."""
     tries = 0
 
     def negotiate() -> HttpResponse:
@@ -115,7 +115,7 @@ async def test_a_server_that_is_away_at_the_start(server: ScriptedServer, what: 
 
 
 async def test_it_comes_back_as_often_as_it_is_lost(server: ScriptedServer) -> None:
-    """pysignalr P3 uses its retries up for good; P4 and signal-zero M3b come back without pause, whatever happens.
+    """pysignalr uses its retries up for good. After a clean end it comes back without a pause, as signalr-zero does.
 
     Each time it is a new negotiation, the policy is asked, and it learns that the connections do not last.
     """
@@ -133,7 +133,7 @@ async def test_it_comes_back_as_often_as_it_is_lost(server: ScriptedServer) -> N
 
 
 async def test_attempts_that_fail_are_not_the_last(server: ScriptedServer) -> None:
-    """signalrcore C18c, 1e.10: it stays in `reconnecting` for ever if the first attempt fails; C18d loses calls."""
+    """signalrcore stays in `reconnecting` for ever if the first attempt fails, and loses calls made meanwhile."""
     away = 5
 
     def negotiate() -> HttpResponse:
@@ -160,7 +160,7 @@ async def test_attempts_that_fail_are_not_the_last(server: ScriptedServer) -> No
 
 
 async def test_the_reason_is_kept_when_the_policy_gives_up(server: ScriptedServer) -> None:
-    """5.1.12: the JavaScript client's onclose gets `undefined` after the last attempt; 5.2.5: .NET's gets null."""
+    """After the last attempt, onclose of the JavaScript client gets `undefined`, and Closed of .NET's gets null."""
     hub = server.hub(reconnect=Retry.delays(0))
     told: list[Exception | None] = []
     over = asyncio.Event()
@@ -178,7 +178,7 @@ async def test_the_reason_is_kept_when_the_policy_gives_up(server: ScriptedServe
 
 
 async def test_each_attempt_begins_at_the_hub_with_the_users_token(server: ScriptedServer) -> None:
-    """pysignalr P14 and Swift 5.4.3 stay with the redirect's URL and token; aiosignalr A3 ignores both."""
+    """pysignalr keeps the redirect's URL and token, the Swift client its token; aiosignalr ignores both."""
 
     def negotiate() -> HttpResponse:
         if "hub.test" in server.requests[-1].url:
@@ -205,7 +205,7 @@ async def test_each_attempt_begins_at_the_hub_with_the_users_token(server: Scrip
 
 
 async def test_a_url_with_a_query(server: ScriptedServer) -> None:
-    """aiosignalr A3b and A3c paste `/negotiate` and `id` behind the query."""
+    """aiosignalr puts `/negotiate` and `id` behind the query."""
     hub = HubConnection("http://hub.test/chat?tenant=7", http=server, reconnect=False)
     socket = await server.accept(hub)
     assert server.requests[0].url == "http://hub.test/chat/negotiate?tenant=7&negotiateVersion=1"
@@ -214,7 +214,7 @@ async def test_a_url_with_a_query(server: ScriptedServer) -> None:
 
 
 async def test_negotiation_stays_skipped(server: ScriptedServer) -> None:
-    """aiosignalr A24 negotiates when it comes back."""
+    """aiosignalr negotiates when it reconnects."""
     hub = server.hub(skip_negotiation=True, reconnect=AtOnce())
     socket = await server.accept(hub)
     socket.vanish()
@@ -225,7 +225,7 @@ async def test_negotiation_stays_skipped(server: ScriptedServer) -> None:
 
 
 async def test_a_start_that_is_refused_says_so(server: ScriptedServer) -> None:
-    """signalrcore C8 has an error for this and raises another; C32 cannot be started again."""
+    """signalrcore has an error for this and raises another one, and cannot be started again."""
     server.negotiate = lambda: HttpResponse(401)
     hub = server.hub()
     with pytest.raises(NegotiationError) as caught:
@@ -240,7 +240,7 @@ async def test_a_start_that_is_refused_says_so(server: ScriptedServer) -> None:
 
 
 async def test_what_is_unknown_is_ignored(server: ScriptedServer) -> None:
-    """pysignalr P5, P9 and P11, signalrcore C14, 1e.4: an unknown type, an unknown property or an Ack is the end."""
+    """An unknown message type ends pysignalr and signalrcore; an unknown property or an Ack ends pysignalr."""
     hub = server.hub()
     socket = await server.accept(hub)
     got: list[Any] = []
@@ -261,7 +261,7 @@ async def test_what_is_unknown_is_ignored(server: ScriptedServer) -> None:
 
 
 async def test_a_message_may_be_split_anywhere(server: ScriptedServer) -> None:
-    """5.1.8, pysignalr P9, signalrcore C14, 1e.2: half a message is the end of the connection."""
+    """Half a message ends the connection in the JavaScript client, pysignalr and signalrcore."""
     hub = server.hub()
     socket = await server.accept(hub)
     got: list[str] = []
@@ -279,7 +279,7 @@ async def test_a_message_may_be_split_anywhere(server: ScriptedServer) -> None:
 
 
 async def test_several_messages_in_one_frame(server: ScriptedServer) -> None:
-    """1e.3; on long polling signalrcore needs a poll for each (C11)."""
+    """On long polling, signalrcore needs a poll for each message."""
     hub = server.hub()
     socket = await server.accept(hub)
     got: list[int] = []
@@ -293,7 +293,7 @@ async def test_several_messages_in_one_frame(server: ScriptedServer) -> None:
 
 
 async def test_errors_of_the_hub_reach_the_caller(server: ScriptedServer) -> None:
-    """pysignalr P11 and signalrcore C5 tell a global handler at best, and never the call or the stream."""
+    """pysignalr and signalrcore tell a global handler at best, and never the call or the stream."""
     hub = server.hub()
     socket = await server.accept(hub)
     call = asyncio.create_task(hub.invoke("Fail"))
@@ -310,7 +310,7 @@ async def test_errors_of_the_hub_reach_the_caller(server: ScriptedServer) -> Non
 
 @pytest.mark.parametrize("error", [None, "bye"])
 async def test_a_close_that_allows_no_reconnect_is_the_end(server: ScriptedServer, error: str | None) -> None:
-    """signalrcore C17 and aiosignalr A9 come back; P8 and Swift 5.4.1 ignore it; M3b comes back at once."""
+    """signalrcore, aiosignalr and signalr-zero reconnect; pysignalr and the Swift client ignore the Close."""
     policy = AtOnce()
     hub = server.hub(reconnect=policy)
     socket = await server.accept(hub)
@@ -326,7 +326,7 @@ async def test_a_close_that_allows_no_reconnect_is_the_end(server: ScriptedServe
 
 
 async def test_a_close_that_allows_it_leads_to_a_reconnect(server: ScriptedServer) -> None:
-    """pysignalr P8 raises; Java 5.3.1 ignores `allowReconnect`."""
+    """pysignalr raises an error; the Java client ignores `allowReconnect`."""
     hub = server.hub(reconnect=AtOnce())
     socket = await server.accept(hub)
     socket.say({"type": 7, "error": "restart", "allowReconnect": True})
@@ -336,7 +336,7 @@ async def test_a_close_that_allows_it_leads_to_a_reconnect(server: ScriptedServe
 
 
 async def test_handlers_of_one_event_may_take_it_differently(server: ScriptedServer) -> None:
-    """5.2.3: .NET takes the types of the first handler for all; M1: signalr-async has one handler per name."""
+    """The .NET client uses the first handler's types for all handlers; signalr-async has one handler per name."""
     hub = server.hub()
     got: list[Any] = []
     done = asyncio.Event()
@@ -359,7 +359,7 @@ async def test_handlers_of_one_event_may_take_it_differently(server: ScriptedSer
 
 @pytest.mark.usefixtures("expected_errors")
 async def test_lifecycle_handlers_are_isolated_and_can_be_removed(server: ScriptedServer) -> None:
-    """5.1.10: one that throws skips the rest, and none can be removed; 5.2.9: .NET sees the last one's error only."""
+    """In the JavaScript client an error skips other handlers, which nothing removes; .NET sees the last error only."""
     hub = server.hub(reconnect=AtOnce())
     order: list[str] = []
 
@@ -401,7 +401,7 @@ async def test_lifecycle_handlers_are_isolated_and_can_be_removed(server: Script
 async def test_nothing_of_the_last_connection_is_sent_on_the_next(
     server: ScriptedServer, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """5.1.15: a queue that was not emptied made the first reconnect of the JavaScript client fail."""
+    """A queue that was not emptied made the first reconnect of the JavaScript client fail."""
     hub = server.hub()
     socket = await server.accept(hub)
     socket.stalled.clear()
@@ -423,7 +423,7 @@ class Reading:
 
 
 async def test_arguments_are_left_as_they_are(server: ScriptedServer) -> None:
-    """signalrcore C20 renames attributes of the caller's objects; 5.1.2 empties the caller's array."""
+    """signalrcore renames attributes of the caller's objects; the JavaScript client empties the caller's array."""
 
     async def stream() -> AsyncIterator[int]:
         yield 1
@@ -463,7 +463,7 @@ async def test_calls_have_ids_of_their_own(server: ScriptedServer) -> None:
 
 
 async def test_run_tells_cancelled_from_failed(server: ScriptedServer) -> None:
-    """pysignalr P18 says `connected` after either; aiosignalr swallows CancelledError (A BaseException)."""
+    """pysignalr says `connected` after either; aiosignalr swallows CancelledError."""
     hub = server.hub()
     connected = asyncio.Event()
     hub.on_connected(lambda _id: connected.set())
@@ -494,7 +494,7 @@ def binary(message: HubMessage) -> Any:
 
 
 def test_the_headers_of_messagepack_are_a_map() -> None:
-    """aiosignalr A11 writes the integer 128 there, which ends the connection."""
+    """aiosignalr writes the integer 128 in place of the headers, which ends the connection."""
     assert binary(StreamItem("1", 5)) == [2, {}, "1", 5]
     assert binary(Completion("1", error="e")) == [3, {}, "1", 1, "e"]
     assert binary(Completion("1")) == [3, {}, "1", 2]
@@ -503,7 +503,7 @@ def test_the_headers_of_messagepack_are_a_map() -> None:
 
 
 def test_messagepack_values_that_others_refuse() -> None:
-    """pysignalr P21: maps with integer keys end the connection, and a datetime cannot be sent."""
+    """In pysignalr, maps with integer keys end the connection, and a datetime cannot be sent."""
     protocol = MessagePackProtocol()
     decoded = protocol.decode(msgpack.packb([1, {}, None, "x", [{1: "one", 2: {3: None}}], []]))
     assert isinstance(decoded, Invocation)
@@ -536,5 +536,5 @@ assert not changed, changed
 
 
 def test_importing_it_changes_no_other_package() -> None:
-    """pysignalr P17 replaces a method of `websockets` for the whole process."""
+    """pysignalr replaces a method of `websockets` for the whole process."""
     subprocess.run([sys.executable, "-c", _SNAPSHOT], check=True, timeout=10)

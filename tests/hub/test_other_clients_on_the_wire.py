@@ -1,4 +1,4 @@
-"""What breaks in other clients, each by the name of its defect: over HTTP and WebSockets."""
+"""What breaks in other clients: over HTTP and WebSockets."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ async def stall(_request: web.Request) -> web.StreamResponse | None:
 
 @pytest.mark.parametrize(("transport", "protocol"), COMBINATIONS)
 async def test_it_talks_where_the_server_has_one_transport_only(transport: Transport, protocol: Any) -> None:
-    """signalrcore C10 wants more than long polling; C13 and I3: nothing works on it with MessagePack."""
+    """signalrcore refuses a server that has long polling only, and cannot use MessagePack on long polling."""
     async with SmallHub((transport,), protocol()).running() as small:
         hub = small.client()
         pushed = asyncio.get_running_loop().create_future()
@@ -55,7 +55,7 @@ async def test_it_talks_where_the_server_has_one_transport_only(transport: Trans
 
 @pytest.mark.parametrize(("transport", "protocol"), COMBINATIONS)
 async def test_large_messages(transport: Transport, protocol: Any) -> None:
-    """pysignalr P15 dies of 1.5 MB, aiosignalr A2 of 40 KB (1e.13)."""
+    """A message of 1.5 MB ends pysignalr, one of 40 KB ends aiosignalr."""
     async with SmallHub((transport,), protocol()).running() as small, small.client() as hub:
         for size in (40_000, 1_500_000):
             assert await hub.invoke("Repeat", size) == "x" * size
@@ -63,21 +63,21 @@ async def test_large_messages(transport: Transport, protocol: Any) -> None:
 
 
 async def test_a_message_of_20_megabytes_where_the_limit_allows_it() -> None:
-    """1e.13 and aiosignalr A2: there is a limit, and it is the user's to set."""
+    """The user can set the limit; in aiosignalr nobody can."""
     limits = Limits(message_bytes=32 * 1024 * 1024)
     async with SmallHub((WS,)).running() as small, small.client(limits=limits) as hub:
         assert len(await hub.invoke("Repeat", 20_000_000)) == 20_000_000
 
 
 async def test_large_calls_of_many_tasks_do_not_mix() -> None:
-    """signalrcore C35 lets the frames of its callers run into each other."""
+    """signalrcore mixes the frames of several callers."""
     async with SmallHub((WS,)).running() as small, small.client() as hub:
         texts = [letter * 2_000_000 for letter in "abcdefgh"]
         assert await asyncio.gather(*(hub.invoke("Echo", text) for text in texts)) == texts
 
 
 async def test_streams_lose_no_item() -> None:
-    """signalrcore C38 and 5.1.7 lose what arrives before somebody subscribes."""
+    """signalrcore and the JavaScript client lose items that arrive before somebody subscribes."""
     async with SmallHub((WS,)).running() as small, small.client() as hub:
         for _ in range(200):
             assert [n async for n in hub.stream("Count", 5)] == [0, 1, 2, 3, 4]
@@ -85,7 +85,7 @@ async def test_streams_lose_no_item() -> None:
 
 @pytest.mark.parametrize("transport", list(Transport))
 async def test_a_handshake_without_an_answer_times_out(transport: Transport) -> None:
-    """5.1.9 and 5.4.5: the JavaScript and Swift clients wait; so do signalrcore C34 and pysignalr P13."""
+    """The JavaScript and Swift clients wait for ever; so do signalrcore and pysignalr."""
     async with SmallHub((transport,)).running() as small:
         small.answers_handshake = False
         hub = small.client(timeouts=Timeouts(handshake=0.05))
@@ -96,7 +96,7 @@ async def test_a_handshake_without_an_answer_times_out(transport: Transport) -> 
 
 @pytest.mark.parametrize("kind", ["negotiate", "websocket"])
 async def test_a_server_that_says_nothing_is_not_waited_for_without_end(kind: str) -> None:
-    """signalrcore C34 has no timeout anywhere."""
+    """signalrcore has no timeout anywhere."""
     async with SmallHub((WS,)).running() as small:
 
         async def before(request: web.Request) -> web.StreamResponse | None:
@@ -109,7 +109,7 @@ async def test_a_server_that_says_nothing_is_not_waited_for_without_end(kind: st
 
 
 async def test_stop_does_not_wait_for_a_silent_server() -> None:
-    """signalrcore C23 waits until the server happens to speak (1e.12)."""
+    """signalrcore waits until the server happens to send something."""
     async with SmallHub((WS,)).running() as small:
 
         async def before(request: web.Request) -> web.StreamResponse | None:
@@ -136,7 +136,7 @@ async def test_stop_does_not_wait_for_a_silent_server() -> None:
     [("negotiate", WS), ("websocket", WS), ("sse", SSE), ("post", SSE), ("poll", LP), ("post", LP)],
 )
 async def test_a_401_asks_for_another_token_once(kind: str, transport: Transport) -> None:
-    """5.1.1: the JavaScript client closes instead. 5.5.3: every poll and POST is authenticated anew."""
+    """The server authenticates every poll and POST. The JavaScript client closes instead of getting another token."""
     async with SmallHub((transport,)).running() as small:
         refused: list[str] = []
 
@@ -155,7 +155,7 @@ async def test_a_401_asks_for_another_token_once(kind: str, transport: Transport
 
 @pytest.mark.parametrize("transport", list(Transport))
 async def test_the_token_is_a_header_on_every_request(transport: Transport) -> None:
-    """signalrcore C11b polls without it, pysignalr P1 negotiates without it, 5.1.13 puts it into the query."""
+    """signalrcore polls and pysignalr negotiates without it; the JavaScript client puts the token into the query."""
     async with SmallHub((transport,)).running() as small:
         async with small.client(access_token="T1") as hub:
             assert await hub.invoke("Echo", 1) == 1
@@ -165,7 +165,7 @@ async def test_the_token_is_a_header_on_every_request(transport: Transport) -> N
 
 @pytest.mark.parametrize("transport", list(Transport))
 async def test_the_token_of_a_redirect_goes_with_every_request(transport: Transport) -> None:
-    """5.3.3: Java polls with the wrong one; aiosignalr A3 ignores the redirect."""
+    """The Java client polls with the first server's token; aiosignalr ignores the redirect."""
     async with SmallHub((transport,)).running() as target, SmallHub().running() as front:
 
         async def redirect(_request: web.Request) -> web.StreamResponse | None:
@@ -180,7 +180,7 @@ async def test_the_token_of_a_redirect_goes_with_every_request(transport: Transp
 
 @pytest.mark.parametrize("transport", list(Transport))
 async def test_cookies_of_negotiate_are_sent_on(transport: Transport) -> None:
-    """aiosignalr A14 forgets them; 5.3.2: Java keeps the old value of one that is set again."""
+    """aiosignalr forgets the cookies; the Java client keeps the old value of a cookie that is set again."""
     async with SmallHub((transport,)).running() as small:
         small.cookies = {"sticky": "1"}
         async with small.client(cookies={"sticky": "0"}) as hub:
@@ -194,7 +194,7 @@ async def test_cookies_of_negotiate_are_sent_on(transport: Transport) -> None:
 
 
 async def test_pings_of_the_web_socket_are_answered_also_between_fragments() -> None:
-    """signalrcore C2 dies of a ping or mixes it into the message; C2b: it answers none."""
+    """signalrcore ends at a ping or mixes it into the message, and answers no ping."""
     async with SmallHub((WS,)).running() as small:
         hub = small.client()
         got = asyncio.get_running_loop().create_future()
@@ -211,7 +211,7 @@ async def test_pings_of_the_web_socket_are_answered_also_between_fragments() -> 
 
 
 async def test_a_refused_upgrade_is_no_upgrade() -> None:
-    """signalrcore C19 takes any 101 in the head for one; 5.1.12 hides the status."""
+    """signalrcore takes any 101 in the head for an upgrade; the JavaScript client hides the status."""
     async with SmallHub((WS,)).running() as small:
 
         async def before(request: web.Request) -> web.StreamResponse | None:
@@ -227,7 +227,7 @@ async def test_a_refused_upgrade_is_no_upgrade() -> None:
 
 
 async def test_the_answer_to_an_upgrade_is_checked() -> None:
-    """signalrcore C19 does not look at Sec-WebSocket-Accept; C7c leaves the port out of Host."""
+    """signalrcore does not look at Sec-WebSocket-Accept, and leaves the port out of Host."""
     async with SmallHub((WS,)).running() as small:
 
         async def before(request: web.Request) -> web.StreamResponse | None:
@@ -245,7 +245,7 @@ async def test_the_answer_to_an_upgrade_is_checked() -> None:
 
 
 async def test_the_next_transport_is_tried() -> None:
-    """aiosignalr A4 gives up when the upgrade is refused, and so does Java (5.3.1)."""
+    """aiosignalr and the Java client give up when the upgrade is refused."""
     async with SmallHub().running() as small:
 
         async def before(request: web.Request) -> web.StreamResponse | None:
@@ -260,7 +260,7 @@ async def test_the_next_transport_is_tried() -> None:
 
 @pytest.mark.parametrize("transport", list(Transport))
 async def test_a_proxy_is_used(transport: Transport) -> None:
-    """signalrcore C9 cannot use one."""
+    """signalrcore cannot use a proxy."""
     async with SmallHub((transport,)).running() as small, http_proxy() as proxy:
         async with small.client(proxy=proxy.url) as hub:
             assert await hub.invoke("Echo", 1) == 1
@@ -279,7 +279,7 @@ async def test_an_untrusted_certificate_is_refused() -> None:
 
 
 async def test_an_event_stream_has_no_total_timeout() -> None:
-    """aiosignalr A23 dies every 5 minutes, of the default of its HTTP client."""
+    """aiosignalr loses its connection every 5 minutes, by the default timeout of its HTTP client."""
     async with (
         SmallHub((SSE,)).running() as small,
         aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=0.05)) as session,
@@ -291,13 +291,13 @@ async def test_an_event_stream_has_no_total_timeout() -> None:
 
 
 async def test_pings_go_out_over_posts_too() -> None:
-    """signalrcore C25 never pings on SSE, C22 not unless it is to reconnect."""
+    """signalrcore never sends pings on Server-Sent Events, and elsewhere only with automatic reconnect."""
     async with SmallHub((SSE,)).running() as small, small.client(timeouts=Timeouts(keep_alive=0.02)):
         await small.pinged.wait()
 
 
 async def test_long_polling_has_neither_pings_nor_a_server_timeout() -> None:
-    """signalrcore C27 pings each second; Swift 5.4.4 cuts idle connections."""
+    """signalrcore sends a ping each second; the Swift client cuts idle connections."""
     async with SmallHub((LP,)).running() as small:
         async with small.client(timeouts=Timeouts(keep_alive=0.01, server=0.01)) as hub:
             # Timers fire in their order: when this one has, those would have.
@@ -307,7 +307,7 @@ async def test_long_polling_has_neither_pings_nor_a_server_timeout() -> None:
 
 
 async def test_a_poll_may_bring_several_messages() -> None:
-    """signalrcore C11 delivers one for each poll (1e.3)."""
+    """signalrcore delivers one message for each poll."""
     async with SmallHub((LP,)).running() as small:
         hub = small.client()
         got: list[int] = []
@@ -324,7 +324,7 @@ async def test_a_poll_may_bring_several_messages() -> None:
 
 @pytest.mark.parametrize("status", [404, 500])
 async def test_a_poll_that_fails_is_the_last(status: int) -> None:
-    """signalrcore C12 and Swift 5.4.4 poll a connection that is gone in a tight loop."""
+    """signalrcore and the Swift client poll a connection that is gone in a tight loop."""
     async with SmallHub((LP,)).running() as small:
         gone = asyncio.Event()
 
@@ -344,7 +344,7 @@ async def test_a_poll_that_fails_is_the_last(status: int) -> None:
 
 
 async def test_a_204_ends_the_polling() -> None:
-    """aiosignalr A12 polls again and reports an error of its own making."""
+    """aiosignalr polls again and reports an error of its own making."""
     async with SmallHub((LP,)).running() as small:
         hub = small.client()
         await hub.start()
@@ -357,7 +357,7 @@ async def test_a_204_ends_the_polling() -> None:
 
 @pytest.mark.parametrize("transport", [SSE, LP])
 async def test_there_is_one_post_at_a_time(transport: Transport) -> None:
-    """5.5.4: a second one is answered with 409."""
+    """ASP.NET Core answers a second POST with 409."""
     async with SmallHub((transport,)).running() as small, small.client() as hub:
         values = list(range(100))
         assert await asyncio.gather(*(hub.invoke("Echo", n) for n in values)) == values

@@ -292,7 +292,7 @@ async def test_a_line_that_fails_to_send_is_resumed(server: ScriptedServer, capl
 
 
 async def test_a_silent_line_is_resumed_too(server: ScriptedServer) -> None:
-    """.NET 5.2.4: there a server timeout is never resumed. JavaScript 5.1.3: there the old socket stays open."""
+    """The .NET client never resumes after a server timeout; the JavaScript client leaves the old socket open."""
     hub = hub_of(server, timeouts=Timeouts(server=0.05))
     events = Events(hub)
     first = await server.accept(hub)
@@ -355,7 +355,7 @@ async def test_several_attempts_with_the_policys_delays(server: ScriptedServer) 
 
 
 async def test_a_server_that_takes_it_and_hangs_up_is_not_hit_in_a_tight_loop(server: ScriptedServer) -> None:
-    """aiosignalr A17: no delay and no limit. Here each resume counts until the connection has lasted."""
+    """aiosignalr has no delay and no limit. Here each resume counts until the connection has lasted."""
     policy = Policy()
     hub = hub_of(server, reconnect=policy)
     (await server.accept(hub)).vanish()
@@ -411,7 +411,7 @@ async def test_a_server_that_says_nothing_is_tried_again(
 
 @pytest.mark.parametrize("status", [404, 401, 409, 301])
 async def test_a_refused_resume_becomes_an_ordinary_reconnect(server: ScriptedServer, status: int) -> None:
-    """aiosignalr A16, JavaScript 5.1.6: there the old buffer stays, every call hangs and every event is dropped."""
+    """In aiosignalr and the JavaScript client the old buffer stays: every call hangs and every event is dropped."""
     hub = hub_of(server)
     events = Events(hub)
     got: list[int] = []
@@ -517,7 +517,7 @@ async def test_without_a_policy_one_is_tried(server: ScriptedServer, reconnect: 
 
 @pytest.mark.parametrize("allow", [False, True])
 async def test_a_close_message_is_not_resumed(server: ScriptedServer, allow: bool) -> None:
-    """JavaScript 5.1.3: there a Close message leaves a new socket open on the old id."""
+    """In the JavaScript client a Close message leaves a new socket open on the old id."""
     hub = hub_of(server)
     events = Events(hub)
     first = await server.accept(hub)
@@ -534,7 +534,7 @@ async def test_a_close_message_is_not_resumed(server: ScriptedServer, allow: boo
 
 
 async def test_a_line_that_is_closed_in_good_order_is_not_resumed(server: ScriptedServer) -> None:
-    """JavaScript 5.1.5: there also a clean close is taken for a cut."""
+    """The JavaScript client takes a clean close for a cut."""
     hub = hub_of(server)
     events = Events(hub)
     await (await server.accept(hub)).close()
@@ -589,7 +589,7 @@ async def stalled() -> None:
 
 
 async def test_stop_during_a_stalled_resume(server: ScriptedServer) -> None:
-    """JavaScript 5.1.4: there stop() hangs while the upgrade is stalled."""
+    """In the JavaScript client stop() hangs while the upgrade is stalled."""
     hub = hub_of(server)
     first = await server.accept(hub)
     call = asyncio.create_task(hub.invoke("Add"))
@@ -630,7 +630,7 @@ async def test_stop_while_the_token_provider_hangs_in_a_resume(server: ScriptedS
 
 
 async def test_stop_with_senders_that_wait_for_acks(server: ScriptedServer) -> None:
-    """.NET 5.2.6: there the Close message waits for Acks too."""
+    """In the .NET client the Close message waits for Acks too."""
     hub = hub_of(server, limits=Limits(stateful_buffer=1))
     socket = await server.accept(hub)
     await hub.send("First")
@@ -668,7 +668,7 @@ async def test_stop_called_twice_during_a_resume(server: ScriptedServer) -> None
 
 
 async def test_senders_wait_for_acks_and_nothing_else_does(server: ScriptedServer) -> None:
-    """.NET 5.2.6: there a full buffer blocks pings, Acks and Close too."""
+    """In the .NET client a full buffer blocks pings, Acks and Close too."""
     hub = hub_of(server, limits=Limits(stateful_buffer=200), timeouts=Timeouts(keep_alive=0.05))
     socket = await server.accept(hub)
     sent = 0
@@ -696,7 +696,7 @@ async def test_senders_wait_for_acks_and_nothing_else_does(server: ScriptedServe
 async def test_senders_that_wait_are_told_when_the_connection_is_lost_for_good(
     server: ScriptedServer, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """JavaScript 5.1.6: there they wait for ever."""
+    """In the JavaScript client such senders wait for ever."""
     hub = hub_of(server, limits=Limits(stateful_buffer=1), reconnect=False)
     first = await server.accept(hub)
     await hub.send("First")
@@ -721,7 +721,7 @@ async def test_an_ack_leaves_after_a_while_on_a_quiet_line(server: ScriptedServe
 
 
 async def test_the_reason_of_a_silent_server_is_kept(server: ScriptedServer) -> None:
-    """.NET 5.2.5: there the error is lost when the resume fails."""
+    """In the .NET client the error is lost when the resume fails."""
     hub = hub_of(server, timeouts=Timeouts(server=0.05))
     events = Events(hub)
     await server.accept(hub)

@@ -121,7 +121,7 @@ def most_within(seconds: float, times: list[float]) -> int:
 @pytest.mark.parametrize("seed", range(10))
 @without_waiting
 async def test_a_server_that_accepts_and_hangs_up_is_not_hit_in_a_tight_loop(seed: int) -> None:
-    """pysignalr P4 connects about 900 times in 2 s."""
+    """pysignalr connects about 900 times in 2 s."""
     random.seed(seed)
     async with Host() as host:
         host.hangs_up = True
@@ -154,7 +154,7 @@ async def test_attempts_are_counted_anew_after_ten_seconds_of_connection_only() 
 
 @without_waiting
 async def test_a_budget_of_attempts_lasts_for_ever_if_connections_do() -> None:
-    """pysignalr P3 dies at its tenth loss, however many days apart they are."""
+    """pysignalr gives up at the tenth loss, however many days apart the losses are."""
     async with Host() as host:
         hub = host.server.hub(reconnect=Retry.delays(0, 1), timeouts=Timeouts(server=None, keep_alive=None))
         await hub.start()
@@ -453,7 +453,7 @@ CLOSES: list[tuple[dict[str, Any], bool, type[Exception] | None, str | None]] = 
 async def test_what_a_close_message_leads_to(
     close: dict[str, Any], allowed: bool, error: type[Exception] | None, reason: str | None, reconnect: bool
 ) -> None:
-    """pysignalr P8 raises whatever the message allows, and takes one without an error for nothing."""
+    """pysignalr raises whatever the message allows, and ignores a Close without an error."""
     async with Host() as host:
         policy = Asked(0.0)
         hub = host.server.hub(reconnect=policy if reconnect else False)

@@ -20,7 +20,7 @@ async def numbers(*values: int) -> AsyncIterator[int]:
 
 
 def test_async_iterables_are_streams_and_lists_are_arguments() -> None:
-    """The JavaScript client mixes adjacent streams up (5.1.2)."""
+    """The JavaScript client mixes adjacent streams up."""
     first, second = numbers(1), numbers(2)
     upload = Upload([3])
     arguments = (1, first, "x", [4], second, upload, (5,), {"a": 6}, iter([7]))
