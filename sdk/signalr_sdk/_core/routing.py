@@ -25,7 +25,7 @@ class Sink(Protocol):
     """Gets the answers of one call or stream."""
 
     def items(self, items: list[Any], sizes: list[int], /) -> None:
-        """Take stream items, and the size of each on the wire in bytes."""
+        """Take stream items, and the bytes on the wire of each."""
 
     def completed(self, result: Any, error: str | None, /) -> None:
         """Take the completion: a result, an error, or neither. This is the last call."""
@@ -35,7 +35,7 @@ class Inbox(Protocol):
     """Gets all that the other side starts."""
 
     def events(self, targets: list[str], arguments: list[Any], sizes: list[int], /) -> None:
-        """Take invocations that want no answer: for each the target, the arguments, and the size on the wire in bytes."""
+        """Take invocations that want no answer: the target, the arguments, and the bytes on the wire of each."""
 
     def message(self, message: HubMessage, /) -> None:
         """Take any other message: an invocation with an id, a stream invocation, a cancellation."""
