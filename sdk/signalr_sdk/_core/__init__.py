@@ -1,1 +1,1 @@
-"""The protocol without I/O: no sockets, tasks, threads or clocks; time comes in as an argument."""
+"""The rules of SignalR, without sockets, tasks, threads and clocks: the time comes in as an argument."""

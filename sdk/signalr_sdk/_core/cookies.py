@@ -1,7 +1,7 @@
-"""Cookies between requests of one connection: what sticky load balancers and cookie logins need, and no more.
+"""Cookies between the requests of one connection, as sticky load balancers and cookie logins need them.
 
-They go back to exactly the origin that set them: a `Domain` attribute could only widen that, and is ignored.
-Source: RFC 6265, without public suffixes and clocks; nothing expires by itself while a connection lives.
+A cookie goes back to exactly the origin that set it. The `Domain` attribute, which could only add more hosts, is
+ignored. Source: RFC 6265, without public suffixes and clocks: no cookie expires by itself while a connection lives.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from .headers import parse_date
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-# What browsers allow at least (RFC 6265, section 6.1).
+# The number of cookies for an origin, and the bytes of one cookie, that RFC 6265 (section 6.1) asks of browsers.
 _MOST = 50
 _LONGEST = 4096
 
-# Who sets a date before 2000 wants to delete, whatever the time is.
+# A cookie that expires before the year 2000 is meant to be deleted, even if the time is not known.
 _LONG_AGO = 946_684_800.0
 
 _UNSENDABLE = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
@@ -27,18 +27,18 @@ _MAX_AGE = re.compile(r"-?[0-9]+")
 
 
 class CookieStore:
-    """Remembers cookies by origin, path and name."""
+    """The cookies of one connection, by origin, path and name."""
 
     def __init__(self) -> None:
         self._cookies: dict[tuple[str, str, int], dict[tuple[str, str], str]] = {}
 
     def store(self, url: str, set_cookie_values: Iterable[str], now: float = 0.0) -> None:
-        """Take the `Set-Cookie` headers of an answer; malformed ones are ignored.
+        """Store the cookies of an answer; malformed `Set-Cookie` headers are ignored.
 
         Args:
-            url: what was asked.
-            set_cookie_values: the headers, one each.
-            now: seconds since 1970, to tell which of them are meant to delete a cookie.
+            url: URL of the request.
+            set_cookie_values: the value of each `Set-Cookie` header.
+            now: seconds since 1970: a cookie with an earlier expiry date is deleted.
         """
         origin = urls.origin(url)
         for text in set_cookie_values:
@@ -58,7 +58,7 @@ class CookieStore:
                 cookies[key] = value
 
     def header(self, url: str) -> str | None:
-        """Return the `Cookie` header for a request, or `None` if there is nothing to send."""
+        """Return the `Cookie` header for a request to this URL, or `None` if no cookie belongs to it."""
         if not self._cookies:
             return None
         path = _request_path(url)

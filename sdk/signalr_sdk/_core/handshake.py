@@ -1,4 +1,4 @@
-"""The hub handshake: the first record in each direction, always JSON, whatever protocol follows.
+"""The hub handshake: the first record in each direction, which is JSON for every hub protocol.
 
 Source: HubProtocol.md of dotnet/aspnetcore, "Overview" and the two handshake messages.
 """
@@ -19,17 +19,17 @@ _CLOSE = 7
 
 @lru_cache(maxsize=16)
 def request(protocol: str, version: int) -> bytes:
-    """Return a client's handshake.
+    """Return a client's handshake request.
 
     Args:
         protocol: name of the hub protocol.
-        version: its version; 2 says that stateful reconnect was negotiated.
+        version: version of the hub protocol; 2 if stateful reconnect was negotiated, else 1.
     """
     return _record({"protocol": protocol, "version": version})
 
 
 def response(error: str | None = None) -> bytes:
-    """Return a server's answer: accepted, or the error."""
+    """Return a server's handshake response: a refusal with this error, or else an acceptance."""
     return _record({} if error is None else {"error": error})
 
 
@@ -38,10 +38,10 @@ def _record(members: dict[str, Any]) -> bytes:
 
 
 class HandshakeReader:
-    """Collects the first record, which may come in pieces and may have hub messages right behind it.
+    """Collects the handshake, which may come in pieces and may have hub messages right behind it.
 
     Attributes:
-        record: the handshake without its separator, once `feed` has returned bytes.
+        record: the handshake without its separator; empty until `feed` has returned bytes.
     """
 
     def __init__(self) -> None:
@@ -49,10 +49,10 @@ class HandshakeReader:
         self._pending = bytearray()
 
     def feed(self, data: bytes) -> bytes | None:
-        """Take what arrived; return what follows the handshake, or `None` while that is incomplete.
+        """Take the next bytes; return the bytes after the handshake, or `None` while the handshake is incomplete.
 
         Raises:
-            HandshakeError: it is longer than any handshake.
+            HandshakeError: more than 64 KiB came, which is longer than any handshake.
         """
         head, separator, rest = data.partition(_SEPARATOR)
         if len(self._pending) + len(head) > _LIMIT:
@@ -67,13 +67,13 @@ class HandshakeReader:
 
 
 def check_response(record: bytes) -> None:
-    """Return if the record accepts the handshake. `minorVersion` and unknown members are ignored.
+    """Check that the record accepts the handshake. `minorVersion` and unknown members are ignored.
 
     Raises:
-        HandshakeError: the server refused, or this is something else.
+        HandshakeError: the server refused, or the record is no handshake response.
     """
     if record == b"{}":
-        # What servers say, all of them.
+        # The usual answer of every server.
         return
     members = _members(record, "response")
     kind, error = members.get("type"), members.get("error")
@@ -87,10 +87,10 @@ def check_response(record: bytes) -> None:
 
 
 def parse_request(record: bytes) -> tuple[str, int]:
-    """Return protocol name and version that a client asks for.
+    """Return the name and the version of the hub protocol that a client asks for.
 
     Raises:
-        HandshakeError: this is no handshake request.
+        HandshakeError: the record is no handshake request.
     """
     members = _members(record, "request")
     protocol, version = members.get("protocol"), members.get("version")

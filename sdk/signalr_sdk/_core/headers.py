@@ -1,4 +1,4 @@
-"""Values of HTTP headers: what we call ourselves, and times."""
+"""Values of HTTP headers: `User-Agent`, `Retry-After` and dates."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _OS_NAMES = {"win32": "Windows NT", "darwin": "macOS", "linux": "Linux"}
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 _SECONDS = re.compile(r"[0-9]{1,9}(?:\.[0-9]+)?")
 
-# RFC 6265, section 5.1.1: the one algorithm that reads the three forms of HTTP dates and what servers make of them.
+# RFC 6265, section 5.1.1: this algorithm reads all three forms of HTTP dates, and most dates that servers get wrong.
 _DATE_DELIMITERS = re.compile(r"[\t\x20-\x2f\x3b-\x40\x5b-\x60\x7b-\x7e]+")
 _DATE_PARTS = {
     "time": re.compile(r"([0-9]{1,2}):([0-9]{1,2}):([0-9]{1,2})(?![0-9])"),
@@ -23,8 +23,8 @@ _DATE_PARTS = {
 
 @cache
 def user_agent() -> str:
-    """Return our `User-Agent`, in the form of the official clients."""
-    # importlib.metadata is slow to import.
+    """Return the `User-Agent` of this package, in the form of the official clients."""
+    # Imported here since importlib.metadata is slow to import.
     from importlib.metadata import PackageNotFoundError, version
 
     try:
@@ -35,7 +35,7 @@ def user_agent() -> str:
 
 
 def format_user_agent(version: str, platform: str, python: str) -> str:
-    """Return the header for these versions.
+    """Return the `User-Agent` for a version of this package, a `sys.platform` and a version of Python.
 
     Example:
         >>> format_user_agent("1.2.3", "linux", "3.11.9")
@@ -50,11 +50,11 @@ def parse_retry_after(value: str | None, now: float) -> float | None:
     """Return the seconds that a `Retry-After` header asks to wait.
 
     Args:
-        value: the header: seconds or a date.
-        now: seconds since 1970; 0.0 if the time is not known, then a date says nothing.
+        value: the header: a number of seconds, or a date.
+        now: seconds since 1970; 0.0 if the time is not known: a date cannot be understood then.
 
     Returns:
-        `None` if it is missing or says nothing.
+        `None` if there is no header, or it cannot be understood.
     """
     value = (value or "").strip()
     if _SECONDS.fullmatch(value):
@@ -64,7 +64,7 @@ def parse_retry_after(value: str | None, now: float) -> float | None:
 
 
 def parse_date(text: str) -> float | None:
-    """Return the date of an HTTP header or cookie in seconds since 1970, or `None` if it is none."""
+    """Return the date of an HTTP header or cookie in seconds since 1970, or `None` if the text is no date."""
     found: dict[str, re.Match[str]] = {}
     for token in _DATE_DELIMITERS.split(text):
         for part, pattern in _DATE_PARTS.items():

@@ -2,16 +2,16 @@
 
 Theory of operation
 -------------------
-A hub connection is in one state at a time, and one table says which event leads where. A pair that is not in the
-table is a bug of ours, and raises. Only the object that owns the `Lifecycle` fires events, and nothing else changes
-the state, so whoever reads the state knows all there is to know: there are no flags beside it.
+A hub connection is in one state at a time. One table says which event leads from which state to which. A pair of state
+and event that is not in the table is a bug in this package, and raises. Only the owner of the `Lifecycle` fires events,
+and nothing else changes the state. There are no flags beside the state, so the state alone says all.
 
-- `CONNECTING` and `RECONNECTING` last over all attempts: one that fails while the retry policy wants more changes
-  nothing. `CONNECT_FAILED` and `GIVEN_UP` say that there will be no more.
+- `CONNECTING` and `RECONNECTING` last until the last attempt. A failed attempt fires no event while the retry policy
+  wants another attempt; `CONNECT_FAILED` and `GIVEN_UP` mean that there will be none.
 - `RESUMING` is a stateful reconnect: the transport is lost, but the connection id, the calls and the streams live on.
-  Users see it as connected, which is the point of it.
-- `STOP` leads to `DISCONNECTING` from everywhere but `DISCONNECTED`, and only `CLOSED` leads out of there: what a lost
-  transport or a finished handshake would have fired meanwhile is not fired.
+  Users see the state as connected, since nothing is lost for them.
+- `STOP` leads from every state but `DISCONNECTED` to `DISCONNECTING`, and only `CLOSED` leads out of it. A transport
+  that is lost meanwhile, or a handshake that ends meanwhile, fires no event.
 
 The diagram in the documentation is generated from the table.
 """
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 
 class State(enum.Enum):
-    """Where a hub connection is."""
+    """The states of a hub connection. Users see all but `RESUMING`."""
 
     DISCONNECTED = "disconnected"
     CONNECTING = "connecting"
@@ -41,7 +41,7 @@ class State(enum.Enum):
 
 
 class Event(enum.Enum):
-    """What happens to it."""
+    """The events that change the state of a hub connection. The values are the labels in the diagram."""
 
     START = "start"
     CONNECT_OK = "handshake ok"
@@ -92,19 +92,19 @@ class Lifecycle:
 
     @property
     def state(self) -> State:
-        """The state."""
+        """The state, with `RESUMING`."""
         return self._state
 
     @property
     def public(self) -> ConnectionState:
-        """The state as users see it."""
+        """The state as users see it: `CONNECTED` while `RESUMING`."""
         return _PUBLIC[self._state]
 
     def fire(self, event: Event) -> State:
         """Change the state as the table says, and return the new one.
 
         Raises:
-            StateError: the table has no such pair; the state stays.
+            StateError: the table does not have this event in this state. The state is not changed.
         """
         following = TABLE.get((self._state, event))
         if following is None:

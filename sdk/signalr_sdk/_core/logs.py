@@ -1,4 +1,4 @@
-"""The loggers of one connection, whose records say which connection they are of."""
+"""The loggers of one connection. Their records name the connection, so that the log of many can be filtered."""
 
 from __future__ import annotations
 
@@ -17,25 +17,25 @@ _LOGGERS = tuple(logging.getLogger(f"signalr_sdk.{name}") for name in ("hub", "t
 class ConnectionLogs:
     """The loggers `signalr_sdk.hub`, `.transport`, `.negotiate` and `.http`, for one connection.
 
-    Each record has the attributes `hub` (the URL without its query), `connection_id` and `transport`: those of the
-    attempt that runs, or ran last, `None` until they are known. A record of a level that is off costs what it costs
-    without them.
+    Each record has the attributes `hub` (the URL without its query), `connection_id` and `transport`. The last two are
+    those of the current or last attempt to connect, and `None` until they are known. A record below the logger's level
+    costs no more than with a plain logger.
 
     Args:
-        hub: the URL, as logs may show it.
+        hub: the URL without its query.
     """
 
     def __init__(self, hub: str) -> None:
-        # One dict for all four, and the same for the connection's life: what is noted here is in all later records.
+        # All four loggers share one dict for the connection's life, so a change of it is in all later records.
         self._facts: dict[str, object] = {"hub": hub, "connection_id": None, "transport": None}
         self.hub, self.transport, self.negotiate, self.http = (
             logging.LoggerAdapter(logger, self._facts) for logger in _LOGGERS
         )
 
     def note_connection(self, connection_id: str | None) -> None:
-        """Say which connection records are of from now on; `None` while there is none."""
+        """Set the connection id of all later records, `None` while there is no connection; the transport is unknown."""
         self._facts.update(connection_id=connection_id, transport=None)
 
     def note_transport(self, transport: Transport) -> None:
-        """Say over which transport it goes."""
+        """Set the transport of all later records."""
         self._facts["transport"] = transport

@@ -1,6 +1,7 @@
 """Negotiation: asking the server for a connection id and its transports, over any number of redirects.
 
-A generator without I/O: it yields what to POST (with an empty body), is sent the answer, and returns the endpoint.
+A generator without I/O: it yields each request (a POST without a body), gets the answer by `send`, and returns the
+endpoint.
 
 Source: TransportProtocols.md of dotnet/aspnetcore, `POST [endpoint-base]/negotiate`.
 """
@@ -19,7 +20,7 @@ from . import urls
 from .headers import parse_retry_after
 from .redaction import redact
 
-# Longer than any token lives; timers of other clients end here too.
+# Seconds. No token lives longer, and the timers of the official clients have the same limit.
 _LONGEST_LIFETIME = 2.0**31
 
 _CLASSIC = (
@@ -40,11 +41,11 @@ _ADVICE = {
 
 @attrs.frozen
 class NegotiateRequest:
-    """What to ask next.
+    """The next request.
 
     Attributes:
-        url: where to POST, complete.
-        access_token: the token of the last redirect that gave one: it replaces the user's.
+        url: complete URL for the POST.
+        access_token: token of the last redirect that had one; it replaces the user's token.
     """
 
     url: str = attrs.field(repr=urls.without_query)
@@ -53,7 +54,7 @@ class NegotiateRequest:
 
 @attrs.frozen
 class OfferedTransport:
-    """A transport that the server offers; names and formats may be ones that we do not know."""
+    """A transport that the server offers. Its name and formats may be unknown to this package."""
 
     name: str
     formats: frozenset[str]
@@ -61,16 +62,16 @@ class OfferedTransport:
 
 @attrs.frozen
 class Endpoint:
-    """What negotiation found.
+    """The result of a negotiation.
 
     Attributes:
-        url: where transports connect, still without the connection's `id`.
-        connection_id: names the connection for others.
-        connection_token: names it for us: the `id` to connect with.
-        transports: what the server offers.
-        access_token: token of the last answer that gave one, for the rest of this connection.
-        stateful: stateful reconnect was asked for and granted.
-        token_lifetime: seconds after which the token wants a refresh, if the server said so.
+        url: URL for transports, without the connection's `id`.
+        connection_id: public name of the connection, which other clients may see.
+        connection_token: secret name of the connection: the `id` with which transports connect.
+        transports: the transports that the server offers.
+        access_token: token of the last answer that had one, for the rest of this connection.
+        stateful: whether stateful reconnect was asked for and granted.
+        token_lifetime: seconds that the token lives; `None` if the server does not say.
     """
 
     url: str = attrs.field(repr=urls.without_query)
@@ -92,16 +93,17 @@ def negotiate(url: str, *, limit: int = 100, stateful: bool = False, now: float 
         url: as `urls.hub_url` returned it.
         limit: most redirects to follow.
         stateful: ask for stateful reconnect.
-        now: seconds since 1970; without it a `Retry-After` that is a date is not understood.
+        now: seconds since 1970; without it, dates in `Retry-After` are not understood.
 
     Yields:
-        Each request; send the answer back, whatever its status.
+        Each request. Send the answer back, also one with a bad status.
 
     Returns:
-        Where and how to connect.
+        The endpoint to connect to.
 
     Raises:
-        NegotiationError: an answer cannot be used; `ClassicServerError` if that is why.
+        ClassicServerError: the server speaks classic ASP.NET SignalR.
+        NegotiationError: an answer cannot be used for another reason.
     """
     token: str | None = None
     lifetime: float | None = None
@@ -131,7 +133,7 @@ def negotiate(url: str, *, limit: int = 100, stateful: bool = False, now: float 
 
 
 class _Answer:
-    """An answer with a good status. Each member is checked when it is read."""
+    """The answer to a negotiate request that succeeded. Each member is checked when it is read."""
 
     def __init__(self, asked: str, response: HttpResponse) -> None:
         self._asked = asked
@@ -148,7 +150,7 @@ class _Answer:
         return members
 
     def refuse_errors(self) -> None:
-        """Raise if the server says no, or speaks another protocol."""
+        """Raise if the answer is a refusal, or one of classic ASP.NET SignalR."""
         if _is_classic(self._members):
             raise ClassicServerError(_CLASSIC, url=urls.without_query(self._asked), status=self._status)
         error = self._text("error")
@@ -156,7 +158,7 @@ class _Answer:
             raise self._error(f"the server refused: {redact(error)}")
 
     def redirect(self) -> str | None:
-        """Return the URL of the hub to go on with, if this is not it."""
+        """Return the URL of another hub to negotiate with, `None` if this answer is the last one."""
         url = self._text("url")
         if not url:
             return None
@@ -167,14 +169,14 @@ class _Answer:
             raise self._error(f"the server redirects to {shown!r}, where no hub can be: {error}") from None
 
     def access_token(self) -> str | None:
-        """Return the token that replaces the user's, if there is one."""
+        """Return the token that replaces the user's token, `None` if the answer has none."""
         token = self._text("accessToken")
         if token and not (token.isascii() and token.isprintable()):
             raise self._error("the answer has an accessToken with characters that no HTTP header can carry")
         return token or None
 
     def lifetime(self, before: float | None) -> float | None:
-        """Return the token's lifetime in seconds, or the one known before."""
+        """Return the lifetime of the token in seconds; `before` if this answer does not say."""
         value = self._members.get("tokenLifetimeSeconds")
         if value is None:
             return before
@@ -183,16 +185,16 @@ class _Answer:
         return float(min(value, _LONGEST_LIFETIME)) if value > 0 else None
 
     def connection(self) -> tuple[str, str]:
-        """Return the connection's id and token."""
+        """Return the connection id and the connection token."""
         version = self._members.get("negotiateVersion") or 0
         if isinstance(version, bool) or not isinstance(version, int):
             raise self._wrong("negotiateVersion", "an integer")
         connection_id = self._required("connectionId")
-        # Version 0 knows no tokens: there the id does for both, also if a token is present.
+        # Version 0 of negotiation has no tokens: the id serves as both, even if the answer has a token.
         return connection_id, self._required("connectionToken") if version > 0 else connection_id
 
     def transports(self) -> tuple[OfferedTransport, ...]:
-        """Return the transports on offer, at least one."""
+        """Return the transports that the server offers, at least one."""
         offered = self._list(self._members, "availableTransports")
         if not offered:
             raise self._error("the server offers no transports (availableTransports)")
@@ -207,7 +209,7 @@ class _Answer:
         return OfferedTransport(offer["transport"], frozenset(formats))
 
     def flag(self, name: str) -> bool:
-        """Return a member that is true, false or missing."""
+        """Return the value of a member that is a boolean; false if it is missing."""
         value = self._members.get(name)
         if value is not None and not isinstance(value, bool):
             raise self._wrong(name, "true or false")
@@ -242,7 +244,7 @@ def _is_classic(members: dict[str, Any]) -> bool:
     if "availableTransports" in members or "negotiateVersion" in members:
         return False
     lower = {name.lower(): value for name, value in members.items()}
-    # Its Url is a path on the same server; one with a scheme is a redirect of ASP.NET Core.
+    # The Url of a classic server is a path on the same server; a redirect of ASP.NET Core is an absolute URL.
     has_path = "connectiontoken" in lower and str(lower.get("url")).startswith("/")
     return "protocolversion" in lower or has_path
 
@@ -276,7 +278,7 @@ def _refused(asked: str, response: HttpResponse, retry_after: float | None) -> s
 
 
 def _said(response: HttpResponse) -> str:
-    """Return what the server says in plain words; pages are for browsers, and may quote the whole request."""
+    """Return the server's own words if they are JSON or plain text. HTML pages may quote the whole request."""
     kind = (response.header("Content-Type") or "").lower()
     if "json" in kind:
         return _start(response.body)

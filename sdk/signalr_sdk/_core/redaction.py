@@ -1,10 +1,10 @@
-"""Text of the other side, made fit for errors and logs."""
+"""Texts from outside, made safe for errors and logs: short, on one line, and without tokens."""
 
 from __future__ import annotations
 
 import re
 
-# Servers like to quote what they refuse.
+# Servers quote the request that they refuse, with its token. A JSON web token begins with eyJ, in base64 `{"`.
 _SECRET = re.compile(r"(?i)(access_token=|\bbearer\s+)[^\s&\"'<>]+|\beyJ[\w-]+\.[\w.-]+")
 
 

@@ -25,7 +25,7 @@ class Sink(Protocol):
     """Gets the answers of one call or stream."""
 
     def items(self, items: list[Any], sizes: list[int], /) -> None:
-        """Take stream items, and the size of each on the wire in bytes."""
+        """Take stream items, and the bytes on the wire of each."""
 
     def completed(self, result: Any, error: str | None, /) -> None:
         """Take the completion: a result, an error, or neither. This is the last call."""

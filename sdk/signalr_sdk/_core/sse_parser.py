@@ -1,4 +1,4 @@
-"""Server-Sent Events, as far as SignalR uses them: unnamed events of which only the data counts.
+"""Server-Sent Events as SignalR uses them: only the data of events matters, not their name or id.
 
 Source: the HTML standard, section "Server-sent events".
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 from ..errors import RemoteProtocolError
 
 _BOM = b"\xef\xbb\xbf"
-# What a line that is still growing may hold besides data.
+# An incomplete line may hold this many bytes besides data.
 _FIELD = len(_BOM + b"data: ")
 _CR = 0x0D
 _LF = 0x0A
@@ -18,26 +18,26 @@ class SseParser:
     """Turns the bytes of an event stream, cut anywhere, into the data of its events.
 
     Args:
-        limit: most bytes that one event may have.
+        limit: largest data of one event, in bytes.
     """
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        self._line = bytearray()  # without its end yet
-        self._data: bytes | bytearray | None = None  # of the event that is being read
+        self._line = bytearray()  # an incomplete line
+        self._data: bytes | bytearray | None = None  # data of an incomplete event
         self._after_cr = False
         self._at_start = True
 
     @property
     def incomplete(self) -> bool:
-        """Whether the stream, if it ended now, would cut an event off."""
+        """Whether an event has begun that would be cut off if the stream ended now."""
         return bool(self._line) or self._data is not None
 
     def feed(self, chunk: bytes) -> list[bytes]:
-        """Take what arrived; return the data of each event that is complete now and has any.
+        """Take the next bytes; return the data of each event that is complete now. Events without data are left out.
 
         Raises:
-            RemoteProtocolError: an event is over the limit. The parser is of no more use.
+            RemoteProtocolError: an event is over the limit. Drop the parser then.
         """
         if self._after_cr and chunk:
             self._after_cr = False
@@ -45,7 +45,7 @@ class SseParser:
                 chunk = chunk[1:]
         if not chunk:
             return []
-        # For bytes these are LF, CR and CRLF only: 0x1E, which SignalR's own records end with, is none.
+        # `bytes.splitlines` splits at LF, CR and CRLF only, and not at 0x1E, which ends the records of SignalR.
         lines = chunk.splitlines()
         self._after_cr = chunk[-1] == _CR
         growing = b"" if self._after_cr or chunk[-1] == _LF else lines.pop()
@@ -76,7 +76,7 @@ class SseParser:
         return events
 
     def _add(self, value: bytes) -> None:
-        # One line is the rule, and then nothing is copied.
+        # Nearly every event has one line of data, which is not copied.
         if self._data is None:
             self._data = value
             return

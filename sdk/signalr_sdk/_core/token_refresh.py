@@ -1,4 +1,4 @@
-"""Authentication refresh: another token for a connection that lives on.
+"""Authentication refresh: a new token for a live connection. When it is due, and how its answer is read.
 
 Source: the clients of ASP.NET Core 11; there is no specification yet.
 """
@@ -12,9 +12,9 @@ import attrs
 
 from ..errors import AuthenticationRefreshError
 
-# A server that names a tiny lifetime must not be asked without pause.
+# The shortest wait in seconds: a server that names a tiny lifetime must not be asked without pause.
 _SOONEST = 0.5
-# The member of a 409 to a long poll, and what it says.
+# The `error` in the 409 answer to a long poll by which a server asks for a refresh.
 _REQUIRED = "authentication_refresh_required"
 
 _ADVICE = {
@@ -28,11 +28,11 @@ _ADVICE = {
 
 @attrs.frozen
 class RefreshAnswer:
-    """What the server says to a refresh that it accepts.
+    """The server's answer to a refresh that it accepts.
 
     Attributes:
-        lifetime: seconds until the next one is due; `None` if it does not say.
-        access_token: what to use from now on; without it, the token that was shown.
+        lifetime: seconds that the new token lives; `None` if the server does not say.
+        access_token: token to use from now on; `None` for the token that was sent with the refresh.
     """
 
     lifetime: float | None = None
@@ -40,11 +40,12 @@ class RefreshAnswer:
 
 
 def delay(lifetime: float, before: float) -> float:
-    """Return in how many seconds to refresh a token.
+    """Return the seconds to wait before a token is refreshed.
 
     Args:
-        lifetime: seconds that it lives.
-        before: seconds before its end, if it lives more than twice as long; else at half of its life.
+        lifetime: seconds that the token lives.
+        before: seconds before the end of its life. A token that lives no more than twice as long is refreshed at half
+            of its life.
     """
     left = lifetime - before
     return max(left if left > before else lifetime / 2, _SOONEST)
@@ -61,10 +62,10 @@ def is_required(status: int, body: bytes) -> bool:
 
 
 def read_answer(status: int, body: bytes) -> RefreshAnswer:
-    """Return what the server says to a refresh.
+    """Return the contents of an answer to a refresh.
 
     Raises:
-        AuthenticationRefreshError: it refused, or the answer cannot be used.
+        AuthenticationRefreshError: the server refused, or its answer cannot be used.
     """
     if not 200 <= status < 300:
         advice = _ADVICE.get(status, "the server refused")
@@ -82,7 +83,7 @@ def _members(body: bytes) -> dict[str, Any]:
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
     if not isinstance(members, dict):
-        raise ValueError("it is no JSON object")  # noqa: TRY004 - one kind of error for all that is wrong
+        raise ValueError("it is no JSON object")  # noqa: TRY004 - the caller catches one type of error
     return members
 
 

@@ -1,7 +1,7 @@
-"""URLs: checked once, then only added to, so that what the user wrote goes on the wire as it is.
+"""URLs of a hub: checked once, then only extended, so that the user's path and query go on the wire unchanged.
 
-Nothing here takes a URL apart into decoded pieces and puts it together again: that changes queries that other
-programs have signed. Source: TransportProtocols.md of dotnet/aspnetcore for `negotiate` and `id`.
+No function here decodes the parts of a URL and encodes them again: this would change queries that another program has
+signed. Source: TransportProtocols.md of dotnet/aspnetcore for `negotiate` and `id`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from urllib.parse import quote, unquote_plus
 
 from .redaction import redact
 
-# RFC 3986, appendix B, for a URL with an authority. urllib's own splitter drops characters without a word.
+# RFC 3986, appendix B, for a URL with an authority. `urllib.parse.urlsplit` would silently drop some characters.
 _URL = re.compile(
     r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*)://(?P<authority>[^/?#]*)(?P<path>[^?#]*)(?P<query>(?:\?[^#]*)?)"
 )
@@ -27,18 +27,18 @@ _SCHEMES = {"http": "http", "https": "https", "ws": "http", "wss": "https"}
 _PORTS = {"http": 80, "https": 443}
 _PATH_SAFE = "/%:@!$&'()*+,;=~"
 _QUERY_SAFE = "".join(map(chr, range(0x21, 0x7F)))
-# IDNA 2003, which the standard library has, sends these to another host than IDNA 2008 does.
+# The standard library has IDNA 2003, which turns these characters into another host name than IDNA 2008 does.
 _DEVIATIONS = frozenset("ßς\u200c\u200d")
 
 
 def hub_url(url: str) -> str:
-    """Check a hub's URL and return it as it is used: http(s), without fragment, ready to send.
+    """Check a hub's URL and return it ready to send: with http or https, and without a fragment.
 
     Args:
-        url: http, https, ws or wss (which mean the same two), absolute. Its query is kept verbatim.
+        url: an absolute URL with http or https, or with ws or wss, which mean the same two. The query is kept verbatim.
 
     Raises:
-        ValueError: it cannot be a hub's URL; the text says why, and holds neither query nor password.
+        ValueError: this cannot be the URL of a hub; the text says why, and holds neither query nor password.
 
     Example:
         >>> hub_url("wss://example.com/my chat?room=1#top")
@@ -53,7 +53,7 @@ def hub_url(url: str) -> str:
     scheme = _SCHEMES.get(found["scheme"].lower()) if found else None
     if found is None or scheme is None:
         start = redact(without_query(url), 60)
-        shown = "" if "@" in start else f", not {start!r}"  # what stands before it may be a password
+        shown = "" if "@" in start else f", not {start!r}"  # the text before an @ may be a password
         raise ValueError(f"the hub's URL must start with http:// or https:// and name a host{shown}")
     path = quote(_STRAY_PERCENT.sub("%25", found["path"]), safe=_PATH_SAFE) or "/"
     return f"{scheme}://{_authority(found['authority'])}{path}{quote(found['query'], safe=_QUERY_SAFE)}"
@@ -91,7 +91,7 @@ def _host(host: str) -> str:
 
 
 def negotiate_url(url: str, *, stateful: bool = False) -> str:
-    """Return where to negotiate for this hub URL: `negotiate` goes into the path, the query is kept.
+    """Return the URL for the negotiate request: `negotiate` is added to the path, and the query is kept.
 
     Args:
         url: as `hub_url` returned it.
@@ -111,7 +111,7 @@ def negotiate_url(url: str, *, stateful: bool = False) -> str:
 
 
 def refresh_url(url: str) -> str:
-    """Return where to refresh the token of a connection to this hub URL: the query is kept.
+    """Return the URL for refreshing the token of a connection: `refresh` is added to the path, the query is kept.
 
     Example:
         >>> refresh_url("https://example.com/chat/?room=1")
@@ -126,14 +126,14 @@ def _below(url: str, name: str) -> str:
 
 
 def connect_url(url: str, connection_token: str | None) -> str:
-    """Return where transports connect: the URL with the `id` that negotiate gave, if it gave one."""
+    """Return the URL that transports connect to: with the connection token as `id`, if there is a token."""
     if connection_token is None:
         return url
     return _append(url, "id=" + quote(connection_token, safe="", errors="replace"))
 
 
 def with_access_token(url: str, token: str) -> str:
-    """Return the URL with the token in its query; an `id` stays last, as servers and proxies expect it."""
+    """Return the URL with the token in its query, before an `id`: servers and proxies expect the `id` at the end."""
     parameter = "access_token=" + quote(token, safe="", errors="replace")
     head, mark, last = url.rpartition("&" if "&" in url else "?")
     if last.startswith("id=") and mark:
@@ -148,7 +148,7 @@ def _append(url: str, parameter: str) -> str:
 
 
 def without_query(url: str) -> str:
-    """Return the URL as errors and logs may show it: without query, fragment, user and password.
+    """Return the URL for errors and logs: without query, fragment, user and password, which may be secrets.
 
     Example:
         >>> without_query("https://me:secret@example.com/chat?access_token=x")
@@ -160,7 +160,11 @@ def without_query(url: str) -> str:
 
 
 def origin(url: str) -> tuple[str, str, int]:
-    """Return scheme, host in lower case, and port, of an absolute URL."""
+    """Return scheme, host in lower case, and port of an absolute http(s) URL.
+
+    Raises:
+        ValueError: this is none.
+    """
     found = _UP_TO_PATH.match(url)
     try:
         return _origin(found[0] if found else "")
@@ -168,7 +172,7 @@ def origin(url: str) -> tuple[str, str, int]:
         raise ValueError(f"this is no absolute http(s) URL: {redact(without_query(url))!r}") from None
 
 
-# Asked for a dozen times for each connection; what is kept is no secret, as queries and paths are.
+# Each connection asks a dozen times. The cache holds no query and no path, which may be secrets.
 @lru_cache(maxsize=64)
 def _origin(url: str) -> tuple[str, str, int]:
     found = _URL.match(url)
@@ -180,5 +184,5 @@ def _origin(url: str) -> tuple[str, str, int]:
 
 
 def same_origin(a: str, b: str) -> bool:
-    """Whether both URLs name the same scheme, host and port: only then may credentials go along."""
+    """Return whether both URLs have the same scheme, host and port: only then may credentials be sent to both."""
     return origin(a) == origin(b)
