@@ -17,7 +17,7 @@ import pytest
 from tests.cli.conftest import Signalr  # noqa: TC002 - as above
 from tests.cli.running import process, run
 
-from signalr_sdk.cli.arguments import Lines
+from signalr_sdk.cli.uploaded_lines import UploadedLines
 from signalr_sdk.testing import Hub, HubException, HubServer
 from signalr_sdk.testing.demo_hub import DemoHub
 
@@ -228,7 +228,7 @@ def test_input_that_no_loop_takes_any_more(tmp_path: Path, monkeypatch: pytest.M
         return handle
 
     monkeypatch.setattr(loop, "call_soon_threadsafe", call_soon_threadsafe)
-    reading = threading.Thread(target=Lines(str(tmp_path / "lines"))._run, args=(loop,), daemon=True)
+    reading = threading.Thread(target=UploadedLines(str(tmp_path / "lines"))._run, args=(loop,), daemon=True)
     reading.start()
     assert called.wait(5)
     loop.close()

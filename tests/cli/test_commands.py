@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import typer
 
-from signalr_sdk.cli import options
-from signalr_sdk.cli.arguments import argument
+from signalr_sdk.cli import exit_status
+from signalr_sdk.cli.arguments import parse_argument
+from signalr_sdk.cli.json_output import OutputError, as_json
 from signalr_sdk.cli.main import main
-from signalr_sdk.cli.output import OutputError, as_json
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -106,7 +106,7 @@ def test_ctrl_c_is_status_130() -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(typer.Exit) as done:
-        options.run(interrupted(), timeout=5)
+        exit_status.run(interrupted(), timeout=5)
     assert done.value.exit_code == 130
 
 
@@ -130,7 +130,7 @@ def test_output_that_nobody_takes(capsys: pytest.CaptureFixture[str], error: OSE
         raise OutputError(error)
 
     with pytest.raises(typer.Exit) as done:
-        options.run(fail(), timeout=None)
+        exit_status.run(fail(), timeout=None)
     assert (done.value.exit_code, capsys.readouterr().err) == (status, said)
 
 
@@ -179,8 +179,8 @@ def test_the_arguments_of_the_process_are_the_default(
     ],
 )
 def test_an_argument_is_json_or_else_text(text: str, value: object) -> None:
-    assert argument(text) == value
-    assert type(argument(text)) is type(value)
+    assert parse_argument(text) == value
+    assert type(parse_argument(text)) is type(value)
 
 
 @pytest.mark.parametrize(

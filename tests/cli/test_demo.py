@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from signalr_sdk import HandshakeError, HubConnection
-from signalr_sdk.cli.board import Board, duration
-from signalr_sdk.cli.trials import COMBINATIONS, Ending, Step, Trial, Trials
+from signalr_sdk.cli.step_runner import COMBINATIONS, Ending, StepResult, StepRunner
+from signalr_sdk.cli.step_table import StepTable, short_time
+from signalr_sdk.cli.steps import Step
 from signalr_sdk.testing import Hub, HubServer
 from signalr_sdk.testing.demo_hub import DemoHub
 
@@ -199,10 +200,10 @@ async def test_a_step_without_an_end_is_cut_off() -> None:
         await asyncio.Event().wait()
         return ""
 
-    seen: list[Trial] = []
+    seen: list[StepResult] = []
     steps = (Step("connect", at_once), Step("wait", never))
-    await Trials(url=NOBODY, steps=steps, offered=COMBINATIONS[:1], limit=0.001, report=seen.append).run()
-    ended = {(trial.combination, trial.step.name): trial for trial in seen}
+    await StepRunner(url=NOBODY, steps=steps, offered=COMBINATIONS[:1], limit=0.001, report=seen.append).run()
+    ended = {(result.combination, result.step.name): result for result in seen}
     assert ended[COMBINATIONS[0], "wait"].ending is Ending.FAILED
     assert ended[COMBINATIONS[0], "wait"].said == "no answer within 0.001 s"
     assert ended[COMBINATIONS[1], "connect"].ending is Ending.NOT_OFFERED
@@ -212,16 +213,16 @@ async def test_a_refused_handshake_is_a_failure_and_ends_the_combination() -> No
     async def refused(_hub: HubConnection) -> str:
         raise HandshakeError("go away")
 
-    seen: list[Trial] = []
+    seen: list[StepResult] = []
     steps = (Step("connect", refused), Step("next", refused))
-    await Trials(url=NOBODY, steps=steps, limit=5, report=seen.append).run()
-    endings = [trial.ending for trial in seen]
+    await StepRunner(url=NOBODY, steps=steps, limit=5, report=seen.append).run()
+    endings = [result.ending for result in seen]
     assert endings == [None, Ending.FAILED] * len(COMBINATIONS)
-    board = Board(steps, NOBODY, plain=True)
-    for trial in seen:
-        board.note(trial)
-    assert not board.good
-    assert board.remarks()[0] == "WebSockets with JSON, connect: go away"
+    table = StepTable(steps, NOBODY, plain=True)
+    for result in seen:
+        table.update(result)
+    assert not table.good
+    assert table.remarks()[0] == "WebSockets with JSON, connect: go away"
 
 
 @pytest.mark.parametrize(
@@ -229,7 +230,7 @@ async def test_a_refused_handshake_is_a_failure_and_ends_the_combination() -> No
     [(0.0004, "0.4 ms"), (0.00999, "10 ms"), (0.0124, "12 ms"), (0.9999, "1.0 s"), (12.3, "12.3 s")],
 )
 def test_times_are_short(seconds: float, text: str) -> None:
-    assert duration(seconds) == text
+    assert short_time(seconds) == text
 
 
 async def test_the_demo_hub_has_rooms() -> None:

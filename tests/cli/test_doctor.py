@@ -130,7 +130,7 @@ def test_a_name_that_nobody_knows(signalr: Signalr, monkeypatch: pytest.MonkeyPa
     def unknown(*_arguments: Any, **_options: Any) -> Any:
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
-    monkeypatch.setattr("signalr_sdk.cli.network.socket.getaddrinfo", unknown)
+    monkeypatch.setattr("signalr_sdk.cli.doctor.network_checks.socket.getaddrinfo", unknown)
     done = signalr("doctor", "http://nobody.invalid/hub", "--json")
     assert done.status == 3
     assert only_problem(done)["where"] == "name"
@@ -144,7 +144,7 @@ def test_a_look_up_that_hangs(signalr: Signalr, monkeypatch: pytest.MonkeyPatch)
         release.wait()
         return []
 
-    monkeypatch.setattr("signalr_sdk.cli.network.socket.getaddrinfo", hang)
+    monkeypatch.setattr("signalr_sdk.cli.doctor.network_checks.socket.getaddrinfo", hang)
     try:
         done = signalr("doctor", "http://slow.invalid/hub", "--json", "--timeout", "0.1")
     finally:

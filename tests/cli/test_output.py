@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 import pytest
 
-from signalr_sdk.cli import output
-from signalr_sdk.cli.output import JsonLines, OutputError, print_json
+from signalr_sdk.cli import json_output
+from signalr_sdk.cli.json_output import JsonLines, OutputError, print_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -99,7 +99,7 @@ async def test_a_reader_that_leaves_ends_the_work(pipe: Pipe) -> None:
             lines = JsonLines()
         async with lines:
             asyncio.get_running_loop().call_soon(pipe.leave)
-            await lines.guard(work())
+            await lines.run(work())
 
     with pytest.raises(OutputError) as caught:
         await guarded()
@@ -108,7 +108,7 @@ async def test_a_reader_that_leaves_ends_the_work(pipe: Pipe) -> None:
 
 
 async def test_a_reader_that_has_left_is_told_by_writing(pipe: Pipe, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(output, "_write_only_pipe", lambda: None)
+    monkeypatch.setattr(json_output, "_write_only_pipe", lambda: None)
     pipe.leave()
 
     async def write() -> None:
@@ -116,7 +116,7 @@ async def test_a_reader_that_has_left_is_told_by_writing(pipe: Pipe, monkeypatch
             lines = JsonLines()
         async with lines:
             await lines.write(1)
-            await lines.guard(asyncio.Event().wait())
+            await lines.run(asyncio.Event().wait())
 
     with pytest.raises(OutputError):
         await write()
@@ -131,21 +131,21 @@ async def test_a_guarded_work_returns_and_raises(pipe: Pipe) -> None:
     with to(pipe):
         lines = JsonLines()
     async with lines:
-        assert await lines.guard(asyncio.sleep(0, 42)) == 42
+        assert await lines.run(asyncio.sleep(0, 42)) == 42
         with pytest.raises(KeyError):
-            await lines.guard(fail())
+            await lines.run(fail())
 
 
 async def test_an_interrupt_does_not_wait_for_a_reader_that_has_stopped(
     pipe: Pipe, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(output, "_PATIENCE", 0.01)
+    monkeypatch.setattr(json_output, "_INTERRUPT_GRACE", 0.01)
 
     async def work() -> None:
         with to(pipe):
             lines = JsonLines()
         async with lines:
-            await lines.guard(write(lines))
+            await lines.run(write(lines))
 
     async def write(lines: JsonLines) -> None:
         while True:

@@ -1,4 +1,4 @@
-"""`signalr azure`: let clients in, send, ask and close over the REST API of Azure SignalR Service."""
+"""`signalr azure`: use a hub of Azure SignalR Service over its REST API."""
 
 from __future__ import annotations
 
@@ -9,34 +9,33 @@ import typer
 
 from .. import SignalRError
 from ..azure import AzureSignalR, ConnectionString
-from . import options
-from .arguments import CONTEXT, Args, Context, values
-from .output import print_json
+from . import exit_status, options
+from .arguments import CONTEXT, Args, Context, parse_arguments
+from .exit_status import WRONG_USAGE, fail
+from .json_output import print_json
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
 VARIABLE = "AZURE_SIGNALR_CONNECTION_STRING"
 
-# The health of a resource has nothing to do with its hubs, whatever they are called.
+# `health` needs no hub, but `AzureSignalR` needs the name of one.
 _ANY_HUB = "health"
 
 app = typer.Typer(
     no_args_is_help=True,
-    help=f"Use a hub of Azure SignalR Service without its app server. The connection string comes from {VARIABLE}.",
+    help=f"Use a hub of Azure SignalR Service without an app server. The connection string comes from {VARIABLE}.",
 )
 
-Hub = Annotated[str, typer.Argument(metavar="HUB", help="The hub's name.", show_default=False)]
-Application = Annotated[
-    str | None, typer.Option("--application", metavar="NAME", help="Prefix of the hub's name.", show_default=False)
-]
-User = Annotated[str | None, typer.Option("--user", metavar="USER", help="A user.", show_default=False)]
-Group = Annotated[str | None, typer.Option("--group", metavar="GROUP", help="A group.", show_default=False)]
-Connection = Annotated[str | None, typer.Option("--connection", metavar="ID", help="A connection.", show_default=False)]
-Users = Annotated[list[str] | None, typer.Option("--user", metavar="USER", help="To a user. Repeatable.")]
-Groups = Annotated[list[str] | None, typer.Option("--group", metavar="GROUP", help="To a group. Repeatable.")]
+Hub = Annotated[str, options.positional("HUB", "The hub's name.")]
+Application = Annotated[str | None, options.option("--application", metavar="NAME", help="Prefix of the hub's name.")]
+User = Annotated[str | None, options.option("--user", metavar="USER", help="A user.")]
+Group = Annotated[str | None, options.option("--group", metavar="GROUP", help="A group.")]
+Connection = Annotated[str | None, options.option("--connection", metavar="ID", help="A connection.")]
+Users = Annotated[list[str] | None, options.option("--user", metavar="USER", help="To a user. Repeatable.")]
+Groups = Annotated[list[str] | None, options.option("--group", metavar="GROUP", help="To a group. Repeatable.")]
 Connections = Annotated[
-    list[str] | None, typer.Option("--connection", metavar="ID", help="To a connection. Repeatable.")
+    list[str] | None, options.option("--connection", metavar="ID", help="To a connection. Repeatable.")
 ]
 
 
@@ -45,14 +44,16 @@ def negotiate(
     hub: Hub,
     user: User = None,
     claim: Annotated[
-        list[str] | None, typer.Option("--claim", metavar="NAME=VALUE", help="A claim of the user. Repeatable.")
+        list[str] | None, options.option("--claim", metavar="NAME=VALUE", help="A claim of the user. Repeatable.")
     ] = None,
-    lifetime: Annotated[float, typer.Option("--lifetime", metavar="SECONDS", help="How long it lets in.")] = 3600.0,
+    lifetime: Annotated[
+        float, typer.Option("--lifetime", metavar="SECONDS", help="How long the token is valid.")
+    ] = 3600.0,
     application: Application = None,
     timeout: options.Timeout = 30.0,
     verbose: options.Verbose = 0,
 ) -> None:
-    """Print URL and access token with which a client connects, as JSON. The token is a secret.
+    """Print URL and access token for a client, as JSON. The token is a secret.
 
     Exit status: 0 done, 2 wrong usage, 3 refused or no connection.
     """
@@ -61,37 +62,37 @@ def negotiate(
     async def ask(azure: AzureSignalR) -> dict[str, str]:
         return await azure.negotiate(user, claims, lifetime)
 
-    print_json(_run(ask, hub, application, timeout, verbose))
+    print_json(_run(ask, hub, application, timeout=timeout, verbose=verbose))
 
 
 @app.command(context_settings=CONTEXT)
 def send(
     context: Context,
     hub: Hub,
-    event: Annotated[str, typer.Argument(metavar="EVENT", help="The event.", show_default=False)],
+    event: Annotated[str, options.positional("EVENT", "Name of the event.")],
     args: Args = None,
     user: Users = None,
     group: Groups = None,
     connection: Connections = None,
     exclude: Annotated[
-        list[str] | None, typer.Option("--exclude", metavar="ID", help="Not to this connection. Repeatable.")
+        list[str] | None, options.option("--exclude", metavar="ID", help="Not to this connection. Repeatable.")
     ] = None,
     application: Application = None,
     timeout: options.Timeout = 30.0,
     verbose: options.Verbose = 0,
 ) -> None:
-    """Send an event: to users, groups or connections, or to all clients of the hub.
+    """Send an event to users, groups or connections, or to all clients of the hub.
 
     Exit status: 0 accepted by the service, 2 wrong usage, 3 refused or no connection.
     """
     if bool(user) + bool(group) + bool(connection) > 1:
-        options.stop(options.WRONG_USAGE, "--user, --group and --connection exclude each other")
-    given = values(args, context.obj)
+        fail(WRONG_USAGE, "--user, --group and --connection exclude each other")
+    given = parse_arguments(args, context.obj)
     excluded = exclude or []
     if excluded and (user or connection or len(group or []) > 1):
-        options.stop(options.WRONG_USAGE, "--exclude goes with all clients, or with one --group")
+        fail(WRONG_USAGE, "--exclude goes with all clients, or with one --group")
 
-    async def tell(azure: AzureSignalR) -> None:
+    async def send(azure: AzureSignalR) -> None:
         if user:
             await azure.send_users(user, event, *given)
         elif connection:
@@ -103,7 +104,7 @@ def send(
         else:
             await azure.send_all(event, *given, excluded=excluded)
 
-    _run(tell, hub, application, timeout, verbose)
+    _run(send, hub, application, timeout=timeout, verbose=verbose)
 
 
 @app.command()
@@ -116,7 +117,7 @@ def exists(
     timeout: options.Timeout = 30.0,
     verbose: options.Verbose = 0,
 ) -> None:
-    """Say whether a user, a group or a connection is there now, or with --user and --group whether it is in it.
+    """Print whether a user, group or connection is there; with --user and --group whether the user is in the group.
 
     Exit status: 0 yes, 1 no, 2 wrong usage, 3 refused or no connection.
     """
@@ -134,7 +135,7 @@ def exists(
             case _:
                 raise ValueError("name a --user, a --group, both, or a --connection")
 
-    _answer(_run(ask, hub, application, timeout, verbose))
+    _answer(_run(ask, hub, application, timeout=timeout, verbose=verbose))
 
 
 @app.command()
@@ -144,19 +145,19 @@ def close(
     group: Group = None,
     connection: Connection = None,
     everyone: Annotated[bool, typer.Option("--all", help="All connections of the hub.")] = False,
-    reason: Annotated[str | None, typer.Option("--reason", help="What the clients are told.")] = None,
+    reason: Annotated[str | None, typer.Option("--reason", help="A text for the clients.")] = None,
     application: Application = None,
     timeout: options.Timeout = 30.0,
     verbose: options.Verbose = 0,
 ) -> None:
-    """Close connections: one, those of a user or in a group, or all. Their clients may reconnect.
+    """Close a connection, the connections of a user or a group, or all. Their clients may reconnect.
 
     Exit status: 0 done, 2 wrong usage, 3 refused or no connection.
     """
     if sum((user is not None, group is not None, connection is not None, everyone)) != 1:
-        options.stop(options.WRONG_USAGE, "name one of --user, --group, --connection and --all")
+        fail(WRONG_USAGE, "name one of --user, --group, --connection and --all")
 
-    async def end(azure: AzureSignalR) -> None:
+    async def close(azure: AzureSignalR) -> None:
         if user is not None:
             await azure.close_user(user, reason)
         elif group is not None:
@@ -166,29 +167,25 @@ def close(
         else:
             await azure.close_all(reason)
 
-    _run(end, hub, application, timeout, verbose)
+    _run(close, hub, application, timeout=timeout, verbose=verbose)
 
 
 @app.command()
 def health(timeout: options.Timeout = 30.0, verbose: options.Verbose = 0) -> None:
-    """Say whether the service is well.
+    """Print whether the service is healthy.
 
     Exit status: 0 yes, 1 no, 2 wrong usage, 3 no connection.
     """
-
-    async def ask(azure: AzureSignalR) -> bool:
-        return await azure.health()
-
-    _answer(_run(ask, _ANY_HUB, None, timeout, verbose))
+    _answer(_run(AzureSignalR.health, _ANY_HUB, None, timeout=timeout, verbose=verbose))
 
 
 def _run(
-    work: Callable[[AzureSignalR], Awaitable[Any]], hub: str, application: str | None, timeout: float, verbose: int
+    work: Callable[[AzureSignalR], Awaitable[Any]], hub: str, application: str | None, *, timeout: float, verbose: int
 ) -> Any:
     options.show_log(verbose)
     connection_string = os.environ.get(VARIABLE)
     if not connection_string:
-        options.stop(options.WRONG_USAGE, f"set {VARIABLE} to the connection string of the resource")
+        fail(WRONG_USAGE, f"set {VARIABLE} to the connection string of the resource")
 
     async def run() -> Any:
         if ConnectionString.parse(connection_string).access_key is None:
@@ -200,10 +197,10 @@ def _run(
             return await work(azure)
 
     try:
-        return options.run(run(), timeout=timeout)
+        return exit_status.run(run(), timeout=timeout)
     except ExceptionGroup as failed:
         reasons = "".join(f"\n  {each}" for each in failed.exceptions if isinstance(each, SignalRError))
-        options.stop(options.NO_CONNECTION, f"{failed.message}{reasons}")
+        fail(exit_status.NO_CONNECTION, f"{failed.message}{reasons}")
 
 
 def _answer(yes: bool) -> None:
@@ -216,6 +213,6 @@ def _claims(texts: list[str]) -> dict[str, str]:
     for text in texts:
         name, equals, value = text.partition("=")
         if not equals or not name:
-            options.stop(options.WRONG_USAGE, f"--claim wants NAME=VALUE, not {text!r}")
+            fail(WRONG_USAGE, f"--claim wants NAME=VALUE, not {text!r}")
         claims[name] = value
     return claims

@@ -1,11 +1,11 @@
-"""`signalr bench`: how much a hub and this client do in a second, and what each message costs here."""
+"""`signalr bench`: how much a hub and this client do per second, and the client's CPU time for each message."""
 
 from __future__ import annotations
 
 import asyncio
 import shlex
 import time
-from pathlib import Path  # noqa: TC003 - typer looks up the types of options
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import attrs
@@ -14,29 +14,30 @@ from rich.console import Console
 from rich.table import Table
 
 from .. import HubConnection, HubError
-from . import options
-from .arguments import argument
+from . import exit_status, options
+from .arguments import parse_argument
+from .connection_options import ConnectionOptions
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
 _EVENT = "bench"
 _AT_ONCE = 100
-# Calls that wait for their answers, and connections, take so many times as long as messages do.
-_SLOWER_CALLS, _SLOWER_CONNECTIONS = 10, 200
-_CALL = "Method and arguments; {count} and {event} stand for those of the measurement; '' leaves it out."
+# Calls one after another, and connections, are slower than messages: each of these scenarios has fewer of them.
+_FEWER_CALLS, _FEWER_CONNECTIONS = 10, 200
+_CALL = "Method and arguments, with {count} and {event} for the values of the measurement; '' leaves it out."
 
 
 @attrs.frozen
 class Row:
-    """What one scenario took.
+    """The result of one scenario.
 
     Attributes:
-        scenario: its name.
-        count: how many messages or calls.
-        seconds: by the clock.
-        cpu: seconds that this process had a processor.
-        error: what the hub said, if it failed.
+        scenario: name of the scenario.
+        count: how many messages, calls or connections.
+        seconds: elapsed time.
+        cpu: CPU seconds of this process.
+        error: text of the hub's error, if the scenario failed.
     """
 
     scenario: str
@@ -47,77 +48,77 @@ class Row:
 
     @property
     def per_second(self) -> float:
-        """How many in a second."""
+        """Messages, calls or connections per second."""
         return self.count / self.seconds
 
     @property
     def microseconds(self) -> float:
-        """What each costs this process."""
+        """CPU microseconds of this process for each of them."""
         return self.cpu / self.count * 1e6
 
 
-@options.connecting
+@options.command
 def bench(
-    settings: options.Settings,
     url: options.Url,
     invoke: Annotated[str, typer.Option("--invoke", metavar="CALL", help=_CALL)] = "Add 1 2",
     flood: Annotated[
-        str, typer.Option("--flood", metavar="CALL", help="A call that has the hub send {count} events {event}.")
+        str, typer.Option("--flood", metavar="CALL", help="A call after which the hub sends {count} events {event}.")
     ] = "Flood {event} {count} 32",
     stream: Annotated[str, typer.Option("--stream", metavar="CALL", help="A streaming method.")] = "Counter {count}",
     upload: Annotated[
-        str, typer.Option("--upload", metavar="CALL", help="A call that takes a stream of numbers last.")
+        str, typer.Option("--upload", metavar="CALL", help="A method whose last argument is a stream of numbers.")
     ] = "Sum",
     count: Annotated[int, typer.Option("--count", metavar="N", min=1, help="Messages for each scenario.")] = 20_000,
     plot: Annotated[
-        Path | None,
-        typer.Option("--plot", metavar="FILE", help="Draw it too (extra `plot`).", show_default=False),
+        Path | None, options.option("--plot", metavar="FILE", help="Draw a chart too (extra `plot`).")
     ] = None,
     as_json: options.Json = False,
     timeout: options.Timeout = 300.0,
+    *,
+    connection: ConnectionOptions,
 ) -> None:
     """Measure a hub and this client together: calls, messages, streams and connections.
 
-    The methods asked for by default are those of the hub of `signalr serve`. Exit status: 0 done, 1 the hub has no
-    such method, or it failed, 2 wrong usage, 3 no connection.
+    The default methods are those of the hub of `signalr serve`. Exit status: 0 done, 1 the hub has no such method, or
+    the method failed, 2 wrong usage, 3 no connection.
     """
     draw = _plotter(plot) if plot is not None else None
-    scenarios = Scenarios(lambda: settings.hub(url, reconnect=False), count)
+    scenarios = Scenarios(lambda: connection.hub(url, reconnect=False), count)
     calls = {"invoke": invoke, "flood": flood, "stream": stream, "upload": upload}
-    rows = options.run(scenarios.measure(calls), timeout=timeout)
+    rows = exit_status.run(scenarios.measure(calls), timeout=timeout)
     if as_json:
-        options.show([attrs.asdict(row) for row in rows])
+        exit_status.show([attrs.asdict(row) for row in rows])
     else:
         Console(soft_wrap=True, highlight=False, markup=False).print(_table(rows))
     if draw is not None:
         draw([row for row in rows if row.error is None])
     if any(row.error is not None for row in rows):
-        raise typer.Exit(options.HUB_SAID_NO)
+        raise typer.Exit(exit_status.HUB_SAID_NO)
 
 
 class Scenarios:
-    """Runs them one after another.
+    """Runs the scenarios one after another.
 
     Args:
-        new_hub: makes a connection.
-        count: messages for each.
+        new_hub: returns a connection that is not started.
+        count: messages for each scenario.
     """
 
     def __init__(self, new_hub: Callable[[], HubConnection], count: int) -> None:
         self._new_hub = new_hub
         self._count = count
-        self._calls = -(-count // _SLOWER_CALLS)
 
     async def measure(self, calls: dict[str, str]) -> list[Row]:
-        """Return what each took.
+        """Return the results.
 
         Args:
-            calls: the methods and their arguments; an empty one leaves out what it is for.
+            calls: method and arguments for `invoke`, `flood`, `stream` and `upload`; an empty text leaves out the
+                scenarios that need the call.
         """
         rows = []
         async with self._new_hub() as hub:
             scenarios: list[tuple[str, str, int, Callable[..., Awaitable[None]]]] = [
-                ("invoke", "invoke, one after another", self._calls, self._one_after_another),
+                ("invoke", "invoke, one after another", _fraction(self._count, _FEWER_CALLS), self._one_after_another),
                 ("invoke", f"invoke, {_AT_ONCE} at once", self._count, self._at_once),
                 ("invoke", "send", self._count, self._send),
                 ("flood", "receive", self._count, self._receive),
@@ -128,13 +129,13 @@ class Scenarios:
                 if calls[kind]:
                     method, *args = self._parse(calls[kind])
                     rows.append(await _timed(name, count, run(hub, count, method, args)))
-        connections = -(-self._count // _SLOWER_CONNECTIONS)
+        connections = _fraction(self._count, _FEWER_CONNECTIONS)
         return [*rows, await _timed("connect and stop", connections, self._connect(connections))]
 
     def _parse(self, call: str) -> list[Any]:
         method, *words = shlex.split(call)
         known = {"{count}": self._count, "{event}": _EVENT}
-        return [method, *(known[word] if word in known else argument(word) for word in words)]
+        return [method, *(known[word] if word in known else parse_argument(word) for word in words)]
 
     async def _one_after_another(self, hub: HubConnection, count: int, method: str, args: list[Any]) -> None:
         for _ in range(count):
@@ -147,7 +148,7 @@ class Scenarios:
             for _ in left:
                 await hub.invoke(method, *args)
 
-        # No TaskGroup: it would wrap the error, of which one is enough.
+        # Not a TaskGroup, which would wrap a HubError in a group: the first error is enough.
         workers = [asyncio.create_task(work()) for _ in range(_AT_ONCE)]
         try:
             await asyncio.gather(*workers)
@@ -159,20 +160,20 @@ class Scenarios:
     async def _send(self, hub: HubConnection, count: int, method: str, args: list[Any]) -> None:
         for _ in range(count):
             await hub.send(method, *args)
-        # Hubs take calls in their order: with its answer all are handled.
+        # A hub handles the calls of a client in order: the answer to this call comes after all were handled.
         await hub.invoke(method, *args)
 
     async def _receive(self, hub: HubConnection, count: int, method: str, args: list[Any]) -> None:
         received = 0
         done = asyncio.Event()
 
-        def take(*_args: object) -> None:
+        def count_event(*_args: object) -> None:
             nonlocal received
             received += 1
             if received == count:
                 done.set()
 
-        hub.on(_EVENT, take)
+        hub.on(_EVENT, count_event)
         await hub.invoke(method, *args)
         await done.wait()
 
@@ -188,6 +189,10 @@ class Scenarios:
         for _ in range(count):
             async with self._new_hub():
                 pass
+
+
+def _fraction(count: int, divisor: int) -> int:
+    return -(-count // divisor)  # rounded up, so at least 1
 
 
 async def _ones(count: int) -> AsyncIterator[int]:
@@ -219,12 +224,12 @@ def _table(rows: list[Row]) -> Table:
 
 
 def _plotter(file: Path) -> Callable[[list[Row]], None]:
-    """Return what draws rows into a file; end the command if that cannot be done."""
+    """Return a function that draws rows into a file; end the command now if matplotlib is missing."""
     try:
-        # The extra `plot`.
+        # Lazy: the extra `plot`.
         from matplotlib.figure import Figure
     except ModuleNotFoundError:
-        options.stop(options.WRONG_USAGE, "--plot needs an extra: pip install 'signalr-sdk[plot]'")
+        exit_status.fail(exit_status.WRONG_USAGE, "--plot needs an extra: pip install 'signalr-sdk[plot]'")
 
     def draw(rows: list[Row]) -> None:
         figure = Figure(figsize=(8, 4), layout="constrained")
@@ -237,6 +242,6 @@ def _plotter(file: Path) -> Callable[[list[Row]], None]:
         try:
             figure.savefig(file)
         except (OSError, ValueError) as error:
-            options.stop(options.WRONG_USAGE, f"--plot: cannot write {file}: {error}")
+            exit_status.fail(exit_status.WRONG_USAGE, f"--plot: cannot write {file}: {error}")
 
     return draw

@@ -1,4 +1,4 @@
-"""`signalr demo`: show that all of it works, against a server of its own or one that is named."""
+"""`signalr demo`: show that everything works, with a server of its own or with a hub that is named."""
 
 from __future__ import annotations
 
@@ -11,10 +11,12 @@ from rich.live import Live
 
 from ..testing import HubServer
 from ..testing.demo_hub import DemoHub
-from . import options
-from .board import Board
+from . import exit_status, options
+from .connection_options import ConnectionOptions
 from .negotiate import ask
-from .trials import ANY_HUB, COMBINATIONS, DEMO_HUB, Combination, Step, Trial, Trials
+from .step_runner import COMBINATIONS, Combination, StepResult, StepRunner, allowed_combinations
+from .step_table import StepTable
+from .steps import ANY_HUB, DEMO_HUB, Step
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,40 +24,32 @@ if TYPE_CHECKING:
 _FAILED = 1
 _PATH = "/chat"
 
-Url = Annotated[
-    str | None,
-    typer.Option("--url", metavar="URL", help="Try the hub at this URL, with what works on any.", show_default=False),
+HubUrl = Annotated[
+    str | None, options.option("--url", metavar="URL", help="Try the hub at this URL, with the steps that any hub has.")
 ]
 Limit = Annotated[float, typer.Option("--timeout", metavar="SECONDS", min=0.001, help="Limit for each step.")]
 
 
-@options.connecting
-def demo(settings: options.Settings, url: Url = None, as_json: options.Json = False, timeout: Limit = 10.0) -> None:
-    """Try each transport with each protocol, on a server of its own, and show what happened.
+@options.command
+def demo(
+    url: HubUrl = None, as_json: options.Json = False, timeout: Limit = 10.0, *, connection: ConnectionOptions
+) -> None:
+    """Try each transport with each hub protocol, on a server of its own, and show what happened.
 
-    Exit status: 0 all of it worked, 1 something did not, 2 wrong usage, 3 no connection.
+    Exit status: 0 everything worked, 1 something failed, 2 wrong usage, 3 no connection.
     """
+    offered = allowed_combinations(connection)
     if url is None:
-        # Client results inside of a hub method need room for a second call.
+        # `Greet` waits for a result of its client, which is a second call of the client at the same time.
         with HubServer({_PATH: DemoHub}, parallel_invocations=2) as server:
-            offered = chosen(settings)
-            good = _show(server.url(_PATH), DEMO_HUB, offered, as_json=as_json, limit=timeout, settings={})
+            good = _show(server.url(_PATH), DEMO_HUB, offered, as_json=as_json, limit=timeout, hub_arguments={})
     else:
-        answer = options.run(ask(url, **settings.arguments), timeout=timeout)
-        offered = [each for each in chosen(settings) if each.format in answer["transports"].get(each.transport, ())]
-        good = _show(url, ANY_HUB, offered, as_json=as_json, limit=timeout, settings=settings.arguments)
+        arguments = connection.arguments
+        answer = exit_status.run(ask(url, **arguments), timeout=timeout)
+        offered = [each for each in offered if each.format in answer["transports"].get(each.transport, ())]
+        good = _show(url, ANY_HUB, offered, as_json=as_json, limit=timeout, hub_arguments=arguments)
     if not good:
         raise typer.Exit(_FAILED)
-
-
-def chosen(settings: options.Settings) -> list[Combination]:
-    """Return the combinations that the options allow."""
-    return [
-        each
-        for each in COMBINATIONS
-        if settings.transports is None or each.transport in settings.transports
-        if settings.protocol is None or each.protocol == settings.protocol
-    ]
 
 
 def _show(
@@ -65,25 +59,27 @@ def _show(
     *,
     as_json: bool,
     limit: float,
-    settings: dict[str, Any],
+    hub_arguments: dict[str, Any],
 ) -> bool:
-    """Try the steps and print how they went; return whether all of them worked."""
+    """Run the steps and print the results; return whether all steps worked."""
     console = Console(highlight=False, markup=False, emoji=False)
-    board = Board(steps, url, plain=not console.encoding.startswith("utf"))
-    watched = console.is_interactive and not as_json
-    with Live(board, console=console, auto_refresh=False, transient=True) if watched else nullcontext() as live:
+    table = StepTable(steps, url, plain=not console.encoding.startswith("utf"))
+    is_live = console.is_interactive and not as_json
+    with Live(table, console=console, auto_refresh=False, transient=True) if is_live else nullcontext() as live:
 
-        def report(trial: Trial) -> None:
-            board.note(trial)
+        def report(result: StepResult) -> None:
+            table.update(result)
             if live is not None:
                 live.refresh()
 
-        trials = Trials(url=url, steps=steps, offered=offered, limit=limit, report=report, settings=settings)
-        # Each step has its own limit, so that this one never strikes first.
-        options.run(trials.run(), timeout=(len(steps) + 1) * len(COMBINATIONS) * (limit + 10))
+        runner = StepRunner(
+            url=url, steps=steps, offered=offered, limit=limit, report=report, hub_arguments=hub_arguments
+        )
+        # Each step has a limit of its own; this one is long enough never to end a step.
+        exit_status.run(runner.run(), timeout=(len(steps) + 1) * len(COMBINATIONS) * (limit + 10))
     if as_json:
-        options.show(board.as_dict())
+        exit_status.show(table.as_dict())
     else:
-        console.print(board)
-        console.print(*board.remarks(), sep="\n", soft_wrap=True)
-    return board.good
+        console.print(table)
+        console.print(*table.remarks(), sep="\n", soft_wrap=True)
+    return table.good

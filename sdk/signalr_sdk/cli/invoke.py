@@ -1,32 +1,27 @@
-"""`signalr invoke`: call one hub method and print its result."""
+"""`signalr invoke`: call a hub method and print its result."""
 
 from __future__ import annotations
 
-from . import options
-from .arguments import Args, Context, Method, Source, uploaded, values
-from .output import print_json
+from . import exit_status, options
+from .arguments import MethodCall
+from .connection_options import ConnectionOptions
+from .json_output import print_json
+from .uploaded_lines import uploaded_lines
 
 
-@options.connecting
+@options.command
 def invoke(
-    context: Context,
-    settings: options.Settings,
-    url: options.Url,
-    method: Method,
-    args: Args = None,
-    upload: Source = None,
-    timeout: options.Timeout = 30.0,
+    url: options.Url, call: MethodCall, timeout: options.Timeout = 30.0, *, connection: ConnectionOptions
 ) -> None:
     """Call a hub method and print its result as JSON.
 
     Exit status: 0 done, 1 the hub said no, 2 wrong usage, 3 no connection.
     """
-    given = values(args, context.obj)
 
-    async def call() -> None:
-        with uploaded(upload) as lines:
-            async with settings.hub(url, reconnect=False) as hub:
-                result = await hub.invoke(method, *given, *lines)
+    async def run() -> None:
+        with uploaded_lines(call.upload) as lines:
+            async with connection.hub(url, reconnect=False) as hub:
+                result = await hub.invoke(call.method, *call.arguments, *lines)
         print_json(result)
 
-    options.run(call(), timeout=timeout)
+    exit_status.run(run(), timeout=timeout)

@@ -1,4 +1,4 @@
-"""`signalr listen`: print the events of a hub, over all outages."""
+"""`signalr listen`: print the events of a hub, across reconnects."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import asyncio
 from typing import TYPE_CHECKING, Annotated, Any
 
 import attrs
-import typer
 
 from .. import ConnectionClosedError, Retry
-from . import options
-from .output import JsonLines, OutputError
+from . import exit_status, options
+from .connection_options import ConnectionOptions
+from .json_output import JsonLines, OutputError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,35 +19,34 @@ if TYPE_CHECKING:
     from ..retry import RetryContext
 
 Events = Annotated[
-    list[str] | None,
-    typer.Argument(metavar="[EVENT]...", help="Their names, in any case; all by default.", show_default=False),
+    list[str] | None, options.positional("[EVENT]...", "Names of events, in any case; all events by default.")
 ]
 Duration = Annotated[
     float | None,
-    typer.Option(
-        "--timeout", metavar="SECONDS", min=0.001, help="How long to listen; for ever by default.", show_default=False
-    ),
+    options.option("--timeout", metavar="SECONDS", min=0.001, help="How long to listen; for ever by default."),
 ]
 
 
-@options.connecting
+@options.command
 def listen(
-    settings: options.Settings,
     url: options.Url,
     events: Events = None,
     count: options.Count = None,
     timeout: Duration = None,
+    *,
+    connection: ConnectionOptions,
 ) -> None:
-    """Print the events of a hub as JSON, one a line; lost connections come back by themselves.
+    """Print the events of a hub as JSON, one per line; reconnect when the connection is lost.
 
-    Exit status: 0 done, 1 the hub ended it, 2 wrong usage, 3 no connection, or fewer events in time than --count.
+    Exit status: 0 done, 1 the hub ended the connection, 2 wrong usage, 3 no connection, or fewer events in time than
+    --count.
     """
-    options.run(_Listening(settings, events or (), count).run(url, timeout), timeout=None)
+    exit_status.run(_Listening(connection, events or (), count).run(url, timeout), timeout=None)
 
 
 @attrs.frozen
-class _Announced:
-    """The default policy, with a word about each delay."""
+class _AnnouncedRetry:
+    """The default retry policy, which prints each delay."""
 
     policy: Retry = attrs.field(factory=Retry)
 
@@ -55,45 +54,46 @@ class _Announced:
         """See `RetryPolicy`."""
         delay = self.policy.next_delay(context)
         if delay is not None:
-            options.say(f"no connection, trying again in {delay:.1f} s: {context.error or 'the server closed it'}")
+            why = context.error or "the server closed it"
+            exit_status.say(f"no connection, trying again in {delay:.1f} s: {why}")
         return delay
 
 
 class _Listening:
-    """What is listened to, and how far it is."""
+    """One run of the command: which events are printed, and how many are still wanted."""
 
-    def __init__(self, settings: options.Settings, events: Sequence[str], count: int | None) -> None:
-        self._settings = settings
+    def __init__(self, connection: ConnectionOptions, events: Sequence[str], count: int | None) -> None:
+        self._connection = connection
         self._wanted = frozenset(event.casefold() for event in events)
         self._left = count
         self._done = asyncio.Event()
-        self._connected = False
+        self._has_connected = False
 
     async def run(self, url: str, timeout: float | None) -> None:
-        policy = _Announced()
-        hub = self._settings.hub(url, reconnect=policy, retry_start=policy)
+        policy = _AnnouncedRetry()
+        hub = self._connection.hub(url, reconnect=policy, retry_start=policy)
         async with JsonLines() as output:
             self._register(hub, output)
             scope = asyncio.timeout(timeout)
             try:
                 async with scope:
-                    await output.guard(self._listen(hub))
+                    await output.run(self._listen(hub))
             except TimeoutError:
                 if not scope.expired():
                     raise
                 self._check_timeout(f"within {timeout:g} s")
             except ConnectionClosedError as error:
-                # All other ends are followed by another attempt.
-                options.stop(options.HUB_SAID_NO, str(error))
+                # The retry policy goes on after any other end: this one the hub wants.
+                exit_status.fail(exit_status.HUB_SAID_NO, str(error))
 
     def _check_timeout(self, within: str) -> None:
-        if not self._connected:
-            options.stop(options.NO_CONNECTION, f"no connection {within}")
+        if not self._has_connected:
+            exit_status.fail(exit_status.NO_CONNECTION, f"no connection {within}")
         if self._left:
-            options.stop(options.NO_CONNECTION, f"{self._left} more events did not come {within}")
+            exit_status.fail(exit_status.NO_CONNECTION, f"{self._left} more events did not come {within}")
 
     def _register(self, hub: HubConnection, output: JsonLines) -> None:
-        # Not `on`: that would answer the hub's questions too.
+        # A handler registered with `on` would also answer when the hub calls a method and waits for the result.
         @hub.on_any
         async def event(name: str, arguments: tuple[Any, ...]) -> None:
             if self._done.is_set() or (self._wanted and name.casefold() not in self._wanted):
@@ -106,16 +106,16 @@ class _Listening:
 
         @hub.on_connected
         def connected(_connection_id: str | None) -> None:
-            self._connected = True
-            options.say(f"connected over {hub.transport}")
+            self._has_connected = True
+            exit_status.say(f"connected over {hub.transport}")
 
         @hub.on_error
         def error(error: Exception) -> None:
             if not isinstance(error, OutputError):
-                options.say(str(error))
+                exit_status.say(str(error))
 
     async def _listen(self, hub: HubConnection) -> None:
-        """Return when there were enough events, or the hub has ended it in good order."""
+        """Return when enough events were printed; raise if the connection has ended before."""
         ends: set[asyncio.Task[Any]] = set()
         async with hub:
             try:

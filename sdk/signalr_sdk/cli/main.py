@@ -1,4 +1,4 @@
-"""Where the console script `signalr` begins."""
+"""The console script `signalr`, which finds and runs the command."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-_USAGE = 2
+# Not from `exit_status`, which needs typer: the extra may be missing.
+_WRONG_USAGE = 2
 _INTERRUPTED = 130
 
 
@@ -24,26 +25,26 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return _run(list(sys.argv[1:] if argv is None else argv))
     except KeyboardInterrupt:
-        # While it was still importing, or once more while it ended.
+        # Ctrl-C during the imports, or a second Ctrl-C while the command ends.
         return _INTERRUPTED
 
 
 def _run(arguments: list[str]) -> int:
     try:
-        # The extra `cli` brings typer and rich.
+        # Lazy: the extra `cli` brings typer and rich.
         import rich  # noqa: F401
         import typer
     except ModuleNotFoundError:
         print("the command 'signalr' needs an extra: pip install 'signalr-sdk[cli]'", file=sys.stderr)  # noqa: T201
-        return _USAGE
+        return _WRONG_USAGE
 
-    # They import typer themselves. A command is a function in a module of its own, decorated with `options.connecting`
-    # if it connects; a group of commands is a `typer.Typer` for `app.add_typer`.
-    from . import arguments as calling
+    # Lazy, since these modules import typer. Each command is a function in a module of its own; the function is
+    # decorated with `options.command` if it connects to a hub. A group of commands is a `typer.Typer`.
+    from .arguments import CONTEXT
     from .azure import app as azure
     from .bench import bench
     from .demo import demo
-    from .doctor import doctor
+    from .doctor.command import doctor
     from .invoke import invoke
     from .listen import listen
     from .negotiate import negotiate
@@ -56,7 +57,7 @@ def _run(arguments: list[str]) -> int:
     for command in (bench, demo, doctor, listen, negotiate, serve):
         app.command()(command)
     for command in (invoke, send, stream):
-        app.command(context_settings=calling.CONTEXT)(command)
+        app.command(context_settings=CONTEXT)(command)
     app.add_typer(azure, name="azure")
     try:
         app(arguments, prog_name="signalr", obj=arguments)

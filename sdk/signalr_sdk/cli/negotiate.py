@@ -12,9 +12,10 @@ from .._core import negotiation, urls
 from .._http.aiohttp_client import AiohttpClient
 from .._http.negotiator import run_negotiation
 from .._http.request_sender import RequestSender
-from . import options
+from . import exit_status, options
+from .connection_options import ConnectionOptions
 
-_NAMES = {
+_LABELS = {
     "asked": "asked",
     "url": "connect to",
     "connectionId": "connection id",
@@ -24,48 +25,26 @@ _NAMES = {
 }
 
 
-@options.connecting
+@options.command
 def negotiate(
-    settings: options.Settings, url: options.Url, as_json: options.Json = False, timeout: options.Timeout = 30.0
+    url: options.Url, as_json: options.Json = False, timeout: options.Timeout = 30.0, *, connection: ConnectionOptions
 ) -> None:
-    """Show what a server offers: redirects are followed, nothing is connected.
+    """Show what a server offers. Redirects are followed, and no transport is connected.
 
     Exit status: 0 done, 2 wrong usage, 3 no connection.
     """
-    answer = options.run(ask(url, **settings.arguments), timeout=timeout)
+    answer = exit_status.run(ask(url, **connection.arguments), timeout=timeout)
     if as_json:
-        options.show(answer)
+        exit_status.show(answer)
     else:
         Console(soft_wrap=True, highlight=False, markup=False).print(_table(answer))
 
 
-async def ask(url: str, *, ssl: Any, proxy: str | None, **settings: Any) -> dict[str, Any]:
-    """Negotiate over all redirects; return what came of it, without queries and tokens."""
+async def ask(url: str, *, ssl: Any, proxy: str | None, **sender_arguments: Any) -> dict[str, Any]:
+    """Negotiate, with all redirects; return the answer for `--json`, without queries and tokens."""
     asked: list[str] = []
-    endpoint = await endpoint_of(AiohttpClient(ssl=ssl, proxy=proxy), urls.hub_url(url), asked, **settings)
-    return _described(endpoint, asked)
-
-
-async def endpoint_of(
-    client: AiohttpClient, url: str, asked: list[str], *, timeout: float | None = None, **settings: Any
-) -> negotiation.Endpoint:
-    """Negotiate over all redirects.
-
-    Args:
-        client: sends the requests, and is closed.
-        url: the hub's.
-        asked: gets the URLs that were asked, without their queries.
-        timeout: seconds for each request.
-        settings: for `RequestSender`.
-    """
-    try:
-        sender = RequestSender(client, url, timeouts=Timeouts(), **settings)
-        return await run_negotiation(sender, url, redirects=Limits().redirects, timeout=timeout, asked=asked)
-    finally:
-        await client.close()
-
-
-def _described(endpoint: negotiation.Endpoint, asked: list[str]) -> dict[str, Any]:
+    client = AiohttpClient(ssl=ssl, proxy=proxy)
+    endpoint = await negotiate_endpoint(client, urls.hub_url(url), asked, **sender_arguments)
     return {
         "asked": asked,
         "url": urls.without_query(endpoint.url),
@@ -76,11 +55,30 @@ def _described(endpoint: negotiation.Endpoint, asked: list[str]) -> dict[str, An
     }
 
 
+async def negotiate_endpoint(
+    client: AiohttpClient, url: str, asked: list[str], *, timeout: float | None = None, **sender_arguments: Any
+) -> negotiation.Endpoint:
+    """Negotiate, with all redirects.
+
+    Args:
+        client: sends the requests; is closed at the end.
+        url: URL of the hub.
+        asked: a list to which the URL of each request is added, without its query.
+        timeout: seconds for each request.
+        sender_arguments: further arguments of `RequestSender`.
+    """
+    try:
+        sender = RequestSender(client, url, timeouts=Timeouts(), **sender_arguments)
+        return await run_negotiation(sender, url, redirects=Limits().redirects, timeout=timeout, asked=asked)
+    finally:
+        await client.close()
+
+
 def _table(answer: dict[str, Any]) -> Table:
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
     for name, value in answer.items():
         for index, text in enumerate(_lines(value)):
-            table.add_row("" if index else _NAMES[name], text)
+            table.add_row("" if index else _LABELS[name], text)
     return table
 
 

@@ -1,33 +1,26 @@
-"""`signalr send`: call one hub method without waiting for an answer."""
+"""`signalr send`: call a hub method without waiting for its result."""
 
 from __future__ import annotations
 
-from . import options
-from .arguments import Args, Context, Method, Source, uploaded, values
+from . import exit_status, options
+from .arguments import MethodCall
+from .connection_options import ConnectionOptions
+from .uploaded_lines import uploaded_lines
 
 
-@options.connecting
-def send(
-    context: Context,
-    settings: options.Settings,
-    url: options.Url,
-    method: Method,
-    args: Args = None,
-    upload: Source = None,
-    timeout: options.Timeout = 30.0,
-) -> None:
-    """Call a hub method and ask for no answer: whether it works is not known.
+@options.command
+def send(url: options.Url, call: MethodCall, timeout: options.Timeout = 30.0, *, connection: ConnectionOptions) -> None:
+    """Call a hub method without asking for a result: the hub does not say whether the method worked.
 
-    Exit status: 0 it was sent, 2 wrong usage, 3 no connection.
+    Exit status: 0 sent, 2 wrong usage, 3 no connection.
     """
-    given = values(args, context.obj)
 
-    async def call() -> None:
-        with uploaded(upload) as lines:
-            async with settings.hub(url, reconnect=False) as hub:
-                await hub.send(method, *given, *lines)
+    async def run() -> None:
+        with uploaded_lines(call.upload) as lines:
+            async with connection.hub(url, reconnect=False) as hub:
+                await hub.send(call.method, *call.arguments, *lines)
                 for each in lines:
-                    await each.wait_over()
+                    await each.wait_finished()
                 await hub.flush()
 
-    options.run(call(), timeout=timeout)
+    exit_status.run(run(), timeout=timeout)

@@ -1,4 +1,4 @@
-"""`signalr serve`: run the test server, with a demo hub or one of the user's own."""
+"""`signalr serve`: run the test server, with the demo hub or with a hub of the user."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ import typer
 
 from ..testing import Hub, HubServer
 from ..testing.demo_hub import DemoHub
-from . import options
+from .exit_status import NO_CONNECTION, WRONG_USAGE, fail
+from .options import Verbose, show_log
 
 
 def serve(
@@ -20,29 +21,29 @@ def serve(
         typer.Argument(metavar="[MODULE:HUB]", help="A class derived from `Hub`.", show_default="a demo chat"),
     ] = None,
     host: Annotated[str, typer.Option("--host", help="Address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="0 for a free one.")] = 5000,
+    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="Port to listen on; 0 for a free one.")] = 5000,
     path: Annotated[str, typer.Option("--path", help="Path of the hub.")] = "/chat",
-    verbose: options.Verbose = 0,
+    verbose: Verbose = 0,
 ) -> None:
     """Run a hub server for tests and demos, until Ctrl-C.
 
-    Exit status: 0 ended by Ctrl-C, 2 wrong usage, 3 it cannot listen.
+    Exit status: 0 ended by Ctrl-C, 2 wrong usage, 3 the server cannot listen.
     """
-    options.show_log(verbose)
+    show_log(verbose)
     if not path.startswith("/"):
-        options.stop(options.WRONG_USAGE, f"--path must start with /, unlike {path!r}")
-    served = DemoHub if hub is None else _load(hub)
+        fail(WRONG_USAGE, f"--path must start with /, unlike {path!r}")
+    hub_class = DemoHub if hub is None else _load(hub)
     try:
-        # Client results inside of a hub method need room for a second call.
-        server = HubServer({path: served}, host=host, port=port, detailed_errors=True, parallel_invocations=2)
+        # `DemoHub.greet` waits for a result of its client, which is a second call of the client at the same time.
+        server = HubServer({path: hub_class}, host=host, port=port, detailed_errors=True, parallel_invocations=2)
     except TypeError as error:
-        options.stop(options.WRONG_USAGE, str(error))
+        fail(WRONG_USAGE, str(error))
     try:
-        asyncio.run(_serve(server, path, served))
+        asyncio.run(_serve(server, path, hub_class))
     except OSError as error:
-        options.stop(options.NO_CONNECTION, f"cannot listen on {host}, port {port}: {error.strerror or error}")
+        fail(NO_CONNECTION, f"cannot listen on {host}, port {port}: {error.strerror or error}")
     except KeyboardInterrupt:
-        # That is how it is meant to end.
+        # Ctrl-C is the way to end this command, so its exit status is 0.
         typer.echo("stopped")
 
 
@@ -53,17 +54,17 @@ async def _serve(server: HubServer, path: str, hub: type[Hub]) -> None:
 
 
 def _load(name: str) -> type[Hub]:
-    """Return the hub class with a name like `module:Hub`."""
+    """Return the hub class that a name like `module:Hub` means."""
     module, colon, attribute = name.partition(":")
     if not (module and colon and attribute):
-        options.stop(options.WRONG_USAGE, f"a hub is named as module:Hub, not {name!r}")
-    # A console script does not look where it is called, `python -m` does.
+        fail(WRONG_USAGE, f"a hub is named as module:Hub, not {name!r}")
+    # Import from the current folder, as `python -m` does. A console script does not have that folder in its path.
     if "" not in sys.path:
         sys.path.insert(0, "")
     try:
         found = getattr(importlib.import_module(module), attribute)
     except (ImportError, AttributeError) as error:
-        options.stop(options.WRONG_USAGE, f"cannot find {name}: {error}")
+        fail(WRONG_USAGE, f"cannot find {name}: {error}")
     if not (isinstance(found, type) and issubclass(found, Hub)):
-        options.stop(options.WRONG_USAGE, f"{name} is no class derived from signalr_sdk.testing.Hub")
+        fail(WRONG_USAGE, f"{name} is no class derived from signalr_sdk.testing.Hub")
     return found

@@ -1,4 +1,4 @@
-"""`signalr stream`: call a streaming hub method and print what comes."""
+"""`signalr stream`: call a streaming hub method and print its items."""
 
 from __future__ import annotations
 
@@ -6,46 +6,45 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from . import options
-from .arguments import Args, Context, Method, Source, uploaded, values
-from .output import JsonLines
+from . import exit_status, options
+from .arguments import MethodCall
+from .connection_options import ConnectionOptions
+from .json_output import JsonLines
+from .uploaded_lines import uploaded_lines
 
 if TYPE_CHECKING:
     from .. import Stream
 
 Limit = Annotated[
     float | None,
-    typer.Option("--timeout", metavar="SECONDS", min=0.001, help="Limit for all of it; none by default."),
+    typer.Option("--timeout", metavar="SECONDS", min=0.001, help="Limit for the whole command; none by default."),
 ]
 
 
-@options.connecting
+@options.command
 def stream(
-    context: Context,
-    settings: options.Settings,
     url: options.Url,
-    method: Method,
-    args: Args = None,
+    call: MethodCall,
     count: options.Count = None,
-    upload: Source = None,
     timeout: Limit = None,
+    *,
+    connection: ConnectionOptions,
 ) -> None:
-    """Call a streaming hub method and print its items as JSON, one a line.
+    """Call a streaming hub method and print its items as JSON, one per line.
 
     Exit status: 0 done, 1 the hub said no, 2 wrong usage, 3 no connection.
     """
-    given = values(args, context.obj)
 
-    async def call() -> None:
-        with uploaded(upload) as lines:
+    async def run() -> None:
+        with uploaded_lines(call.upload) as lines:
             async with (
                 JsonLines() as output,
-                settings.hub(url, reconnect=False) as hub,
-                hub.stream(method, *given, *lines) as items,
+                connection.hub(url, reconnect=False) as hub,
+                hub.stream(call.method, *call.arguments, *lines) as items,
             ):
-                await output.guard(_print(items, output, count))
+                await output.run(_print(items, output, count))
 
-    options.run(call(), timeout=timeout)
+    exit_status.run(run(), timeout=timeout)
 
 
 async def _print(items: Stream[object], output: JsonLines, count: int | None) -> None:

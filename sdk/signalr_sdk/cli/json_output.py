@@ -1,4 +1,7 @@
-"""Results on standard output, as JSON; one a line, each flushed, and written so that a slow reader holds up nothing."""
+"""Results as JSON on standard output. `JsonLines` writes one result per line in a thread, so that the loop never waits.
+
+Every line is flushed at once. A slow reader slows down whoever writes, and a reader that leaves ends the command.
+"""
 
 from __future__ import annotations
 
@@ -18,23 +21,22 @@ from typing import TYPE_CHECKING, Self, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
-    from types import TracebackType
     from typing import Any
 
 T = TypeVar("T")
 
-# So many lines may wait for the reader; then what makes them waits too.
-_MARK = 1024
-# Seconds that those have, once the command is interrupted.
-_PATIENCE = 1.0
+# Lines that may wait for the thread before `write` waits.
+_LIMIT = 1024
+# Seconds that waiting lines have to be written after the command is interrupted.
+_INTERRUPT_GRACE = 1.0
 _NOT_FINITE = {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}
 
 
 class OutputError(Exception):
-    """Standard output takes no more.
+    """Standard output cannot be written to.
 
     Attributes:
-        reader_gone: it is a pipe whose reader has left, which is no failure.
+        reader_gone: whether standard output is a pipe whose reader has left, which is no failure.
     """
 
     def __init__(self, error: OSError) -> None:
@@ -43,7 +45,7 @@ class OutputError(Exception):
 
 
 def as_json(result: object) -> str:
-    """Return a result as JSON; MessagePack brings values that JSON has not."""
+    """Return a result as JSON. Values that JSON does not have, from MessagePack for example, become texts."""
     return json.dumps(_plain(result), ensure_ascii=False)
 
 
@@ -52,7 +54,7 @@ def _plain(value: object) -> object:
         case None | bool() | int() | str():
             return value
         case float():
-            # JSON has no other numbers; these are .NET's names for them.
+            # JSON has no infinite numbers and no NaN; .NET writes them as these texts.
             return value if math.isfinite(value) else _NOT_FINITE[str(value)]
         case list() | tuple():
             return [_plain(item) for item in value]
@@ -70,7 +72,7 @@ def _line(value: object) -> bytes:
     try:
         return f"{text}\n".encode(encoding)
     except UnicodeEncodeError:
-        # Half a surrogate pair, or a terminal that has no such character.
+        # The encoding of standard output lacks a character, or the text has half a surrogate pair: escape all.
         return f"{json.dumps(_plain(value))}\n".encode()
 
 
@@ -78,7 +80,7 @@ def print_json(value: object) -> None:
     """Write one result.
 
     Raises:
-        OutputError: it cannot be written.
+        OutputError: standard output cannot be written to.
     """
     write = _raw_writer()
     try:
@@ -88,15 +90,15 @@ def print_json(value: object) -> None:
 
 
 def _raw_writer() -> Callable[[bytes], None]:
-    """Return what writes to standard output, past Python's buffer.
+    """Return a function that writes to standard output without Python's buffer.
 
-    A thread that is stuck in a write would hold the lock of that buffer, and with it the end of the process.
+    A thread that is blocked in a write would hold the lock of the buffer, and the process could not exit.
     """
     sys.stdout.flush()
     try:
         descriptor = sys.stdout.fileno()
     except (OSError, ValueError):
-        # Captured in memory.
+        # Standard output is captured in memory, by a test for example.
         return _write_text
     return functools.partial(_write_all, descriptor)
 
@@ -112,34 +114,33 @@ def _write_all(descriptor: int, data: bytes) -> None:
 
 
 class JsonLines:
-    """Writes values as lines, in a thread; within its context.
+    """Writes results as lines in a daemon thread. An async context manager, which waits for the last line at its end.
 
     Raises:
-        OutputError: standard output takes no more.
+        OutputError: by `write`, by `run` and at the end of the context: standard output cannot be written to.
     """
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._queue: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
         self._waiting = 0
-        self._less = asyncio.Event()
+        self._progress = asyncio.Event()
         self._broken: asyncio.Future[OSError] = self._loop.create_future()
         self._write = _raw_writer()
         self._watched = _write_only_pipe()
-        self._thread = threading.Thread(target=self._run, name="signalr_sdk output", daemon=True)
+        self._thread = threading.Thread(target=self._run_thread, name="signalr_sdk output", daemon=True)
 
     async def write(self, value: object) -> None:
-        """Hand a value over; wait while too many wait to be written."""
+        """Queue a result; wait while too many results are queued."""
         self._check()
         self._waiting += 1
         self._queue.put(_line(value))
-        while self._waiting >= _MARK:
-            self._less.clear()
-            await self._less.wait()
+        while self._waiting >= _LIMIT:
+            await self._wait_progress()
             self._check()
 
-    async def guard(self, work: Coroutine[Any, Any, T]) -> T:
-        """Return what `work` returns; it is cancelled when nobody reads any more."""
+    async def run(self, work: Coroutine[Any, Any, T]) -> T:
+        """Return the result of `work`, which is cancelled as soon as standard output cannot be written to."""
         task = asyncio.create_task(work)
         try:
             ends: set[asyncio.Future[Any]] = {task, self._broken}
@@ -157,20 +158,17 @@ class JsonLines:
     async def __aenter__(self) -> Self:
         self._thread.start()
         if self._watched is not None:
-            # The system tells of a reader that leaves, also while there is nothing to write.
+            # The system reports a reader that leaves even while there is nothing to write.
             self._loop.add_reader(self._watched, self._fail, BrokenPipeError())
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        # Who interrupts it does not want to wait for a reader that has stopped.
-        patience = _PATIENCE if kind is not None and issubclass(kind, asyncio.CancelledError) else None
+    async def __aexit__(self, kind: type[BaseException] | None, *_error: object) -> None:
+        # After Ctrl-C, do not wait for a reader that does not read.
+        grace = _INTERRUPT_GRACE if kind is not None and issubclass(kind, asyncio.CancelledError) else None
         try:
-            async with asyncio.timeout(patience):
+            async with asyncio.timeout(grace):
                 while self._waiting and not self._broken.done():
-                    self._less.clear()
-                    await self._less.wait()
+                    await self._wait_progress()
         except TimeoutError:
             return
         finally:
@@ -179,18 +177,22 @@ class JsonLines:
         if kind is None:
             self._check()
 
+    async def _wait_progress(self) -> None:
+        self._progress.clear()
+        await self._progress.wait()
+
     def _check(self) -> None:
         if self._broken.done():
             raise OutputError(self._broken.result())
 
     def _wrote(self, count: int) -> None:
         self._waiting -= count
-        self._less.set()
+        self._progress.set()
 
     def _fail(self, error: OSError) -> None:
         if not self._broken.done():
             self._broken.set_result(error)
-        self._less.set()
+        self._progress.set()
         self._unwatch()
 
     def _unwatch(self) -> None:
@@ -200,8 +202,8 @@ class JsonLines:
 
     # In the thread
 
-    def _run(self) -> None:
-        # The loop may be gone, if the command was interrupted meanwhile.
+    def _run_thread(self) -> None:
+        # After an interrupt the loop may be closed while this thread is still writing.
         with suppress(RuntimeError):
             while lines := self._take():
                 try:
@@ -212,12 +214,12 @@ class JsonLines:
                 self._loop.call_soon_threadsafe(self._wrote, len(lines))
 
     def _take(self) -> list[bytes]:
-        """Return all that waits, at least one line; none at the end."""
+        """Return all queued lines, waiting for the first one; an empty list at the end."""
         lines: list[bytes] = []
         while not lines or not self._queue.empty():
             line = self._queue.get()
             if line is None:
-                # Found again by the next call.
+                # Put the mark of the end back: the next call, after these lines are written, returns an empty list.
                 self._queue.put(None)
                 break
             lines.append(line)
@@ -225,10 +227,10 @@ class JsonLines:
 
 
 def _write_only_pipe() -> int | None:
-    """Return the descriptor of standard output if it is a pipe: waiting until it can be read is waiting for its end."""
+    """Return the descriptor of standard output if it is a pipe: the descriptor gets readable when the reader leaves."""
     if sys.platform == "win32":
         return None
-    # There is no such module on Windows.
+    # Windows has no such module.
     import fcntl
 
     try:

@@ -1,4 +1,4 @@
-"""How the steps of `signalr demo` and `signalr doctor` went, as a table."""
+"""The table of `signalr demo` and `signalr doctor`: one row per step, one column per transport and protocol."""
 
 from __future__ import annotations
 
@@ -10,51 +10,52 @@ from rich.text import Text
 
 from .. import Transport
 from .._core import urls
-from .trials import COMBINATIONS, Combination, Ending, Step, Trial
+from .step_runner import COMBINATIONS, Combination, Ending, StepResult
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-# At 80 columns the full names have no room.
+    from .steps import Step
+
+# Short names, so that the table fits into 80 columns.
 _TRANSPORTS = {
     Transport.WEBSOCKETS: "Web\nSockets",
     Transport.SERVER_SENT_EVENTS: "\nSSE",
     Transport.LONG_POLLING: "long\npolling",
 }
 PROTOCOLS = {"json": "JSON", "messagepack": "MsgPack"}
-_NONE = "-"
+_NOT_OFFERED = "-"
 
 
-class Board:
-    """How the steps went so far: a table, for a terminal or a pipe.
+class StepTable:
+    """The results so far, as a table for a terminal or a pipe.
 
     Args:
-        steps: all there are.
-        url: where they are tried.
-        plain: whether the signs must be ASCII.
-        titled: whether the URL stands above.
+        steps: all steps, in the order of the rows.
+        url: URL of the hub; its query, which may hold a secret, is not shown.
+        plain: whether the output may have ASCII characters only.
+        titled: whether the URL stands above the table.
     """
 
     def __init__(self, steps: Sequence[Step], url: str, *, plain: bool, titled: bool = True) -> None:
         self._titled = titled
         self._steps = steps
-        # A query may hold a secret.
         self._url = urls.without_query(url)
-        self._trials: dict[tuple[Combination, Step], Trial] = {}
-        self._worked, self._failed, self._now = ("ok", "FAILED", "...") if plain else ("✓", "✗ failed", "…")
+        self._results: dict[tuple[Combination, Step], StepResult] = {}
+        self._worked, self._failed, self._running = ("ok", "FAILED", "...") if plain else ("✓", "✗ failed", "…")
         self._began = time.perf_counter()
 
-    def note(self, trial: Trial) -> None:
-        """Take in how a step is going."""
-        self._trials[trial.combination, trial.step] = trial
+    def update(self, result: StepResult) -> None:
+        """Show a step that runs or has ended."""
+        self._results[result.combination, result.step] = result
 
     @property
     def good(self) -> bool:
-        """Whether something worked and nothing failed."""
+        """Whether a step worked and no step failed."""
         return bool(self._ended(Ending.WORKED)) and not self._ended(Ending.FAILED)
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the same for programs."""
+        """Return the table for `--json`."""
         return {
             "url": self._url,
             "ok": self.good,
@@ -62,33 +63,33 @@ class Board:
         }
 
     def steps(self) -> list[dict[str, Any]]:
-        """Return how each step went, for programs."""
+        """Return the results for `--json`."""
         return [
             {
-                "transport": trial.combination.transport,
-                "protocol": trial.combination.protocol,
-                "step": trial.step.name,
-                "ending": trial.ending,
-                "said": trial.said,
-                "milliseconds": round(trial.seconds * 1000, 3),
+                "transport": result.combination.transport,
+                "protocol": result.combination.protocol,
+                "step": result.step.name,
+                "ending": result.ending,
+                "said": result.said,
+                "milliseconds": round(result.seconds * 1000, 3),
             }
-            for trial in self.trials
+            for result in self._results.values()
         ]
 
     @property
-    def trials(self) -> list[Trial]:
-        """How each step went so far."""
-        return list(self._trials.values())
+    def is_empty(self) -> bool:
+        """Whether no step has begun."""
+        return not self._results
 
     def remarks(self) -> list[str]:
-        """Return what stands below the table."""
+        """Return the lines below the table: what failed, and how many steps worked."""
         worked, failed = self._ended(Ending.WORKED), self._ended(Ending.FAILED)
         lines = [
             f"{each.combination.transport} with {PROTOCOLS[each.combination.protocol]}, {each.step.name}: {each.said}"
             for each in failed
         ]
         if self._ended(Ending.NOT_OFFERED):
-            lines.append(f"{_NONE} is what this server does not offer.")
+            lines.append(f"{_NOT_OFFERED} is what this server does not offer.")
         took = f"in {time.perf_counter() - self._began:.1f} s"
         if self.good:
             return [*lines, f"All {len(worked)} steps worked, {took}."]
@@ -110,30 +111,30 @@ class Board:
             table.add_row(self._label(step), *(self._cell(each, step) for each in COMBINATIONS))
         return table
 
-    def _ended(self, ending: Ending) -> list[Trial]:
-        return [trial for trial in self._trials.values() if trial.ending is ending]
+    def _ended(self, ending: Ending) -> list[StepResult]:
+        return [result for result in self._results.values() if result.ending is ending]
 
     def _label(self, step: Step) -> Text:
-        said = next((trial.said for trial in self._ended(Ending.WORKED) if trial.step is step), "")
+        said = next((result.said for result in self._ended(Ending.WORKED) if result.step is step), "")
         return Text.assemble((step.name, "bold"), "\n  ", (said, "dim"))
 
     def _cell(self, combination: Combination, step: Step) -> Text:
-        trial = self._trials.get((combination, step))
-        if trial is None:
+        result = self._results.get((combination, step))
+        if result is None:
             return Text()
-        match trial.ending:
+        match result.ending:
             case None:
-                return Text(self._now, "yellow")
+                return Text(self._running, "yellow")
             case Ending.WORKED:
-                return Text.assemble((self._worked, "green"), " ", duration(trial.seconds))
+                return Text.assemble((self._worked, "green"), " ", short_time(result.seconds))
             case Ending.FAILED:
                 return Text(self._failed, "red")
             case Ending.NOT_OFFERED:
-                return Text(_NONE, "dim")
+                return Text(_NOT_OFFERED, "dim")
 
 
-def duration(seconds: float) -> str:
-    """Return a short time, as people read it."""
+def short_time(seconds: float) -> str:
+    """Return a time in milliseconds, or in seconds from one second on."""
     milliseconds = seconds * 1000
     if milliseconds < 9.95:
         return f"{milliseconds:.1f} ms"

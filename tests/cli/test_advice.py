@@ -1,4 +1,4 @@
-"""From errors to causes: no network."""
+"""From errors to advice: no network."""
 
 from __future__ import annotations
 
@@ -21,8 +21,10 @@ from signalr_sdk import (
     TransportError,
 )
 from signalr_sdk._core.negotiation import Endpoint
-from signalr_sdk.cli import causes
-from signalr_sdk.cli.causes import Certificate
+from signalr_sdk.cli.doctor import hub_advice, network_advice
+from signalr_sdk.cli.doctor.network_advice import Certificate
+from signalr_sdk.cli.doctor.server_kind import server_kind
+from signalr_sdk.cli.doctor.token_lifetime import rough_duration
 from signalr_sdk.interfaces import HttpResponse
 
 NOW = 1_800_000_000.0
@@ -45,15 +47,15 @@ def jwt(**claims: Any) -> str:
     ],
 )
 def test_no_tcp(error: OSError, said: str) -> None:
-    assert said in causes.of_connect(error, 5000, is_proxy=False).cause
-    assert "the proxy cannot be reached" in causes.of_connect(error, 5000, is_proxy=True).cause
+    assert said in network_advice.for_tcp(error, 5000, is_proxy=False).cause
+    assert "the proxy cannot be reached" in network_advice.for_tcp(error, 5000, is_proxy=True).cause
 
 
 @pytest.mark.parametrize(
     ("status", "said"), [(407, "a user and password"), (403, "does not let connections"), (None, "no HTTP proxy")]
 )
 def test_no_tunnel(status: int | None, said: str) -> None:
-    assert said in causes.of_tunnel(status).cause
+    assert said in network_advice.for_tunnel(status).cause
 
 
 @pytest.mark.parametrize(
@@ -75,9 +77,9 @@ def test_no_tunnel(status: int | None, said: str) -> None:
 def test_no_trust(code: int, said: str) -> None:
     error = ssl.SSLCertVerificationError()
     error.verify_code = code
-    seen = Certificate(("a.example",), "Acme", NOW - 9 * DAY, NOW - 1.5 * DAY)
-    assert said in causes.of_certificate(error, "b.example", seen, NOW).cause
-    unseen = causes.of_certificate(error, "b.example", None, NOW).cause
+    seen = Certificate(("a.example",), "Acme", NOW - 1.5 * DAY)
+    assert said in network_advice.for_certificate(error, "b.example", seen, NOW).cause
+    unseen = network_advice.for_certificate(error, "b.example", None, NOW).cause
     assert "{" not in unseen
     assert "Acme" not in unseen
 
@@ -94,14 +96,14 @@ def test_no_trust(code: int, said: str) -> None:
 def test_no_tls(reason: str, said: str) -> None:
     error = ssl.SSLError(1, "x")
     error.reason = reason
-    assert said in causes.of_tls(error).cause
+    assert said in network_advice.for_tls(error).cause
 
 
 def refused(status: int, body: bytes = b"", token: str | None = None, **headers: str) -> str:
     """Return the cause of a refusal."""
     answer = HttpResponse(status, tuple((name.replace("_", "-"), value) for name, value in headers.items()), body)
     error = NegotiationError("no", url="http://example.com/negotiate", status=status)
-    reason = causes.of_negotiation(error, answer, token, NOW, proxied=True)
+    reason = hub_advice.for_negotiation(error, answer, token, now=NOW, proxied=True)
     assert "{" not in reason.cause
     return reason.cause
 
@@ -160,21 +162,23 @@ def test_answers_that_are_none() -> None:
     assert "a web page" in refused(200, b"", Content_Type="text/html; charset=utf-8")
     assert "something else than a SignalR hub" in refused(200, b"{}")
     error = NegotiationError("the server refused: not you", url="http://example.com", status=200)
-    assert (
-        "refuses this client itself" in causes.of_negotiation(error, HttpResponse(200), None, NOW, proxied=False).cause
-    )
-    nothing = causes.of_negotiation(NegotiationError("no", url="http://x"), None, None, NOW, proxied=False)
+    refusal = hub_advice.for_negotiation(error, HttpResponse(200), None, now=NOW, proxied=False)
+    assert "refuses this client itself" in refusal.cause
+    nothing = hub_advice.for_negotiation(NegotiationError("no", url="http://x"), None, None, now=NOW, proxied=False)
     assert "no usable answer" in nothing.cause
 
 
 def test_a_redirect_without_end() -> None:
     error = NegotiationError("redirected more than 100 times", url="http://x")
-    assert "in a circle" in causes.of_negotiation(error, HttpResponse(200), None, NOW, proxied=False).cause
+    assert "in a circle" in hub_advice.for_negotiation(error, HttpResponse(200), None, now=NOW, proxied=False).cause
 
 
 def test_a_classic_server() -> None:
     error = ClassicServerError("classic", url="http://x", status=200)
-    assert "classic ASP.NET SignalR" in causes.of_negotiation(error, HttpResponse(200), None, NOW, proxied=False).cause
+    assert (
+        "classic ASP.NET SignalR"
+        in hub_advice.for_negotiation(error, HttpResponse(200), None, now=NOW, proxied=False).cause
+    )
 
 
 def failed(status: int | None, transport: Transport = Transport.WEBSOCKETS) -> ConnectionFailedError:
@@ -202,12 +206,14 @@ def caused(error: Exception, cause: Exception) -> Exception:
     ],
 )
 def test_a_transport_that_fails(error: Exception, others_work: bool, said: str) -> None:
-    assert said in causes.of_trial(error, Transport.WEBSOCKETS, others_work=others_work).cause
+    assert said in hub_advice.for_step(error, Transport.WEBSOCKETS, others_work=others_work).cause
 
 
 def test_another_transport_that_fails() -> None:
     transport = Transport.SERVER_SENT_EVENTS
-    assert "this transport, or buffers" in causes.of_trial(failed(403, transport), transport, others_work=True).cause
+    assert (
+        "this transport, or buffers" in hub_advice.for_step(failed(403, transport), transport, others_work=True).cause
+    )
 
 
 @pytest.mark.parametrize(
@@ -228,7 +234,7 @@ def test_another_transport_that_fails() -> None:
     ],
 )
 def test_the_kind_of_a_server_that_negotiates(asked: str, url: str, kind: str) -> None:
-    assert causes.server_kind(asked, Endpoint(url, "a", "b", ()), None, None) == kind
+    assert server_kind(asked, Endpoint(url, "a", "b", ()), None, None) == kind
 
 
 @pytest.mark.parametrize(
@@ -243,9 +249,9 @@ def test_the_kind_of_a_server_that_negotiates(asked: str, url: str, kind: str) -
     ],
 )
 def test_the_kind_of_a_server_that_does_not(error: Exception, answer: HttpResponse | None, kind: str) -> None:
-    assert causes.server_kind("http://x/hub", None, error, answer) == kind
+    assert server_kind("http://x/hub", None, error, answer) == kind
 
 
 @pytest.mark.parametrize(("seconds", "text"), [(1, "1 s"), (130, "2 min"), (7300, "2 h"), (3 * DAY, "3 days")])
 def test_durations_are_rough(seconds: float, text: str) -> None:
-    assert causes.duration(seconds) == text
+    assert rough_duration(seconds) == text

@@ -1,0 +1,170 @@
+"""The options of the panel "Connection": how to connect to a hub."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import os
+import ssl
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import attrs
+import typer
+
+from .. import HubConnection, Transport
+from .._http.proxies import proxy_url
+from .exit_status import WRONG_USAGE, fail
+from .options import Verbose, option, show_log
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+
+_PANEL = "Connection"
+_TOKEN_VARIABLE = "SIGNALR_TOKEN"
+
+
+class ProtocolName(StrEnum):
+    """The hub protocols."""
+
+    JSON = "json"
+    MESSAGEPACK = "messagepack"
+
+
+_in_panel = functools.partial(option, panel=_PANEL)
+_existing_file = functools.partial(_in_panel, metavar="FILE", exists=True, dir_okay=False)
+
+_Token = Annotated[
+    str | None, _in_panel("--token", metavar="TOKEN", help=f"Bearer token; ${_TOKEN_VARIABLE} by default.")
+]
+_TokenFile = Annotated[
+    Path | None,
+    _existing_file("--token-file", help="File with the bearer token, read again at each connection attempt."),
+]
+_Header = Annotated[
+    list[str] | None, _in_panel("--header", metavar="'NAME: VALUE'", help="Sent with every request. Repeatable.")
+]
+_Protocol = Annotated[ProtocolName | None, _in_panel("--protocol", help="The hub protocol; json by default.")]
+_Transports = Annotated[
+    list[Transport] | None,
+    _in_panel("--transport", case_sensitive=False, help="An allowed transport. Repeatable; all by default."),
+]
+_Authority = Annotated[Path | None, _existing_file("--ca", help="PEM file of a certificate authority to trust.")]
+_Insecure = Annotated[
+    bool, typer.Option("--insecure", help="Do not verify the server's certificate.", rich_help_panel=_PANEL)
+]
+_Proxy = Annotated[
+    str | None, _in_panel("--proxy", metavar="URL", help="HTTP proxy; the environment's proxy by default.")
+]
+
+
+@attrs.frozen(kw_only=True)
+class ConnectionOptions:
+    """The values of the options, checked.
+
+    Attributes:
+        arguments: arguments of `HubConnection`, without transports and protocol.
+        transports: the allowed transports; `None` for all.
+        protocol: the hub protocol; `None` if none was named.
+        verbose: how often `-v` was given.
+    """
+
+    arguments: dict[str, Any] = attrs.field(repr=False)
+    transports: tuple[Transport, ...] | None = None
+    protocol: ProtocolName | None = None
+    verbose: int = 0
+
+    @classmethod
+    def from_options(
+        cls,
+        *,
+        token: _Token = None,
+        token_file: _TokenFile = None,
+        header: _Header = None,
+        protocol: _Protocol = None,
+        transport: _Transports = None,
+        ca: _Authority = None,
+        insecure: _Insecure = False,
+        proxy: _Proxy = None,
+        verbose: Verbose = 0,
+    ) -> ConnectionOptions:
+        """Check the options, or end the command with an error; switch on the log.
+
+        The parameters are the options of the command line: see `options.command`.
+        """
+        show_log(verbose)
+        if proxy is not None:
+            try:
+                proxy_url(proxy)
+            except ValueError as error:
+                fail(WRONG_USAGE, f"--proxy: {error}")
+        arguments = {
+            "access_token": _access_token(token, token_file),
+            "headers": _headers(header or ()),
+            "ssl": _verification(insecure=insecure, ca=ca),
+            "proxy": proxy,
+        }
+        transports = tuple(transport) if transport else None
+        return cls(arguments=arguments, transports=transports, protocol=protocol, verbose=verbose)
+
+    def hub(self, url: str, **more: Any) -> HubConnection:
+        """Return a connection that is not started; `more` are further arguments of `HubConnection`."""
+        protocol = (self.protocol or ProtocolName.JSON).value
+        return HubConnection(url, **{"protocol": protocol, "transports": self.transports, **self.arguments, **more})
+
+
+def _access_token(token: str | None, file: Path | None) -> str | Callable[[], Awaitable[str]] | None:
+    if token is not None and file is not None:
+        fail(WRONG_USAGE, "--token and --token-file exclude each other")
+    if token is not None:
+        return _checked_token(token, "--token")
+    if file is None:
+        token = os.environ.get(_TOKEN_VARIABLE)
+        return _checked_token(token, f"${_TOKEN_VARIABLE}") if token else None
+    try:
+        first = _checked_token(_read_token(file), "--token-file")
+    except ValueError as error:
+        fail(WRONG_USAGE, f"--token-file: {error}")
+    # A regular file is read again at each attempt. Anything else, a pipe for example, can be read only once.
+    return functools.partial(asyncio.to_thread, _read_token, file) if file.is_file() else first
+
+
+def _read_token(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8").strip()
+    except OSError as error:
+        raise ValueError(f"cannot read {file}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        # The text of a UnicodeDecodeError has bytes of the file, which may be those of a secret.
+        raise ValueError(f"{file} holds no text") from None
+
+
+def _checked_token(token: str, source: str) -> str:
+    if not token:
+        fail(WRONG_USAGE, f"{source} is empty")
+    if not (token.isascii() and token.isprintable()):
+        fail(WRONG_USAGE, f"{source} holds a character that no HTTP header can carry")
+    return token
+
+
+def _headers(lines: Sequence[str]) -> dict[str, str]:
+    headers = {}
+    for number, line in enumerate(lines, 1):
+        name, colon, value = line.partition(":")
+        if not colon or not name.strip():
+            # The error does not quote the line, which may hold a secret.
+            fail(WRONG_USAGE, f"--header wants 'NAME: VALUE', which number {number} is not")
+        headers[name.strip()] = value.strip()
+    return headers
+
+
+def _verification(*, insecure: bool, ca: Path | None) -> ssl.SSLContext | bool:
+    if insecure and ca is not None:
+        fail(WRONG_USAGE, "--insecure and --ca exclude each other")
+    if ca is None:
+        return not insecure
+    try:
+        return ssl.create_default_context(cafile=str(ca))
+    except (ssl.SSLError, OSError) as error:
+        fail(WRONG_USAGE, f"--ca: {ca} holds no certificate that can be read: {error}")

@@ -1,0 +1,1 @@
+"""`signalr doctor`: checks each step of the way to a hub, and advises what to do about what fails."""

@@ -1,0 +1,100 @@
+"""`signalr doctor`: find out why a hub cannot be reached, or that it can."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.live import Live
+
+from ..._core import urls
+from .. import exit_status, options
+from ..connection_options import ConnectionOptions
+from ..step_runner import allowed_combinations
+from .check_table import CheckTable
+from .examination import Examination
+
+if TYPE_CHECKING:
+    from ..step_runner import StepResult
+    from .findings import Finding
+
+_FAILED = 1
+
+Limit = Annotated[float, typer.Option("--timeout", metavar="SECONDS", min=0.1, help="Limit for each step.")]
+KeepAlive = Annotated[
+    float,
+    typer.Option(
+        "--keep-alive", metavar="SECONDS", min=0, help="How long to wait for a ping of the server; 0 skips that check."
+    ),
+]
+
+
+@options.command
+def doctor(
+    url: options.Url,
+    as_json: options.Json = False,
+    timeout: Limit = 10.0,
+    keep_alive: KeepAlive = 20.0,
+    *,
+    connection: ConnectionOptions,
+) -> None:
+    """Examine the way to a hub step by step, and say what to do about each step that fails, with the probable cause.
+
+    Exit status: 0 everything works, 1 it connects but something failed, 2 wrong usage, 3 no connection.
+    """
+    try:
+        url = urls.hub_url(url)
+    except ValueError as error:
+        exit_status.fail(exit_status.WRONG_USAGE, str(error))
+    console = Console(highlight=False, markup=False, emoji=False)
+    table = CheckTable(url, plain=not console.encoding.startswith("utf"))
+    is_live = console.is_interactive and not as_json and not connection.verbose
+    with Live(table, console=console, auto_refresh=False, transient=True) if is_live else nullcontext() as live:
+
+        def report(result: Finding | StepResult) -> None:
+            table.update(result)
+            if live is not None:
+                live.refresh()
+
+        wanted = allowed_combinations(connection)
+        examination = Examination(url, connection, wanted, limit=timeout, keep_alive=keep_alive, report=report)
+        # Each step has a limit of its own; this one is long enough never to end a step.
+        exit_status.run(examination.run(), timeout=keep_alive + 40 * (timeout + 10))
+    if as_json:
+        exit_status.show(_as_dict(url, examination, table))
+    else:
+        console.print(table)
+        console.print(table.verdict(examination))
+    if not examination.good:
+        raise typer.Exit(_FAILED if examination.connected else exit_status.NO_CONNECTION)
+
+
+def _as_dict(url: str, examination: Examination, table: CheckTable) -> dict[str, Any]:
+    return {
+        "url": urls.without_query(url),
+        "ok": examination.good,
+        "connected": examination.connected,
+        "server": examination.server or None,
+        "checks": [
+            {
+                "check": finding.check,
+                "mark": finding.mark,
+                "said": finding.said,
+                "milliseconds": round(finding.seconds * 1000, 3),
+            }
+            for finding in examination.findings
+        ],
+        "steps": table.steps.steps(),
+        "problems": [
+            {
+                "where": problem.where,
+                "mark": problem.mark,
+                "said": problem.said,
+                "cause": problem.advice.cause,
+                "advice": problem.advice.action,
+            }
+            for problem in examination.problems()
+        ],
+    }

@@ -1,0 +1,234 @@
+"""The order of the checks of `signalr doctor`, from the host's name up to the hub, each with a time limit."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import attrs
+
+from ... import SignalRError, Timeouts
+from ..._core import urls
+from ..._http.proxies import environment_proxy, proxy_url
+from ..step_runner import Ending, StepResult, StepRunner
+from ..steps import ANY_HUB
+from .findings import Advice, Finding, Mark, Problem
+from .hub_advice import WITHOUT_PROTOCOL, for_step
+from .hub_checks import HubChecks
+from .network_checks import HostPort, Route, check_name, check_tcp, check_tls, check_tunnel
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+
+    from yarl import URL
+
+    from ..connection_options import ConnectionOptions
+    from ..step_runner import Combination
+
+T = TypeVar("T")
+
+KEEP_ALIVE = "keep-alive"
+
+# Seconds beyond the limits inside of a check. Those end the check first, with errors that say more.
+_GRACE = 1.0
+_LONGEST_CLOSE = 5.0
+_PROTOCOL_NAMES = {"json": "JSON", "messagepack": "MessagePack"}
+
+
+class Examination:
+    """Examines a hub, as far as each check allows the next one.
+
+    Args:
+        url: URL of the hub, as `urls.hub_url` returns it.
+        options: how to connect.
+        wanted: the combinations of transport and protocol to try.
+        limit: seconds for each step.
+        keep_alive: seconds to wait for a ping of the server; 0 skips that check.
+        report: called when a check or a step begins, and when it has ended.
+
+    Attributes:
+        findings: the results of the checks, in their order.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        options: ConnectionOptions,
+        wanted: Sequence[Combination],
+        *,
+        limit: float,
+        keep_alive: float,
+        report: Callable[[Finding | StepResult], None],
+    ) -> None:
+        self._url = url
+        self._wanted = wanted
+        self._limit = limit
+        self._keep_alive = keep_alive
+        self._report = report
+        timeouts = Timeouts(
+            connect=limit / 2, request=limit / 2, handshake=limit / 2, close=min(limit, _LONGEST_CLOSE), ready=limit
+        )
+        self._arguments = {**options.arguments, "timeouts": timeouts}
+        self._hub = HubChecks(url=url, arguments=self._arguments, limit=limit)
+        self._results: list[StepResult] = []
+        self.findings: list[Finding] = []
+
+    async def run(self) -> None:
+        """Do all checks; the results are in the attributes."""
+        token = self._arguments["access_token"]
+        self._hub.token = await token() if callable(token) else token
+        home = urls.origin(self._url)
+        if not await self._reach(home, ""):
+            return
+        asked: list[str] = []
+        endpoint = await self._check("negotiate", self._hub.negotiate(asked))
+        if endpoint is None:
+            # If a redirect leads to another server, the layers below HTTP tell why that server does not answer.
+            if asked and urls.origin(asked[-1]) != home:
+                await self._reach(urls.origin(asked[-1]), " 2")
+            return
+        target = urls.origin(endpoint.url)
+        if target != home and not await self._reach(target, " 2"):
+            return
+        offered = [
+            each
+            for each in self._wanted
+            if any(offer.name == each.transport and each.format in offer.formats for offer in endpoint.transports)
+        ]
+        if not offered:
+            await self._check("transports", self._hub.nothing_in_common(endpoint))
+            return
+        await self._check("token", self._hub.where_token(endpoint, offered), 3 * self._limit + _GRACE)
+        await self._run_steps(offered)
+        usable = [result.combination for result in self._results if result.ending is Ending.WORKED]
+        ping = self._hub.wait_for_ping(usable, self._keep_alive)
+        await self._check(KEEP_ALIVE, ping, self._keep_alive + 3 * self._limit)
+
+    @property
+    def server(self) -> str:
+        """The kind of server; empty if that is not known."""
+        return self._hub.server
+
+    @property
+    def connected(self) -> bool:
+        """Whether a connection worked, over any transport."""
+        return any(result.ending is Ending.WORKED for result in self._results)
+
+    @property
+    def good(self) -> bool:
+        """Whether a connection worked and nothing failed."""
+        return self.connected and all(problem.mark is not Mark.FAILED for problem in self.problems())
+
+    # One check
+
+    async def _check(self, name: str, work: Awaitable[tuple[Finding, T]], limit: float | None = None) -> T | None:
+        """Do a check within its time limit; return the value that later checks need, `None` after an error."""
+        self._report(Finding(None, check=name))
+        limit = limit or self._limit + _GRACE
+        began = time.perf_counter()
+        value: T | None = None
+        try:
+            async with asyncio.timeout(limit):
+                finding, value = await work
+        except TimeoutError as error:
+            said = str(error) or f"no answer within {limit:g} s"
+            why = Advice("it hangs, or is very slow", "try again with a longer --timeout")
+            finding = Finding(Mark.FAILED, said, why)
+        except (SignalRError, OSError) as error:
+            finding = Finding(Mark.FAILED, str(error), Advice("it failed in an unexpected way", "try again with -vv"))
+        finding = attrs.evolve(finding, check=name, seconds=time.perf_counter() - began)
+        self.findings.append(finding)
+        self._report(finding)
+        return value
+
+    # Below HTTP
+
+    async def _reach(self, origin: tuple[str, str, int], suffix: str) -> bool:
+        """Do the checks below HTTP for a server; return whether they all worked.
+
+        Args:
+            origin: scheme, host and port of the server.
+            suffix: for the names of the checks, to tell two servers apart.
+        """
+        proxy = await self._check(f"proxy{suffix}", self._proxy_for(origin))
+        if proxy is None:
+            return False
+        self._hub.proxied = bool(proxy)
+        server = HostPort.of_origin(origin)
+        first = HostPort.of_proxy(proxy[0]) if proxy else server
+        addresses = await self._check(f"name{suffix}", check_name(first))
+        if not addresses:
+            return False
+        address = await self._check(f"TCP{suffix}", check_tcp(first, addresses, self._limit))
+        if address is None:
+            return False
+        if origin[0] != "https":
+            return True
+        route = Route(address, server, proxy[0] if proxy else None)
+        if proxy and not await self._check(f"tunnel{suffix}", check_tunnel(route)):
+            return False
+        return bool(await self._check(f"TLS{suffix}", check_tls(route, self._arguments["ssl"])))
+
+    async def _proxy_for(self, origin: tuple[str, str, int]) -> tuple[Finding, tuple[URL, ...]]:
+        given = self._arguments["proxy"]
+        proxy = proxy_url(given) if given else await environment_proxy(origin)
+        if proxy is None:
+            return Finding(Mark.GOOD, "none"), ()
+        source = "--proxy" if given else "the environment"
+        return Finding(Mark.GOOD, f"{proxy.scheme}://{HostPort.of_proxy(proxy)}, from {source}"), (proxy,)
+
+    # Steps over each transport
+
+    async def _run_steps(self, offered: Sequence[Combination]) -> None:
+        runner = StepRunner(
+            url=self._url,
+            steps=ANY_HUB,
+            offered=offered,
+            limit=self._limit,
+            report=self._note_result,
+            hub_arguments=self._arguments,
+        )
+        await runner.run()
+
+    def _note_result(self, result: StepResult) -> None:
+        if result.ending is not None:
+            self._results.append(result)
+        self._report(result)
+
+    # What is wrong
+
+    def problems(self) -> list[Problem]:
+        """Return all problems, in the order of the checks; the steps come before the keep-alive check."""
+        found = [
+            Problem(where=finding.check, said=finding.said, advice=finding.advice, mark=finding.mark)
+            for finding in self.findings
+            if finding.advice is not None and finding.mark is not None
+        ]
+        last = [problem for problem in found if problem.where == KEEP_ALIVE]
+        return [*(problem for problem in found if problem not in last), *self._problems_of_steps(), *last]
+
+    def _problems_of_steps(self) -> list[Problem]:
+        """Return one problem for each advice, whatever the number of steps that failed."""
+        working = {result.combination.transport for result in self._results if result.ending is Ending.WORKED}
+        found: dict[Advice, dict[str, StepResult]] = {}
+        for result in self._results:
+            transport = result.combination.transport
+            if result.ending is Ending.FAILED:
+                why = for_step(result.error, transport, others_work=bool(working - {transport}))
+                found.setdefault(why, {}).setdefault(f"{transport}, {result.step.name}", result)
+            elif result.ending is Ending.NOT_OFFERED and result.said:
+                protocol = result.combination.protocol
+                found.setdefault(WITHOUT_PROTOCOL[protocol], {}).setdefault(_PROTOCOL_NAMES[protocol], result)
+        problems = []
+        for why, places in found.items():
+            first = next(iter(places.values()))
+            mark = Mark.FAILED if first.ending is Ending.FAILED else Mark.SKIPPED
+            problems.append(Problem(where="; ".join(places), said=_said(first), advice=why, mark=mark))
+        return problems
+
+
+def _said(result: StepResult) -> str:
+    """Return the error of a step, without the transports that were not tried."""
+    attempts: Any = getattr(result.error, "attempts", ())
+    return str(attempts[0]) if attempts else result.said

@@ -1,0 +1,210 @@
+"""From errors of negotiate, of transports and of steps to advice. Pure: no I/O, and the clock is an argument."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import attrs
+
+from ... import (
+    ClassicServerError,
+    ConnectionClosedError,
+    HandshakeError,
+    NegotiationError,
+    NotConnectedError,
+    TransportError,
+)
+from ..._core import urls
+from .findings import Advice
+from .network_advice import for_tunnel
+from .server_kind import is_html
+from .token_lifetime import rough_duration, token_times
+
+if TYPE_CHECKING:
+    from ... import Transport
+    from ...interfaces import HttpResponse
+
+_LOGIN_WORDS = ("login", "signin", "sign-in", "logon", "account", "oauth", "authorize", "saml", "sso")
+
+NO_ANSWER_BEHIND_REDIRECT = Advice(
+    "the hub redirects to another server, and from that no answer comes",
+    "see what is found about that one (marked with a 2): a firewall may let only the first through",
+)
+NOTHING_IN_COMMON = Advice(
+    "the server offers no transport with a format that is wanted and known here",
+    "give no --transport or --protocol, or enable more on the server (HttpConnectionDispatcherOptions.Transports)",
+)
+LOST_WHILE_IDLE = Advice(
+    "something on the way ends connections that are idle, or the hub closed it",
+    "raise the idle timeout of proxies and load balancers above the server's KeepAliveInterval; see the server's log",
+)
+NO_PING = Advice(
+    "the server's KeepAliveInterval (15 s unless changed) is longer than that, or something on the way holds it back",
+    "clients give up after 30 s of silence (Timeouts.server): keep the server's interval under half of that",
+)
+WITHOUT_PROTOCOL = {
+    "json": Advice("the hub's server does not speak JSON", "AddJsonProtocol() on the server; MessagePack may do"),
+    "messagepack": Advice(
+        "the hub's server does not speak MessagePack, which ASP.NET Core has only when told so",
+        "AddMessagePackProtocol() on the server, or use --protocol json",
+    ),
+}
+
+# Negotiate
+
+
+def for_negotiation(
+    error: Exception, answer: HttpResponse | None, token: str | None, *, now: float, proxied: bool
+) -> Advice:
+    """Return advice for a negotiation that failed.
+
+    Args:
+        error: the error of the negotiation.
+        answer: the last answer, if there was one.
+        token: the user's bearer token.
+        now: seconds since 1970.
+        proxied: whether the requests went through a proxy, which may have answered in place of the server.
+    """
+    if isinstance(error, ClassicServerError):
+        return Advice(
+            "the server speaks classic ASP.NET SignalR, which is another protocol than ASP.NET Core SignalR",
+            "move the server to ASP.NET Core SignalR, or use a client for the classic one",
+        )
+    status = error.status if isinstance(error, NegotiationError) else None
+    if status is None and answer is not None:
+        return Advice("the servers redirect in a circle, or without end", "see where they redirect to")
+    if status is None or answer is None:
+        return Advice(
+            "the connection works, but no usable answer to the HTTP request came",
+            "check that this port is that of the web server, and the server's log",
+        )
+    if status < 300:
+        return _for_unusable(error, answer)
+    if status < 400:
+        return _for_redirect(answer.header("Location") or "")
+    return _for_status(status, token, now, proxied=proxied)
+
+
+def _for_unusable(error: Exception, answer: HttpResponse) -> Advice:
+    if is_html(answer):
+        return Advice(
+            "a web page comes instead of a hub's answer: a login page, the page of a proxy, or a site that answers "
+            "every path with its start page",
+            "check the path of the URL; if a login stands before it, pass --token, or its cookie with --header",
+        )
+    if "the server refused" in str(error):
+        return Advice("the hub's server refuses this client itself", "see what it says, and its log")
+    return Advice("something else than a SignalR hub answers there", "check the host, the port and the path of the URL")
+
+
+def _for_redirect(location: str) -> Advice:
+    place = urls.without_query(location).lower()
+    if any(word in place for word in _LOGIN_WORDS):
+        return Advice(
+            "it redirects to a login page: the hub, or a gateway before it, wants to know who you are",
+            "pass --token, or the login's cookie with --header 'Cookie: NAME=VALUE'",
+        )
+    return Advice("the hub has moved, or wants another scheme or host", "use the URL that it redirects to")
+
+
+_NO_HUB = Advice(
+    "there is no hub at this path",
+    "compare the path with MapHub(...) on the server, and with the prefix that a reverse proxy adds",
+)
+_NO_UPSTREAM = Advice("a reverse proxy answers, but does not reach the hub behind it", "see whether the hub runs")
+_STATUSES = {
+    403: Advice(
+        "{who} refuses, whoever asks or this user: a missing right, a rule of a firewall",
+        "check what the user may do, and the rules of gateways and firewalls before the hub",
+    ),
+    404: _NO_HUB,
+    405: _NO_HUB,
+    407: for_tunnel(407),
+    429: Advice("too many requests, or too many connections for the plan", "wait, then try again"),
+    502: _NO_UPSTREAM,
+    503: Advice("{who} is not available at the moment", "see whether the hub runs; try again"),
+    504: _NO_UPSTREAM,
+}
+_FAILING = Advice("the application on the server fails", "see its log")
+_REFUSING = Advice("{who} refuses the request", "see its log")
+
+
+def _for_status(status: int, token: str | None, now: float, *, proxied: bool) -> Advice:
+    if status == 401:
+        return _for_unauthorized(token, now)
+    advice = _STATUSES.get(status, _FAILING if status >= 500 else _REFUSING)
+    who = "the proxy, or the server," if proxied else "the server"
+    return attrs.evolve(advice, cause=advice.cause.format(who=who))
+
+
+def _for_unauthorized(token: str | None, now: float) -> Advice:
+    if token is None:
+        return Advice("the hub wants a token, and none was given", "pass --token or --token-file, or set SIGNALR_TOKEN")
+    times = token_times(token)
+    if times.ends is not None and times.ends <= now:
+        return Advice(f"the token expired {rough_duration(now - times.ends)} ago", "get a new one")
+    if times.begins is not None and times.begins > now:
+        return Advice("the token is not valid yet", "check the clock of this machine")
+    return Advice(
+        "the token is not accepted: it is for another audience, from another issuer, or signed with another key",
+        "compare its issuer and audience with what the server is set up for",
+    )
+
+
+# Transports
+
+
+def for_step(error: Exception | None, transport: Transport, *, others_work: bool) -> Advice:
+    """Return advice for a step that failed.
+
+    Args:
+        error: the exception that ended the step.
+        transport: the transport of the connection.
+        others_work: whether another transport works.
+    """
+    refusal = next((each for each in getattr(error, "attempts", ()) if isinstance(each, TransportError)), None)
+    if refusal is not None:
+        return _for_refused_transport(refusal, transport, others_work=others_work)
+    if isinstance(error, HandshakeError) and isinstance(error.__cause__, TimeoutError):
+        return Advice(
+            "what answers is no hub but another endpoint of SignalR (MapConnectionHandler), or something on the way "
+            "buffers what the hub says",
+            "compare the path with MapHub(...) on the server, and check the buffering of reverse proxies",
+        )
+    if isinstance(error, HandshakeError) and error.__cause__ is None:
+        return Advice("the hub refuses the handshake, or what answers is no hub", "see the server's log")
+    if isinstance(error, ConnectionClosedError | HandshakeError | NotConnectedError):
+        return Advice(
+            "the server ends the connection right after it was opened",
+            "see the server's log: OnConnectedAsync, and what the hub demands of a user",
+        )
+    return Advice("the server, or something on the way, holds back what it should send", "see the server's log")
+
+
+def _for_refused_transport(refusal: TransportError, transport: Transport, *, others_work: bool) -> Advice:
+    if refusal.status == 401:
+        return Advice(
+            "the token is accepted by negotiate, but not here",
+            "the server must take it from the Authorization header here, or from the query as access_token",
+        )
+    if refusal.status == 404:
+        return Advice(
+            "another server than the one that negotiated got the request: there are several, without sticky sessions",
+            "turn on sticky sessions (session affinity) in the load balancer",
+        )
+    if others_work and transport == "WebSockets":
+        return Advice(
+            "something between here and the hub (reverse proxy, load balancer, firewall) lets no WebSocket through",
+            "have it pass the headers Upgrade and Connection on (nginx), or turn WebSockets on (IIS, App Service); "
+            "meanwhile clients fall back to another transport",
+        )
+    if others_work:
+        return Advice(
+            "something between here and the hub refuses this transport, or buffers what it carries",
+            "check the rules and the buffering of reverse proxies; other transports work",
+        )
+    return Advice(
+        "negotiate is let through, but none of the requests that follow: a proxy or firewall refuses them, "
+        "or the hub refuses this user",
+        "check the rules of proxies and gateways for GET requests and upgrades on the hub's path",
+    )

@@ -1,0 +1,180 @@
+"""The checks of the hub: negotiate, where the bearer token is needed, and the server's keep-alive pings."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from ... import Connection, ConnectionFailedError, HubConnection, NegotiationError, Transport
+from ..._core import urls
+from ..._core.redaction import redact
+from ..._http.aiohttp_client import AiohttpClient
+from ...messages import Ping
+from ...protocols import JsonProtocol, MessagePackProtocol
+from ..negotiate import negotiate_endpoint
+from . import hub_advice as advice
+from .findings import Finding, Mark
+from .server_kind import server_kind
+from .token_lifetime import lifetime_remark
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ..._core.negotiation import Endpoint
+    from ...interfaces import HttpRequest, HttpResponse, HubProtocol
+    from ...messages import HubMessage
+    from ..step_runner import Combination
+
+
+class _RecordingClient(AiohttpClient):
+    """An HTTP client that keeps the last answer."""
+
+    answer: HttpResponse | None = None
+
+    async def request(self, request: HttpRequest, /) -> HttpResponse:
+        """See `HttpClient.request`."""
+        self.answer = None
+        self.answer = await super().request(request)
+        return self.answer
+
+
+class _PingWatch:
+    """A hub protocol that notes the pings of the server.
+
+    Attributes:
+        seen: set when a ping has come.
+    """
+
+    def __init__(self, protocol: HubProtocol) -> None:
+        self.seen = asyncio.Event()
+        self._protocol = protocol
+        self.name = protocol.name
+        self.transfer_format = protocol.transfer_format
+        self.naming = protocol.naming
+        self.encode = protocol.encode
+
+    def decode(self, frame: bytes, /, *, exact: bool = False) -> HubMessage | None:
+        """See `HubProtocol.decode`."""
+        message = self._protocol.decode(frame, exact=exact)
+        if isinstance(message, Ping):
+            self.seen.set()
+        return message
+
+
+@attrs.define(kw_only=True)
+class HubChecks:
+    """Checks one hub.
+
+    Attributes:
+        url: URL of the hub.
+        arguments: arguments of `HubConnection` for connecting.
+        limit: seconds for each request.
+        token: the bearer token, once it is known.
+        proxied: whether requests go through a proxy.
+        server: the kind of server, once `negotiate` has run.
+    """
+
+    url: str
+    arguments: dict[str, Any]
+    limit: float
+    token: str | None = None
+    proxied: bool = False
+    server: str = ""
+
+    async def negotiate(self, asked: list[str]) -> tuple[Finding, Endpoint | None]:
+        """Negotiate, with all redirects; return the finding and the result.
+
+        Args:
+            asked: a list to which the URL of each request is added.
+        """
+        given = {name: self.arguments[name] for name in ("headers", "access_token")}
+        client = _RecordingClient(ssl=self.arguments["ssl"], proxy=self.arguments["proxy"])
+        endpoint, failure = None, None
+        try:
+            endpoint = await negotiate_endpoint(client, self.url, asked, timeout=self.limit, **given)
+        except (ConnectionFailedError, OSError) as error:
+            failure = error
+        self.server = server_kind(self.url, endpoint, failure, client.answer)
+        if endpoint is None:
+            assert failure is not None
+            why = advice.for_negotiation(failure, client.answer, self.token, now=time.time(), proxied=self.proxied)
+            if client.answer is None and len(asked) > 1:
+                why = advice.NO_ANSWER_BEHIND_REDIRECT
+            return Finding(Mark.FAILED, str(failure), why), None
+        redirects = "".join(f", redirected to {urls.without_query(url)}" for url in asked[1:])
+        offered = redact(", ".join(offer.name for offer in endpoint.transports))
+        return Finding(Mark.GOOD, f"status 200{redirects}; {self.server}; offers {offered}"), endpoint
+
+    async def nothing_in_common(self, endpoint: Endpoint) -> tuple[Finding, None]:
+        """Return the finding for a server that offers none of the allowed transports."""
+        offers = ", ".join(f"{offer.name} ({', '.join(sorted(offer.formats))})" for offer in endpoint.transports)
+        said = f"none of those wanted; the server offers {redact(offers)}"
+        return Finding(Mark.FAILED, said, advice.NOTHING_IN_COMMON), None
+
+    async def where_token(self, endpoint: Endpoint, offered: Sequence[Combination]) -> tuple[Finding, None]:
+        """Find out whether the token is needed, and whether the header and the query are accepted for it."""
+        if self.token is None:
+            return Finding(Mark.GOOD, "none given, and none needed to negotiate"), None
+        lasts = lifetime_remark(self.token, time.time())
+        transport = offered[0].transport
+        needed = await self._refused_at(transport, access_token=None)
+        if needed is None:
+            return Finding(Mark.GOOD, f"not needed: all works without it{lasts}"), None
+        if endpoint.access_token is not None:
+            return Finding(Mark.GOOD, f"accepted by negotiate, which gives one of its own for the rest{lasts}"), None
+        places = {"header": "the Authorization header", "query": "the query (access_token)"}
+        refused = {place: await self._refused_at(transport, access_token_in=place) for place in places}
+        said = [f"needed ({needed})", "accepted by negotiate"]
+        said += [f"{transport}: {'refused' if refused[place] else 'accepted'} in {places[place]}" for place in places]
+        return Finding(Mark.GOOD, "; ".join(said) + lasts), None
+
+    async def _refused_at(self, transport: Transport, **more: Any) -> str | None:
+        """Connect; return the request that was refused, or `None`."""
+        connection = Connection(self.url, transports=transport, **{**self.arguments, **more})
+        try:
+            await connection.start()
+        except NegotiationError as error:
+            return f"negotiate: status {error.status}" if error.status else "negotiate"
+        except ConnectionFailedError:
+            return "after negotiate"
+        finally:
+            await connection.stop()
+        return None
+
+    async def wait_for_ping(self, usable: Sequence[Combination], patience: float) -> tuple[Finding, None]:
+        """Wait for a ping of the server on an idle connection.
+
+        Args:
+            usable: the combinations that work.
+            patience: seconds to wait; 0 skips the check.
+        """
+        if not patience:
+            return Finding(Mark.SKIPPED, "not waited for"), None
+        chosen = next((each for each in usable if each.transport is not Transport.LONG_POLLING), None)
+        if chosen is None:
+            return Finding(Mark.SKIPPED, "nothing that has pings works (long polling needs none)"), None
+        watch = _PingWatch(JsonProtocol() if chosen.protocol == "json" else MessagePackProtocol())
+        arguments = {**self.arguments, "protocol": watch}
+        async with HubConnection(self.url, transports=chosen.transport, reconnect=False, **arguments) as hub:
+            return await _ping_or_end(hub, watch, patience), None
+
+
+async def _ping_or_end(hub: HubConnection, watch: _PingWatch, patience: float) -> Finding:
+    began = time.perf_counter()
+    seen, closed = asyncio.create_task(watch.seen.wait()), asyncio.create_task(hub.wait_closed())
+    try:
+        await asyncio.wait({seen, closed}, timeout=patience, return_when=asyncio.FIRST_COMPLETED)
+        took = time.perf_counter() - began
+        if seen.done():
+            return Finding(Mark.GOOD, f"{hub.transport}: a ping of the server after {took:.1f} s")
+        if closed.done():
+            why = closed.exception() or "the server closed it"
+            said = f"the idle connection was lost after {took:.1f} s: {why}"
+            return Finding(Mark.FAILED, said, advice.LOST_WHILE_IDLE)
+        return Finding(Mark.WARNING, f"{hub.transport}: no ping within {patience:g} s", advice.NO_PING)
+    finally:
+        seen.cancel()
+        closed.cancel()

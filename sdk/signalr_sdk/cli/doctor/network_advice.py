@@ -1,0 +1,154 @@
+"""From errors of the network, of proxies and of TLS to advice. Pure: no I/O, and the clock is an argument."""
+
+from __future__ import annotations
+
+import errno
+from typing import TYPE_CHECKING
+
+import attrs
+
+from .findings import Advice
+
+if TYPE_CHECKING:
+    import ssl
+
+
+def for_name(host: str, *, is_proxy: bool) -> Advice:
+    """Return advice for a host name without an address."""
+    whose = "the proxy's URL" if is_proxy else "the URL"
+    return Advice(
+        f"no name server that is asked from here knows {host}: it is misspelt, or known only inside another network",
+        f"check the host in {whose}; inside a VPN or container check its name servers",
+    )
+
+
+def for_tcp(error: OSError, port: int, *, is_proxy: bool) -> Advice:
+    """Return advice for a TCP connection that failed."""
+    if is_proxy:
+        return Advice(
+            "the proxy cannot be reached: it does not run, or that is not its address",
+            "check --proxy and the environment (HTTP_PROXY, HTTPS_PROXY, NO_PROXY)",
+        )
+    if isinstance(error, ConnectionRefusedError):
+        return Advice(
+            f"the machine is there, but nothing listens on port {port}",
+            "start the server, check the port in the URL, and that it listens on this address and not on loopback only",
+        )
+    if isinstance(error, TimeoutError):
+        return Advice(
+            "the machine is off or not there, or a firewall drops what is sent to it",
+            f"check the host, and whether this network lets connections to port {port} out",
+        )
+    if error.errno in (errno.ENETUNREACH, errno.EHOSTUNREACH):
+        return Advice("there is no route to that network from here", "check the network, VPN or container")
+    return Advice("the network refuses the connection", "check the host and port, and the firewalls on the way")
+
+
+def for_tunnel(status: int | None) -> Advice:
+    """Return advice for a proxy that made no tunnel.
+
+    Args:
+        status: the HTTP status of the proxy's answer; `None` if the answer was not HTTP.
+    """
+    if status == 407:
+        return Advice(
+            "the proxy wants a user and password",
+            "put them into its URL: --proxy http://user:password@proxy:3128, or the same in the environment",
+        )
+    if status is None:
+        return Advice(
+            "what listens there is no HTTP proxy",
+            "check the proxy's URL; SOCKS proxies need another HTTP client",
+        )
+    return Advice(
+        "the proxy does not let connections to that host and port through",
+        "have it allowed there (method CONNECT), or name the host in NO_PROXY if it can be reached directly",
+    )
+
+
+# Certificates
+
+
+@attrs.frozen
+class Certificate:
+    """A server's certificate.
+
+    Attributes:
+        names: the hosts that the certificate is for.
+        issuer: the authority that signed the certificate.
+        ends: when the certificate expires, in seconds since 1970.
+    """
+
+    names: tuple[str, ...]
+    issuer: str
+    ends: float
+
+    def days_left(self, now: float) -> int:
+        """Return whole days until the certificate expires; negative if it has expired."""
+        return int((self.ends - now) / 86400)
+
+
+# By OpenSSL's number of the error.
+_CERTIFICATES = {
+    9: Advice("the certificate is not valid yet", "check the clock of this machine, then that of the server"),
+    10: Advice("the certificate has expired{when}", "renew it on the server, and automate the renewal"),
+    18: Advice("the certificate is signed by itself", "pass it as --ca FILE, or use one from an authority"),
+    19: Advice(
+        "the certificate comes from an authority{issuer} of its own, which this machine does not trust",
+        "pass that authority's certificate as --ca FILE (in Python: ssl.create_default_context(cafile=...))",
+    ),
+    20: Advice(
+        "the certificate comes from an authority{issuer} that this machine does not trust, "
+        "or the server does not send those between its own and the authority's",
+        "pass the authority's certificate as --ca FILE, or have the server send its whole chain",
+    ),
+    62: Advice(
+        "the certificate is not for {host}{names}",
+        "use one of its names in the URL, or have the server use a certificate for this one",
+    ),
+    66: Advice(
+        "the certificate, or one that signed it, has a key or signature that is too weak by today's rules",
+        "have it issued again with at least 2048 bits (RSA) or an elliptic curve, and SHA-256",
+    ),
+}
+_SAME = {21: 20, 64: 62, 67: 66, 68: 66}
+_UNVERIFIED = Advice("the certificate cannot be verified", "see the error; --insecure connects without verification")
+
+
+def for_certificate(error: ssl.SSLCertVerificationError, host: str, seen: Certificate | None, now: float) -> Advice:
+    """Return advice for a certificate that is not trusted.
+
+    Args:
+        error: the error of the verification.
+        host: the host in the URL.
+        seen: the certificate, if it could be read.
+        now: seconds since 1970.
+    """
+    advice = _CERTIFICATES.get(_SAME.get(error.verify_code, error.verify_code), _UNVERIFIED)
+    names, issuer, when = "", "", ""
+    if seen is not None:
+        names = f": it is for {', '.join(seen.names[:5])}" if seen.names else ""
+        issuer = f" ({seen.issuer})" if seen.issuer else ""
+        when = f" {-seen.days_left(now)} days ago" if seen.ends < now else ""
+    return attrs.evolve(advice, cause=advice.cause.format(host=host, names=names, issuer=issuer, when=when))
+
+
+def for_expiring(days: int) -> Advice:
+    """Return advice for a certificate that expires in a few days."""
+    return Advice(f"the certificate expires in {days} days", "renew it on the server, and automate the renewal")
+
+
+def for_tls(error: OSError) -> Advice:
+    """Return advice for a TLS handshake that failed for another reason than the certificate."""
+    reason = str(getattr(error, "reason", "") or error).upper()
+    if "WRONG_VERSION_NUMBER" in reason or "HTTP_REQUEST" in reason or "RECORD_LAYER_FAILURE" in reason:
+        return Advice("what listens there does not speak TLS", "use http:// in the URL, or the port that has HTTPS")
+    if "PROTOCOL" in reason or "DH_KEY" in reason or "HANDSHAKE_FAILURE" in reason or "NO_SHARED" in reason:
+        return Advice(
+            "the server has no TLS version or cipher that this machine takes: it is too old, or set up too narrowly",
+            "have it offer TLS 1.2 or 1.3 with today's ciphers",
+        )
+    return Advice(
+        "the server, or a firewall on the way, ends the connection when TLS begins",
+        "check the port; a load balancer that knows its servers by name may not know this one",
+    )

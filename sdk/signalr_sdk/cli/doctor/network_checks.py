@@ -1,0 +1,292 @@
+"""The checks below HTTP, one after another: name, TCP, tunnel through a proxy, TLS."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import os
+import socket
+import ssl
+import threading
+import time
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
+
+import attrs
+
+from . import network_advice as advice
+from .findings import Finding, Mark
+from .network_advice import Certificate
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from yarl import URL
+
+# OpenSSL's flag X509_V_FLAG_NO_CHECK_TIME, which the module `ssl` does not have: accept expired certificates.
+_NO_CHECK_TIME = 0x200000
+_FEW_DAYS = 14
+_HEAD_LIMIT = 16 * 1024
+_MOST_ADDRESSES = 8
+
+
+@attrs.frozen
+class HostPort:
+    """A server or a proxy to connect to.
+
+    Attributes:
+        host: a name, or an address without brackets.
+        port: the port.
+        is_proxy: whether this is a proxy.
+    """
+
+    host: str
+    port: int
+    is_proxy: bool = False
+
+    @classmethod
+    def of_origin(cls, origin: tuple[str, str, int]) -> HostPort:
+        """Return host and port of a server."""
+        return cls(origin[1].strip("[]"), origin[2])
+
+    @classmethod
+    def of_proxy(cls, url: URL) -> HostPort:
+        """Return host and port of a proxy."""
+        return cls(url.host or "", url.port or 80, is_proxy=True)
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+async def check_name(target: HostPort) -> tuple[Finding, list[str]]:
+    """Look the host up; return the finding and all addresses."""
+    try:
+        found = await _look_up(target)
+    except OSError as error:
+        said = f"{target.host}: {error.strerror or error}"
+        return Finding(Mark.FAILED, said, advice.for_name(target.host, is_proxy=target.is_proxy)), []
+    addresses = list(dict.fromkeys(str(each[4][0]) for each in found))
+    if addresses == [target.host]:
+        return Finding(Mark.GOOD, f"{target.host} is an address"), addresses
+    kinds = {"IPv6" if ":" in each else "IPv4" for each in addresses}
+    return Finding(Mark.GOOD, f"{target.host}: {', '.join(addresses)} ({' and '.join(sorted(kinds))})"), addresses
+
+
+async def _look_up(target: HostPort) -> list[Any]:
+    """Look the host up in a daemon thread: a look-up that hangs must not keep the command from ending."""
+    loop = asyncio.get_running_loop()
+    answer: asyncio.Future[list[Any]] = loop.create_future()
+
+    def deliver(result: list[Any] | None, error: OSError | None) -> None:
+        if answer.done():
+            return
+        if error is not None:
+            answer.set_exception(error)
+        else:
+            answer.set_result(result or [])
+
+    def ask() -> None:
+        result, failure = None, None
+        try:
+            result = socket.getaddrinfo(target.host, target.port, type=socket.SOCK_STREAM)
+        except OSError as error:
+            failure = error
+        except UnicodeError:
+            failure = OSError(0, "that is no name of a host")
+        try:
+            loop.call_soon_threadsafe(deliver, result, failure)
+        except RuntimeError:
+            return  # the loop is closed, since the command has ended
+
+    threading.Thread(target=ask, name="signalr_sdk look-up", daemon=True).start()
+    return await answer
+
+
+async def check_tcp(target: HostPort, addresses: list[str], limit: float) -> tuple[Finding, str | None]:
+    """Connect to each address; return the finding and the address that was fastest, if any."""
+    tried = addresses[:_MOST_ADDRESSES]
+    results = await asyncio.gather(*(_connect(address, target.port, limit) for address in tried))
+    good = sorted((took, address) for address, took in zip(tried, results, strict=True) if isinstance(took, float))
+    bad = [(address, error) for address, error in zip(tried, results, strict=True) if isinstance(error, OSError)]
+    said = "; ".join(f"{address} {_plain(error)}" for address, error in bad)
+    why = advice.for_tcp(bad[0][1], target.port, is_proxy=target.is_proxy) if bad else None
+    if not good:
+        return Finding(Mark.FAILED, f"{target}: {said}", why), None
+    count = f"{len(good)} of {len(tried)} addresses connect" if len(tried) > 1 else "connected"
+    works = f"{target}: {count}, {good[0][0] * 1000:.1f} ms"
+    if why is not None:
+        why = attrs.evolve(why, cause=f"not all addresses work, so that connecting can be slow: {why.cause}")
+        return Finding(Mark.WARNING, f"{works}; {said}", why), good[0][1]
+    return Finding(Mark.GOOD, works), good[0][1]
+
+
+async def _connect(address: str, port: int, limit: float) -> float | OSError:
+    """Return the seconds that connecting takes, or the error."""
+    began = time.perf_counter()
+    try:
+        async with asyncio.timeout(limit):
+            _reader, writer = await asyncio.open_connection(address, port)
+    except TimeoutError:
+        return TimeoutError(f"no answer within {limit:g} s")
+    except OSError as error:
+        return error
+    took = time.perf_counter() - began
+    writer.transport.abort()
+    return took
+
+
+def _plain(error: OSError) -> str:
+    # The text of asyncio's error repeats the address.
+    return os.strerror(error.errno) if error.errno else str(error)
+
+
+@attrs.frozen
+class Route:
+    """How to connect to a server.
+
+    Attributes:
+        address: the address of the server, or of the proxy.
+        server: the server.
+        proxy: URL of the proxy on the way, if there is one.
+    """
+
+    address: str
+    server: HostPort
+    proxy: URL | None = attrs.field(default=None, repr=False)
+
+    @asynccontextmanager
+    async def open(self) -> AsyncIterator[asyncio.StreamWriter]:
+        """Open a TCP connection to the server, through the proxy if there is one.
+
+        Raises:
+            TunnelError: the proxy refused the tunnel.
+            OSError: the network failed.
+        """
+        port = HostPort.of_proxy(self.proxy).port if self.proxy is not None else self.server.port
+        reader, writer = await asyncio.open_connection(self.address, port, limit=_HEAD_LIMIT)
+        try:
+            if self.proxy is not None:
+                if self.proxy.scheme == "https":
+                    await writer.start_tls(ssl.create_default_context(), server_hostname=self.proxy.host)
+                await self._request_tunnel(reader, writer, self.proxy)
+            yield writer
+        finally:
+            writer.transport.abort()
+
+    async def _request_tunnel(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, proxy: URL) -> None:
+        lines = [f"CONNECT {self.server} HTTP/1.1", f"Host: {self.server}"]
+        if proxy.user is not None:
+            secret = f"{unquote(proxy.raw_user or '')}:{unquote(proxy.raw_password or '')}".encode()
+            lines.append(f"Proxy-Authorization: Basic {base64.b64encode(secret).decode()}")
+        writer.write("\r\n".join([*lines, "", ""]).encode())
+        try:
+            head = await reader.readuntil(b"\r\n\r\n")
+        except (asyncio.IncompleteReadError, asyncio.LimitOverrunError):
+            raise TunnelError(None) from None
+        version, _space, rest = head.partition(b" ")
+        if not version.startswith(b"HTTP/") or not rest[:3].isdigit():
+            raise TunnelError(None)
+        if (status := int(rest[:3])) != 200:
+            raise TunnelError(status)
+
+
+class TunnelError(ConnectionError):
+    """The proxy made no tunnel.
+
+    Attributes:
+        status: HTTP status of the proxy's answer; `None` if the answer was not HTTP.
+    """
+
+    def __init__(self, status: int | None) -> None:
+        super().__init__("no HTTP answer" if status is None else f"status {status}")
+        self.status = status
+
+
+async def check_tunnel(route: Route) -> tuple[Finding, bool]:
+    """Have the proxy connect to the server; return the finding and whether the tunnel works."""
+    try:
+        async with route.open():
+            return Finding(Mark.GOOD, f"the proxy connects to {route.server}"), True
+    except TunnelError as error:
+        said = f"the proxy does not connect to {route.server}: {error}"
+        return Finding(Mark.FAILED, said, advice.for_tunnel(error.status)), False
+
+
+async def check_tls(route: Route, verification: ssl.SSLContext | bool) -> tuple[Finding, bool]:
+    """Do the TLS handshake and verify the certificate; return the finding and whether clients would go on.
+
+    Args:
+        route: how to connect.
+        verification: the `ssl` argument of the connection; with `False` a bad certificate is a warning only.
+    """
+    finding = await _check_tls(route, verification)
+    return finding, finding.mark is not Mark.FAILED
+
+
+async def _check_tls(route: Route, verification: ssl.SSLContext | bool) -> Finding:
+    context = verification if isinstance(verification, ssl.SSLContext) else ssl.create_default_context()
+    try:
+        version, certificate = await _shake_hands(route, context)
+    except ssl.SSLCertVerificationError as error:
+        seen = await _untrusted_certificate(route)
+        why = advice.for_certificate(error, route.server.host, seen, time.time())
+        said = f"not trusted: {error.verify_message}" + (f"; {_described(seen)}" if seen else "")
+        if verification is False:
+            return Finding(Mark.WARNING, f"--insecure, {said}", why)
+        return Finding(Mark.FAILED, said, why)
+    except (ssl.SSLError, ConnectionError) as error:
+        return Finding(Mark.FAILED, str(getattr(error, "reason", None) or error), advice.for_tls(error))
+    finding = Finding(Mark.GOOD, f"{version}, {_described(certificate)}" if certificate else version)
+    days = certificate.days_left(time.time()) if certificate else _FEW_DAYS
+    if days < _FEW_DAYS:
+        return attrs.evolve(finding, mark=Mark.WARNING, advice=advice.for_expiring(days))
+    if verification is False:
+        return attrs.evolve(finding, said=f"{finding.said}; --insecure is not needed")
+    return finding
+
+
+async def _shake_hands(route: Route, context: ssl.SSLContext) -> tuple[str, Certificate | None]:
+    """Return the TLS version and the certificate."""
+    async with route.open() as writer:
+        await writer.start_tls(context, server_hostname=route.server.host)
+        secured = writer.get_extra_info("ssl_object")
+        return secured.version(), _parsed(secured.getpeercert())
+
+
+async def _untrusted_certificate(route: Route) -> Certificate | None:
+    """Return the certificate of a server that is not trusted; `None` if the certificate cannot be read."""
+    unverified = ssl.create_default_context()
+    unverified.check_hostname, unverified.verify_mode = False, ssl.CERT_NONE
+    # Python parses only verified certificates. So get the encoded certificate first, without verification, and then
+    # connect once more with a context that trusts this certificate, whatever its dates and its names are.
+    trusting = ssl.create_default_context()
+    trusting.check_hostname = False
+    trusting.verify_flags |= ssl.VerifyFlags.VERIFY_X509_PARTIAL_CHAIN | ssl.VerifyFlags(_NO_CHECK_TIME)
+    try:
+        async with route.open() as writer:
+            await writer.start_tls(unverified, server_hostname=route.server.host)
+            encoded = writer.get_extra_info("ssl_object").getpeercert(binary_form=True)
+        trusting.load_verify_locations(cadata=encoded)
+        _version, certificate = await _shake_hands(route, trusting)
+    except OSError:
+        return None
+    return certificate
+
+
+def _parsed(certificate: dict[str, Any] | None) -> Certificate | None:
+    if not certificate:
+        return None
+    issuer = {name: value for part in certificate.get("issuer", ()) for name, value in part}
+    return Certificate(
+        tuple(value for _kind, value in certificate.get("subjectAltName", ())),
+        " ".join(issuer[name] for name in ("organizationName", "commonName") if name in issuer),
+        ssl.cert_time_to_seconds(certificate["notAfter"]),
+    )
+
+
+def _described(certificate: Certificate) -> str:
+    now = time.time()
+    days = certificate.days_left(now)
+    left = f"{days} days left" if certificate.ends > now else f"expired {-days} days ago"
+    return f"certificate for {', '.join(certificate.names[:3]) or 'no name'} from {certificate.issuer}, {left}"

@@ -1,0 +1,77 @@
+"""How a command ends: its exit status, and its error text on standard error."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, NoReturn, TypeVar
+
+import typer
+
+from .. import HubError, LocalProtocolError, SignalRError
+from .json_output import OutputError, print_json
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
+T = TypeVar("T")
+
+HUB_SAID_NO = 1
+WRONG_USAGE = 2
+NO_CONNECTION = 3
+INTERRUPTED = 130
+
+
+def run(work: Awaitable[T], *, timeout: float | None) -> T:
+    """Return the result of `work`, or end the command with the status that fits the exception.
+
+    Args:
+        work: what the command does.
+        timeout: seconds; `None` for no limit.
+    """
+    try:
+        return asyncio.run(_within(work, timeout))
+    except OutputError as error:
+        _end_without_output(error)
+    except HubError as error:
+        fail(HUB_SAID_NO, str(error))
+    except TimeoutError as error:
+        fail(NO_CONNECTION, str(error) or f"no answer within {timeout:g} s")
+    except LocalProtocolError as error:
+        fail(WRONG_USAGE, str(error))
+    except (SignalRError, OSError) as error:
+        # Before ValueError: the error for a certificate that cannot be verified is an OSError and a ValueError.
+        fail(NO_CONNECTION, str(error))
+    except ValueError as error:
+        fail(WRONG_USAGE, str(error))
+    except KeyboardInterrupt:
+        raise typer.Exit(INTERRUPTED) from None
+
+
+async def _within(work: Awaitable[T], timeout: float | None) -> T:
+    async with asyncio.timeout(timeout):
+        return await work
+
+
+def show(result: object) -> None:
+    """Print a result as JSON; end the command if standard output cannot be written to."""
+    try:
+        print_json(result)
+    except OutputError as error:
+        _end_without_output(error)
+
+
+def _end_without_output(error: OutputError) -> NoReturn:
+    if error.reader_gone:
+        raise typer.Exit from None
+    fail(WRONG_USAGE, str(error))
+
+
+def say(text: str) -> None:
+    """Print a text that is not a result: on standard error, after the command's name."""
+    typer.echo(f"signalr: {text}", err=True)
+
+
+def fail(status: int, text: str) -> NoReturn:
+    """End the command with this exit status and a text on standard error."""
+    say(text)
+    raise typer.Exit(status)

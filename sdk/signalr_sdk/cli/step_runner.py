@@ -1,0 +1,147 @@
+"""Runs the steps of `signalr demo` and `signalr doctor` over each combination of transport and hub protocol."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, Literal
+
+import attrs
+
+from .. import HandshakeError, HubConnection, SignalRError, Transport
+from .steps import Step, WrongAnswerError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from .connection_options import ConnectionOptions
+
+
+@attrs.frozen
+class Combination:
+    """A transport with a hub protocol."""
+
+    transport: Transport
+    protocol: Literal["json", "messagepack"]
+
+    @property
+    def format(self) -> str:
+        """The transfer format, as negotiate names it."""
+        return "Text" if self.protocol == "json" else "Binary"
+
+
+# Without Server-Sent Events and MessagePack: events are text, and MessagePack is binary.
+COMBINATIONS = (
+    Combination(Transport.WEBSOCKETS, "json"),
+    Combination(Transport.WEBSOCKETS, "messagepack"),
+    Combination(Transport.SERVER_SENT_EVENTS, "json"),
+    Combination(Transport.LONG_POLLING, "json"),
+    Combination(Transport.LONG_POLLING, "messagepack"),
+)
+
+
+def allowed_combinations(options: ConnectionOptions) -> list[Combination]:
+    """Return the combinations that `--transport` and `--protocol` allow."""
+    return [
+        each
+        for each in COMBINATIONS
+        if options.transports is None or each.transport in options.transports
+        if options.protocol is None or each.protocol == options.protocol
+    ]
+
+
+class Ending(StrEnum):
+    """How a step ended."""
+
+    WORKED = "worked"
+    FAILED = "failed"
+    NOT_OFFERED = "not offered"
+
+
+@attrs.frozen
+class StepResult:
+    """A step over one combination.
+
+    Attributes:
+        combination: the transport and protocol.
+        step: the step.
+        ending: how the step ended; `None` while it runs.
+        said: what happened, or the text of the error.
+        seconds: how long the step took.
+        error: the exception, if the step failed.
+    """
+
+    combination: Combination
+    step: Step
+    ending: Ending | None = None
+    said: str = attrs.field(default="", kw_only=True)
+    seconds: float = attrs.field(default=0.0, kw_only=True)
+    error: Exception | None = attrs.field(default=None, repr=False, kw_only=True)
+
+
+@attrs.frozen(kw_only=True)
+class StepRunner:
+    """Runs all steps.
+
+    Attributes:
+        url: URL of the hub.
+        steps: the steps; the first one connects.
+        offered: the combinations that the server offers; others are reported as not offered.
+        limit: seconds for each step.
+        report: called when a step begins, and when it has ended.
+        hub_arguments: further arguments of `HubConnection`.
+    """
+
+    url: str
+    steps: Sequence[Step]
+    offered: Iterable[Combination] = COMBINATIONS
+    limit: float
+    report: Callable[[StepResult], None]
+    hub_arguments: dict[str, Any] = attrs.field(factory=dict, repr=False)
+
+    async def run(self) -> None:
+        """Run the steps, one combination after another, each with a connection of its own."""
+        for combination in COMBINATIONS:
+            if combination in self.offered:
+                await self._run_over(combination)
+            else:
+                self.report(StepResult(combination, self.steps[0], Ending.NOT_OFFERED))
+
+    async def _run_over(self, combination: Combination) -> None:
+        hub = HubConnection(
+            self.url,
+            transports=combination.transport,
+            protocol=combination.protocol,
+            reconnect=False,
+            **self.hub_arguments,
+        )
+        connect, *others = self.steps
+        try:
+            if await self._run_step(hub, StepResult(combination, connect)) is Ending.WORKED:
+                for step in others:
+                    await self._run_step(hub, StepResult(combination, step))
+        finally:
+            await hub.stop()
+
+    async def _run_step(self, hub: HubConnection, running: StepResult) -> Ending:
+        self.report(running)
+        began = time.perf_counter()
+        ending = Ending.FAILED
+        raised: Exception | None = None
+        try:
+            async with asyncio.timeout(self.limit):
+                said = await running.step.run(hub)
+            ending = Ending.WORKED
+        except HandshakeError as error:
+            raised = error
+            # Only the handshake tells whether the server speaks a hub protocol: negotiate does not.
+            said = str(error)
+            if "not supported" in said:
+                ending = Ending.NOT_OFFERED
+        except (SignalRError, OSError, WrongAnswerError) as error:
+            raised = error
+            said = f"{type(error).__name__}: {error}" if str(error) else f"no answer within {self.limit:g} s"
+        took = time.perf_counter() - began
+        self.report(attrs.evolve(running, ending=ending, said=said, seconds=took, error=raised))
+        return ending

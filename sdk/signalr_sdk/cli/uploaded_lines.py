@@ -1,0 +1,143 @@
+"""`--upload`: the lines of a file or of standard input, uploaded as a stream as fast as the hub takes them."""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import threading
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .. import SignalRError
+from .arguments import parse_argument
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+
+_CHUNK = 64 * 1024
+_STANDARD_INPUT = 0
+_CHECK_INTERVAL = 0.2  # seconds
+
+
+class UploadedLines:
+    """An async iterable over the values of the lines. A daemon thread reads the file.
+
+    Args:
+        name: name of the file; `-` for standard input.
+
+    Attributes:
+        error: why the file cannot be uploaded, once that is known.
+    """
+
+    def __init__(self, name: str) -> None:
+        # Not `sys.stdin`: a thread that waits in a read would hold the lock of `sys.stdin`, which the interpreter needs
+        # when it exits.
+        self._file = _STANDARD_INPUT if name == "-" else name
+        self._name = "standard input" if name == "-" else name
+        self._chunks: asyncio.Queue[list[bytes] | OSError | None] = asyncio.Queue(1)
+        self._finished = asyncio.Event()
+        self.error: ValueError | None = None
+
+    async def __aiter__(self) -> AsyncIterator[Any]:
+        loop = asyncio.get_running_loop()
+        threading.Thread(target=self._run, args=(loop,), name="signalr_sdk input", daemon=True).start()
+        number = 0
+        try:
+            while (lines := await self._chunks.get()) is not None:
+                if isinstance(lines, OSError):
+                    raise self._fault(f"cannot read {self._name}: {lines.strerror}")
+                for line in lines:
+                    number += 1
+                    yield parse_argument(self._decode(line, number))
+        finally:
+            self._finished.set()
+
+    async def wait_finished(self) -> None:
+        """Return when the hub connection has taken the last line, or wants no more lines."""
+        await self._finished.wait()
+
+    def _decode(self, line: bytes, number: int) -> str:
+        try:
+            return line.removesuffix(b"\r").decode()
+        except UnicodeDecodeError:
+            raise self._fault(f"line {number} of {self._name} is no UTF-8 text") from None
+
+    def _fault(self, text: str) -> ValueError:
+        self.error = ValueError(text)
+        return self.error
+
+    # In the thread
+
+    def _run(self, loop: asyncio.AbstractEventLoop) -> None:
+        # The command may end, and with it the loop, while this thread reads or waits.
+        with suppress(RuntimeError, concurrent.futures.CancelledError):
+            try:
+                for lines in self._read():
+                    self._hand_over(lines, loop)
+            except OSError as error:
+                self._hand_over(error, loop)
+            else:
+                self._hand_over(None, loop)
+
+    def _hand_over(self, item: list[bytes] | OSError | None, loop: asyncio.AbstractEventLoop) -> None:
+        put = _put(self._chunks, item, self._finished)
+        try:
+            future = asyncio.run_coroutine_threadsafe(put, loop)
+            # A loop that is closed now never runs `put`, and never completes the future.
+            while not concurrent.futures.wait((future,), _CHECK_INTERVAL).done:
+                if loop.is_closed():
+                    raise RuntimeError("the event loop is closed")  # noqa: TRY301 - as for a loop closed earlier
+            future.result()
+        except RuntimeError:
+            put.close()
+            raise
+
+    def _read(self) -> Iterator[list[bytes]]:
+        """Yield the lines of each chunk, until the end of the file or until no more lines are wanted."""
+        rest = bytearray()
+        with open(self._file, "rb", buffering=0, closefd=self._file != _STANDARD_INPUT) as file:
+            while not self._finished.is_set() and (chunk := file.read(_CHUNK)):
+                rest += chunk
+                if b"\n" in chunk:
+                    *lines, rest = rest.split(b"\n")
+                    yield [bytes(line) for line in lines]
+        if rest:
+            yield [bytes(rest)]
+
+
+@contextmanager
+def uploaded_lines(name: str | None) -> Iterator[tuple[UploadedLines, ...]]:
+    """Yield the last argument of a call, or nothing if there is no file.
+
+    Args:
+        name: name of the file whose lines are uploaded; `None` for none.
+
+    Raises:
+        ValueError: there is no such file, or the file cannot be uploaded.
+    """
+    if name is None:
+        yield ()
+        return
+    if name != "-" and not Path(name).exists():
+        raise ValueError(f"--upload: there is no file {name}")
+    lines = UploadedLines(name)
+    try:
+        yield (lines,)
+    except SignalRError:
+        # The call may have failed because the hub was told of the same fault in the file.
+        if lines.error is None:
+            raise
+    if lines.error is not None:
+        raise lines.error
+
+
+async def _put(queue: asyncio.Queue[Any], item: object, finished: asyncio.Event) -> None:
+    """Put an item into the queue, unless nobody takes items any more."""
+    put = asyncio.ensure_future(queue.put(item))
+    end = asyncio.ensure_future(finished.wait())
+    try:
+        await asyncio.wait({put, end}, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        put.cancel()
+        end.cancel()
