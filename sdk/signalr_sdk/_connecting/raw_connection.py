@@ -15,7 +15,6 @@ from .options import ConnectionOptions
 if TYPE_CHECKING:
     import ssl as ssl_module
     from collections.abc import Iterable, Mapping
-    from types import TracebackType
 
     import aiohttp
     import httpx
@@ -180,7 +179,5 @@ class Connection:
         await self.start()
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *_exception: object) -> None:
         await self.stop()

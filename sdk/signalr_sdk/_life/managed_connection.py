@@ -18,7 +18,6 @@ from .supervisor import Supervisor
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
-    from types import TracebackType
 
     from .._connecting.options import ConnectionOptions
     from ..interfaces import RetryPolicy
@@ -125,9 +124,7 @@ class ManagedConnection(Generic[L]):
         await self.start()
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *_exception: object) -> None:
         await self.stop()
 
     async def wait_closed(self) -> None:

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 if TYPE_CHECKING:
     from collections import deque
     from collections.abc import Awaitable, Callable
-    from types import TracebackType
 
     from .queues import AwaitedQueue, EventQueue, StreamQueue
 
@@ -126,9 +125,7 @@ class Stream(Generic[T]):
             await self._open()
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *_exception: object) -> None:
         self._cancel()
 
     async def _open(self) -> None:
@@ -260,9 +257,7 @@ class Messages:
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *_exception: object) -> None:
         self.close()
 
     def __del__(self) -> None:

@@ -20,7 +20,6 @@ from .tokens import Claims, ClientClaims, SigningKey
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from types import TracebackType
 
     import aiohttp
     import httpx
@@ -102,9 +101,7 @@ class AzureSignalR(HubOperations):
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *_exception: object) -> None:
         await self.close()
 
     # Letting clients in
