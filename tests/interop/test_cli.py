@@ -16,14 +16,13 @@ from tests.cli.conftest import signalr
 from tests.cli.running import in_terminal, process, run
 from tests.servers import http_proxy, in_thread
 
-from .hub_server import HubServer
-
 if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.cli.conftest import Done, Signalr
 
-    from .conftest import Certificates, Combination
+    from .conftest import Certificates, Combination, StartServer
+    from .hub_server import HubServer
 
 # Processes take a while to start on a machine that has much to do.
 pytestmark = pytest.mark.timeout(60)
@@ -334,7 +333,9 @@ def test_doctor_with_certificates(https_server: HubServer, certificates: Certifi
     assert (trusted.status, examined(trusted)["problems"]) == (0, [])
 
 
-def test_doctor_with_an_expired_certificate(tmp_path: Path, certificates: Certificates, signalr: Signalr) -> None:
+def test_doctor_with_an_expired_certificate(
+    tmp_path: Path, certificates: Certificates, start_server: StartServer, signalr: Signalr
+) -> None:
     authority = certificates.authority
     ended = datetime.datetime.now(datetime.UTC) - datetime.timedelta(days=40)
     issued = authority.issue_cert("127.0.0.1", not_after=ended)
@@ -342,8 +343,8 @@ def test_doctor_with_an_expired_certificate(tmp_path: Path, certificates: Certif
     issued.cert_chain_pems[0].write_to_path(certificate)
     issued.private_key_pem.write_to_path(key)
     authority.cert_pem.write_to_path(trusted)
-    with HubServer.start(certificate=certificate, key=key) as server:
-        done = signalr("doctor", server.url("/hub", https=True), "--json", "--ca", str(trusted))
+    server = start_server(certificate=certificate, key=key)
+    done = signalr("doctor", server.url("/hub", https=True), "--json", "--ca", str(trusted))
     [problem] = examined(done)["problems"]
     assert (done.status, problem["where"]) == (3, "TLS")
     assert problem["cause"] == "the certificate has expired 40 days ago"
