@@ -25,6 +25,11 @@ class ConnectionLogs:
         hub: the URL without its query.
     """
 
+    hub: logging.LoggerAdapter[logging.Logger]
+    transport: logging.LoggerAdapter[logging.Logger]
+    negotiate: logging.LoggerAdapter[logging.Logger]
+    http: logging.LoggerAdapter[logging.Logger]
+
     def __init__(self, hub: str) -> None:
         # All four loggers share one dict for the connection's life, so a change of it is in all later records.
         self._facts: dict[str, object] = {"hub": hub, "connection_id": None, "transport": None}

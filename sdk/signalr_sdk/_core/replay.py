@@ -63,10 +63,11 @@ class Replay:
     """
 
     def __init__(self, limit: int) -> None:
-        self.received = 0
-        self.duplicates = 0
-        self.synced = self.alive = True
-        self.ack_at = math.inf
+        self.received: int = 0
+        self.duplicates: int = 0
+        self.synced: bool = True
+        self.alive: bool = True
+        self.ack_at: float = math.inf
         self._limit = limit
         # Each message with its stream id if it is a stream item, else with `None`.
         self._kept: deque[tuple[bytes, str | None]] = deque()

@@ -99,8 +99,8 @@ class HubSession:
         replay: Replay | None = None,
     ) -> None:
         self.ended: Close | RemoteProtocolError | None = None
-        self.replay = replay
-        self.received_single = False
+        self.replay: Replay | None = replay
+        self.received_single: bool = False
         self._router = Router(inbox)
         self._message_bytes = message_bytes
         self._handshake: handshake.HandshakeReader | None = handshake.HandshakeReader()
@@ -410,12 +410,13 @@ class ServerSession(HubSession):
         reply: the answer to the handshake. Send it when `ready` is true, and when `receive` has raised.
     """
 
+    replay: Replay | None
     _id_prefix = "s"
 
     def __init__(self, protocols: Mapping[str, HubProtocol], inbox: Inbox, **options: Unpack[SessionOptions]) -> None:
         super().__init__(next(iter(protocols.values())), inbox, **options)
         self._timeout, self._timeout_with_pings = math.inf, self._timeout
-        self.reply = handshake.response()
+        self.reply: bytes = handshake.response()
         # The items of a client's upload have no sink: they go to the inbox, in order with the call that names the
         # upload, which may be in the same payload.
         self._router.forwards_unclaimed = True

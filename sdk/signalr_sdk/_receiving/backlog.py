@@ -30,12 +30,12 @@ class Backlog:
     __slots__ = ("_queues", "above", "half", "held", "limit", "over_half_full", "relieved")
 
     def __init__(self, limit: int) -> None:
-        self.held = 0
-        self.above = 0
+        self.held: int = 0
+        self.above: int = 0
         self.relieved: Callable[[], None] = _nothing
-        self.limit = limit
-        self.half = limit // 2
-        self.over_half_full = False
+        self.limit: int = limit
+        self.half: int = limit // 2
+        self.over_half_full: bool = False
         self._queues: set[WaitingQueue] = set()
 
     def join(self, queue: WaitingQueue) -> None:
@@ -108,10 +108,10 @@ class WaitingQueue:
         # An empty deque takes 0.7 KB, and many a queue never holds anything.
         self.messages: deque[Any] = _EMPTY
         self.sizes: deque[int] = _EMPTY
-        self.held = 0
-        self.mark = mark
-        self.above = False
-        self.account = backlog
+        self.held: int = 0
+        self.mark: int = mark
+        self.above: bool = False
+        self.account: Backlog = backlog
 
     def put(self, message: Any, size: int) -> None:
         """Add a message at the end.

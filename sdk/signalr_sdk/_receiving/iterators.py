@@ -43,10 +43,10 @@ class StreamCall:
         open_: Callable[[], Awaitable[Callable[[], None]]],
         discard: Callable[[], None],
     ) -> None:
-        self.queue = queue
-        self.open = open_
-        self.discard = discard
-        self.loop = _running_loop()
+        self.queue: StreamQueue = queue
+        self.open: Callable[[], Awaitable[Callable[[], None]]] = open_
+        self.discard: Callable[[], None] = discard
+        self.loop: asyncio.AbstractEventLoop | None = _running_loop()
 
 
 def _running_loop() -> asyncio.AbstractEventLoop | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 
@@ -31,7 +31,7 @@ class AwaitedQueue(WaitingQueue):
 
     def __init__(self, backlog: Backlog, mark: int) -> None:
         super().__init__(backlog, mark)
-        self.ended = False
+        self.ended: bool = False
         self.error: Exception | None = None
         self._waiters: list[asyncio.Future[None]] = []
 
@@ -93,7 +93,7 @@ class StreamQueue(AwaitedQueue):
         self.overflowed: Callable[[], None]
 
     # The session hands stream items on by this name.
-    items = AwaitedQueue.put_all
+    items: Final = AwaitedQueue.put_all
 
     def completed(self, _result: Any, error: str | None) -> None:
         """End the stream with its completion."""

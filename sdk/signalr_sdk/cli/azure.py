@@ -22,7 +22,7 @@ VARIABLE = "AZURE_SIGNALR_CONNECTION_STRING"
 # `health` needs no hub, but `AzureSignalR` needs the name of one.
 _ANY_HUB = "health"
 
-app = typer.Typer(
+app: typer.Typer = typer.Typer(
     no_args_is_help=True,
     help=f"Use a hub of Azure SignalR Service without an app server. The connection string comes from {VARIABLE}.",
 )

@@ -41,7 +41,7 @@ class OutputError(Exception):
 
     def __init__(self, error: OSError) -> None:
         super().__init__(f"cannot write to standard output: {error.strerror or error}")
-        self.reader_gone = isinstance(error, BrokenPipeError)
+        self.reader_gone: bool = isinstance(error, BrokenPipeError)
 
 
 def as_json(result: object) -> str:

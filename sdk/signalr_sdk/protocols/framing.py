@@ -49,7 +49,7 @@ class _Framing:
 
     def __init__(self, limit: int) -> None:
         self.error: RemoteProtocolError | None = None
-        self.pending = 0
+        self.pending: int = 0
         self._limit = limit
         self._pieces: list[bytes | bytearray] = []
 

@@ -42,14 +42,14 @@ class Portal:
     """
 
     def __init__(self) -> None:
-        self.loop = asyncio.new_event_loop()
-        self.doorbell = Doorbell(self.loop)
-        self.ended = False
+        self.loop: asyncio.AbstractEventLoop = asyncio.new_event_loop()
+        self.doorbell: Doorbell = Doorbell(self.loop)
+        self.ended: bool = False
         self.forked = False
         self._uses = 0
         self._unwanted = asyncio.Event()
         self._lives: dict[asyncio.Task[None], Callable[[], Coroutine[Any, Any, None]]] = {}
-        self.thread = threading.Thread(target=self._main, name="signalr_sdk loop", daemon=True)
+        self.thread: threading.Thread = threading.Thread(target=self._main, name="signalr_sdk loop", daemon=True)
         self.thread.start()
 
     def _main(self) -> None:
@@ -167,7 +167,7 @@ class _Process:
                 portal.thread.join(max(0.0, until - time.monotonic()))
 
 
-process = _Process()
+process: _Process = _Process()
 
 
 def current_portal() -> Portal:

@@ -93,8 +93,8 @@ class ConnectedClient:
             now=self._loop.time(),
             replay=Replay(settings.stateful_buffer) if stateful else None,
         )
-        self.results = ClientResults(self._session, self.write)
-        self.invocations = RunningInvocations(hub, self._session, settings, self.write)
+        self.results: ClientResults = ClientResults(self._session, self.write)
+        self.invocations: RunningInvocations = RunningInvocations(hub, self._session, settings, self.write)
         self._timer: asyncio.TimerHandle | None = None
         self._error: Exception | None = None
         self._is_stopping = False

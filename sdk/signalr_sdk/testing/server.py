@@ -147,8 +147,8 @@ class HubServer(LoopService):
             accept=self._accept,
             restart=lambda down, graceful: self._later(lambda: self._restart(down, graceful=graceful)),
         )
-        self.faults = Faults(self._active_faults, controls)
-        self.recorded = Recorded()
+        self.faults: Faults = Faults(self._active_faults, controls)
+        self.recorded: Recorded = Recorded()
         self._endpoints: list[HubEndpoint] = []
         self._runner: web.AppRunner | None = None
         self._listener: TcpListener | None = None

@@ -26,7 +26,7 @@ class CheckTable:
     """
 
     def __init__(self, url: str, *, plain: bool) -> None:
-        self.steps = StepTable(ANY_HUB, url, plain=plain, titled=False)
+        self.steps: StepTable = StepTable(ANY_HUB, url, plain=plain, titled=False)
         self._title = urls.without_query(url)
         self._findings: dict[str, Finding] = {}
         self._plain = plain
