@@ -169,7 +169,7 @@ class HubSession:
         try:
             if len(frames) == 1 and self.replay is None:
                 # Calls made one after another get single answers. A batch of one message costs half as much again
-                # (tests/bench/pieces.py, "receive").
+                # (tests/bench/pieces.py, "receive 1").
                 message = self._decode_one(frames[0])
                 if not self._router.route_message(message, len(frames[0]), deliveries):
                     self._handle(message)
