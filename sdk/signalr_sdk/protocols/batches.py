@@ -1,7 +1,8 @@
 """Decoded messages of one payload as columns, and the faster methods that only the protocols of this package have.
 
-Events, stream items and results come by the thousand. A `Batch` keeps a name and a value of each, and no message
-object, and a whole payload of neighbouring events can be delivered in one call.
+Events, stream items and results come by the thousand. They are *plain* if they have no headers, and an event no id. A
+`Batch` keeps the name and the value of a plain message, without a message object, and neighbouring rows of one kind are
+delivered in one call.
 """
 
 from __future__ import annotations

@@ -91,7 +91,7 @@ class JsonProtocol:
     def encode_call(
         self, target: str, arguments: list[Any], invocation_id: str | None, stream_ids: list[str] | None, /
     ) -> bytes:
-        """Return the same as `encode` for an invocation without headers, without an `Invocation` object."""
+        """Encode an invocation without headers from its parts, which saves the `Invocation` object."""
         # `all` and `issuperset` take longer for a few arguments (tests/bench/pieces.py, "encode an event").
         is_flat = True
         for argument in arguments:
@@ -185,9 +185,9 @@ class JsonProtocol:
                     name, value = members["invocationId"], members["result"]
                     is_plain = kind == RESULT and name != ""
             except (KeyError, TypeError, ValueError, RecursionError):
-                # No plain message, or none at all: `decode` finds out.
+                # This frame is not a plain message: `decode` reads or refuses it.
                 members, kind, name, value, is_plain = {}, 0, "", None, False
-            # As in `decode`: `True` and `1.0` equal 1.
+            # The type must be an integer, and not `True` or `1.0`, which equal 1.
             if is_plain and len(members) == _PLAIN and kind.__class__ is int and name.__class__ is str:
                 add_kind(kind)
                 add_name(name)

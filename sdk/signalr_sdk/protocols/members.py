@@ -29,7 +29,7 @@ class WrongMemberError(ValueError):
 
 
 def read_message(kind: int, members: dict[str, Any]) -> HubMessage | None:
-    """Return the message that has these members, `None` for an unknown type.
+    """Return the message of the type `kind` that has these members, `None` for an unknown type.
 
     Raises:
         WrongMemberError: a member is missing, or has a wrong type.

@@ -37,7 +37,7 @@ _MEMBERS: Final = {
     8: ("type", "sequenceId"),
     9: ("type", "sequenceId"),
 }
-# The values of members that JSON leaves out. All others are nil.
+# JSON leaves out members without a value; here they are written as these values, or as nil.
 _EMPTY: Final[dict[str, object]] = {"headers": {}, "streamIds": [], "allowReconnect": False}
 # The fewest members by the type of the message: the JavaScript client writes calls without stream ids.
 _FEWEST: Final = {1: 5, 2: 4, 3: 4, 4: 5, 5: 3, 7: 2, 8: 2, 9: 2}
@@ -97,7 +97,7 @@ class MessagePackProtocol:
     def encode_call(
         self, target: str, arguments: list[Any], invocation_id: str | None, stream_ids: list[str] | None, /
     ) -> bytes:
-        """Return the same as `encode` for an invocation without headers, without an `Invocation` object."""
+        """Encode an invocation without headers from its parts, which saves the `Invocation` object."""
         return self._written([1, {}, invocation_id, target, arguments, stream_ids or []])
 
     def _written(self, members: list[Any]) -> bytes:

@@ -41,7 +41,7 @@ class MessagePackCodec:
     """
 
     def __init__(self, naming: Naming) -> None:
-        # Imported when first needed: `import signalr_sdk` stays light.
+        # Imported here, since msgpack would make `import signalr_sdk` slower.
         import msgpack
 
         self._timestamp: Any = msgpack.Timestamp
@@ -71,7 +71,7 @@ class MessagePackCodec:
         return data
 
     def unpack_slowly(self, data: bytes) -> Any:
-        """Decode a text that `unpackb` refuses because Python has no such values.
+        """Decode bytes that `unpackb` refuses, since they hold values that Python does not have.
 
         Timestamps outside Python's range become `msgpack.Timestamp`, arrays and maps that are keys become tuples, and
         extensions with a reserved code become `msgpack.ExtType`, like all other extensions.
