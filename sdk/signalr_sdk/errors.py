@@ -1,7 +1,7 @@
-"""The one exception tree: everything that this package raises on purpose.
+"""All errors that this package raises on purpose. `SignalRError` is the base of each.
 
-Every text says what happened, where (URLs come without their query, which may hold a token) and what to do
-about it. Errors hold plain values only, so they can be pickled and never carry a request, a header or a token.
+Every text says what happened, where, and what to do about it. URLs have no query, which may hold a token. Errors
+hold plain values only: they can be pickled and copied, and carry no request, header or token.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ import attrs
 if TYPE_CHECKING:
     from .options import ConnectionState, Transport
 
-# An error is equal only to itself, as exceptions are; `slots=False`, since some also derive from built-in
-# exceptions that have a layout of their own. A class without attributes of its own is complete without attrs, which
-# takes time at import for each class.
+# An error is equal only to itself, as every exception is. With slots, an error could not derive from a built-in
+# exception that has a layout of its own. Classes without attributes of their own need no attrs, which makes the import
+# slower with each class.
 
 
 @attrs.define(slots=False, eq=False, repr=False)
@@ -23,7 +23,7 @@ class SignalRError(Exception):
     """Base of every error of this package.
 
     Attributes:
-        message: what happened and what to do about it.
+        message: what happened, and what to do about it.
     """
 
     message: str
@@ -45,10 +45,10 @@ def _restored(kind: type[SignalRError], args: tuple[object, ...]) -> SignalRErro
 
 @attrs.define(slots=False, eq=False, repr=False)
 class ConnectionFailedError(SignalRError, ConnectionError):
-    """An attempt to connect failed: at the start, or while reconnecting.
+    """An attempt to connect failed, at the start or while reconnecting.
 
     Attributes:
-        attempts: one error for each transport that was tried or skipped; empty if it did not come to that.
+        attempts: one error for each transport that was tried or skipped; empty if the attempt failed before.
     """
 
     attempts: tuple[Exception, ...] = ()
@@ -64,9 +64,9 @@ class NegotiationError(ConnectionFailedError):
     """The negotiate request failed, or its answer cannot be used.
 
     Attributes:
-        url: what was asked, without its query.
-        status: HTTP status of the answer, if there was one.
-        retry_after: seconds that the server asked to wait (its `Retry-After`), if it did.
+        url: URL of the request, without its query.
+        status: HTTP status of the answer; `None` without an answer.
+        retry_after: seconds to wait before the next attempt, if the server named them (`Retry-After`).
     """
 
     url: str | None = attrs.field(default=None, kw_only=True)
@@ -86,10 +86,10 @@ class TransportError(ConnectionFailedError):
     """A transport could not be started, or was not tried.
 
     Attributes:
-        transport: which one; `None` if it is none that we know.
-        url: where, without its query.
-        status: HTTP status of the refusal, if there was an answer.
-        retry_after: seconds that the server asked to wait (its `Retry-After`), if it did.
+        transport: the transport; `None` if this package does not know it.
+        url: URL of the request, without its query.
+        status: HTTP status of the answer; `None` without an answer.
+        retry_after: seconds to wait before the next attempt, if the server named them (`Retry-After`).
     """
 
     transport: Transport | None = attrs.field(default=None, kw_only=True)
@@ -103,19 +103,19 @@ class TransportError(ConnectionFailedError):
 
 
 class HandshakeError(ConnectionFailedError):
-    """The transport is up, but the server refused the hub protocol, did not answer, or is no hub."""
+    """The transport is open, but the server refused the hub protocol, did not answer, or is no hub."""
 
 
 @attrs.define(slots=False, eq=False, repr=False)
 class ConnectionClosedError(SignalRError, ConnectionError):
-    """The connection ended: under a pending call, or as the end of its life.
+    """The connection ended, or it ended while a call was pending.
 
-    A call that was pending may or may not have run on the server.
+    A pending call may or may not have run on the server.
 
     Attributes:
-        reason: the text that the server gave with its Close message, if it gave one.
-        allow_reconnect: whether reconnecting makes sense: true after a lost transport and after a Close message
-            that allows it.
+        reason: the error text in the server's Close message; `None` without one.
+        allow_reconnect: whether reconnecting makes sense: true after a lost transport, and after a Close message that
+            allows it.
     """
 
     reason: str | None = None
@@ -128,17 +128,17 @@ class ServerTimeoutError(ConnectionClosedError, TimeoutError):
 
 @attrs.define(slots=False, eq=False, repr=False)
 class NotConnectedError(SignalRError):
-    """A call was made without a connection.
+    """A call was made while there was no connection.
 
     Attributes:
-        state: the state in which the connection was.
+        state: state of the connection at that time.
     """
 
     state: ConnectionState | None = None
 
 
 class StateError(SignalRError, RuntimeError):
-    """The object is in a state that does not allow this, for example `start()` when it is already started."""
+    """The state of the object does not allow this operation, for example `start()` after it was started."""
 
 
 @attrs.define(slots=False, eq=False, repr=False)
@@ -153,7 +153,7 @@ class HubError(SignalRError):
 
 
 class InvocationTimeoutError(SignalRError, TimeoutError):
-    """The call did not end within its `timeout`; it was cancelled on the server, if the server can do that."""
+    """The call did not end within its `timeout`. The server was asked to cancel it, which older servers ignore."""
 
 
 @attrs.define(slots=False, eq=False, repr=False)
@@ -161,8 +161,8 @@ class ResultTypeError(SignalRError, TypeError):
     """A value from the server does not fit the wanted `result_type` or `item_type`.
 
     Attributes:
-        value: what came, as it was decoded.
-        type: what was wanted.
+        value: the value as it was decoded.
+        type: the wanted type.
     """
 
     value: object = None
@@ -171,10 +171,10 @@ class ResultTypeError(SignalRError, TypeError):
 
 @attrs.define(slots=False, eq=False, repr=False)
 class StreamOverflowError(SignalRError):
-    """A stream was cancelled: its consumer was too slow, and what waited for it went over `Limits.buffered_bytes`.
+    """A stream was cancelled, since its consumer was too slow: the waiting items went over `Limits.buffered_bytes`.
 
     Attributes:
-        buffered: items that were waiting (all of them are still delivered, before this error).
+        buffered: number of waiting items. All of them are delivered before this error is raised.
     """
 
     buffered: int = 0
@@ -182,10 +182,10 @@ class StreamOverflowError(SignalRError):
 
 @attrs.define(slots=False, eq=False, repr=False)
 class SlowConsumerError(SignalRError):
-    """Events were dropped, oldest first, because their handlers were too slow. Given to `on_error` handlers.
+    """Events were dropped, the oldest first, because their handlers were too slow. Given to `on_error` handlers.
 
     Attributes:
-        dropped: how many.
+        dropped: number of dropped events.
     """
 
     dropped: int = 0
@@ -193,10 +193,10 @@ class SlowConsumerError(SignalRError):
 
 @attrs.define(slots=False, eq=False, repr=False)
 class AuthenticationRefreshError(SignalRError):
-    """The token on the live connection could not be refreshed; the connection stays.
+    """The token of a live connection could not be refreshed. The connection stays.
 
     Attributes:
-        status: HTTP status of the answer, if there was one.
+        status: HTTP status of the answer; `None` without an answer.
     """
 
     status: int | None = None
@@ -204,14 +204,14 @@ class AuthenticationRefreshError(SignalRError):
 
 @attrs.define(slots=False, eq=False, repr=False)
 class AzureSignalRError(SignalRError):
-    """A request to Azure SignalR Service failed: refused, answered by something else, or not answered at all.
+    """A request to Azure SignalR Service failed: it was refused, not answered, or answered by another server.
 
     Attributes:
-        status: HTTP status of the answer; `None` if there was none (the cause is then the error of the network).
-        code: what the service calls the error, for example `Error.Connection.NotExisted`, if it says so.
-        url: what was asked, without its query.
-        retry_after: seconds that the service asked to wait (its `Retry-After`), if it did.
-        target: the user, group or connection that this one request of many was for.
+        status: HTTP status of the answer; `None` without an answer (the network's error is then the `__cause__`).
+        code: the service's name for the error, for example `Error.Connection.NotExisted`; `None` without one.
+        url: URL of the request, without its query.
+        retry_after: seconds to wait before the next request, if the service named them (`Retry-After`).
+        target: the user, group or connection that the request was for, if it was one of many.
     """
 
     status: int | None = None
@@ -225,15 +225,15 @@ class AzureSignalRError(SignalRError):
 
 
 class ProtocolError(SignalRError):
-    """Something is not what the SignalR protocol allows."""
+    """A message is against the SignalR protocol."""
 
 
 class LocalProtocolError(ProtocolError, ValueError):
-    """We were asked to send what cannot be sent. Nothing was sent and the connection stays."""
+    """An argument or item cannot be sent. Nothing was sent, and the connection stays."""
 
 
 class RemoteProtocolError(ProtocolError):
-    """What the server sent is not SignalR, or is over a limit."""
+    """The server sent something that is not SignalR, or is over a limit."""
 
 
 def _where(url: str | None, status: int | None) -> str:

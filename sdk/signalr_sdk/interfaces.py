@@ -1,4 +1,4 @@
-"""The seams: small protocols that users may implement themselves, and the plain values that cross them."""
+"""Interfaces that users may implement themselves, as `typing.Protocol` classes, and the values that they exchange."""
 
 from __future__ import annotations
 
@@ -15,40 +15,43 @@ if TYPE_CHECKING:
     from .retry import RetryContext
 
 TokenProvider: TypeAlias = Callable[[], "Awaitable[str | None] | str | None"]
-"""Called without arguments for each connection attempt; returns a bearer token, or `None` for none."""
+"""A function without arguments that returns a bearer token, or `None` for none. Called for each connection attempt."""
 
 Handler: TypeAlias = Callable[..., Any]
-"""Called with an event's arguments; sync or async."""
+"""A function, sync or async, that is called with the arguments of an event."""
 
 
 class HubProtocol(Protocol):
-    """How hub messages become bytes. It keeps no state of a connection: one object may serve many, on any thread."""
+    """Encodes and decodes hub messages.
+
+    It keeps no state of a connection: one object may serve many connections, on any thread.
+    """
 
     @property
     def name(self) -> str:
-        """The protocol's name in the handshake, for example `json`."""
+        """Name of the protocol in the handshake, for example `json`."""
 
     @property
     def transfer_format(self) -> TransferFormat:
-        """`TEXT`: messages end with the record separator 0x1E. `BINARY`: a VarInt length stands before each."""
+        """`TEXT`: each message ends with the separator 0x1E. `BINARY`: each begins with its length, as a VarInt."""
 
     @property
     def naming(self) -> Callable[[str], str]:
-        """How the attribute names of classes are written on the wire."""
+        """The function that turns attribute names of classes into names on the wire."""
 
     def encode(self, message: HubMessage, /) -> bytes:
-        """Return the message as it goes on the wire, framed.
+        """Return the message as it goes on the wire, with its separator or length.
 
         Raises:
-            LocalProtocolError: a value cannot be encoded; the text names its path.
+            LocalProtocolError: a value cannot be encoded; the text has the path of the value.
         """
 
     def decode(self, frame: bytes, /, *, exact: bool = False) -> HubMessage | None:
         """Return the message in one frame (without separator or length), or `None` for an unknown type.
 
         Args:
-            frame: one message.
-            exact: decode numbers with a fraction as `Decimal`, so that nothing is lost.
+            frame: one message, without its separator or length.
+            exact: decode numbers with a fraction as `Decimal`, so that no digit is lost.
 
         Raises:
             RemoteProtocolError: this is no hub message.
@@ -56,20 +59,20 @@ class HubProtocol(Protocol):
 
 
 class RetryPolicy(Protocol):
-    """Decides whether and when to try to connect again. It is asked, and must not wait itself."""
+    """Decides whether and when to try to connect again. The connection waits; the policy must not."""
 
     def next_delay(self, context: RetryContext, /) -> float | None:
         """Return the seconds to wait before the next attempt, or `None` to give up."""
 
 
 class Converter(Protocol):
-    """Makes typed values of plain ones and takes them apart again. A `cattrs.Converter` is one as it stands."""
+    """Converts plain values into typed ones, and back. A `cattrs.Converter` has these methods."""
 
     def structure(self, obj: Any, cl: Any, /) -> Any:
-        """Return `obj`, as decoded, as an instance of the type `cl`; raise any `Exception` if it does not fit."""
+        """Return the decoded value `obj` as an instance of the type `cl`; raise any `Exception` if it does not fit."""
 
     def unstructure(self, obj: Any, /) -> Any:
-        """Return an object of a type that the protocols do not know as values that they do."""
+        """Return plain values that stand for an object of a type that the protocols cannot encode."""
 
 
 @attrs.frozen(kw_only=True)
@@ -77,15 +80,14 @@ class HttpRequest:
     """One HTTP request.
 
     Attributes:
-        method: `GET`, `HEAD`, `POST`, `PUT` or `DELETE`. Connections use the first, third and last; the rest is for
-            `signalr_sdk.azure`.
-        url: where to, complete and encoded: send its query as it is.
-        headers: complete but for `Host`, `Content-Length` and the like.
-        body: what to send.
+        method: `GET`, `POST` or `DELETE`; from `signalr_sdk.azure` also `HEAD` or `PUT`.
+        url: complete and encoded URL. Send its query as it is.
+        headers: all headers but `Host`, `Content-Length` and others that the HTTP client makes.
+        body: the body to send.
         connect_timeout: seconds for TCP and TLS; `None` for no limit.
-        timeout: seconds for the whole exchange (for `HttpClient.stream`: until the head of the answer is there);
-            `None` for no limit.
-        max_bytes: largest body of an answer; more is a `RemoteProtocolError`. `None` for no limit.
+        timeout: seconds until the whole answer is there, for `HttpClient.stream` until its head is there; `None` for no
+            limit.
+        max_bytes: largest body of an answer; raise `RemoteProtocolError` for a larger one. `None` for no limit.
     """
 
     method: str
@@ -103,8 +105,8 @@ class HttpResponse:
 
     Attributes:
         status: HTTP status.
-        headers: name and value of each header, names in any case, repeated ones repeated.
-        body: the body, whole (empty in the head of a stream).
+        headers: name and value of each header. Names are in any case, and may be repeated.
+        body: the whole body; empty in the head of a stream.
     """
 
     status: int
@@ -112,62 +114,65 @@ class HttpResponse:
     body: bytes = attrs.field(default=b"", repr=False)
 
     def header(self, name: str) -> str | None:
-        """Return the first header of this name, in any case."""
+        """Return the first header of this name, `None` without one. The case of the name does not matter."""
         name = name.lower()
         return next((value for key, value in self.headers if key.lower() == name), None)
 
 
 class HttpStream(Protocol):
-    """A response whose body is read bit by bit."""
+    """An answer whose body is read as it arrives."""
 
     @property
     def response(self) -> HttpResponse:
-        """Status and headers; its body is empty."""
+        """Status and headers, with an empty body."""
 
     async def read(self) -> bytes:
-        """Return what has arrived, waiting for at least one byte; `b""` at the end.
+        """Wait for at least one byte, and return the bytes that have arrived; `b""` at the end of the body.
 
         Raises:
-            OSError: the connection broke, or the body is cut short.
+            OSError: the connection broke, or ended before the body was complete.
         """
 
 
 @runtime_checkable
 class HttpClient(Protocol):
-    """Sends HTTP requests. It never follows redirects and never repeats a request by itself.
+    """Sends HTTP requests. It must not follow redirects, and not repeat a request.
 
-    Failures of the network are `OSError` (`TimeoutError`, `ssl.SSLError` and `socket.gaierror` are such), with
-    texts and causes that hold no query, header or password.
+    For failures of the network it raises `OSError`, or a subclass such as `TimeoutError`, `ssl.SSLError` and
+    `socket.gaierror`. Their texts and causes must not hold a query, a header or a password.
     """
 
     async def request(self, request: HttpRequest, /) -> HttpResponse:
-        """Send it and read the whole answer, whatever its status."""
+        """Send the request and return the whole answer, whatever its status."""
 
     def stream(self, request: HttpRequest, /) -> AbstractAsyncContextManager[HttpStream]:
-        """Send it and hand out the answer when its head is there; leaving the context drops the connection."""
+        """Send the request; the context is entered when the head of the answer is there.
+
+        Leaving the context drops the TCP connection.
+        """
 
 
 class WebSocket(Protocol):
-    """An open WebSocket. Pings of the other side are answered inside it."""
+    """An open WebSocket. It answers the WebSocket pings of the other side itself."""
 
     async def receive(self) -> bytes | None:
         """Return the next message (text as UTF-8), or `None` when the other side closed with code 1000 or without one.
 
         Raises:
-            ConnectionClosedError: any other end, with the close code and reason in its text.
-            RemoteProtocolError: the message is over the limit, or is no UTF-8.
+            ConnectionClosedError: the connection ended in another way; the text has the close code and the reason.
+            RemoteProtocolError: the message is over the limit, or is not UTF-8.
         """
 
     async def send(self, data: bytes, /) -> None:
-        """Send one message, of the kind asked for at connect; wait while the system takes no more."""
+        """Send one message, as binary or text by `WebSocketOptions.binary`; wait while the system takes no more."""
 
     async def flush(self) -> None:
-        """Return when all that was sent is with the operating system."""
+        """Return when the operating system has taken all bytes that were sent."""
 
     async def close(self) -> None:
-        """Close with code 1000 and wait for the other side's answer; ends a pending `receive`.
+        """Close with code 1000, and wait for the answer of the other side. A pending `receive` ends.
 
-        Cancelling it drops the connection at once.
+        Cancelling this call drops the connection at once.
         """
 
 
@@ -176,8 +181,8 @@ class WebSocketOptions:
     """How to open a WebSocket.
 
     Attributes:
-        binary: send binary messages, not text.
-        max_bytes: largest incoming message.
+        binary: send binary messages instead of text.
+        max_bytes: largest incoming message, in bytes.
         close_timeout: the longest that `WebSocket.close` waits for the other side; `None` for no limit.
     """
 
@@ -188,12 +193,12 @@ class WebSocketOptions:
 
 @runtime_checkable
 class WebSocketConnector(Protocol):
-    """An `HttpClient` that has this method too offers the WebSockets transport."""
+    """Opens WebSockets. An `HttpClient` with this method offers the WebSockets transport too."""
 
     async def connect_web_socket(self, request: HttpRequest, options: WebSocketOptions, /) -> WebSocket:
         """Open a WebSocket; `request.url` is an http(s) URL.
 
         Raises:
-            TransportError: the server answered, but not with an upgrade; has its status.
+            TransportError: the server answered without an upgrade; the error has the status of the answer.
             OSError: the network failed.
         """

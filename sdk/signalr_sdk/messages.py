@@ -1,7 +1,7 @@
-"""The hub messages: what a `HubProtocol` encodes and decodes.
+"""The hub messages, which a `HubProtocol` encodes and decodes.
 
-They are plain objects made by the thousand, so they have slots, no validators and no equality: the decoder
-validates. Source: HubProtocol.md of dotnet/aspnetcore.
+Messages are made by the thousand, so they have slots, no validators and no equality. The decoder checks their members.
+Source: HubProtocol.md of dotnet/aspnetcore.
 """
 
 from __future__ import annotations
@@ -16,26 +16,26 @@ Headers: TypeAlias = dict[str, str]
 class _Message:
     __slots__ = ()
 
-    # attrs takes a tenth of a millisecond of every import to write another one for each class.
+    # One for all: attrs would generate one for each class, and each takes a tenth of a millisecond at import.
     def __repr__(self) -> str:
         cls: Any = type(self)
         return f"{cls.__name__}({', '.join(f'{each.name}={getattr(self, each.name)!r}' for each in attrs.fields(cls))})"
 
 
-# Not frozen: frozen classes cost three times as much to make.
+# Not frozen, since a frozen object takes three times as long to make (tests/bench/pieces.py, "decode").
 
 
 @attrs.define(eq=False, repr=False)
 class Invocation(_Message):
-    """Type 1: calls a method of the hub, or of the client (then it is an event, or with an id a question).
+    """Type 1: calls a method. Sent to a client, it is an event, or with an id a request for a client result.
 
     Attributes:
         target: name of the method or event.
-        arguments: its arguments, without those that are streamed.
-        invocation_id: names the call, if an answer is wanted.
+        arguments: the arguments that are not streamed.
+        invocation_id: id of the call; `None` if no answer is wanted.
         stream_ids: one id for each streamed argument.
         headers: rarely used.
-        size: bytes as received (0 in messages that we make).
+        size: bytes on the wire of a received message; 0 in other messages.
     """
 
     target: str
@@ -58,7 +58,7 @@ class StreamItem(_Message):
 
 @attrs.define(eq=False, repr=False)
 class Completion(_Message):
-    """Type 3: the end of a call or stream: with a result, an error, or neither."""
+    """Type 3: the end of a call or stream, with a result, an error, or neither."""
 
     invocation_id: str
     result: Any = None
@@ -82,7 +82,7 @@ class StreamInvocation(_Message):
 
 @attrs.define(eq=False, repr=False)
 class CancelInvocation(_Message):
-    """Type 5: the caller has let go of a call."""
+    """Type 5: the caller cancels a call."""
 
     invocation_id: str
     headers: Headers | None = None
@@ -91,14 +91,14 @@ class CancelInvocation(_Message):
 
 @attrs.define(eq=False, repr=False)
 class Ping(_Message):
-    """Type 6: keeps the connection alive."""
+    """Type 6: a sign of life, for a connection on which nothing else is sent."""
 
     size: int = 0
 
 
 @attrs.define(eq=False, repr=False)
 class Close(_Message):
-    """Type 7: the sender is about to close the connection."""
+    """Type 7: the sender closes the connection, with an error or without."""
 
     error: str | None = None
     allow_reconnect: bool = False

@@ -1,4 +1,4 @@
-"""Options and closed sets: what a user may choose. All frozen; change them with `attrs.evolve`."""
+"""Options and enums for the arguments of a connection. Options are frozen; `attrs.evolve` makes changed copies."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class Transport(enum.StrEnum):
-    """How messages travel. The values are the names on the wire; members stand in the order of preference."""
+    """The transports. The values are the names on the wire, and the order is that of preference."""
 
     WEBSOCKETS = "WebSockets"
     SERVER_SENT_EVENTS = "ServerSentEvents"
@@ -21,14 +21,14 @@ class Transport(enum.StrEnum):
 
 
 class TransferFormat(enum.StrEnum):
-    """What a transport carries. The values are the names on the wire."""
+    """The formats of transports. The values are the names on the wire."""
 
     TEXT = "Text"
     BINARY = "Binary"
 
 
 class ConnectionState(enum.StrEnum):
-    """The state of a `HubConnection`."""
+    """The states of a `HubConnection`. A stateful reconnect counts as connected."""
 
     DISCONNECTED = "disconnected"
     CONNECTING = "connecting"
@@ -47,11 +47,11 @@ class Unset(enum.Enum):
 
 
 UNSET: Final = Unset.UNSET
-"""Says "not given" where `None` has a meaning of its own."""
+"""The default of arguments for which `None` has a meaning: the argument is not given."""
 
 
 def is_count(value: object) -> bool:
-    """Return whether it is an integer from 1 on."""
+    """Return whether a value is an integer of at least 1."""
     return isinstance(value, int) and not isinstance(value, bool) and value >= 1
 
 
@@ -77,18 +77,18 @@ def _limit(default: int) -> int:
 
 @attrs.frozen(kw_only=True)
 class Timeouts:
-    """How long things may take, in seconds. `None` switches a timeout off.
+    """Time limits, in seconds. `None` switches a limit off.
 
     Attributes:
-        connect: TCP, TLS and upgrade of one attempt.
-        request: negotiate, DELETE and refresh requests.
-        handshake: the hub handshake, on every transport.
-        keep_alive: a ping goes out when nothing was sent for so long.
-        server: silence of the server after which the connection is lost. Not on long polling.
-        close: the longest that `stop()` takes.
+        connect: for TCP, TLS and the WebSocket upgrade of one attempt.
+        request: for negotiate, DELETE and refresh requests.
+        handshake: for the hub handshake, on every transport.
+        keep_alive: a ping is sent when nothing else was sent for so long.
+        server: the connection is lost when the server was silent for so long. Not used with long polling.
+        close: the longest time that `stop()` takes.
         pause: the longest pause in reading while consumers are slow.
         invoke: default for `invoke(timeout=)`.
-        ready: how long a call waits for a connection that is being made.
+        ready: for a call that waits until a connection is up.
     """
 
     connect: float | None = _timeout(15.0)
@@ -104,18 +104,18 @@ class Timeouts:
 
 @attrs.frozen(kw_only=True)
 class Limits:
-    """How much may wait, and how large it may be.
+    """Limits of sizes and numbers.
 
     Attributes:
-        message_bytes: largest incoming hub message.
-        messages: events waiting for their handlers before reading pauses.
-        stream_items: items waiting in one stream before reading pauses.
-        buffered_bytes: all that waits for consumers, counted as received.
-        outgoing_bytes: outgoing buffer before `send` waits.
-        stateful_buffer: bytes kept for a stateful reconnect.
-        handlers: events handled at the same time; more than 1 gives up their order.
-        client_results: questions of the server answered at the same time.
-        redirects: negotiate hops.
+        message_bytes: largest incoming hub message, in bytes.
+        messages: number of events that wait for their handlers before reading pauses.
+        stream_items: number of items that wait in one stream before reading pauses.
+        buffered_bytes: bytes of all events and items that wait for consumers, counted as received.
+        outgoing_bytes: bytes that wait to be sent before `send` waits.
+        stateful_buffer: bytes that are kept for a stateful reconnect before senders wait.
+        handlers: number of events that are handled at the same time; with more than 1, their order is lost.
+        client_results: number of client results that are worked out at the same time.
+        redirects: number of redirects in one negotiation.
     """
 
     message_bytes: int = _limit(16 * 1024 * 1024)
@@ -131,10 +131,10 @@ class Limits:
 
 @attrs.frozen(kw_only=True)
 class AuthenticationRefresh:
-    """When the token of a live connection is refreshed, if the server says how long it lives (since .NET 11).
+    """When the token of a live connection is refreshed, if the server says how long the token lives (since .NET 11).
 
     Attributes:
-        before: seconds before the end of the token's life; a token that lives no more than twice as long is refreshed
+        before: seconds before the end of the token's life. A token that lives no more than twice as long is refreshed
             at half of its life.
     """
 
@@ -155,8 +155,8 @@ def _aware(_instance: object, _attribute: Attribute[Any], value: datetime) -> No
 class DateTimeOffset:
     """A moment with its offset, for hub methods that take a .NET `DateTimeOffset`.
 
-    JSON needs no such wrapper. MessagePack on .NET writes a `DateTimeOffset` otherwise than a `DateTime`, so the
-    sender must say which one the hub method wants.
+    JSON needs no such wrapper. In MessagePack, .NET writes `DateTimeOffset` and `DateTime` in different ways, so the
+    sender must say which of them the hub method takes.
 
     Example:
         >>> from datetime import datetime, timezone

@@ -1,4 +1,4 @@
-"""When to try again, and for how long: policies over tenacity's strategies. Nothing here sleeps."""
+"""When to try to connect again, and when to give up: policies made of tenacity's strategies. No function here waits."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from tenacity import RetryCallState
 
-# Statuses that say "not now" rather than "not so".
+# HTTP statuses of passing failures, beside those from 500 on.
 _PASSING = frozenset({408, 429})
 _SERVER_ERROR = 500
 # The default policy's longest delay, in seconds.
@@ -30,13 +30,13 @@ _LONGEST = 30.0
 
 @attrs.frozen
 class RetryContext:
-    """What a policy may base its decision on.
+    """The facts on which a policy may base its decision.
 
     Attributes:
-        attempt: how many attempts were made since the connection was last stable; 0 for the first.
-        elapsed: seconds since then.
-        error: why the last attempt, or the connection, failed.
-        was_connected: whether the connection was up once since `start()`.
+        attempt: number of attempts since the connection was last stable; 0 before the first one.
+        elapsed: seconds since the connection was last stable.
+        error: the error that ended the connection, or the last attempt.
+        was_connected: whether the connection was up at least once since `start()`.
     """
 
     attempt: int
@@ -48,9 +48,9 @@ class RetryContext:
 def is_transient(context: RetryContext) -> bool:
     """Return whether trying again may help.
 
-    Network errors, DNS, certificates, timeouts, 408, 429, 5xx and a failing token provider pass. A Close message that
-    does not allow reconnecting and a classic server never do. All other refusals (400, 401, 403, 404, 405, a refused
-    handshake) mean a wrong URL or token before the connection was up once, and a passing state of the server later.
+    Errors of the network, DNS and certificates, timeouts, 408, 429, 5xx and a failing token provider may pass. A Close
+    message that forbids reconnecting and a classic server never do. All other refusals (400, 401, 403, 404, 405, a
+    refused handshake) mean a wrong URL or token until the connection was up once, and may pass from then on.
     """
     return _may_pass(context.error, context.was_connected)
 
@@ -77,7 +77,7 @@ def _may_pass(error: BaseException | None, was_connected: bool) -> bool:
 
 
 def retry_after(error: BaseException | None) -> float:
-    """Return the seconds that the server asked to wait, 0 if it did not."""
+    """Return the seconds that the server asked to wait; 0 if the error holds none."""
     if isinstance(error, NegotiationError | TransportError) and error.retry_after is not None:
         return error.retry_after
     if isinstance(error, ConnectionFailedError):
@@ -87,14 +87,14 @@ def retry_after(error: BaseException | None) -> float:
 
 @attrs.frozen(kw_only=True)
 class Retry:
-    """A `RetryPolicy` of tenacity's own strategies. Immutable and pure: it never sleeps, and may be shared.
+    """A `RetryPolicy` made of tenacity's strategies. It is immutable and never sleeps, so connections may share it.
 
     Args:
-        wait: how long, for example `tenacity.wait_random_exponential(max=60)`; the default is spread over 0 to 1 s at
-            random, then grows exponentially with full jitter up to 30 s.
+        wait: the delay before an attempt, for example `tenacity.wait_random_exponential(max=60)`. By default a random
+            delay of up to 1 s before the first attempt, and up to twice as much before each next one, at most 30 s.
         stop: when to give up, for example `tenacity.stop_after_delay(600)`; never by default.
-        retry: what to try again for: a predicate over `RetryContext`; `is_transient` by default. tenacity's
-            `retry_if_exception(...)` strategies work too.
+        retry: for which errors to try again: a function of a `RetryContext`, by default `is_transient`, or one of
+            tenacity's strategies such as `retry_if_exception(...)`.
 
     Example:
         >>> policy = Retry.delays(0, 2, 10)
@@ -108,10 +108,10 @@ class Retry:
 
     @classmethod
     def delays(cls, *seconds: float) -> Retry:
-        """Return a policy that waits so long before each attempt, then gives up (officially 0, 2, 10, 30)."""
+        """Return a policy with one delay for each attempt, which then gives up (official clients: 0, 2, 10, 30)."""
         table = tuple(float(each) for each in seconds)
 
-        # tenacity asks for the wait before the stop, so the index may be past the end.
+        # tenacity calls `wait` before `stop`, so the attempt may be one more than the table has.
         def wait(state: RetryCallState) -> float:
             return table[min(state.attempt_number, len(table)) - 1] if table else 0.0
 
@@ -129,19 +129,19 @@ class Retry:
 
 
 def _default_delay(attempt: int) -> float:
-    # Spreading clients over time needs no secret.
+    # A pseudo-random number is good enough to spread clients over time.
     return random.uniform(0.0, min(_LONGEST, 2.0 ** min(attempt, 16)))
 
 
 def _is_tenacity(strategy: Callable[[Any], bool]) -> bool:
-    # Imported when first needed: `import signalr_sdk` stays light.
+    # Imported at the first use, since tenacity would make `import signalr_sdk` slower.
     from tenacity.retry import retry_base
 
     return isinstance(strategy, retry_base)
 
 
 def _state(context: RetryContext) -> RetryCallState:
-    # Imported when first needed, as above.
+    # Imported at the first use, as in `_is_tenacity`.
     import tenacity
 
     state = tenacity.RetryCallState(tenacity.Retrying(), None, (), {})

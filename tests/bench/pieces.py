@@ -45,9 +45,9 @@ def main() -> None:
             frame = session._framing.feed(protocol.encode(message))[0]
             runner.bench_func(f"{protocol.name}: encode an {name}", protocol.encode, message)
             runner.bench_func(f"{protocol.name}: decode an {name}", protocol.decode, frame)
-            runner.bench_func(
-                f"{protocol.name}: receive {BATCH} {name}s", session.receive, protocol.encode(message) * BATCH, 0.0
-            )
+            for count in (1, BATCH):
+                payload = protocol.encode(message) * count
+                runner.bench_func(f"{protocol.name}: receive {count} {name}s", session.receive, payload, 0.0)
     runner.bench_func(f"dispatch {BATCH}", lambda: asyncio.run(dispatch(BATCH)))
 
 

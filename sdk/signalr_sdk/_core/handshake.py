@@ -6,7 +6,6 @@ Source: HubProtocol.md of dotnet/aspnetcore, "Overview" and the two handshake me
 from __future__ import annotations
 
 import json
-from functools import lru_cache
 from typing import Any
 
 from ..errors import HandshakeError
@@ -17,7 +16,6 @@ _LIMIT = 64 * 1024
 _CLOSE = 7
 
 
-@lru_cache(maxsize=16)
 def request(protocol: str, version: int) -> bytes:
     """Return a client's handshake request.
 
@@ -72,9 +70,6 @@ def check_response(record: bytes) -> None:
     Raises:
         HandshakeError: the server refused, or the record is no handshake response.
     """
-    if record == b"{}":
-        # The usual answer of every server.
-        return
     members = _members(record, "response")
     kind, error = members.get("type"), members.get("error")
     text = redact(str(error), 500) if error else ""

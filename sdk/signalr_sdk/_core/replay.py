@@ -3,7 +3,8 @@
 Theory of operation
 -------------------
 Each side numbers the messages that it sends, beginning with 1. Invocations, stream invocations, items, completions and
-cancellations have a number; Ping, Close, Ack and Sequence have none. The numbers are never sent: both sides count.
+cancellations have a number; Ping, Close, Ack and Sequence have none. Messages do not carry their number: both sides
+count.
 
 - Sending: each numbered message is kept until an Ack of the other side covers it. While too many bytes are kept,
   senders wait. Messages without a number never wait.
@@ -22,8 +23,8 @@ repeated items whose stream was already complete. So the two counts can differ, 
   all that follows it are duplicates. If it did not count them, it had received them all before the cut. Then the first
   copy gets the number of a duplicate, the fillers are duplicates too, and the second copy counts.
 
-ASP.NET Core also refuses a Sequence with a higher number than the last Sequence, even if it has received more since.
-So after a Sequence the next one keeps to that number, until a message is acknowledged that was first sent after it.
+ASP.NET Core also refuses a Sequence with a higher number than the last Sequence, even if it had received more messages
+before that one. So the next Sequence keeps to the number, until a message is acknowledged that was first sent after it.
 Fillers stand for messages that are acknowledged and need not be repeated.
 
 The claims of the other side are checked: an Ack of a message that was never sent, or a Sequence that leaves a gap,

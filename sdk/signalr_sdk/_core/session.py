@@ -123,7 +123,7 @@ class HubSession:
 
     @property
     def protocol(self) -> HubProtocol:
-        """The hub protocol in use. On a server: of the first protocol on offer until the handshake, then the chosen."""
+        """The hub protocol in use. A server uses the first one that it offers until the client has chosen one."""
         return self._protocol
 
     # Receiving
@@ -169,7 +169,7 @@ class HubSession:
         try:
             if len(frames) == 1 and self.replay is None:
                 # Calls made one after another get single answers. A batch of one message costs half as much again
-                # (tests/bench/pieces.py, "receive").
+                # (tests/bench/pieces.py, "receive 1").
                 message = self._decode_one(frames[0])
                 if not self._router.route_message(message, len(frames[0]), deliveries):
                     self._handle(message)
@@ -258,7 +258,7 @@ class HubSession:
         return self.replay.repeat(self._sequence, self.filler())
 
     def resync_after_stream(self, stream_id: str) -> bytes:
-        """Return the messages that bring both counts into step after a stream that we sent; see `replay`.
+        """Return the messages that bring both counts into step after a stream that we sent; see the module `replay`.
 
         Send a completion of the stream or a `filler` first.
         """

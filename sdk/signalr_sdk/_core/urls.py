@@ -172,7 +172,8 @@ def origin(url: str) -> tuple[str, str, int]:
         raise ValueError(f"this is no absolute http(s) URL: {redact(without_query(url))!r}") from None
 
 
-# Each connection asks a dozen times. The cache holds no query and no path, which may be secrets.
+# Cached, since each connection asks a dozen times (tests/bench/idle.py, "opened"). The cache holds no query and no
+# path, which may be secrets.
 @lru_cache(maxsize=64)
 def _origin(url: str) -> tuple[str, str, int]:
     found = _URL.match(url)

@@ -1,1 +1,1 @@
-"""Types instead of dicts: declarations of hubs, and values of the types that users ask for."""
+"""Types instead of dicts: declarations of hub methods and handlers, and results as the types that users ask for."""

@@ -1,6 +1,7 @@
-"""What a class says of a hub's methods, or of a client's handlers: read once, and the same for tasks and threads.
+"""Reads the classes in which users declare the methods of a hub, or the handlers of a client.
 
-Nothing here knows a connection: `_hub.proxies` binds what was read to one.
+A class is read once, in the same way for asyncio and for threads. `_hub.proxies` and `_hub.receivers` then use what was
+read with a connection.
 """
 
 from __future__ import annotations
@@ -28,14 +29,15 @@ _UNKNOWN_TYPES: Final = (TypeVar, typing.ParamSpec, typing.TypeVarTuple)
 
 @attrs.frozen(eq=False)
 class Style:
-    """How declarations are written for tasks, and how for threads.
+    """How declarations are written: one style is for asyncio, and one for threads.
 
     Attributes:
-        is_async: methods that are no streams are `async def`.
-        streams: what a result that is a stream, or a parameter that is uploaded, is annotated as.
-        upload: the class of `Upload`, which only parameters can be.
-        foreign: what belongs to the other style, or could mean two things.
-        to_upload: checks what is given to be uploaded, and makes it something that the connection uploads.
+        is_async: whether methods are `async def`, unless they return a stream.
+        streams: the types with which results that are streams, and uploaded parameters, are annotated.
+        upload: the class `Upload`, with which only parameters are annotated.
+        foreign: types that are refused: they belong to the other style, or could mean a stream or a list.
+        to_upload: turns the argument of an uploaded parameter into an object that the connection uploads. Raises
+            TypeError for one that cannot be uploaded.
     """
 
     is_async: bool
@@ -46,12 +48,12 @@ class Style:
 
     @property
     def stream_name(self) -> str:
-        """What streams are best annotated as."""
+        """The recommended annotation of a stream, for errors."""
         return f"{self.streams[0].__name__}[...]"
 
 
 def async_style(upload: type, stream: type) -> Style:
-    """Return the style for tasks, given the classes of its uploads and streams."""
+    """Return the style for asyncio; `upload` and `stream` are its classes `Upload` and `Stream`."""
 
     def to_upload(value: Any) -> Any:
         if not hasattr(value, "__aiter__"):
@@ -63,7 +65,7 @@ def async_style(upload: type, stream: type) -> Style:
 
 
 def sync_style(upload: type, stream: type) -> Style:
-    """Return the style for threads, given the classes of its uploads and streams."""
+    """Return the style for threads; `upload` and `stream` are its classes `Upload` and `Stream`."""
 
     def to_upload(value: Any) -> Any:
         return value if isinstance(value, upload) else upload(value)
@@ -76,7 +78,7 @@ def sync_style(upload: type, stream: type) -> Style:
 
 
 class CallKind(Enum):
-    """What a declared method does."""
+    """The three ways to call a hub method."""
 
     INVOKE = auto()
     SEND = auto()
@@ -88,12 +90,12 @@ class HubCall:
     """A declared method of a hub.
 
     Attributes:
-        where: class and method, for errors.
-        function: the declaration.
-        name: its name on the hub.
-        kind: what it does.
-        signature: without `self`; all parameters may go by position.
-        uploads: positions of those that are uploaded.
+        where: names of the class and the method, for errors.
+        function: the declared method.
+        name: name of the hub method.
+        kind: how the hub method is called.
+        signature: the signature without `self`. All parameters can be passed by position.
+        uploads: positions of the uploaded parameters.
         to_upload: see `Style`.
         result: type of the result, or of each item; `None` if there is no result.
     """
@@ -108,10 +110,10 @@ class HubCall:
     result: Any
 
     def bind(self, args: tuple[Any, ...], keywords: dict[str, Any]) -> list[Any]:
-        """Return the arguments in their order, with defaults for those that are not given.
+        """Return the arguments by position, with the defaults of parameters that are not given.
 
         Raises:
-            TypeError: they are not those that were declared.
+            TypeError: the arguments do not fit the declaration.
         """
         arguments = list(args)
         if keywords or len(args) != len(self.signature.parameters):
@@ -130,16 +132,16 @@ class HubCall:
 
 
 def read_hub(declaration: type, naming: Naming, style: Style) -> dict[str, HubCall]:
-    """Return the methods that a class declares, by their names in Python.
+    """Return the hub methods that a class declares, by their Python names.
 
     Raises:
-        TypeError: a declaration means nothing.
+        TypeError: a declaration is wrong, or there is none.
     """
     calls = {}
     for name, member in (_annotated(declaration) | _members(declaration, METHOD_MARK)).items():
         where = f"{declaration.__name__}.{name}"
         if not isinstance(member, types.FunctionType):
-            _refuse(where, "it is no method, and a hub has nothing else (a name with _ in front is left alone)")
+            _refuse(where, "it is no method, and a hub has nothing else (names that begin with _ are ignored)")
         mark = mark_of(declaration, name, METHOD_MARK) or Mark()
         calls[name] = _read_call(where, member, mark.name or naming(name), style, send=mark.send)
     if not calls:
@@ -164,12 +166,12 @@ def _is_uploaded(where: str, parameter: inspect.Parameter, hints: dict[str, Any]
     if parameter.kind not in _POSITIONAL:
         _refuse(
             where,
-            "arguments of a hub go by position, one to each parameter: no *args, no **kwargs, none by keyword only",
+            "arguments of a hub go by position, so *args, **kwargs and keyword-only parameters cannot be declared",
         )
     if parameter.name not in hints:
         _refuse(where, "it has no annotation")
     if parameter.default is ...:
-        _refuse(where, "its default is sent, and '...' is no value")
+        _refuse(where, "its default is sent, and '...' is no value that can be sent")
     hint = hints[parameter.name]
     members = _members_of_union(hint)
     streams = [member for member in members if _origin(member) in (*style.streams, style.upload)]
@@ -177,7 +179,7 @@ def _is_uploaded(where: str, parameter: inspect.Parameter, hints: dict[str, Any]
         _check_value(where, hint, style)
         return False
     if len(streams) < len(members) or parameter.default is not parameter.empty:
-        _refuse(where, "it is uploaded, so it must always be given, and be nothing but a stream")
+        _refuse(where, "it is uploaded, so it must always be given, and be annotated with a stream only")
     for member in streams:
         _check_value(where, _item(member), style)
     return True
@@ -220,10 +222,10 @@ class EventMethod:
     """A method that handles an event.
 
     Attributes:
-        attribute: its name in Python.
-        event: the event's name.
-        parameters: name and type of each parameter by position; the type is `Any` if nothing is to be converted.
-        rest: likewise for those that `*args` takes.
+        attribute: Python name of the method.
+        event: name of the event.
+        parameters: name and type of each positional parameter. Arguments for the type `Any` are not converted.
+        rest: name and type of `*args`; the type is `Any` without `*args`.
     """
 
     attribute: str
@@ -233,15 +235,15 @@ class EventMethod:
 
     @property
     def is_typed(self) -> bool:
-        """Whether an argument is to be converted."""
+        """Whether any argument must be converted."""
         return any(wanted is not Any for _name, wanted in (*self.parameters, self.rest))
 
 
 def read_receiver(cls: type, naming: Naming, style: Style) -> list[EventMethod]:
-    """Return the methods of a class that handle events: those that are marked, or all public ones if none is.
+    """Return the methods of a class that handle events: the marked ones, or without marks all public methods.
 
     Raises:
-        TypeError: one cannot be a handler, or there is none.
+        TypeError: a method cannot be a handler, or there is none.
     """
     kinds = (types.FunctionType, staticmethod, classmethod)
     members = {name: each for name, each in _members(cls, EVENT_MARK).items() if isinstance(each, kinds)}
@@ -286,7 +288,7 @@ def _refuse(where: str, why: str) -> NoReturn:
 
 
 def _members(cls: type, mark: str) -> dict[str, Any]:
-    """Return what is public in a class, or marked."""
+    """Return the members of a class and its bases that are public or marked."""
     members = {name: member for base in reversed(cls.__mro__) for name, member in vars(base).items()}
     return {
         name: member
@@ -303,7 +305,7 @@ def _annotated(cls: type) -> dict[str, None]:
 def _read_function(where: str, function: types.FunctionType) -> tuple[dict[str, Any], list[inspect.Parameter]]:
     """Return the types of a function's annotations, and its parameters.
 
-    Python makes objects of annotations in more ways than one can list, so whatever it raises says that it cannot.
+    Resolving annotations runs code of the user's module, so any exception means that they cannot be resolved.
     """
     try:
         hints = typing.get_type_hints(function, include_extras=True)
@@ -320,7 +322,7 @@ def _read_function(where: str, function: types.FunctionType) -> tuple[dict[str, 
 
 
 def _bare(hint: Any) -> Any:
-    """Return a type without what is `Annotated` to it and without a name given to it by `type`."""
+    """Return the type inside `Annotated` and inside the aliases of `type` statements."""
     while True:
         if get_origin(hint) is typing.Annotated:
             hint = hint.__origin__
@@ -345,7 +347,7 @@ def _members_of_union(hint: Any) -> tuple[Any, ...]:
 
 
 def _check_value(where: str, hint: Any, style: Style) -> None:
-    """Refuse what is no type of one value."""
+    """Refuse a type that is unknown, or has a stream in it where one value is wanted."""
     for part in _parts(hint):
         if isinstance(part, _UNKNOWN_TYPES) or part is typing.Self:
             _refuse(where, f"{part} does not say what it is")

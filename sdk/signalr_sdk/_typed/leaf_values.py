@@ -1,7 +1,7 @@
-"""Typed results, value by value: what each protocol made of a value is undone, and nothing else is let through.
+"""Typed results, for single values: each function turns a decoded value into the type in the function's name.
 
-Texts are no numbers and numbers no texts, as on the server. Each function takes what was decoded, and returns it as the
-type that it is named after, or raises any exception.
+The functions undo what either protocol does to a value of that type, and raise an exception for every other value. As
+on the server, a text is not converted to a number, nor a number to a text.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from datetime import date, datetime, time, timedelta, timezone
 from decimal import Decimal, InvalidOperation
 from enum import Enum, Flag
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeGuard
 from uuid import UUID
 
 from ..options import DateTimeOffset
@@ -28,11 +28,11 @@ _TICKS_PER_DAY = 24 * 3600 * 10**_TICK_DIGITS
 
 
 def unfit(value: Any, wanted: Any) -> TypeError:
-    """Return an error that says what came and what was wanted."""
+    """Return an error with the type of a value and the type that was wanted."""
     return TypeError(f"{type(value).__name__} where {getattr(wanted, '__name__', wanted)} is wanted")
 
 
-def _is_int(value: Any) -> bool:
+def _is_int(value: Any) -> TypeGuard[int]:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
@@ -41,14 +41,17 @@ def _to_none(value: Any) -> None:
         raise unfit(value, None)
 
 
-def _to_bool(value: Any) -> bool:
-    if isinstance(value, bool):
-        return value
-    raise unfit(value, bool)
+def _unchanged(kind: type) -> Callable[[Any], Any]:
+    def check(value: Any) -> Any:
+        if isinstance(value, kind):
+            return value
+        raise unfit(value, kind)
+
+    return check
 
 
 def _to_int(value: Any) -> int:
-    if isinstance(value, int) and not isinstance(value, bool):
+    if _is_int(value):
         return value
     raise unfit(value, int)
 
@@ -59,12 +62,6 @@ def _to_float(value: Any) -> float:
     if _is_int(value) or isinstance(value, Decimal):
         return float(value)
     raise unfit(value, float)
-
-
-def _to_str(value: Any) -> str:
-    if isinstance(value, str):
-        return value
-    raise unfit(value, str)
 
 
 def _to_bytes(value: Any) -> bytes:
@@ -99,21 +96,21 @@ def _to_datetime(value: Any) -> datetime:
         case str():
             return datetime.fromisoformat(value)
         case [datetime() as clock, int() as minutes]:
-            # A DateTimeOffset in MessagePack: the local clock as if it were UTC.
+            # A DateTimeOffset in MessagePack: its timestamp is the local clock time taken as UTC.
             return clock.replace(tzinfo=timezone(timedelta(minutes=minutes)))
         case _:
             raise unfit(value, datetime)
 
 
 def to_offset(value: Any) -> DateTimeOffset:
-    """Return it as the wrapper that a sender uses."""
+    """Return a moment as a `DateTimeOffset`."""
     return DateTimeOffset(_to_datetime(value))
 
 
 def _to_date(value: Any) -> date:
     if isinstance(value, str):
         return date.fromisoformat(value.partition("T")[0])
-    if isinstance(value, int) and not isinstance(value, bool):
+    if _is_int(value):
         return date.fromordinal(value + 1)
     return _to_datetime(value).date()
 
@@ -127,7 +124,7 @@ def _to_time(value: Any) -> time:
 
 
 def _to_timedelta(value: Any) -> timedelta:
-    if isinstance(value, int) and not isinstance(value, bool):
+    if _is_int(value):
         size = timedelta(microseconds=abs(value) // TICKS_PER_MICROSECOND)
         return size if value >= 0 else -size
     found = _TIMEDELTA.fullmatch(value) if isinstance(value, str) else None
@@ -146,9 +143,9 @@ def _to_timedelta(value: Any) -> timedelta:
 
 
 def to_enum(value: Any, members: type[Enum]) -> Enum:
-    """By value, by name (in any case, `_` ignored), or by a number, which may be text."""
+    """Return the member with this value, this name (in any case, without `_`), or this number (which may be text)."""
     if isinstance(value, bool):
-        # `True` equals 1, but is no member's value unless it says so.
+        # `True` equals 1, so `members(True)` would return the member with the value 1.
         for member in members:
             if member.value is value:
                 return member
@@ -189,7 +186,7 @@ def _folded(name: str) -> str:
 
 
 def to_int_key(value: Any) -> int:
-    """Return the int key of a dict: in JSON, keys are text."""
+    """Return an integer key of a dict; in JSON, keys are texts."""
     if isinstance(value, str) and _INT_TEXT.fullmatch(value):
         return int(value)
     return _to_int(value)
@@ -197,10 +194,10 @@ def to_int_key(value: Any) -> int:
 
 HOOKS: Final[dict[type, Callable[[Any], Any]]] = {
     type(None): _to_none,
-    bool: _to_bool,
+    bool: _unchanged(bool),
     int: _to_int,
     float: _to_float,
-    str: _to_str,
+    str: _unchanged(str),
     bytes: _to_bytes,
     Decimal: _to_decimal,
     UUID: _to_uuid,

@@ -1,6 +1,7 @@
-"""`method` and `event`: what users write in front of the methods that `proxy` and `register` read.
+"""The decorators `method` and `event`, which users put on the methods that `proxy` and `register` read.
 
-Apart from what reads them, which is imported when it is first used: it takes a fortieth of the time to import aiohttp.
+The code that reads the marks is in `declarations`, which is imported at the first use of `proxy` or `register`: its
+import takes a fortieth of the time that aiohttp takes.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ EVENT_MARK: Final = "__signalr_event__"
 
 
 class Mark(NamedTuple):
-    """What is known of a marked method: its name on the hub, and whether it is sent."""
+    """The arguments of a decorator: the name on the hub, and whether the method is called without an answer."""
 
     name: str | None = None
     send: bool = False
@@ -25,9 +26,9 @@ def method(name: str | None = None, /, *, send: bool = False) -> Callable[[F], F
     """Say how a method of a class for `HubConnection.proxy` is called on the hub.
 
     Args:
-        name: its name there; without one it is made of the method's own, `send_message` being `SendMessage`.
-        send: ask for no answer, as `HubConnection.send`: the method is `-> None` and returns when the message is in
-            the outgoing buffer.
+        name: name of the hub method; by default made from the Python name: `send_message` becomes `SendMessage`.
+        send: ask for no answer, as `HubConnection.send` does. The method is annotated with `-> None`, and returns when
+            the message is in the outgoing buffer.
 
     Example:
         ```python
@@ -48,10 +49,13 @@ def event(name: str, /) -> Callable[[F], F]: ...
 @overload
 def event(name: F, /) -> F: ...
 def event(name: str | F, /) -> Callable[[F], F] | F:
-    """Mark a method of an object for `HubConnection.register` as a handler; only marked ones are, if there is one.
+    """Mark a method of an object for `HubConnection.register` as a handler of an event.
+
+    In a class with marked methods, the other methods are no handlers. In a class without, all public methods are.
 
     Args:
-        name: the event's name. Plain `@event` leaves it to the method's own, `receive_message` being `ReceiveMessage`.
+        name: name of the event. Plain `@event` makes it from the Python name: `receive_message` becomes
+            `ReceiveMessage`.
 
     Example:
         ```python
@@ -84,6 +88,6 @@ def _marker(attribute: str, mark: Mark) -> Callable[[F], F]:
 
 
 def mark_of(cls: type, name: str, attribute: str) -> Mark | None:
-    """Return the mark of a method, also one that it has in a class that `cls` derives from."""
+    """Return the mark of a method, `None` without one. The mark may be on the method of a base class."""
     marks = (getattr(vars(base).get(name), attribute, None) for base in cls.__mro__)
     return next((mark for mark in marks if mark is not None), None)

@@ -1,4 +1,7 @@
-"""Typed results: from what a protocol decoded to the type that the caller wants, by cattrs."""
+"""Typed results: cattrs turns the decoded values into the type that the caller wants.
+
+Hooks for single values are in `leaf_values`; the hooks here are for types that contain other types.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +31,7 @@ if TYPE_CHECKING:
 
     Hook = Callable[[Any, Any], Any]
 
-# What a list becomes; cattrs itself would take a text or a dict as a list too.
+# The types that are made from a list. Hooks of our own, since cattrs would accept a text or a dict as a list.
 _COLLECTIONS: Final[dict[Any, Callable[[Any], Any]]] = {
     list: list,
     tuple: tuple,
@@ -44,7 +47,7 @@ _COLLECTIONS: Final[dict[Any, Callable[[Any], Any]]] = {
 }
 _MAPPINGS: Final = frozenset({dict, collections.abc.Mapping, collections.abc.MutableMapping})
 _UNIONS: Final = (Union, types.UnionType)
-# Attributes with these names would be taken for parameters of cattrs's own function.
+# Attributes with these names clash with parameters of the function that cattrs generates.
 _TAKEN: Final = ("cl", "converter")
 
 
@@ -53,7 +56,7 @@ def default_converter(naming: Naming) -> Converter:
     """Return a cattrs converter that undoes what a protocol does to values.
 
     Args:
-        naming: the protocol's.
+        naming: how the protocol writes the attribute names of classes.
 
     Raises:
         LocalProtocolError: cattrs is not installed.
@@ -70,9 +73,9 @@ def default_converter(naming: Naming) -> Converter:
     for kind, hook in HOOKS.items():
         converter.register_structure_hook(kind, _leaf(kind, hook))
     converter.register_structure_hook(Enum, to_enum)
-    # Not like the others: that would resolve its annotations, which exist for type checkers only.
+    # `register_structure_hook` would resolve the annotations of this class, which only type checkers can.
     converter.register_structure_hook_func(lambda cl: cl is DateTimeOffset, lambda value, _cl: to_offset(value))
-    # The last one that matches counts.
+    # When several factories match a type, cattrs uses the one registered last.
     converter.register_structure_hook_factory(_is_collection, lambda cl: _collection_hook(cl, converter))
     converter.register_structure_hook_factory(_is_mapping, lambda cl: _mapping_hook(cl, converter))
     converter.register_structure_hook_factory(_is_mixed_union, lambda cl: _union_hook(cl, converter))
@@ -83,10 +86,10 @@ def default_converter(naming: Naming) -> Converter:
 
 
 def structure(converter: Converter, value: Any, type_: Any) -> Any:
-    """Return the value as the wanted type.
+    """Return the value as the wanted type, unchanged for `Any`.
 
     Raises:
-        ResultTypeError: it does not fit.
+        ResultTypeError: the value does not fit the type.
     """
     if type_ is Any:
         return value
@@ -105,7 +108,7 @@ def _leaf(kind: type, hook: Callable[[Any], Any]) -> Hook:
     def structure_leaf(value: Any, cl: Any) -> Any:
         if cl is kind:
             return hook(value)
-        # cattrs asks here for subclasses too, among them enums.
+        # cattrs calls this hook for subclasses too, such as an enum that derives from `str`.
         return to_enum(value, cl) if _is_enum(cl) else cl(hook(value))
 
     return structure_leaf
@@ -188,7 +191,7 @@ def _base(cl: Any) -> Any:
 
 
 def _is_mixed_union(cl: Any) -> bool:
-    """Whether cattrs cannot do this union: `A | B` and `A | None` it can, telling classes apart by attributes."""
+    """Return whether this is a union that cattrs cannot do: neither `A | None` nor only classes with attributes."""
     if get_origin(cl) not in _UNIONS:
         return False
     others = [member for member in get_args(cl) if member is not type(None)]
@@ -198,7 +201,7 @@ def _is_mixed_union(cl: Any) -> bool:
 def _union_hook(cl: Any, converter: Converter) -> Hook:
     members = get_args(cl)
     classes = tuple(member for member in members if _has_fields(member))
-    # In their order, but float last, since it takes integers too.
+    # The members are tried in their order, but float last, since float accepts integers.
     others = sorted((member for member in members if member not in classes), key=lambda member: member is float)
     if classes:
         others.append(reduce(lambda left, right: Union[left, right], classes))  # noqa: UP007  # made at run time
@@ -207,7 +210,7 @@ def _union_hook(cl: Any, converter: Converter) -> Hook:
         for member in others:
             try:
                 return converter.structure(value, member)
-            except Exception:  # noqa: BLE001  # whatever a hook raises: it is not this one
+            except Exception:  # noqa: BLE001  # any error of a hook means that the value is no such member
                 continue
         raise unfit(value, cl)
 
@@ -220,7 +223,7 @@ def _has_fields(cl: Any) -> bool:
 
 
 def _class_hook(cl: Any, converter: Any, naming: Naming) -> Hook:
-    from cattrs.gen import make_dict_structure_fn, override  # optional, and there: its converter calls this
+    from cattrs.gen import make_dict_structure_fn, override  # optional, but installed: a cattrs converter calls this
 
     names = field_names(_origin(cl), naming) or ()
     hooks = _hooks_of_quoted(_origin(cl), converter)
@@ -237,13 +240,13 @@ def _class_hook(cl: Any, converter: Any, naming: Naming) -> Hook:
             value = {taken.get(name, name): each for name, each in value.items()}
         return structure_dict(value, cl)
 
-    # cattrs tells the classes of a union apart by these.
+    # cattrs needs the wire names to tell the classes of a union apart.
     structure_object.overrides = renamed  # type: ignore[attr-defined]
     return structure_object
 
 
 def _hooks_of_quoted(cls: type, converter: Converter) -> dict[str, Hook]:
-    """Return hooks for the attributes with a quoted name inside their type, as in `list["Node"]`: cattrs has none."""
+    """Return hooks for attributes with a quoted name inside their type, as in `list["Node"]`: cattrs fails for them."""
     hints = _hints(cls)
     return {
         name: _later(hints[name], converter)
@@ -256,15 +259,15 @@ def _later(hint: Any, converter: Converter) -> Hook:
     return lambda value, _cl: converter.structure(value, hint)
 
 
-# What loses digits as a float
+# Types that need all digits
 
 
 def needs_exact(type_: Any) -> bool:
-    """Return whether `Decimal` is anywhere in a type, so that numbers must be decoded without losing a digit."""
+    """Return whether `Decimal` is anywhere in a type, so that numbers must be decoded with all their digits."""
     try:
         return _needs_exact_cached(type_)
     except TypeError:
-        # It cannot be hashed: Annotated with a list, for example.
+        # The type cannot be hashed: it is Annotated with a list, for example.
         return _mentions_decimal(type_, {})
 
 
@@ -274,11 +277,11 @@ def _needs_exact_cached(type_: Any) -> bool:
 
 
 def _mentions_decimal(type_: Any, seen: dict[int, Any]) -> bool:
-    """Look into a type; `seen` keeps what it has seen alive, so that no id is used again meanwhile."""
+    """Look into a type. `seen` holds the types themselves, so that none is freed and its id used for another one."""
     if type_ is Decimal:
         return True
     if isinstance(type_, str):
-        # A name that could not be looked up.
+        # A quoted name that could not be resolved.
         return Decimal.__name__ in type_
     if id(type_) in seen:
         return False
@@ -304,5 +307,5 @@ def _hints(cls: type) -> dict[str, Any]:
     try:
         return typing.get_type_hints(cls, include_extras=True)
     except (NameError, TypeError, AttributeError):
-        # Names that only type checkers know.
+        # Some names exist only for type checkers: take the annotations as they are.
         return {name: hint for each in cls.__mro__ for name, hint in inspect.get_annotations(each).items()}

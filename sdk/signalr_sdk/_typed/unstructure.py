@@ -1,4 +1,4 @@
-"""A hub protocol behind a user's converter, which takes apart what the protocol does not know."""
+"""A hub protocol with a user's converter in front of it, for values that the protocol itself cannot encode."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 
 
 class ConvertingProtocol:
-    """A `HubProtocol` that has all values that are not plain taken apart first.
+    """A `HubProtocol` that converts all values that are not plain before it encodes them.
 
     Args:
-        protocol: what encodes them then.
-        converter: the user's.
+        protocol: encodes the converted messages, and decodes.
+        converter: the user's `converter=`.
     """
 
     def __init__(self, protocol: HubProtocol, converter: Converter) -> None:
@@ -36,7 +36,7 @@ class ConvertingProtocol:
             self.decode_all = decode_all
 
     def encode(self, message: HubMessage, /) -> bytes:
-        """See `HubProtocol.encode`."""
+        """See `HubProtocol.encode`. The message's own values are replaced by converted ones."""
         if isinstance(message, Invocation | StreamInvocation):
             message.arguments = self._plain(message.arguments)
         elif isinstance(message, StreamItem):

@@ -1,4 +1,4 @@
-"""The hub protocols: how hub messages become bytes."""
+"""The hub protocols that are shipped: they encode hub messages as JSON or MessagePack, and decode them."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""What the protocols here can do in fewer steps than `HubProtocol` has: the frequent messages make no object.
+"""Decoded messages of one payload as columns, and the faster methods that only the protocols of this package have.
 
-Events, stream items and results come by the thousand. What is received of them is a name and a value, kept in columns:
-so what all messages of a payload have in common is looked at once, and a session can hand on a whole payload in one
-call.
+Events, stream items and results come by the thousand. They are *plain* if they have no headers, and an event no id. A
+`Batch` keeps the name and the value of a plain message, without a message object, and neighbouring rows of one kind are
+delivered in one call.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from ..messages import HubMessage
 
 
-# What a row of a `Batch` holds: the type of the message in the protocols, if it is plain. (An enum is slower.)
+# The kinds of rows in a `Batch`. A plain message has its type number of the specification, any other has `MESSAGE`.
+# Integers are compared in less time than members of an enum (tests/bench/test_receiving.py).
 MESSAGE: Final = 0
 EVENT: Final = 1
 ITEM: Final = 2
@@ -23,11 +24,11 @@ RESULT: Final = 3
 
 
 class Batch:
-    """Decoded messages in their order.
+    """The decoded messages of one payload, in their order. Each is one row of the three lists.
 
     Attributes:
-        kinds: `EVENT`, `ITEM`, `RESULT` or `MESSAGE` of each.
-        names: target of an event, id of an item's stream or a result's call, nothing for any other message.
+        kinds: `EVENT`, `ITEM`, `RESULT` or `MESSAGE`.
+        names: target of an event, stream id of an item, call id of a result, `""` for any other message.
         values: arguments of an event, the item, the result, or the message itself (`None` if its type is unknown).
     """
 
@@ -39,7 +40,7 @@ class Batch:
         self.values: list[Any] = []
 
     def add(self, message: HubMessage | None) -> None:
-        """Add a message at the end."""
+        """Add a row for this message; `None` stands for a message of an unknown type."""
         kind, name, value = MESSAGE, "", cast("Any", message)
         if message.__class__ is StreamItem and not message.headers:
             kind, name, value = ITEM, message.invocation_id, message.item
@@ -52,14 +53,14 @@ class Batch:
         self.values.append(value)
 
     def end_of_run(self, begin: int, end: int) -> int:
-        """Return where those end that go the same way as the one at `begin`: events, or the items of one stream."""
+        """Return the end of the run that begins at `begin`: neighbouring events, items of one stream, or one row."""
         kinds, names = self.kinds, self.names
         kind, name = kinds[begin], names[begin]
         if kind in (MESSAGE, RESULT):
             return begin + 1
         count = end - begin
         if count == len(kinds) == kinds.count(kind) and (kind == EVENT or names.count(name) == count):
-            # All of them, which is found out ten times as fast.
+            # All rows are alike. `count` finds this out ten times as fast as the loop (tests/bench/test_receiving.py).
             return end
         stop = begin + 1
         while stop < end and kinds[stop] == kind and (kind == EVENT or names[stop] == name):
@@ -67,19 +68,20 @@ class Batch:
         return stop
 
 
-def shortcut(protocol: object, method: str, beside: str) -> Any:
-    """Return what a protocol has to do the same as one of its methods in fewer steps, if it has that.
+def shortcut(protocol: object, method: str, faster: str) -> Any:
+    """Return a faster method of a protocol that does the same as `method`; `None` if the protocol has none.
 
-    Not if somebody has put another method in front of that one, by a subclass for example: nobody is passed by.
+    The faster method must stand in the same class (or object) as `method`. So a subclass that overrides `encode` alone
+    is never bypassed by the `encode_call` of its base.
 
     Args:
         protocol: a `HubProtocol`.
-        method: of it.
-        beside: what stands beside that, if anything does: `decode_all(frames, batch)` beside `decode`, and
-            `encode_call(target, arguments, invocation_id, stream_ids)` beside `encode`.
+        method: name of one of its methods.
+        faster: name of the faster method: `decode_all(frames, batch)` for `decode`, and
+            `encode_call(target, arguments, invocation_id, stream_ids)` for `encode`.
     """
     for owner in (protocol, *type(protocol).__mro__):
         names = getattr(owner, "__dict__", {})
         if method in names:
-            return getattr(protocol, beside) if beside in names else None
+            return getattr(protocol, faster) if faster in names else None
     return None

@@ -1,6 +1,6 @@
-"""Where one hub message ends and the next begins, in a stream that is cut anywhere.
+"""Finds the hub messages in a stream of bytes that is cut anywhere, and frames messages for sending.
 
-Text: each message ends with the record separator 0x1E. Binary: its length stands before it as a VarInt.
+Text: each message ends with the record separator 0x1E. Binary: each message begins with its length, as a VarInt.
 Source: HubProtocol.md of dotnet/aspnetcore, "JSON encoding" and "MessagePack encoding".
 """
 
@@ -12,24 +12,26 @@ from ..errors import RemoteProtocolError
 
 SEPARATOR: Final = b"\x1e"
 
-# A length has at most 5 bytes of 7 bits, and at most 31 bits in all.
+# A length has at most 5 bytes with 7 bits each, and at most 31 bits in all, so the last byte is at most 7.
 _MAX_LENGTH_BYTES = 5
 _MAX_LAST_BYTE = 7
-_SHORT_LENGTHS: Final = tuple(bytes((length,)) for length in range(128))
-# Smaller pieces are gathered, since each bytes object costs 33 bytes of its own; a gathering buffer reserves an eighth.
+# The lengths of one byte; making one anew takes longer (tests/bench/pieces.py, "encode an item").
+_SHORT_LENGTHS: Final = tuple(bytes((length,)) for length in range(0x80))
+# A bytes object costs 33 bytes beside its contents, so pieces smaller than this are gathered in one bytearray. A
+# growing bytearray reserves an eighth more than it holds, so a full one is followed by another.
 _SMALL = 4096
 _GATHERED = 65536
 
 
 def frame_text(message: bytes) -> bytes:
-    """Return the message with its separator."""
+    """Return the message with the separator behind it."""
     return message + SEPARATOR
 
 
 def frame_binary(message: bytes) -> bytes:
     """Return the message with its length before it."""
     length = len(message)
-    if length < len(_SHORT_LENGTHS):
+    if length <= 0x7F:
         return _SHORT_LENGTHS[length] + message
     prefix = bytearray()
     while length > 0x7F:
@@ -40,11 +42,11 @@ def frame_binary(message: bytes) -> bytes:
 
 
 class _Framing:
-    """Keeps the pieces of a message that is not whole yet, so that taking them is linear in time and memory.
+    """Keeps the pieces of an incomplete message in linear time and memory, whatever the size of the pieces.
 
     Attributes:
-        error: why no more messages come; the frames before it were returned.
-        pending: bytes kept.
+        error: the error after which no more messages are returned; `None` while the stream is good.
+        pending: bytes of the incomplete message so far.
     """
 
     def __init__(self, limit: int) -> None:
@@ -84,14 +86,14 @@ class _Framing:
 
 
 class TextFraming(_Framing):
-    """Splits a stream at its separators.
+    """Splits a stream at the separators.
 
     Args:
         limit: largest message in bytes.
     """
 
     def feed(self, data: bytes) -> list[bytes]:
-        """Take a piece of the stream; return the messages that are whole, then look at `error`."""
+        """Take the next bytes of the stream; return the complete messages. Look at `error` afterwards."""
         if self.error is not None:
             return []
         frames = data.split(SEPARATOR)
@@ -119,7 +121,7 @@ class TextFraming(_Framing):
 
 
 class BinaryFraming(_Framing):
-    """Splits a stream by the lengths in it.
+    """Splits a stream by the lengths before the messages.
 
     Args:
         limit: largest message in bytes.
@@ -130,7 +132,7 @@ class BinaryFraming(_Framing):
         self._needed = 0
 
     def feed(self, data: bytes) -> list[bytes]:
-        """Take a piece of the stream; return the messages that are whole, then look at `error`."""
+        """Take the next bytes of the stream; return the complete messages. Look at `error` afterwards."""
         if self.error is not None:
             return []
         if self._pieces:
@@ -159,16 +161,19 @@ class BinaryFraming(_Framing):
         return frames
 
     def _long_length(self, data: bytes, position: int) -> tuple[int, int]:
-        """Return a length of several bytes and where its message begins: 0 while that is not known, or never is."""
+        """Return a length of several bytes, and the index at which its message begins.
+
+        The index is 0 if the length is incomplete, or wrong (then `error` is set).
+        """
         length = 0
         for index, byte in enumerate(data[position : position + _MAX_LENGTH_BYTES]):
             if index == _MAX_LENGTH_BYTES - 1 and byte > _MAX_LAST_BYTE:
-                self._fail("the length of a message is over 2 GB: this is no MessagePack hub protocol")
+                self._fail("the length of a message is over 2 GB: this is not the MessagePack hub protocol")
                 return 0, 0
             length |= (byte & 0x7F) << (7 * index)
             if byte <= 0x7F:
                 return length, position + index + 1
-        # The length itself is cut: one more byte may do.
+        # The length itself is incomplete. Look again when one more byte has come.
         self._needed = len(data) - position + 1
         return 0, 0
 
@@ -176,4 +181,4 @@ class BinaryFraming(_Framing):
         if length:
             self._fail_too_large(length)
         else:
-            self._fail("a message of 0 bytes: this is no MessagePack hub protocol")
+            self._fail("a message of 0 bytes: this is not the MessagePack hub protocol")

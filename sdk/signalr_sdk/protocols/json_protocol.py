@@ -1,6 +1,7 @@
-"""The JSON hub protocol, over orjson where it is installed and the standard library's json elsewhere.
+"""The JSON hub protocol, with orjson if it is installed, else with the standard library's json.
 
-Both do the same, but that orjson decodes integers over 64 bits as floats. Source: HubProtocol.md, "JSON encoding".
+Both give the same results, except that orjson decodes integers over 64 bits as floats.
+Source: HubProtocol.md of dotnet/aspnetcore, "JSON encoding".
 """
 
 from __future__ import annotations
@@ -26,9 +27,10 @@ if TYPE_CHECKING:
     from .batches import Batch
 
 _PING: Final = b'{"type":6}' + SEPARATOR
-# A plain event has the members type, target and arguments; a plain stream item type, invocationId and item.
+# How many members a plain message has. Event: type, target, arguments. Item: type, invocationId, item. Result: type,
+# invocationId, result.
 _PLAIN: Final = 3
-# Values of these types hold no NaN.
+# Values of these types hold no NaN, so there is no need to look for one (tests/bench/pieces.py, "encode an event").
 _FLAT: Final = frozenset({str, int, bool, NoneType, bytes, datetime, UUID, Decimal})
 
 
@@ -45,7 +47,7 @@ class JsonProtocol:
         b'{"type":6}\x1e'
     """
 
-    # Not Final: pyright takes those for class variables, which do not match the properties of HubProtocol.
+    # Not Final: to pyright, Final makes class variables, which do not match the properties of HubProtocol.
     name: str = "json"
     transfer_format: TransferFormat = TransferFormat.TEXT
 
@@ -61,11 +63,11 @@ class JsonProtocol:
         """How attribute names of classes are written."""
         return self._naming
 
-    # Encoding. One call of the codec for a whole message is the cheapest by far, so each message becomes a dict first.
-    # The id stands before the value, since .NET knows only with it how to read the value.
+    # Encoding. Each message becomes a dict, which the codec encodes in one call: the fastest way for every message.
+    # The id comes before the value, since .NET needs the id to know the type of the value.
 
     def encode(self, message: HubMessage, /) -> bytes:
-        """Return the message and its separator.
+        """Return the message with the separator behind it.
 
         Raises:
             LocalProtocolError: a value cannot be encoded.
@@ -89,7 +91,8 @@ class JsonProtocol:
     def encode_call(
         self, target: str, arguments: list[Any], invocation_id: str | None, stream_ids: list[str] | None, /
     ) -> bytes:
-        """Return a plain call with its separator: as `encode`, without an `Invocation`."""
+        """Encode an invocation without headers from its parts, which saves the `Invocation` object."""
+        # `all` and `issuperset` take longer for a few arguments (tests/bench/pieces.py, "encode an event").
         is_flat = True
         for argument in arguments:
             if type(argument) not in _FLAT:
@@ -102,14 +105,14 @@ class JsonProtocol:
 
         Args:
             members: of one message.
-            is_flat: whether no value of the user's among them can hold a NaN.
+            is_flat: whether no value of the user can hold a NaN, so that there is no need to look for one.
         """
         try:
             data = self._dumps(members, self._default, self._options)
         except ENCODING_ERRORS:
-            # Slowly: it writes what the codec cannot, or finds where the fault is.
+            # The slow writer encodes some values that the codec cannot, or raises an error with the path of the fault.
             return write_slowly(members, self._naming) + SEPARATOR
-        # Behind a null may be a NaN. (From its end `data` is searched in half the time.)
+        # A null in the text may stand for a NaN. `rfind` takes half the time of `in` (tests/bench/test_codec.py).
         if (
             not is_flat
             and self._hides_nonfinite
@@ -127,9 +130,13 @@ class JsonProtocol:
 
     # Decoding
 
-    # Complex, since a call more for a message of a frequent kind costs a tenth (tests/bench/pieces.py, "decode").
+    # Plain messages are read here, since `read_message` takes a tenth longer (tests/bench/pieces.py, "decode").
     def decode(self, frame: bytes, /, *, exact: bool = False) -> HubMessage | None:
         """Return the message in a frame, `None` for an unknown type.
+
+        Args:
+            frame: one message, without the separator.
+            exact: decode numbers with a fraction as `Decimal`.
 
         Raises:
             RemoteProtocolError: this is no hub message.
@@ -138,7 +145,7 @@ class JsonProtocol:
             members = self._backend.loads_exactly(frame) if exact else self._loads(frame)
         except (ValueError, RecursionError):
             members = self._load_slowly(frame)
-        # The class is looked at first: `True` and `1.0` equal 1.
+        # The type must be an integer, and not `True` or `1.0`, which equal 1.
         kind = members.get("type") if type(members) is dict else None
         if type(kind) is not int:
             raise _wrong(frame, "it is no object with an integer 'type'")
@@ -158,14 +165,10 @@ class JsonProtocol:
         except WrongMemberError as error:
             raise _wrong(frame, error) from None
 
-    # The plain shapes of the frequent kinds are taken apart here: a call for each message costs a third of the whole
-    # (tests/bench/pieces.py, "receive").
+    # Plain messages are read inside the loop: one call for each would cost a third of the whole (tests/bench/pieces.py,
+    # "receive").
     def decode_all(self, frames: Sequences[bytes], batch: Batch, /) -> None:
-        """Decode each frame as `decode` does, and add what it holds.
-
-        Raises:
-            RemoteProtocolError: a frame is no hub message. Those before it were added.
-        """
+        """Add the messages of all frames to the batch, up to a frame that `decode` refuses, and raise its error."""
         loads = self._loads
         add_kind, add_name, add_value = batch.kinds.append, batch.names.append, batch.values.append
         for frame in frames:
@@ -182,9 +185,9 @@ class JsonProtocol:
                     name, value = members["invocationId"], members["result"]
                     is_plain = kind == RESULT and name != ""
             except (KeyError, TypeError, ValueError, RecursionError):
-                # Another shape, or none.
+                # This frame is not a plain message: `decode` reads or refuses it.
                 members, kind, name, value, is_plain = {}, 0, "", None, False
-            # The class is looked at too: `True` and `1.0` equal 1.
+            # The type must be an integer, and not `True` or `1.0`, which equal 1.
             if is_plain and len(members) == _PLAIN and kind.__class__ is int and name.__class__ is str:
                 add_kind(kind)
                 add_name(name)
@@ -193,7 +196,7 @@ class JsonProtocol:
                 batch.add(self.decode(frame))
 
     def _load_slowly(self, frame: bytes) -> Any:
-        """Decode what the codec refuses, if the standard library accepts it (a lone surrogate, for example)."""
+        """Decode a frame that orjson refuses and the standard library accepts: with a lone surrogate, for example."""
         try:
             return self._backend.loads_slowly(frame)
         except (ValueError, RecursionError) as error:

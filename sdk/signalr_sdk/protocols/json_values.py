@@ -1,4 +1,4 @@
-"""Values in JSON: two codecs that behave the same, and the slow writer behind them."""
+"""Values in JSON: two codecs with the same behaviour, and a slow writer for what the codecs cannot encode."""
 
 from __future__ import annotations
 
@@ -33,16 +33,16 @@ if TYPE_CHECKING:
 
     Default: TypeAlias = Callable[[object], object]
 
-# `int` may refuse longer ones (sys.set_int_max_str_digits allows no smaller limit than 640).
+# Longer integers become `Decimal`, since `int` may refuse them: the lowest limit of sys.set_int_max_str_digits is 640.
 _LONGEST_INT = 640
 
 
 class JsonBackend(Protocol):
-    """A codec.
+    """A JSON codec.
 
     Attributes:
-        options: for `dumps`, which wants it along to save a call between.
-        hides_nonfinite: whether `dumps` writes NaN and infinities as null without a word.
+        options: the third argument for `dumps`. The caller passes it, so that `orjson.dumps` itself can be `dumps`.
+        hides_nonfinite: whether `dumps` silently writes NaN and infinities as null.
     """
 
     options: int
@@ -50,24 +50,24 @@ class JsonBackend(Protocol):
 
     @property
     def dumps(self) -> Callable[[object, Default, int], bytes]:
-        """Encodes, asking `default` for what it does not know; raises one of `ENCODING_ERRORS` if it cannot."""
+        """Encode a value; `default` replaces values of unknown types. Raises one of `ENCODING_ERRORS`."""
 
     @property
     def loads(self) -> Callable[[bytes], Any]:
-        """Decodes; raises ValueError or RecursionError for what it does not accept."""
+        """Decode a text. Raises ValueError or RecursionError if the codec does not accept it."""
 
     def default(self, naming: Naming) -> Default:
-        """Return what `dumps` is to ask."""
+        """Return the `default` for `dumps` with this naming of attributes."""
 
     def loads_exactly(self, data: bytes, /) -> Any:
-        """Decode all that is JSON, with fractions as `Decimal`."""
+        """Decode any JSON text, with `Decimal` for numbers with a fraction."""
 
     def loads_slowly(self, data: bytes, /) -> Any:
-        """Decode all that is JSON, also what `loads` does not accept."""
+        """Decode any JSON text, also one that `loads` does not accept."""
 
 
 def choose_backend() -> JsonBackend:
-    """Return orjson if it is installed, else the standard library."""
+    """Return the backend with orjson if it is installed, else the one with the standard library."""
     try:
         # Optional: the extra `speed`.
         import orjson
@@ -88,7 +88,7 @@ def _parse_exactly(text: str) -> Decimal | float:
     try:
         return Decimal(text)
     except InvalidOperation:
-        # Its exponent has 19 digits or more.
+        # The exponent has 19 digits or more.
         return float(text)
 
 
@@ -99,57 +99,58 @@ _exact = json.JSONDecoder(parse_constant=_refuse_constant, parse_int=_parse_int,
 
 class _Backend:
     def loads_exactly(self, data: bytes, /) -> Any:
-        """Decode all that is JSON, with fractions as `Decimal`."""
+        """See `JsonBackend.loads_exactly`."""
         return _exact.decode(str(data, "utf-8"))
 
     def loads_slowly(self, data: bytes, /) -> Any:
-        """Decode all that is JSON."""
+        """See `JsonBackend.loads_slowly`."""
         return _slow.decode(str(data, "utf-8"))
 
 
 @lru_cache(maxsize=16)
 def _encoder(default: Default) -> json.JSONEncoder:
-    # `json.dumps` makes one for each value.
+    # `json.dumps` makes a new encoder for each call, which takes longer than encoding a small message.
     return json.JSONEncoder(default=default, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
 
 class StandardBackend(_Backend):
-    """The standard library's json."""
+    """The codec of the standard library."""
 
     options = 0
     hides_nonfinite = False
 
     def dumps(self, value: object, default: Default, _options: int, /) -> bytes:
-        """Encode."""
+        """See `JsonBackend.dumps`."""
         return _encoder(default).encode(value).encode()
 
     def loads(self, data: bytes, /) -> Any:
-        """Decode."""
+        """See `JsonBackend.loads`."""
         return _standard.decode(str(data, "utf-8"))
 
     def default(self, naming: Naming) -> Default:
-        """Return what `dumps` is to ask. A Decimal cannot be written as a number here: the slow writer does it all."""
+        """See `JsonBackend.default`. This codec cannot write a `Decimal` as a number, so the slow writer does."""
         return partial(plain, naming=naming)
 
 
 class OrjsonBackend(_Backend):
-    """orjson.
+    """The codec of orjson.
 
     Args:
-        orjson: the module.
+        orjson: the module, which is optional.
     """
 
     hides_nonfinite = True
 
     def __init__(self, orjson: Any) -> None:
-        # orjson itself would write attribute names as they are, and round the offset of a datetime, not its clock.
+        # orjson would write the attribute names of dataclasses unchanged, and round the offset of a datetime without
+        # moving its clock, which changes the moment. So `default` gets both.
         self.options: int = orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_DATETIME
         self.dumps: Callable[[object, Default, int], bytes] = orjson.dumps
         self.loads: Callable[[bytes], Any] = orjson.loads
         self._fragment: Callable[[str], object] = orjson.Fragment
 
     def default(self, naming: Naming) -> Default:
-        """Return what `dumps` is to ask."""
+        """See `JsonBackend.default`."""
         fragment = self._fragment
 
         def default(value: object) -> object:
@@ -161,7 +162,7 @@ class OrjsonBackend(_Backend):
 
 
 def holds_nonfinite(value: object, naming: Naming) -> bool:
-    """Return whether a NaN or an infinity is somewhere in a value that could be encoded (so it has no cycles)."""
+    """Return whether a value contains a NaN or an infinity. The value was encoded before, so it has no cycles."""
     todo = [value]
     while todo:
         each = enum_or_plain(todo.pop())
@@ -174,10 +175,10 @@ def holds_nonfinite(value: object, naming: Naming) -> bool:
 
 
 def plain(value: object, naming: Naming) -> object:
-    """Return a value that codecs know for one that they do not.
+    """Return the value that stands for a value of a type that the codecs do not know.
 
     Raises:
-        TypeError: we do not know it either.
+        TypeError: values of this type cannot be sent.
     """
     match value:
         case datetime():
@@ -209,14 +210,14 @@ def _plain_clock(value: object, naming: Naming) -> object:
 
 
 def write_slowly(members: dict[str, Any], naming: Naming) -> bytes:
-    """Encode anything that can be encoded, or say what cannot, and where.
+    """Encode the members of a message, also with values that no codec can encode.
 
     Args:
-        members: the members of a message; their names begin the paths in errors.
+        members: the members; their names begin the paths in errors.
         naming: how attribute names are written.
 
     Raises:
-        LocalProtocolError: it cannot be encoded.
+        LocalProtocolError: a value cannot be encoded; the text has its path and the reason.
     """
     writer = _SlowWriter(naming)
     try:
@@ -229,7 +230,7 @@ def write_slowly(members: dict[str, Any], naming: Naming) -> bytes:
 
 
 class _SlowWriter:
-    """Writes JSON piece by piece; `path` says where it is."""
+    """Writes JSON piece by piece; `path` is the path of the value that was written last."""
 
     def __init__(self, naming: Naming) -> None:
         self.pieces: list[str] = []
@@ -261,7 +262,7 @@ class _SlowWriter:
         self._open.add(id(value))
         match value:
             case dict():
-                # Made one by one, so that an error in a key is one of that key.
+                # A generator: each key is made just before its value, so `path` is right when a key raises an error.
                 keys = (self._key(key, path) for key in value)
                 self.write_object(
                     (key, path + step, part)
@@ -277,13 +278,13 @@ class _SlowWriter:
         replaced = plain(value, self._naming)
         steps = named_parts(value, self._naming)
         if isinstance(replaced, dict) and steps is not None:
-            # Attributes: in the path they have their own names.
+            # An instance of a class: JSON has the wire names, and the path the names of the attributes.
             self.write_object((wire, path + step, part) for wire, (step, part) in zip(replaced, steps, strict=True))
         else:
             self.write(replaced, path)
 
     def write_object(self, members: Iterable[tuple[str, str, object]]) -> None:
-        """Write members, each a name, its path, and a value."""
+        """Write an object. Each member is a name, the path of the value, and the value."""
         separator = "{"
         for name, path, value in members:
             self.path = path
@@ -301,7 +302,7 @@ class _SlowWriter:
         self.pieces.append("[]" if separator == "[" else "]")
 
     def _key(self, key: object, path: str) -> str:
-        """Return what the standard library and .NET accept as a key, as text."""
+        """Return the text of a key, for the types of keys that the standard library and .NET accept."""
         self.path = path
         key = enum_or_plain(key)
         match key:
@@ -322,7 +323,7 @@ class _SlowWriter:
 
 
 def _text(value: str) -> str:
-    value.encode()  # here, where the path is known: this raises for a lone surrogate
+    value.encode()  # raises for a lone surrogate, here, where the path is known
     return json.dumps(value, ensure_ascii=False)
 
 

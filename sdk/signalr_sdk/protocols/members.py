@@ -25,11 +25,11 @@ from ..messages import (
 
 
 class WrongMemberError(ValueError):
-    """A member is missing, or has a wrong type. The protocol adds an excerpt of the message."""
+    """A member is missing, or has a wrong type. The protocol that catches this error adds an excerpt of the message."""
 
 
 def read_message(kind: int, members: dict[str, Any]) -> HubMessage | None:
-    """Return the message that has these members, `None` for an unknown type.
+    """Return the message of the type `kind` that has these members, `None` for an unknown type.
 
     Raises:
         WrongMemberError: a member is missing, or has a wrong type.
@@ -107,7 +107,7 @@ def _read_headers(members: dict[str, Any]) -> Headers | None:
 
 
 def rare_members(message: HubMessage) -> dict[str, Any]:
-    """Return the members of a message of one of the types from 4 on; those that say nothing are `None`.
+    """Return the members of a message of a rare type, from 4 on. Members that may be left out are `None`.
 
     Raises:
         LocalProtocolError: this is no hub message.

@@ -1,4 +1,7 @@
-"""The MessagePack hub protocol. Source: HubProtocol.md of dotnet/aspnetcore, "MessagePack encoding"."""
+"""The MessagePack hub protocol. A message is an array, and its members have no names.
+
+Source: HubProtocol.md of dotnet/aspnetcore, "MessagePack encoding".
+"""
 
 from __future__ import annotations
 
@@ -22,7 +25,7 @@ if TYPE_CHECKING:
 _PING: Final = b"\x02\x91\x06"
 _ERROR, _VOID, _RESULT = 1, 2, 3
 
-# What the members of a message are called in errors.
+# The names of the members by the type of the message, as in JSON.
 _CALL = ("type", "headers", "invocationId", "target", "arguments", "streamIds")
 _MEMBERS: Final = {
     1: _CALL,
@@ -34,11 +37,11 @@ _MEMBERS: Final = {
     8: ("type", "sequenceId"),
     9: ("type", "sequenceId"),
 }
-# What stands for a member that says nothing, where that is not nil.
+# JSON leaves out members without a value; here they are written as these values, or as nil.
 _EMPTY: Final[dict[str, object]] = {"headers": {}, "streamIds": [], "allowReconnect": False}
-# How many members a message has at least: clients in JavaScript write calls without stream ids.
+# The fewest members by the type of the message: the JavaScript client writes calls without stream ids.
 _FEWEST: Final = {1: 5, 2: 4, 3: 4, 4: 5, 5: 3, 7: 2, 8: 2, 9: 2}
-# How many members the plain shapes have.
+# How many members a plain event, item or result has.
 _PLAIN_CALL, _PLAIN_ITEM, _PLAIN_RESULT = 6, 4, 5
 
 
@@ -55,7 +58,7 @@ class MessagePackProtocol:
         b'\x02\x91\x06'
     """
 
-    # Not Final: pyright takes those for class variables, which do not match the properties of HubProtocol.
+    # Not Final: to pyright, Final makes class variables, which do not match the properties of HubProtocol.
     name: str = "messagepack"
     transfer_format: TransferFormat = TransferFormat.BINARY
 
@@ -94,7 +97,7 @@ class MessagePackProtocol:
     def encode_call(
         self, target: str, arguments: list[Any], invocation_id: str | None, stream_ids: list[str] | None, /
     ) -> bytes:
-        """Return a plain call with its length before it: as `encode`, without an `Invocation`."""
+        """Encode an invocation without headers from its parts, which saves the `Invocation` object."""
         return self._written([1, {}, invocation_id, target, arguments, stream_ids or []])
 
     def _written(self, members: list[Any]) -> bytes:
@@ -109,8 +112,8 @@ class MessagePackProtocol:
         """Return the message in a frame, `None` for an unknown type.
 
         Args:
-            frame: one message.
-            exact: means nothing here: decimals are text in MessagePack.
+            frame: one message, without its length.
+            exact: without effect, since decimals are text in MessagePack.
 
         Raises:
             RemoteProtocolError: this is no hub message.
@@ -140,13 +143,9 @@ class MessagePackProtocol:
         except WrongMemberError as error:
             raise _wrong(error, members) from None
 
-    # As in JSON: the plain shapes of the frequent kinds are taken apart here (tests/bench/pieces.py, "receive").
+    # As in JSON, plain messages are read inside the loop (tests/bench/pieces.py, "receive").
     def decode_all(self, frames: Sequences[bytes], batch: Batch, /) -> None:
-        """Decode each frame as `decode` does, and add what it holds.
-
-        Raises:
-            RemoteProtocolError: a frame is no hub message. Those before it were added.
-        """
+        """See `JsonProtocol.decode_all`."""
         unpackb = self._unpackb
         add_kind, add_name, add_value = batch.kinds.append, batch.names.append, batch.values.append
         for frame in frames:
@@ -193,7 +192,7 @@ def _rare(message: HubMessage) -> list[Any]:
 
 
 def _named(members: list[Any]) -> dict[str, Any]:
-    """Return the members of a message by the names that they have in JSON."""
+    """Return the members of a message by their names, as `read_message` needs them."""
     kind = members[0]
     if len(members) < _FEWEST.get(kind, 1):
         raise WrongMemberError("it has too few members")
@@ -203,7 +202,7 @@ def _named(members: list[Any]) -> dict[str, Any]:
 
 
 def _named_outcome(outcome: object, value: list[Any]) -> dict[str, Any]:
-    # The class is looked at too: `True` equals 1.
+    # The outcome must be an integer, and not `True`, which equals 1.
     if type(outcome) is int:
         if outcome == _VOID:
             return {}

@@ -1,4 +1,4 @@
-"""Values in MessagePack, as MessagePack-CSharp on the server reads and writes them."""
+"""Values in MessagePack, in the forms that MessagePack-CSharp on the server reads and writes."""
 
 from __future__ import annotations
 
@@ -29,19 +29,19 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-# A packer never gives back the memory of its largest message, so one that wrote more than this is not kept.
+# A packer never frees the memory of its largest message, so a packer that wrote more than this many bytes is dropped.
 _KEPT_PACKER = 65536
 
 
 class MessagePackCodec:
-    """Packs and unpacks values. It may be used by several threads at once.
+    """Packs and unpacks values. Several threads may use one codec at the same time.
 
     Args:
         naming: how attribute names are written.
     """
 
     def __init__(self, naming: Naming) -> None:
-        # Imported when first needed: `import signalr_sdk` stays light.
+        # Imported here, since msgpack would make `import signalr_sdk` slower.
         import msgpack
 
         self._timestamp: Any = msgpack.Timestamp
@@ -50,15 +50,16 @@ class MessagePackCodec:
         self._new_packer: Callable[[], Any] = partial(
             msgpack.Packer, default=self._plain, strict_types=True, datetime=True
         )
-        # A packer is neither thread-safe nor re-entrant, so whoever packs takes one out (which is atomic).
+        # Packers are kept, since a new one costs as much as packing a small message (tests/bench/test_codec.py).
+        # A packer is neither thread-safe nor re-entrant, so `pack` takes it out of the list, in one atomic step.
         self._packers: list[Any] = []
         self.unpackb: Callable[..., Any] = msgpack.unpackb
 
     def pack(self, value: object) -> bytes:
-        """Encode.
+        """Return the value in MessagePack.
 
         Raises:
-            One of `ENCODING_ERRORS`: it cannot be encoded.
+            One of `ENCODING_ERRORS`: the value cannot be encoded.
         """
         try:
             packer = self._packers.pop()
@@ -70,13 +71,13 @@ class MessagePackCodec:
         return data
 
     def unpack_slowly(self, data: bytes) -> Any:
-        """Decode what holds values that Python does not have as such.
+        """Decode bytes that `unpackb` refuses, since they hold values that Python does not have.
 
-        Timestamps outside its range stay `msgpack.Timestamp`, arrays and maps that are keys become tuples, and
-        extensions of a reserved type are `msgpack.ExtType` as others are.
+        Timestamps outside Python's range become `msgpack.Timestamp`, arrays and maps that are keys become tuples, and
+        extensions with a reserved code become `msgpack.ExtType`, like all other extensions.
 
         Raises:
-            ValueError, TypeError, RecursionError: it is no MessagePack.
+            ValueError, TypeError, RecursionError: the bytes are no MessagePack.
         """
         value = self.unpackb(
             data, timestamp=0, strict_map_key=False, ext_hook=self._reserved, object_pairs_hook=_with_any_keys
@@ -84,7 +85,7 @@ class MessagePackCodec:
         return self._with_datetimes(value)
 
     def _reserved(self, code: int, data: bytes) -> Any:
-        # ExtType refuses these codes when it is called.
+        # `ExtType(...)` refuses the reserved codes.
         return tuple.__new__(self._extension, (code, data))
 
     def _with_datetimes(self, value: Any) -> Any:
@@ -102,7 +103,10 @@ class MessagePackCodec:
         return value
 
     def _plain(self, value: object) -> object:
-        """Return a value that msgpack knows for one that it does not; msgpack asks only once for each."""
+        """Return a value that msgpack packs as it is, in place of one that msgpack does not know.
+
+        msgpack calls this once for each value, so the result must not need another call.
+        """
         replace = _REPLACED.get(type(value))
         if replace is not None:
             return replace(value)
@@ -116,19 +120,19 @@ class MessagePackCodec:
         return to_dict(value, self._naming)
 
     def _plain_enum(self, value: object) -> object:
-        """.NET parses a name or a number as text, and refuses a plain number."""
+        """Return the value of an enum's member, an integer as text: .NET refuses an integer for an enum."""
         if isinstance(value, int):
             return str(int(value))
         return value if type(value) in _NATIVE else self._plain(value)
 
     def _date_time_offset(self, value: datetime) -> object:
-        """Return `[timestamp of the local clock as if it were UTC, offset in minutes]`."""
+        """Return `[timestamp, offset in minutes]`; the timestamp is the local clock time taken as UTC."""
         value = whole_minutes(value)
         offset = value.utcoffset() or timedelta()
         return [value.replace(tzinfo=UTC), offset // MINUTE]
 
     def explain(self, members: Iterable[tuple[str, Any]]) -> LocalProtocolError:
-        """Return an error that names the first part that cannot be encoded.
+        """Return an error with the path of the first part of a message that cannot be encoded.
 
         Args:
             members: name and value of each member of the message.
@@ -142,12 +146,12 @@ class MessagePackCodec:
             return LocalProtocolError(f"{name}: {reason(error)}")
         except ENCODING_ERRORS as error:
             return LocalProtocolError(f"{search.path}: {reason(error)}")
-        # Each part alone can be packed, so it is the depth, which msgpack limits.
+        # Each part alone can be packed, so the message is nested deeper than msgpack allows.
         return LocalProtocolError("the values of the message are nested too deeply to be sent")
 
 
 class _Search:
-    """Packs the parts of a value one by one; `path` says which one was the last."""
+    """Packs the parts of a value one by one; `path` is the path of the part that was packed last."""
 
     def __init__(self, pack: Callable[[object], bytes], naming: Naming) -> None:
         self.path = ""
@@ -189,7 +193,7 @@ def _pack_int(value: int) -> int:
 
 
 def _pack_datetime(value: datetime) -> datetime:
-    # msgpack packs aware ones itself, so this is another class, or one without a time zone.
+    # msgpack packs aware datetimes itself, so this value has no time zone, or is of a subclass.
     if value.utcoffset() is None:
         raise ValueError(
             f"{value!r} has no time zone, so it cannot be sent in MessagePack: make it aware, "
@@ -198,9 +202,9 @@ def _pack_datetime(value: datetime) -> datetime:
     return _EPOCH + (value - _EPOCH)
 
 
-# What msgpack packs as it is.
+# The types that msgpack packs without asking.
 _NATIVE: Final = frozenset({type(None), bool, float, str, bytes, list, dict})
-# Each type, and what stands for it. For subclasses the order matters: datetime is a date.
+# For each type, the function that replaces its values. The order matters for subclasses, since a datetime is a date.
 _REPLACED: Final[dict[type, Callable[[Any], object]]] = {
     tuple: list,
     datetime: _pack_datetime,

@@ -1,4 +1,4 @@
-"""Values as users have them: what both protocols need to take them apart."""
+"""Values of users: how both protocols name attributes, find parts, and write times, dates and decimals."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ NamingChoice: TypeAlias = Literal["camel", "pascal"] | Naming | None
 TICKS_PER_MICROSECOND: Final = 10
 MINUTE: Final = timedelta(minutes=1)
 
-# What an object that cannot be encoded may raise while it is taken apart.
+# The errors that a value may raise while it is encoded: of the codecs, and of properties of users' classes.
 ENCODING_ERRORS: Final = (
     TypeError,
     ValueError,
@@ -32,7 +32,7 @@ ENCODING_ERRORS: Final = (
     RecursionError,
 )
 
-# Exponents up to here are written out, since .NET reads a decimal from text only without one.
+# .NET reads a decimal from text only without an exponent, so exponents up to this size are written out as digits.
 _LONGEST_EXPONENT = 40
 _MICROSECOND = timedelta(microseconds=1)
 _WORD = re.compile(r"_+([a-zA-Z0-9])")
@@ -58,10 +58,10 @@ def unchanged(name: str) -> str:
 
 
 def resolve_naming(choice: NamingChoice) -> Naming:
-    """Return the function for a `naming=` argument.
+    """Return the function that a `naming=` argument stands for.
 
     Raises:
-        ValueError: there is no such naming.
+        ValueError: the argument is no naming.
     """
     if choice is None:
         return unchanged
@@ -75,7 +75,7 @@ def resolve_naming(choice: NamingChoice) -> Naming:
 
 @lru_cache(maxsize=1024)
 def field_names(cls: Any, naming: Naming) -> tuple[tuple[str, str], ...] | None:
-    """Return attribute and wire name of each field of an attrs class or dataclass; `None` for other classes."""
+    """Return attribute name and wire name of each field of an attrs class or dataclass, `None` for other classes."""
     if attrs.has(cls):
         return tuple((field.name, naming(field.name)) for field in attrs.fields(cls))
     if dataclasses.is_dataclass(cls):
@@ -89,10 +89,10 @@ def _fields_of(value: object, naming: Naming) -> tuple[tuple[str, str], ...] | N
 
 
 def to_dict(value: object, naming: Naming) -> dict[str, Any]:
-    """Return an instance of an attrs class or dataclass as a dict by wire names.
+    """Return an instance of an attrs class or dataclass as a dict, with the wire names as keys.
 
     Raises:
-        TypeError: it is something else.
+        TypeError: the value is of another class, and so cannot be sent.
     """
     names = _fields_of(value, naming)
     if names is None:
@@ -103,7 +103,7 @@ def to_dict(value: object, naming: Naming) -> dict[str, Any]:
 
 
 def parts(value: object, naming: Naming) -> Iterable[Any]:
-    """Return the parts of a value (not its keys); none if it has none."""
+    """Return the values of a dict, the items of a list or tuple, or the attributes of an instance; none for others."""
     if isinstance(value, dict):
         return value.values()
     if isinstance(value, list | tuple):
@@ -112,7 +112,7 @@ def parts(value: object, naming: Naming) -> Iterable[Any]:
 
 
 def named_parts(value: object, naming: Naming) -> Iterator[tuple[str, Any]] | None:
-    """Return the step in a path to each part of a value, and the part; `None` for a value that cannot have any."""
+    """Return each part of a value with its step in a path (`[0]`, `.name`) before it, `None` for a plain value."""
     if isinstance(value, dict):
         return ((f"[{key!r:.40}]", part) for key, part in value.items())
     if isinstance(value, list | tuple):
@@ -124,7 +124,7 @@ def named_parts(value: object, naming: Naming) -> Iterator[tuple[str, Any]] | No
 
 
 def reason(error: Exception) -> str:
-    """Return what an error says of a value that cannot be encoded."""
+    """Return why a value cannot be encoded, in words for the user."""
     if isinstance(error, UnicodeEncodeError):
         return "a string with a lone surrogate cannot be sent, since it is no Unicode text"
     if isinstance(error, RecursionError):
@@ -133,7 +133,7 @@ def reason(error: Exception) -> str:
 
 
 def timedelta_text(value: timedelta) -> str:
-    """Return it as .NET writes a `TimeSpan`: `[-][d.]hh:mm:ss[.fffffff]`."""
+    """Return the text of a .NET `TimeSpan`: `[-][d.]hh:mm:ss[.fffffff]`."""
     sign = "-" if value < timedelta(0) else ""
     value = abs(value)
     hours, seconds = divmod(value.seconds, 3600)
@@ -144,12 +144,12 @@ def timedelta_text(value: timedelta) -> str:
 
 
 def timedelta_ticks(value: timedelta) -> int:
-    """Return it in units of 100 ns."""
+    """Return the duration in units of 100 ns."""
     return value // _MICROSECOND * TICKS_PER_MICROSECOND
 
 
 def time_text(value: time) -> str:
-    """Return it as .NET writes a `TimeOnly`."""
+    """Return the text of a .NET `TimeOnly`."""
     return _without_zone(value).isoformat()
 
 
@@ -167,10 +167,10 @@ def _without_zone(value: time) -> time:
 
 
 def datetime_text(value: datetime) -> str:
-    """Return it in ISO 8601, UTC with `Z`, since .NET takes an offset, also +00:00, for the local time of the server.
+    """Return the ISO 8601 text, with `Z` for UTC: .NET turns any offset, also +00:00, into the server's local time.
 
-    The moment stays the same, but the offset gets whole minutes: .NET refuses seconds in it. Zones of the 19th century,
-    before the railways, have such offsets.
+    The offset is rounded to whole minutes, and the moment stays the same: .NET refuses offsets with seconds, which time
+    zones of the 19th century have.
     """
     text = whole_minutes(value).isoformat()
     return text.removesuffix("+00:00") + "Z" if text.endswith("+00:00") else text
@@ -190,10 +190,10 @@ def date_days(value: date) -> int:
 
 
 def decimal_text(value: Decimal) -> str:
-    """Return all digits, without an exponent where that stays short.
+    """Return all digits, without an exponent if the text stays short.
 
     Raises:
-        TypeError: it is no number.
+        TypeError: the value is infinite or a NaN.
     """
     exponent = value.as_tuple().exponent
     if not isinstance(exponent, int):
@@ -202,5 +202,5 @@ def decimal_text(value: Decimal) -> str:
 
 
 def enum_or_plain(value: object) -> object:
-    """Return an enum's value, and other values as they are."""
+    """Return the value of an enum's member, and any other value as it is."""
     return value.value if isinstance(value, Enum) else value
