@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Final, Protocol, TypeGuard
 
 from ..errors import TransportError
 from ..interfaces import WebSocket, WebSocketOptions
@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from .contract import TransportSettings
 
 
-@runtime_checkable
 class PromptWebSocket(WebSocket, Protocol):
     """A `WebSocket` that can also send and close without waiting, as that of our own HTTP client can."""
 
@@ -23,6 +22,10 @@ class PromptWebSocket(WebSocket, Protocol):
 
     def drop(self) -> None:
         """See `ActiveTransport.drop`."""
+
+
+def _is_prompt(web_socket: WebSocket) -> TypeGuard[PromptWebSocket]:
+    return hasattr(web_socket, "send_now") and hasattr(web_socket, "drop")
 
 
 class _Adapter:
@@ -52,7 +55,7 @@ class WebSocketsTransport:
     inherent_keep_alive: Final = False
 
     def __init__(self, web_socket: WebSocket) -> None:
-        self._web_socket = web_socket if isinstance(web_socket, PromptWebSocket) else _Adapter(web_socket)
+        self._web_socket = web_socket if _is_prompt(web_socket) else _Adapter(web_socket)
         self.send = self._web_socket.send
         self.send_now = self._web_socket.send_now
         self.flush = self._web_socket.flush
