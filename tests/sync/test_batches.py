@@ -79,13 +79,13 @@ def test_messages_that_are_sent(background: Background, monkeypatch: pytest.Monk
     small = background.enter(SmallHub().running())
     with HubConnection(small.url) as hub:
         posted: list[int] = []
-        post = hub._hub.post
+        put_now = hub._hub.put_now
 
         def count(messages: list[bytes]) -> bool:
             posted.append(len(messages))
-            return post(messages)
+            return put_now(messages)
 
-        monkeypatch.setattr(hub._hub, "post", count)
+        monkeypatch.setattr(hub._hub, "put_now", count)
         go = threading.Event()
         holding = threading.Thread(target=lambda: hub._loop_use.call(go.wait, 5))
         holding.start()

@@ -133,7 +133,7 @@ def test_what_a_lost_connection_takes_with_it_is_logged(caplog: pytest.LogCaptur
     hub = HubConnection("http://hub.test/chat", http=lambda: server, reconnect=False)
     accept(server, hub)
     hub.stop()
-    assert hub._loop_use.call(hub._hub.post, [b"two", b"three"]) is False
+    assert hub._loop_use.call(hub._hub.put_now, [b"two", b"three"]) is False
     assert "2 messages were not sent before the connection ended" in caplog.text
 
 

@@ -1,4 +1,4 @@
-"""The asyncio client behind a `HubConnection` of `signalr_sdk.sync`: handlers on threads, and ways to cross to it."""
+"""The asyncio connection behind a `HubConnection` of `signalr_sdk.sync`, with what threads need of it."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 
 
 class AsyncHub(HubConnection):
-    """A `HubConnection` whose handlers are plain functions on threads. On the loop's thread but where it says so."""
+    """A `HubConnection` whose handlers run on threads. Its methods are for the loop's thread, but for those that say so."""
 
     _dispatcher_class = ThreadDispatcher
 
-    async def outlive(self) -> None:
-        """Return when the connection that has started has ended, with all that it had; not if it is started again."""
+    async def wait_ended(self) -> None:
+        """Return when the connection has ended, and nothing of it is left unless it was started again."""
         closed = self._life.closed
-        with suppress(SignalRError):  # said to `wait_closed` and `on_closed`
+        with suppress(SignalRError):  # users hear it from `wait_closed` and `on_closed`
             await self.wait_closed()
         if self._life.closed is closed:
             await self.stop()
@@ -32,16 +32,16 @@ class AsyncHub(HubConnection):
 
     @property
     def up(self) -> bool:
-        """Whether there is a connection; on any thread."""
+        """Whether messages can be put now; on any thread."""
         return self._life.link is not None
 
     def encode(self, method: str, args: tuple[Any, ...]) -> bytes:
-        """Return what `send` sends if nothing is uploaded; on any thread."""
+        """Return the message of a `send` without uploads; on any thread."""
         arguments, _uploads = self._prepare(method, args)
         return self._protocol.encode(Invocation(method, arguments))
 
-    def post(self, messages: list[bytes]) -> bool:
-        """Put messages into the outgoing buffer, full or not; return whether it is full now."""
+    def put_now(self, messages: list[bytes]) -> bool:
+        """Put messages into the outgoing buffer, even if it is full; return whether it is full now."""
         link = self._life.link
         if link is None:
             self._options.logs.hub.warning("%d messages were not sent before the connection ended", len(messages))
@@ -50,8 +50,8 @@ class AsyncHub(HubConnection):
             link.outgoing.put_now(data)
         return link.outgoing.full
 
-    async def posted(self) -> None:
-        """Return when what was posted is with the operating system, and there is room again."""
+    async def room(self) -> None:
+        """Return when the messages that were put are with the operating system, and there is room for others."""
         if (link := self._life.link) is not None:
             await link.outgoing.flush()
             await link.outgoing.room()
@@ -65,7 +65,7 @@ class AsyncHub(HubConnection):
             call_on_loop(loop, self._dispatcher.push_error, error)
 
     def wanted_converter(self) -> Converter:
-        """Return what makes typed values; on any thread.
+        """Return the converter of typed values; on any thread.
 
         Raises:
             LocalProtocolError: cattrs is missing.

@@ -271,11 +271,8 @@ class _LateClient:
             raise AzureSignalRError("this AzureSignalR is closed")
         if self._client is None:
             self._client, self._own = choose_client(self._given.source)
-            self.loop_use.keep_loop_for(self._live(), self.close)
+            self.loop_use.keep_loop_for(self._over.wait(), self.close)
         return self._client
-
-    async def _live(self) -> None:
-        await self._over.wait()
 
     async def close(self) -> None:
         """Close it, if it was made; the event loop may go then."""

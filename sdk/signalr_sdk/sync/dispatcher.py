@@ -1,8 +1,8 @@
-"""Events on one worker thread, questions of the hub on others: never on the loop's thread.
+"""Handlers on threads: those of events on one worker thread, those that give a client result each on its own.
 
-Events wait where those of the asyncio client wait, in the connection's bounded queue. The worker thread gets them in
-batches, and the next when it has handled one: so reading pauses when it is behind, and a switch between threads is paid
-for once in a batch. What `stop()` finds in its hands is taken back.
+Events wait in the connection's bounded queue, as in the asyncio client. The worker thread gets them in batches, each
+when the one before is handled: so reading pauses when the worker falls behind, and a switch between the threads costs
+once for a batch. `stop()` takes the unhandled rest of a batch back.
 """
 
 from __future__ import annotations
@@ -20,14 +20,10 @@ from .plain_functions import as_error, result_of
 if TYPE_CHECKING:
     from collections.abc import Awaitable
 
-    from .._core.logs import Log
-    from .._receiving.backlog import Backlog
-    from .._receiving.handlers import Handlers
     from ..interfaces import Handler
     from ..messages import Invocation
-    from ..options import Limits
 
-# What the worker thread gets at once, at most: so many events, and bytes as received.
+# A batch for the worker thread has at most so many events, and no further one when it has so many bytes as received.
 _EVENTS = 256
 _BYTES = 256 * 1024
 
@@ -35,10 +31,9 @@ _BYTES = 256 * 1024
 class ThreadDispatcher(Dispatcher):
     """A `Dispatcher` whose handlers are plain functions that run on threads."""
 
-    def __init__(self, handlers: Handlers, backlog: Backlog, limits: Limits, log: Log) -> None:
-        super().__init__(handlers, backlog, limits, log)
-        # One thread handles one event at a time.
-        self._concurrency = 1
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self._concurrency = 1  # the worker thread handles one event after another
         self._worker: Worker | None = None
         self._batch: deque[Any] = deque()
 
@@ -60,12 +55,12 @@ class ThreadDispatcher(Dispatcher):
             self._check_idle()
 
     def _handle(self, batch: deque[Any]) -> None:
-        """Handle a batch; on the worker thread."""
+        """Call the handlers of a batch of events. On the worker thread."""
         events = self._handlers.events
         while batch:
             try:
                 message = batch.popleft()
-            except IndexError:  # taken back by `discard` just now
+            except IndexError:  # `discard` has just taken the last one
                 return
             if message.__class__ is LifecycleEvent:
                 self._call(message.name, message.arguments)
@@ -74,11 +69,11 @@ class ThreadDispatcher(Dispatcher):
             for handler in events.get(target.lower()) or self._fallback(target):
                 try:
                     result_of(handler(*arguments))
-                except BaseException as raised:  # noqa: BLE001 - handlers may raise anything
+                except BaseException as raised:  # noqa: BLE001 - a handler may raise anything
                     self._report(target, as_error(raised))
 
     def _call(self, name: str, arguments: tuple[Any, ...]) -> None:
-        """Call lifecycle handlers, one after another, whatever each of them does; on any thread but the loop's."""
+        """Call lifecycle handlers one after another, also after one that fails; not on the loop's thread."""
         for handler in self._handlers.lifecycle.get(name, ()):
             try:
                 result_of(handler(*arguments))
@@ -92,7 +87,7 @@ class ThreadDispatcher(Dispatcher):
         self._logger.error("a handler of '%s' failed: %s", event, error, exc_info=error)
         self._call("error", (error,))
 
-    # Questions
+    # Client results
 
     async def _ask(self, handler: Handler, message: Invocation, task: asyncio.Task[Any]) -> Any:
         job: Awaitable[Any] = run_on_thread(lambda: result_of(handler(*message.arguments)), "client result")
@@ -101,7 +96,7 @@ class ThreadDispatcher(Dispatcher):
     # The end
 
     def discard(self) -> list[asyncio.Task[None]]:
-        """Do as the asyncio client does; a handler that runs is left to its thread, and gets no more work."""
+        """Discard all that waits, as the asyncio client does; a running handler goes on, and no other is called."""
         batch, self._batch = self._batch, deque()
         while batch:
             try:
@@ -116,6 +111,6 @@ class ThreadDispatcher(Dispatcher):
         return super().discard()
 
     def run_apart(self, name: str, *arguments: Any) -> None:
-        """Run lifecycle handlers on a thread of their own, which nobody waits for."""
+        """Run lifecycle handlers on a thread that nobody waits for."""
         if name in self._handlers.lifecycle:
             start_thread(self._call, name, arguments, name=f"on_{name}")

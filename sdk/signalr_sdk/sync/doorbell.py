@@ -19,13 +19,13 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable
 
-# A wait on a lock ends at Ctrl-C on Linux. On Windows it does not, and elsewhere only if the signal happens to wake the
-# main thread: there the wait is cut into slices of so many seconds.
+# Ctrl-C interrupts a wait on a lock on Linux. It does not on Windows, and elsewhere only if the signal happens to wake
+# the main thread. There a wait is cut into slices of so many seconds.
 SLICE = None if sys.platform == "linux" else 0.1
 
 
 class Doorbell:
-    """Has the loop's thread call what other threads leave for it, and wakes the event loop at most once for many.
+    """Callbacks that threads leave for the loop's thread, which is woken once for many of them.
 
     No callback is missed: a thread leaves its callback before it looks whether a wake-up is on its way, and the loop's
     thread notes that the wake-up has come before it looks for callbacks.
@@ -42,9 +42,8 @@ class Doorbell:
     def ring(self, callback: Callable[[], object]) -> None:
         """Leave a callback for the loop's thread; from any thread. Callbacks are called in the order of these calls."""
         self._callbacks.append(callback)
-        # A thread does not rely on a wake-up of its own: that may be half done in a frame below, which a signal handler
-        # or a finalizer has interrupted. On one of the main thread's nobody relies, since such a handler may wait for
-        # any other thread.
+        # A thread does not rely on its own earlier wake-up, which may be half done in a frame that a signal handler or
+        # a finalizer has interrupted. No thread relies on one of the main thread, whose signal handler may run long.
         thread = threading.get_ident()
         if self._ringing in (0, thread):
             if thread != threading.main_thread().ident:
@@ -67,7 +66,7 @@ class Doorbell:
             while callbacks:
                 callbacks.popleft()()
         finally:
-            if callbacks:  # one of them has failed, which must not hold up the others
+            if callbacks:  # one of them has raised: the others must not wait for the next ring
                 self._loop.call_soon(self.answer)
 
 
@@ -80,23 +79,24 @@ class WaitingThreads:
         self._locks: deque[threading.Lock] = deque()
 
     def wait_until(self, ready: Callable[[], bool], ring: Callable[[], object]) -> None:
-        """Return when `ready` is true. Ctrl-C interrupts the wait.
+        """Return when `ready` returns true. Ctrl-C interrupts the wait.
 
         Args:
-            ready: looked at again after each `wake`.
-            ring: asks the loop's thread to look whether `wake` is due: the wake-up before may not have come through.
+            ready: called at first, and after each `wake`.
+            ring: has the loop's thread see whether a `wake` is due. The ring that came with the last item or message
+                may be half done in a frame that a signal handler has interrupted.
         """
         while not ready():
             lock = threading.Lock()
             lock.acquire()
             self._locks.append(lock)
             ring()
-            # Again: a `wake` that came before this lock was there does not end its wait.
+            # A `wake` that came before the lock was added does not release it.
             if not ready():
                 acquire(lock)
 
     def wake(self) -> None:
-        """Have all that wait look again. On the loop's thread."""
+        """Have all waiting threads call `ready` again. On the loop's thread."""
         locks = self._locks
         while locks:
             locks.popleft().release()

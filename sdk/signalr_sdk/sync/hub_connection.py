@@ -1,10 +1,10 @@
-"""`HubConnection` for threads."""
+"""`HubConnection` for threads: it calls the asyncio one, which runs on the loop's thread."""
 
 from __future__ import annotations
 
 import functools
 import threading
-from typing import TYPE_CHECKING, Any, Final, Literal, Self, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, Final, Literal, ParamSpec, Self, TypeVar, cast, overload
 
 from .._core import urls
 from .._hub.proxies import make_proxy
@@ -33,9 +33,13 @@ if TYPE_CHECKING:
     from ..protocols.values import NamingChoice
     from .http_client import ClientFactory
 
+P = ParamSpec("P")
 T = TypeVar("T")
 H = TypeVar("H", bound=Handler)
 R = TypeVar("R")
+
+# A change to the register of handlers takes microseconds. After so many seconds it does not go on by itself.
+_STUCK = 0.1
 
 _STYLE: Final = sync_style(Upload, Stream)
 
@@ -44,35 +48,36 @@ _STYLE: Final = sync_style(Upload, Stream)
 class HubConnection:
     """A connection to a hub, for programs without asyncio: what `signalr_sdk.HubConnection` does, minus `await`.
 
-    Safe to use from many threads at once. Whatever waits can be interrupted by Ctrl-C, which cancels it. Events are
-    handled on one daemon thread of the connection, in the order received; questions of the hub on others. Handlers are
-    plain functions, and may call the hub and stop it. Creating a connection does no I/O and starts no thread.
+    Many threads may use one connection at once. Ctrl-C interrupts whatever waits here, and cancels it. Events are
+    handled on one daemon thread of the connection, in the order received; client results come from other threads.
+    Handlers are plain functions, and may call the hub and stop the connection. Creating a connection does no I/O and
+    starts no thread.
 
     Args:
-        url: the hub's http(s) URL (ws(s) means the same); its query is kept on every request.
+        url: the hub's http(s) URL (ws(s) means the same); its query string is kept on every request.
         transports: one or several of `Transport`, as members or names; all by default. The order of preference is
             always WebSockets, Server-Sent Events, long polling.
-        skip_negotiation: connect at once by WebSocket; for servers that need no negotiation.
-        access_token: a bearer token, or a plain callable without arguments that returns one (or `None`), called for
-            each connection attempt, on a thread.
+        skip_negotiation: open a WebSocket without negotiation, which some servers allow.
+        access_token: a bearer token, or a plain callable without arguments that returns one (or `None`), called on a
+            thread for each connection attempt.
         access_token_in: `"query"` puts the token into the query of WebSocket and SSE requests, for servers that look
             only there.
         headers: sent with every HTTP request and the WebSocket upgrade to the hub's own origin.
-        cookies: likewise.
+        cookies: sent like `headers`.
         forward_headers: names of `headers` that may go along to another origin after a redirect.
-        proxy: proxy URL; environment proxies are honoured without it.
+        proxy: the URL of a proxy; without it the proxies of the environment are used.
         ssl: an `ssl.SSLContext` (own CA, client certificate), `True` to verify, `False` not to.
         http: a callable that makes the HTTP client, an `aiohttp.ClientSession`, `httpx.AsyncClient` (no WebSockets
-            then) or any `HttpClient`. Called on the event loop's thread for each start; what it made is closed when the
-            connection has ended.
+            then) or any `HttpClient`. It is called on the event loop's thread for each start; the client is closed when
+            the connection has ended.
         protocol: `"json"`, `"messagepack"`, or a `HubProtocol`.
-        converter: how typed values are made and taken apart; cattrs by default (extra `typed`).
+        converter: converts typed values both ways; cattrs by default (extra `typed`).
         reconnect: `True` for the default policy, `False` or `None` for none, or a `RetryPolicy`.
-        retry_start: the same for `start()`; `True` for the policy of `reconnect` if that has one.
-        stateful_reconnect: ask the server for stateful reconnect: a line that is cut for some seconds loses nothing.
-            WebSockets only; where the server does not offer it, everything is as without.
+        retry_start: the same for `start()`; `True` for the policy of `reconnect`, or the default policy without one.
+        stateful_reconnect: ask the server for stateful reconnect, with which a WebSocket that is cut for some seconds
+            loses nothing. It changes nothing where the server does not offer it.
         authentication_refresh: refresh the token on the live connection where the server says how long it lives (since
-            .NET 11); an `AuthenticationRefresh` to tune that, `False` for `refresh_authentication()` only.
+            .NET 11); an `AuthenticationRefresh` says when, `False` leaves it to `refresh_authentication()`.
         timeouts: see `Timeouts`.
         limits: see `Limits`; `handlers` has no meaning here.
 
@@ -134,7 +139,7 @@ class HubConnection:
         )
         self._loop_use = LoopUse()
         self._send_buffer = SendBuffer(self._hub, self._loop_use, limit=limits.outgoing_bytes)
-        self._loop_use.first = self._send_buffer.post
+        self._loop_use.first = self._send_buffer.drain
         self._registering = threading.RLock()
 
     # What it is
@@ -161,12 +166,12 @@ class HubConnection:
     # Starting and stopping
 
     def start(self) -> None:
-        """Connect; return when the hub can be called. Interrupted, it leaves `DISCONNECTED` and nothing open.
+        """Connect; return when the hub can be called. Ctrl-C leaves `DISCONNECTED` and nothing open.
 
         Raises:
-            ConnectionFailedError: it did not work.
-            ConnectionClosedError: `stop()` ended it.
-            StateError: it is not disconnected, or this process was forked from the one that started it.
+            ConnectionFailedError: the attempts failed.
+            ConnectionClosedError: `stop()` was called meanwhile.
+            StateError: the state is not `DISCONNECTED`, or a parent of this process has started the connection.
         """
         self._loop_use.call(self._start)
 
@@ -179,25 +184,26 @@ class HubConnection:
         self._loop_use.keep_loop_for(self._live(), self._stop)
 
     async def _live(self) -> None:
-        await self._hub.outlive()
+        await self._hub.wait_ended()
         await self._free_client()
 
     async def _stop(self) -> None:
-        # What came since this call began, and what is there at the exit of the interpreter, which is no call.
-        self._send_buffer.post()
+        # `LoopUse.first` has done so if this is a call. At the exit of the interpreter it is none.
+        self._send_buffer.drain()
         await self._hub.stop()
 
     async def _free_client(self) -> None:
-        # Unless it is started again, or was started already.
+        # A start that fails because the connection is up must leave the client open, and so must a quick restart.
         if self._hub.state is ConnectionState.DISCONNECTED:
             await self._http.close()
 
     def stop(self) -> None:
-        """End the connection, in order where that works within `Timeouts.close`, and everything that belongs to it.
+        """End the connection and everything that belongs to it, in good order if `Timeouts.close` is long enough.
 
-        From any state, any number of times, from any thread and inside any handler. What was sent leaves first;
-        pending calls end with `ConnectionClosedError`; events that were not handled yet are discarded. A handler that
-        runs goes on alone on its thread and is not waited for, and neither are `on_closed` handlers.
+        `stop` may be called in any state, any number of times, from any thread and inside any handler. Messages that
+        were sent leave first. Pending calls end with `ConnectionClosedError`. Events that no handler has got yet are
+        discarded. A running handler goes on alone on its thread; `stop` waits neither for it nor for `on_closed`
+        handlers.
         """
         self._loop_use.call(self._stop)
 
@@ -246,7 +252,7 @@ class HubConnection:
             args: its arguments. Generators and `Upload`s among them are uploaded as streams.
             timeout: seconds for all of it: the connection, room in the outgoing buffer, the answer; `None` for no
                 limit; `Timeouts.invoke` by default.
-            result_type: what the result is to be; as it was decoded by default.
+            result_type: the type that the result is converted to; by default it is returned as it was decoded.
 
         Raises:
             HubError: the method failed; `str()` is the server's text.
@@ -254,7 +260,7 @@ class HubConnection:
             ConnectionClosedError: the connection ended; the method may or may not have run.
             NotConnectedError: there is no connection, and none came within `Timeouts.ready`.
             LocalProtocolError: an argument cannot be encoded; nothing was sent.
-            ResultTypeError: the result is no `result_type`.
+            ResultTypeError: the result does not fit `result_type`.
         """
         args = queue_uploads(args, self._hub.report)
         return self._loop_use.call(self._hub.invoke, method, *args, timeout=timeout, result_type=result_type)
@@ -262,7 +268,7 @@ class HubConnection:
     def send(self, method: str, *args: Any) -> None:
         """Call a hub method without asking for an answer; return when the message is in the outgoing buffer.
 
-        Waits while that is full. Interrupted, it has sent nothing.
+        `send` waits while the buffer is full. Ctrl-C during this wait means that nothing was sent.
 
         Raises:
             ConnectionClosedError: the connection ended while waiting for room.
@@ -305,11 +311,11 @@ class HubConnection:
     @overload
     def on(self, event: str, handler: None = None) -> Callable[[H], H]: ...
     def on(self, event: str, handler: H | None = None) -> H | Callable[[H], H]:
-        """Register a handler for an event of the hub, or for a question of it (then its result is the answer).
+        """Register a handler for an event. If the server asks for a client result, the handler's return value is sent.
 
         Args:
             event: the event's name, in any case.
-            handler: a plain function; gets the event's arguments. Without it, `on` is a decorator.
+            handler: a plain function, called with the event's arguments. Without it, `on` is a decorator.
 
         Returns:
             The handler.
@@ -320,23 +326,25 @@ class HubConnection:
         return functools.partial(self._register, self._hub.on(event)) if handler is None else self.on(event)(handler)
 
     def register(self, receiver: R, *, naming: NamingChoice = "pascal") -> R:
-        """Register the methods of an object as handlers, with arguments as they are annotated.
+        """Register an object's methods as handlers, each for the event of its name; `off(handler=...)` undoes it.
 
         Args:
-            receiver: its methods with `event` if there are any, else all public ones; plain functions.
-            naming: how the names of its methods are written by the hub.
+            receiver: the object. Its public methods are handlers, or only those marked with `event` if there is one;
+                plain functions, as for `on`. Arguments are converted to the types of the parameters; an argument that
+                does not fit is an error of the handler.
+            naming: how names of methods become those of events, as for `proxy`. Their case does not matter.
 
         Returns:
-            The object, which `off(handler=...)` takes back.
+            The object.
 
         Raises:
-            TypeError: a method says too little, or is async.
+            TypeError: a method cannot be a handler, or there is none.
+            LocalProtocolError: arguments are to be converted, and cattrs is missing.
         """
         return register(self.on, self._hub.wanted_converter, receiver, naming, _STYLE)
 
     def off(self, event: str | None = None, handler: object | None = None) -> None:
-        with self._registering:
-            self._hub.off(event, handler)
+        self._change_handlers(self._hub.off, event, handler)
 
     def on_any(self, handler: H) -> H:
         return self._register(self._hub.on_any, handler)
@@ -359,9 +367,18 @@ class HubConnection:
     def on_authentication_refreshed(self, handler: H) -> H:
         return self._register(self._hub.on_authentication_refreshed, handler)
 
-    def _register(self, take: Callable[[H], H], handler: H) -> H:
-        with self._registering:
-            return take(plain(handler, "a handler"))
+    def _register(self, register: Callable[[H], H], handler: H) -> H:
+        return self._change_handlers(register, plain(handler, "a handler"))
+
+    def _change_handlers(self, change: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Make a change to the register of handlers while no other thread does."""
+        # The lock may be held for as long as a signal handler runs, which may wait for this very thread.
+        locked = self._registering.acquire(timeout=_STUCK)
+        try:
+            return change(*args, **kwargs)
+        finally:
+            if locked:
+                self._registering.release()
 
     def messages(
         self, event: str, buffer: int | None = None, overflow: Literal["wait", "drop_oldest"] = "wait"

@@ -1,4 +1,4 @@
-"""Streams of a hub method, and events, as plain iterators."""
+"""The iterators of users: `Stream` over the items of a hub method, `Messages` over the events of a name."""
 
 from __future__ import annotations
 
@@ -18,27 +18,27 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-# What crosses to the consumer's thread at once, at most: so many items, and bytes as received.
+# A batch for the consumer's thread has at most so many items, and no further one when it has so many bytes as received.
 _ITEMS = 256
 _BYTES = 256 * 1024
 
 
 class _BatchReader:
-    """What has crossed to the threads of the consumers, and the way to more of it."""
+    """Moves items or events in batches from the loop's thread to the threads that iterate."""
 
     def __init__(self, source: AsyncStream[Any] | AsyncMessages, loop_use: LoopUse) -> None:
         self.source = source
         self._loop_use = loop_use
-        # Filled on the loop's thread: so an interrupted wait loses nothing.
+        # The loop's thread adds to this deque itself, so a wait that Ctrl-C interrupts loses nothing.
         self.messages: deque[Any] = deque()
 
     def next(self, timeout: float | None) -> Any:
-        """Return the next message, from here or from the loop's thread."""
+        """Return the next item or event; wait if there is none."""
         while True:
             try:
                 return self.messages.popleft()
             except IndexError:
-                # Another thread may be quicker than this one to take what comes.
+                # Another thread may take all that this brings, so the deque is tried again.
                 self._fetch(timeout)
 
     def _fetch(self, timeout: float | None) -> None:
@@ -48,20 +48,17 @@ class _BatchReader:
             raise StopIteration from None
 
     async def _fill(self, timeout: float | None) -> None:
-        if timeout is None:
+        async with asyncio.timeout(timeout):
             await fetch(self.source, self.messages, _ITEMS, _BYTES)
-        else:
-            async with asyncio.timeout(timeout):
-                await fetch(self.source, self.messages, _ITEMS, _BYTES)
 
 
 @twin_of(AsyncStream)
 class Stream(Generic[T]):
     """The items that a streaming hub method yields: an iterator and a context manager.
 
-    The call goes out when the first item is asked for, or at the `with`. Leaving the `with`, `cancel()`, or letting go
-    of the object, so also a `break` out of a bare `for`, cancels the stream on the server, once, and frees everything.
-    Several threads may share one. Made by `HubConnection.stream`.
+    `HubConnection.stream` makes it. The call is sent when the first item is asked for, or at the `with`. The stream is
+    cancelled on the server, once, by `cancel()`, by leaving the `with`, or when the object is garbage collected, for
+    example after a `break` out of a bare `for`. Several threads may share a stream: each item goes to one of them.
 
     Example:
         ```python
@@ -91,12 +88,12 @@ class Stream(Generic[T]):
             timeout: seconds to wait; `None` for no limit.
 
         Raises:
-            TimeoutError: nothing came; nothing is lost, and the stream goes on.
+            TimeoutError: no item came in time; no item is lost, and the stream goes on.
             StopIteration: the stream has ended.
             HubError: the hub method failed.
             ConnectionClosedError: the connection is lost.
             StreamOverflowError: this consumer was too slow.
-            ResultTypeError: the item is no `item_type`; the stream goes on.
+            ResultTypeError: the item does not fit `item_type`; the stream goes on.
         """
         item = self._reader.next(timeout)
         return item if self._convert is None else self._convert(item)
@@ -119,8 +116,8 @@ class Stream(Generic[T]):
 class Messages:
     """Events of one name as an iterator of argument tuples, and a context manager.
 
-    Subscribed from the moment it is made until it is closed, let go of, or the connection is `DISCONNECTED` for good.
-    Several threads may share one. Made by `HubConnection.messages`.
+    `HubConnection.messages` makes it. It gets events from then on, until it is closed or garbage collected, or the
+    connection is `DISCONNECTED` for good. Several threads may share it: each event goes to one of them.
 
     Example:
         ```python
@@ -147,8 +144,8 @@ class Messages:
             timeout: seconds to wait; `None` for no limit.
 
         Raises:
-            TimeoutError: nothing came.
-            StopIteration: it is closed, or the connection has ended.
+            TimeoutError: no event came in time.
+            StopIteration: the iterator is closed, or the connection has ended.
         """
         return tuple(self._reader.next(timeout))
 

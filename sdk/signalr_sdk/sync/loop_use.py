@@ -1,4 +1,4 @@
-"""How one connection uses the loop's thread: for calls that wait for a result, and for as long as it is up."""
+"""How one connection uses the loop's thread: its calls are made there, and it keeps the thread while it is up."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import inspect
 import threading
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, overload
 
+from .._guard.tasks import spawn
 from ..errors import StateError
 from .doorbell import acquire
 from .portal import current_portal, process
@@ -21,37 +22,24 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 T = TypeVar("T")
 
-# The longest that an interrupted call takes to be cancelled, in seconds, before its caller goes on without it.
+# An interrupted call has so many seconds to be cancelled. Then its caller goes on without waiting for the end.
 _GRACE = 0.5
 
 
 class _PortalEndedError(Exception):
-    """The loop's thread has ended before it took the call: another one must be asked."""
+    """The loop's thread ended before it took the call. The call must be made again, on another thread."""
 
 
 class _Call:
-    """A function that is called on the loop's thread, and awaited there if it returns a coroutine.
+    """One call of a function on the loop's thread. If the function returns a coroutine, it is awaited there.
 
-    The calling thread waits on a bare lock: a `threading.Event` would cost half of a short call.
+    The calling thread waits on a bare lock, which costs much less than a `concurrent.futures.Future`.
 
     Args:
-        portal: whose thread is to call it.
+        portal: the portal whose thread calls the function.
         function: takes no arguments.
-        first: called before, on the same thread.
+        first: called on the same thread before the function.
     """
-
-    __slots__ = (
-        "_context",
-        "_done",
-        "_ended",
-        "_error",
-        "_first",
-        "_function",
-        "_given_up",
-        "_portal",
-        "_result",
-        "_task",
-    )
 
     def __init__(self, portal: Portal, function: Callable[[], Any], *, first: Callable[[], None]) -> None:
         self._portal = portal
@@ -62,7 +50,7 @@ class _Call:
         self._task: asyncio.Task[None] | None = None
         self._given_up = False
         self._ended = False
-        # The function finds in its context which handler calls it.
+        # A context variable says which handler, if any, makes the call.
         self._context = contextvars.copy_context()
         self._done = threading.Lock()
         self._done.acquire()
@@ -70,7 +58,7 @@ class _Call:
     # On the loop's thread
 
     def begin(self) -> None:
-        """Call the function; not if the caller has given up, or the portal has ended."""
+        """Call the function, unless the caller has given up or the portal has ended."""
         if self._ended:
             return
         self._portal.enter()
@@ -83,7 +71,7 @@ class _Call:
             except BaseException as error:  # noqa: BLE001 - it is raised where the call was made
                 self._error = error
         if inspect.iscoroutine(self._result):
-            self._task = self._portal.loop.create_task(self._finish(self._result), context=self._context)
+            self._task = self._context.run(spawn, self._finish(self._result), "call")
         else:
             self._end()
 
@@ -91,18 +79,18 @@ class _Call:
         try:
             self._result = await awaited
         except BaseException as error:  # noqa: BLE001 - as above
-            # The error refers to this frame: with nobody to take the error, it would keep all that was called alive.
+            # An error refers to this frame. One that nobody takes would keep everything of the call alive.
             self._error = None if self._given_up else error
         finally:
             self._end()
 
     def cancel(self) -> None:
-        """Cancel what runs. The caller has given up: what has not begun never will."""
+        """Cancel the function if it runs. If it has not begun yet, see to it that it never does."""
         if self._task is None:
             self.begin()
         else:
             self._task.cancel()
-            # A task that is cancelled before its first turn never runs.
+            # A task that is cancelled before its first turn never runs, so `_finish` would not end the call.
             self._task.add_done_callback(self._end)
 
     def _end(self, _task: object = None) -> None:
@@ -114,7 +102,7 @@ class _Call:
     # On the thread that calls
 
     def result(self) -> Any:
-        """Have the function called; wait for its result and return it.
+        """Have the function called, wait for its result and return it.
 
         Raises:
             BaseException: what the function raised.
@@ -132,11 +120,11 @@ class _Call:
         try:
             raise error
         finally:
-            # The error refers to this frame, which must not refer to the error.
+            # The error refers to this frame. A frame that refers to the error would make a cycle of the two.
             del error
 
     def give_up(self) -> None:
-        """Cancel what Ctrl-C or another signal has interrupted, and give it a moment to end."""
+        """Cancel the call, whose wait Ctrl-C or another signal has interrupted; wait a moment for its end."""
         if not self._ended:
             self._given_up = True
             self._portal.doorbell.ring(self.cancel)
@@ -179,7 +167,7 @@ class LoopUse:
     @overload
     def call(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T: ...
     def call(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        """Call a function on the loop's thread, await it there if it is one to await, and return what it returns.
+        """Call a function on the loop's thread and return its result. An async function is awaited there.
 
         Ctrl-C while the function runs cancels it.
 
@@ -198,19 +186,17 @@ class LoopUse:
                 call.give_up()
                 raise
 
-    def keep_loop_for(self, life: Coroutine[Any, Any, None], stop: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        """Keep the loop's thread, and have calls made there, until this life of the connection has ended.
-
-        Only on the loop's thread.
+    def keep_loop_for(self, life: Coroutine[Any, Any, object], stop: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Keep the loop's thread, and have all calls made there, until the connection has ended. On the loop's thread.
 
         Args:
-            life: ends when the connection and all that belongs to it is gone.
-            stop: ends the connection.
+            life: returns when the connection and everything that belongs to it has ended.
+            stop: stops the connection.
         """
         portal = self._portal = current_portal()
         self._lives += 1
 
-        def leave(_task: asyncio.Task[None]) -> None:
+        def leave(_task: asyncio.Task[object]) -> None:
             self._lives -= 1
             if self._lives == 0:
                 self._portal = None

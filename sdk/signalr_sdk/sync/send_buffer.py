@@ -1,4 +1,4 @@
-"""What `send` hands to the loop's thread: messages that are encoded where `send` is called, and cross in batches."""
+"""The messages of `send`, which are encoded on the calling thread, on their way to the loop's thread in batches."""
 
 from __future__ import annotations
 
@@ -8,28 +8,30 @@ from collections import deque
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from .._guard.tasks import spawn
 from ..errors import SignalRError
 from .doorbell import WaitingThreads
 
 if TYPE_CHECKING:
     from .async_hub import AsyncHub
     from .loop_use import LoopUse
+    from .portal import Portal
 
 _logger = logging.getLogger("signalr_sdk.hub")
 
-# While messages keep coming, the loop's thread looks for them by itself after so many seconds: a switch between the
-# threads for each message would cost more than all else.
+# While messages keep coming, the loop's thread looks for them by itself after so many seconds. To wake it for each
+# message would cost more than everything else that is done for the message.
 _PATIENCE = 0.001
 
 
 class SendBuffer:
-    """The way from any thread into the outgoing buffer, in the order of the calls.
+    """Takes messages from any thread, and puts them into the outgoing buffer on the loop's thread, in the same order.
 
     Args:
-        hub: takes the messages.
-        loop_use: the connection's.
-        limit: bytes that may be on the way, or in a full outgoing buffer, before `put` waits. Threads that put at the
-            same time may go a message each over it.
+        hub: has the outgoing buffer.
+        loop_use: the use of the loop's thread by the same connection.
+        limit: the bytes that may wait here, or in a full outgoing buffer, before `put` waits. Threads that call `put`
+            at the same time may exceed the limit by a message each.
     """
 
     def __init__(self, hub: AsyncHub, loop_use: LoopUse, *, limit: int) -> None:
@@ -37,16 +39,16 @@ class SendBuffer:
         self._loop_use = loop_use
         self._limit = limit
         self._messages: deque[bytes] = deque()
-        # Bytes since there was room the last time; set right by `_make_room` when threads have counted over each other.
+        # The bytes that were put since the last `_make_room`, about: two threads may count at the same time.
         self._held = 0
         self._room = WaitingThreads()
-        # The loop that has set the timer; it belongs to the loop's thread, as the two below do.
+        # The loop whose timer is set, so that it needs no wake-up. Only the loop's thread sets this and what follows.
         self._looking: asyncio.AbstractEventLoop | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._emptying: asyncio.Task[None] | None = None
 
     def put(self, data: bytes) -> bool:
-        """Add a message; wait while there is no room. Return whether it was taken: if not, the connection is down.
+        """Add a message; wait while there is no room. Return `False` if the connection is down: nothing was added.
 
         Raises:
             StateError: this is the loop's thread, or a child process that has inherited the connection.
@@ -56,53 +58,57 @@ class SendBuffer:
             return False
         if self._held >= self._limit:
             self._room.wait_until(
-                lambda: self._held < self._limit or not self._hub.up or portal.ended,
-                lambda: portal.doorbell.ring(self._look),
+                lambda: self._held < self._limit or not self._hub.up or portal.ended, lambda: self._ring(portal)
             )
         if not self._hub.up:
             return False
         before, half = self._held, self._limit // 2
         self._messages.append(data)
         self._held = after = before + len(data)
-        if self._looking is not portal.loop or before < half <= after:
-            portal.doorbell.ring(self._look)
+        self._ring(portal, at_once=before < half <= after)
         if portal.ended:
-            with suppress(ValueError):  # the loop's thread has taken it
+            with suppress(ValueError):  # the loop's thread has taken the message before it ended
                 self._messages.remove(data)
                 return False
         return True
 
+    def _ring(self, portal: Portal, *, at_once: bool = False) -> None:
+        """Have the loop's thread look, unless its timer is set."""
+        if at_once or self._looking is not portal.loop:
+            portal.doorbell.ring(self._look)
+
     # On the loop's thread
 
-    def post(self) -> None:
-        """Post what has come: what is called next comes after it."""
+    def drain(self) -> None:
+        """Move the messages into the outgoing buffer, so that they leave before what the caller sends next."""
         if self._messages:
             self._look()
 
     def _look(self) -> None:
-        """Post what has come, and look again soon if that was something; make room."""
+        """Move the messages into the outgoing buffer; look again soon if there were any. Make room if there is some."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        # Before the messages are taken: a thread adds its message before it looks at this.
+        # Cleared before the messages are taken, since a thread adds its message before it looks at `_looking`. The
+        # other order would leave a message here that nobody looks for.
         self._looking = None
         full = self._emptying is not None
         if messages := [self._messages.popleft() for _ in range(len(self._messages))]:
             self._looking = loop = asyncio.get_running_loop()
             self._timer = loop.call_later(_PATIENCE, self._look)
-            full = self._hub.post(messages)
+            full = self._hub.put_now(messages)
         if not full:
             self._make_room()
         elif self._emptying is None:
-            self._emptying = asyncio.create_task(self._empty(), name="signalr_sdk send buffer")
+            self._emptying = spawn(self._empty(), "send buffer")
             self._emptying.add_done_callback(self._emptied)
 
     async def _empty(self) -> None:
         try:
-            await self._hub.posted()
+            await self._hub.room()
         except SignalRError as ended:
-            # Threads that wait for room learn that the connection is down when they look again.
-            _logger.debug("what was posted has not left: %s", ended)
+            # Threads that wait for room are woken in every case, and find that the connection is down.
+            _logger.debug("messages that wait for room have not left: %s", ended)
 
     def _emptied(self, _task: object) -> None:
         self._emptying = None

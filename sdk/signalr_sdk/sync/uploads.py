@@ -1,4 +1,4 @@
-"""Streams from the client to the hub: pulled, or fed, on one thread and sent on another."""
+"""Streams from the client to the hub: their items come from any thread, and are sent on the loop's thread."""
 
 from __future__ import annotations
 
@@ -22,22 +22,19 @@ T = TypeVar("T")
 
 Report: TypeAlias = Callable[[Exception], None]
 
-# So many items may wait on their way to the loop's thread. Threads that add at the same time may go one each over it.
+# So many items may wait on their way to the loop's thread. Threads that add at the same time may exceed it by one each.
 _CAPACITY = 64
-# When the loop's thread has just had items, it looks again after so many seconds before it wants to be woken for each.
+# After each batch the loop's thread first looks for items by itself, after so many seconds. To wake it for each item
+# would cost more than everything else that is done for the item.
 _PATIENCE = 0.001
-# More items than can wait.
+# A number of items that never wait.
 _NEVER = 1 << 30
-# Stands behind the last item.
+# Follows the last item in a closed queue.
 _END: Final = object()
 
 
 class UploadQueue:
-    """Items on their way from any threads to the loop's thread, where this is an async iterator. Bounded.
-
-    The loop's thread is not woken for each item: while items keep coming it looks by itself, and is woken early only
-    when the queue is full.
-    """
+    """The items of one upload: any thread adds them, and the loop's thread iterates over them. Bounded."""
 
     def __init__(self) -> None:
         self._items: deque[Any] = deque()
@@ -45,18 +42,18 @@ class UploadQueue:
         self._closed = False
         self._error: BaseException | None = None
         self._over = False
-        # Set on the loop's thread when it begins to take items.
+        # `None` until the loop's thread begins to iterate.
         self._doorbell: Doorbell | None = None
-        # The loop's thread wants to be woken when so many items wait.
+        # The loop's thread must be woken when so many items wait.
         self._wake_at = _NEVER
-        # Only for the loop's thread: what the iteration waits for, and what it has taken from `_items`.
+        # Only the loop's thread uses these two: the future of a waiting iteration, and items that have crossed to it.
         self._waiter: asyncio.Future[None] | None = None
         self._batch: deque[Any] = deque()
 
     # On any thread
 
     def put(self, item: Any) -> bool:
-        """Add an item; wait while the queue is full. Return whether the item was wanted: the call may be over.
+        """Add an item; wait while the queue is full. Return `False` if the call is over: nothing was added.
 
         Raises:
             StateError: the queue is closed.
@@ -72,17 +69,17 @@ class UploadQueue:
         return True
 
     def close(self, error: BaseException | None = None) -> None:
-        """Let nothing more in. Idempotent."""
+        """End the upload after the items that were added; with an error, it fails after them. Idempotent."""
         if not self._closed:
             self._error = error
             self._items.append(_END)
-            # Last: a signal handler that interrupts this may close the queue too, and wait for the end of the call.
+            # Set last: a signal handler that interrupts this may close the queue too, and wait for the end of the call.
             self._closed = True
         self._ring()
 
     @property
     def over(self) -> bool:
-        """Whether nobody takes items any more."""
+        """Whether the call is over."""
         return self._over
 
     def _has_room(self) -> bool:
@@ -104,22 +101,24 @@ class UploadQueue:
         return self._batch.popleft()
 
     async def _fill(self) -> None:
-        """Move what waits into the batch, as soon as something does."""
+        """Move items into the batch; wait until there is one."""
         wake_at = _CAPACITY
         while not self._move():
             self._waiter = asyncio.get_running_loop().create_future()
             self._wake_at = wake_at
-            # After that: a thread adds its item before it looks at `_wake_at`.
+            # Looked at after `_wake_at` is set, since a thread adds its item before it looks at `_wake_at`. The other
+            # order would leave an item here that nobody is woken for.
             if not self._items:
                 await asyncio.wait({self._waiter}, timeout=_PATIENCE if wake_at > 1 else None)
             self._wake_at = _NEVER
             wake_at = 1
 
     def _move(self) -> bool:
-        """Move what waits into the batch; return whether there was something.
+        """Move items into the batch; return whether there were any.
 
         Raises:
-            StopAsyncIteration: the queue is closed and empty; or the error that it was closed with.
+            StopAsyncIteration: the queue is closed and empty, without an error.
+            Exception: the error with which the queue was closed.
         """
         items, batch = self._items, self._batch
         while items and items[0] is not _END and len(batch) < _CAPACITY:
@@ -134,18 +133,18 @@ class UploadQueue:
             self._waiter.set_result(None)
 
     async def aclose(self) -> None:
-        """Let those who feed the queue know that nobody takes items any more. Idempotent."""
+        """Throw the items away, and tell threads that add more that the call is over. Idempotent."""
         self._over = True
         self._items.clear()
         self._room.wake()
 
 
 class SourceQueue(UploadQueue):
-    """The items of an iterable, which a daemon thread of its own iterates over and closes.
+    """The items of an iterable. A daemon thread iterates over it, and closes it.
 
     Args:
-        source: what is uploaded.
-        report: called, on that thread, with the error if closing the source fails.
+        source: the iterable.
+        report: called on that thread with the error, if closing the iterable fails.
     """
 
     def __init__(self, source: Iterable[Any], report: Report) -> None:
@@ -159,7 +158,7 @@ class SourceQueue(UploadQueue):
         return super().__aiter__()
 
     async def aclose(self) -> None:
-        """Do as a queue does. The source is closed on its thread, as soon as it has yielded."""
+        """Throw the items away. The thread closes the source as soon as the source has yielded its next item."""
         await super().aclose()
         self._start()
 
@@ -172,13 +171,13 @@ class SourceQueue(UploadQueue):
         error: BaseException | None = None
         iterator: Iterator[Any] | None = None
         try:
-            # Also when the call is over already: a generator must be closed.
+            # A call that is over already still needs the iterator: a generator must be closed.
             iterator = iter(self._source)
             if not self.over:
                 for item in iterator:
                     if not self.put(item):
                         break
-        except BaseException as raised:  # noqa: BLE001 - the user's source may raise anything; the server is told
+        except BaseException as raised:  # noqa: BLE001 - the source may raise anything; the server hears of it
             error = raised
         finally:
             self._close_source(iterator)
@@ -188,7 +187,7 @@ class SourceQueue(UploadQueue):
         if inspect.isgenerator(iterator):
             try:
                 iterator.close()
-            except BaseException as raised:  # noqa: BLE001 - as above, but nobody else is told
+            except BaseException as raised:  # noqa: BLE001 - as above
                 self._report(as_error(raised))
 
 
