@@ -1,62 +1,144 @@
-"""What an exception means that code of the user's has raised: a handler, a provider, a policy, an HTTP client."""
+"""The one guard for code of the user's: handlers, providers, policies, HTTP clients, connectors, protocols, sources.
+
+Such code may raise anything, a `CancelledError` of its own making included, and may never return. Each place that runs
+such code catches `BaseException` and asks `error_of` what the exception means; code that may hang runs by `bounded`.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, TypeVar
+import functools
+import threading
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from ..errors import ConnectionFailedError, SignalRError
+from ..errors import SignalRError
+from .tasks import spawn, where
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Coroutine
+
+    from .._core.logs import Log
 
 T = TypeVar("T")
 
 
 def error_of(raised: BaseException, whose: str) -> Exception:
-    """Return the error to report for an exception of the user's code; raise a cancellation of the current task again.
+    """Return the error that an exception of the user's code means.
 
     Args:
         raised: the exception.
-        whose: the code that raised, as a text of a message begins with it.
+        whose: the code that raised, as a sentence begins with it: "a handler", "the access token provider".
+
+    Raises:
+        BaseException: `raised` itself if the current task is being cancelled, or if `KeyboardInterrupt` or `SystemExit`
+            came on the main thread: the program is to end.
     """
     if isinstance(raised, Exception):
         return raised
-    task = asyncio.current_task()
-    if task is None or task.cancelling() or not isinstance(raised, asyncio.CancelledError):
+    if ends_program(raised):
         raise raised
-    # A task or future that the code waited for was cancelled, not the current task.
-    error = SignalRError(f"{whose} was cancelled from inside")
+    if isinstance(raised, asyncio.CancelledError):
+        if is_cancelled():
+            raise raised
+        # A task or future that the code waited for was cancelled, not the current task.
+        error = SignalRError(f"{whose} was cancelled from inside")
+    else:
+        error = SignalRError(f"{whose} raised {type(raised).__name__}: {text_of(raised)}")
     error.__cause__ = raised
     return error
 
 
-async def uncancelled(attempt: Callable[[], Awaitable[T]], *, undo: Callable[[T], Awaitable[None]] | None = None) -> T:
-    """Make an attempt to connect, in which the user's code may swallow a cancellation or raise one of its own.
+def ends_program(raised: BaseException) -> bool:
+    """Return whether an exception is to leave the event loop: on another thread it would end that thread only."""
+    return isinstance(raised, KeyboardInterrupt | SystemExit) and threading.current_thread() is threading.main_thread()
+
+
+def is_cancelled() -> bool:
+    """Return whether somebody has cancelled the current task; the user's code may have swallowed that."""
+    try:
+        task = asyncio.current_task()
+    except RuntimeError:  # no event loop runs in this thread
+        return False
+    return task is not None and task.cancelling() > 0
+
+
+def text_of(error: BaseException) -> str:
+    """Return the text of an exception, or its type if there is none; fit for a hub message, a log line and a terminal.
+
+    The `__str__` of a class of the user's may raise, and a text may hold surrogates, which UTF-8 cannot encode.
+    """
+    try:
+        text = str(error)
+    except Exception:  # noqa: BLE001 - code of the user's
+        text = ""
+    return text.encode("utf-8", "backslashreplace").decode() or type(error).__name__
+
+
+async def bounded(work: Awaitable[T], limit: float | None, *, whose: str, patience: float | None, log: Log) -> T:
+    """Await code of the user's for so long at most, even if the code swallows its cancellation.
 
     Args:
-        attempt: makes the connection.
-        undo: closes a connection that was made although the current task was cancelled.
+        work: the awaitable that the code returned.
+        limit: seconds.
+        whose: names the code in a warning: "the access token provider".
+        patience: seconds that the code gets to end when it is cancelled. Then it is left behind.
+        log: gets the warning about code that is left behind.
 
     Raises:
-        ConnectionFailedError: a `CancelledError` came out of the attempt, and nobody has cancelled the current task.
+        TimeoutError: `limit` is over.
     """
-    task = asyncio.current_task()
-    assert task is not None
+    task = spawn(_awaited(work), whose)
     try:
-        done = await attempt()
-    except asyncio.CancelledError as error:
-        if task.cancelling():
-            raise
-        raise ConnectionFailedError(
-            "the attempt was cancelled from inside, by the access token provider or the HTTP client"
-        ) from error
-    except Exception:
-        if task.cancelling():
-            raise asyncio.CancelledError from None
+        await asyncio.wait({task}, timeout=limit)
+    except asyncio.CancelledError:
+        await cut_off(task, patience, whose=whose, log=log)
         raise
-    if task.cancelling():
-        if undo is not None:
-            await undo(done)
-        raise asyncio.CancelledError
-    return done
+    if not task.done():
+        await cut_off(task, patience, whose=whose, log=log)
+        raise TimeoutError
+    return task.result()
+
+
+async def _awaited(work: Awaitable[T]) -> T:
+    return await work
+
+
+async def cut_off(
+    task: asyncio.Task[T],
+    patience: float | None,
+    *,
+    whose: str,
+    log: Log,
+    undo: Callable[[T], Coroutine[Any, Any, None]] | None = None,
+) -> None:
+    """Cancel a task that runs code of the user's, and wait until it has ended, but not for ever.
+
+    Args:
+        task: the task.
+        patience: seconds. Then, or when this wait is cancelled, the task is left behind with a warning.
+        whose: names the code in the warning.
+        log: gets the warning.
+        undo: takes the result back if the task returns one all the same, now or later.
+    """
+    task.cancel()
+    try:
+        await asyncio.wait({task}, timeout=patience)
+    finally:
+        if not task.done():
+            log.warning("%s was cancelled and does not end: it is left behind in %s", whose, where(task))
+            task.add_done_callback(functools.partial(_take_back, undo))
+    if task.done() and undo is not None and _has_result(task):
+        await undo(task.result())
+
+
+def _has_result(task: asyncio.Task[Any]) -> bool:
+    return not task.cancelled() and task.exception() is None
+
+
+def _take_back(undo: Callable[[T], Coroutine[Any, Any, None]] | None, task: asyncio.Task[T]) -> None:
+    if _has_result(task) and undo is not None:
+        _ = spawn(undo(task.result()), "undo", _undoing)
+
+
+# Tasks that take results back; the event loop itself holds its tasks weakly.
+_undoing: set[asyncio.Task[None]] = set()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+from asyncio import _get_running_loop
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast, overload
 
 from .._connecting.options import ConnectionOptions
@@ -146,6 +147,7 @@ class HubConnection(ManagedConnection[HubLink]):
             AuthenticationRefreshError: the server refused, or has no refresh; the connection stays as it was.
             NotConnectedError: there is no connection.
         """
+        self._check_loop()
         link = self._life.link or await self._life.ready()
         return await link.refresh_authentication()
 
@@ -177,6 +179,8 @@ class HubConnection(ManagedConnection[HubLink]):
             LocalProtocolError: an argument cannot be encoded; nothing was sent.
             ResultTypeError: the result does not fit `result_type`.
         """
+        if _get_running_loop() is not self._life.loop:
+            self._check_loop()
         limit = self._timeouts.invoke if timeout is UNSET else timeout
         arguments, uploads = self._prepare(method, args)
         link = self._life.link
@@ -216,6 +220,8 @@ class HubConnection(ManagedConnection[HubLink]):
             NotConnectedError: there is no connection, and none came within `Timeouts.ready`.
             LocalProtocolError: an argument cannot be encoded; nothing was sent.
         """
+        if _get_running_loop() is not self._life.loop:
+            self._check_loop()
         arguments, uploads = self._prepare(method, args)
         try:
             calls = (self._life.link or await self._life.ready()).calls
@@ -244,6 +250,7 @@ class HubConnection(ManagedConnection[HubLink]):
         queue = StreamQueue(self._backlog, self._mark(buffer, self._limits.stream_items), method)
 
         async def open_() -> Callable[[], None]:
+            self._check_loop()
             link = self._life.link or await self._life.ready()
             return await link.calls.stream(queue, method, arguments, uploads, exact=exact)
 

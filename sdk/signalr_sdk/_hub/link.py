@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 from .._connecting.opening import open_connection
 from .._core.replay import Replay
 from .._core.session import HubSession, ending
+from .._guard.foreign import ends_program, error_of, text_of
+from .._guard.tasks import where
 from .._sending.calls import Calls
 from .._sending.outgoing import Outgoing
 from .._sending.stateful_outgoing import StatefulOutgoing
@@ -27,6 +29,8 @@ from .resuming import resume
 from .token_refresh_timer import TokenRefreshTimer
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from .._connecting.opening import OpenConnection
     from .._connecting.options import ConnectionOptions
     from .._core.routing import Deliveries
@@ -79,6 +83,7 @@ class HubLink:
 
     Attributes:
         connection: the transport, and what it stands on.
+        timeouts: of the connection.
         outgoing: the messages that wait to be sent.
         calls: the calls that go over the connection.
     """
@@ -97,7 +102,7 @@ class HubLink:
         self._logger = connection.logs.hub
         self._transport = connection.transport
         self._dispatcher = dispatcher
-        self._timeouts = timeouts
+        self.timeouts = timeouts
         self._loop = asyncio.get_running_loop()
         self._phase = Phase.OPENING
         self._session = self._new_session(protocol, limits)
@@ -118,7 +123,7 @@ class HubLink:
         self._lost: SignalRError | None = None
 
     def _new_session(self, protocol: HubProtocol, limits: Limits) -> HubSession:
-        timeouts, inherent = self._timeouts, self._transport.inherent_keep_alive
+        timeouts, inherent = self.timeouts, self._transport.inherent_keep_alive
         return HubSession(
             protocol,
             self._dispatcher,
@@ -168,11 +173,11 @@ class HubLink:
             HandshakeError: the server refused the handshake, did not answer it in time, or is no hub.
         """
         try:
-            async with asyncio.timeout(self._timeouts.handshake):
+            async with asyncio.timeout(self.timeouts.handshake):
                 await self._shake_hands()
         except TimeoutError as error:
             raise HandshakeError(
-                f"the server did not answer the handshake within {self._timeouts.handshake:g} s (Timeouts.handshake): "
+                f"the server did not answer the handshake within {self.timeouts.handshake:g} s (Timeouts.handshake): "
                 f"the URL may not be a hub's"
             ) from error
         except ConnectionClosedError as error:
@@ -213,7 +218,23 @@ class HubLink:
 
     def _send_first_ping(self) -> None:
         if self._phase is not Phase.CLOSING:
-            self.outgoing.put_unnumbered(self._session.ping())
+            self._put_encoded(self._session.ping)
+
+    def _put_encoded(self, encode: Callable[[], bytes]) -> None:
+        """Send a message of our own. A hub protocol of the user's that cannot encode the message is a loss."""
+        try:
+            data = encode()
+        except ServerTimeoutError as error:
+            self.lose(error)
+        except BaseException as raised:
+            lost = ConnectionClosedError(f"the hub protocol failed: {text_of(raised)}", allow_reconnect=True)
+            lost.__cause__ = raised
+            self.lose(lost)
+            if ends_program(raised):
+                raise
+        else:
+            if data:
+                self.outgoing.put_unnumbered(data)
 
     async def run(self) -> SignalRError | None:
         """See `Link.run`."""
@@ -252,9 +273,10 @@ class HubLink:
             return error
         except RemoteProtocolError as error:
             return error
-        except Exception as error:  # noqa: BLE001 - transports and protocols of users may raise anything
-            lost = ConnectionClosedError(f"receiving failed: {error!r}", allow_reconnect=True)
-            lost.__cause__ = error
+        except BaseException as raised:  # noqa: BLE001 - HTTP clients and protocols of users may raise anything
+            cause = error_of(raised, "the HTTP client or the hub protocol")
+            lost = ConnectionClosedError(f"receiving failed: {text_of(cause)}", allow_reconnect=True)
+            lost.__cause__ = cause
             return lost
         return ending(session.ended)
 
@@ -299,7 +321,9 @@ class HubLink:
         finally:
             # An upload may take too long to close its source: `close` waits no longer.
             for task in tasks:
-                task.cancel()
+                if not task.done():
+                    task.cancel()
+                    self._logger.warning("an upload source does not end and is left behind in %s", where(task))
 
     async def _close_connection(self, error: SignalRError, *, goodbye: bool) -> None:
         try:
@@ -315,7 +339,7 @@ class HubLink:
             await self.outgoing.close()
 
     async def _say_goodbye(self) -> None:
-        self.outgoing.put_unnumbered(self._session.close())
+        self._put_encoded(self._session.close)
         try:
             await self.outgoing.flush()
         except ConnectionClosedError as error:
@@ -369,11 +393,11 @@ class HubLink:
         self._lost = None
         self._stateful.resume(self._transport, self._session.resume(self._loop.time()))
         try:
-            async with asyncio.timeout(self._timeouts.handshake):
+            async with asyncio.timeout(self.timeouts.handshake):
                 await self._synchronize()
         except TimeoutError:
             raise TimeoutError(
-                f"the server did not say where it goes on within {self._timeouts.handshake:g} s (Timeouts.handshake)"
+                f"the server did not say where it goes on within {self.timeouts.handshake:g} s (Timeouts.handshake)"
             ) from None
         self._phase = Phase.LIVE
         self._set_timer()
@@ -427,14 +451,9 @@ class HubLink:
         self._timer = self._grace = None
 
     def _on_time(self) -> None:
-        try:
-            due = self._session.on_time(self._loop.time())
-        except ServerTimeoutError as error:
-            self.lose(error)
-            return
-        if due:
-            self.outgoing.put_unnumbered(due)
-        self._set_timer()
+        self._put_encoded(lambda: self._session.on_time(self._loop.time()))
+        if self._lost is None:
+            self._set_timer()
 
     def _note_written(self) -> None:
         self._session.sent(self._loop.time())

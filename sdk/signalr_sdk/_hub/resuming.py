@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from .._guard.foreign import uncancelled
+from .._guard.foreign import bounded, error_of
 from .._life.link import NotResumed
 from ..errors import ConnectionClosedError, TransportError
 
@@ -32,10 +32,9 @@ async def resume(link: HubLink, lost: SignalRError | None, attempts: Attempts) -
         attempts.count += 1
         tried += 1
         try:
-            async with asyncio.timeout(_WINDOW):
-                await uncancelled(link.reopen)
-        except Exception as failure:  # noqa: BLE001 - transports and token providers of users may raise anything
-            error = failure
+            await bounded(link.reopen(), _WINDOW, whose="an attempt to resume", patience=link.timeouts.close, log=log)
+        except BaseException as raised:  # noqa: BLE001 - HTTP clients and token providers of users may raise anything
+            error = failure = error_of(raised, "the access token provider or the HTTP client")
             await link.suspend()
             if _is_refusal(failure):
                 return NotResumed(_not_resumed(lost, failure), attempts.delay(failure))

@@ -6,6 +6,7 @@ import asyncio
 import math
 from typing import TYPE_CHECKING
 
+from .._guard.foreign import error_of
 from ..retry import Retry, RetryContext, retry_after
 
 if TYPE_CHECKING:
@@ -98,8 +99,8 @@ class Attempts:
         try:
             delay = policy.next_delay(context)
             return None if delay is None else max(_seconds(delay), retry_after(error))
-        except Exception as failure:  # noqa: BLE001 - a policy of the user's may raise anything
-            self._report(failure)
+        except BaseException as raised:  # noqa: BLE001 - a policy of the user's may raise anything
+            self._report(error_of(raised, "the retry policy"))
             return None
 
 

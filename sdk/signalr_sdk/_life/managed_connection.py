@@ -4,24 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import functools
-from typing import TYPE_CHECKING, Generic, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
 from .._core import urls
+from .._guard.loops import running_loop, wrong_loop
 from .._receiving.backlog import Backlog
 from .._receiving.dispatcher import Dispatcher
 from .._receiving.handlers import Handlers
 from ..errors import NotConnectedError, SignalRError
 from ..interfaces import Handler
+from ..options import ConnectionState
 from .attempts import Attempts
 from .link import Link
 from .supervisor import Supervisor
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Callable, Coroutine
 
     from .._connecting.options import ConnectionOptions
     from ..interfaces import RetryPolicy
-    from ..options import ConnectionState, Transport
+    from ..options import Transport
 
 L = TypeVar("L", bound=Link)
 H = TypeVar("H", bound=Handler)
@@ -44,7 +46,7 @@ class ManagedConnection(Generic[L]):
     def __init__(
         self,
         options: ConnectionOptions,
-        connect: Callable[[Dispatcher], Awaitable[L]],
+        connect: Callable[[Dispatcher], Coroutine[Any, Any, L]],
         *,
         reconnect: RetryPolicy | bool | None,
         retry_start: RetryPolicy | bool | None,
@@ -53,21 +55,44 @@ class ManagedConnection(Generic[L]):
         self._timeouts = options.timeouts
         self._limits = options.limits
         self._handlers = Handlers()
+        self._connect, self._reconnect, self._retry_start = connect, reconnect, retry_start
+        self._make_life()
+
+    def _make_life(self) -> None:
+        options = self._options
         self._backlog = Backlog(options.limits.buffered_bytes)
         self._dispatcher = self._dispatcher_class(self._handlers, self._backlog, options.limits, options.logs.hub)
         self._life: Supervisor[L] = Supervisor(
-            functools.partial(connect, self._dispatcher),
+            functools.partial(self._connect, self._dispatcher),
             options=options,
             dispatcher=self._dispatcher,
-            attempts=Attempts(reconnect, retry_start, self._dispatcher.push_error),
+            attempts=Attempts(self._reconnect, self._retry_start, self._dispatcher.push_error),
         )
+
+    def _check_loop(self) -> None:
+        """Make sure that this is the event loop of the connection. A loop that was closed is forgotten.
+
+        Raises:
+            StateError: this is another event loop, another thread, or no asyncio.
+        """
+        loop = self._life.loop
+        running = running_loop()
+        if loop is None or running is loop:
+            return
+        if not loop.is_closed():
+            raise wrong_loop()
+        self._dispatcher.end_subscriptions()
+        self._make_life()
 
     # What it is
 
     @property
     def state(self) -> ConnectionState:
-        """The state; on any thread."""
-        return self._life.lifecycle.public
+        """The state; on any thread. A connection whose event loop was closed is `DISCONNECTED`."""
+        life = self._life
+        if life.loop is not None and life.loop.is_closed():
+            return ConnectionState.DISCONNECTED
+        return life.lifecycle.public
 
     @property
     def connection_id(self) -> str | None:
@@ -99,6 +124,7 @@ class ManagedConnection(Generic[L]):
             ConnectionClosedError: `stop()` was called meanwhile.
             StateError: the state is not `DISCONNECTED`.
         """
+        self._check_loop()
         await self._life.start()
 
     async def stop(self) -> None:
@@ -108,6 +134,7 @@ class ManagedConnection(Generic[L]):
         Pending calls end with `ConnectionClosedError`. Events that no handler has got yet are discarded, and running
         handlers are cancelled (but not a handler that calls `stop`). `stop` does not wait for `on_closed` handlers.
         """
+        self._check_loop()
         await self._life.stop()
 
     async def run(self) -> None:
@@ -136,6 +163,7 @@ class ManagedConnection(Generic[L]):
             SignalRError: the error that ended the connection. There is none after `stop()`, nor after a Close message
                 in good order.
         """
+        self._check_loop()
         if self._life.closed is None:
             return
         error = await asyncio.shield(self._life.closed)
@@ -153,6 +181,7 @@ class ManagedConnection(Generic[L]):
             TimeoutError: it took longer.
             SignalRError: the connection ended instead.
         """
+        self._check_loop()
         try:
             async with asyncio.timeout(timeout):
                 await self._life.next_link()
@@ -168,6 +197,7 @@ class ManagedConnection(Generic[L]):
             NotConnectedError: there is no connection.
             ConnectionClosedError: the connection ended first.
         """
+        self._check_loop()
         link = self._life.link or await self._life.ready()
         await link.flush()
 

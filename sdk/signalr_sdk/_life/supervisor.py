@@ -8,19 +8,19 @@ from __future__ import annotations
 import asyncio
 import functools
 import logging
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from .._core import urls
 from .._core.lifecycle import Event, Lifecycle, State
-from .._guard.foreign import uncancelled
-from .._guard.tasks import spawn
+from .._guard.foreign import bounded, cut_off, ends_program, text_of
+from .._guard.tasks import spawn, where
 from .._receiving.dispatcher import running_handler
-from ..errors import ConnectionClosedError, NotConnectedError, SignalRError, StateError
+from ..errors import ConnectionClosedError, ConnectionFailedError, NotConnectedError, SignalRError, StateError
 from ..retry import RetryContext, is_transient
 from .link import Link
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Callable, Coroutine
 
     from .._connecting.options import ConnectionOptions
     from .._receiving.dispatcher import Dispatcher
@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 
 L = TypeVar("L", bound=Link)
 
-_STOPPED_EARLY = "stop() was called before the connection was up"
+# `stop` takes at most so many seconds more than `Timeouts.close`, twice, where users' code swallows its cancellation.
+_LAST_CHANCE = 0.2
 
 
 class Supervisor(Generic[L]):
@@ -45,11 +46,12 @@ class Supervisor(Generic[L]):
         lifecycle: the state.
         closed: resolved when the connection is `DISCONNECTED` for good, with the error that ended it; `None` before
             the first start.
+        loop: the event loop of the last `start`.
     """
 
     def __init__(
         self,
-        connect: Callable[[], Awaitable[L]],
+        connect: Callable[[], Coroutine[Any, Any, L]],
         *,
         options: ConnectionOptions,
         dispatcher: Dispatcher,
@@ -58,6 +60,7 @@ class Supervisor(Generic[L]):
         self.link: L | None = None
         self.lifecycle = Lifecycle()
         self.closed: asyncio.Future[SignalRError | None] | None = None
+        self.loop: asyncio.AbstractEventLoop | None = None
         self._connect_once = connect
         self._options = options
         self._timeouts = options.timeouts
@@ -79,7 +82,7 @@ class Supervisor(Generic[L]):
             raise StateError(f"start() needs a connection that is disconnected, not {self.lifecycle.public}")
         loop = asyncio.get_running_loop()
         self.lifecycle.fire(Event.START)
-        self._dispatcher.loop = loop
+        self.loop = self._dispatcher.loop = loop
         self.closed = loop.create_future()
         self._attempts.begin()
         started: asyncio.Future[None] = loop.create_future()
@@ -93,9 +96,11 @@ class Supervisor(Generic[L]):
             raise
 
     def _note_main_over(self, started: asyncio.Future[None], main: asyncio.Task[None]) -> None:
-        if self._main is main and (not started.done() or self.lifecycle.state is State.CONNECTING):
-            # A task that is cancelled before its first turn runs none of its code.
-            self._end_start(started, ConnectionClosedError(_STOPPED_EARLY))
+        # A task that is cancelled before its first turn runs none of its code.
+        if self._main is main and self.lifecycle.state is State.CONNECTING:
+            self._end_start(started, None)
+        if not started.done():
+            started.set_exception(ConnectionClosedError(self._ended_early()))
 
     async def stop(self) -> None:
         """See `HubConnection.stop`."""
@@ -108,94 +113,122 @@ class Supervisor(Generic[L]):
             if not live and self._main is not None:
                 # Cancel in this turn of the loop: in the next one the connection may be up.
                 self._main.cancel()
-            self._stopping = spawn(self._shut_down(), "stop")
+            self._cancelled = self._dispatcher.discard()
+            link, self.link = self.link, None
+            self._stopping = spawn(self._shut_down(link, self._cancelled), "stop")
+            self._stopping.add_done_callback(self._note_stopped)
         elif running_handler() in self._cancelled:
             # The running stop has cancelled this handler and waits for it: the handler must not wait for the stop.
             return
-        await asyncio.shield(self._stopping)
+        stopping = self._stopping
+        await asyncio.wait({stopping})
+        if stopping.cancelled() and (tasks := self._unfinished()):
+            # The task of the connection does what the cancelled task has not done.
+            await asyncio.wait(tasks)
 
     async def _end_remains(self) -> None:
         """End what a connection that ended by itself has left: handlers, and a transport that is closing."""
         tasks = {*self._dispatcher.discard(), *self._unfinished()}
         if tasks:
-            await asyncio.wait(tasks, timeout=self._timeouts.close)
+            _ended, left = await asyncio.wait(tasks, timeout=self._timeouts.close)
+            self._leave_behind(left)
 
     def _unfinished(self) -> set[asyncio.Task[None]]:
-        # Tasks of a closed loop never run their done callbacks, so they are still in `_mains`.
         return {main for main in self._mains if not main.done()}
 
-    async def _shut_down(self) -> None:
-        link, self.link = self.link, None
-        handlers = self._cancelled = self._dispatcher.discard()
+    async def _shut_down(self, link: L | None, handlers: list[asyncio.Task[None]]) -> None:
         stopped = ConnectionClosedError("stop() was called")
         self._fail_waiting(stopped)
-        try:
-            async with asyncio.timeout(self._timeouts.close):
-                if link is not None:
-                    await link.close(stopped, goodbye=True)
-                await self._finish(handlers)
-        except TimeoutError:
-            self._logger.info("stop() took longer than %s s and dropped the connection", self._timeouts.close)
-            mains = self._unfinished()
-            for each in mains:
-                each.cancel()
-            if mains:
-                await asyncio.wait(mains)
-        finally:
-            self.lifecycle.fire(Event.CLOSED)
-            self._stopping, self._cancelled = None, []
-            self._end_waits(None)
-        self._logger.info("stopped")
+        time = asyncio.get_running_loop().time
+        end = None if self._timeouts.close is None else time() + self._timeouts.close
+        if link is not None:
+            await self._close(link, stopped, goodbye=True)
+        tasks = {*handlers, *self._unfinished()}
+        while tasks:
+            _ended, left = await asyncio.wait(tasks, timeout=None if end is None else max(end - time(), 0))
+            if left:
+                for task in left:
+                    task.cancel()
+                _ended, left = await asyncio.wait(left, timeout=_LAST_CHANCE)
+                self._leave_behind(left)
+                self._logger.info("stop() took longer than %s s and dropped the connection", self._timeouts.close)
+                return
+            # Closing may have reported errors, and their handlers run now.
+            tasks = set(self._dispatcher.discard())
+
+    def _leave_behind(self, tasks: set[asyncio.Task[None]]) -> None:
+        for task in tasks:
+            self._mains.discard(task)
+            self._logger.warning("users' code was cancelled and does not end: it is left behind in %s", where(task))
+        if self._main in tasks:
+            self._main = None
+
+    def _note_stopped(self, stopping: asyncio.Task[None]) -> None:
+        if self._stopping is not stopping:
+            return
+        if stopping.cancelled() and self._main is not None and not self._main.done():
+            self._main.cancel()
+            return
+        self._end_stop()
         if self._attempts.was_connected:
             self._dispatcher.run_apart("closed", None)
 
-    async def _finish(self, handlers: list[asyncio.Task[None]]) -> None:
-        tasks = {*handlers, *self._unfinished()}
-        while tasks:
-            await asyncio.wait(tasks)
-            # Closing may have reported errors, and their handlers run now.
-            tasks = set(self._dispatcher.discard())
+    def _end_stop(self) -> None:
+        self.lifecycle.fire(Event.CLOSED)
+        self._stopping, self._cancelled = None, []
+        self._end_waits(None)
+        self._logger.info("stopped")
 
     # The life of the connection
 
     async def _live(self, started: asyncio.Future[None], previous: asyncio.Task[None] | None) -> None:
+        link: L | None = None
         try:
             if previous is not None and not previous.done():
                 # The previous connection may still be closing its transport.
                 await asyncio.wait({previous})
-            link: L | None = await self._first_link()
-        except asyncio.CancelledError:
-            self._end_start(started, ConnectionClosedError(_STOPPED_EARLY))
-            return
-        except Exception as error:  # noqa: BLE001 - whatever it is, it belongs to the caller of start()
-            self._end_start(started, error)
-            return
-        try:
+            link = await self._first_link()
             while link is not None:
                 self._go_live(link)
                 if not started.done():
                     started.set_result(None)
                 link = await self._live_once(link)
         except asyncio.CancelledError:
-            # `stop` has cancelled this task, and does the rest. Or a cancelled `start` has, or the end of the loop.
-            await self._abandon(ConnectionClosedError("the task of the connection was cancelled"))
-        except Exception as error:
-            # This is a bug of the package. Whoever waits for the connection must be told.
-            self._logger.exception("the connection failed")
-            await self._abandon(_wrapped(error))
-            if not started.done():
-                started.set_exception(error)
+            if self.lifecycle.state is State.CONNECTING:
+                self._end_start(started, None)
+            else:
+                await self._abandon(link, ConnectionClosedError("the task of the connection was cancelled"))
+        except BaseException as raised:
+            if self.lifecycle.state is State.CONNECTING:
+                self._end_start(started, raised)
+            else:
+                if isinstance(raised, Exception):
+                    self._logger.exception("the connection failed")  # a bug of the package
+                await self._abandon(link, _wrapped(raised))
+            if ends_program(raised):
+                raise
 
-    async def _abandon(self, cause: SignalRError) -> None:
-        """End at once, in any state; do nothing if the end has begun."""
-        if self.lifecycle.state in (State.DISCONNECTING, State.DISCONNECTED):
+    async def _abandon(self, link: L | None, cause: SignalRError) -> None:
+        """End at once, in any state, within the task of the connection: it may be the end of the event loop.
+
+        Nothing happens if `stop` does the same in a task of its own, which has not been cancelled.
+        """
+        stopping, state = self._stopping, self.lifecycle.state
+        if state is State.DISCONNECTED or (stopping is not None and not stopping.cancelling()):
             return
-        link, self.link = self.link, None
-        live = link is not None
-        self.lifecycle.fire(Event.LOST_FOR_GOOD if live else Event.GIVEN_UP)
-        self._end_waits(cause)
+        self.link = None
+        _ = self._dispatcher.discard()
+        error = None if state is State.DISCONNECTING else cause
+        if state is State.DISCONNECTING:
+            self._end_stop()
+        else:
+            self.lifecycle.fire(Event.GIVEN_UP if state is State.RECONNECTING else Event.LOST_FOR_GOOD)
+            self._logger.info("the connection has ended: %s", cause)
+            self._end_waits(cause)
         if link is not None:
-            await link.close(cause, goodbye=False)
+            await self._close(link, cause, goodbye=False)
+        if self._attempts.was_connected:
+            await self._dispatcher.run_closed(error, self._timeouts.close)
 
     async def _first_link(self) -> L:
         while True:
@@ -210,8 +243,33 @@ class Supervisor(Generic[L]):
             self._attempts.count += 1
 
     async def _connect(self) -> L:
-        """Make one attempt: token, negotiate, transport, handshake."""
-        return await uncancelled(self._connect_once, undo=lambda link: link.drop())
+        """Make one attempt in a task of its own, since users' code in it may swallow a cancellation."""
+        attempt = spawn(self._connect_once(), "attempt")
+        try:
+            await asyncio.wait({attempt})
+        except asyncio.CancelledError:
+            await cut_off(
+                attempt,
+                self._timeouts.close,
+                whose="an attempt to connect",
+                log=self._logger,
+                undo=lambda link: link.drop(),
+            )
+            raise
+        try:
+            return attempt.result()
+        except asyncio.CancelledError as error:
+            raise ConnectionFailedError(
+                "the attempt was cancelled from inside, by the access token provider or the HTTP client"
+            ) from error
+        except BaseException as raised:
+            if isinstance(raised, Exception):
+                raise
+            if ends_program(raised):
+                # The exception has left the event loop already. End this task as the end of the loop does.
+                raise asyncio.CancelledError from raised
+            text = f"the access token provider or the HTTP client raised {type(raised).__name__}: {text_of(raised)}"
+            raise ConnectionFailedError(text) from raised
 
     def _go_live(self, link: L) -> None:
         again = self.lifecycle.state is State.RECONNECTING
@@ -266,7 +324,7 @@ class Supervisor(Generic[L]):
         self._dispatcher.push_lifecycle("reconnecting", error)
         time = asyncio.get_running_loop().time
         due = time() + delay
-        await self._close(link, cause)
+        await self._close(link, cause, goodbye=False)
         return await self._reconnect(due - time())
 
     async def _reconnect(self, delay: float) -> L | None:
@@ -291,29 +349,42 @@ class Supervisor(Generic[L]):
         """End for good without a `stop`."""
         self.lifecycle.fire(Event.LOST_FOR_GOOD)
         self._report_end(error)
-        await self._close(link, cause)
+        await self._close(link, cause, goodbye=False)
 
     def _report_end(self, error: SignalRError | None) -> None:
         self._logger.info("the connection has ended: %s", error or "the server closed it in good order")
         self._end_waits(error)
         self._dispatcher.push_lifecycle("closed", error)
 
-    async def _close(self, link: L, cause: SignalRError) -> None:
+    async def _close(self, link: L, cause: SignalRError, *, goodbye: bool) -> None:
+        closing = link.close(cause, goodbye=goodbye)
         try:
-            async with asyncio.timeout(self._timeouts.close):
-                await link.close(cause, goodbye=False)
+            await bounded(
+                closing,
+                self._timeouts.close,
+                whose="the closing of the transport",
+                patience=_LAST_CHANCE,
+                log=self._logger,
+            )
         except TimeoutError:
             self._logger.debug("the transport did not close within %s s", self._timeouts.close)
 
-    def _end_start(self, started: asyncio.Future[None], error: Exception) -> None:
-        """Fail `start`: the attempts failed, or `stop` came meanwhile."""
-        if self.lifecycle.state is State.CONNECTING:
-            self.lifecycle.fire(Event.CONNECT_FAILED)
-            self._end_waits(error)
-        else:
-            error = ConnectionClosedError(_STOPPED_EARLY)
+    def _end_start(self, started: asyncio.Future[None], raised: BaseException | None) -> None:
+        """Fail `start`: the attempts failed, or the task of the connection was cancelled."""
+        self.lifecycle.fire(Event.CONNECT_FAILED)
+        error: Exception = ConnectionClosedError(self._ended_early())
+        if isinstance(raised, Exception):
+            error = raised
+        elif raised is not None:
+            error.__cause__ = raised
+        self._end_waits(error)
         if not started.done():
             started.set_exception(error)
+
+    def _ended_early(self) -> str:
+        if self.lifecycle.state is State.DISCONNECTING:
+            return "stop() was called before the connection was up"
+        return "the connection was ended before it was up: its task was cancelled, or the program is ending"
 
     def _end_waits(self, error: Exception | None) -> None:
         """Tell all that wait for the connection that it is DISCONNECTED for good."""
@@ -369,7 +440,7 @@ def _may_reconnect(error: SignalRError | None) -> bool:
     return error is not None and not (isinstance(error, ConnectionClosedError) and not error.allow_reconnect)
 
 
-def _wrapped(error: Exception) -> SignalRError:
-    ended = ConnectionClosedError(f"the connection failed: {error}")
+def _wrapped(error: BaseException) -> SignalRError:
+    ended = ConnectionClosedError(f"the connection failed: {text_of(error)}")
     ended.__cause__ = error
     return ended

@@ -9,12 +9,13 @@ from __future__ import annotations
 import asyncio
 import functools
 import inspect
+from contextlib import suppress
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from .._guard.foreign import error_of
+from .._guard.foreign import bounded, error_of, text_of
 from .._guard.tasks import spawn
 from ..errors import SlowConsumerError
 from ..messages import Invocation
@@ -176,7 +177,17 @@ class Dispatcher:
         """Start workers for so many more events, up to `Limits.handlers` workers in all."""
         if self._barrier is None:
             for _ in range(min(count, self._concurrency - len(self._workers))):
-                self._workers.add(spawn(self._work(), "events"))
+                worker = spawn(self._work(), "events")
+                self._workers.add(worker)
+                worker.add_done_callback(self._worker_ended)
+
+    def _worker_ended(self, worker: asyncio.Task[None]) -> None:
+        # Events still wait if the program has cancelled the worker, maybe before its first step.
+        self._workers.discard(worker)
+        self._start_workers(len(self._queue.messages))
+        self._check_idle()
+        if not worker.cancelled():
+            worker.exception()  # KeyboardInterrupt and SystemExit have left the event loop already
 
     async def _work(self) -> None:
         task = asyncio.current_task()
@@ -218,7 +229,7 @@ class Dispatcher:
                         queue.release_taken()
                         waited = True
                         await self._finish(result, task)
-                except (Exception, asyncio.CancelledError) as raised:  # noqa: BLE001 - a handler may raise anything
+                except BaseException as raised:  # noqa: BLE001 - a handler may raise anything
                     queue.release_taken()
                     waited = True
                     await self._failed(target, error_of(raised, "a handler"))
@@ -246,7 +257,7 @@ class Dispatcher:
                 result = handler(*arguments)
                 if result is not None and inspect.isawaitable(result):
                     await self._finish(result, task)
-            except (Exception, asyncio.CancelledError) as raised:
+            except BaseException as raised:
                 error = error_of(raised, "a handler")
                 if name == "error":
                     self._logger.exception("an on_error handler failed")
@@ -294,9 +305,17 @@ class Dispatcher:
         queue = self._client_results
         while queue.messages and len(self._answering) < self._limits.client_results:
             message, respond = queue.take_first()
-            spawn(self._answer(message, respond), "client result", self._answering).add_done_callback(self._answered)
+            task = spawn(self._answer(message, respond), "client result")
+            self._answering.add(task)
+            task.add_done_callback(functools.partial(self._answered, message, respond))
 
-    def _answered(self, _task: asyncio.Task[None]) -> None:
+    def _answered(self, message: Invocation, respond: Respond, task: asyncio.Task[None]) -> None:
+        if task in self._answering and (task.cancelled() or task.exception() is not None):
+            # The program has cancelled the task, or is ending: the server must not wait for ever.
+            assert message.invocation_id is not None
+            answer = respond(message.invocation_id, None, "The handler was cancelled.")
+            self._answering.add(spawn(answer, "client result", self._answering))
+        self._answering.discard(task)
         self._start_answering()
         self._check_idle()
 
@@ -310,10 +329,10 @@ class Dispatcher:
         for handler in handlers:
             try:
                 value = await self._ask(handler, message, task)
-            except (Exception, asyncio.CancelledError) as raised:
+            except BaseException as raised:
                 failure = error_of(raised, "a handler")
                 self._logger.warning("the handler of '%s' failed: %s", message.target, failure, exc_info=failure)
-                error = str(failure) or type(failure).__name__
+                error = text_of(failure)
                 continue
             error = None
             if value is not None and result is not None:
@@ -354,6 +373,13 @@ class Dispatcher:
         """Run lifecycle handlers in a task that nobody waits for or cancels."""
         if name in self._handlers.lifecycle:
             _ = spawn(self._tell(name, arguments), f"on_{name}", self._closing)
+
+    async def run_closed(self, error: Exception | None, limit: float | None) -> None:
+        """Run `on_closed` handlers for so many seconds at most; the event loop may be at its end."""
+        with suppress(TimeoutError):
+            await bounded(
+                self._tell("closed", (error,)), limit, whose="an on_closed handler", patience=0.2, log=self._logger
+            )
 
     async def drained(self) -> None:
         """Return when no event waits and no handler runs; at once inside a handler."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, Final
 
 import attrs
@@ -56,7 +56,8 @@ class AwaitedQueue(WaitingQueue):
         """Have all callers of `wait` look again."""
         waiters, self._waiters = self._waiters, []
         for waiter in waiters:
-            if not waiter.done():
+            # On a closed loop a future cannot call back, and nobody waits.
+            if not waiter.done() and not waiter.get_loop().is_closed():
                 waiter.set_result(None)
 
     async def wait(self) -> None:
@@ -202,7 +203,7 @@ class HandlerQueue(WaitingQueue):
         self.sizes.extendleft(0 for _ in kept)
 
 
-Respond = Callable[[str, Any, "str | None"], Awaitable[None]]
+Respond = Callable[[str, Any, "str | None"], Coroutine[Any, Any, None]]
 """Sends a client result: the id of the server's invocation, the result, and the error if there is one."""
 
 

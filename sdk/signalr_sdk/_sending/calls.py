@@ -6,6 +6,7 @@ import asyncio
 import functools
 from typing import TYPE_CHECKING, Any
 
+from .._guard.foreign import error_of, text_of
 from ..errors import ConnectionClosedError, HubError, LocalProtocolError, RemoteProtocolError, SignalRError
 from .upload_task import UploadTask
 
@@ -250,9 +251,10 @@ class Calls:
                 data = self._session.answer(invocation_id, result)
             else:
                 data = self._session.complete(invocation_id, error)
-        except LocalProtocolError as unsendable:
+        except BaseException as raised:  # noqa: BLE001 - a converter or a hub protocol of the user's may raise anything
+            unsendable = error_of(raised, "the converter or the hub protocol")
             self._push_error(unsendable)
-            data = self._session.complete(invocation_id, str(unsendable))
+            data = self._session.complete(invocation_id, text_of(unsendable))
         try:
             await self._outgoing.put(data)
         except ConnectionClosedError as closed:

@@ -6,6 +6,7 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING, Protocol
 
+from .._guard.foreign import text_of
 from .._guard.tasks import spawn
 from ..errors import ConnectionClosedError, SignalRError
 
@@ -133,6 +134,7 @@ class Outgoing:
 
     def _start_writer(self) -> None:
         self._writer = spawn(self._write(), "writer")
+        self._writer.add_done_callback(self._writer_ended)
 
     async def put(self, data: bytes, stream_id: str | None = None) -> None:
         """Add a message, as `put_now`, but wait for room first. A cancelled `put` has added nothing.
@@ -214,8 +216,9 @@ class Outgoing:
     async def close(self) -> None:
         """End the writer. Close the transport first: a POST on a live connection must not be cut."""
         if self._writer is not None:
-            self._writer.cancel()
-            await asyncio.wait({self._writer})
+            writer, self._writer = self._writer, None
+            writer.cancel()
+            await asyncio.wait({writer})
 
     async def _write(self) -> None:
         try:
@@ -230,15 +233,22 @@ class Outgoing:
                 self._bytes -= len(chunk)
                 if self._waiters or self._flushers:
                     self._release()
-        except SignalRError as error:
-            self._failed(error)
-        except OSError as error:
-            # The transports here translate network errors, but a WebSocket of the user's may raise them.
-            lost = ConnectionClosedError(f"sending failed: {error}", allow_reconnect=True)
-            lost.__cause__ = error
-            self._failed(lost)
-        finally:
+        except BaseException as raised:
+            if self._writer is asyncio.current_task():
+                self._writer = None
+                self._failed(raised if isinstance(raised, SignalRError) else _loss(raised))
+            if not isinstance(raised, Exception):
+                raise
+        else:
             self._writer = None
+
+    def _writer_ended(self, writer: asyncio.Task[None]) -> None:
+        if self._writer is writer:
+            # The program has cancelled the writer before its first step, so none of its code has run.
+            self._writer = None
+            self._failed(_loss(asyncio.CancelledError()))
+        elif not writer.cancelled():
+            writer.exception()  # KeyboardInterrupt and SystemExit have left the event loop already
 
     def _log_sending(self, chunk: bytes) -> None:
         self._log.debug("sending %d bytes: %.100r", len(chunk), chunk[:100])
@@ -273,3 +283,10 @@ class Outgoing:
         ended = ConnectionClosedError(f"not sent, since the connection has ended: {error}", allow_reconnect=True)
         ended.__cause__ = error
         return ended
+
+
+def _loss(raised: BaseException) -> ConnectionClosedError:
+    """Return the error for a writer that users' code has ended: a WebSocket or an HTTP client, or a cancellation."""
+    lost = ConnectionClosedError(f"sending failed: {text_of(raised)}", allow_reconnect=True)
+    lost.__cause__ = raised
+    return lost

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
+from .._guard.foreign import ends_program, error_of, text_of
 from .._guard.tasks import spawn
 from ..errors import ConnectionClosedError, LocalProtocolError
 from .uploads import close_source
@@ -50,6 +51,7 @@ class UploadTask:
         self._stopped = False
         self._running = False
         self.task = spawn(self._run(), "upload")
+        self.task.add_done_callback(self._task_ended)
 
     def stop(self, *, tell: bool) -> None:
         """End the upload.
@@ -65,6 +67,16 @@ class UploadTask:
         if self._running:
             self.task.cancel()
 
+    def _task_ended(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled():
+            task.exception()  # KeyboardInterrupt and SystemExit have left the event loop already
+        elif not self._running:
+            # The program has cancelled the task before its first step, so the source is closed in another one.
+            if not self._stopped:
+                self._stopped = True
+                self._end_stream(_CANCELLED)
+            self.task = spawn(self._close(None), "upload")
+
     async def _run(self) -> None:
         iterator: AsyncIterator[Any] | None = None
         error: str | None = None
@@ -79,8 +91,11 @@ class UploadTask:
             if self._stopped:
                 return
             error = _CANCELLED
-        except Exception as failure:  # noqa: BLE001 - the user's source may raise anything; the server is told
-            error = str(failure) or type(failure).__name__
+        except BaseException as raised:
+            # The server is told what the user's source raised.
+            error = text_of(raised)
+            if ends_program(raised):
+                raise
         finally:
             await self._close(iterator)
         if not self._stopped:
@@ -105,15 +120,18 @@ class UploadTask:
 
     def _end_stream(self, error: str | None, *, tell: bool = True) -> None:
         session, outgoing = self._session, self._outgoing
-        if tell:
-            outgoing.put_now(session.complete(self._id, error))
-        if session.replay is not None and not outgoing.is_ending:
-            if not tell:
-                outgoing.put_now(session.filler())
-            outgoing.put_unnumbered(session.resync_after_stream(self._id))
+        try:
+            if tell:
+                outgoing.put_now(session.complete(self._id, error))
+            if session.replay is not None and not outgoing.is_ending:
+                if not tell:
+                    outgoing.put_now(session.filler())
+                outgoing.put_unnumbered(session.resync_after_stream(self._id))
+        except BaseException as raised:  # noqa: BLE001 - a hub protocol of the user's may raise anything
+            self._unclosable(error_of(raised, "the hub protocol"))
 
     async def _close(self, iterator: AsyncIterator[Any] | None) -> None:
         try:
             await close_source(self._source, iterator)
-        except Exception as error:  # noqa: BLE001 - as in `_run`
-            self._unclosable(error)
+        except BaseException as raised:  # noqa: BLE001 - as in `_run`
+            self._unclosable(error_of(raised, "the source of an upload"))

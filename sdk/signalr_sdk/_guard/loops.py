@@ -1,0 +1,30 @@
+"""The right event loop, or an error that says what to do."""
+
+from __future__ import annotations
+
+import asyncio
+
+from ..errors import StateError
+
+
+def running_loop() -> asyncio.AbstractEventLoop:
+    """Return the running event loop.
+
+    Raises:
+        StateError: none runs in this thread, or it is not one of asyncio.
+    """
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        raise StateError(
+            "no asyncio event loop is running here: use asyncio.run(), or signalr_sdk.sync in programs without asyncio "
+            "(with trio, signalr_sdk.sync or trio-asyncio)"
+        ) from None
+
+
+def wrong_loop() -> StateError:
+    """Return the error for a caller on another event loop than the connection's."""
+    return StateError(
+        "this connection belongs to another event loop, the one that start() ran on: hand the call to that loop with "
+        "asyncio.run_coroutine_threadsafe, or use signalr_sdk.sync, which works from any thread"
+    )
