@@ -74,6 +74,10 @@ def text_of(error: BaseException) -> str:
     return text.encode("utf-8", "backslashreplace").decode() or type(error).__name__
 
 
+class BoundExceeded(TimeoutError):  # noqa: N818 - it is caught within the package
+    """The user's code took longer than `bounded` allows."""
+
+
 async def bounded(work: Awaitable[T], limit: float | None, *, whose: str, patience: float | None, log: Log) -> T:
     """Await code of the user's for so long at most, even if the code swallows its cancellation.
 
@@ -85,7 +89,7 @@ async def bounded(work: Awaitable[T], limit: float | None, *, whose: str, patien
         log: gets the warning about code that is left behind.
 
     Raises:
-        TimeoutError: `limit` is over.
+        BoundExceeded: `limit` is over.
     """
     task = spawn(_awaited(work), whose)
     try:
@@ -95,7 +99,7 @@ async def bounded(work: Awaitable[T], limit: float | None, *, whose: str, patien
         raise
     if not task.done():
         await cut_off(task, patience, whose=whose, log=log)
-        raise TimeoutError
+        raise BoundExceeded
     return task.result()
 
 

@@ -7,10 +7,15 @@ import inspect
 from typing import TYPE_CHECKING
 
 from .._core.redaction import redact
+from .._guard.foreign import BoundExceeded, bounded, error_of, text_of
 from ..errors import ConnectionFailedError
 
 if TYPE_CHECKING:
+    from .._core.logs import Log
     from ..interfaces import TokenProvider
+    from ..options import Timeouts
+
+_PROVIDER = "the access token provider"
 
 
 class AccessToken:
@@ -20,13 +25,17 @@ class AccessToken:
 
     Args:
         source: a token, a provider of tokens, or `None` for no token.
+        timeouts: the provider has `request` seconds for each answer.
+        log: gets a warning about a provider that does not end.
 
     Attributes:
         from_redirect: whether the token came with a redirect of negotiate; the user's provider cannot renew such a one.
     """
 
-    def __init__(self, source: str | TokenProvider | None) -> None:
+    def __init__(self, source: str | TokenProvider | None, timeouts: Timeouts, log: Log) -> None:
         self.from_redirect = False
+        self._timeouts = timeouts
+        self._log = log
         self._source = source
         # `None` when there is nobody to ask: the user gave a plain token or none, or a redirect gave the token.
         self._provider = source if callable(source) else None
@@ -81,20 +90,33 @@ class AccessToken:
         Raises:
             ConnectionFailedError: the provider failed.
         """
-        return _checked(await _answer(self._source)) if callable(self._source) else _checked(self._source)
+        return _checked(await self._answer(self._source)) if callable(self._source) else _checked(self._source)
 
     async def _ask(self) -> None:
         assert self._provider is not None
-        self.use(await _answer(self._provider))
+        self.use(await self._answer(self._provider))
 
-
-async def _answer(provider: TokenProvider) -> str | None:
-    try:
-        answer = provider()
-        return await answer if inspect.isawaitable(answer) else answer
-    except Exception as error:
-        reason = redact(str(error)) or type(error).__name__
-        raise ConnectionFailedError(f"the access token provider failed: {reason}") from error
+    async def _answer(self, provider: TokenProvider) -> str | None:
+        limit, patience = self._timeouts.request, self._timeouts.close
+        try:
+            answer = provider()
+            if not inspect.isawaitable(answer):
+                return answer
+            return await bounded(
+                answer,
+                limit,
+                whose=_PROVIDER,
+                # Less than what `stop` waits for the whole attempt, so that the warning names the provider.
+                patience=None if patience is None else patience / 2,
+                log=self._log,
+            )
+        except BoundExceeded:
+            raise ConnectionFailedError(
+                f"{_PROVIDER} did not answer within {limit:g} s (Timeouts.request; an interactive sign-in needs more)"
+            ) from None
+        except BaseException as raised:
+            error = error_of(raised, _PROVIDER)
+            raise ConnectionFailedError(f"{_PROVIDER} failed: {redact(text_of(error))}") from error
 
 
 def _checked(token: str | None) -> str | None:

@@ -64,7 +64,7 @@ class RequestSender:
         self.logs = ConnectionLogs(urls.without_query(url)) if logs is None else logs
         self._http = http
         self._home = urls.origin(url)
-        self._token = AccessToken(access_token)
+        self._token = AccessToken(access_token, timeouts, self.logs.http)
         self._token_in_query = access_token_in == "query"
         self._headers = {name.lower(): (name, _checked(name, value)) for name, value in (headers or {}).items()}
         self._cookies = [(name, f"{name}={_checked('Cookie', value)}") for name, value in (cookies or {}).items()]
