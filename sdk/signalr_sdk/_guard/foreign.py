@@ -9,10 +9,12 @@ from __future__ import annotations
 import asyncio
 import functools
 import threading
+import traceback
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..errors import SignalRError
-from .tasks import spawn, where
+from .tasks import is_users, spawn, where
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine
@@ -72,6 +74,19 @@ def text_of(error: BaseException) -> str:
     except Exception:  # noqa: BLE001 - code of the user's
         text = ""
     return text.encode("utf-8", "backslashreplace").decode() or type(error).__name__
+
+
+def forget_locals(error: BaseException | None) -> None:
+    """Clear the local variables in the traceback of an error, and of its causes, where the code is not the user's.
+
+    The frames hold tokens and headers, which error collectors show, and they keep the connection in memory.
+    """
+    while error is not None:
+        for frame, _line in traceback.walk_tb(error.__traceback__):
+            if not is_users(frame.f_code.co_filename):
+                with suppress(RuntimeError):  # a frame that still runs
+                    frame.clear()
+        error = error.__cause__ or error.__context__
 
 
 class BoundExceeded(TimeoutError):  # noqa: N818 - it is caught within the package

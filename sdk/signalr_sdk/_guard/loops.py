@@ -22,9 +22,15 @@ def running_loop() -> asyncio.AbstractEventLoop:
         ) from None
 
 
-def wrong_loop() -> StateError:
-    """Return the error for a caller on another event loop than the connection's."""
-    return StateError(
+def check_loop(loop: asyncio.AbstractEventLoop | None) -> None:
+    """Make sure that this is the event loop of the connection, unless the connection has none, or that one is closed.
+
+    Raises:
+        StateError: this is another event loop, another thread, or no asyncio.
+    """
+    if loop is None or loop.is_closed() or running_loop() is loop:
+        return
+    raise StateError(
         "this connection belongs to another event loop, the one that start() ran on: hand the call to that loop with "
         "asyncio.run_coroutine_threadsafe, or use signalr_sdk.sync, which works from any thread"
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -11,7 +12,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_NOT_THE_USERS: Final = (str(Path(asyncio.__file__).parent), str(Path(__file__).parents[1]))
+# The folders of asyncio and of this package. The HTTP library lies beside the package or in a folder of its name.
+_OURS: Final = (str(Path(asyncio.__file__).parent), str(Path(__file__).parents[1]))
+_LIBRARY: Final = f"{os.sep}aiohttp{os.sep}"
 
 
 def spawn(work: Coroutine[Any, Any, T], name: str, owner: set[asyncio.Task[T]] | None = None) -> asyncio.Task[T]:
@@ -33,13 +36,18 @@ def spawn(work: Coroutine[Any, Any, T], name: str, owner: set[asyncio.Task[T]] |
     return task
 
 
+def is_users(file: str) -> bool:
+    """Return whether code in this file is the user's: neither ours nor that of a library below us."""
+    return not file.startswith(_OURS) and _LIBRARY not in file
+
+
 def where(task: asyncio.Task[Any]) -> str:
     """Return the function in which a task waits, with its file and line: the innermost one that is the user's."""
     functions: list[tuple[bool, str]] = []
     at: Any = task.get_coro()
     while (frame := getattr(at, "cr_frame", None) or getattr(at, "ag_frame", None)) is not None:
         file = frame.f_code.co_filename
-        functions.append((not file.startswith(_NOT_THE_USERS), f"{at.__qualname__} ({file}:{frame.f_lineno})"))
+        functions.append((is_users(file), f"{at.__qualname__} ({file}:{frame.f_lineno})"))
         at = getattr(at, "cr_await", None) or getattr(at, "ag_await", None)
     users = [text for is_users, text in functions if is_users]
     return (users or [text for _is_users, text in functions] or [task.get_name()])[-1]

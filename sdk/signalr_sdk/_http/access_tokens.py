@@ -114,7 +114,7 @@ class AccessToken:
             raise ConnectionFailedError(
                 f"{_PROVIDER} did not answer within {limit:g} s (Timeouts.request; an interactive sign-in needs more)"
             ) from None
-        except BaseException as raised:
+        except BaseException as raised:  # noqa: BLE001 - a provider may raise anything
             error = error_of(raised, _PROVIDER)
             raise ConnectionFailedError(f"{_PROVIDER} failed: {redact(text_of(error))}") from error
 

@@ -337,6 +337,8 @@ class HubLink:
             self._end_outgoing(error)
             await self.connection.drop()
             await self.outgoing.close()
+            # The dispatcher and the backlog outlive the link, and must not keep it in memory.
+            self._dispatcher.forget_link(self.calls.respond)
 
     async def _say_goodbye(self) -> None:
         self._put_encoded(self._session.close)

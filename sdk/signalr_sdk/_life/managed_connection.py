@@ -7,7 +7,7 @@ import functools
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
 from .._core import urls
-from .._guard.loops import running_loop, wrong_loop
+from .._guard.loops import check_loop
 from .._receiving.backlog import Backlog
 from .._receiving.dispatcher import Dispatcher
 from .._receiving.handlers import Handlers
@@ -76,13 +76,10 @@ class ManagedConnection(Generic[L]):
             StateError: this is another event loop, another thread, or no asyncio.
         """
         loop = self._life.loop
-        running = running_loop()
-        if loop is None or running is loop:
-            return
-        if not loop.is_closed():
-            raise wrong_loop()
-        self._dispatcher.end_subscriptions()
-        self._make_life()
+        check_loop(loop)
+        if loop is not None and loop.is_closed():
+            self._dispatcher.end_subscriptions()
+            self._make_life()
 
     # What it is
 

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from .._core import urls
 from .._core.lifecycle import Event, Lifecycle, State
-from .._guard.foreign import bounded, cut_off, ends_program, text_of
+from .._guard.foreign import bounded, cut_off, ends_program, forget_locals, text_of
+from .._guard.loops import running_loop
 from .._guard.tasks import spawn, where
 from .._receiving.dispatcher import running_handler
 from ..errors import ConnectionClosedError, ConnectionFailedError, NotConnectedError, SignalRError, StateError
@@ -80,7 +81,7 @@ class Supervisor(Generic[L]):
         """See `HubConnection.start`."""
         if self.lifecycle.state is not State.DISCONNECTED:
             raise StateError(f"start() needs a connection that is disconnected, not {self.lifecycle.public}")
-        loop = asyncio.get_running_loop()
+        loop = running_loop()
         self.lifecycle.fire(Event.START)
         self.loop = self._dispatcher.loop = loop
         self.closed = loop.create_future()
@@ -256,6 +257,8 @@ class Supervisor(Generic[L]):
                 undo=lambda link: link.drop(),
             )
             raise
+        if not attempt.cancelled():
+            forget_locals(attempt.exception())
         try:
             return attempt.result()
         except asyncio.CancelledError as error:
@@ -291,6 +294,7 @@ class Supervisor(Generic[L]):
     async def _live_once(self, link: L) -> L | None:
         """Watch a link until it ends; return the next one, or `None` when that was the last."""
         error = await link.run()
+        forget_locals(error)
         self._attempts.note_lost()
         while link.is_resumable and self.lifecycle.state is State.CONNECTED:
             self.lifecycle.fire(Event.LOST_RESUMABLE)
@@ -300,6 +304,7 @@ class Supervisor(Generic[L]):
             self.lifecycle.fire(Event.RESUMED)
             self._attempts.note_up()
             error = await link.run()
+            forget_locals(error)
             self._attempts.note_lost()
         if self.lifecycle.state is State.DISCONNECTING:
             return None

@@ -66,7 +66,7 @@ class Dispatcher:
 
     def __init__(self, handlers: Handlers, backlog: Backlog, limits: Limits, log: Log) -> None:
         self._logger = log
-        self.respond: Respond
+        self.respond: Respond = _nobody
         self.loop: asyncio.AbstractEventLoop | None = None
         self._handlers = handlers
         self.backlog = backlog
@@ -89,6 +89,11 @@ class Dispatcher:
         queue = ClientResultQueue(self.backlog, self._limits.messages, self._logger)
         self.backlog.join(queue)
         return queue
+
+    def forget_link(self, respond: Respond) -> None:
+        """Keep a closed link no longer in memory, unless another one has taken its place already."""
+        if self.respond == respond:
+            self.respond, self.backlog.relieved = _nobody, _nothing
 
     # What comes in
 
@@ -154,7 +159,7 @@ class Dispatcher:
             else:
                 self.loop.call_soon_threadsafe(self._unsubscribe, key, queue)
 
-        return Messages(queue, release)
+        return Messages(queue, release, lambda: self.loop)
 
     def _unsubscribe(self, key: str, queue: EventQueue) -> None:
         left = tuple(each for each in self._subscribers.get(key, ()) if each is not queue)
@@ -398,3 +403,11 @@ class Dispatcher:
 
 def _with_name(handler: Handler, name: str, *arguments: Any) -> Any:
     return handler(name, arguments)
+
+
+async def _nobody(_invocation_id: str, _result: Any, _error: str | None) -> None:
+    """Send no client result: there is no link."""
+
+
+def _nothing() -> None:
+    """Do nothing when consumers have caught up: there is no link whose reading could go on."""

@@ -10,6 +10,8 @@ import asyncio
 import enum
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
+from .._guard.loops import check_loop
+
 if TYPE_CHECKING:
     from collections import deque
     from collections.abc import Awaitable, Callable
@@ -78,6 +80,7 @@ class Stream(Generic[T]):
         self._release: Callable[[], None] = call.discard
 
     def __aiter__(self) -> Self:
+        check_loop(self._call.loop)
         return self
 
     async def __anext__(self) -> T:
@@ -90,6 +93,7 @@ class Stream(Generic[T]):
     async def _fill(self) -> None:
         """Return when a message waits in the queue; raise the exception that ends the iteration."""
         queue = self._queue
+        check_loop(self._call.loop)
         while not queue.messages:
             if self._phase is _Phase.NEW:
                 await self._open()
@@ -113,11 +117,13 @@ class Stream(Generic[T]):
             StreamOverflowError: this consumer was too slow.
             ResultTypeError: the item does not fit `item_type`; the stream goes on.
         """
+        check_loop(self._call.loop)
         async with asyncio.timeout(timeout):
             return await self.__anext__()
 
     async def cancel(self) -> None:
         """End the stream: nothing more is delivered, and the hub method is cancelled. Idempotent."""
+        check_loop(self._call.loop)
         self._cancel()
 
     async def __aenter__(self) -> Self:
@@ -213,12 +219,19 @@ class Messages:
         ```
     """
 
-    def __init__(self, queue: EventQueue, release: Callable[[EventQueue], None]) -> None:
+    def __init__(
+        self,
+        queue: EventQueue,
+        release: Callable[[EventQueue], None],
+        loop: Callable[[], asyncio.AbstractEventLoop | None],
+    ) -> None:
         self._queue = queue
+        self._loop = loop
         # Any thread may call it.
         self._release = release
 
     def __aiter__(self) -> Self:
+        check_loop(self._loop())
         return self
 
     async def __anext__(self) -> tuple[Any, ...]:
@@ -230,6 +243,7 @@ class Messages:
     async def _fill(self) -> None:
         """Return when a message waits in the queue; raise the exception that ends the iteration."""
         queue = self._queue
+        check_loop(self._loop())
         while not queue.messages:
             if queue.ended:
                 raise queue.end_of_iteration()
@@ -245,6 +259,7 @@ class Messages:
             TimeoutError: no event came in time.
             StopAsyncIteration: the iterator is closed, or the connection has ended.
         """
+        check_loop(self._loop())
         async with asyncio.timeout(timeout):
             return await self.__anext__()
 

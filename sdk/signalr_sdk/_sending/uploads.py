@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
 from typing import Any, Generic, Self, TypeVar
 
+from .._guard.loops import check_loop, running_loop
 from ..errors import StateError
 
 T = TypeVar("T")
@@ -49,6 +50,7 @@ class Upload(Generic[T]):
         self._error: BaseException | None = None
         self._closed = False
         self._claimed = False
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._taken = False
         self._over = False
         self._changed: asyncio.Event | None = None
@@ -59,6 +61,7 @@ class Upload(Generic[T]):
         Raises:
             StateError: the upload is closed, its call or connection has ended, or it streams an iterable.
         """
+        check_loop(self._loop)
         self._check()
         while len(self._items) >= self._CAPACITY:
             await self._change()
@@ -97,6 +100,7 @@ class Upload(Generic[T]):
         if self._claimed:
             raise StateError(_USED)
         self._claimed = True
+        self._loop = running_loop()
 
     def __aiter__(self) -> AsyncIterator[T]:
         if self._taken:
