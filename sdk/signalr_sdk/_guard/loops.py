@@ -7,19 +7,27 @@ import asyncio
 from ..errors import StateError
 
 
+def loop_or_none() -> asyncio.AbstractEventLoop | None:
+    """Return the event loop that runs in this thread, if there is one."""
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None
+
+
 def running_loop() -> asyncio.AbstractEventLoop:
     """Return the running event loop.
 
     Raises:
         StateError: none runs in this thread, or it is not one of asyncio.
     """
-    try:
-        return asyncio.get_running_loop()
-    except RuntimeError:
+    loop = loop_or_none()
+    if loop is None:
         raise StateError(
             "no asyncio event loop is running here: use asyncio.run(), or signalr_sdk.sync in programs without asyncio "
             "(with trio, signalr_sdk.sync or trio-asyncio)"
-        ) from None
+        )
+    return loop
 
 
 def check_loop(loop: asyncio.AbstractEventLoop | None) -> None:

@@ -418,7 +418,7 @@ class HubConnection(ManagedConnection[HubLink]):
         if overflow not in ("wait", "drop_oldest"):
             raise ValueError(f"overflow must be 'wait' or 'drop_oldest', not {overflow!r}")
         mark = self._mark(buffer, self._limits.messages)
-        return self._dispatcher.subscribe(event, mark, newest=overflow == "drop_oldest")
+        return self._dispatcher.subscribe(event, mark, newest=overflow == "drop_oldest", loop=lambda: self._life.loop)
 
     async def wait_for(self, event: str, timeout: float | None = None) -> tuple[Any, ...]:
         """Return the arguments of the next event of this name.

@@ -70,7 +70,7 @@ class ManagedConnection(Generic[L]):
         )
 
     def _check_loop(self) -> None:
-        """Make sure that this is the event loop of the connection. A loop that was closed is forgotten.
+        """Make sure that this is the event loop of the connection. Forget a loop that was closed under it.
 
         Raises:
             StateError: this is another event loop, another thread, or no asyncio.

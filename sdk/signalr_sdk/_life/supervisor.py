@@ -47,7 +47,7 @@ class Supervisor(Generic[L]):
         lifecycle: the state.
         closed: resolved when the connection is `DISCONNECTED` for good, with the error that ended it; `None` before
             the first start.
-        loop: the event loop of the last `start`.
+        loop: the event loop of `start`; `None` when the connection is `DISCONNECTED`.
     """
 
     def __init__(
@@ -135,7 +135,8 @@ class Supervisor(Generic[L]):
             self._leave_behind(left)
 
     def _unfinished(self) -> set[asyncio.Task[None]]:
-        return {main for main in self._mains if not main.done()}
+        loop = asyncio.get_running_loop()
+        return {main for main in self._mains if not main.done() and main.get_loop() is loop}
 
     async def _shut_down(self, link: L | None, handlers: list[asyncio.Task[None]]) -> None:
         stopped = ConnectionClosedError("stop() was called")
@@ -185,7 +186,7 @@ class Supervisor(Generic[L]):
     async def _live(self, started: asyncio.Future[None], previous: asyncio.Task[None] | None) -> None:
         link: L | None = None
         try:
-            if previous is not None and not previous.done():
+            if previous is not None and not previous.done() and previous.get_loop() is self.loop:
                 # The previous connection may still be closing its transport.
                 await asyncio.wait({previous})
             link = await self._first_link()
@@ -393,6 +394,7 @@ class Supervisor(Generic[L]):
 
     def _end_waits(self, error: Exception | None) -> None:
         """Tell all that wait for the connection that it is DISCONNECTED for good."""
+        self.loop = None
         self._fail_waiting(error)
         self._dispatcher.end_subscriptions()
         if self.closed is not None and not self.closed.done():

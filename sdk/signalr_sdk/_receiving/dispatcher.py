@@ -23,6 +23,8 @@ from .iterators import Messages
 from .queues import ClientResultQueue, EventQueue, HandlerQueue, LifecycleEvent
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from .._core.logs import Log
     from ..interfaces import Handler
     from ..messages import HubMessage
@@ -141,13 +143,16 @@ class Dispatcher:
         self._logger.error("%s", error, exc_info=error)
         self.push_lifecycle("error", error)
 
-    def subscribe(self, event: str, buffer: int, *, newest: bool) -> Messages:
+    def subscribe(
+        self, event: str, buffer: int, *, newest: bool, loop: Callable[[], asyncio.AbstractEventLoop | None]
+    ) -> Messages:
         """Return an iterator over the events of this name from now on.
 
         Args:
             event: the name, in any case.
             buffer: the mark of the iterator's queue.
             newest: keep the newest events instead of pausing reading.
+            loop: returns the event loop of the connection, while there is one.
         """
         queue = EventQueue(self.backlog, buffer, newest=newest, dropped=self._report_dropped)
         key = event.lower()
@@ -159,7 +164,7 @@ class Dispatcher:
             else:
                 self.loop.call_soon_threadsafe(self._unsubscribe, key, queue)
 
-        return Messages(queue, release, lambda: self.loop)
+        return Messages(queue, release, loop)
 
     def _unsubscribe(self, key: str, queue: EventQueue) -> None:
         left = tuple(each for each in self._subscribers.get(key, ()) if each is not queue)

@@ -10,7 +10,7 @@ import asyncio
 import enum
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
-from .._guard.loops import check_loop
+from .._guard.loops import check_loop, loop_or_none
 
 if TYPE_CHECKING:
     from collections import deque
@@ -48,14 +48,7 @@ class StreamCall:
         self.queue: StreamQueue = queue
         self.open: Callable[[], Awaitable[Callable[[], None]]] = open_
         self.discard: Callable[[], None] = discard
-        self.loop: asyncio.AbstractEventLoop | None = _running_loop()
-
-
-def _running_loop() -> asyncio.AbstractEventLoop | None:
-    try:
-        return asyncio.get_running_loop()
-    except RuntimeError:
-        return None
+        self.loop: asyncio.AbstractEventLoop | None = loop_or_none()
 
 
 class Stream(Generic[T]):

@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
 from typing import Any, Generic, Self, TypeVar
 
-from .._guard.loops import check_loop, running_loop
+from .._guard.loops import check_loop, loop_or_none
 from ..errors import StateError
 
 T = TypeVar("T")
@@ -100,7 +100,7 @@ class Upload(Generic[T]):
         if self._claimed:
             raise StateError(_USED)
         self._claimed = True
-        self._loop = running_loop()
+        self._loop = loop_or_none()
 
     def __aiter__(self) -> AsyncIterator[T]:
         if self._taken:
