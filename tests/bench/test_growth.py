@@ -92,7 +92,9 @@ def test_open_streams(protocol: HubProtocol) -> None:
 def test_handlers() -> None:
     def work(count: int) -> Callable[[], object]:
         dispatcher = dispatcher_of(Handlers())
-        subscribed = [dispatcher.subscribe(f"event{number}", 10, newest=False) for number in range(count)]
+        subscribed = [
+            dispatcher.subscribe(f"event{number}", 10, newest=False, loop=lambda: None) for number in range(count)
+        ]
 
         def run() -> None:
             for number in range(count):
