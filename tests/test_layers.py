@@ -36,7 +36,7 @@ LAYERS: tuple[frozenset[str], ...] = (
 )
 PURE = LAYERS[0] | LAYERS[1] | LAYERS[2] | LAYERS[3]
 PURE_MODULES = frozenset(
-    f"azure.{name}" for name in ("answers", "connection_string", "names", "payloads", "tokens", "upstream")
+    f"azure.{name}" for name in ("connection_string", "names", "payloads", "rest_responses", "tokens", "upstream")
 )
 
 # What would bring I/O, threads or a clock into the pure part.

@@ -322,11 +322,13 @@ class _OneToken:
 async def refusal(server: HubServer, token: str, path: str = "hubs/chat/:send", version: str | None = None) -> Any:
     """Return the error that a request with this token ends with."""
     from signalr_sdk import Timeouts
-    from signalr_sdk.azure.rest import RestClient
+    from signalr_sdk.azure.rest_client import RestClient
 
     base = server.url("/")
     client = AiohttpClient()
-    rest = RestClient(client, base, _OneToken(token), timeouts=Timeouts(), api_version=version or "1", clock=Clock())
+    rest = RestClient(
+        client, base, tokens=_OneToken(token), timeouts=Timeouts(), api_version=version or "1", clock=Clock()
+    )
     request = rest.request("POST", path, body=b'{"target":"m"}', content_type="application/json")
     if version == "":
         request = attrs.evolve(request, url=request.url.partition("?")[0])

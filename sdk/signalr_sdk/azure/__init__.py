@@ -1,16 +1,16 @@
-"""Azure SignalR Service for those who send to clients and let them in, without an app server.
+"""Azure SignalR Service: send to clients of a hub and let clients in, without an app server.
 
-Programs that only connect to a hub behind the service need nothing of this: `HubConnection` follows its redirects.
-Needs the extra `azure`, but for upstream.
+A program that only connects to a hub behind the service needs nothing of this: `HubConnection` follows the redirect.
+All but upstream needs the extra `azure`.
 """
 
 from __future__ import annotations
 
 from ..errors import AzureSignalRError
-from .client_tokens import Credential
 from .connection_string import ConnectionString
 from .paging import GroupConnection
 from .service import API_VERSION, AzureSignalR
+from .token_sources import Credential
 from .tokens import Claims
 from .upstream import UpstreamEvent, UpstreamKind, completion, verify_signature
 

@@ -1,7 +1,7 @@
-"""Connection strings of Azure SignalR Service, taken apart and checked.
+"""Connection strings of Azure SignalR Service: parsed and checked.
 
-Errors name the property that is wrong and never show a value that may be a secret. Source: ConnectionStringParser of
-Azure/azure-signalr.
+Error texts name the property that is wrong, and never quote a value that may be a secret. Source:
+ConnectionStringParser of Azure/azure-signalr.
 """
 
 from __future__ import annotations
@@ -35,25 +35,25 @@ _NAMES = {
     )
 }
 _VERSION = re.compile(r"1\.\d+(?:[\w.-]+)?", re.ASCII)
-_LEAST = 2  # properties
+_FEWEST_PROPERTIES = 2
 
-# What azure-identity calls the credential that each form stands for.
+# The classes of azure-identity for the different kinds of AuthType.
 _DEFAULT, _MANAGED, _APPLICATION = "DefaultAzureCredential", "ManagedIdentityCredential", "ClientSecretCredential"
 _CERTIFICATE = "CertificateCredential"
 
 
 @attrs.frozen(kw_only=True)
 class ConnectionString:
-    """A connection string, checked. Its `repr` holds no secret.
+    """A parsed connection string. Its `repr` has no secret.
 
     Attributes:
-        endpoint: base URL of the service, without port (tokens for clients name it so) and ending in `/`.
-        client_endpoint: where clients connect, ending in `/`.
-        server_endpoint: where REST requests go, ending in `/`.
-        access_key: what tokens are signed with, as text; `None` with Entra ID.
+        endpoint: URL of the service, ending in `/`. It has no port, since the tokens of clients name it without one.
+        client_endpoint: URL for clients, ending in `/`.
+        server_endpoint: URL for REST requests, ending in `/`.
+        access_key: the text that tokens are signed with; `None` with Entra ID.
         auth_type: `azure`, `azure.msi`, `azure.app` or `aad` for Entra ID; `None` with an access key.
-        client_id: of the application or user-assigned identity.
-        tenant_id: of the application.
+        client_id: id of the application or user-assigned identity.
+        tenant_id: tenant of the application.
         credential_name: the class of azure-identity that the string asks for; `None` with an access key.
     """
 
@@ -68,10 +68,10 @@ class ConnectionString:
 
     @classmethod
     def parse(cls, text: str) -> ConnectionString:
-        """Take a connection string apart.
+        """Parse a connection string.
 
         Raises:
-            ValueError: it is none; the text says which property is wrong, and why.
+            ValueError: the text is no connection string. The error says which property is wrong, and why.
 
         Example:
             >>> from signalr_sdk.azure import ConnectionString
@@ -102,7 +102,7 @@ class ConnectionString:
 
 
 def _properties(text: str) -> dict[str, str]:
-    """Return the properties under their right names."""
+    """Return the properties by their names; the names are spelled as in `_NAMES`."""
     if not isinstance(text, str):
         raise TypeError(f"the connection string must be a str, not {type(text).__name__}")
     found: dict[str, str] = {}
@@ -112,21 +112,20 @@ def _properties(text: str) -> dict[str, str]:
         key, equals, value = segment.partition("=")
         name = _NAMES.get(key.strip().lower())
         if not equals:
-            # It may be half of a key that holds a semicolon: not shown.
+            # The error does not quote the part: it may be half of an access key that has a semicolon.
             raise _wrong("it has a part without '=': it is made of name=value, with ';' between")
         if name is None:
-            # Unknown ones are left to other programs that read the same string.
-            continue
+            continue  # other programs that read the same string may know the property
         if name in found:
             raise _wrong(f"it has {name} twice")
         found[name] = value.strip()
-    if len(found) < _LEAST:
+    if len(found) < _FEWEST_PROPERTIES:
         raise _wrong("it needs at least Endpoint=https://NAME.service.signalr.net and AccessKey=KEY, with ';' between")
     return found
 
 
 def _base(name: str, value: str) -> str:
-    """Return the URL of an endpoint, ending in a slash."""
+    """Check the URL of an endpoint; return the URL with a slash at its end."""
     if not re.match("https?://", value, re.IGNORECASE):
         raise _wrong(f"{name} must be an absolute URL that begins with https:// or http://")
     try:
@@ -149,13 +148,13 @@ def _with_port(url: str, port: str | None) -> str:
 
 
 def _without_port(url: str) -> str:
-    """Return scheme and host: what tokens for clients name, whatever else the endpoint has."""
+    """Return the URL with scheme and host only, as the tokens of clients name it."""
     scheme, host, _port = urls.origin(url)
     return f"{scheme}://{host}/"
 
 
 def _credential(auth_type: str, found: Mapping[str, str]) -> str:
-    """Return the class of azure-identity that stands for an AuthType; check what it needs."""
+    """Return the class of azure-identity for an AuthType; check that the properties for it are there."""
     has_secret = bool(found.get("ClientSecret"))
     has_certificate = bool(found.get("ClientCert") or found.get("ClientCertPath"))
     match auth_type.lower():

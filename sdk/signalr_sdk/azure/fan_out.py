@@ -1,4 +1,4 @@
-"""One request for each of many: side by side, but not all at once."""
+"""One request for each of many users, groups or connections, a few of them at the same time."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator, Sequence
 
 _AT_ONCE = 16
-_NAMED = 5  # of those that were not reached, in the text of the error
+_NAMED = 5  # targets in the text of the error
 
 
 async def fan_out(what: str, targets: Sequence[str], call: Callable[[str], Awaitable[None]]) -> None:
-    """Call for each target; all are tried, whatever becomes of others. Cancelling it cancels those that run.
+    """Call for each target, also after some calls have failed. Cancelling cancels the calls that run.
 
     Args:
-        what: a target is, for errors.
-        targets: whom to call for, each once.
-        call: sends one request.
+        what: `user`, `group` or `connection`, for error texts.
+        targets: names of the targets, all different.
+        call: sends the request for a target.
 
     Raises:
-        ExceptionGroup: of one `AzureSignalRError` for each target that was not reached, in their order; has that as its
-            `target`.
+        ExceptionGroup: some targets were not reached. Has one `AzureSignalRError` for each of them, in the order of
+            the targets, with the target as its `target`.
     """
     waiting = iter(targets)
     failures: dict[str, AzureSignalRError] = {}

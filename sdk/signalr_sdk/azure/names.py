@@ -1,7 +1,7 @@
-"""Names of hubs, groups, users and connections, and how they become URLs.
+"""Names of hubs, groups, users and connections: which are allowed, and how they are written in URLs.
 
-A name that is not allowed is refused here, before anything is sent: some would address something else than was meant
-(a group called `..` is, in a URL, everybody).
+Names that are not allowed are refused before a request is sent, because some of them change the meaning of the URL:
+with a group called `..` a request would address all clients of the hub.
 
 Source: the REST API's swagger and RestApiProvider of Azure/azure-signalr.
 """
@@ -15,20 +15,20 @@ from urllib.parse import quote
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-# Also of the application, which is put before the hub's name.
+# The name of a hub or an application, and also both together, with `_` between them.
 _HUB = re.compile(r"[A-Za-z][A-Za-z0-9_`,.\[\]]{0,127}")
 _LONGEST_GROUP = 1024
-# RFC 3986's characters of a path segment. Servers that decode a path and encode it again, to compare it with the
-# audience of a token, leave them as they are.
+# The characters that RFC 3986 allows in a path segment. They stay unescaped, since a server that decodes a path and
+# encodes it again, to compare the path with the audience of a token, does not escape them either.
 _SEGMENT_SAFE = "!$&'()*+,;=:@"
 _ESCAPED_PERCENT = re.compile(r"%25(?=[0-9A-Fa-f]{2})")
 
 
 def hub_name(hub: str, application: str | None = None) -> str:
-    """Return the hub's name as the service knows it: in lower case, after the application's.
+    """Return a hub's name as the service knows it: in lower case, with the application's name before it.
 
     Raises:
-        ValueError: the service would not accept it.
+        ValueError: the service would not accept the name.
 
     Example:
         >>> hub_name("Chat", "Shop")
@@ -52,14 +52,14 @@ def _check_hub(what: str, name: object) -> None:
 
 
 def segment(what: str, name: str) -> str:
-    """Return a name as part of a URL's path.
+    """Return a name as a segment of a URL's path.
 
     Args:
-        what: what it names, for errors: `user`, `group` or `connection`.
-        name: any text that can be sent.
+        what: `user`, `group`, `connection` or `hub`, for error texts.
+        name: the name.
 
     Raises:
-        ValueError: no URL can carry it.
+        ValueError: a URL cannot have this name as a segment.
 
     Example:
         >>> segment("group", "a/b c%")
@@ -80,11 +80,11 @@ def segment(what: str, name: str) -> str:
 
 
 def several(what: str, names: Iterable[str]) -> tuple[str, ...]:
-    """Return names, each once, in their order; one text alone is a mistake.
+    """Return the different names in their order.
 
     Raises:
-        TypeError: a text instead of several.
-        ValueError: no URL can carry one of them.
+        TypeError: `names` is a single name: its characters would be taken for names.
+        ValueError: a URL cannot have one of the names as a segment.
     """
     if isinstance(names, str | bytes):
         raise TypeError(f"several {what}s are wanted, in a list: {what} alone is {type(names).__name__}")
@@ -95,7 +95,7 @@ def several(what: str, names: Iterable[str]) -> tuple[str, ...]:
 
 
 def query(*pairs: tuple[str, str | int | None]) -> str:
-    """Return a query of the pairs that have a value.
+    """Return a query with the pairs whose value is not `None`.
 
     Example:
         >>> query(("api-version", "1"), ("reason", None), ("excluded", "a b"))
@@ -105,10 +105,10 @@ def query(*pairs: tuple[str, str | int | None]) -> str:
 
 
 def audiences(url: str) -> tuple[str, ...]:
-    """Return what the token for a REST request may name as its audience, likeliest first.
+    """Return the audiences that the service may want in the token of a REST request, the likeliest one first.
 
-    It is the URL as sent, without its query. A server that knows the path only decoded encodes it again, and ASP.NET
-    Core then takes an escaped percent sign with two hex digits after it for an escape already.
+    The audience is the URL without its query. A server that knows only the decoded path encodes the path again. For
+    ASP.NET Core a percent sign before two hex digits is then an escape already, and stays as it is.
 
     Example:
         >>> audiences("https://x.test/api/hubs/h/groups/50%25/:send?api-version=1")

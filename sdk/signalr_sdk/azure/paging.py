@@ -1,4 +1,4 @@
-"""Lists that come in pages."""
+"""Lists that the service returns page by page: the connections in a group."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from .._core import urls
-from . import answers
+from . import rest_responses
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from ..interfaces import HttpRequest, HttpResponse
-    from .rest import RestClient
+    from .rest_client import RestClient
 
 
-# No other character can stand in one, and some would end the line of the request.
+# A URL has no other characters. Some of the others, line breaks for example, would end the first line of the request.
 _URL = re.compile(r"[!-~]+")
 
 
@@ -27,7 +27,7 @@ class GroupConnection:
 
     Attributes:
         connection_id: its id.
-        user_id: its user, if it has one.
+        user_id: its user; `None` without one.
     """
 
     connection_id: str
@@ -35,29 +35,29 @@ class GroupConnection:
 
 
 async def pages(rest: RestClient, request: HttpRequest) -> AsyncIterator[GroupConnection]:
-    """Yield what is on the page asked for, and on all that follow."""
+    """Yield the connections of the page that `request` asks for, and of all further pages."""
     asked: set[str] = set()
     while True:
         asked.add(request.url)
         response = await rest.ask(request)
-        page = answers.members(request, response)
+        page = rest_responses.members(request, response)
         for item in _items(request, response, page):
             yield item
         following = page.get("nextLink")
         if not following:
             return
         if not (isinstance(following, str) and _URL.fullmatch(following)):
-            raise answers.unexpected(request, response, "the answer's nextLink is not a URL")
-        # Only its query: the token goes to the endpoint that the user named, wherever the link points.
+            raise rest_responses.unexpected(request, response, "the answer's nextLink is not a URL")
+        # Only the query of the link is used: the token must go to the endpoint of the user and nowhere else.
         request = attrs.evolve(request, url=f"{urls.without_query(request.url)}?{following.partition('?')[2]}")
         if request.url in asked:
-            raise answers.unexpected(request, response, "the pages of the list never end: a nextLink came twice")
+            raise rest_responses.unexpected(request, response, "the pages of the list never end: a nextLink came twice")
 
 
 def _items(request: HttpRequest, response: HttpResponse, page: dict[str, Any]) -> list[GroupConnection]:
     found = page.get("value")
     if not isinstance(found, list):
-        raise answers.unexpected(request, response, "the answer has no list of connections (value)")
+        raise rest_responses.unexpected(request, response, "the answer has no list of connections (value)")
     return [_item(request, response, each) for each in found]
 
 
@@ -66,4 +66,4 @@ def _item(request: HttpRequest, response: HttpResponse, item: object) -> GroupCo
         connection_id, user_id = item.get("connectionId"), item.get("userId")
         if isinstance(connection_id, str) and (user_id is None or isinstance(user_id, str)):
             return GroupConnection(connection_id, user_id)
-    raise answers.unexpected(request, response, "the answer lists something that is no connection")
+    raise rest_responses.unexpected(request, response, "the answer lists something that is no connection")

@@ -1,8 +1,9 @@
-"""What a REST request sends to clients: an event with its arguments, right for clients of either hub protocol.
+"""The body of a REST request that sends to clients: an event with its arguments, for clients of both hub protocols.
 
-A JSON body is enough while the arguments are plain: the service encodes them again for MessagePack clients. Bytes,
-times and the like would reach those as the text that JSON has for them, so then both encodings go along, which is how
-the .NET SDK sends with serializers of its own (BinaryPayloadMessageContent of Azure/azure-signalr).
+If the arguments have only types that JSON has, the body is JSON: the service encodes the event again for MessagePack
+clients. Other types, bytes and times for example, would reach MessagePack clients as texts. So the body then has the
+event in both encodings. The .NET SDK does the same with custom serializers (BinaryPayloadMessageContent of
+Azure/azure-signalr).
 """
 
 from __future__ import annotations
@@ -25,11 +26,11 @@ _json, _messagepack = JsonProtocol(), MessagePackProtocol()
 
 @attrs.frozen
 class Payload:
-    """An event on its way: encoded once, however many it goes to.
+    """An event that is encoded once, for one request or many.
 
     Attributes:
         json: the JSON body.
-        both: the body with both encodings, if the arguments are not plain.
+        both: the body with both encodings; `None` if JSON is enough.
     """
 
     json: bytes = attrs.field(repr=False)
@@ -48,13 +49,13 @@ class Payload:
             raise ValueError("the name of the event is empty")
         message = Invocation(event, list(args))
         framed = _json.encode(message)
-        # A hub message in JSON but for its type and separator is the body that the service wants.
+        # The body is the hub message without its type and separator.
         body = b"{" + framed.removeprefix(_PREFIX).removesuffix(SEPARATOR)
         return cls(body, None if _is_plain(message.arguments) else _map(framed, _messagepack.encode(message)))
 
 
 def _is_plain(value: object) -> bool:
-    """Return whether JSON says all there is to say. The value was encoded before, so it is not endless."""
+    """Return whether JSON keeps the types of a value. The value was encoded before, so it does not contain itself."""
     if type(value) in _SCALARS:
         return True
     if isinstance(value, list | tuple):
@@ -63,6 +64,6 @@ def _is_plain(value: object) -> bool:
 
 
 def _map(json: bytes, messagepack: bytes) -> bytes:
-    """Return a MessagePack map of two binaries, by the hub protocols' names."""
+    """Return a MessagePack map of two binaries, with the names of the hub protocols as keys."""
     pairs = ((b"\xa4json", json), (b"\xabmessagepack", messagepack))
     return b"\x82" + b"".join(name + b"\xc6" + len(data).to_bytes(4, "big") + data for name, data in pairs)

@@ -1,4 +1,4 @@
-"""`AzureSignalR`: what users hold to send to clients of Azure SignalR Service without an app server."""
+"""`AzureSignalR`: sends to clients of a hub of Azure SignalR Service, and lets clients in, without an app server."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from .._hub.hub_connection import HubConnection
 from .._hub.options import HubOptions
 from ..options import Timeouts
 from . import names
-from .client_tokens import ClientTokens, Credential, EntraClientTokens, EntraTokens, KeyTokens
 from .connection_string import ConnectionString
-from .operations import HubOperations
-from .rest import RestClient
+from .hub_operations import HubOperations
+from .rest_client import RestClient
+from .token_sources import ClientTokens, Credential, EntraClientTokens, EntraTokens, KeyTokens
 
-# The documents read the annotations of `connect`: all that are in it are there.
+# At run time, since Sphinx evaluates the annotations of `connect`.
 from .tokens import Claims, ClientClaims, SigningKey
 
 if TYPE_CHECKING:
@@ -27,33 +27,33 @@ if TYPE_CHECKING:
     from ..interfaces import HttpClient
 
 API_VERSION = "2024-12-01"
-"""Version of the REST API that is asked for."""
+"""The default version of the REST API."""
 
 
 class AzureSignalR(HubOperations):
-    """One hub of Azure SignalR Service, as one who sends to its clients and lets them in.
+    """Sends to the clients of one hub of Azure SignalR Service, and lets clients in.
 
-    For resources in serverless mode, and for programs beside the app server in default mode. Creating it does no I/O.
-    Use it as an async context manager, in one event loop; many tasks may call it at the same time.
+    For resources in serverless mode, and for programs beside the app server in default mode. The constructor does no
+    I/O. Use the object as an async context manager, on one event loop. Many tasks may use it at the same time.
 
-    Every request that fails raises `AzureSignalRError`. What may pass is tried again up to 3 times, but a send only
-    where it surely did not reach anybody. A send returns when the service has accepted it, also when nobody is there
-    to get it.
+    A request that fails raises `AzureSignalRError`. After a temporary error the request is repeated up to 3 times. A
+    request that sends to clients is repeated only if the service has surely not handled it. A send returns when the
+    service has accepted the message, whether or not a client is there to get the message.
 
     Args:
-        connection_string: of the resource, as the portal shows it.
-        hub: the hub's name; the service makes no difference between upper and lower case.
-        application: prefix that keeps the hubs of several applications on one resource apart.
+        connection_string: the connection string of the resource, as the portal shows it.
+        hub: the hub's name, in any case.
+        application: prefix for the hub's name, to keep apart the hubs of several applications on one resource.
         credential: for Entra ID, with an `AuthType` in the connection string: an object with `get_token(*scopes)`, sync
-            or async, as those of azure-identity. It is not closed by us.
-        http: an `aiohttp.ClientSession`, an `httpx.AsyncClient` or any `HttpClient`; never closed by us. Connections
-            of `connect` use it too.
-        timeouts: `connect` and `request` are for each request, `invoke` for `invoke_connection`.
-        api_version: of the REST API.
-        clock: tells the time in seconds since 1970, for tokens.
+            or async, like those of azure-identity. The object is never closed here.
+        http: an `aiohttp.ClientSession`, an `httpx.AsyncClient` or any `HttpClient`, also for the connections that
+            `connect` returns. The client is never closed here.
+        timeouts: `connect` and `request` apply to each request, `invoke` to `invoke_connection`.
+        api_version: version of the REST API.
+        clock: returns the time in seconds since 1970, for tokens.
 
     Raises:
-        ValueError: the connection string or a name is wrong, or it and `credential` do not fit.
+        ValueError: the connection string or a name is wrong, or `credential` does not fit the connection string.
         ModuleNotFoundError: PyJWT is missing (extra `azure`), which access keys need.
 
     Example:
@@ -80,7 +80,7 @@ class AzureSignalR(HubOperations):
         tokens = _request_tokens(parsed, credential, clock)
         client, self._own_client = choose_client(http)
         rest = RestClient(
-            client, parsed.server_endpoint, tokens, timeouts=timeouts, api_version=api_version, clock=clock
+            client, parsed.server_endpoint, tokens=tokens, timeouts=timeouts, api_version=api_version, clock=clock
         )
         super().__init__(rest, name, timeouts)
         self._parsed = parsed
@@ -93,7 +93,7 @@ class AzureSignalR(HubOperations):
         return f"<AzureSignalR hub {self._hub!r} at {self._parsed.server_endpoint}>"
 
     async def close(self) -> None:
-        """Close the HTTP client, if it is ours; no request works from then on. May be called again."""
+        """Close the HTTP client, unless it was given as `http`. All further requests fail then. May be called again."""
         if self._own_client is not None:
             self._rest.close()
             await self._own_client.close()
@@ -114,13 +114,13 @@ class AzureSignalR(HubOperations):
         *,
         close_on_expiration: bool = False,
     ) -> dict[str, str]:
-        """Return what your own negotiate endpoint answers a client with: `url` and `accessToken`.
+        """Return the answer of your own negotiate endpoint to a client: `url` and `accessToken`.
 
         Args:
-            user_id: who the client is; you have checked that before.
-            claims: more that hubs and upstream get to see; values are text, numbers, truth values or lists of texts.
-            lifetime: seconds in which the client may connect; a WebSocket lives on after them.
-            close_on_expiration: the service closes the connection when they are over; the client may reconnect.
+            user_id: the user, whom you have authenticated before.
+            claims: further claims, which hubs and upstream can read: texts, numbers, truth values or lists of texts.
+            lifetime: seconds in which the client may connect. A WebSocket stays open after that.
+            close_on_expiration: whether the service closes the connection after `lifetime`; the client may reconnect.
 
         Raises:
             ValueError: a claim is not allowed, or the token would be too long.

@@ -1,6 +1,7 @@
-"""The tokens that Azure SignalR Service accepts: JSON web tokens signed with its access key, or a temporary one.
+"""Making the JSON web tokens (JWT) that Azure SignalR Service accepts, signed with an access key or a temporary key.
 
-Pure: the time comes in. Source: DefaultServiceEndpointGenerator, ClaimsUtility and AccessKey of Azure/azure-signalr.
+Pure: the time is an argument. Source: DefaultServiceEndpointGenerator, ClaimsUtility and AccessKey of
+Azure/azure-signalr.
 """
 
 from __future__ import annotations
@@ -12,22 +13,23 @@ from typing import TypeAlias
 import attrs
 
 Claims: TypeAlias = Mapping[str, str | float | bool | Iterable[str]]
-"""Claims of a user: values are text, numbers, truth values, or several texts."""
+"""Claims of a user. A value is a text, a number, a truth value, or several texts."""
 
 LONGEST_TOKEN = 4096
 _REQUEST_LIFETIME = 900  # seconds
-# Names with a meaning of their own in a token: the service gives a user's claim so named back under its own name.
+# Names that have another meaning in a token. A claim of a user with such a name gets the prefix `_RENAMED`, which the
+# service removes again.
 _RESERVED = frozenset({"aud", "exp", "iat", "nbf", "iss", "actort", "acr", "azp", "c_hash", "jti", "nonce", "sub"})
 _RENAMED = "asrs.u."
 
 
 @attrs.frozen
 class SigningKey:
-    """What tokens are signed with.
+    """The key that tokens are signed with.
 
     Attributes:
-        key: the access key, as text.
-        key_id: names a temporary key.
+        key: the text of the key.
+        key_id: id of a temporary key; `None` for an access key.
 
     Raises:
         ModuleNotFoundError: PyJWT is missing.
@@ -38,7 +40,7 @@ class SigningKey:
 
     def __attrs_post_init__(self) -> None:
         try:
-            # Optional: the extra `azure`. Better missed here than in the middle of something.
+            # Lazy: the extra `azure`. Imported now, so that a missing package is an error at the start of the program.
             import jwt  # noqa: F401
         except ModuleNotFoundError:
             raise ModuleNotFoundError(
@@ -47,23 +49,23 @@ class SigningKey:
 
     def sign(self, claims: Mapping[str, object]) -> str:
         """Return a token with these claims."""
-        # Optional, as above.
+        # Lazy, as above.
         import jwt
 
         headers = {"kid": self.key_id} if self.key_id is not None else None
-        # The key looks like base64, but its text is the key.
+        # An access key looks like base64, but the service signs with the bytes of the text itself.
         return jwt.encode(dict(claims), self.key.encode(), algorithm="HS256", headers=headers)
 
 
 @attrs.frozen(kw_only=True)
 class ClientClaims:
-    """Who a client is, and what it may do.
+    """The contents of a client's token.
 
     Attributes:
-        user_id: the user; `None` for nobody.
-        claims: more claims, which hubs and upstream get to see.
-        lifetime: seconds in which the token can be used.
-        close_on_expiration: the service closes the connection when the token runs out (reconnecting is allowed).
+        user_id: the user; `None` for a client without a user.
+        claims: further claims, which hubs and upstream can read.
+        lifetime: seconds for which the token is valid.
+        close_on_expiration: whether the service closes the connection when the token expires; the client may reconnect.
     """
 
     user_id: str | None = None
@@ -82,7 +84,7 @@ class ClientClaims:
 
     @property
     def plain(self) -> bool:
-        """Whether the service itself can make the token: a user and whole minutes are all that it takes."""
+        """Whether the service can make the token: it takes only a user and a lifetime in whole minutes."""
         return not self.claims and not self.close_on_expiration and self.lifetime % 60 == 0
 
 
@@ -90,13 +92,13 @@ def client_token(key: SigningKey, audience: str, client: ClientClaims, now: floa
     """Return a token with which a client connects.
 
     Args:
-        key: signs it.
+        key: the key to sign with.
         audience: the client URL, as the service knows it.
-        client: who it is for.
+        client: the contents of the token.
         now: seconds since 1970.
 
     Raises:
-        ValueError: it is longer than the service accepts.
+        ValueError: the token is longer than the service accepts.
     """
     expires = int(now + client.lifetime)
     claims: dict[str, object] = {"aud": audience, "iat": int(now), "exp": expires}
@@ -119,7 +121,7 @@ def request_token(key: SigningKey, audience: str, now: float) -> str:
 
 
 def _user_claims(claims: Claims) -> dict[str, object]:
-    """Return the user's claims under the names that they have in a token."""
+    """Check the claims of a user; return them with their names in the token."""
     found: dict[str, object] = {}
     for name, value in claims.items():
         if not isinstance(name, str):

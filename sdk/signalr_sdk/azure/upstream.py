@@ -1,7 +1,7 @@
-"""Upstream: what Azure SignalR Service in serverless mode POSTs to your web application when clients come, go and call.
+"""Upstream: the POST requests of Azure SignalR Service in serverless mode, when clients connect, disconnect and call.
 
-Pure: headers and body in, an event out, and the body of the answer back. Source: "Upstream endpoints" of Azure's
-documents, and the upstream of Azure/azure-signalr's emulator.
+The functions parse headers and body of a request into an event, and make the body of the response. Pure. Source:
+"Upstream endpoints" of Azure's documents, and the upstream of Azure/azure-signalr's emulator.
 """
 
 from __future__ import annotations
@@ -32,20 +32,21 @@ _PREFIX: Final = "x-asrs-"
 _DIGEST: Final = "sha256="
 _JSON, _MESSAGEPACK = "application/json", "application/x-msgpack"
 _PROTOCOLS: Final[dict[str, HubProtocol]] = {_JSON: JsonProtocol(), _MESSAGEPACK: MessagePackProtocol()}
-_DISCONNECTED: Final = 11  # type of the message that says why
+_DISCONNECTED: Final = 11  # type of the MessagePack message that has the error of a disconnect
 
 
 def verify_signature(headers: Mapping[str, str], keys: str | Iterable[str]) -> bool:
-    """Return whether an upstream request was signed with one of the access keys, in constant time.
+    """Return whether an upstream request was signed with one of the access keys. Takes the same time for every key.
 
-    The signature covers the connection id only, so it proves who sends, not what: take upstream requests over HTTPS.
+    The signature covers only the connection id. It proves that the service has sent the request, but not that the body
+    is unchanged: accept upstream requests over HTTPS only.
 
     Args:
-        headers: of the request, names in any case.
-        keys: the resource's access keys: both, so that they can be changed while requests come.
+        headers: headers of the request, with names in any case.
+        keys: the access keys of the resource. Give both keys, so that a key can be replaced without losing requests.
 
     Raises:
-        ValueError: there is no key, or an empty one.
+        ValueError: `keys` is empty, or has an empty key.
     """
     wanted = [keys] if isinstance(keys, str) else list(keys)
     if not wanted or not all(wanted):
@@ -61,7 +62,7 @@ def verify_signature(headers: Mapping[str, str], keys: str | Iterable[str]) -> b
     for key in wanted:
         digest = hmac.new(key.encode(), connection_id, hashlib.sha256).hexdigest().encode()
         for signature in given:
-            # All are compared, whatever came before.
+            # No early return, so that the time says nothing about which key matches.
             right = hmac.compare_digest(digest, signature) or right
     return right and bool(connection_id)
 
@@ -72,16 +73,16 @@ class UpstreamEvent:
 
     Attributes:
         kind: `"connected"`, `"disconnected"` or `"message"`.
-        hub: the hub, in lower case.
-        connection_id: which connection.
-        user_id: its user, if it has one.
-        claims: the user's claims: each name with all its values.
-        query: the query of the client's URL, as it was; it may hold a token.
+        hub: name of the hub, in lower case.
+        connection_id: id of the connection.
+        user_id: user of the connection; `None` without one.
+        claims: claims of the user: each name with all its values.
+        query: query of the client's URL, unchanged; it may have a token.
         method: the hub method that a message calls.
-        arguments: its arguments.
-        invocation_id: names the call if the client waits for an answer.
-        error: why a client was disconnected, if not in good order.
-        content_type: of the body, and of the answer that `completion` makes.
+        arguments: arguments of the method.
+        invocation_id: id of the call; `None` if the client does not wait for an answer.
+        error: why a client was disconnected; `None` if it has disconnected properly.
+        content_type: type of the body, and of the body that `completion` returns.
     """
 
     kind: UpstreamKind
@@ -98,14 +99,14 @@ class UpstreamEvent:
 
     @classmethod
     def parse(cls, headers: Mapping[str, str], body: bytes) -> UpstreamEvent:
-        """Read an upstream request. Verify its signature first.
+        """Parse an upstream request. Call `verify_signature` first.
 
         Args:
-            headers: of the request, names in any case.
-            body: of the request.
+            headers: headers of the request, with names in any case.
+            body: body of the request.
 
         Raises:
-            RemoteProtocolError: it is none.
+            RemoteProtocolError: the request is not an upstream request.
         """
         found = {name.lower(): value for name, value in headers.items()}
         kind = _kind(_needed(found, "category"), _needed(found, "event"))
@@ -127,15 +128,15 @@ class UpstreamEvent:
 
 
 def completion(event: UpstreamEvent, result: object = UNSET, *, error: str | None = None) -> bytes:
-    r"""Return the body that answers a message; it goes out with status 200 and the event's `content_type`.
+    r"""Return the body of the response to a message. Send the body with status 200 and the event's `content_type`.
 
     Args:
         event: the message.
-        result: what the client's `invoke` returns; nothing without it.
-        error: what it raises instead.
+        result: the result that the client's `invoke` returns; by default there is none.
+        error: text of the error that the client's `invoke` raises instead.
 
     Returns:
-        An empty body if the client does not wait for an answer.
+        The body, which is empty if the client does not wait for an answer.
 
     Raises:
         LocalProtocolError: the result cannot be encoded.
@@ -175,7 +176,7 @@ def _kind(category: str, event: str) -> UpstreamKind:
 
 
 def _claims(text: str) -> dict[str, tuple[str, ...]]:
-    """Return the claims of `type: value, type: value`. A value may hold commas itself."""
+    """Return the claims of a text like `name: value, name: value`, in which a value may have commas."""
     pairs: list[tuple[str, str]] = []
     for part in text.split(","):
         name, colon, value = part.partition(": ")
@@ -205,7 +206,7 @@ def _with_call(event: UpstreamEvent, body: bytes) -> UpstreamEvent:
 
 
 def _error(content_type: str, body: bytes) -> str | None:
-    """Return why a client was disconnected. What cannot be read says nothing: it is over in any case."""
+    """Return why a client was disconnected; `None` if the body has no error or cannot be parsed."""
     try:
         if content_type == _JSON:
             found = json.loads(body.removesuffix(SEPARATOR))

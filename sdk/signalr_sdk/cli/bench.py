@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from .. import HubConnection, HubError
+from .._guard.tasks import spawn
 from . import exit_status, options
 from .arguments import parse_argument
 from .connection_options import ConnectionOptions
@@ -149,7 +150,7 @@ class Scenarios:
                 await hub.invoke(method, *args)
 
         # Not a TaskGroup, which would wrap a HubError in a group: the first error is enough.
-        workers = [asyncio.create_task(work()) for _ in range(_AT_ONCE)]
+        workers = [spawn(work(), "bench") for _ in range(_AT_ONCE)]
         try:
             await asyncio.gather(*workers)
         finally:

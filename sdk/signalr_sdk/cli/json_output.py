@@ -19,6 +19,8 @@ import threading
 from contextlib import suppress
 from typing import TYPE_CHECKING, Self, TypeVar
 
+from .._guard.tasks import spawn
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
     from typing import Any
@@ -141,7 +143,7 @@ class JsonLines:
 
     async def run(self, work: Coroutine[Any, Any, T]) -> T:
         """Return the result of `work`, which is cancelled as soon as standard output cannot be written to."""
-        task = asyncio.create_task(work)
+        task = spawn(work, "output")
         try:
             ends: set[asyncio.Future[Any]] = {task, self._broken}
             await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)

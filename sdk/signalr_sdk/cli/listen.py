@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import attrs
 
 from .. import ConnectionClosedError, Retry
+from .._guard.tasks import spawn
 from . import exit_status, options
 from .connection_options import ConnectionOptions
 from .json_output import JsonLines, OutputError
@@ -119,7 +120,7 @@ class _Listening:
         ends: set[asyncio.Task[Any]] = set()
         async with hub:
             try:
-                ends |= {asyncio.create_task(self._done.wait()), asyncio.create_task(hub.wait_closed())}
+                ends |= {spawn(self._done.wait(), "count"), spawn(hub.wait_closed(), "end of the hub")}
                 finished, _ = await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
                 for task in finished:
                     task.result()

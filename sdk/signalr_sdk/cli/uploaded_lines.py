@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .. import SignalRError
+from .._guard.tasks import spawn
 from .arguments import parse_argument
 
 if TYPE_CHECKING:
@@ -134,8 +135,8 @@ def uploaded_lines(name: str | None) -> Iterator[tuple[UploadedLines, ...]]:
 
 async def _put(queue: asyncio.Queue[Any], item: object, finished: asyncio.Event) -> None:
     """Put an item into the queue, unless nobody takes items any more."""
-    put = asyncio.ensure_future(queue.put(item))
-    end = asyncio.ensure_future(finished.wait())
+    put = spawn(queue.put(item), "input line")
+    end = spawn(finished.wait(), "input end")
     try:
         await asyncio.wait({put, end}, return_when=asyncio.FIRST_COMPLETED)
     finally:

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from .._http.aiohttp_client import AiohttpClient
-    from ..azure.client_tokens import Credential
     from ..azure.paging import GroupConnection
+    from ..azure.token_sources import Credential
     from ..azure.tokens import Claims
     from ..interfaces import HttpClient, HttpRequest, HttpResponse, HttpStream
     from .http_client import ClientFactory

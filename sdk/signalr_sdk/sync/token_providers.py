@@ -10,7 +10,7 @@ from .plain_functions import plain, result_of
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from ..azure.client_tokens import Credential
+    from ..azure.token_sources import Credential
 
 
 def token_provider(

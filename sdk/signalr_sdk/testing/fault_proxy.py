@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
+from .._guard.tasks import spawn
 from .loop_thread import LoopService
 from .tcp_listener import TcpListener, drop_tcp
 from .waiters import Waiters
@@ -101,7 +102,7 @@ class FaultProxy(LoopService):
     def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._accepted += 1
         proxied = _ProxiedConnection(reader, writer, flows=self._flows, piece=self._piece)
-        task = asyncio.create_task(proxied.run(*self._target), name="proxied connection")
+        task = spawn(proxied.run(*self._target), "proxied connection")
         self._proxied[task] = proxied
         task.add_done_callback(self._proxied.pop)
 

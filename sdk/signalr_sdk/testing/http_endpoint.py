@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
+from .._guard.tasks import spawn
 from ..options import TransferFormat, Transport
 from .authentication import Authentication
 from .fault_points import FaultPoint, FaultSite
@@ -283,7 +284,7 @@ class HubEndpoint:
     def _begin(self, connection: TransportConnection) -> ConnectedClient:
         """Start to serve the hub over a connection whose transport has connected."""
         client = connection.client = self._make_client(connection)
-        connection.task = asyncio.create_task(self._serve(connection, client), name="hub connection")
+        connection.task = spawn(self._serve(connection, client), "hub connection")
         return client
 
     async def _serve(self, connection: TransportConnection, client: ConnectedClient) -> None:
@@ -302,7 +303,7 @@ class HubEndpoint:
         site = connection.site(FaultPoint.HANDSHAKE)
         if not self._faults.has(site):
             return True
-        held = asyncio.create_task(self._faults.apply(site), name="held handshake")
+        held = spawn(self._faults.apply(site), "held handshake")
         try:
             await asyncio.wait({held, connection.buffers.closed}, return_when=asyncio.FIRST_COMPLETED)
         finally:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
+from .._guard.tasks import spawn
 from .fault_points import FaultPoint
 from .server_transport import UNCACHED, ServerTransport
 
@@ -26,7 +27,7 @@ class LongPolling(ServerTransport):
         if connection.poll is not None:
             connection.poll.cancel()
         frame = connection.buffers.next_frame(lambda: self._frame_rule(connection, text=False))
-        poll = connection.poll = asyncio.create_task(frame, name="hub poll")
+        poll = connection.poll = spawn(frame, "hub poll")
         tcp = connection.tcp = request.transport
         try:
             await asyncio.wait({poll}, timeout=self._settings.poll_timeout)

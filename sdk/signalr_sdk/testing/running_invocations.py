@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+from .._guard.tasks import spawn
 from ..messages import StreamInvocation
 from .client_streams import ClientStream
 from .hub_invocation import HubInvocation
@@ -61,9 +62,7 @@ class RunningInvocations:
         if is_new:
             self._streams_up.update(streams)
         work = self._run(invocation, streams) if is_new else invocation.refuse_id()
-        task = asyncio.create_task(work, name=f"hub method {message.target:.40}")
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task = spawn(work, f"hub method {message.target:.40}", self._tasks)
         if isinstance(message, StreamInvocation) and is_new:
             self._streams_down[message.invocation_id] = task
 

@@ -8,6 +8,8 @@ import socket
 import struct
 from typing import TYPE_CHECKING, Any
 
+from .._guard.tasks import spawn
+
 if TYPE_CHECKING:
     import ssl as ssl_module
     from collections.abc import Callable
@@ -72,9 +74,7 @@ class TcpListener:
     def accept(self) -> None:
         """Accept new connections again, from the moment of this call."""
         if self._is_refusing:
-            task = asyncio.create_task(self._serve(self._listen()), name="listener")
-            self._serving.add(task)
-            task.add_done_callback(self._serving.discard)
+            _ = spawn(self._serve(self._listen()), "listener", self._serving)
 
     async def close(self) -> None:
         """Stop listening and release the port."""

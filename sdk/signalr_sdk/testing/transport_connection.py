@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import attrs
 from aiohttp import WSMsgType
 
+from .._guard.tasks import spawn
 from ..errors import ConnectionClosedError
 from .connection_buffers import ConnectionBuffers
 from .fault_points import FaultPoint, FaultSite
@@ -47,7 +48,7 @@ class ServerWebSocket:
     def close(self) -> None:
         """Send a close frame, and close the TCP connection if the client does not answer the frame."""
         self.writer.cancel()
-        self.closing = asyncio.create_task(self._close(), name="hub WebSocket closing")
+        self.closing = spawn(self._close(), "hub WebSocket closing")
 
     async def _close(self) -> None:
         # `socket.close()` would close the TCP connection before the client's answer, since another task is reading.

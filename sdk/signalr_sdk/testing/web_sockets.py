@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from aiohttp import WebSocketError, WSMsgType, web
 
+from .._guard.tasks import spawn
 from ..errors import ConnectionClosedError
 from .fault_points import FaultPoint
 from .server_transport import ServerTransport, closing_when_unreachable
@@ -34,7 +35,7 @@ class WebSockets(ServerTransport):
         client: ConnectedClient,
     ) -> None:
         """Move bytes until the WebSocket ends, or another WebSocket replaces this one."""
-        writer = asyncio.create_task(self._write_frames(request, socket, connection, client), name="hub writer")
+        writer = spawn(self._write_frames(request, socket, connection, client), "hub writer")
         current = connection.web_socket = ServerWebSocket(socket, writer, request.transport)
         connection.tcp = request.transport
         try:

@@ -11,6 +11,7 @@ import attrs
 from ... import Connection, ConnectionFailedError, HubConnection, NegotiationError, Transport
 from ..._core import urls
 from ..._core.redaction import redact
+from ..._guard.tasks import spawn
 from ..._http.aiohttp_client import AiohttpClient
 from ...messages import Ping
 from ...protocols import JsonProtocol, MessagePackProtocol
@@ -164,7 +165,7 @@ class HubChecks:
 
 async def _ping_or_end(hub: HubConnection, watch: _PingWatch, patience: float) -> Finding:
     began = time.perf_counter()
-    seen, closed = asyncio.create_task(watch.seen.wait()), asyncio.create_task(hub.wait_closed())
+    seen, closed = spawn(watch.seen.wait(), "ping"), spawn(hub.wait_closed(), "end of the hub")
     try:
         await asyncio.wait({seen, closed}, timeout=patience, return_when=asyncio.FIRST_COMPLETED)
         took = time.perf_counter() - began

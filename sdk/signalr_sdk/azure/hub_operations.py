@@ -1,4 +1,4 @@
-"""What can be done with a hub over REST: send, ask clients, groups, questions, closing."""
+"""What the REST API can do with a hub: send, invoke clients, manage groups, look up and close connections."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import attrs
 
 from ..errors import AzureSignalRError, InvocationTimeoutError
 from ..options import UNSET, Timeouts, Unset, is_count
-from . import answers, names
+from . import names, rest_responses
 from .fan_out import fan_out
 from .paging import GroupConnection, pages
 from .payloads import BOTH, JSON, Payload
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable
 
     from ..interfaces import HttpRequest
-    from .rest import RestClient
+    from .rest_client import RestClient
 
 _logger = logging.getLogger("signalr_sdk.http")
 
-# What the service calls things that do not exist.
+# The service's error codes for a connection, user or group that does not exist.
 _NO_CONNECTION = ("Warning.Connection.NotExisted", "Error.Connection.NotExisted")
 _NO_USER = ("Warning.User.NotExisted",)
 _NO_GROUP = ("Warning.Group.NotExisted",)
@@ -33,12 +33,12 @@ _Pair: TypeAlias = tuple[str, str | int | None]
 
 
 class HubOperations:
-    """The part of `AzureSignalR` that is one REST request each, or one for each of many.
+    """The methods of `AzureSignalR` that are one REST request, or one request for each of many targets.
 
     Args:
-        rest: asks the service.
+        rest: sends the requests.
         hub: the hub's name, as the service knows it.
-        timeouts: `invoke` counts here.
+        timeouts: `invoke` is the default for `invoke_connection`.
     """
 
     def __init__(self, rest: RestClient, hub: str, timeouts: Timeouts) -> None:
@@ -49,7 +49,7 @@ class HubOperations:
 
     @property
     def hub(self) -> str:
-        """The hub's name as the service knows it: in lower case, after the application's."""
+        """The hub's name as the service knows it: in lower case, with the application's name before it."""
         return self._hub
 
     # Sending
@@ -58,9 +58,9 @@ class HubOperations:
         """Send an event to all clients of the hub.
 
         Args:
-            event: its name.
-            args: its arguments: the values of `HubConnection.send`, but for uploads.
-            excluded: ids of connections that do not get it.
+            event: name of the event.
+            args: arguments of the event: values as for `HubConnection.send`, but no uploads.
+            excluded: ids of connections that do not get the event.
         """
         await self._send("", Payload.make(event, args), *_excluded(excluded))
 
@@ -69,19 +69,20 @@ class HubOperations:
         await self._send(f"/users/{names.segment('user', user)}", Payload.make(event, args))
 
     async def send_users(self, users: Iterable[str], event: str, *args: Any) -> None:
-        """Send an event to several users: one request for each, side by side.
+        """Send an event to several users, with one request for each, up to 16 at the same time.
 
         Raises:
-            ExceptionGroup: some were not reached; each `AzureSignalRError` in it has one of them as its `target`.
+            ExceptionGroup: some users were not reached. Each `AzureSignalRError` in the group has a user as its
+                `target`.
         """
         await self._send_each("user", users, event, args)
 
     async def send_group(self, group: str, event: str, *args: Any, excluded: Iterable[str] = ()) -> None:
-        """Send an event to all connections in a group, but for those `excluded`."""
+        """Send an event to all connections in a group, except the `excluded` connection ids."""
         await self._send(f"/groups/{names.segment('group', group)}", Payload.make(event, args), *_excluded(excluded))
 
     async def send_groups(self, groups: Iterable[str], event: str, *args: Any) -> None:
-        """Send an event to several groups, as `send_users` does. Who is in two of them gets it twice."""
+        """Send an event to several groups, as `send_users` does. A connection in two of them gets the event twice."""
         await self._send_each("group", groups, event, args)
 
     async def send_connection(self, connection_id: str, event: str, *args: Any) -> None:
@@ -95,28 +96,28 @@ class HubOperations:
     async def invoke_connection(
         self, connection_id: str, method: str, *args: Any, timeout: float | Unset | None = UNSET
     ) -> Any:
-        """Ask one client, and return what its handler answered.
+        """Invoke a method of one client, and return the result of its handler.
 
         Args:
-            connection_id: whom to ask.
-            method: name of the handler.
-            args: its arguments, as JSON has them.
-            timeout: seconds for all of it; `None` for no limit but the service's own; `Timeouts.invoke` by default.
+            connection_id: id of the client's connection.
+            method: name under which the client has registered the handler.
+            args: arguments of the handler; only types that JSON has.
+            timeout: seconds for the whole call; `None` for the service's own limit; `Timeouts.invoke` by default.
 
         Raises:
-            InvocationTimeoutError: it took longer than `timeout`; the client may or may not have run it.
-            AzureSignalRError: the client has no such handler, answered with an error, or is not there.
+            InvocationTimeoutError: there was no result within `timeout`; the handler may or may not have run.
+            AzureSignalRError: the client has no such handler, answered with an error, or is not connected.
         """
-        path = f"{self._hub_path}/connections/{names.segment('connection', connection_id)}/:invoke"
-        request = self._rest.request("POST", path, body=Payload.make(method, args).json, content_type=JSON)
+        path = f"/connections/{names.segment('connection', connection_id)}/:invoke"
+        request = self._request("POST", path, body=Payload.make(method, args).json, content_type=JSON)
         limit = self._timeouts.invoke if isinstance(timeout, Unset) else timeout
         try:
-            # Timeouts below, of connecting, are errors of another kind by then.
+            # A TimeoutError here is that of `limit`: `RestClient` turns all others into AzureSignalRError.
             async with asyncio.timeout(limit):
                 response = await self._rest.ask(attrs.evolve(request, timeout=None), sends=True)
         except TimeoutError:
             raise InvocationTimeoutError(f"'{method}' did not end within {limit:g} s") from None
-        return answers.members(request, response).get("result")
+        return rest_responses.members(request, response).get("result")
 
     async def _send_each(self, what: str, targets: Iterable[str], event: str, args: tuple[Any, ...]) -> None:
         payload = Payload.make(event, args)
@@ -142,42 +143,46 @@ class HubOperations:
     # Groups
 
     async def add_to_group(self, connection_id: str, group: str) -> None:
-        """Add a connection to a group, until it ends. One that does not exist is an `AzureSignalRError`."""
+        """Add a connection to a group until the connection ends.
+
+        Raises:
+            AzureSignalRError: the connection does not exist.
+        """
         await self._ask("PUT", _member("group", group, "connection", connection_id))
 
     async def remove_from_group(self, connection_id: str, group: str) -> None:
-        """Take a connection out of a group, if it is in it."""
-        await self._end(_NO_CONNECTION + _NO_GROUP, "DELETE", _member("group", group, "connection", connection_id))
+        """Remove a connection from a group. Does nothing if the connection is not in the group."""
+        await self._delete(_NO_CONNECTION + _NO_GROUP, _member("group", group, "connection", connection_id))
 
     async def remove_from_all_groups(self, connection_id: str) -> None:
-        """Take a connection out of all groups."""
-        await self._end(_NO_CONNECTION, "DELETE", f"/connections/{names.segment('connection', connection_id)}/groups")
+        """Remove a connection from all groups."""
+        await self._delete(_NO_CONNECTION, f"/connections/{names.segment('connection', connection_id)}/groups")
 
     async def add_user_to_group(self, user: str, group: str, ttl: int | None = None) -> None:
-        """Add all connections of a user to a group, also those to come.
+        """Add all connections of a user to a group, also connections that are made later.
 
         Args:
             user: the user.
             group: the group.
-            ttl: whole seconds after which that ends; 0 for the connections of now only; without it the service keeps
-                it for a year at most, and only the last 100 such groups of a user.
+            ttl: whole seconds after which the user is removed again; 0 adds only the present connections. Without a
+                `ttl` the service keeps the user in the group for a year, and in the last 100 such groups at most.
         """
         if not (ttl is None or ttl == 0 or is_count(ttl)):
             raise ValueError(f"ttl must be a whole number of seconds from 0 on, or None, not {ttl!r}")
         await self._ask("PUT", _member("user", user, "group", group), ("ttl", ttl))
 
     async def remove_user_from_group(self, user: str, group: str) -> None:
-        """Take a user out of a group, if it is in it."""
-        await self._end(_NOT_IN_GROUP, "DELETE", _member("user", user, "group", group))
+        """Remove a user from a group. Does nothing if the user is not in the group."""
+        await self._delete(_NOT_IN_GROUP, _member("user", user, "group", group))
 
     async def remove_user_from_all_groups(self, user: str) -> None:
-        """Take a user out of all groups."""
-        await self._end(_NO_USER, "DELETE", f"/users/{names.segment('user', user)}/groups")
+        """Remove a user from all groups."""
+        await self._delete(_NO_USER, f"/users/{names.segment('user', user)}/groups")
 
-    # Questions
+    # Looking up
 
     async def connection_exists(self, connection_id: str) -> bool:
-        """Return whether there is such a connection now."""
+        """Return whether a connection exists now."""
         return await self._exists(_NO_CONNECTION, f"/connections/{names.segment('connection', connection_id)}")
 
     async def user_exists(self, user: str) -> bool:
@@ -185,7 +190,7 @@ class HubOperations:
         return await self._exists(_NO_USER, f"/users/{names.segment('user', user)}")
 
     async def group_exists(self, group: str) -> bool:
-        """Return whether a connection is in the group now."""
+        """Return whether a group has a connection now."""
         return await self._exists(_NO_GROUP, f"/groups/{names.segment('group', group)}")
 
     async def user_in_group(self, user: str, group: str) -> bool:
@@ -193,7 +198,7 @@ class HubOperations:
         return await self._exists(_NOT_IN_GROUP, _member("user", user, "group", group))
 
     def group_connections(self, group: str, page_size: int = 200) -> AsyncIterator[GroupConnection]:
-        """Return an iterator over the connections in a group; it asks for each page when it comes to it.
+        """Return an iterator over the connections in a group. The iterator requests one page after another.
 
         Args:
             group: the group.
@@ -201,14 +206,14 @@ class HubOperations:
         """
         if not 1 <= page_size <= 200:
             raise ValueError(f"page_size must be from 1 to 200, not {page_size!r}")
-        path = f"{self._hub_path}/groups/{names.segment('group', group)}/connections"
-        return pages(self._rest, self._rest.request("GET", path, ("maxpagesize", page_size)))
+        path = f"/groups/{names.segment('group', group)}/connections"
+        return pages(self._rest, self._request("GET", path, ("maxpagesize", page_size)))
 
     async def health(self) -> bool:
-        """Return whether the service says that it is well. Needs no key, and is not tried again.
+        """Return whether the service reports that it is healthy. Needs no key. The request is not repeated.
 
         Raises:
-            AzureSignalRError: it cannot be reached.
+            AzureSignalRError: the service cannot be reached.
         """
         try:
             await self._rest.ask_once(self._rest.request("HEAD", "health"), anonymous=True)
@@ -221,20 +226,20 @@ class HubOperations:
     # Closing
 
     async def close_connection(self, connection_id: str, reason: str | None = None) -> None:
-        """Close a connection, if it is there. The client gets the reason, and may reconnect."""
+        """Close a connection, if it exists. The client gets the reason, and may reconnect."""
         path = f"/connections/{names.segment('connection', connection_id)}"
-        await self._end(_NO_CONNECTION, "DELETE", path, ("reason", reason))
+        await self._delete(_NO_CONNECTION, path, ("reason", reason))
 
     async def close_all(self, reason: str | None = None, excluded: Iterable[str] = ()) -> None:
-        """Close all connections of the hub, but for those `excluded`."""
+        """Close all connections of the hub, except the `excluded` connection ids."""
         await self._close("", reason, excluded)
 
     async def close_group(self, group: str, reason: str | None = None, excluded: Iterable[str] = ()) -> None:
-        """Close all connections in a group, but for those `excluded`."""
+        """Close all connections in a group, except the `excluded` connection ids."""
         await self._close(f"/groups/{names.segment('group', group)}", reason, excluded)
 
     async def close_user(self, user: str, reason: str | None = None, excluded: Iterable[str] = ()) -> None:
-        """Close all connections of a user, but for those `excluded`."""
+        """Close all connections of a user, except the `excluded` connection ids."""
         await self._close(f"/users/{names.segment('user', user)}", reason, excluded)
 
     async def _close(self, path: str, reason: str | None, excluded: Iterable[str]) -> None:
@@ -242,35 +247,28 @@ class HubOperations:
 
     # Requests
 
-    async def _ask(
-        self,
-        method: str,
-        path: str,
-        *pairs: _Pair,
-        body: bytes = b"",
-        content_type: str | None = None,
-        sends: bool = False,
-    ) -> None:
-        await self._rest.ask(self._request(method, path, *pairs, body=body, content_type=content_type), sends=sends)
+    async def _ask(self, method: str, path: str, *pairs: _Pair, sends: bool = False, **body: Any) -> None:
+        await self._rest.ask(self._request(method, path, *pairs, **body), sends=sends)
 
-    def _request(self, method: str, path: str, *pairs: _Pair, **rest: Any) -> HttpRequest:
-        return self._rest.request(method, self._hub_path + path, *pairs, **rest)
+    def _request(self, method: str, path: str, *pairs: _Pair, **body: Any) -> HttpRequest:
+        """Return a request for a path below the hub's; `body` is for `RestClient.request`."""
+        return self._rest.request(method, self._hub_path + path, *pairs, **body)
 
     async def _exists(self, missing: tuple[str, ...], path: str) -> bool:
         try:
             await self._ask("HEAD", path)
         except AzureSignalRError as error:
-            if answers.is_missing(error, *missing):
+            if rest_responses.is_missing(error, *missing):
                 return False
             raise
         return True
 
-    async def _end(self, missing: tuple[str, ...], method: str, path: str, *pairs: _Pair) -> None:
-        """Do what is done already if the thing does not exist."""
+    async def _delete(self, missing: tuple[str, ...], path: str, *pairs: _Pair) -> None:
+        """Send a DELETE request. There is nothing to delete if the connection, user or group does not exist."""
         try:
-            await self._ask(method, path, *pairs)
+            await self._ask("DELETE", path, *pairs)
         except AzureSignalRError as error:
-            if not answers.is_missing(error, *missing):
+            if not rest_responses.is_missing(error, *missing):
                 raise
 
 

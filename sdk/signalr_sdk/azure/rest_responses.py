@@ -1,4 +1,4 @@
-"""What the service's answers to REST requests mean. Pure."""
+"""What the responses of the REST API mean: errors with advice, and the JSON members that are needed. Pure."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ _ADVICE = {
 
 
 def refusal(request: HttpRequest, response: HttpResponse, now: float) -> AzureSignalRError:
-    """Return what an answer with a bad status means.
+    """Return the error for a response with a bad status.
 
     Args:
-        request: what was asked.
-        response: the answer.
+        request: the request.
+        response: its response.
         now: seconds since 1970.
     """
     code, said = _described(response)
@@ -52,20 +52,20 @@ def refusal(request: HttpRequest, response: HttpResponse, now: float) -> AzureSi
 
 
 def is_missing(error: AzureSignalRError, *codes: str) -> bool:
-    """Return whether the answer says that what was asked for does not exist, which is no error.
+    """Return whether the service says that a connection, user or group does not exist.
 
     Args:
-        error: the answer.
-        codes: which ones say so. No code at all says so too: the official emulator gives none.
+        error: the error for the response.
+        codes: the error codes that say so. A 404 without a code counts too: the official emulator gives no codes.
     """
     return error.status == 404 and (error.code is None or error.code in codes)
 
 
 def members(request: HttpRequest, response: HttpResponse) -> dict[str, Any]:
-    """Return the JSON object that an answer holds.
+    """Return the members of the JSON object in a response.
 
     Raises:
-        AzureSignalRError: it holds something else.
+        AzureSignalRError: the response holds something else.
     """
     found = _json(response.body)
     if isinstance(found, dict):
@@ -73,25 +73,25 @@ def members(request: HttpRequest, response: HttpResponse) -> dict[str, Any]:
     raise unexpected(request, response, "the answer is not a JSON object: is this the service?")
 
 
-def text(request: HttpRequest, response: HttpResponse, found: dict[str, Any], name: str) -> str:
-    """Return a member of an answer that is text and not empty.
+def text(request: HttpRequest, response: HttpResponse, name: str) -> str:
+    """Return a member of the JSON object in a response, which must be a text and not empty.
 
     Raises:
-        AzureSignalRError: it is not there, or something else.
+        AzureSignalRError: the member is missing, or something else.
     """
-    value = found.get(name)
+    value = members(request, response).get(name)
     if isinstance(value, str) and value:
         return value
     raise unexpected(request, response, f"the answer has no {name}")
 
 
 def unexpected(request: HttpRequest, response: HttpResponse, message: str) -> AzureSignalRError:
-    """Return the error for an answer that has a good status and wrong contents."""
+    """Return the error for a response with a good status and a wrong body."""
     return AzureSignalRError(message, response.status, url=urls.without_query(request.url))
 
 
 def _described(response: HttpResponse) -> tuple[str | None, str]:
-    """Return code and text of a refusal, as far as it has them."""
+    """Return code and text of the service's error; without a code `None`, without a text an empty one."""
     found = _json(response.body)
     detail = found.get("error", found) if isinstance(found, dict) else None
     if not isinstance(detail, dict):
@@ -102,8 +102,8 @@ def _described(response: HttpResponse) -> tuple[str | None, str]:
 
 
 def _plain_text(response: HttpResponse) -> str:
+    """Return the begin of a body that is not JSON; empty for a web page, which is for browsers."""
     start = response.body[:1000].lstrip().decode("utf-8", "replace")
-    # Pages are for browsers.
     return "" if start.startswith("<") else start
 
 

@@ -1,4 +1,4 @@
-"""Requests to the REST API: with a token each, repeated where that is safe."""
+"""Requests to the REST API: with a token, and repeated where that is safe."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .._core import headers as http_headers
 from .._core import urls
 from ..errors import AzureSignalRError, RemoteProtocolError
 from ..interfaces import HttpRequest
-from . import answers, names
+from . import names, rest_responses
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -27,43 +27,44 @@ if TYPE_CHECKING:
 _logger = logging.getLogger("signalr_sdk.http")
 
 _ATTEMPTS = 4
-_LONGEST_WAIT = 30.0  # seconds; who is asked to wait longer is told instead
-_MAX_ANSWER = 16 * 1024 * 1024
+_LONGEST_WAIT = 30.0  # seconds; a request is not repeated if the service asks to wait longer
+_MAX_RESPONSE = 16 * 1024 * 1024
 
-# The service did not take the request up.
+# After these statuses the service has not handled the request.
 _REFUSED = frozenset({429, 503})
-# It may have: whether the message reached clients is not known.
+# After these statuses nobody knows whether a message has reached clients.
 _UNCERTAIN = frozenset({408, *range(500, 600)})
+# After these errors the request has not left this machine.
 _NEVER_SENT = (socket.gaierror, ConnectionRefusedError)
 
 _wait = tenacity.wait_random_exponential(multiplier=0.8, max=10.0)
 
 
 class RequestTokens(Protocol):
-    """Makes the tokens of REST requests."""
+    """A source of tokens for REST requests."""
 
     async def request_tokens(self, url: str) -> Sequence[str]:
-        """Return the tokens to try, one after another, as long as the service answers 401."""
+        """Return the tokens to try one after another, as long as the service answers 401."""
 
 
 class RestClient:
-    """Asks the service.
+    """Sends requests to the service.
 
     Args:
-        http: sends the requests.
-        base: where to, ending in `/`.
-        tokens: makes their tokens.
-        timeouts: `connect` and `request` count.
-        api_version: of the REST API.
-        clock: seconds since 1970.
+        http: the HTTP client.
+        base: URL of the service, ending in `/`.
+        tokens: the source of tokens.
+        timeouts: `connect` and `request` apply to each request.
+        api_version: version of the REST API.
+        clock: returns seconds since 1970.
     """
 
     def __init__(
         self,
         http: HttpClient,
         base: str,
-        tokens: RequestTokens,
         *,
+        tokens: RequestTokens,
         timeouts: Timeouts,
         api_version: str,
         clock: Callable[[], float],
@@ -74,12 +75,12 @@ class RestClient:
         self._timeouts = timeouts
         self._api_version = api_version
         self._clock = clock
-        self._closed = False
+        self._is_closed = False
         self._sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
 
     def close(self) -> None:
-        """From now on no request works: whoever owns the HTTP client has closed it."""
-        self._closed = True
+        """Refuse all further requests. The owner of the HTTP client closes that client."""
+        self._is_closed = True
 
     def request(
         self,
@@ -89,14 +90,14 @@ class RestClient:
         body: bytes = b"",
         content_type: str | None = None,
     ) -> HttpRequest:
-        """Return a request, still without a token.
+        """Return a request that has no token yet.
 
         Args:
             method: the HTTP method.
-            path: after `/api/`, encoded.
-            pairs: the query but for `api-version`.
-            body: what to send.
-            content_type: what that is.
+            path: the path after `/api/`, encoded.
+            pairs: the query without `api-version`; pairs with `None` are left out.
+            body: the body.
+            content_type: type of the body.
         """
         headers = {"User-Agent": http_headers.user_agent(), "Accept": "application/json"}
         if content_type is not None:
@@ -109,18 +110,19 @@ class RestClient:
             body=body,
             connect_timeout=self._timeouts.connect,
             timeout=self._timeouts.request,
-            max_bytes=_MAX_ANSWER,
+            max_bytes=_MAX_RESPONSE,
         )
 
     async def ask(self, request: HttpRequest, *, sends: bool = False) -> HttpResponse:
-        """Send a request; return the answer if its status is good. What may pass is tried again, at most 3 times.
+        """Send a request and return its response, which has a good status. Repeats the request at most 3 times.
 
         Args:
-            request: as `request` made it.
-            sends: a repetition could reach clients twice: only what surely did not arrive is repeated.
+            request: a request that `request` has made.
+            sends: whether the request sends to clients, which must not get a message twice. Such a request is repeated
+                only if the service has surely not handled it.
 
         Raises:
-            AzureSignalRError: the service refused, or did not answer, or this is closed.
+            AzureSignalRError: the service refused or did not answer, or `close` was called.
         """
         retrying = tenacity.AsyncRetrying(
             stop=tenacity.stop_after_attempt(_ATTEMPTS),
@@ -133,7 +135,12 @@ class RestClient:
         return response
 
     async def ask_once(self, request: HttpRequest, *, anonymous: bool = False) -> HttpResponse:
-        """Do the same without trying again; `anonymous`: and without a token."""
+        """Do the same without repeating the request.
+
+        Args:
+            request: a request that `request` has made.
+            anonymous: send the request without a token.
+        """
         tokens: Sequence[str | None] = (None,) if anonymous else await self._tokens.request_tokens(request.url)
         response = await self._exchange(request, tokens[0])
         for token in tokens[1:]:
@@ -142,15 +149,17 @@ class RestClient:
             response = await self._exchange(request, token)
         if 200 <= response.status < 300:
             return response
-        raise answers.refusal(request, response, self._clock())
+        raise rest_responses.refusal(request, response, self._clock())
 
     async def _exchange(self, request: HttpRequest, token: str | None) -> HttpResponse:
-        if self._closed:
-            # The HTTP client would say so too, but as something that is worth another try.
+        if self._is_closed:
+            # The error of a closed HTTP client would look like one after which the request may be repeated.
             raise AzureSignalRError("this AzureSignalR is closed")
         url = urls.without_query(request.url)
+        if token is not None:
+            request = attrs.evolve(request, headers={**request.headers, "Authorization": f"Bearer {token}"})
         try:
-            response = await self._http.request(_with_token(request, token))
+            response = await self._http.request(request)
         except (OSError, RemoteProtocolError) as error:
             reason = str(error) or type(error).__name__
             raise AzureSignalRError(f"cannot ask Azure SignalR Service: {reason}", url=url) from error
@@ -159,11 +168,11 @@ class RestClient:
 
 
 def may_be_repeated(error: BaseException, *, sends: bool) -> bool:
-    """Return whether to try again.
+    """Return whether a request may be sent again.
 
     Args:
-        error: how it ended.
-        sends: it would be bad if the request had arrived nevertheless.
+        error: the error of the request.
+        sends: whether the request sends to clients, which must not get a message twice.
     """
     if not isinstance(error, AzureSignalRError) or (error.retry_after or 0.0) > _LONGEST_WAIT:
         return False
@@ -179,9 +188,3 @@ def _delay(state: tenacity.RetryCallState) -> float:
     error = state.outcome.exception() if state.outcome is not None else None
     asked = error.retry_after if isinstance(error, AzureSignalRError) else None
     return max(_wait(state), asked or 0.0)
-
-
-def _with_token(request: HttpRequest, token: str | None) -> HttpRequest:
-    if token is None:
-        return request
-    return attrs.evolve(request, headers={**request.headers, "Authorization": f"Bearer {token}"})

@@ -1,4 +1,4 @@
-"""Who signs: the access key of the connection string, or Entra ID."""
+"""Where tokens for the service and for clients come from: the access key of the connection string, or Entra ID."""
 
 from __future__ import annotations
 
@@ -13,51 +13,52 @@ import attrs
 
 from .._core.redaction import redact
 from ..errors import AzureSignalRError
-from . import answers, names, tokens
+from . import names, rest_responses, tokens
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from .rest import RestClient
+    from .rest_client import RestClient
     from .tokens import ClientClaims, SigningKey
 
 _logger = logging.getLogger("signalr_sdk.http")
 
 SCOPE = "https://signalr.azure.com/.default"
 
-# Seconds before its end at which an Entra token is replaced.
+# A new Entra token is asked for so many seconds before the old one expires.
 _MARGIN = 300.0
-# A temporary key is valid for 90 minutes; it is replaced early, so that tokens signed with it live on. While that
-# fails, it is not tried for each token again.
-_KEY_RENEWED, _KEY_DEAD, _PAUSE = 55 * 60.0, 90 * 60.0, 5 * 60.0
+# The service accepts tokens signed with a temporary key for 90 minutes after it has given out the key. The key is
+# renewed early, so that tokens can be signed with it until shortly before that. After a failed renewal, the next one
+# is tried five minutes later.
+_KEY_RENEWAL, _KEY_LIFETIME, _RETRY_INTERVAL = 55 * 60.0, 90 * 60.0, 5 * 60.0
 
 
 class Credential(Protocol):
-    """What gives Entra tokens, as the credentials of azure-identity do, sync or async."""
+    """A source of Entra tokens, like the credentials of azure-identity, sync or async."""
 
     def get_token(self, *scopes: str) -> Any:
-        """Return an object with `token` and `expires_on` (seconds since 1970), or an awaitable of one."""
+        """Return an object with `token` and `expires_on` (seconds since 1970), or an awaitable of such an object."""
 
 
 class ClientTokens(Protocol):
-    """Makes the tokens of clients."""
+    """A source of tokens for clients."""
 
     async def client_token(self, audience: str, client: ClientClaims) -> str:
-        """Return a token for a client.
+        """Return a token with which a client can connect.
 
         Args:
             audience: the client URL, as the service knows it.
-            client: who it is for.
+            client: the user, and what the client may do.
         """
 
 
 @attrs.frozen
 class KeyTokens:
-    """Signs with the access key of the connection string.
+    """Signs all tokens with the access key of the connection string.
 
     Attributes:
-        key: the key.
-        clock: seconds since 1970.
+        key: the access key.
+        clock: returns seconds since 1970.
     """
 
     key: SigningKey
@@ -74,25 +75,25 @@ class KeyTokens:
 
 
 class EntraTokens:
-    """The tokens of REST requests: those that the credential gives.
+    """Tokens for REST requests, from the user's credential. A token is used for all requests until it expires.
 
     Args:
-        credential: the user's.
-        clock: seconds since 1970.
+        credential: the user's credential.
+        clock: returns seconds since 1970.
     """
 
     def __init__(self, credential: Credential, clock: Callable[[], float]) -> None:
         self._credential = credential
         self._clock = clock
         self._token = ""
-        self._ends = 0.0
+        self._expires_at = 0.0
         self._asking = asyncio.Lock()
 
     async def request_tokens(self, _url: str) -> Sequence[str]:
         """See `RequestTokens`."""
         async with self._asking:
-            if self._clock() >= self._ends - _MARGIN:
-                self._token, self._ends = await self._ask()
+            if self._clock() >= self._expires_at - _MARGIN:
+                self._token, self._expires_at = await self._ask()
             return (self._token,)
 
     async def _ask(self) -> tuple[str, float]:
@@ -100,36 +101,38 @@ class EntraTokens:
         failure = ""
         try:
             answer = await self._get_token()
-        except Exception as error:  # noqa: BLE001 - credentials of users may raise anything
+        except Exception as error:  # noqa: BLE001 - the credential of a user may raise anything
             failure = redact(str(error)) or type(error).__name__
         if failure:
-            # Outside of `except`: what azure-identity raises holds the request, and with it secrets.
+            # Outside of `except`, so that the error has no context: azure-identity's exceptions hold the request, and
+            # with it secrets.
             raise AzureSignalRError(f"the credential gave no token for {SCOPE}: {failure}")
-        token, ends = getattr(answer, "token", None), getattr(answer, "expires_on", None)
-        if not isinstance(token, str) or not isinstance(ends, int | float):
+        token, expires_at = getattr(answer, "token", None), getattr(answer, "expires_on", None)
+        if not isinstance(token, str) or not isinstance(expires_at, int | float):
             raise AzureSignalRError("the credential's get_token() must return an object with token and expires_on")
         if not (token and token.isascii() and token.isprintable()):
             raise AzureSignalRError("the credential's token is empty, or holds what no HTTP header can carry")
-        return token, float(ends)
+        return token, float(expires_at)
 
     async def _get_token(self) -> object:
         get_token = self._credential.get_token
         if inspect.iscoroutinefunction(get_token):
             return await get_token(SCOPE)
-        # Those of azure-identity that are not async block.
+        # In a thread: the sync credentials of azure-identity block.
         answer = await asyncio.to_thread(get_token, SCOPE)
         return await answer if isinstance(answer, Awaitable) else answer
 
 
 class EntraClientTokens:
-    """The tokens of clients, without an access key.
+    """Tokens for clients, without an access key.
 
-    The service makes them where it can (a user, whole minutes); anything else is signed with a temporary key.
+    The service makes tokens that have only a user and a lifetime in whole minutes. All other tokens are signed here,
+    with a temporary key that the service gives out.
 
     Args:
-        rest: asks for both, with Entra tokens.
+        rest: asks the service for tokens and keys.
         hub: the hub's name, as the service knows it.
-        clock: seconds since 1970.
+        clock: returns seconds since 1970.
     """
 
     def __init__(self, rest: RestClient, hub: str, clock: Callable[[], float]) -> None:
@@ -137,8 +140,8 @@ class EntraClientTokens:
         self._hub = hub
         self._clock = clock
         self._key: SigningKey | None = None
-        self._since = 0.0
-        self._due = 0.0
+        self._key_from = 0.0
+        self._renew_at = 0.0
         self._asking = asyncio.Lock()
 
     async def client_token(self, audience: str, client: ClientClaims) -> str:
@@ -151,20 +154,19 @@ class EntraClientTokens:
         path = f"hubs/{names.segment('hub', self._hub)}/:generateToken"
         minutes = int(client.lifetime) // 60
         request = self._rest.request("POST", path, ("userId", client.user_id), ("minutesToExpire", minutes))
-        response = await self._rest.ask(request)
-        return answers.text(request, response, answers.members(request, response), "token")
+        return rest_responses.text(request, await self._rest.ask(request), "token")
 
     async def _temporary_key(self) -> SigningKey:
         async with self._asking:
             now = self._clock()
-            is_dead = self._key is None or now - self._since >= _KEY_DEAD
-            if is_dead or now >= self._due:
+            has_expired = self._key is None or now - self._key_from >= _KEY_LIFETIME
+            if has_expired or now >= self._renew_at:
                 try:
-                    self._key, self._since, self._due = await self._ask_for_key(), now, now + _KEY_RENEWED
+                    self._key, self._key_from, self._renew_at = await self._ask_for_key(), now, now + _KEY_RENEWAL
                 except AzureSignalRError as error:
-                    if is_dead:
+                    if has_expired:
                         raise
-                    self._due = now + _PAUSE
+                    self._renew_at = now + _RETRY_INTERVAL
                     _logger.warning("the temporary access key of Azure SignalR Service is not renewed yet: %s", error)
             assert self._key is not None
             return self._key
@@ -172,6 +174,4 @@ class EntraClientTokens:
     async def _ask_for_key(self) -> SigningKey:
         request = self._rest.request("GET", "auth/accessKey")
         response = await self._rest.ask(request)
-        found = answers.members(request, response)
-        key, key_id = (answers.text(request, response, found, name) for name in ("AccessKey", "KeyId"))
-        return tokens.SigningKey(key, key_id)
+        return tokens.SigningKey(*(rest_responses.text(request, response, name) for name in ("AccessKey", "KeyId")))
