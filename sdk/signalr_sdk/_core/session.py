@@ -148,8 +148,15 @@ class HubSession:
         """False from `resume` until the other side has sent a ping or a message that it had not sent before."""
         return self.replay is None or self.replay.alive
 
+    @property
+    def unread(self) -> bool:
+        """Whether a payload of many messages is not read to its end: call `receive(b"", now)` for the next slice."""
+        return bool(self._framing.unread) and self.ended is None
+
     def receive(self, payload: bytes, now: float) -> Deliveries:
-        """Return the deliveries of all messages that are complete with this payload. Look at `ended` afterwards.
+        """Return the deliveries of the messages that are complete with this payload. Look at `ended` afterwards.
+
+        Of a large payload these are only the first messages: see `unread`.
 
         Raises:
             HandshakeError: the other side refused the handshake, or sent something else. Drop the session then.
@@ -179,7 +186,7 @@ class HubSession:
             self._fail(error)
         if self._framing.error is not None:
             self._fail(self._framing.error)
-        self.received_single = len(frames) == len(deliveries) == 1
+        self.received_single = len(frames) == len(deliveries) == 1 and not self._framing.unread
         return deliveries
 
     def _fail(self, error: RemoteProtocolError) -> None:

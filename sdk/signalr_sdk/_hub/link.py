@@ -42,6 +42,8 @@ if TYPE_CHECKING:
 
 _wire = logging.getLogger("signalr_sdk.transport")
 
+# A payload of many messages is handled in slices. After so many seconds of work the event loop gets a turn.
+_SLICE = 0.004
 # After a failed write, give the reader this long: it usually finds a Close message that says why.
 _READER_GRACE = 1.0
 
@@ -251,23 +253,8 @@ class HubLink:
         return self._lost
 
     async def _receive(self) -> SignalRError | None:
-        session, transport, time = self._session, self._transport, self._loop.time
-        backlog, pause, stateful = self._dispatcher.backlog, self._pause, self._stateful
         try:
-            while session.ended is None:
-                if backlog.above and not pause.exhausted:
-                    await pause.hold()
-                payload = await transport.receive()
-                if payload is None:
-                    break
-                if _wire.isEnabledFor(logging.DEBUG):
-                    self._log_payload("received", payload)
-                received = session.receive(payload, time())
-                if self._phase is not Phase.CLOSING:
-                    self.outgoing.eager = session.received_single
-                    self._hand_on(received)
-                if stateful is not None:
-                    self._note_numbers(stateful)
+            await self._receive_all()
         except ConnectionClosedError as error:
             self._lost = error
             return error
@@ -278,7 +265,33 @@ class HubLink:
             lost = ConnectionClosedError(f"receiving failed: {text_of(cause)}", allow_reconnect=True)
             lost.__cause__ = cause
             return lost
-        return ending(session.ended)
+        return ending(self._session.ended)
+
+    async def _receive_all(self) -> None:
+        session, transport, time = self._session, self._transport, self._loop.time
+        backlog, pause, stateful = self._dispatcher.backlog, self._pause, self._stateful
+        turn = time()
+        while session.ended is None:
+            if backlog.above and not pause.exhausted:
+                await pause.hold()
+            if session.unread:
+                if time() > turn + _SLICE:
+                    await asyncio.sleep(0)
+                    turn = time()
+                received = session.receive(b"", time())
+            else:
+                payload = await transport.receive()
+                if payload is None:
+                    break
+                if _wire.isEnabledFor(logging.DEBUG):
+                    self._log_payload("received", payload)
+                turn = time()
+                received = session.receive(payload, turn)
+            if self._phase is not Phase.CLOSING:
+                self.outgoing.eager = session.received_single
+                self._hand_on(received)
+            if stateful is not None:
+                self._note_numbers(stateful)
 
     @staticmethod
     def _hand_on(received: Deliveries) -> None:
@@ -407,7 +420,7 @@ class HubLink:
     async def _synchronize(self) -> None:
         session = self._session
         while not session.synced and session.ended is None:
-            payload = await self._transport.receive()
+            payload = b"" if session.unread else await self._transport.receive()
             if payload is None:
                 raise ConnectionClosedError(
                     "the server closed the connection instead of resuming it", allow_reconnect=True

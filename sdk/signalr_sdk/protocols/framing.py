@@ -17,6 +17,10 @@ _MAX_LENGTH_BYTES = 5
 _MAX_LAST_BYTE = 7
 # The lengths of one byte; making one anew takes longer (tests/bench/pieces.py, "encode an item").
 _SHORT_LENGTHS: Final = tuple(bytes((length,)) for length in range(0x80))
+# A payload of many messages is split in slices, so that the event loop gets turns meanwhile. A slice ends with the
+# first message behind so many bytes, or with so many messages.
+_SLICE = 32768
+_SLICE_MESSAGES = 2048
 # A bytes object costs 33 bytes beside its contents, so pieces smaller than this are gathered in one bytearray. A
 # growing bytearray reserves an eighth more than it holds, so a full one is followed by another.
 _SMALL = 4096
@@ -47,13 +51,21 @@ class _Framing:
     Attributes:
         error: the error after which no more messages are returned; `None` while the stream is good.
         pending: bytes of the incomplete message so far.
+        unread: a payload that is split in slices, until its end is reached. Call `feed(b"")` for the next slice.
     """
 
     def __init__(self, limit: int) -> None:
         self.error: RemoteProtocolError | None = None
         self.pending: int = 0
+        self.unread: bytes = b""
+        self._position = 0
         self._limit = limit
         self._pieces: list[bytes | bytearray] = []
+
+    def _with_unread(self, data: bytes) -> bytes:
+        if self.unread and data:
+            data, self._position = self.unread[self._position :] + data, 0
+        return data or self.unread
 
     def _keep(self, piece: bytes) -> None:
         if not piece:
@@ -76,7 +88,7 @@ class _Framing:
 
     def _fail(self, text: str) -> None:
         self.error = RemoteProtocolError(text)
-        self._pieces, self.pending = [], 0
+        self._pieces, self.pending, self.unread = [], 0, b""
 
     def _fail_too_large(self, size: int) -> None:
         self._fail(
@@ -93,9 +105,11 @@ class TextFraming(_Framing):
     """
 
     def feed(self, data: bytes) -> list[bytes]:
-        """Take the next bytes of the stream; return the complete messages. Look at `error` afterwards."""
+        """Take the next bytes of the stream; return complete messages. Look at `error` and `unread` afterwards."""
         if self.error is not None:
             return []
+        if self.unread or len(data) > _SLICE:
+            data = self._next_slice(data)
         frames = data.split(SEPARATOR)
         rest = frames.pop()
         if frames and self._pieces:
@@ -111,6 +125,13 @@ class TextFraming(_Framing):
             else:
                 self._keep(rest)
         return frames
+
+    def _next_slice(self, data: bytes) -> bytes:
+        """Return the next messages of a large payload; a message is not cut."""
+        whole, begin = self._with_unread(data), self._position
+        end = whole.rfind(SEPARATOR, begin, begin + _SLICE) + 1 or whole.find(SEPARATOR, begin) + 1 or len(whole)
+        self.unread, self._position = (whole, end) if end < len(whole) else (b"", 0)
+        return whole[begin:end]
 
     def _within_limit(self, frames: list[bytes]) -> list[bytes]:
         for index, frame in enumerate(frames):
@@ -132,17 +153,17 @@ class BinaryFraming(_Framing):
         self._needed = 0
 
     def feed(self, data: bytes) -> list[bytes]:
-        """Take the next bytes of the stream; return the complete messages. Look at `error` afterwards."""
+        """See `TextFraming.feed`."""
         if self.error is not None:
             return []
-        if self._pieces:
-            if self.pending + len(data) < self._needed:
-                self._keep(data)
-                return []
-            data = self._join(data)
+        data = self._with_pending(data)
         frames: list[bytes] = []
-        position, end = 0, len(data)
+        position, end = self._position, len(data)
+        stop = position + _SLICE
         while position < end:
+            if position > stop or len(frames) == _SLICE_MESSAGES:
+                self.unread, self._position = data, position
+                return frames
             length, begin = data[position], position + 1
             if length > 0x7F:
                 length, begin = self._long_length(data, position)
@@ -156,9 +177,21 @@ class BinaryFraming(_Framing):
                 break
             position = begin + length
             frames.append(data[begin:position])
+        self.unread, self._position = b"", 0
         if self.error is None:
             self._keep(data[position:])
         return frames
+
+    def _with_pending(self, data: bytes) -> bytes:
+        """Return the bytes to read from `_position` on: nothing while a message is incomplete."""
+        if self.unread:
+            return self._with_unread(data)
+        if not self._pieces:
+            return data
+        if self.pending + len(data) < self._needed:
+            self._keep(data)
+            return b""
+        return self._join(data)
 
     def _long_length(self, data: bytes, position: int) -> tuple[int, int]:
         """Return a length of several bytes, and the index at which its message begins.

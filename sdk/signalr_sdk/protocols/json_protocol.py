@@ -15,7 +15,7 @@ from uuid import UUID
 from ..errors import RemoteProtocolError
 from ..messages import Completion, HubMessage, Invocation, Ping, StreamItem
 from ..options import TransferFormat
-from .batches import EVENT, ITEM, RESULT
+from .batches import EVENT, ITEM, MESSAGE, RESULT
 from .framing import SEPARATOR
 from .json_values import JsonBackend, choose_backend, holds_nonfinite, write_slowly
 from .members import WrongMemberError, rare_members, read_message
@@ -26,7 +26,9 @@ if TYPE_CHECKING:
 
     from .batches import Batch
 
-_PING: Final = b'{"type":6}' + SEPARATOR
+_PING_FRAME: Final = b'{"type":6}'
+_THE_PING: Final = Ping()
+_PING: Final = _PING_FRAME + SEPARATOR
 # How many members a plain message has. Event: type, target, arguments. Item: type, invocationId, item. Result: type,
 # invocationId, result.
 _PLAIN: Final = 3
@@ -172,6 +174,12 @@ class JsonProtocol:
         loads = self._loads
         add_kind, add_name, add_value = batch.kinds.append, batch.names.append, batch.values.append
         for frame in frames:
+            if frame == _PING_FRAME:
+                # A flood of pings costs little: they are known before they are decoded.
+                add_kind(MESSAGE)
+                add_name("")
+                add_value(_THE_PING)
+                continue
             try:
                 members = loads(frame)
                 kind = members["type"]

@@ -1,6 +1,8 @@
 """The members of hub messages by their names in the specification: what both protocols check and make in one way.
 
 Each protocol has faster code of its own for the plain shapes of the frequent messages.
+A member that may be left out may as well be null or empty, as Microsoft's JavaScript client takes it. Only a `result` and
+an `item` may be null or empty themselves.
 Source: HubProtocol.md of dotnet/aspnetcore, "JSON encoding".
 """
 
@@ -37,17 +39,18 @@ def read_message(kind: int, members: dict[str, Any]) -> HubMessage | None:
     match kind:
         case 1:
             target, arguments, stream_ids = _read_call(members)
-            name = None if members.get("invocationId") is None else _read_id(members)
+            name = _read_id(members) if members.get("invocationId") else None
             return Invocation(target, arguments, name, stream_ids, _read_headers(members))
         case 2:
             if "item" not in members:
                 raise WrongMemberError("a stream item needs an 'item'")
             return StreamItem(_read_id(members), members["item"], _read_headers(members))
         case 3:
-            error, has_result = _read_error(members), "result" in members
-            if has_result and error is not None:
+            error, result = _read_error(members), members.get("result")
+            if error is not None and result is not None:
                 raise WrongMemberError("a completion has a result or an error, not both")
-            return Completion(_read_id(members), members.get("result"), error, has_result, _read_headers(members))
+            has_result = error is None and "result" in members
+            return Completion(_read_id(members), result, error, has_result, _read_headers(members))
         case 4:
             target, arguments, stream_ids = _read_call(members)
             return StreamInvocation(target, arguments, _read_id(members), stream_ids, _read_headers(members))
@@ -74,13 +77,15 @@ def _read_control(kind: int, members: dict[str, Any]) -> HubMessage | None:
 
 def _read_call(members: dict[str, Any]) -> tuple[str, list[Any], list[str] | None]:
     target, arguments, stream_ids = members.get("target"), members.get("arguments"), members.get("streamIds")
+    if arguments is None:
+        arguments = []
     if not isinstance(target, str) or not isinstance(arguments, list):
         raise WrongMemberError("an invocation needs 'target', a string, and 'arguments', a list")
-    if stream_ids is None:
+    if not stream_ids:
         return target, arguments, None
     if not isinstance(stream_ids, list) or not all(isinstance(each, str) for each in stream_ids):
         raise WrongMemberError("'streamIds' is no list of strings")
-    return target, arguments, stream_ids or None
+    return target, arguments, stream_ids
 
 
 def _read_id(members: dict[str, Any]) -> str:
@@ -91,7 +96,7 @@ def _read_id(members: dict[str, Any]) -> str:
 
 
 def _read_error(members: dict[str, Any]) -> str | None:
-    value = members.get("error")
+    value = members.get("error") or None
     if value is not None and not isinstance(value, str):
         raise WrongMemberError("'error' is no string")
     return value
@@ -99,11 +104,11 @@ def _read_error(members: dict[str, Any]) -> str | None:
 
 def _read_headers(members: dict[str, Any]) -> Headers | None:
     value = members.get("headers")
-    if value is None:
+    if not value:
         return None
     if not isinstance(value, dict) or not all(isinstance(each, str) for pair in value.items() for each in pair):
         raise WrongMemberError("'headers' is no map of strings")
-    return value or None
+    return value
 
 
 def rare_members(message: HubMessage) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from ..errors import RemoteProtocolError
 from ..messages import Completion, HubMessage, Invocation, Ping, StreamItem
 from ..options import TransferFormat
-from .batches import EVENT, ITEM, RESULT
+from .batches import EVENT, ITEM, MESSAGE, RESULT
 from .framing import frame_binary
 from .members import WrongMemberError, rare_members, read_message
 from .messagepack_values import MessagePackCodec
@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 
     from .batches import Batch
 
-_PING: Final = b"\x02\x91\x06"
+_PING_FRAME: Final = b"\x91\x06"
+_THE_PING: Final = Ping()
+_PING: Final = b"\x02" + _PING_FRAME
 _ERROR, _VOID, _RESULT = 1, 2, 3
 
 # The names of the members by the type of the message, as in JSON.
@@ -149,6 +151,12 @@ class MessagePackProtocol:
         unpackb = self._unpackb
         add_kind, add_name, add_value = batch.kinds.append, batch.names.append, batch.values.append
         for frame in frames:
+            if frame == _PING_FRAME:
+                # A flood of pings costs little: they are known before they are decoded.
+                add_kind(MESSAGE)
+                add_name("")
+                add_value(_THE_PING)
+                continue
             try:
                 members = unpackb(frame, timestamp=3, strict_map_key=False)
             except (ValueError, TypeError, OverflowError):

@@ -160,7 +160,11 @@ class ConnectedClient:
                 return
             self._set_timer()
             await self._wait_while_congested()
-            payload = await self._buffers.read()
+            if session.unread:
+                await asyncio.sleep(0)
+                payload: bytes | None = b""
+            else:
+                payload = await self._buffers.read()
             if self._error is not None:
                 raise self._error
             if payload is None:
