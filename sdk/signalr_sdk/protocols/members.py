@@ -1,8 +1,8 @@
 """The members of hub messages by their names in the specification: what both protocols check and make in one way.
 
 Each protocol has faster code of its own for the plain shapes of the frequent messages.
-A member that may be left out may as well be null or empty, as Microsoft's JavaScript client takes it. Only a `result` and
-an `item` may be null or empty themselves.
+A member that may be left out may as well be null or empty, as Microsoft's JavaScript client reads it. Only `result` and
+`item` are values that may be null or empty themselves.
 Source: HubProtocol.md of dotnet/aspnetcore, "JSON encoding".
 """
 

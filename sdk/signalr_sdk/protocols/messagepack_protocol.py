@@ -14,7 +14,7 @@ from ..options import TransferFormat
 from .batches import EVENT, ITEM, MESSAGE, RESULT
 from .framing import frame_binary
 from .members import WrongMemberError, rare_members, read_message
-from .messagepack_values import MessagePackCodec
+from .messagepack_values import LARGE, MessagePackCodec
 from .values import ENCODING_ERRORS, Naming, NamingChoice, resolve_naming
 
 if TYPE_CHECKING:
@@ -120,10 +120,7 @@ class MessagePackProtocol:
         Raises:
             RemoteProtocolError: this is no hub message.
         """
-        try:
-            members = self._unpackb(frame, timestamp=3, strict_map_key=False)
-        except (ValueError, TypeError, OverflowError):
-            members = self._unpack_slowly(frame)
+        members = self._unpacked(frame)
         if type(members) is not list or not members or type(members[0]) is not int:
             raise _wrong("it is no array that begins with a type", members)
         kind, length = members[0], len(members)
@@ -148,7 +145,7 @@ class MessagePackProtocol:
     # As in JSON, plain messages are read inside the loop (tests/bench/pieces.py, "receive").
     def decode_all(self, frames: Sequences[bytes], batch: Batch, /) -> None:
         """See `JsonProtocol.decode_all`."""
-        unpackb = self._unpackb
+        unpackb, check_large = self._unpackb, self._codec.check_large
         add_kind, add_name, add_value = batch.kinds.append, batch.names.append, batch.values.append
         for frame in frames:
             if frame == _PING_FRAME:
@@ -158,6 +155,8 @@ class MessagePackProtocol:
                 add_value(_THE_PING)
                 continue
             try:
+                if len(frame) > LARGE:
+                    check_large(frame)
                 members = unpackb(frame, timestamp=3, strict_map_key=False)
             except (ValueError, TypeError, OverflowError):
                 members = None
@@ -181,9 +180,14 @@ class MessagePackProtocol:
             else:
                 batch.add(self.decode(frame))
 
-    def _unpack_slowly(self, frame: bytes) -> Any:
+    def _unpacked(self, frame: bytes) -> Any:
         try:
-            return self._codec.unpack_slowly(frame)
+            if len(frame) > LARGE:
+                self._codec.check_large(frame)
+            try:
+                return self._unpackb(frame, timestamp=3, strict_map_key=False)
+            except (ValueError, TypeError, OverflowError):
+                return self._codec.unpack_slowly(frame)
         except (ValueError, TypeError, RecursionError) as error:
             raise _no_messagepack(error) from None
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum
@@ -9,7 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
-from ..errors import LocalProtocolError
+from ..errors import LocalProtocolError, RemoteProtocolError
 from ..options import DateTimeOffset
 from .values import (
     ENCODING_ERRORS,
@@ -33,6 +35,26 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _KEPT_PACKER = 65536
 
 
+# Headers of arrays and maps make msgpack reserve the memory that they promise, even if the bytes are not there. So a
+# message with more than so many bytes and headers is looked through first.
+LARGE: Final = 4096
+_HEADERS = 16
+# Reading wrong timestamps takes 0.2 s for each MiB, so a larger message that holds one is refused.
+_MOST_RECODED = 1024 * 1024
+# The code of a timestamp, and the sizes in bytes of what follows each first byte: a length, or a value of fixed size.
+_TIMESTAMP: Final = -1
+_EXTENSIONS: Final = {0xC7: 1, 0xC8: 2, 0xC9: 4}
+_SIZED: Final = {0xC4: 1, 0xC5: 2, 0xC6: 4, 0xD9: 1, 0xDA: 2, 0xDB: 4}
+_FIXED: Final = (
+    {0xCA: 4, 0xCB: 8, 0xDC: 2, 0xDD: 4, 0xDE: 2, 0xDF: 4}
+    | {0xCC + power: 1 << power for power in range(4)}
+    | {0xD0 + power: 1 << power for power in range(4)}
+)
+_MAYBE_TIMESTAMP: Final = re.compile(rb"(?:[\xd4-\xd8]|\xc7.|\xc8..|\xc9....)\xff", re.DOTALL)
+# Python chooses the hashes of tuples of -1 and -2 alike, for example. So many keys of a map may have the same hash.
+_SAME_HASH = 32
+
+
 class MessagePackCodec:
     """Packs and unpacks values. Several threads may use one codec at the same time.
 
@@ -54,6 +76,8 @@ class MessagePackCodec:
         # A packer is neither thread-safe nor re-entrant, so `pack` takes it out of the list, in one atomic step.
         self._packers: list[Any] = []
         self.unpackb: Callable[..., Any] = msgpack.unpackb
+        self._new_unpacker: Callable[..., Any] = msgpack.Unpacker
+        self._unpack_error: type[Exception] = msgpack.UnpackException
 
     def pack(self, value: object) -> bytes:
         """Return the value in MessagePack.
@@ -70,36 +94,72 @@ class MessagePackCodec:
             self._packers.append(packer)
         return data
 
+    def check_large(self, data: bytes) -> None:
+        """Check a message of more than `LARGE` bytes whose arrays may promise more than there is.
+
+        Without it 400 nested headers, each of which promises the rest of 16 MiB, would reserve 50 GB.
+
+        Raises:
+            ValueError: the message is not complete.
+        """
+        if sum(map(data.count, (b"\xdc", b"\xdd", b"\xde", b"\xdf"))) > _HEADERS:
+            self._check_complete(data)
+
+    def _check_complete(self, data: bytes) -> None:
+        unpacker = self._new_unpacker(max_buffer_size=len(data))
+        unpacker.feed(data)
+        try:
+            unpacker.skip()  # makes no objects
+        except (ValueError, self._unpack_error) as error:
+            raise ValueError(f"an array or map promises more than there is: {error}") from None
+
     def unpack_slowly(self, data: bytes) -> Any:
         """Decode bytes that `unpackb` refuses, since they hold values that Python does not have.
 
         Timestamps outside Python's range become `msgpack.Timestamp`, arrays and maps that are keys become tuples, and
-        extensions with a reserved code become `msgpack.ExtType`, like all other extensions.
+        extensions with a reserved code become `msgpack.ExtType`, like all other extensions; so does a timestamp of a
+        length that is none. Text that is no UTF-8 becomes `bytes`.
 
         Raises:
             ValueError, TypeError, RecursionError: the bytes are no MessagePack.
+            RemoteProtocolError: a map is made to be slow.
         """
-        value = self.unpackb(
-            data, timestamp=0, strict_map_key=False, ext_hook=self._reserved, object_pairs_hook=_with_any_keys
+        unpack = partial(
+            self.unpackb,
+            strict_map_key=False,
+            ext_hook=self._reserved,
+            object_pairs_hook=_with_any_keys,
+            unicode_errors="surrogateescape",
         )
+        try:
+            value = unpack(data, timestamp=0)
+        except ValueError:
+            # Maybe a timestamp is none. Give timestamps a code that no other extension has, and read them here.
+            self._check_complete(data)
+            data, spare = _recode_timestamps(data)
+            value = unpack(data, timestamp=0, ext_hook=partial(self._reserved, spare=spare))
         return self._with_datetimes(value)
 
-    def _reserved(self, code: int, data: bytes) -> Any:
+    def _reserved(self, code: int, data: bytes, spare: int | None = None) -> Any:
+        if code == spare:
+            try:
+                return self._timestamp.from_bytes(data)
+            except ValueError:
+                code = _TIMESTAMP
         # `ExtType(...)` refuses the reserved codes.
         return tuple.__new__(self._extension, (code, data))
 
     def _with_datetimes(self, value: Any) -> Any:
+        if isinstance(value, str):
+            return _text_or_bytes(value)
+        if isinstance(value, self._timestamp):
+            return _datetime_of(value)
         if isinstance(value, list):
             return [self._with_datetimes(part) for part in value]
         if isinstance(value, dict):
             return {self._with_datetimes(key): self._with_datetimes(part) for key, part in value.items()}
         if type(value) is tuple:
             return tuple(self._with_datetimes(part) for part in value)
-        if isinstance(value, self._timestamp):
-            try:
-                return _EPOCH + timedelta(seconds=value.seconds, microseconds=value.nanoseconds // 1000)
-            except OverflowError:
-                return value
         return value
 
     def _plain(self, value: object) -> object:
@@ -176,8 +236,66 @@ class _Search:
         self._open.discard(id(value))
 
 
-def _with_any_keys(pairs: Iterable[tuple[Any, Any]]) -> dict[Any, Any]:
-    return {_hashable(key): value for key, value in pairs}
+def _with_any_keys(pairs: list[tuple[Any, Any]]) -> dict[Any, Any]:
+    pairs = [(_hashable(key), value) for key, value in pairs]
+    if len(pairs) > _SAME_HASH:
+        most = max(Counter(hash(key) for key, _value in pairs).values())
+        if most > _SAME_HASH:
+            raise RemoteProtocolError(
+                f"this is no hub message, a map has {most} keys with the same hash, which would take very long to read"
+            )
+    return dict(pairs)
+
+
+def _recode_timestamps(data: bytes) -> tuple[bytes, int]:
+    """Return MessagePack whose timestamps are extensions with another code, and that code.
+
+    Raises:
+        ValueError: the message has no timestamp, or is too large.
+    """
+    if len(data) > _MOST_RECODED or not _MAYBE_TIMESTAMP.search(data):
+        raise ValueError("it is not MessagePack, or a timestamp in it is none")
+    found, used, position = [], set(), 0
+    try:
+        while position < len(data):
+            kind = data[position]
+            position += 1
+            if kind in _EXTENSIONS or 0xD4 <= kind <= 0xD8:
+                digits = _EXTENSIONS.get(kind, 0)
+                size = int.from_bytes(data[position : position + digits], "big") if digits else 1 << (kind - 0xD4)
+                position += digits
+                used.add(data[position])
+                if data[position] == _TIMESTAMP & 0xFF:
+                    found.append(position)
+                position += 1 + size
+            elif kind in _SIZED:
+                digits = _SIZED[kind]
+                position += digits + int.from_bytes(data[position : position + digits], "big")
+            else:
+                position += kind & 0x1F if 0xA0 <= kind <= 0xBF else _FIXED.get(kind, 0)
+        spare = next(code for code in range(0x80) if code not in used)
+    except StopIteration:
+        raise ValueError("it has a timestamp that is none, and 128 kinds of extensions") from None
+    recoded = bytearray(data)
+    for position in found:
+        recoded[position] = spare
+    return bytes(recoded), spare
+
+
+def _datetime_of(stamp: Any) -> Any:
+    try:
+        return _EPOCH + timedelta(seconds=stamp.seconds, microseconds=stamp.nanoseconds // 1000)
+    except OverflowError:
+        return stamp
+
+
+def _text_or_bytes(text: str) -> str | bytes:
+    """Return the bytes of a text that was no UTF-8, and was decoded with surrogates."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-8", "surrogateescape")
+    return text
 
 
 def _hashable(key: Any) -> Any:
