@@ -49,16 +49,19 @@ COVERED = (
 def pythons() -> list[str]:
     """Return the versions from 3.11 on that this machine has, the newest last."""
     if shutil.which("pyenv"):
-        # pyenv's commands find only the versions that this variable names.
-        chosen = subprocess.run(["pyenv", "version-name"], capture_output=True, text=True, check=True).stdout.split()
-        found = subprocess.run(["pyenv", "versions", "--bare"], capture_output=True, text=True, check=True).stdout
-        os.environ["PYENV_VERSION"] = ":".join([*chosen, *reversed(found.split())])
+        # pyenv's commands find only the versions that this variable names; the first of them is `python3`.
+        names = [*_said("pyenv", "version-name"), *reversed(_said("pyenv", "versions", "--bare"))]
+        os.environ["PYENV_VERSION"] = ":".join(names)
     versions = [f"3.{minor}" for minor in range(11, 20)]
     return [version for version in versions if version == _own() or _runs(f"python{version}")]
 
 
 def _own() -> str:
     return f"{sys.version_info.major}.{sys.version_info.minor}"
+
+
+def _said(*command: str) -> list[str]:
+    return subprocess.run(command, capture_output=True, text=True, check=False).stdout.split()
 
 
 def _runs(command: str) -> bool:

@@ -46,6 +46,17 @@ FILES = Path("/proc/self/fd")
 Report = TypeVar("Report", pytest.TestReport, pytest.CollectReport)
 
 
+# A test that Hypothesis repeats with many examples takes longer than others on a slow machine.
+MANY_EXAMPLES_LIMIT = 60  # seconds
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        repeated = getattr(getattr(item, "obj", None), "is_hypothesis_test", False)
+        if repeated and item.get_closest_marker("timeout") is None:
+            item.add_marker(pytest.mark.timeout(MANY_EXAMPLES_LIMIT))
+
+
 # Skipped tests
 
 

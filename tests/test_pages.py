@@ -78,6 +78,7 @@ PRINTED = (
 )
 
 
+@pytest.mark.timeout(60)
 @pytest.mark.parametrize(
     ("program", "printed"), list(zip((block for block in README if block.kind == "python"), PRINTED, strict=True))
 )
@@ -90,7 +91,7 @@ def test_a_program_of_the_readme(program: Block, printed: list[str]) -> None:
             input=program.text.replace(SERVED, server.url("/chat")),
             capture_output=True,
             text=True,
-            timeout=10,
+            timeout=50,
             check=False,
             env=environment(),
         )

@@ -18,6 +18,9 @@ from signalr_sdk.testing import Hub, HubServer
 if TYPE_CHECKING:
     from tests.python_server import PythonServer
 
+# Processes take a while to start on a machine that has much to do.
+pytestmark = pytest.mark.timeout(60)
+
 Results = dict[str, dict[str, Any]]
 
 SCRIPT = HERE / "javascript.cjs"

@@ -15,6 +15,9 @@ from signalr_sdk import Transport
 if TYPE_CHECKING:
     from tests.python_server import PythonServer
 
+# Processes take a while to start on a machine that has much to do.
+pytestmark = pytest.mark.timeout(60)
+
 SCRIPT = HERE / "pysignalr_client.py"
 
 EXPECTED = {

@@ -9,6 +9,9 @@ from tests.strangers.running import HERE, find_node, run, value
 
 from signalr_sdk.testing import Hub, HubServer
 
+# Processes take a while to start on a machine that has much to do.
+pytestmark = pytest.mark.timeout(60)
+
 
 class Cutting(Hub):
     """Cuts the line of its client while it sends."""
