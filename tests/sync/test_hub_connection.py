@@ -28,7 +28,7 @@ from signalr_sdk import (
     Timeouts,
     Transport,
 )
-from signalr_sdk.sync import HubConnection
+from signalr_sdk.sync import HubConnection, Messages
 from signalr_sdk.sync.loop_use import LoopUse
 
 from .conftest import until
@@ -292,8 +292,12 @@ def test_messages_are_subscribed_before_the_start_and_end_with_the_connection(se
 
 
 def test_a_break_unsubscribes(hub: HubConnection) -> None:
-    hub.send("Flood", "Event", 5, 1)
-    for number, _text in hub.messages("Event"):
+    def flood() -> Messages:
+        events = hub.messages("Event")
+        hub.send("Flood", "Event", 5, 1)
+        return events
+
+    for number, _text in flood():
         if number >= 0:
             break
     until(lambda: not hub._hub._dispatcher._subscribers)

@@ -26,7 +26,7 @@ MADE = {"Stream", "Messages"}
 ALONE = {("Upload", "__aiter__")}
 # Where threads need other words: a wait is interrupted instead of cancelled, a handler is a plain function.
 OWN_WORDS = {
-    "AzureSignalR": {"close", "connect"},
+    "AzureSignalR": {"close"},
     "Connection": {"send", "start", "stop"},
     "HubConnection": {"invoke", "on", "proxy", "register", "run", "send", "start", "stop"},
     "Messages": {"next"},

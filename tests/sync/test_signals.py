@@ -43,6 +43,7 @@ class Interruption:
     def run(self, work: Callable[[], object]) -> None:
         """Do some work, which is interrupted; nothing happens if it has fewer steps."""
         before = sys.gettrace()
+        sys._getframe().f_trace_opcodes = True  # Python 3.12 looks for this in `settrace`
         sys.settrace(self._trace)
         try:
             work()
@@ -57,15 +58,15 @@ class Interruption:
             frame.f_trace_lines = False
         elif event == "opcode":
             if self._left == 0:
-                sys.settrace(None)
                 self.came = True
-                self._handler()
+                self._handler()  # which is not traced
             self._left -= 1
         return self._trace
 
 
 def interrupt_everywhere(work: Callable[[], object], handler: Callable[[], object], *, every: int = 1) -> int:
     """Do the work again and again, interrupted before another step each time; return how often."""
+    Interruption(handler, sys.maxsize).run(work)  # from Python 3.12 on, code that was not traced yet has no steps
     step = 0
     while True:
         interruption = Interruption(handler, step)

@@ -144,11 +144,11 @@ class AzureSignalR(HubOperations):
         """Return a connection straight to the service, not started. Each attempt to connect gets a fresh token.
 
         Args:
-            user_id: as for `negotiate`, and so are the next three.
-            claims: see there.
-            lifetime: see there.
-            close_on_expiration: see there.
-            hub_options: those of `HubConnection`, but for its URL and token.
+            user_id: as for `negotiate`.
+            claims: as for `negotiate`.
+            lifetime: as for `negotiate`.
+            close_on_expiration: as for `negotiate`.
+            hub_options: arguments of `HubConnection`, except `url` and `access_token`.
         """
         for name in {"url", "access_token"} & hub_options.keys():
             raise TypeError(f"connect() makes {name} itself")

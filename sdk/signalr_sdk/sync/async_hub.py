@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class AsyncHub(HubConnection):
-    """A `HubConnection` whose handlers run on threads. Its methods are for the loop's thread, but for those that say so."""
+    """A `HubConnection` whose handlers run on threads. Methods are for the loop's thread unless they say otherwise."""
 
     _dispatcher_class = ThreadDispatcher
 

@@ -1,4 +1,4 @@
-"""`AzureSignalR` for threads."""
+"""`AzureSignalR` for threads: it calls the asyncio one, which runs on the loop's thread."""
 
 from __future__ import annotations
 
@@ -21,7 +21,6 @@ from .twins import twin_of
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable, Iterator
     from contextlib import AbstractAsyncContextManager
-    from types import TracebackType
 
     from .._http.aiohttp_client import AiohttpClient
     from ..azure.paging import GroupConnection
@@ -41,24 +40,24 @@ class SyncHubOptions(CommonHubOptions, total=False):
 class AzureSignalR:
     """One hub of Azure SignalR Service, for programs without asyncio: `signalr_sdk.azure.AzureSignalR` minus `await`.
 
-    Names, arguments, meanings and errors are the same; each is described there. Safe to use from many threads at once;
-    whatever waits can be interrupted by Ctrl-C, which cancels the request. Creating it does no I/O and starts no
-    thread; from the first request on it keeps the thread of the event loop until `close()`.
+    Many threads may use one object at once. Ctrl-C interrupts whatever waits here, and cancels the request. Creating an
+    object does no I/O and starts no thread. Its first request starts the thread of the event loop, which it keeps until
+    `close()`.
 
     Args:
         connection_string: of the resource, as the portal shows it.
         hub: the hub's name.
         application: prefix that keeps the hubs of several applications on one resource apart.
         credential: for Entra ID: an object with a plain `get_token(*scopes)`, which is called on a thread.
-        http: a plain callable that makes the client on the thread of the event loop, as for `HubConnection`; closed by
-            `close()`. Connections of `connect` call it too, each for a client of its own.
+        http: a plain callable that makes the HTTP client on the thread of the event loop, as for `HubConnection`.
+            `close()` closes the client. Connections of `connect` call it too, each for a client of its own.
         timeouts: `connect` and `request` are for each request, `invoke` for `invoke_connection`.
         api_version: of the REST API.
         clock: tells the time in seconds since 1970, for tokens.
 
     Raises:
         ValueError: the connection string or a name is wrong, or it and `credential` do not fit.
-        TypeError: the credential or `http` is not of the kind that is plain.
+        TypeError: `get_token` of the credential is async, or `http` is no callable.
         ModuleNotFoundError: PyJWT is missing (extra `azure`), which access keys need.
 
     Example:
@@ -80,7 +79,7 @@ class AzureSignalR:
         api_version: str = API_VERSION,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self._http = _LateClient(http)
+        self._http = _LoopClient(http)
         self._azure = AsyncAzureSignalR(
             connection_string,
             hub,
@@ -102,15 +101,13 @@ class AzureSignalR:
         return self._azure.hub
 
     def close(self) -> None:
-        """Close the HTTP client; no request works from then on. May be called again, from any thread."""
+        """Close the HTTP client. No request works from then on. May be called again, from any thread."""
         self._loop_use.call(self._http.close)
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_exception: object) -> None:
         self.close()
 
     # Letting clients in
@@ -136,8 +133,7 @@ class AzureSignalR:
         close_on_expiration: bool = False,
         **hub_options: Unpack[SyncHubOptions],
     ) -> HubConnection:
-        """Return a connection straight to the service, not started. Each attempt to connect gets a fresh token."""
-        # It checks what it is given, and knows the URL.
+        # This connection is never started. The asyncio client checks the arguments, and knows the URL.
         url = self._azure.connect(user_id, claims, lifetime, close_on_expiration=close_on_expiration).url
 
         def token() -> str:
@@ -240,19 +236,19 @@ async def _next(members: AsyncIterator[GroupConnection]) -> GroupConnection:
     return await anext(members)
 
 
-class _LateClient:
-    """The HTTP client: made with the first request, and tied to the event loop, which it keeps until it is closed.
+class _LoopClient:
+    """An HTTP client that is made with the first request, and keeps the loop's thread from then on until it is closed.
 
     Args:
-        maker: makes the user's.
+        factory: makes the client of the user; `None` for one of ours.
 
     Attributes:
-        loop_use: how to come to the loop's thread.
+        loop_use: its use of the loop's thread.
     """
 
-    def __init__(self, maker: ClientFactory | None) -> None:
+    def __init__(self, factory: ClientFactory | None) -> None:
         self.loop_use = LoopUse()
-        self._given = LazyClient(maker)
+        self._given = LazyClient(factory)
         self._client: HttpClient | None = None
         self._own: AiohttpClient | None = None
         self._is_closed = False
@@ -275,7 +271,7 @@ class _LateClient:
         return self._client
 
     async def close(self) -> None:
-        """Close it, if it was made; the event loop may go then."""
+        """Close the client, if it was made, and let the loop's thread end."""
         self._is_closed = True
         try:
             await self._given.close()

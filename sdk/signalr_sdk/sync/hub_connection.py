@@ -25,7 +25,6 @@ from .uploads import Upload, queue_uploads
 if TYPE_CHECKING:
     import ssl as ssl_module
     from collections.abc import Callable, Iterable, Mapping
-    from types import TracebackType
 
     from typing_extensions import TypeForm
 
@@ -221,9 +220,7 @@ class HubConnection:
         self.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_exception: object) -> None:
         self.stop()
 
     def wait_closed(self) -> None:

@@ -12,8 +12,6 @@ from .._receiving.iterators import converter_of, fetch
 from .twins import twin_of
 
 if TYPE_CHECKING:
-    from types import TracebackType
-
     from .loop_use import LoopUse
 
 T = TypeVar("T")
@@ -106,9 +104,7 @@ class Stream(Generic[T]):
         self._loop_use.call(self._stream.__aenter__)
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_exception: object) -> None:
         self.cancel()
 
 
@@ -156,7 +152,5 @@ class Messages:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_exception: object) -> None:
         self.close()

@@ -1,4 +1,4 @@
-"""`Connection` for threads."""
+"""`Connection` for threads: it calls the asyncio one, which runs on the loop's thread."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ from .twins import twin_of
 if TYPE_CHECKING:
     import ssl as ssl_module
     from collections.abc import Callable, Iterable, Mapping
-    from types import TracebackType
 
     from .http_client import ClientFactory
 
@@ -25,13 +24,13 @@ if TYPE_CHECKING:
 class Connection:
     """A connection without the hub protocol, for programs without asyncio: `signalr_sdk.Connection` minus `await`.
 
-    Safe to use from many threads at once; whatever waits can be interrupted by Ctrl-C. It keeps the thread of the
-    event loop until `stop()`.
+    Many threads may use one connection at once. Ctrl-C interrupts whatever waits here. A connection that was started
+    keeps the thread of the event loop until `stop()`.
 
     Args:
-        url: where to; http(s) or ws(s).
+        url: the endpoint's http(s) or ws(s) URL.
         transfer_format: `"text"` (strings, UTF-8 on the wire) or `"binary"` (bytes).
-        transports: as for `HubConnection`, and so are all the others.
+        transports: as for `HubConnection`; the same holds for all other arguments.
 
     Example:
         ```python
@@ -93,11 +92,11 @@ class Connection:
         return self._connection.transport
 
     def start(self) -> None:
-        """Connect. Interrupted, it leaves nothing open.
+        """Connect. Ctrl-C leaves nothing open.
 
         Raises:
-            ConnectionFailedError: it did not work; `stop()` meanwhile ends it so too.
-            StateError: it was started before.
+            ConnectionFailedError: connecting failed, or `stop()` was called meanwhile.
+            StateError: the connection was started before.
         """
         self._loop_use.call(self._start)
 
@@ -117,24 +116,25 @@ class Connection:
         await self._http.close()
 
     def stop(self) -> None:
-        """Close, within `Timeouts.close`. From any thread, any number of times."""
+        """Close, within `Timeouts.close`. May be called by any thread, any number of times."""
         self._loop_use.call(self._stop)
 
     async def _stop(self) -> None:
-        # Once: later ones may come when the event loop of the first is gone.
+        # A later `stop` may run in another event loop, where the asyncio connection cannot be used.
         if not self._stopped.is_set():
             await self._connection.stop()
             self._stopped.set()
 
     def send(self, data: str | bytes) -> None:
-        """Send; wait while the connection takes no more. Calls of several threads go out one after another.
+        """Send; wait while the server takes no more. Data of several threads goes out one after another.
 
-        The server may take no more while what it sends is not read, so read at the same time, on another thread.
+        Read at the same time, on another thread: a server may stop reading while nobody reads what it sends. Long
+        polling polls only while somebody reads, and ASP.NET Core closes the connection of a client that does not poll.
 
         Raises:
-            NotConnectedError: it is not started, or stopped.
-            ConnectionClosedError: it is lost.
-            TypeError: text on a binary connection.
+            NotConnectedError: the connection is not started, or stopped.
+            ConnectionClosedError: the connection is lost.
+            TypeError: `data` is a `str` on a binary connection.
         """
         self._loop_use.call(self._connection.send, data)
 
@@ -151,7 +151,5 @@ class Connection:
         self.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_exception: object) -> None:
         self.stop()
