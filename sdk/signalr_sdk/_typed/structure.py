@@ -9,7 +9,6 @@ import collections
 import collections.abc
 import dataclasses
 import functools
-import inspect
 import reprlib
 import types
 import typing
@@ -23,6 +22,7 @@ import attrs
 from ..errors import LocalProtocolError, ResultTypeError
 from ..options import DateTimeOffset
 from ..protocols.values import Naming, field_names
+from .annotations import annotations_of
 from .leaf_values import HOOKS, KEY_HOOKS, key_meanings, to_enum, to_offset, unfit
 
 if TYPE_CHECKING:
@@ -176,7 +176,7 @@ def _is_named_tuple(cl: Any) -> bool:
 
 
 def _named_tuple_hook(cl: Any, converter: Converter) -> Hook:
-    hints = _hints(cl)
+    hints = typing.get_type_hints(cl, include_extras=True)
     items = tuple(hints.get(name, Any) for name in cl._fields)
     structure_tuple = _fixed_tuple_hook(items, converter, defaults=len(cl._field_defaults))
     return lambda value, cl: cl(*structure_tuple(value, cl))
@@ -283,7 +283,7 @@ def _hooks_of_quoted(cls: type, converter: Converter) -> dict[str, Hook]:
     hints = _hints(cls)
     return {
         name: _later(hints[name], converter)
-        for name, annotation in inspect.get_annotations(cls).items()
+        for name, annotation in annotations_of(cls).items()
         if not isinstance(annotation, str) and hints.get(name, annotation) != annotation
     }
 
@@ -341,4 +341,4 @@ def _hints(cls: type) -> dict[str, Any]:
         return typing.get_type_hints(cls, include_extras=True)
     except (NameError, TypeError, AttributeError):
         # Some names exist only for type checkers: take the annotations as they are.
-        return {name: hint for each in cls.__mro__ for name, hint in inspect.get_annotations(each).items()}
+        return {name: hint for each in cls.__mro__ for name, hint in annotations_of(each).items()}
