@@ -46,6 +46,7 @@ IMPURE = frozenset(
         "signal", "socket", "socketserver", "ssl", "subprocess", "threading", "time", "urllib.request",
     }
 )  # fmt: skip
+STANDARD = sys.stdlib_module_names | {"annotationlib"}  # which is there from Python 3.14 on
 # What the pure part may import beside the standard library; at the top of a module where the second is true.
 FOREIGN = {"attrs": True, "orjson": True, "msgpack": False, "cattrs": False, "tenacity": False, "jwt": False}
 # Each foreign library has its place, so that its exceptions are translated in one module.
@@ -181,7 +182,7 @@ def impure(imports: list[Import]) -> list[str]:
         if i.ours or not is_pure(i.importer):
             continue
         top = i.target.partition(".")[0]
-        if top in sys.stdlib_module_names:
+        if top in STANDARD:
             if top in IMPURE or i.target in IMPURE:
                 wrong.append(str(i))
         elif top not in FOREIGN or not (FOREIGN[top] or i.lazy):
@@ -254,7 +255,7 @@ def test_imports_inside_functions_say_why(imports: list[Import]) -> None:
 
 
 def test_no_module_is_called_as_a_library_is() -> None:
-    libraries = sys.stdlib_module_names | PLACES.keys() | FOREIGN.keys()
+    libraries = STANDARD | PLACES.keys() | FOREIGN.keys()
     names = {path: path.stem if path.stem != "__init__" else path.parent.name for path in SOURCE.rglob("*.py")}
     assert [path.name for path, name in names.items() if name in libraries] == []
 

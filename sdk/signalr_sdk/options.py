@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import enum
+import math
 from datetime import datetime  # noqa: TC003  # converters resolve the annotations of DateTimeOffset
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeGuard
 
 import attrs
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from attrs import Attribute
+
+    _Validator: TypeAlias = Callable[[object, Attribute[Any], float | None], None]
 
 
 class Transport(enum.StrEnum):
@@ -55,9 +60,23 @@ def is_count(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value >= 1
 
 
+def _is_seconds(value: object) -> TypeGuard[float]:
+    return isinstance(value, int | float) and not isinstance(value, bool) and value >= 0
+
+
+def _without_infinity(value: float | None) -> float | None:
+    """Return no limit for an infinite one, which aiohttp cannot take."""
+    return None if value == math.inf else value
+
+
 def _seconds(_instance: object, attribute: Attribute[Any], value: float | None) -> None:
-    if value is not None and not value > 0:
+    if value is not None and not (_is_seconds(value) and value > 0):
         raise ValueError(f"{attribute.name} must be a positive number of seconds or None, not {value!r}")
+
+
+def _seconds_or_zero(_instance: object, attribute: Attribute[Any], value: float | None) -> None:
+    if value is not None and not _is_seconds(value):
+        raise ValueError(f"{attribute.name} must be a number of seconds from 0 on, or None, not {value!r}")
 
 
 def _positive(_instance: object, attribute: Attribute[Any], value: int) -> None:
@@ -65,8 +84,8 @@ def _positive(_instance: object, attribute: Attribute[Any], value: int) -> None:
         raise ValueError(f"{attribute.name} must be a positive integer, not {value!r}")
 
 
-def _timeout(default: float | None) -> float | None:
-    field: float | None = attrs.field(default=default, validator=_seconds)
+def _timeout(default: float | None, validator: _Validator = _seconds) -> float | None:
+    field: float | None = attrs.field(default=default, converter=_without_infinity, validator=validator)
     return field
 
 
@@ -77,7 +96,7 @@ def _limit(default: int) -> int:
 
 @attrs.frozen(kw_only=True)
 class Timeouts:
-    """Time limits, in seconds. `None` switches a limit off.
+    """Time limits, in seconds. `None` or infinity switches a limit off.
 
     Attributes:
         connect: for TCP, TLS and the WebSocket upgrade of one attempt.
@@ -88,7 +107,7 @@ class Timeouts:
         close: the longest time that `stop()` takes.
         pause: the longest pause in reading while consumers are slow.
         invoke: default for `invoke(timeout=)`.
-        ready: for a call that waits until a connection is up.
+        ready: for a call that waits until a connection is up; 0: the call does not wait.
     """
 
     connect: float | None = _timeout(15.0)
@@ -99,7 +118,7 @@ class Timeouts:
     close: float | None = _timeout(5.0)
     pause: float | None = _timeout(5.0)
     invoke: float | None = _timeout(None)
-    ready: float | None = _timeout(15.0)
+    ready: float | None = _timeout(15.0, _seconds_or_zero)
 
 
 @attrs.frozen(kw_only=True)
@@ -142,7 +161,7 @@ class AuthenticationRefresh:
 
     @before.validator
     def _not_negative(self, _attribute: Attribute[Any], value: object) -> None:
-        if isinstance(value, bool) or not isinstance(value, int | float) or not value >= 0:
+        if not _is_seconds(value):
             raise ValueError(f"before must be a number of seconds from 0 on, not {value!r}")
 
 
@@ -165,3 +184,7 @@ class DateTimeOffset:
     """
 
     value: datetime = attrs.field(validator=_aware)
+
+
+# For converters it is one value, as a datetime is: cattrs would take an attrs class apart.
+del DateTimeOffset.__attrs_attrs__

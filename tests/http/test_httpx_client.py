@@ -84,6 +84,29 @@ async def test_a_whole_connection(client: httpx.AsyncClient, transport: Transpor
     assert not client.is_closed
 
 
+async def test_a_subclass_is_a_client_too() -> None:
+    class Client(httpx.AsyncClient):
+        """A class of the user's, as libraries for OAuth have them."""
+
+    async with (
+        HubServer({"/chat": Everything}) as server,
+        Client() as client,
+        HubConnection(server.url("/chat"), http=client) as hub,
+    ):
+        assert hub.transport is Transport.SERVER_SENT_EVENTS
+        assert await hub.invoke("Add", 1, 2) == 3
+
+
+async def test_a_client_that_would_block_the_loop_is_refused() -> None:
+    class Client(httpx.Client):
+        """A class of the user's."""
+
+    with Client() as client:
+        hub = HubConnection("http://127.0.0.1:9/", http=client, reconnect=False)  # type: ignore[arg-type]
+        with pytest.raises(TypeError, match=r"httpx\.AsyncClient"):
+            await hub.start()
+
+
 async def test_web_sockets_are_not_opened_behind_the_users_back(client: httpx.AsyncClient) -> None:
     assert isinstance(HttpxClient(client), HttpClient)
     assert not isinstance(HttpxClient(client), WebSocketConnector)

@@ -205,6 +205,21 @@ async def test_a_token_that_no_header_can_carry_is_refused_and_not_shown(wrong: 
     assert_hides(caught.value, "secret")
 
 
+@pytest.mark.parametrize(
+    "wrong", ["Bearer top-secret", "bearer top-secret", "Bearer", " top-secret", "top-secret ", '"top-secret"']
+)
+async def test_a_token_with_more_than_the_token_is_refused_with_a_hint(wrong: str) -> None:
+    for source in (wrong, lambda: wrong):
+        with pytest.raises(ConnectionFailedError, match="token alone, without 'Bearer'") as caught:
+            await headers_of(access_token=source)
+        assert_hides(caught.value, "secret")
+
+
+@pytest.mark.parametrize("token", ["bearer-of-news", "Bearertoken", "a b", "a=="])
+async def test_a_token_that_only_looks_odd_is_sent(token: str) -> None:
+    assert (await headers_of(access_token=token))["Authorization"] == f"Bearer {token}"
+
+
 # A 401
 
 

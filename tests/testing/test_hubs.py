@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator  # noqa: TC003  # the server looks the types of the hub's methods up
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import attrs
 import pytest
@@ -149,3 +149,17 @@ def test_hubs_that_cannot_be(hub_class: type[Hub], text: str) -> None:
 
 def test_methods_are_looked_up_once() -> None:
     assert methods_of(Calling) is methods_of(Calling)
+
+
+class Annotations(Hub):
+    async def add(self, numbers: Annotated[AsyncIterator[int], "a stream"], more: Annotated[int, "metres"]) -> int:
+        return sum([number async for number in numbers]) + more
+
+
+async def test_annotated_parameters() -> None:
+    async def numbers() -> AsyncIterator[int]:
+        yield 1
+        yield 2
+
+    async with HubServer({"/chat": Annotations}) as server, HubConnection(server.url("/chat")) as hub:
+        assert await hub.invoke("Add", numbers(), 4) == 7

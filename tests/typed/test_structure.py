@@ -107,6 +107,26 @@ class Point(NamedTuple):
     y: int
 
 
+class Place(NamedTuple):
+    x: int
+    y: int = 7
+    name: str = "home"
+
+
+class Rights(enum.IntFlag):
+    READ = 1
+    NONE_AT_ALL = 2
+
+
+class Unset(enum.Flag):
+    NONE = 0
+    ALL = 1
+
+
+class Count(int):
+    __slots__ = ()
+
+
 class Options(TypedDict):
     depth: int
 
@@ -165,6 +185,9 @@ FITS: list[tuple[Any, Any, Any]] = [
     (Access, 3, Access.READ | Access.WRITE),
     (Access, "Read, Write", Access.READ | Access.WRITE),
     (Access, "3", Access.READ | Access.WRITE),
+    (Access, "None", Access(0)),
+    (Rights, "none", Rights(0)),
+    (Unset, "None", Unset.NONE),
     (Switch, True, Switch.ON),
     (Switch, False, Switch.OFF),
     (UserId, 5, 5),
@@ -206,8 +229,29 @@ FITS: list[tuple[Any, Any, Any]] = [
     (dict[UUID, int], {str(GUID): 2}, {GUID: 2}),
     (dict[Color, int], {"DarkGreen": 2}, {Color.DARK_GREEN: 2}),
     (dict[Color, int], {"1": 2}, {Color.DARK_GREEN: 2}),
+    (dict[float, int], {"1.5": 2, "-1E+16": 3, "4": 5}, {1.5: 2, -1e16: 3, 4.0: 5}),
+    (dict[float, int], {1.5: 2, 3: 4}, {1.5: 2, 3.0: 4}),
+    (dict[bool, int], {"True": 1, "false": 2}, {True: 1, False: 2}),
+    (dict[bool, int], {True: 1}, {True: 1}),
+    (dict[int | None, int], {"1": 2}, {1: 2}),
+    (dict[int | None, int], {None: 2}, {None: 2}),
+    (dict[int | str, int], {"1": 2}, {"1": 2}),
+    (dict[int | float, int], {"1": 2, "1.5": 3}, {1: 2, 1.5: 3}),
+    (dict[Literal[1, 2], int], {"1": 2}, {1: 2}),
+    (dict[Literal["1", 1], int], {"1": 2}, {"1": 2}),
+    (dict[Annotated[int, "metres"], int], {"1": 2}, {1: 2}),
+    (dict[Count, int], {"1": 2}, {Count(1): 2}),
+    (dict[Switch, int], {"True": 2}, {Switch.ON: 2}),
+    (dict[Access, int], {"None": 2, "Read, Write": 3}, {Access(0): 2, Access.READ | Access.WRITE: 3}),
+    (dict[timedelta, int], {"01:00:00": 2}, {timedelta(hours=1): 2}),
+    (collections.OrderedDict[int, Color], {"1": 0}, collections.OrderedDict({1: Color.RED})),
+    (collections.defaultdict[int, int], {"1": 2}, collections.defaultdict(int, {1: 2})),
+    (collections.Counter[float], {"1.5": 2}, collections.Counter({1.5: 2})),
     (collections.abc.Mapping[str, Color], {"a": 0}, {"a": Color.RED}),
     (Point, [1, 2], Point(1, 2)),
+    (Place, [1], Place(1)),
+    (Place, [1, 2], Place(1, 2)),
+    (Place, [1, 2, "s"], Place(1, 2, "s")),
     (Options, {"depth": 3}, {"depth": 3}),
     (Home, {"street": "s", "unknown": 1}, Home("s")),
     (Person, {"firstName": "Ada", "home": {"street": "s"}, "balance": 1.5}, Person("Ada", Home("s"), Decimal("1.5"))),
@@ -280,8 +324,19 @@ UNFIT: list[tuple[Any, Any]] = [
     (tuple[int, str], ["a", 1]),
     (Point, [1]),
     (Point, [1, "2"]),
+    (Point, [1, 2, 3]),
+    (Place, []),
+    (Place, [1, "2"]),
+    (Place, [1, 2, "s", 4]),
     (set[int], 5),
     (dict, [["a", 1]]),
+    (dict[float, int], {"one": 1}),
+    (dict[float, int], {True: 1}),
+    (dict[bool, int], {"1": 1}),
+    (dict[bool, int], {1: 1}),
+    (dict[int | None, int], {"one": 1}),
+    (dict[Literal[1], int], {"2": 1}),
+    (collections.OrderedDict[int, int], []),
     (dict[int, int], {"one": 1}),
     (dict[int, int], {True: 1}),
     (Home, []),

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
+import attrs
 import pytest
 
-from signalr_sdk import JsonProtocol, LocalProtocolError, MessagePackProtocol
+from signalr_sdk import DateTimeOffset, JsonProtocol, LocalProtocolError, MessagePackProtocol
 from signalr_sdk._typed.unstructure import ConvertingProtocol
 from signalr_sdk.messages import Completion, Invocation, Ping, StreamInvocation, StreamItem
 
@@ -59,3 +61,20 @@ def test_it_is_the_protocol_in_all_else() -> None:
 def test_what_the_converter_refuses_is_an_error_of_the_call() -> None:
     with pytest.raises(LocalProtocolError, match="object: no model"):
         ConvertingProtocol(JsonProtocol(), Models()).encode(Invocation("M", [object()]))
+
+
+@attrs.frozen
+class Meeting:
+    when: DateTimeOffset
+    also: list[DateTimeOffset]
+
+
+def test_a_date_time_offset_reaches_the_protocol_through_a_converter_that_does_not_know_it() -> None:
+    cattrs = pytest.importorskip("cattrs", reason="typed results are an extra")
+    moment = DateTimeOffset(datetime(2026, 2, 3, 12, tzinfo=timezone(timedelta(hours=1))))
+    for protocol in (JsonProtocol(), MessagePackProtocol()):
+        converting = ConvertingProtocol(protocol, cattrs.Converter())
+        assert converting.encode(StreamItem("1", moment)) == protocol.encode(StreamItem("1", moment))
+        plain = {"when": moment, "also": [moment]}
+        meeting = Meeting(moment, [moment])
+        assert converting.encode(StreamItem("1", meeting)) == protocol.encode(StreamItem("1", plain))

@@ -6,6 +6,7 @@ import asyncio
 import codecs
 from typing import TYPE_CHECKING, Literal, Self
 
+from .._guard.copying import Uncopied
 from .._guard.tasks import spawn
 from ..errors import ConnectionFailedError, NotConnectedError, RemoteProtocolError, StateError
 from ..options import ConnectionState, Limits, Timeouts, TransferFormat, Transport
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from ..interfaces import HttpClient, TokenProvider
 
 
-class Connection:
+class Connection(Uncopied):
     """A connection without the hub protocol, for endpoints made with ASP.NET Core's `MapConnectionHandler`.
 
     Negotiation, transports, tokens and errors are those of a `HubConnection`. A `Connection` does not reconnect and is

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import re
 from typing import TYPE_CHECKING
 
 from .._core.redaction import redact
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from ..options import Timeouts
 
 _PROVIDER = "the access token provider"
+# What users take for a part of the token: servers answer such a one with 401 and no reason.
+_MORE_THAN_A_TOKEN = re.compile(r" |bearer(?: |:|$)|[\"']|.* $", re.IGNORECASE)
 
 
 class AccessToken:
@@ -125,5 +128,9 @@ def _checked(token: str | None) -> str | None:
     if token and not (token.isascii() and token.isprintable()):
         raise ConnectionFailedError(
             "the access token holds a character that no HTTP header can carry; is there a line break at its end?"
+        )
+    if token and _MORE_THAN_A_TOKEN.match(token):
+        raise ConnectionFailedError(
+            "the access token must be the token alone, without 'Bearer', quotation marks or spaces around it"
         )
     return token or None

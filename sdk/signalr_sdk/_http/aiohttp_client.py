@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from aiohttp import AddrInfoType, ClientMiddlewareType
 
 _LARGE = 512 * 1024
+# The largest limit of a WebSocket message: aiohttp adds one to it, and keeps the sum in 32 bits.
+_LARGEST_LIMIT = 2**32 - 2
 
 
 class AiohttpClient:
@@ -97,7 +99,7 @@ class AiohttpClient:
                     compress=0,
                     # One more than the limit, which `AiohttpWebSocket` checks: some versions of aiohttp already refuse
                     # a message of exactly this size.
-                    max_msg_size=options.max_bytes + 1,
+                    max_msg_size=min(options.max_bytes + 1, _LARGEST_LIMIT),
                     timeout=aiohttp.ClientWSTimeout(ws_close=options.close_timeout),
                     **extra,
                 )

@@ -32,14 +32,20 @@ def choose_client(
         http: what the user gave; `signalr_sdk.sync` gives a function that makes the client on the loop's thread.
         proxy: for an aiohttp client.
         ssl: likewise.
+
+    Raises:
+        TypeError: `http` is no client for asyncio.
     """
     if callable(http) and not isinstance(http, HttpClient):
         http = cast("aiohttp.ClientSession | httpx.AsyncClient | HttpClient", http())
     if http is None:
         own = AiohttpClient(None, proxy=proxy, ssl=ssl)
         return own, own
-    # Before the check for `HttpClient`: httpx's client has methods of the same names, with other meanings.
-    if type(http).__module__.partition(".")[0] == "httpx":
+    # Before the check for `HttpClient`: httpx's clients have methods of the same names, with other meanings.
+    ancestors = {cls.__name__ for cls in type(http).__mro__ if cls.__module__.partition(".")[0] == "httpx"}
+    if "Client" in ancestors:
+        raise TypeError("http= takes an httpx.AsyncClient: an httpx.Client would block the event loop")
+    if "AsyncClient" in ancestors:
         # Imported here: httpx is the optional extra `httpx`.
         from .httpx_client import HttpxClient
 

@@ -7,6 +7,7 @@ import functools
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
 from .._core import urls
+from .._guard.copying import Uncopied
 from .._guard.loops import check_loop
 from .._receiving.backlog import Backlog
 from .._receiving.dispatcher import Dispatcher
@@ -29,7 +30,7 @@ L = TypeVar("L", bound=Link)
 H = TypeVar("H", bound=Handler)
 
 
-class ManagedConnection(Generic[L]):
+class ManagedConnection(Uncopied, Generic[L]):
     """The base class of hub connections. A subclass says how a link is made, and adds how the hub is called.
 
     Args:

@@ -10,6 +10,7 @@ import asyncio
 import enum
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
+from .._guard.copying import Uncopied
 from .._guard.loops import check_loop, loop_or_none
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ class StreamCall:
         self.loop: asyncio.AbstractEventLoop | None = loop_or_none()
 
 
-class Stream(Generic[T]):
+class Stream(Uncopied, Generic[T]):
     """The items that a streaming hub method yields: an async iterator and an async context manager.
 
     `HubConnection.stream` makes it. The call is sent at the first `__anext__` or `__aenter__`. The stream is cancelled
@@ -199,7 +200,7 @@ def converter_of(stream: Stream[T]) -> Callable[[Any], T] | None:
     return stream._convert  # noqa: SLF001 - one module, one owner
 
 
-class Messages:
+class Messages(Uncopied):
     """Events of one name as an async iterator of argument tuples, and an async context manager.
 
     `HubConnection.messages` makes it. It gets events from then on, until it is closed or garbage collected, or the

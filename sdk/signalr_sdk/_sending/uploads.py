@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
 from typing import Any, Generic, Self, TypeVar
 
+from .._guard.copying import Uncopied
 from .._guard.loops import check_loop, loop_or_none
 from ..errors import StateError
 
@@ -20,7 +21,7 @@ _USED = "this Upload was used already: make a new one for each call"
 PLAIN = frozenset({type(None), bool, int, float, str, bytes, list, tuple, dict})
 
 
-class Upload(Generic[T]):
+class Upload(Uncopied, Generic[T]):
     """An argument that goes to the hub item by item.
 
     `Upload(iterable)` streams any sync or async iterable. `Upload()` is fed by hand, from the event loop's thread:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar, Union, get_args
 
 import attrs
 
+from .annotations import annotations_of, read_function
 from .marks import EVENT_MARK, METHOD_MARK, Mark, mark_of
 
 if TYPE_CHECKING:
@@ -150,7 +151,7 @@ def read_hub(declaration: type, naming: Naming, style: Style) -> dict[str, HubCa
 
 
 def _read_call(where: str, function: types.FunctionType, name: str, style: Style, *, send: bool) -> HubCall:
-    hints, parameters = _read_function(where, function)
+    hints, parameters = read_function(where, function)
     if not parameters or parameters.pop(0).kind not in _POSITIONAL:
         _refuse(where, "it has no parameter self")
     uploads = tuple(
@@ -263,7 +264,7 @@ def _read_handler(where: str, name: str, member: Any, event_name: str, style: St
         _refuse(where, "it yields, and a handler only returns")
     if inspect.iscoroutinefunction(function) and not style.is_async:
         _refuse(where, "a handler of a connection for threads is a plain function")
-    hints, parameters = _read_function(where, function)
+    hints, parameters = read_function(where, function)
     wanted: list[tuple[str, Any]] = []
     rest: tuple[str, Any] = ("", Any)
     for parameter in parameters if isinstance(member, staticmethod) else parameters[1:]:
@@ -298,24 +299,8 @@ def _members(cls: type, mark: str) -> dict[str, Any]:
 
 
 def _annotated(cls: type) -> dict[str, None]:
-    names = (name for base in cls.__mro__ for name in inspect.get_annotations(base))
+    names = (name for base in cls.__mro__ for name in annotations_of(base))
     return {name: None for name in names if not name.startswith("_")}
-
-
-def _read_function(where: str, function: types.FunctionType) -> tuple[dict[str, Any], list[inspect.Parameter]]:
-    """Return the types of a function's annotations, and its parameters.
-
-    Resolving annotations runs code of the user's module, so any exception means that they cannot be resolved.
-    """
-    try:
-        hints = typing.get_type_hints(function, include_extras=True)
-        parameters = list(inspect.signature(function).parameters.values())
-    except Exception as error:
-        raise TypeError(
-            f"{where}: its annotations cannot be looked up ({error}): their names must be known to its module when the "
-            f"program runs, not only to type checkers"
-        ) from error
-    return hints, parameters
 
 
 # Reading types

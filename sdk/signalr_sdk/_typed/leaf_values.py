@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import re
+from contextlib import suppress
 from datetime import date, datetime, time, timedelta, timezone
 from decimal import Decimal, InvalidOperation
 from enum import Enum, Flag
@@ -19,10 +20,11 @@ from ..options import DateTimeOffset
 from ..protocols.values import TICKS_PER_MICROSECOND
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 _TIMEDELTA = re.compile(r"(-)?(?:([0-9]+)\.)?([0-9]{1,2}):([0-9]{2}):([0-9]{2})(?:\.([0-9]{1,7}))?")
 _INT_TEXT = re.compile(r"[+-]?[0-9]{1,40}")
+_FLOAT_TEXT = re.compile(r"[+-]?[0-9]{1,400}(?:\.[0-9]{1,400})?(?:[Ee][+-]?[0-9]{1,4})?")
 _TICK_DIGITS = 7
 _TICKS_PER_DAY = 24 * 3600 * 10**_TICK_DIGITS
 
@@ -161,16 +163,18 @@ def to_enum(value: Any, members: type[Enum]) -> Enum:
     if _INT_TEXT.fullmatch(value):
         return members(int(value))
     if issubclass(members, Flag):
-        # .NET writes several flags as "Read, Write".
-        return _all_flags(members, value.split(","))
+        # .NET writes several flags as "Read, Write", and none of them as "None".
+        return _all_flags(members, _folded(value).split(","))
     raise ValueError(f"{value!r:.100} is no {members.__qualname__}")
 
 
 def _all_flags(members: type[Flag], names: list[str]) -> Flag:
     known = _members_by_name(members)
     flags = members(0)
+    if names == ["none"]:
+        return flags
     for name in names:
-        flag = known[_folded(name.strip())]
+        flag = known[name.strip()]
         assert isinstance(flag, Flag)
         flags |= flag
     return flags
@@ -185,11 +189,35 @@ def _folded(name: str) -> str:
     return name.replace("_", "").lower()
 
 
-def to_int_key(value: Any) -> int:
-    """Return an integer key of a dict; in JSON, keys are texts."""
-    if isinstance(value, str) and _INT_TEXT.fullmatch(value):
-        return int(value)
-    return _to_int(value)
+# Keys of dicts: JSON has only texts for them.
+
+
+def _to_int_key(value: Any) -> int:
+    return int(value) if isinstance(value, str) and _INT_TEXT.fullmatch(value) else _to_int(value)
+
+
+def _to_float_key(value: Any) -> float:
+    return float(value) if isinstance(value, str) and _FLOAT_TEXT.fullmatch(value) else _to_float(value)
+
+
+def _to_bool_key(value: Any) -> bool:
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, str) and value.lower() in ("true", "false"):
+        return value.lower() == "true"
+    raise unfit(value, bool)
+
+
+KEY_HOOKS: Final[dict[type, Callable[[Any], Any]]] = {bool: _to_bool_key, int: _to_int_key, float: _to_float_key}
+
+
+def key_meanings(key: Any) -> Iterator[Any]:
+    """Yield the values that a key of a decoded dict may stand for: the key itself first."""
+    yield key
+    if isinstance(key, str):
+        for hook in KEY_HOOKS.values():
+            with suppress(TypeError):
+                yield hook(key)
 
 
 HOOKS: Final[dict[type, Callable[[Any], Any]]] = {

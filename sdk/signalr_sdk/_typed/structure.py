@@ -8,7 +8,7 @@ from __future__ import annotations
 import collections
 import collections.abc
 import dataclasses
-import inspect
+import functools
 import reprlib
 import types
 import typing
@@ -22,7 +22,8 @@ import attrs
 from ..errors import LocalProtocolError, ResultTypeError
 from ..options import DateTimeOffset
 from ..protocols.values import Naming, field_names
-from .leaf_values import HOOKS, to_enum, to_int_key, to_offset, unfit
+from .annotations import annotations_of
+from .leaf_values import HOOKS, KEY_HOOKS, key_meanings, to_enum, to_offset, unfit
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -45,7 +46,15 @@ _COLLECTIONS: Final[dict[Any, Callable[[Any], Any]]] = {
     collections.abc.Set: frozenset,
     collections.abc.MutableSet: set,
 }
-_MAPPINGS: Final = frozenset({dict, collections.abc.Mapping, collections.abc.MutableMapping})
+# The types that are made from a dict.
+_MAPPINGS: Final[dict[Any, Callable[[Any], Any]]] = {
+    dict: dict,
+    collections.OrderedDict: collections.OrderedDict,
+    collections.Counter: collections.Counter,
+    collections.defaultdict: collections.defaultdict,
+    collections.abc.Mapping: dict,
+    collections.abc.MutableMapping: dict,
+}
 _UNIONS: Final = (Union, types.UnionType)
 # Attributes with these names clash with parameters of the function that cattrs generates.
 _TAKEN: Final = ("cl", "converter")
@@ -148,13 +157,16 @@ def _collection_hook(cl: Any, converter: Converter) -> Hook:
     return structure_collection
 
 
-def _fixed_tuple_hook(items: tuple[Any, ...], converter: Converter) -> Hook:
+def _fixed_tuple_hook(items: tuple[Any, ...], converter: Converter, *, defaults: int = 0) -> Hook:
+    """Return the hook for a tuple with these types of items, of which so many at the end may be missing."""
+    required = len(items) - defaults
+
     def structure_tuple(value: Any, cl: Any) -> Any:
         if not isinstance(value, list | tuple):
             raise unfit(value, cl)
-        if len(value) != len(items):
+        if not required <= len(value) <= len(items):
             raise ValueError(f"it has {len(value)} items where {len(items)} are wanted")
-        return tuple(converter.structure(each, item) for each, item in zip(value, items, strict=True))
+        return tuple(converter.structure(each, item) for each, item in zip(value, items, strict=False))
 
     return structure_tuple
 
@@ -164,24 +176,45 @@ def _is_named_tuple(cl: Any) -> bool:
 
 
 def _named_tuple_hook(cl: Any, converter: Converter) -> Hook:
-    hints = _hints(cl)
-    structure_tuple = _fixed_tuple_hook(tuple(hints.get(name, Any) for name in cl._fields), converter)
+    hints = typing.get_type_hints(cl, include_extras=True)
+    items = tuple(hints.get(name, Any) for name in cl._fields)
+    structure_tuple = _fixed_tuple_hook(items, converter, defaults=len(cl._field_defaults))
     return lambda value, cl: cl(*structure_tuple(value, cl))
 
 
 def _mapping_hook(cl: Any, converter: Converter) -> Hook:
-    key, item = get_args(cl) or (Any, Any)
-    has_int_keys = _base(key) is int
+    origin, arguments = _origin(cl), get_args(cl)
+    key, item = (*arguments, Any, Any)[:2]
+    if origin is collections.Counter:
+        item = int
+    build, to_key = _MAPPINGS[origin], _key_hook(key, converter)
+    if origin is collections.defaultdict:
+        build = functools.partial(build, item if callable(item) else None)
 
     def structure_mapping(value: Any, cl: Any) -> Any:
         if not isinstance(value, dict):
             raise unfit(value, cl)
-        return {
-            to_int_key(name) if has_int_keys else converter.structure(name, key): converter.structure(each, item)
-            for name, each in value.items()
-        }
+        return build({to_key(name): converter.structure(each, item) for name, each in value.items()})
 
     return structure_mapping
+
+
+def _key_hook(key: Any, converter: Converter) -> Callable[[Any], Any]:
+    hook = KEY_HOOKS.get(_base(key))
+    if hook is not None:
+        return hook
+
+    def structure_key(value: Any) -> Any:
+        failed: Exception | None = None
+        for meaning in key_meanings(value):
+            try:
+                return converter.structure(meaning, key)
+            except Exception as error:  # noqa: BLE001  # hooks raise any error for a value that does not fit
+                failed = failed or error
+        assert failed is not None
+        raise failed
+
+    return structure_key
 
 
 def _base(cl: Any) -> Any:
@@ -219,7 +252,7 @@ def _union_hook(cl: Any, converter: Converter) -> Hook:
 
 def _has_fields(cl: Any) -> bool:
     cls = _origin(cl)
-    return isinstance(cls, type) and cls is not DateTimeOffset and (attrs.has(cls) or dataclasses.is_dataclass(cls))
+    return isinstance(cls, type) and (attrs.has(cls) or dataclasses.is_dataclass(cls))
 
 
 def _class_hook(cl: Any, converter: Any, naming: Naming) -> Hook:
@@ -250,7 +283,7 @@ def _hooks_of_quoted(cls: type, converter: Converter) -> dict[str, Hook]:
     hints = _hints(cls)
     return {
         name: _later(hints[name], converter)
-        for name, annotation in inspect.get_annotations(cls).items()
+        for name, annotation in annotations_of(cls).items()
         if not isinstance(annotation, str) and hints.get(name, annotation) != annotation
     }
 
@@ -308,4 +341,4 @@ def _hints(cls: type) -> dict[str, Any]:
         return typing.get_type_hints(cls, include_extras=True)
     except (NameError, TypeError, AttributeError):
         # Some names exist only for type checkers: take the annotations as they are.
-        return {name: hint for each in cls.__mro__ for name, hint in inspect.get_annotations(each).items()}
+        return {name: hint for each in cls.__mro__ for name, hint in annotations_of(each).items()}

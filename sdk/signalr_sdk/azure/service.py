@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Self, Unpack
 
+from .._guard.copying import Uncopied
 from .._http.client_choice import choose_client
 from .._hub.hub_connection import HubConnection
 from .._hub.options import HubOptions
@@ -30,7 +31,7 @@ API_VERSION = "2024-12-01"
 """The default version of the REST API."""
 
 
-class AzureSignalR(HubOperations):
+class AzureSignalR(Uncopied, HubOperations):
     """Sends to the clients of one hub of Azure SignalR Service, and lets clients in.
 
     For resources in serverless mode, and for programs beside the app server in default mode. The constructor does no

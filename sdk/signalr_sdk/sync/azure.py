@@ -6,6 +6,7 @@ import asyncio
 import time
 from typing import TYPE_CHECKING, Any, Self, Unpack
 
+from .._guard.copying import Uncopied
 from .._http.client_choice import choose_client
 from .._hub.options import CommonHubOptions
 from ..azure.service import API_VERSION
@@ -37,7 +38,7 @@ class SyncHubOptions(CommonHubOptions, total=False):
 
 
 @twin_of(AsyncAzureSignalR)
-class AzureSignalR:
+class AzureSignalR(Uncopied):
     """One hub of Azure SignalR Service, for programs without asyncio: `signalr_sdk.azure.AzureSignalR` minus `await`.
 
     Many threads may use one object at once. Ctrl-C interrupts whatever waits here, and cancels the request. Creating an

@@ -7,6 +7,7 @@ import threading
 from typing import TYPE_CHECKING, Any, Final, Literal, ParamSpec, Self, TypeVar, cast, overload
 
 from .._core import urls
+from .._guard.copying import Uncopied
 from .._hub.proxies import make_proxy
 from .._hub.receivers import register
 from .._typed.declarations import sync_style
@@ -44,7 +45,7 @@ _STYLE: Final = sync_style(Upload, Stream)
 
 
 @twin_of(AsyncHub)
-class HubConnection:
+class HubConnection(Uncopied):
     """A connection to a hub, for programs without asyncio: what `signalr_sdk.HubConnection` does, minus `await`.
 
     Many threads may use one connection at once. Ctrl-C interrupts whatever waits here, and cancels it. Events are

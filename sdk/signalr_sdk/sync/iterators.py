@@ -6,6 +6,7 @@ import asyncio
 from collections import deque
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
+from .._guard.copying import Uncopied
 from .._receiving.iterators import Messages as AsyncMessages
 from .._receiving.iterators import Stream as AsyncStream
 from .._receiving.iterators import converter_of, fetch
@@ -51,7 +52,7 @@ class _BatchReader:
 
 
 @twin_of(AsyncStream)
-class Stream(Generic[T]):
+class Stream(Uncopied, Generic[T]):
     """The items that a streaming hub method yields: an iterator and a context manager.
 
     `HubConnection.stream` makes it. The call is sent when the first item is asked for, or at the `with`. The stream is
@@ -109,7 +110,7 @@ class Stream(Generic[T]):
 
 
 @twin_of(AsyncMessages)
-class Messages:
+class Messages(Uncopied):
     """Events of one name as an iterator of argument tuples, and a context manager.
 
     `HubConnection.messages` makes it. It gets events from then on, until it is closed or garbage collected, or the

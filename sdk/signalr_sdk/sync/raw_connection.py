@@ -6,6 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING, Literal, Self
 
 from .._connecting.raw_connection import Connection as AsyncConnection
+from .._guard.copying import Uncopied
 from ..errors import StateError
 from ..options import Limits, Timeouts, Transport
 from .http_client import LazyClient
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 
 @twin_of(AsyncConnection)
-class Connection:
+class Connection(Uncopied):
     """A connection without the hub protocol, for programs without asyncio: `signalr_sdk.Connection` minus `await`.
 
     Many threads may use one connection at once. Ctrl-C interrupts whatever waits here. A connection that was started

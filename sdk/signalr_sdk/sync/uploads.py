@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final, Generic, Self, TypeAlias, TypeVar
 
+from .._guard.copying import Uncopied
 from .._sending.uploads import PLAIN
 from .._sending.uploads import Upload as AsyncUpload
 from ..errors import StateError
@@ -192,7 +193,7 @@ class SourceQueue(UploadQueue):
 
 
 @twin_of(AsyncUpload)
-class Upload(Generic[T]):
+class Upload(Uncopied, Generic[T]):
     """An argument that goes to the hub item by item.
 
     `Upload(iterable)` streams any iterable, pulled on a daemon thread of its own. `Upload()` is fed by hand, from any

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import inspect
-import typing
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, get_args, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, get_args, get_origin
 
 import attrs
+
+from .._typed.annotations import read_function
 
 if TYPE_CHECKING:
     import types
@@ -82,12 +83,14 @@ def normalized(name: str) -> str:
 
 
 def _method(hub: type[Hub], name: str, function: types.FunctionType) -> HubMethod:
-    hints = typing.get_type_hints(function)
+    where = f"{hub.__name__}.{name}"
+    hints, signature = read_function(where, function)
     parameters = []
     required = 0
-    for parameter in list(inspect.signature(function).parameters.values())[1:]:
+    hints = {each: _bare(hint) for each, hint in hints.items()}
+    for parameter in signature[1:]:
         if parameter.kind not in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD):
-            raise TypeError(f"{hub.__name__}.{name}: clients cannot give '{parameter}': parameters go by position")
+            raise TypeError(f"{where}: clients cannot give '{parameter}': parameters go by position")
         hint = hints.get(parameter.name, Any)
         is_stream = _is_stream(hint)
         wanted = next(iter(get_args(hint)), Any) if is_stream else hint
@@ -100,6 +103,10 @@ def _method(hub: type[Hub], name: str, function: types.FunctionType) -> HubMetho
         arguments=sum(not parameter.is_stream for parameter in parameters),
         required=required,
     )
+
+
+def _bare(hint: Any) -> Any:
+    return hint.__origin__ if get_origin(hint) is Annotated else hint
 
 
 def _is_stream(hint: Any) -> bool:

@@ -1,0 +1,17 @@
+"""What belongs to one event loop cannot be copied, nor handed to another process."""
+
+from __future__ import annotations
+
+from typing import NoReturn
+
+
+class Uncopied:
+    """The base class of connections, streams and uploads. `pickle` and `copy` raise TypeError for their objects."""
+
+    __slots__ = ()
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(
+            f"a {type(self).__name__} cannot be pickled or copied: it belongs to an event loop of this process. Hand "
+            f"on its arguments, and make another one where it is used"
+        )

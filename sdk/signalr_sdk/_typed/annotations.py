@@ -1,0 +1,48 @@
+"""Annotations of the user's classes and functions, which may hold names that only type checkers know."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+import typing
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import types
+
+if sys.version_info >= (3, 14):
+    import annotationlib
+
+    def annotations_of(cls: type) -> dict[str, Any]:
+        """Return the annotations of a class, without its bases; the text stands for an unknown name."""
+        # Python evaluates annotations when they are asked for (PEP 649), and by default an unknown name raises.
+        return annotationlib.get_annotations(cls, format=annotationlib.Format.FORWARDREF)
+
+else:
+
+    def annotations_of(cls: type) -> dict[str, Any]:
+        """Return the annotations of a class, without its bases; the text stands for an unknown name."""
+        return inspect.get_annotations(cls)
+
+
+def read_function(where: str, function: types.FunctionType) -> tuple[dict[str, Any], list[inspect.Parameter]]:
+    """Return the types of a function's annotations, and its parameters.
+
+    Resolving annotations runs code of the user's module, so any exception means that they cannot be resolved.
+
+    Args:
+        where: names the function in the error.
+        function: the function.
+
+    Raises:
+        TypeError: an annotation cannot be resolved.
+    """
+    try:
+        hints = typing.get_type_hints(function, include_extras=True)
+        parameters = list(inspect.signature(function).parameters.values())
+    except Exception as error:
+        raise TypeError(
+            f"{where}: its annotations cannot be looked up ({error}): their names must be known to its module when the "
+            f"program runs, not only to type checkers"
+        ) from error
+    return hints, parameters
