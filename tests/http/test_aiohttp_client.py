@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gzip
 import pickle
 import socket
 import ssl
@@ -142,17 +141,6 @@ async def test_an_answer_over_the_limit_is_not_read_to_its_end(client: AiohttpCl
 
     async with raw_server(serve) as server:
         assert isinstance(await fails(client, get(server.url, max_bytes=5000)), RemoteProtocolError)
-
-
-async def test_nothing_is_unpacked(client: AiohttpClient) -> None:
-    bomb = gzip.compress(b"0" * 1_000_000)
-
-    async def serve(connection: RawConnection) -> None:
-        await connection.request()
-        connection.answer(200, bomb, Content_Encoding="gzip")
-
-    async with raw_server(serve) as server:
-        assert (await client.request(get(server.url, max_bytes=5000))).body == bomb
 
 
 async def test_an_answer_may_come_byte_by_byte(client: AiohttpClient) -> None:

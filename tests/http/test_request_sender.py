@@ -122,7 +122,7 @@ async def test_what_the_user_passed_is_not_changed() -> None:
     assert cookies == {"a": "1"}
 
 
-@pytest.mark.parametrize("bad", ["a\r\nX: y", "a\nb", "nul\0", b"bytes"])
+@pytest.mark.parametrize("bad", ["a\r\nX: y", "a\nb", "nul\0", b"bytes", "half\ud800"])
 @pytest.mark.parametrize("where", ["headers", "cookies"])
 def test_values_that_no_header_can_carry_are_refused(bad: object, where: str) -> None:
     with pytest.raises(ValueError, match="without line breaks") as caught:
@@ -133,6 +133,32 @@ def test_values_that_no_header_can_carry_are_refused(bad: object, where: str) ->
 def test_names_that_are_none_are_refused() -> None:
     with pytest.raises(ValueError, match="cannot be the name of a header"):
         sender(ScriptedHttp(), headers={"X Y": "1"})
+
+
+@pytest.mark.parametrize(
+    "cookies",
+    [
+        {"a": "secret; c=d"},
+        {"a": "secret;"},
+        {"a; c": "secret"},
+        {"a=b": "secret"},
+        {"": "secret"},
+        {"a\r\nX": "secret"},
+    ],
+)
+def test_a_cookie_that_would_be_two_is_refused(cookies: dict[str, str]) -> None:
+    with pytest.raises(ValueError, match="cookie") as caught:
+        sender(ScriptedHttp(), cookies=cookies)
+    assert_hides(caught.value, "secret")
+
+
+async def test_cookies_have_any_other_value() -> None:
+    assert (await headers_of(cookies={"a": '"b, c" é=d'}))["Cookie"] == 'a="b, c" é=d'
+
+
+async def test_a_user_cannot_ask_for_compressed_answers() -> None:
+    sent = await headers_of(headers={"accept-encoding": "gzip"})
+    assert "accept-encoding" not in map(str.lower, sent)
 
 
 # The token
@@ -316,17 +342,57 @@ async def test_a_client_without_web_sockets_says_so() -> None:
 # The token in the query
 
 
+async def opened(http: ScriptedWebSockets, sending: RequestSender, open_with: str, url: str = HUB + "&id=1") -> None:
+    if open_with == "stream":
+        async with sending.stream(url):
+            pass
+    else:
+        await sending.connect_web_socket(url, OPTIONS)
+
+
+IN_QUERY = "https://example.com/hub?room=1&access_token=a%20b&id=1"
+BASIC = {"authorization": "Basic x"}
+
+
 @pytest.mark.parametrize("open_with", ["stream", "web_socket"])
 async def test_streams_and_web_sockets_may_carry_the_token_in_the_query(open_with: str) -> None:
     http = ScriptedWebSockets(HttpResponse(101))
-    options: dict[str, Any] = {"access_token": "a b", "access_token_in": "query", "headers": {"Authorization": "x"}}
-    if open_with == "stream":
-        async with sender(http, **options).stream(HUB + "&id=1"):
-            pass
+    await opened(http, sender(http, access_token="a b", access_token_in="query"), open_with)
+    assert http.requests[0].url == IN_QUERY
+    assert "Authorization" not in http.requests[0].headers
+
+
+@pytest.mark.parametrize("open_with", ["stream", "web_socket"])
+async def test_the_users_own_authorization_stays_beside_a_token_in_the_query(open_with: str) -> None:
+    http = ScriptedWebSockets(HttpResponse(101))
+    await opened(http, sender(http, access_token="a b", access_token_in="query", headers=BASIC), open_with)
+    assert http.requests[0].url == IN_QUERY
+    assert http.requests[0].headers["authorization"] == "Basic x"
+    assert "Authorization" not in http.requests[0].headers
+
+
+@pytest.mark.parametrize("method", ["POST", "GET", "DELETE", "refresh"])
+async def test_beside_the_users_own_authorization_every_request_has_the_token_in_its_query(method: str) -> None:
+    http = ScriptedHttp(UNAUTHORIZED, OK, OK)
+    sending = sender(http, access_token=Provider("old", "a b", "a b"), access_token_in="query", headers=BASIC)
+    if method == "refresh":
+        await sending.request("GET", HUB, timeout=None)
+        await sending.refresh(HUB + "&id=1", "id", timeout=None, max_bytes=1)
     else:
-        await sender(http, **options).connect_web_socket(HUB + "&id=1", OPTIONS)
-    assert http.requests[0].url == "https://example.com/hub?room=1&access_token=a%20b&id=1"
-    assert "authorization" not in map(str.lower, http.requests[0].headers)
+        await sending.request(method, HUB + "&id=1", timeout=None)
+        assert "access_token=old" in http.requests[0].url
+    assert http.requests[-1].url == IN_QUERY
+    for request in http.requests:
+        assert request.headers["authorization"] == "Basic x"
+        assert "Authorization" not in request.headers
+
+
+async def test_at_another_origin_the_users_own_authorization_decides_nothing_unless_it_goes_along() -> None:
+    options: dict[str, Any] = {"token": "service", "access_token_in": "query", "headers": BASIC}
+    assert (await headers_of(ELSEWHERE, **options))["Authorization"] == "Bearer service"
+    forwarded = await headers_of(ELSEWHERE, **options, forward_headers=["Authorization"])
+    assert forwarded["authorization"] == "Basic x"
+    assert "Authorization" not in forwarded
 
 
 async def test_other_requests_carry_it_in_a_header_all_the_same() -> None:

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.doubles import ScriptedHttp
+from tests.doubles import ScriptedHttp, without_waiting
 from tests.servers import Authority, RawConnection, Request, assert_hides, http_proxy, raw_server
 
 from signalr_sdk._http.aiohttp_client import AiohttpClient
@@ -22,7 +22,7 @@ from signalr_sdk.options import Timeouts, TransferFormat, Transport
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from signalr_sdk.interfaces import HttpClient
+    from signalr_sdk.interfaces import HttpClient, HttpRequest
 
 SECRET = "query-secret"
 TOKEN = "token-secret"
@@ -144,6 +144,59 @@ async def test_a_poll_that_brings_nothing_is_followed_by_the_next() -> None:
         assert await transport.receive() is None
 
 
+@without_waiting
+async def test_a_server_that_answers_empty_at_once_is_asked_once_a_second_at_most() -> None:
+    http = ScriptedHttp(*[EMPTY] * 3601)
+    time = asyncio.get_running_loop().time
+    began = time()
+    async with opened(http) as transport:
+        with pytest.raises(AssertionError, match="nobody expected"):
+            await transport.receive()
+        assert time() - began > 3500
+        http.answers.append(OVER)
+        http.answers.append(ACCEPTED)
+
+
+@without_waiting
+async def test_the_first_empty_answers_are_followed_by_polls_at_once() -> None:
+    time = asyncio.get_running_loop().time
+    http = ScriptedHttp(EMPTY, *[EMPTY, EMPTY, data(b"x")] * 100, OVER)
+    async with opened(http) as transport:
+        for _ in range(100):
+            assert await transport.receive() == b"x"
+        assert await transport.receive() is None
+        assert time() == 0
+
+
+@without_waiting
+async def test_a_poll_that_the_server_held_is_followed_by_the_next_at_once() -> None:
+    """ASP.NET Core ends a poll without messages after 90 s, some proxies earlier."""
+    time = asyncio.get_running_loop().time
+
+    class Holding(ScriptedHttp):
+        async def request(self, request: HttpRequest, /) -> HttpResponse:
+            if self.answers and len(self.requests) > 0:
+                await asyncio.sleep(5)
+            return await super().request(request)
+
+    http = Holding(*[EMPTY] * 100, OVER)
+    async with opened(http) as transport:
+        assert await transport.receive() is None
+        assert time() == 100 * 5
+
+
+@without_waiting
+async def test_close_ends_the_wait_for_the_next_poll() -> None:
+    http = ScriptedHttp(*[EMPTY] * 20, ACCEPTED)
+    async with opened(http) as transport:
+        receiving = asyncio.create_task(transport.receive())
+        await asyncio.sleep(0.1)
+        await transport.close()
+        assert await receiving is None
+    assert methods(http)[-1] == "DELETE"
+    assert len(http.requests) < 10
+
+
 async def test_nobody_polls_without_being_asked() -> None:
     http = ScriptedHttp(EMPTY, ACCEPTED)
     async with opened(http):
@@ -256,6 +309,14 @@ async def test_a_post_that_is_refused_is_a_loss(status: int, text: str) -> None:
         with pytest.raises(ConnectionClosedError, match=text) as caught:
             await transport.send(b"x")
     assert f"status {status}" in str(caught.value)
+
+
+async def test_an_answer_to_a_post_that_is_too_large_or_compressed_is_a_loss() -> None:
+    http = ScriptedHttp(EMPTY, RemoteProtocolError("the answer is compressed"), ACCEPTED)
+    async with opened(http) as transport:
+        with pytest.raises(ConnectionClosedError, match="the answer is compressed") as caught:
+            await transport.send(b"x")
+    assert caught.value.allow_reconnect
 
 
 @pytest.mark.parametrize("failing", ["poll", "post"])

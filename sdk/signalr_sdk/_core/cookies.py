@@ -22,7 +22,8 @@ _LONGEST = 4096
 # A cookie that expires before the year 2000 is meant to be deleted, even if the time is not known.
 _LONG_AGO = 946_684_800.0
 
-_UNSENDABLE = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+# Control characters, and bytes that are no UTF-8: HTTP clients differ in what they make of these.
+_UNSENDABLE = re.compile(r"[\x00-\x08\x0a-\x1f\x7f\ud800-\udfff]")
 _MAX_AGE = re.compile(r"-?[0-9]+")
 
 

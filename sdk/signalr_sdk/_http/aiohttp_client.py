@@ -14,15 +14,15 @@ import aiohttp
 from yarl import URL
 
 from .._core import urls
-from ..errors import RemoteProtocolError
 from ..interfaces import HttpRequest, HttpResponse, WebSocketOptions
+from . import answers
 from .aiohttp_errors import BrokenConnectionError, RequestContext, peer, translated
 from .aiohttp_web_socket import AiohttpWebSocket, WebSocketResponse, takes_decode_text
 from .proxies import environment_proxy, proxy_url
 
 if TYPE_CHECKING:
     import ssl as ssl_module
-    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 
     from aiohttp import AddrInfoType, ClientMiddlewareType
 
@@ -67,11 +67,10 @@ class AiohttpClient:
             async with asyncio.timeout(request.timeout):
                 response = await self._send(session, request, proxy)
                 try:
-                    body = await _read(response, request.max_bytes)
+                    return await answers.whole(_head(response), response.content.iter_any(), request.max_bytes)
                 finally:
                     # An answer that was read whole has given its connection back already; this closes all others.
                     response.close()
-        return HttpResponse(response.status, tuple(response.headers.items()), body)
 
     @asynccontextmanager
     async def stream(self, request: HttpRequest, /) -> AsyncIterator[AiohttpStream]:
@@ -93,7 +92,7 @@ class AiohttpClient:
             async with asyncio.timeout(request.timeout):
                 web_socket = await self._web_socket_opener(session)(
                     URL(request.url, encoded=True),
-                    headers=request.headers,
+                    headers=_sendable(request.headers),
                     proxy=proxy,
                     ssl=self._ssl,
                     compress=0,
@@ -139,8 +138,7 @@ class AiohttpClient:
             request.method,
             URL(request.url, encoded=True),
             data=_payload(request.body),
-            # No compression: a proxy that compresses holds events back, and a small answer could become a huge one.
-            headers={"Accept-Encoding": "identity", **request.headers},
+            headers={**answers.NOT_COMPRESSED, **_sendable(request.headers)},
             skip_auto_headers=("Content-Type",),
             allow_redirects=False,
             raise_for_status=False,
@@ -224,7 +222,8 @@ class AiohttpStream:
     """See `HttpStream`."""
 
     def __init__(self, response: aiohttp.ClientResponse, request: HttpRequest) -> None:
-        self.response = HttpResponse(response.status, tuple(response.headers.items()))
+        self.response = _head(response)
+        answers.check_encoding(self.response)
         self._content = response.content
         self._context = RequestContext(request)
 
@@ -270,17 +269,15 @@ class _Upgrading:
         return self._session.request(method, url, **options, **self._options)
 
 
-async def _read(response: aiohttp.ClientResponse, limit: int | None) -> bytes:
-    size = response.content_length or 0
-    chunks = []
-    if limit is None or size <= limit:
-        size = 0
-        while (limit is None or size <= limit) and (chunk := await response.content.readany()):
-            chunks.append(chunk)
-            size += len(chunk)
-    if limit is not None and size > limit:
-        raise RemoteProtocolError(f"an HTTP answer has {size} bytes or more, over the limit of {limit}")
-    return b"".join(chunks)
+def _head(response: aiohttp.ClientResponse) -> HttpResponse:
+    return HttpResponse(response.status, tuple(response.headers.items()))
+
+
+def _sendable(headers: Mapping[str, str]) -> Mapping[str, str]:
+    """Return the headers. aiohttp would leave out half a surrogate pair, and send another value than it was given."""
+    for value in headers.values():
+        value.encode()
+    return headers
 
 
 def _payload(body: bytes) -> bytes | io.BytesIO | None:

@@ -26,7 +26,9 @@ if TYPE_CHECKING:
 _CONNECTION_TOKEN = "X-SignalR-Connection-Token"
 _XML_HTTP_REQUEST = ("X-Requested-With", "XMLHttpRequest")
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-_UNSENDABLE = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+_UNSENDABLE = re.compile(r"[\x00-\x08\x0a-\x1f\x7f\ud800-\udfff]")
+# The user's headers that `_addressed` replaces: cookies come from several places, and no answer may be compressed.
+_NOT_THE_USERS = ("cookie", "accept-encoding")
 
 
 class RequestSender:
@@ -67,7 +69,7 @@ class RequestSender:
         self._token = AccessToken(access_token, timeouts, self.logs.http)
         self._token_in_query = access_token_in == "query"
         self._headers = {name.lower(): (name, _checked(name, value)) for name, value in (headers or {}).items()}
-        self._cookies = [(name, f"{name}={_checked('Cookie', value)}") for name, value in (cookies or {}).items()]
+        self._cookies = [(name, _cookie(name, value)) for name, value in (cookies or {}).items()]
         self._forwarded = frozenset(name.lower() for name in forward_headers)
         self._stored_cookies = CookieStore()
         self._timeouts = timeouts
@@ -102,8 +104,8 @@ class RequestSender:
             RemoteProtocolError: the answer is over `max_bytes`.
         """
         token = await self._token.ask_user()
-        headers = self._headers_for(url, {"Accept": "*/*", _CONNECTION_TOKEN: connection_token}, token)
-        response = await self._exchange("POST", url, headers, b"", timeout=timeout, max_bytes=max_bytes)
+        own = {"Accept": "*/*", _CONNECTION_TOKEN: connection_token}
+        response = await self._exchange("POST", url, own, token, timeout=timeout, max_bytes=max_bytes)
         # After a redirect the requests go to another server, which has a token of its own: that one stays in use.
         if 200 <= response.status < 300 and not self._token.from_redirect:
             self._token.use(token)
@@ -130,8 +132,7 @@ class RequestSender:
         own = {"Accept": accept} if content_type is None else {"Accept": accept, "Content-Type": content_type}
 
         async def send(token: str | None) -> HttpResponse:
-            headers = self._headers_for(url, own, token)
-            return await self._exchange(method, url, headers, body, timeout=timeout, max_bytes=max_bytes)
+            return await self._exchange(method, url, own, token, body=body, timeout=timeout, max_bytes=max_bytes)
 
         token = await self._token_for(url)
         response = await send(token)
@@ -143,12 +144,14 @@ class RequestSender:
         self,
         method: str,
         url: str,
-        headers: dict[str, str],
-        body: bytes,
+        own: dict[str, str],
+        token: str | None,
         *,
+        body: bytes = b"",
         timeout: float | None,
         max_bytes: int | None,
     ) -> HttpResponse:
+        url, headers = self._addressed(url, own, token)
         request = HttpRequest(
             method=method,
             url=url,
@@ -210,11 +213,11 @@ class RequestSender:
 
     def _get(self, url: str, token: str | None, own: dict[str, str]) -> HttpRequest:
         """Return the request for an event stream or a WebSocket."""
-        in_query = token is not None and self._token_in_query
+        url, headers = self._addressed(url, own, token, opens=True)
         return HttpRequest(
             method="GET",
-            url=urls.with_access_token(url, token) if token is not None and in_query else url,
-            headers=self._headers_for(url, own, None if in_query else token, no_authorization=in_query),
+            url=url,
+            headers=headers,
             connect_timeout=self._timeouts.connect,
             timeout=self._timeouts.connect,
         )
@@ -231,22 +234,24 @@ class RequestSender:
     def _is_home(self, url: str) -> bool:
         return urls.origin(url) == self._home
 
-    def _headers_for(
-        self, url: str, own: dict[str, str], token: str | None, *, no_authorization: bool = False
-    ) -> dict[str, str]:
-        """Return all headers of a request.
+    def _addressed(
+        self, url: str, own: dict[str, str], token: str | None, *, opens: bool = False
+    ) -> tuple[str, dict[str, str]]:
+        """Return the URL and all headers of a request, with the token in one of them.
 
         Args:
             url: where the request goes.
             own: headers that the request needs; they replace the user's headers of the same names.
-            token: goes into `Authorization`.
-            no_authorization: leave the user's `Authorization` out, since the token is in the query.
+            token: for `Authorization`, or for the query.
+            opens: whether the request is for an event stream or a WebSocket.
         """
         home = self._is_home(url)
         users = {key: pair for key, pair in self._headers.items() if home or key in self._forwarded}
-        for replaced in ("cookie", *map(str.lower, own)):
+        for replaced in (*_NOT_THE_USERS, *map(str.lower, own)):
             users.pop(replaced, None)
-        if token is not None or no_authorization:
+        if token is not None and self._token_in_query and (opens or "authorization" in users):
+            url, token = urls.with_access_token(url, token), None
+        if token is not None:
             users.pop("authorization", None)
         ours = {"user-agent": ("User-Agent", http_headers.user_agent()), "x-requested-with": _XML_HTTP_REQUEST}
         headers = {**dict((ours | users).values()), **own}
@@ -254,7 +259,7 @@ class RequestSender:
             headers["Authorization"] = f"Bearer {token}"
         if cookies := self._cookies_for(url, home=home):
             headers["Cookie"] = cookies
-        return headers
+        return url, headers
 
     def _cookies_for(self, url: str, *, home: bool) -> str:
         stored = self._stored_cookies.header(url) or ""
@@ -285,3 +290,19 @@ def _checked(name: str, value: object) -> str:
     if not isinstance(value, str) or _UNSENDABLE.search(value):
         raise ValueError(f"the header {name!r} needs a str without line breaks and control characters")
     return value
+
+
+def _cookie(name: str, value: object) -> str:
+    """Return a cookie that the user gave, as it stands in the `Cookie` header.
+
+    Raises:
+        ValueError: the name or the value cannot be sent, or would end the cookie and begin another one.
+    """
+    text = _checked("Cookie", value)
+    if not _HEADER_NAME.fullmatch(name):
+        raise ValueError("the name of a cookie in cookies= holds a character that no such name may have")
+    if ";" in text:
+        raise ValueError(
+            f"the value of the cookie {name!r} holds a semicolon, where the cookie would end: write it as %3B"
+        )
+    return f"{name}={text}"

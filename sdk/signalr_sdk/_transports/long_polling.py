@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Final
 
 from .._core import token_refresh as refreshing
@@ -19,6 +20,11 @@ if TYPE_CHECKING:
 
 # ASP.NET Core answers a poll after 90 s if there are no messages. The official .NET client waits as long as this.
 _POLL_SECONDS = 120.0
+# A server holds a poll until there are messages. After so many polls in a row that were answered at once and empty, the
+# next polls wait, longer each time, in seconds: without that such a server would be asked a thousand times a second.
+_FREE = 2
+_SHORTEST_PAUSE = 0.025
+_LONGEST_PAUSE = 1.0
 
 
 class LongPollingTransport(PostingTransport):
@@ -53,6 +59,7 @@ class LongPollingTransport(PostingTransport):
         self._close_timeout = settings.timeouts.request
         self._first = first
         self._over = False
+        self._quick_empty = 0
 
     @classmethod
     async def open(
@@ -71,7 +78,7 @@ class LongPollingTransport(PostingTransport):
         data, self._first = self._first, b""
         while not data and not self._over:
             try:
-                response = await self._steps.run(self._poll)
+                response = await self._steps.run(self._poll_in_time)
             except Interrupted:
                 return None
             except RemoteProtocolError:
@@ -82,6 +89,17 @@ class LongPollingTransport(PostingTransport):
                 raise lost(_failure(error)) from error
             data = self._read(response)
         return data or None
+
+    async def _poll_in_time(self) -> HttpResponse:
+        """Poll; but first wait a while if the last polls were answered at once and brought nothing."""
+        if self._quick_empty > _FREE:
+            await asyncio.sleep(min(_SHORTEST_PAUSE * 2.0 ** (self._quick_empty - _FREE), _LONGEST_PAUSE))
+        time = asyncio.get_running_loop().time
+        began = time()
+        response = await self._poll()
+        quick = time() - began < _LONGEST_PAUSE
+        self._quick_empty = min(self._quick_empty + 1, 10) if quick and not response.body else 0
+        return response
 
     async def _poll(self) -> HttpResponse:
         response = await self._poll_once()

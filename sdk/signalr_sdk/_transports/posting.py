@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ..errors import RemoteProtocolError
 from ..options import TransferFormat
 from .interruption import Interrupted, InterruptibleSteps
 from .transport_errors import lost
@@ -52,7 +53,7 @@ class PostingTransport:
             )
         except Interrupted:
             raise lost("the connection was closed while this was being sent") from None
-        except OSError as error:
+        except (OSError, RemoteProtocolError) as error:
             raise lost(f"sending failed, and it is not known what has arrived: {error}") from error
         if not 200 <= response.status < 300:
             raise _refusal(response.status)

@@ -1,0 +1,79 @@
+"""The answer to a request, as every HTTP client of ours reads it: in bounded memory, and never unpacked."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import attrs
+
+from .._core.redaction import redact
+from ..errors import RemoteProtocolError
+from ..interfaces import HttpResponse
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterable
+
+# No compression: a proxy that compresses holds events back, and a small answer could become a huge one.
+NOT_COMPRESSED = {"Accept-Encoding": "identity"}
+
+
+def head(status: int, raw_headers: Iterable[tuple[bytes, bytes]]) -> HttpResponse:
+    """Return an answer without its body. Bytes of headers that are no UTF-8 become surrogates."""
+    fields = ((_text(name), _text(value)) for name, value in raw_headers)
+    return HttpResponse(status, tuple(fields))
+
+
+def _text(raw: bytes) -> str:
+    return raw.decode("utf-8", "surrogateescape")
+
+
+def check_encoding(answer: HttpResponse) -> None:
+    """Make sure that the body of a good answer is not compressed.
+
+    Raises:
+        RemoteProtocolError: the body is compressed, although the request asked for `identity`.
+    """
+    encoding = _encoding(answer)
+    if encoding and 200 <= answer.status < 300:
+        raise RemoteProtocolError(
+            f"the answer is compressed (Content-Encoding: {redact(encoding, 60)}) although none of that was asked for: "
+            "let the server or proxy send it as it is"
+        )
+
+
+async def whole(answer: HttpResponse, chunks: AsyncIterator[bytes], limit: int | None) -> HttpResponse:
+    """Read the body of an answer, and return the answer with that body. The body of a compressed refusal is left out.
+
+    Args:
+        answer: without a body.
+        chunks: the bytes of the body as they came.
+        limit: largest body; `None` for no limit.
+
+    Raises:
+        RemoteProtocolError: the body is over the limit, or compressed.
+    """
+    _check_size(_announced(answer), limit)
+    # Not a list of the chunks: a body in chunks of one byte would take fifty times its size.
+    body = bytearray()
+    async for chunk in chunks:
+        body += chunk
+        _check_size(len(body), limit)
+    if not body:
+        return answer
+    check_encoding(answer)
+    return answer if _encoding(answer) else attrs.evolve(answer, body=bytes(body))
+
+
+def _encoding(answer: HttpResponse) -> str:
+    encoding = (answer.header("Content-Encoding") or "").strip()
+    return "" if encoding.lower() == "identity" else encoding
+
+
+def _announced(answer: HttpResponse) -> int:
+    length = answer.header("Content-Length") or ""
+    return int(length) if length.isascii() and length.isdecimal() and len(length) < 20 else 0
+
+
+def _check_size(size: int, limit: int | None) -> None:
+    if limit is not None and size > limit:
+        raise RemoteProtocolError(f"an HTTP answer has {size} bytes or more, over the limit of {limit} bytes")
