@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import attrs
 
 from .._core import urls
+from .._guard.foreign import BoundExceeded, bounded, error_of
 from .._http.client_choice import choose_client, has_web_sockets
 from .._http.negotiator import run_negotiation
 from .._http.request_sender import RequestSender
@@ -19,13 +20,16 @@ from ..errors import ConnectionFailedError, NegotiationError, TransportError
 from ..options import Transport
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Callable, Coroutine
 
     from .._core.logs import ConnectionLogs
     from .._core.negotiation import Endpoint
     from .._http.aiohttp_client import AiohttpClient
     from ..interfaces import HttpClient
     from .options import ConnectionOptions
+
+# A transport that is dropped has so many seconds to end. Then its HTTP client is left behind.
+_PATIENCE = 0.5
 
 
 class OpenConnection:
@@ -108,16 +112,16 @@ class OpenConnection:
     async def _close_transport(self) -> None:
         try:
             await self.transport.close()
-        except Exception as error:  # noqa: BLE001 - WebSockets of users may raise anything, and nothing can be done
+        except BaseException as raised:  # noqa: BLE001 - WebSockets of users may raise anything, and nothing can be done
+            error = error_of(raised, "the HTTP client")
             self.logs.transport.info("the transport did not close in good order: %s", error)
 
-    async def _drop(self, close: Callable[[], Awaitable[None]]) -> None:
+    async def _drop(self, close: Callable[[], Coroutine[None, None, None]]) -> None:
         self.transport.drop()
         try:
             # `close` frees what is left. Where `close` would wait, this cancels it, which drops the connection too.
-            async with asyncio.timeout(0):
-                await close()
-        except TimeoutError:
+            await bounded(close(), 0, whose="the HTTP client", patience=_PATIENCE, log=self.logs.transport)
+        except BoundExceeded:
             self.logs.transport.debug("dropped the connection")
 
 

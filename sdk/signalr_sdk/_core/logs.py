@@ -3,12 +3,25 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 if TYPE_CHECKING:
     from ..options import Transport
 
     Log: TypeAlias = logging.LoggerAdapter[logging.Logger]
+
+
+class _Adapter(logging.LoggerAdapter[logging.Logger]):
+    """Adds the facts of a connection to each record. What a log handler of the user's raises loses the record only."""
+
+    def log(self, level: int, msg: object, *args: object, stacklevel: int = 1, **options: Any) -> None:
+        """See `logging.LoggerAdapter.log`."""
+        try:
+            super().log(level, msg, *args, stacklevel=stacklevel + 1, **options)
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException:  # noqa: BLE001, S110 - to log what the log handler raised would fail again
+            pass
 
 
 _LOGGERS = tuple(logging.getLogger(f"signalr_sdk.{name}") for name in ("hub", "transport", "negotiate", "http"))
@@ -34,7 +47,7 @@ class ConnectionLogs:
         # All four loggers share one dict for the connection's life, so a change of it is in all later records.
         self._facts: dict[str, object] = {"hub": hub, "connection_id": None, "transport": None}
         self.hub, self.transport, self.negotiate, self.http = (
-            logging.LoggerAdapter(logger, self._facts) for logger in _LOGGERS
+            _Adapter(logger, self._facts) for logger in _LOGGERS
         )
 
     def note_connection(self, connection_id: str | None) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import inspect
 import threading
 import traceback
 from contextlib import suppress
@@ -24,8 +25,12 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
+# A coroutine cannot raise the first; the second would end the user's `async for` without a word.
+_UNRAISABLE = (StopIteration, StopAsyncIteration)
+
+
 def error_of(raised: BaseException, whose: str) -> Exception:
-    """Return the error that an exception of the user's code means.
+    """Return the error that an exception of the user's code means. It has a text, and may be raised again.
 
     Args:
         raised: the exception.
@@ -35,7 +40,7 @@ def error_of(raised: BaseException, whose: str) -> Exception:
         BaseException: `raised` itself if the current task is being cancelled, or if `KeyboardInterrupt` or `SystemExit`
             came on the main thread: the program is to end.
     """
-    if isinstance(raised, Exception):
+    if isinstance(raised, Exception) and not isinstance(raised, _UNRAISABLE) and _has_text(raised):
         return raised
     if ends_program(raised):
         raise raised
@@ -48,6 +53,14 @@ def error_of(raised: BaseException, whose: str) -> Exception:
         error = SignalRError(f"{whose} raised {type(raised).__name__}: {text_of(raised)}")
     error.__cause__ = raised
     return error
+
+
+def _has_text(error: BaseException) -> bool:
+    try:
+        str(error)
+    except Exception:  # noqa: BLE001 - code of the user's
+        return False
+    return True
 
 
 def ends_program(raised: BaseException) -> bool:
@@ -106,10 +119,13 @@ async def bounded(work: Awaitable[T], limit: float | None, *, whose: str, patien
     Raises:
         BoundExceeded: `limit` is over.
     """
-    task = spawn(_awaited(work), whose)
+    task = spawn(contained(work, whose), whose)
     try:
         await asyncio.wait({task}, timeout=limit)
     except asyncio.CancelledError:
+        if inspect.getcoroutinestate(task.get_coro()) == inspect.CORO_CREATED:
+            # A task that is cancelled before its first step runs none of its code, and would close nothing.
+            await asyncio.sleep(0)
         await cut_off(task, patience, whose=whose, log=log)
         raise
     if not task.done():
@@ -118,8 +134,18 @@ async def bounded(work: Awaitable[T], limit: float | None, *, whose: str, patien
     return task.result()
 
 
-async def _awaited(work: Awaitable[T]) -> T:
-    return await work
+async def contained(work: Awaitable[T], whose: str) -> T:
+    """Await code of the user's; raise what it raises as `error_of` says.
+
+    A task that ends with `KeyboardInterrupt` or `SystemExit` would stop the event loop, also on a thread of ours.
+    """
+    try:
+        return await work
+    except BaseException as raised:
+        error = error_of(raised, whose)
+        if error is raised:
+            raise
+        raise error from raised
 
 
 async def cut_off(

@@ -8,6 +8,7 @@ from asyncio import _get_running_loop
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast, overload
 
 from .._connecting.options import ConnectionOptions
+from .._guard.foreign import bounded, error_of
 from .._guard.tasks import spawn
 from .._life.managed_connection import ManagedConnection
 from .._receiving.iterators import Messages, Stream, StreamCall
@@ -321,12 +322,15 @@ class HubConnection(ManagedConnection[HubLink]):
         return buffer
 
     async def _close_sources(self, uploads: list[Any]) -> None:
-        """Close the sources of uploads that did not begin."""
-        for source in uploads:
-            try:
-                await close_source(source, None)
-            except Exception as error:  # noqa: BLE001 - the user's source may raise anything
-                self._dispatcher.push_error(error)
+        """Close the sources of uploads that did not begin. Closing goes on if the caller is cancelled."""
+        await asyncio.wait({spawn(self._close_source(source), "close an upload", self._closing) for source in uploads})
+
+    async def _close_source(self, source: Any) -> None:
+        limit, whose = self._timeouts.close, "the source of an upload"
+        try:
+            await bounded(close_source(source, None), limit, whose=whose, patience=0.5, log=self._options.logs.hub)
+        except BaseException as raised:  # noqa: BLE001 - the user's source may raise anything
+            self._dispatcher.push_error(error_of(raised, whose))
 
     # Being called by the hub
 

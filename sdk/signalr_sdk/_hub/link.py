@@ -46,6 +46,8 @@ _wire = logging.getLogger("signalr_sdk.transport")
 _SLICE = 0.004
 # After a failed write, give the reader this long: it usually finds a Close message that says why.
 _READER_GRACE = 1.0
+# `run` ends at once after a loss. After so many seconds, users' code in it has swallowed the cancellation.
+_LOSS_GRACE = 1.0
 
 
 class Phase(enum.Enum):
@@ -88,7 +90,10 @@ class HubLink:
         timeouts: of the connection.
         outgoing: the messages that wait to be sent.
         calls: the calls that go over the connection.
+        stuck: see `Link`.
     """
+
+    stuck: Callable[[SignalRError], None]
 
     def __init__(
         self,
@@ -119,6 +124,7 @@ class HubLink:
         self._first: Deliveries = []
         self._timer: asyncio.TimerHandle | None = None
         self._grace: asyncio.TimerHandle | None = None
+        self._watchdog: asyncio.TimerHandle | None = None
         # The timeout that `lose` ends `run` by.
         self._scope: asyncio.Timeout | None = None
         # The loss of the transport, or the silence of the server: what a resume may mend.
@@ -225,7 +231,8 @@ class HubLink:
     def _put_encoded(self, encode: Callable[[], bytes]) -> None:
         """Send a message of our own. A hub protocol of the user's that cannot encode the message is a loss."""
         try:
-            data = encode()
+            if data := encode():
+                self.outgoing.put_unnumbered(data)
         except ServerTimeoutError as error:
             self.lose(error)
         except BaseException as raised:
@@ -234,9 +241,6 @@ class HubLink:
             self.lose(lost)
             if ends_program(raised):
                 raise
-        else:
-            if data:
-                self.outgoing.put_unnumbered(data)
 
     async def run(self) -> SignalRError | None:
         """See `Link.run`."""
@@ -250,6 +254,8 @@ class HubLink:
                 raise
         finally:
             self._scope = None
+            if self._watchdog is not None:
+                self._watchdog.cancel()
         return self._lost
 
     async def _receive(self) -> SignalRError | None:
@@ -307,6 +313,10 @@ class HubLink:
             self._lost = error
             if self._scope is not None:
                 self._scope.reschedule(-math.inf)
+                self._watchdog = self._loop.call_later(_LOSS_GRACE, self._note_stuck, error)
+
+    def _note_stuck(self, error: SignalRError) -> None:
+        self.stuck(error)
 
     async def flush(self) -> None:
         """See `Link.flush`."""
@@ -460,10 +470,10 @@ class HubLink:
             self._timer = self._loop.call_at(deadline, self._on_time)
 
     def _stop_timers(self) -> None:
-        for timer in (self._timer, self._grace):
+        for timer in (self._timer, self._grace, self._watchdog):
             if timer is not None:
                 timer.cancel()
-        self._timer = self._grace = None
+        self._timer = self._grace = self._watchdog = None
 
     def _on_time(self) -> None:
         self._put_encoded(lambda: self._session.on_time(self._loop.time()))

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Protocol
 import attrs
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ..errors import SignalRError
     from ..options import Transport
     from .attempts import Attempts
@@ -30,7 +32,12 @@ class Link(Protocol):
 
     The supervisor calls `begin` and then `run`. While the link `is_resumable` after `run`, `resume` and another `run`
     may follow. The last call is always `close`; `drop` takes its place for a link that never began.
+
+    Attributes:
+        stuck: called with the reason of the loss if `run` should have ended and does not; set before `begin`.
     """
+
+    stuck: Callable[[SignalRError], None]
 
     @property
     def connection_id(self) -> str | None:

@@ -8,11 +8,12 @@ from __future__ import annotations
 import asyncio
 import functools
 import logging
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from .._core import urls
 from .._core.lifecycle import Event, Lifecycle, State
-from .._guard.foreign import bounded, cut_off, ends_program, forget_locals, text_of
+from .._guard.foreign import BoundExceeded, bounded, contained, cut_off, ends_program, forget_locals, text_of
 from .._guard.loops import running_loop
 from .._guard.tasks import spawn, where
 from .._receiving.dispatcher import running_handler
@@ -87,13 +88,18 @@ class Supervisor(Generic[L]):
         self.closed = loop.create_future()
         self._attempts.begin()
         started: asyncio.Future[None] = loop.create_future()
-        main = self._main = spawn(self._live(started, self._main), "connection", self._mains)
+        main = self._main = spawn(
+            self._live(started, functools.partial(self._first_link, self._main)), "connection", self._mains
+        )
         main.add_done_callback(functools.partial(self._note_main_over, started))
         try:
             await started
         except asyncio.CancelledError:
             main.cancel()
-            await asyncio.wait({main})
+            # Leave nothing open, also if the caller is cancelled once more: closing has a limit.
+            while not main.done():
+                with suppress(asyncio.CancelledError):
+                    await asyncio.wait({main})
             raise
 
     def _note_main_over(self, started: asyncio.Future[None], main: asyncio.Task[None]) -> None:
@@ -183,24 +189,32 @@ class Supervisor(Generic[L]):
 
     # The life of the connection
 
-    async def _live(self, started: asyncio.Future[None], previous: asyncio.Task[None] | None) -> None:
-        link: L | None = None
+    @property
+    def _is_superseded(self) -> bool:
+        """Whether this task was left behind, since users' code in it swallowed a cancellation."""
+        return asyncio.current_task() is not self._main
+
+    async def _live(
+        self, started: asyncio.Future[None], next_link: Callable[[], Coroutine[Any, Any, L | None]], link: L | None = None
+    ) -> None:
+        """Watch one link after another, beginning with what `next_link` returns; `link` is the one before."""
         try:
-            if previous is not None and not previous.done() and previous.get_loop() is self.loop:
-                # The previous connection may still be closing its transport.
-                await asyncio.wait({previous})
-            link = await self._first_link()
+            link = await next_link()
             while link is not None:
                 self._go_live(link)
                 if not started.done():
                     started.set_result(None)
                 link = await self._live_once(link)
         except asyncio.CancelledError:
+            if self._is_superseded:
+                return
             if self.lifecycle.state is State.CONNECTING:
                 self._end_start(started, None)
             else:
                 await self._abandon(link, ConnectionClosedError("the task of the connection was cancelled"))
         except BaseException as raised:
+            if self._is_superseded:
+                return
             if self.lifecycle.state is State.CONNECTING:
                 self._end_start(started, raised)
             else:
@@ -215,7 +229,7 @@ class Supervisor(Generic[L]):
 
         Nothing happens if `stop` does the same in a task of its own, which has not been cancelled.
         """
-        stopping, state = self._stopping, self.lifecycle.state
+        stopping, state, was_connected = self._stopping, self.lifecycle.state, self._attempts.was_connected
         if state is State.DISCONNECTED or (stopping is not None and not stopping.cancelling()):
             return
         self.link = None
@@ -227,12 +241,18 @@ class Supervisor(Generic[L]):
             self.lifecycle.fire(Event.GIVEN_UP if state is State.RECONNECTING else Event.LOST_FOR_GOOD)
             self._logger.info("the connection has ended: %s", cause)
             self._end_waits(cause)
-        if link is not None:
-            await self._close(link, cause, goodbye=False)
-        if self._attempts.was_connected:
-            await self._dispatcher.run_closed(error, self._timeouts.close)
+        try:
+            if link is not None:
+                await self._close(link, cause, goodbye=False)
+        finally:
+            # The program may cancel the task a second time.
+            if was_connected:
+                await self._dispatcher.run_closed(error, self._timeouts.close)
 
-    async def _first_link(self) -> L:
+    async def _first_link(self, previous: asyncio.Task[None] | None) -> L:
+        if previous is not None and not previous.done() and previous.get_loop() is self.loop:
+            # The previous connection may still be closing its transport.
+            await asyncio.wait({previous})
         while True:
             try:
                 return await self._connect()
@@ -246,34 +266,44 @@ class Supervisor(Generic[L]):
 
     async def _connect(self) -> L:
         """Make one attempt in a task of its own, since users' code in it may swallow a cancellation."""
-        attempt = spawn(self._connect_once(), "attempt")
+        whose = "the access token provider or the HTTP client"
+        attempt = spawn(contained(self._connect_once(), whose), "attempt")
         try:
-            await asyncio.wait({attempt})
+            await asyncio.wait({attempt}, timeout=self._longest_attempt)
         except asyncio.CancelledError:
-            await cut_off(
-                attempt,
-                self._timeouts.close,
-                whose="an attempt to connect",
-                log=self._logger,
-                undo=lambda link: link.drop(),
-            )
+            await self._cut_off(attempt)
             raise
+        if not attempt.done():
+            await self._cut_off(attempt)
+            raise ConnectionFailedError(f"an attempt to connect never ended: {whose} was left behind")
         if not attempt.cancelled():
             forget_locals(attempt.exception())
         try:
             return attempt.result()
+        except (SignalRError, OSError, TypeError, ValueError):
+            raise
         except asyncio.CancelledError as error:
-            raise ConnectionFailedError(
-                "the attempt was cancelled from inside, by the access token provider or the HTTP client"
-            ) from error
+            raise ConnectionFailedError(f"the attempt was cancelled from inside, by {whose}") from error
+        except Exception as error:
+            raise ConnectionFailedError(f"{whose} raised {type(error).__name__}: {text_of(error)}") from error
         except BaseException as raised:
-            if isinstance(raised, Exception):
-                raise
-            if ends_program(raised):
-                # The exception has left the event loop already. End this task as the end of the loop does.
-                raise asyncio.CancelledError from raised
-            text = f"the access token provider or the HTTP client raised {type(raised).__name__}: {text_of(raised)}"
-            raise ConnectionFailedError(text) from raised
+            # The exception has left the event loop already. End this task as the end of the loop does.
+            raise asyncio.CancelledError from raised
+
+    async def _cut_off(self, attempt: asyncio.Task[L]) -> None:
+        patience, log = self._timeouts.close, self._logger
+        await cut_off(attempt, patience, whose="an attempt to connect", log=log, undo=lambda link: link.drop())
+
+    @property
+    def _longest_attempt(self) -> float | None:
+        """The seconds after which an attempt is stuck, in users' code that swallows its cancellation.
+
+        For each transport the server is asked and the transport opened, and both ask the token provider.
+        """
+        connect, request, handshake = self._timeouts.connect, self._timeouts.request, self._timeouts.handshake
+        if connect is None or request is None or handshake is None:
+            return None
+        return len(self._options.transports) * 3.1 * max(connect, request) + handshake
 
     def _go_live(self, link: L) -> None:
         again = self.lifecycle.state is State.RECONNECTING
@@ -287,6 +317,7 @@ class Supervisor(Generic[L]):
         self._dispatcher.push_lifecycle("connected", connection_id)
         if again:
             self._dispatcher.push_lifecycle("reconnected", connection_id)
+        link.stuck = functools.partial(self._replace_stuck, link)
         link.begin()
         for waiter in self._waiting:
             if not waiter.done():
@@ -295,6 +326,8 @@ class Supervisor(Generic[L]):
     async def _live_once(self, link: L) -> L | None:
         """Watch a link until it ends; return the next one, or `None` when that was the last."""
         error = await link.run()
+        if self._is_superseded:
+            return None
         forget_locals(error)
         self._attempts.note_lost()
         while link.is_resumable and self.lifecycle.state is State.CONNECTED:
@@ -305,11 +338,28 @@ class Supervisor(Generic[L]):
             self.lifecycle.fire(Event.RESUMED)
             self._attempts.note_up()
             error = await link.run()
+            if self._is_superseded:
+                return None
             forget_locals(error)
             self._attempts.note_lost()
         if self.lifecycle.state is State.DISCONNECTING:
             return None
         return await self._lose(link, error, self._attempts.delay(error) if _may_reconnect(error) else None)
+
+    def _replace_stuck(self, link: L, error: SignalRError) -> None:
+        """Go on in a new task: users' code that the link runs has swallowed a cancellation."""
+        main = self._main
+        if main is None or main.done() or self.link is not link:
+            return
+        self._leave_behind({main})
+        started: asyncio.Future[None] = main.get_loop().create_future()
+        started.set_result(None)
+        following = functools.partial(self._after_stuck, link, error)
+        self._main = spawn(self._live(started, following, link), "connection", self._mains)
+
+    async def _after_stuck(self, link: L, error: SignalRError) -> L | None:
+        self._attempts.note_lost()
+        return await self._lose(link, error, self._attempts.delay(error))
 
     async def _lose(self, link: L, error: SignalRError | None, delay: float | None) -> L | None:
         """Close a link that has ended; return the next one, or `None` if there is none.
@@ -363,17 +413,18 @@ class Supervisor(Generic[L]):
         self._dispatcher.push_lifecycle("closed", error)
 
     async def _close(self, link: L, cause: SignalRError, *, goodbye: bool) -> None:
-        closing = link.close(cause, goodbye=goodbye)
         try:
             await bounded(
-                closing,
+                link.close(cause, goodbye=goodbye),
                 self._timeouts.close,
                 whose="the closing of the transport",
                 patience=_LAST_CHANCE,
                 log=self._logger,
             )
-        except TimeoutError:
+        except BoundExceeded:
             self._logger.debug("the transport did not close within %s s", self._timeouts.close)
+        except Exception as error:  # noqa: BLE001 - HTTP clients and protocols of users may raise anything
+            self._logger.info("the transport did not close in good order: %s", error)
 
     def _end_start(self, started: asyncio.Future[None], raised: BaseException | None) -> None:
         """Fail `start`: the attempts failed, or the task of the connection was cancelled."""

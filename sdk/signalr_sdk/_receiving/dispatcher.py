@@ -196,8 +196,9 @@ class Dispatcher:
         self._workers.discard(worker)
         self._start_workers(len(self._queue.messages))
         self._check_idle()
-        if not worker.cancelled():
-            worker.exception()  # KeyboardInterrupt and SystemExit have left the event loop already
+        if not worker.cancelled() and isinstance(error := worker.exception(), Exception):
+            # A hub protocol of the user's has made an event of nonsense.
+            self.push_error(error)
 
     async def _work(self) -> None:
         task = asyncio.current_task()

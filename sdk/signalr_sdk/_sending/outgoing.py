@@ -6,7 +6,7 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING, Protocol
 
-from .._guard.foreign import text_of
+from .._guard.foreign import cut_off, ends_program, text_of
 from .._guard.tasks import spawn
 from ..errors import ConnectionClosedError, SignalRError
 
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from .._core.logs import Log
 
 _logger = logging.getLogger("signalr_sdk.transport")
+# A writer that is cancelled has so many seconds to end. Then the HTTP client's `send` is left behind.
+_PATIENCE = 0.5
 
 
 class Sender(Protocol):
@@ -108,12 +110,13 @@ class Outgoing:
         """
         if self._over:
             return
-        self._queued += 1
         # While callers wait for room the writer must run: it lets them in.
         if self.eager and self._writer is None and not self._waiters and self._send_now(data):
             return
-        self._messages.append(data)
+        # A hub protocol of the user's may return nonsense, which has no length: note nothing of that.
         self._bytes += len(data)
+        self._queued += 1
+        self._messages.append(data)
         if self._writer is None:
             self._start_writer()
 
@@ -129,6 +132,7 @@ class Outgoing:
         if _logger.isEnabledFor(logging.DEBUG):
             self._log_sending(data)
         self._written()
+        self._queued += 1
         self._done += 1
         return True
 
@@ -217,8 +221,7 @@ class Outgoing:
         """End the writer. Close the transport first: a POST on a live connection must not be cut."""
         if self._writer is not None:
             writer, self._writer = self._writer, None
-            writer.cancel()
-            await asyncio.wait({writer})
+            await cut_off(writer, _PATIENCE, whose="the HTTP client", log=self._log)
 
     async def _write(self) -> None:
         try:
@@ -237,7 +240,7 @@ class Outgoing:
             if self._writer is asyncio.current_task():
                 self._writer = None
                 self._failed(raised if isinstance(raised, SignalRError) else _loss(raised))
-            if not isinstance(raised, Exception):
+            if ends_program(raised) or isinstance(raised, asyncio.CancelledError):
                 raise
         else:
             self._writer = None

@@ -1,0 +1,413 @@
+"""One round: a connection of either facade, its users, its server, and what must hold at the end."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import inspect
+import logging
+import threading
+from typing import TYPE_CHECKING, Any
+
+from tests.doubles import LeapingLoop, timers
+
+from signalr_sdk import ConnectionState, HubConnection, SignalRError, Timeouts, Transport, Upload
+
+from .seams import SEAMS, Converter, Money, Policy, Protocol, Server, Source
+from .wrongs import Chance
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Coroutine
+
+# Of the connection; the clock of the round leaps, so no second is waited for.
+TIMEOUTS = Timeouts(close=2.0, request=20.0, ready=5.0)
+CLOSE = 2.5  # the longest that stop() may take
+LONGEST = 100_000.0  # of the whole round
+HEALED = 600.0  # seconds after which a connection without faults must be up, or ended
+
+
+class BrokenError(Exception):
+    """Something that must hold does not hold."""
+
+
+class _LogHandler(logging.Handler):
+    """Goes wrong, and looks for signs of a bug."""
+
+    def __init__(self, chance: Chance, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(logging.DEBUG)
+        self.bugs: list[str] = []
+        self._chance = chance
+        self._loop = loop
+        self._thread = threading.get_ident()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.msg == "the connection failed" and record.exc_info:
+            self.bugs.append(logging.Formatter().format(record))
+        if threading.get_ident() == self._thread and asyncio._get_running_loop() is self._loop:
+            self._chance.meddle_now("log handler", ends=False)  # logging passes those on
+
+
+def _is_new_closing(task: asyncio.Task[Any]) -> bool:
+    """Return whether a task that only closes something has not begun: nobody could close that instead."""
+    new = inspect.getcoroutinestate(task.get_coro()) == inspect.CORO_CREATED  # type: ignore[arg-type]
+    return new and any(word in task.get_name() for word in ("clos", "source", "HTTP client"))
+
+
+class World:
+    """A connection of asyncio, its users and its server."""
+
+    def __init__(self, seed: int) -> None:
+        self.chance = chance = Chance(seed, SEAMS)
+        self.random = chance.random
+        self.server = Server(chance)
+        self.transport = self.random.choice(list(Transport))
+        self.converter = Converter(chance)
+        self.hub = self._hub()
+        self.calls: list[asyncio.Task[Any]] = []
+        self.sources: list[Source] = []
+        self.probes = 0
+        self.ups: list[object] = []
+        self.ends: list[object] = []
+        self._register()
+        chance.callbacks = [
+            self.hub.start,
+            self.hub.stop,
+            self.hub.flush,
+            self.hub.wait_closed,
+            lambda: self.hub.invoke("Echo", 1),
+            lambda: self.hub.invoke("Never", 1, timeout=3),
+            lambda: self.hub.send("Log", 1),
+            lambda: self.hub.wait_connected(3),
+            lambda: self.hub.off("tick"),
+            lambda: self._register(),
+        ]
+
+    def _hub(self) -> HubConnection:
+        chance, choose = self.chance, self.random.choice
+        options: dict[str, Any] = {
+            "http": self.server,
+            "transports": self.transport,
+            "timeouts": TIMEOUTS,
+            "reconnect": choose([Policy(chance), True, False]),
+            "retry_start": choose([False, Policy(chance)]),
+            "access_token": choose([None, self.provide, self.provide_now]),
+            "protocol": choose(["json", Protocol(chance)]),
+            "converter": choose([None, self.converter]),
+        }
+        return HubConnection("http://hub.test/chat", **options)
+
+    def _register(self) -> None:
+        hub = self.hub
+        hub.on("tick", self.handle)
+        hub.on("tock", self.handle_now)
+        hub.on("probe", self._probed)
+        hub.on_any(self.handle_now)
+        hub.on("ask", self.answer)
+        hub.on_connected(self.ups.append)
+        hub.on_closed(self.ends.append)
+        hub.on_connected(self.lifecycle)
+        hub.on_reconnecting(self.lifecycle)
+        hub.on_reconnected(self.lifecycle)
+        hub.on_closed(self.lifecycle)
+        hub.on_error(self.error)
+
+    def _probed(self) -> None:
+        self.probes += 1
+
+    # The user's functions
+
+    async def provide(self) -> Any:
+        wrong = await self.chance.meddle("provider")
+        return wrong if isinstance(wrong, str) else "token" if wrong.__class__ is object else wrong
+
+    def provide_now(self) -> Any:
+        wrong = self.chance.meddle_now("provider")
+        return "token" if wrong.__class__ is object else wrong
+
+    async def handle(self, *_args: Any) -> None:
+        await self.chance.meddle("handler")
+
+    def handle_now(self, *_args: Any) -> Any:
+        return self.chance.meddle_now("handler")
+
+    async def answer(self, *_args: Any) -> Any:
+        wrong = await self.chance.meddle("client result")
+        return 1 if wrong.__class__ is object else wrong
+
+    async def lifecycle(self, _value: Any) -> None:
+        await self.chance.meddle("lifecycle handler")
+
+    async def error(self, _error: Exception) -> None:
+        await self.chance.meddle("error handler")
+
+    # What happens
+
+    def begin(self, call: Awaitable[Any]) -> None:
+        """Make a call of the user's."""
+
+        async def run() -> None:
+            try:
+                await call
+            except BaseException as error:  # whatever it raises, it has ended
+                if isinstance(error, KeyboardInterrupt | SystemExit) and not self.chance._ends:
+                    raise
+
+        task = asyncio.create_task(run(), name="user")
+        # A task that is cancelled before its first step awaits nothing.
+        task.add_done_callback(lambda _task: call.close() if asyncio.iscoroutine(call) else None)
+        self.calls.append(task)
+
+    def source(self) -> Any:
+        source = Source(self.chance, self.sources.append)
+        return self.random.choice([lambda: source, lambda: Upload(source)])()
+
+    async def upload(self, timeout: float | None) -> None:
+        await self.hub.invoke("Echo", self.source(), self.source(), timeout=timeout)
+
+    async def send_upload(self) -> None:
+        await self.hub.send("Log", self.source())
+
+    async def iterate(self) -> None:
+        async for _ in self.hub.stream("Count", item_type=self.random.choice([Any, int])):
+            await asyncio.sleep(0)
+
+    async def listen(self) -> None:
+        async for _ in self.hub.messages("tick"):
+            await asyncio.sleep(0)
+
+    def step(self) -> None:
+        """Let something happen."""
+        hub, choose = self.hub, self.random.choice
+        timeout = choose([None, 1.0, 0.0])
+        actions: list[Callable[[], object]] = [
+            *([lambda: self.begin(hub.start())] * 3),
+            lambda: self.begin(hub.stop()),
+            lambda: self.begin(hub.invoke(choose(["Echo", "Never"]), 1, timeout=timeout)),
+            lambda: self.begin(hub.invoke("Echo", Money(), result_type=int, timeout=timeout)),
+            lambda: self.begin(self.upload(timeout)),
+            lambda: self.begin(self.send_upload()),
+            lambda: self.begin(hub.send("Log", Money())),
+            lambda: self.begin(hub.flush()),
+            lambda: self.begin(hub.wait_connected(timeout)),
+            lambda: self.begin(hub.wait_for("tick", 1.0)),
+            lambda: self.begin(self.iterate()),
+            lambda: self.begin(self.listen()),
+            lambda: self.calls and choose(self.calls).cancel(),
+            self.cancel_ours,
+            *([self.serve] * 4),
+        ]
+        choose(actions)()
+
+    def cancel_ours(self) -> None:
+        """Cancel tasks of the package, as a program does that cancels all tasks."""
+        if "program" not in self.chance.seams:
+            return
+        ours = [task for task in asyncio.all_tasks() if task.get_name().startswith("signalr_sdk")]
+        ours = [task for task in ours if not _is_new_closing(task)]
+        ours.sort(key=lambda task: task.get_name())
+        if ours:
+            chosen = ours if self.random.random() < 0.2 else [self.random.choice(ours)]
+            for task in chosen:
+                self.chance.note(f"program: cancels {task.get_name()}")
+                task.cancel()
+
+    def serve(self) -> None:
+        """Let the server do something."""
+        peer = self.server.last
+        if peer is None:
+            return
+        what = self.random.choice(["tick", "tock", "other", "ask", "ask", "cut", "close", "end", "garbage"])
+        self.chance.note(f"server: {what}")
+        match what:
+            case "cut":
+                peer.vanish()
+            case "close":
+                peer.say({"type": 7, "error": "bye", "allowReconnect": self.random.random() < 0.8})
+                peer.end()
+            case "end":
+                peer.end()
+            case "garbage":
+                peer.say(b"garbage\x1e")
+            case "ask":
+                peer.say({"type": 1, "target": what, "arguments": [1], "invocationId": "q"})
+            case _:
+                peer.say({"type": 1, "target": what, "arguments": [1]})
+
+    async def live(self) -> None:
+        """Let things happen at random times."""
+        self.begin(self.hub.start())
+        for _ in range(self.random.randint(5, 80)):
+            self.step()
+            for _ in range(self.random.choice([0, 1, 2, 5, 12])):
+                await asyncio.sleep(0)
+            if self.random.random() < 0.3:
+                await asyncio.sleep(self.random.choice([0.01, 0.7, 3.0, 20.0]))
+
+    # What must hold
+
+    async def heal(self) -> None:
+        """With nothing going wrong any more the connection must be up and work, or have ended."""
+        self.chance.quiet()
+        self.chance.release()
+        hub, loop = self.hub, asyncio.get_running_loop()
+        until = loop.time() + HEALED
+        while loop.time() < until:
+            await asyncio.sleep(1)
+            if hub.state is ConnectionState.DISCONNECTED:
+                await asyncio.sleep(3)
+                if hub.state is ConnectionState.DISCONNECTED:
+                    return
+                continue
+            if hub.state is not ConnectionState.CONNECTED:
+                continue
+            seen = self.probes
+            try:
+                async with asyncio.timeout(60):
+                    if await hub.invoke("Echo", 1) != 7:
+                        raise BrokenError("a call got a wrong answer")
+            except (SignalRError, OSError, ValueError):
+                continue  # what went wrong before is noticed now: another connection comes, or the end
+            peer = self.server.last
+            if peer is not None:
+                peer.say({"type": 1, "target": "probe", "arguments": []})
+                await asyncio.sleep(1)
+                if self.probes > seen:
+                    return
+        raise BrokenError(f"the connection is {hub.state} and does not work after {HEALED:g} s without a fault")
+
+    async def stop(self) -> None:
+        """Stop, and measure the time."""
+        loop = asyncio.get_running_loop()
+        for _ in range(4):  # somebody who waited may start it again
+            began = loop.time()
+            self.chance.note("stop()")
+            await self.hub.stop()
+            took = loop.time() - began
+            if took > CLOSE:
+                raise BrokenError(f"stop() took {took:.2f} s")
+            if self.hub.state is ConnectionState.DISCONNECTED:
+                await asyncio.sleep(0.1)
+            if self.hub.state is ConnectionState.DISCONNECTED:
+                return
+        raise BrokenError(f"after stop() the connection is {self.hub.state}")
+
+    async def end(self) -> None:
+        """Stop, in the middle of what goes wrong or after it, and look at what is left."""
+        if self.random.random() < 0.5:
+            await self.heal()
+        self.chance.quiet()
+        await self.stop()
+        self.chance.release()
+        await asyncio.sleep(15)
+        for task in self.chance.background:
+            task.cancel()
+        await self._all_ended()
+        await self._nothing_left()
+
+    async def _all_ended(self) -> None:
+        pending = [call for call in self.calls if not call.done()]
+        if pending:
+            for call in pending:
+                call.cancel()  # iterators without a connection wait for the next start
+            _done, pending = await asyncio.wait(pending, timeout=30)
+        if pending:
+            raise BrokenError(f"calls that never end: {pending[0]}")
+
+    async def _nothing_left(self) -> None:
+        self.calls.clear()
+        await asyncio.sleep(1)
+        left = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
+        if left:
+            raise BrokenError(f"tasks are left: {left}")
+        if self.hub.state is not ConnectionState.DISCONNECTED:
+            raise BrokenError(f"started again: {self.hub.state}")
+        # A server is not told of a long polling connection that is dropped.
+        if self.transport is not Transport.LONG_POLLING and any(peer.open for peer in self.server.peers if peer.up):
+            raise BrokenError("a connection is still open at the server")
+        if not all(source.closed for source in self.sources):
+            raise BrokenError("the source of an upload was not closed")
+        if self.hub._backlog.held:
+            raise BrokenError(f"{self.hub._backlog.held} bytes are still counted")
+        if self.ups and not self.ends:
+            raise BrokenError("on_closed was not told")
+        for peer in self.server.peers:
+            peer.end()
+        if alive := [timer for timer in timers(asyncio.get_running_loop()) if timer.when() < LONGEST]:
+            raise BrokenError(f"timers are left: {alive}")
+
+
+def play(seed: int) -> World:
+    """Play one round.
+
+    Raises:
+        BrokenError: something does not hold; its notes have the schedule.
+    """
+    unseen: list[str] = []
+    worlds: list[World] = []
+
+    async def whole() -> None:
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(lambda _loop, context: unseen.append(repr_of(context)))
+        world = World(seed)
+        worlds.append(world)
+        logger = logging.getLogger("signalr_sdk")
+        handler = _LogHandler(world.chance, loop)
+        logger.addHandler(handler)
+        try:
+            async with asyncio.timeout(LONGEST):
+                await world.live()
+                await world.end()
+            gc.collect(0)
+            await asyncio.sleep(0)
+            if handler.bugs:
+                raise BrokenError(handler.bugs[0])
+            if unseen:
+                raise BrokenError(f"nobody has seen: {unseen[0]}")
+        except TimeoutError as error:
+            raise BrokenError("something never ended") from error
+        finally:
+            world.chance.quiet()
+            world.chance.release()
+            logger.removeHandler(handler)
+
+    threaded = seed % 2 == 1
+    try:
+        if threaded:
+            _on_thread(whole)
+        else:
+            _run(whole)
+    except BaseException as error:
+        if worlds:
+            error.add_note("\n".join([f"seed {seed}, seams {sorted(worlds[0].chance.seams)}", *worlds[0].chance.schedule]))
+        raise
+    return worlds[0]
+
+
+def repr_of(context: dict[str, Any]) -> str:
+    """Return the context of asyncio's exception handler as a text."""
+    try:
+        return repr(context)
+    except Exception:
+        return f"{context['message']}: {type(context.get('exception')).__name__}"
+
+
+def _run(whole: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    with asyncio.Runner(loop_factory=LeapingLoop) as runner:
+        runner.run(whole())
+
+
+def _on_thread(whole: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """Run in another thread, where KeyboardInterrupt and SystemExit end no program."""
+    raised: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            _run(whole)
+        except BaseException as error:
+            raised.append(error)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join()
+    if raised:
+        raise raised[0]
