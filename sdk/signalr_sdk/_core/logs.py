@@ -20,7 +20,7 @@ class _Adapter(logging.LoggerAdapter[logging.Logger]):
             super().log(level, msg, *args, stacklevel=stacklevel + 1, **options)
         except (KeyboardInterrupt, SystemExit):
             raise
-        except BaseException:  # noqa: BLE001, S110 - to log what the log handler raised would fail again
+        except BaseException:  # noqa: BLE001 - to log what the log handler raised would fail again
             pass
 
 
@@ -46,9 +46,7 @@ class ConnectionLogs:
     def __init__(self, hub: str) -> None:
         # All four loggers share one dict for the connection's life, so a change of it is in all later records.
         self._facts: dict[str, object] = {"hub": hub, "connection_id": None, "transport": None}
-        self.hub, self.transport, self.negotiate, self.http = (
-            _Adapter(logger, self._facts) for logger in _LOGGERS
-        )
+        self.hub, self.transport, self.negotiate, self.http = (_Adapter(logger, self._facts) for logger in _LOGGERS)
 
     def note_connection(self, connection_id: str | None) -> None:
         """Set the connection id of all later records, `None` while there is no connection; the transport is unknown."""

@@ -9,6 +9,7 @@ import asyncio
 import functools
 import logging
 from contextlib import suppress
+from threading import get_ident
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from .._core import urls
@@ -49,6 +50,7 @@ class Supervisor(Generic[L]):
         closed: resolved when the connection is `DISCONNECTED` for good, with the error that ended it; `None` before
             the first start.
         loop: the event loop of `start`; `None` when the connection is `DISCONNECTED`.
+        thread: the thread of that loop.
     """
 
     def __init__(
@@ -63,6 +65,7 @@ class Supervisor(Generic[L]):
         self.lifecycle = Lifecycle()
         self.closed: asyncio.Future[SignalRError | None] | None = None
         self.loop: asyncio.AbstractEventLoop | None = None
+        self.thread = 0
         self._connect_once = connect
         self._options = options
         self._timeouts = options.timeouts
@@ -85,6 +88,7 @@ class Supervisor(Generic[L]):
         loop = running_loop()
         self.lifecycle.fire(Event.START)
         self.loop = self._dispatcher.loop = loop
+        self.thread = get_ident()
         self.closed = loop.create_future()
         self._attempts.begin()
         started: asyncio.Future[None] = loop.create_future()
@@ -195,7 +199,10 @@ class Supervisor(Generic[L]):
         return asyncio.current_task() is not self._main
 
     async def _live(
-        self, started: asyncio.Future[None], next_link: Callable[[], Coroutine[Any, Any, L | None]], link: L | None = None
+        self,
+        started: asyncio.Future[None],
+        next_link: Callable[[], Coroutine[Any, Any, L | None]],
+        link: L | None = None,
     ) -> None:
         """Watch one link after another, beginning with what `next_link` returns; `link` is the one before."""
         try:
