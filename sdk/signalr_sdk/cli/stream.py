@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
-
-import typer
+from typing import TYPE_CHECKING
 
 from . import exit_status, options
 from .arguments import MethodCall
@@ -15,18 +13,13 @@ from .uploaded_lines import uploaded_lines
 if TYPE_CHECKING:
     from .. import Stream
 
-Limit = Annotated[
-    float | None,
-    typer.Option("--timeout", metavar="SECONDS", min=0.001, help="Limit for the whole command; none by default."),
-]
-
 
 @options.command
 def stream(
     url: options.Url,
     call: MethodCall,
     count: options.Count = None,
-    timeout: Limit = None,
+    timeout: options.NoTimeout = None,
     *,
     connection: ConnectionOptions,
 ) -> None:
