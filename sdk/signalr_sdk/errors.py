@@ -241,3 +241,27 @@ def _where(url: str | None, status: int | None) -> str:
     if status is not None:
         parts.append(f"status {status}")
     return f" ({', '.join(parts)})" if parts else ""
+
+
+__all__ = [
+    "AuthenticationRefreshError",
+    "AzureSignalRError",
+    "ClassicServerError",
+    "ConnectionClosedError",
+    "ConnectionFailedError",
+    "HandshakeError",
+    "HubError",
+    "InvocationTimeoutError",
+    "LocalProtocolError",
+    "NegotiationError",
+    "NotConnectedError",
+    "ProtocolError",
+    "RemoteProtocolError",
+    "ResultTypeError",
+    "ServerTimeoutError",
+    "SignalRError",
+    "SlowConsumerError",
+    "StateError",
+    "StreamOverflowError",
+    "TransportError",
+]

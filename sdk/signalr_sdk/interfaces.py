@@ -202,3 +202,19 @@ class WebSocketConnector(Protocol):
             TransportError: the server answered without an upgrade; the error has the status of the answer.
             OSError: the network failed.
         """
+
+
+__all__ = [
+    "Converter",
+    "Handler",
+    "HttpClient",
+    "HttpRequest",
+    "HttpResponse",
+    "HttpStream",
+    "HubProtocol",
+    "RetryPolicy",
+    "TokenProvider",
+    "WebSocket",
+    "WebSocketConnector",
+    "WebSocketOptions",
+]

@@ -124,3 +124,18 @@ class Sequence(_Message):
 HubMessage: TypeAlias = (
     Invocation | StreamItem | Completion | StreamInvocation | CancelInvocation | Ping | Close | Ack | Sequence
 )
+
+
+__all__ = [
+    "Ack",
+    "CancelInvocation",
+    "Close",
+    "Completion",
+    "Headers",
+    "HubMessage",
+    "Invocation",
+    "Ping",
+    "Sequence",
+    "StreamInvocation",
+    "StreamItem",
+]

@@ -188,3 +188,16 @@ class DateTimeOffset:
 
 # For converters it is one value, as a datetime is: cattrs would take an attrs class apart.
 del DateTimeOffset.__attrs_attrs__
+
+
+__all__ = [
+    "UNSET",
+    "AuthenticationRefresh",
+    "ConnectionState",
+    "DateTimeOffset",
+    "Limits",
+    "Timeouts",
+    "TransferFormat",
+    "Transport",
+    "Unset",
+]
