@@ -236,8 +236,12 @@ class RemoteProtocolError(ProtocolError):
     """The server sent something that is not SignalR, or is over a limit."""
 
 
+# URLs of redirects are texts of servers, of any length.
+_LONGEST_URL = 300
+
+
 def _where(url: str | None, status: int | None) -> str:
-    parts = [url] if url else []
+    parts = [url if len(url) <= _LONGEST_URL else f"{url[:_LONGEST_URL]}…"] if url else []
     if status is not None:
         parts.append(f"status {status}")
     return f" ({', '.join(parts)})" if parts else ""

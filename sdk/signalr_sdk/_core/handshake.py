@@ -76,7 +76,7 @@ def check_response(record: bytes) -> None:
     if _is_number(kind):
         if kind == _CLOSE and text:
             raise HandshakeError(f"the server closed the connection instead of answering the handshake: {text}")
-        raise HandshakeError(f"expected a handshake response, but a hub message of type {kind} came")
+        raise HandshakeError(f"expected a handshake response, but a hub message of type {redact(str(kind), 20)} came")
     if text:
         raise HandshakeError(f"server returned handshake error: {text}")
 

@@ -1,9 +1,15 @@
-"""The loggers of one connection. Their records name the connection, so that the log of many can be filtered."""
+"""The loggers of one connection. Their records name the connection, so that the log of many can be filtered.
+
+No record shows a text of the server, or of users' code, as it is: see `_Redaction`.
+"""
 
 from __future__ import annotations
 
 import logging
+import traceback
 from typing import TYPE_CHECKING, Any, TypeAlias
+
+from .redaction import printable, redact, redact_error
 
 if TYPE_CHECKING:
     from ..options import Transport
@@ -25,6 +31,43 @@ class _Adapter(logging.LoggerAdapter[logging.Logger]):
 
 
 _LOGGERS = tuple(logging.getLogger(f"signalr_sdk.{name}") for name in ("hub", "transport", "negotiate", "http"))
+_TEXT_LIMIT = 500
+
+
+class _Redaction(logging.Filter):
+    """Makes each record safe: text from outside gets short, and cannot forge lines or drive a terminal."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Change the arguments and the traceback of the record; keep the record."""
+        if isinstance(record.args, tuple):
+            record.args = tuple(_safe(argument) for argument in record.args)
+        if record.exc_info and record.exc_info[1] is not None:
+            # A formatter shows this text instead of the traceback that it would make of `exc_info`.
+            record.exc_text = _safe_traceback(record.exc_info[1])
+        return True
+
+
+def _safe(argument: object) -> object:
+    if isinstance(argument, BaseException):
+        return redact_error(argument)
+    return redact(argument, _TEXT_LIMIT) if isinstance(argument, str) else argument
+
+
+def _safe_traceback(error: BaseException) -> str:
+    return "".join(map(_safe_part, traceback.TracebackException.from_exception(error).format())).rstrip("\n")
+
+
+def _safe_part(part: str) -> str:
+    r"""Return one part of a traceback: the lines of a frame as they are, the text of an exception on one line."""
+    begin = part.lstrip(" |+-")
+    if begin.startswith(("\n", 'File "', "Traceback (")):
+        return printable(part, keep="\n")
+    return f"{part[: len(part) - len(begin)]}{redact(begin, _TEXT_LIMIT)}\n"
+
+
+# The loggers that have no class `ConnectionLogs` get the same names, or the name of the test server.
+for _logger in (*_LOGGERS, logging.getLogger("signalr_sdk.testing")):
+    _logger.addFilter(_Redaction())
 
 
 class ConnectionLogs:
@@ -50,7 +93,8 @@ class ConnectionLogs:
 
     def note_connection(self, connection_id: str | None) -> None:
         """Set the connection id of all later records, `None` while there is no connection; the transport is unknown."""
-        self._facts.update(connection_id=connection_id, transport=None)
+        shown = None if connection_id is None else redact(connection_id)
+        self._facts.update(connection_id=shown, transport=None)
 
     def note_transport(self, transport: Transport) -> None:
         """Set the transport of all later records."""

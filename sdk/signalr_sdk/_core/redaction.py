@@ -1,11 +1,16 @@
-"""Texts from outside, made safe for errors and logs: short, on one line, and without tokens."""
+"""Texts from outside, made safe for errors, logs and terminals: short, on one line, and without tokens."""
 
 from __future__ import annotations
 
 import re
 
+from ..errors import HubError, SignalRError
+
 # Servers quote the request that they refuse, with its token. A JSON web token begins with eyJ, in base64 `{"`.
 _SECRET = re.compile(r"(?i)(access_token=|\bbearer\s+)[^\s&\"'<>]+|\beyJ[\w-]+\.[\w.-]+")
+_FOREIGN_LIMIT = 500
+# An error of ours lists one error for each transport that was tried.
+_OWN_LIMIT = 4000
 
 
 def redact(text: str, limit: int = 200) -> str:
@@ -15,6 +20,31 @@ def redact(text: str, limit: int = 200) -> str:
         >>> redact("no\r\nway: Bearer abc")
         'no way: Bearer ***'
     """
-    visible = "".join(char if char.isprintable() else " " for char in text[: 4 * limit])
+    visible = printable(text[: 4 * limit])
     line = _SECRET.sub(lambda found: f"{found[1] or ''}***", " ".join(visible.split()))
     return line if len(line) <= limit else line[:limit] + "…"
+
+
+def redact_error(error: BaseException) -> str:
+    """Return the text of an error on one line, or the error's type if there is no text.
+
+    The texts of this package are made of safe parts and stay whole. The text of a `HubError` is the server's own.
+    """
+    try:
+        text = str(error)
+    except Exception:  # noqa: BLE001 - an exception of the user's
+        text = ""
+    own = isinstance(error, SignalRError) and not isinstance(error, HubError)
+    return redact(text, _OWN_LIMIT if own else _FOREIGN_LIMIT) or type(error).__name__
+
+
+def printable(text: str, *, keep: str = "") -> str:
+    """Return the text with a space for each control character, line separator, bidi control and half surrogate pair.
+
+    Such characters drive terminals and forge lines.
+
+    Args:
+        text: the text.
+        keep: characters that stay all the same.
+    """
+    return text if text.isprintable() else "".join(c if c.isprintable() or c in keep else " " for c in text)

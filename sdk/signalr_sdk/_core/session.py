@@ -39,6 +39,7 @@ from ..options import TransferFormat
 from ..protocols.batches import Batch, shortcut
 from ..protocols.framing import BinaryFraming, TextFraming
 from . import handshake
+from .redaction import redact
 from .routing import Deliveries, Inbox, Router, Sink, new_runs
 
 if TYPE_CHECKING:
@@ -464,7 +465,7 @@ def ending(end: Close | RemoteProtocolError | None) -> SignalRError | None:
         return end
     if end.error is not None:
         return ConnectionClosedError(
-            f"the server closed the connection: {end.error}", end.error, allow_reconnect=end.allow_reconnect
+            f"the server closed the connection: {redact(end.error)}", end.error, allow_reconnect=end.allow_reconnect
         )
     if end.allow_reconnect:
         return ConnectionClosedError("the server closed the connection and allows a new one", allow_reconnect=True)

@@ -84,7 +84,8 @@ def _host(host: str) -> str:
             name = ""
         if not _DEVIATIONS.isdisjoint(host):
             name = ""
-    if not _HOST.fullmatch(name):
+    # The names of DNS have 253 characters at most. Errors name the host.
+    if not _HOST.fullmatch(name) or len(name) > 255:
         advice = "" if host.isascii() else "; write it in its ASCII form (xn--…)"
         raise ValueError(f"the hub's URL has no valid host: {redact(host)!r}{advice}")
     return name

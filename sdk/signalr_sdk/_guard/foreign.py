@@ -14,6 +14,7 @@ import traceback
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from .._core.redaction import redact_error
 from ..errors import SignalRError
 from .tasks import is_users, spawn, where
 
@@ -50,7 +51,7 @@ def error_of(raised: BaseException, whose: str) -> Exception:
         # A task or future that the code waited for was cancelled, not the current task.
         error = SignalRError(f"{whose} was cancelled from inside")
     else:
-        error = SignalRError(f"{whose} raised {type(raised).__name__}: {text_of(raised)}")
+        error = SignalRError(f"{whose} raised {type(raised).__name__}: {redact_error(raised)}")
     error.__cause__ = raised
     return error
 

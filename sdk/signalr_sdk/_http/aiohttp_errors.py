@@ -173,7 +173,7 @@ def _no_http(_error: Exception, context: RequestContext) -> _Explained:
 
 
 def _wrong_url(_error: Exception, context: RequestContext) -> _Explained:
-    return ConnectionError(f"this URL cannot be used: {urls.without_query(context.request.url)}"), None
+    return ConnectionError(f"this URL cannot be used: {redact(urls.without_query(context.request.url))}"), None
 
 
 def _connect_timeout(_error: TimeoutError, context: RequestContext) -> _Explained:

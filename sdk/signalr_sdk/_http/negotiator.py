@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from .._core import urls
 from .._core.negotiation import negotiate
+from .._core.redaction import redact_error
 from ..errors import ConnectionFailedError, NegotiationError, RemoteProtocolError
 
 if TYPE_CHECKING:
@@ -65,4 +66,4 @@ async def _ask(sender: RequestSender, url: str, timeout: float | None) -> HttpRe
     except ConnectionFailedError:
         raise
     except (OSError, RemoteProtocolError) as error:
-        raise NegotiationError(f"cannot negotiate: {error}", url=urls.without_query(url)) from error
+        raise NegotiationError(f"cannot negotiate: {redact_error(error)}", url=urls.without_query(url)) from error

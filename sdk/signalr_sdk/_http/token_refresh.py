@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from .._core import token_refresh as refreshing
 from .._core import urls
+from .._core.redaction import redact_error
 from ..errors import AuthenticationRefreshError, ConnectionFailedError, RemoteProtocolError
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ class Refresher:
                     self._url, self._connection_token, timeout=self._timeout, max_bytes=_MAX_ANSWER
                 )
             except (OSError, RemoteProtocolError, ConnectionFailedError) as error:
-                raise AuthenticationRefreshError(f"the token could not be refreshed: {error}") from error
+                raise AuthenticationRefreshError(f"the token could not be refreshed: {redact_error(error)}") from error
             answer = refreshing.read_answer(response.status, response.body)
             if answer.access_token is not None:
                 self._sender.use_refreshed_token(answer.access_token)

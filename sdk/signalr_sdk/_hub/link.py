@@ -9,9 +9,10 @@ import math
 from typing import TYPE_CHECKING
 
 from .._connecting.opening import open_connection
+from .._core.redaction import redact_error
 from .._core.replay import Replay
 from .._core.session import HubSession, ending
-from .._guard.foreign import ends_program, error_of, text_of
+from .._guard.foreign import ends_program, error_of
 from .._guard.tasks import where
 from .._sending.calls import Calls
 from .._sending.outgoing import Outgoing
@@ -236,7 +237,7 @@ class HubLink:
         except ServerTimeoutError as error:
             self.lose(error)
         except BaseException as raised:
-            lost = ConnectionClosedError(f"the hub protocol failed: {text_of(raised)}", allow_reconnect=True)
+            lost = ConnectionClosedError(f"the hub protocol failed: {redact_error(raised)}", allow_reconnect=True)
             lost.__cause__ = raised
             self.lose(lost)
             if ends_program(raised):
@@ -268,7 +269,7 @@ class HubLink:
             return error
         except BaseException as raised:  # noqa: BLE001 - HTTP clients and protocols of users may raise anything
             cause = error_of(raised, "the HTTP client or the hub protocol")
-            lost = ConnectionClosedError(f"receiving failed: {text_of(cause)}", allow_reconnect=True)
+            lost = ConnectionClosedError(f"receiving failed: {redact_error(cause)}", allow_reconnect=True)
             lost.__cause__ = cause
             return lost
         return ending(self._session.ended)

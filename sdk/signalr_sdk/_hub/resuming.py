@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+from .._core.redaction import redact_error
 from .._guard.foreign import bounded, error_of
 from .._life.link import NotResumed
 from ..errors import ConnectionClosedError, TransportError
@@ -57,7 +58,7 @@ def _not_resumed(lost: SignalRError | None, failure: Exception | None) -> Signal
     if failure is None or failure is lost:
         return lost
     error = ConnectionClosedError(
-        f"the connection was lost ({lost}) and could not be resumed: {failure}", allow_reconnect=True
+        f"the connection was lost ({lost}) and could not be resumed: {redact_error(failure)}", allow_reconnect=True
     )
     error.__cause__ = failure
     return error

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from .._core import urls
 from .._core.lifecycle import Event, Lifecycle, State
-from .._guard.foreign import BoundExceeded, bounded, contained, cut_off, ends_program, forget_locals, text_of
+from .._core.redaction import redact_error
+from .._guard.foreign import BoundExceeded, bounded, contained, cut_off, ends_program, forget_locals
 from .._guard.loops import running_loop
 from .._guard.tasks import spawn, where
 from .._receiving.dispatcher import running_handler
@@ -292,7 +293,7 @@ class Supervisor(Generic[L]):
         except asyncio.CancelledError as error:
             raise ConnectionFailedError(f"the attempt was cancelled from inside, by {whose}") from error
         except Exception as error:
-            raise ConnectionFailedError(f"{whose} raised {type(error).__name__}: {text_of(error)}") from error
+            raise ConnectionFailedError(f"{whose} raised {type(error).__name__}: {redact_error(error)}") from error
         except BaseException as raised:
             # The exception has left the event loop already. End this task as the end of the loop does.
             raise asyncio.CancelledError from raised
@@ -495,7 +496,8 @@ class Supervisor(Generic[L]):
     def _fail_waiting(self, cause: Exception | None) -> None:
         for waiter in self._waiting:
             if not waiter.done():
-                error = NotConnectedError(f"the connection ended before it was up: {cause}", self.lifecycle.public)
+                why = cause and redact_error(cause)
+                error = NotConnectedError(f"the connection ended before it was up: {why}", self.lifecycle.public)
                 error.__cause__ = cause
                 waiter.set_exception(error)
 
@@ -506,6 +508,6 @@ def _may_reconnect(error: SignalRError | None) -> bool:
 
 
 def _wrapped(error: BaseException) -> SignalRError:
-    ended = ConnectionClosedError(f"the connection failed: {text_of(error)}")
+    ended = ConnectionClosedError(f"the connection failed: {redact_error(error)}")
     ended.__cause__ = error
     return ended

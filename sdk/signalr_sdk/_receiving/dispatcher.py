@@ -36,8 +36,9 @@ if TYPE_CHECKING:
 # The worker looks at the time after so many events. It gives the event loop a turn after so many seconds.
 _BATCH = 128
 _SLICE = 0.01
-# The names of so many events without a handler are remembered, so that each is warned about only once.
-_NAMES = 1024
+# The names of so many events without a handler are remembered, each cut at so many characters, so that each is warned
+# about only once.
+_NAMES, _NAME = 1024, 100
 
 
 @attrs.define(eq=False)
@@ -296,9 +297,10 @@ class Dispatcher:
         if self._handlers.any:
             # Handlers of `on_any` get the name and the arguments as two arguments.
             return tuple(functools.partial(_with_name, handler, target) for handler in self._handlers.any)
-        if target not in self._unknown and len(self._unknown) < _NAMES:
-            self._unknown.add(target)
-            self._logger.warning("the hub sent the event '%.100s', for which there is no handler (said once)", target)
+        name = target[:_NAME]
+        if name not in self._unknown and len(self._unknown) < _NAMES:
+            self._unknown.add(name)
+            self._logger.warning("the hub sent the event '%s', for which there is no handler (said once)", name)
         return ()
 
     def _report_dropped(self, dropped: int) -> None:

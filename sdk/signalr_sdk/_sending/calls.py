@@ -6,6 +6,7 @@ import asyncio
 import functools
 from typing import TYPE_CHECKING, Any
 
+from .._core.redaction import redact_error
 from .._guard.foreign import error_of, text_of
 from ..errors import ConnectionClosedError, HubError, LocalProtocolError, RemoteProtocolError, SignalRError
 from .upload_task import UploadTask
@@ -70,8 +71,9 @@ def _closed_under(method: str, cause: SignalRError) -> ConnectionClosedError:
     """Return an error for one call that was pending when the connection ended; each call gets an error of its own."""
     reason = cause.reason if isinstance(cause, ConnectionClosedError) else None
     allow = isinstance(cause, ConnectionClosedError) and cause.allow_reconnect
+    why = redact_error(cause)
     error = ConnectionClosedError(
-        f"the connection ended before '{method}' did, which may or may not have run on the server: {cause}",
+        f"the connection ended before '{method}' did, which may or may not have run on the server: {why}",
         reason,
         allow_reconnect=allow,
     )

@@ -6,7 +6,8 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING, Protocol
 
-from .._guard.foreign import cut_off, ends_program, text_of
+from .._core.redaction import redact_error
+from .._guard.foreign import cut_off, ends_program
 from .._guard.tasks import spawn
 from ..errors import ConnectionClosedError, SignalRError
 
@@ -283,13 +284,15 @@ class Outgoing:
 
     @staticmethod
     def _ended(error: SignalRError) -> ConnectionClosedError:
-        ended = ConnectionClosedError(f"not sent, since the connection has ended: {error}", allow_reconnect=True)
+        ended = ConnectionClosedError(
+            f"not sent, since the connection has ended: {redact_error(error)}", allow_reconnect=True
+        )
         ended.__cause__ = error
         return ended
 
 
 def _loss(raised: BaseException) -> ConnectionClosedError:
     """Return the error for a writer that users' code has ended: a WebSocket or an HTTP client, or a cancellation."""
-    lost = ConnectionClosedError(f"sending failed: {text_of(raised)}", allow_reconnect=True)
+    lost = ConnectionClosedError(f"sending failed: {redact_error(raised)}", allow_reconnect=True)
     lost.__cause__ = raised
     return lost

@@ -6,6 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING, assert_never
 
 from .._core import urls
+from .._core.redaction import redact_error
 from ..errors import ConnectionFailedError, RemoteProtocolError, TransportError
 from ..options import Transport
 from .long_polling import LongPollingTransport
@@ -60,5 +61,5 @@ async def open_transport(
     except ConnectionFailedError:
         raise
     except (OSError, RemoteProtocolError) as error:
-        message = f"not started within {limit:g} s" if scope.expired() and limit is not None else str(error)
+        message = f"not started within {limit:g} s" if scope.expired() and limit is not None else redact_error(error)
         raise TransportError(message, transport=kind, url=urls.without_query(url)) from error

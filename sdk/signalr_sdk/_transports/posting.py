@@ -54,7 +54,7 @@ class PostingTransport:
         except Interrupted:
             raise lost("the connection was closed while this was being sent") from None
         except (OSError, RemoteProtocolError) as error:
-            raise lost(f"sending failed, and it is not known what has arrived: {error}") from error
+            raise lost(f"sending failed, and it is not known what has arrived: {redact_error(error)}") from error
         if not 200 <= response.status < 300:
             raise _refusal(response.status)
 

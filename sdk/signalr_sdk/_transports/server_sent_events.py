@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Final
 
+from .._core.redaction import redact, redact_error
 from .._core.sse_parser import SseParser
 from ..options import Transport
 from .interruption import Interrupted
@@ -55,7 +56,7 @@ class ServerSentEventsTransport(PostingTransport):
             except Interrupted:
                 return None
             except OSError as error:
-                raise lost(f"the event stream broke off: {error}") from error
+                raise lost(f"the event stream broke off: {redact_error(error)}") from error
             if not chunk:
                 if self._parser.incomplete:
                     raise lost("the event stream ended within an event, which is incomplete")
@@ -79,5 +80,6 @@ def _check(url: str, response: HttpResponse) -> None:
         raise refused(kind, url, response)
     content_type = (response.header("Content-Type") or "").partition(";")[0].strip().lower()
     if content_type != "text/event-stream":
-        message = f"the server answers with {content_type or 'no content type'!r} where an event stream should begin"
+        shown = redact(content_type, 60) or "no content type"
+        message = f"the server answers with {shown!r} where an event stream should begin"
         raise refused(kind, url, response, message=message)

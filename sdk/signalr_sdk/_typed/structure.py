@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Final, ForwardRef, NewType, Union, get_ar
 
 import attrs
 
+from .._core.redaction import redact_error
 from ..errors import LocalProtocolError, ResultTypeError
 from ..options import DateTimeOffset
 from ..protocols.values import Naming, field_names
@@ -106,7 +107,7 @@ def structure(converter: Converter, value: Any, type_: Any) -> Any:
         return converter.structure(value, type(None) if type_ is None else type_)
     except Exception as error:
         wanted = getattr(type_, "__qualname__", type_) if isinstance(type_, type) else type_
-        why = f"there is no {error}" if isinstance(error, KeyError) else error
+        why = f"there is no {redact_error(error)}" if isinstance(error, KeyError) else redact_error(error)
         raise ResultTypeError(f"the value {reprlib.repr(value)} is no {wanted}: {why}", value, type=type_) from error
 
 

@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from .. import HubConnection, HubError
+from .._core.redaction import redact_error
 from .._guard.tasks import spawn
 from . import exit_status, options
 from .arguments import parse_argument
@@ -203,7 +204,7 @@ async def _timed(name: str, count: int, work: Awaitable[None]) -> Row:
     try:
         await work
     except HubError as error:
-        return Row(name, count, error=str(error))
+        return Row(name, count, error=redact_error(error))
     return Row(name, count, time.perf_counter() - seconds, time.process_time() - cpu)
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NoReturn, TypeVar
 import typer
 
 from .. import HubError, LocalProtocolError, SignalRError
+from .._core.redaction import printable, redact_error
 from .json_output import OutputError, print_json
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ HUB_SAID_NO = 1
 WRONG_USAGE = 2
 NO_CONNECTION = 3
 INTERRUPTED = 130
+_LONGEST = 4000  # characters
 
 
 def run(work: Awaitable[T], *, timeout: float | None) -> T:
@@ -33,7 +35,7 @@ def run(work: Awaitable[T], *, timeout: float | None) -> T:
     except OutputError as error:
         _end_without_output(error)
     except HubError as error:
-        fail(HUB_SAID_NO, str(error))
+        fail(HUB_SAID_NO, redact_error(error))
     except TimeoutError as error:
         fail(NO_CONNECTION, str(error) or f"no answer within {timeout:g} s")
     except LocalProtocolError as error:
@@ -68,7 +70,13 @@ def _end_without_output(error: OutputError) -> NoReturn:
 
 def say(text: str) -> None:
     """Print a text that is not a result: on standard error, after the command's name."""
-    typer.echo(f"signalr: {text}", err=True)
+    typer.echo(f"signalr: {for_terminal(text)}", err=True)
+
+
+def for_terminal(text: str) -> str:
+    """Return a text that cannot drive a terminal, cut at some thousand characters. Line ends stay."""
+    shown = printable(text[:_LONGEST], keep="\n")
+    return shown if len(text) <= _LONGEST else f"{shown}…"
 
 
 def fail(status: int, text: str) -> NoReturn:

@@ -13,6 +13,7 @@ import json
 import math
 import os
 import queue
+import re
 import stat
 import sys
 import threading
@@ -31,6 +32,7 @@ T = TypeVar("T")
 _LIMIT = 1024
 # Seconds that waiting lines have to be written after the command is interrupted.
 _INTERRUPT_GRACE = 1.0
+_NOT_ASCII = re.compile(r"[^\x20-\x7e]")
 _NOT_FINITE = {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}
 
 
@@ -47,8 +49,17 @@ class OutputError(Exception):
 
 
 def as_json(result: object) -> str:
-    """Return a result as JSON. Values that JSON does not have, from MessagePack for example, become texts."""
-    return json.dumps(_plain(result), ensure_ascii=False)
+    r"""Return a result as JSON that cannot drive a terminal: characters that are not printable are written as `\u009b`.
+
+    Values that JSON does not have, from MessagePack for example, become texts.
+    """
+    text = json.dumps(_plain(result), ensure_ascii=False)
+    # Only strings hold such characters.
+    return text if text.isprintable() else _NOT_ASCII.sub(_escaped, text)
+
+
+def _escaped(found: re.Match[str]) -> str:
+    return found[0] if found[0].isprintable() else json.dumps(found[0])[1:-1]
 
 
 def _plain(value: object) -> object:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import attrs
 
 from .. import ConnectionClosedError, Retry
+from .._core.redaction import redact_error
 from .._guard.tasks import spawn
 from . import exit_status, options
 from .connection_options import ConnectionOptions
@@ -49,7 +50,7 @@ class _AnnouncedRetry:
         """See `RetryPolicy`."""
         delay = self.policy.next_delay(context)
         if delay is not None:
-            why = context.error or "the server closed it"
+            why = redact_error(context.error) if context.error else "the server closed it"
             exit_status.say(f"no connection, trying again in {delay:.1f} s: {why}")
         return delay
 
@@ -107,7 +108,7 @@ class _Listening:
         @hub.on_error
         def error(error: Exception) -> None:
             if not isinstance(error, OutputError):
-                exit_status.say(str(error))
+                exit_status.say(redact_error(error))
 
     async def _listen(self, hub: HubConnection) -> None:
         """Return when enough events were printed; raise if the connection has ended before."""

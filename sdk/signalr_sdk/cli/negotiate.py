@@ -9,6 +9,7 @@ from rich.table import Table
 
 from .. import Limits, Timeouts
 from .._core import negotiation, urls
+from .._core.redaction import redact
 from .._http.aiohttp_client import AiohttpClient
 from .._http.negotiator import run_negotiation
 from .._http.request_sender import RequestSender
@@ -89,10 +90,10 @@ def _lines(value: Any) -> list[str]:
         case True:
             return ["yes"]
         case dict():
-            return [f"{name} ({', '.join(formats)})" for name, formats in value.items()]
+            return [redact(f"{name} ({', '.join(formats)})") for name, formats in value.items()]
         case list():
-            return [str(item) for item in value]
+            return [redact(item) for item in value]
         case float():
             return [f"{value:g} s"]
         case _:
-            return [str(value)]
+            return [redact(str(value))]

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import attrs
 
-from .. import HandshakeError, HubConnection, SignalRError, Transport
+from .. import HandshakeError, HubConnection, HubError, SignalRError, Transport
+from .._core.redaction import redact_error
+from .exit_status import for_terminal
 from .steps import Step, WrongAnswerError
 
 if TYPE_CHECKING:
@@ -75,7 +77,7 @@ class StepResult:
     combination: Combination
     step: Step
     ending: Ending | None = None
-    said: str = attrs.field(default="", kw_only=True)
+    said: str = attrs.field(default="", converter=for_terminal, kw_only=True)
     seconds: float = attrs.field(default=0.0, kw_only=True)
     error: Exception | None = attrs.field(default=None, repr=False, kw_only=True)
 
@@ -141,7 +143,8 @@ class StepRunner:
                 ending = Ending.NOT_OFFERED
         except (SignalRError, OSError, WrongAnswerError) as error:
             raised = error
-            said = f"{type(error).__name__}: {error}" if str(error) else f"no answer within {self.limit:g} s"
+            text = redact_error(error) if isinstance(error, HubError) else str(error)
+            said = f"{type(error).__name__}: {text}" if str(error) else f"no answer within {self.limit:g} s"
         took = time.perf_counter() - began
         self.report(attrs.evolve(running, ending=ending, said=said, seconds=took, error=raised))
         return ending

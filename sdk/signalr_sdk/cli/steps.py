@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import attrs
 
 from .. import HubError
+from .._core.redaction import redact_error
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -114,7 +115,7 @@ async def _error(hub: HubConnection) -> str:
     try:
         answer = await hub.invoke("Fail", "no such room")
     except HubError as error:
-        text = str(error)
+        text = redact_error(error)
         _expect("no such room" in text, expected=True)
         return f"HubError: {text.rpartition(': ')[2]}"
     raise WrongAnswerError(f"{answer!r} instead of an error")

@@ -6,6 +6,8 @@ from enum import StrEnum
 
 import attrs
 
+from ..exit_status import for_terminal
+
 
 class Mark(StrEnum):
     """How a check ended."""
@@ -25,8 +27,8 @@ class Advice:
         action: what to do.
     """
 
-    cause: str
-    action: str
+    cause: str = attrs.field(converter=for_terminal)
+    action: str = attrs.field(converter=for_terminal)
 
 
 @attrs.frozen
@@ -42,7 +44,7 @@ class Finding:
     """
 
     mark: Mark | None
-    said: str = ""
+    said: str = attrs.field(default="", converter=for_terminal)
     advice: Advice | None = None
     check: str = attrs.field(default="", kw_only=True)
     seconds: float = attrs.field(default=0.0, kw_only=True)
@@ -60,6 +62,6 @@ class Problem:
     """
 
     where: str
-    said: str
+    said: str = attrs.field(converter=for_terminal)
     advice: Advice
     mark: Mark
