@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from tests.doubles import LeapingLoop, timers
 
+from signalr_sdk._guard.tasks import where
 from signalr_sdk import ConnectionState, HubConnection, SignalRError, Timeouts, Transport, Upload
 
 from .seams import SEAMS, Converter, Money, Policy, Protocol, Server, Source
@@ -204,7 +205,7 @@ class World:
             return
         ours = [task for task in asyncio.all_tasks() if task.get_name().startswith("signalr_sdk")]
         ours = [task for task in ours if not _is_new_closing(task)]
-        ours.sort(key=lambda task: task.get_name())
+        ours.sort(key=lambda task: (task.get_name(), repr(task.get_coro()).rpartition(" at ")[0]))
         if ours:
             chosen = ours if self.random.random() < 0.2 else [self.random.choice(ours)]
             for task in chosen:
@@ -267,13 +268,14 @@ class World:
                         raise BrokenError("a call got a wrong answer")
             except (SignalRError, OSError, ValueError):
                 continue  # what went wrong before is noticed now: another connection comes, or the end
-            peer = self.server.last
-            if peer is not None:
+            for peer in self.server.peers:  # also a server that was not told of the end of long polling
                 peer.say({"type": 1, "target": "probe", "arguments": []})
-                await asyncio.sleep(1)
-                if self.probes > seen:
-                    return
-        raise BrokenError(f"the connection is {hub.state} and does not work after {HEALED:g} s without a fault")
+            await asyncio.sleep(1)
+            if self.probes > seen:
+                return
+        raise BrokenError(
+            f"the connection is {hub.state} and does not work after {HEALED:g} s without a fault: {_waiting()}"
+        )
 
     async def stop(self) -> None:
         """Stop, and measure the time."""
@@ -311,7 +313,7 @@ class World:
                 call.cancel()  # iterators without a connection wait for the next start
             _done, pending = await asyncio.wait(pending, timeout=30)
         if pending:
-            raise BrokenError(f"calls that never end: {pending[0]}")
+            raise BrokenError(f"calls that never end: {_waiting()}")
 
     async def _nothing_left(self) -> None:
         self.calls.clear()
@@ -334,6 +336,10 @@ class World:
             peer.end()
         if alive := [timer for timer in timers(asyncio.get_running_loop()) if timer.when() < LONGEST]:
             raise BrokenError(f"timers are left: {alive}")
+
+
+def _waiting() -> str:
+    return ", ".join(sorted(f"{task.get_name()} in {where(task)}" for task in asyncio.all_tasks()))
 
 
 def play(seed: int) -> World:
@@ -364,7 +370,7 @@ def play(seed: int) -> World:
             if unseen:
                 raise BrokenError(f"nobody has seen: {unseen[0]}")
         except TimeoutError as error:
-            raise BrokenError("something never ended") from error
+            raise BrokenError(f"something never ended: {_waiting()}") from error
         finally:
             world.chance.quiet()
             world.chance.release()

@@ -6,6 +6,7 @@ import asyncio
 import random
 import threading
 from collections import Counter
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from signalr_sdk import ConnectionClosedError, HubError, RemoteProtocolError
@@ -21,6 +22,12 @@ class NastyError(Exception):
         raise RuntimeError("no text")
 
     __repr__ = __str__
+
+
+def _cancelled_future() -> asyncio.Future[None]:
+    future = asyncio.get_running_loop().create_future()
+    future.cancel()
+    return future
 
 
 class Outcome(BaseException):
@@ -55,7 +62,7 @@ NONSENSE: list[Callable[[], Any]] = [
     lambda: b"\xff\x00",
     lambda: [],
     object,
-    lambda: asyncio.get_running_loop().create_future(),
+    lambda: _cancelled_future(),
 ]
 FINE: Any = object()
 
@@ -134,12 +141,17 @@ class Chance:
         if wrong == "call":
             called = self.random.choice(self.callbacks)()
             if called is not None:
-                task = asyncio.ensure_future(called)
+                task = asyncio.ensure_future(self._quietly(called))
                 self.background.add(task)
                 task.add_done_callback(lambda _task: called.close() if asyncio.iscoroutine(called) else None)
                 task.add_done_callback(self._forget)
             return FINE
         return self._at_once(wrong, ends=ends)
+
+    @staticmethod
+    async def _quietly(called: Awaitable[Any]) -> None:
+        with suppress(BaseException):
+            await called
 
     def _forget(self, task: asyncio.Task[Any]) -> None:
         self.background.discard(task)

@@ -119,6 +119,7 @@ async def bounded(work: Awaitable[T], limit: float | None, *, whose: str, patien
 
     Raises:
         BoundExceeded: `limit` is over.
+        Exception: what `error_of` makes of what the code raised.
     """
     task = spawn(contained(work, whose), whose)
     try:
@@ -132,7 +133,10 @@ async def bounded(work: Awaitable[T], limit: float | None, *, whose: str, patien
     if not task.done():
         await cut_off(task, patience, whose=whose, log=log)
         raise BoundExceeded
-    return task.result()
+    try:
+        return task.result()
+    except asyncio.CancelledError as raised:  # the program has cancelled the task
+        raise error_of(raised, whose) from None
 
 
 async def contained(work: Awaitable[T], whose: str) -> T:

@@ -128,15 +128,15 @@ class Supervisor(Generic[L]):
             self._cancelled = self._dispatcher.discard()
             link, self.link = self.link, None
             self._stopping = spawn(self._shut_down(link, self._cancelled), "stop")
-            self._stopping.add_done_callback(self._note_stopped)
+            self._stopping.add_done_callback(functools.partial(self._note_stopped, link))
         elif running_handler() in self._cancelled:
             # The running stop has cancelled this handler and waits for it: the handler must not wait for the stop.
             return
         stopping = self._stopping
         await asyncio.wait({stopping})
-        if stopping.cancelled() and (tasks := self._unfinished()):
-            # The task of the connection does what the cancelled task has not done.
-            await asyncio.wait(tasks)
+        while self._stopping is stopping and (tasks := self._unfinished()):
+            # The program has cancelled `stopping`: the task of the connection does the rest, or is replaced.
+            await asyncio.wait(tasks, timeout=_LAST_CHANCE)
 
     async def _end_remains(self) -> None:
         """End what a connection that ended by itself has left: handlers, and a transport that is closing."""
@@ -176,15 +176,29 @@ class Supervisor(Generic[L]):
         if self._main in tasks:
             self._main = None
 
-    def _note_stopped(self, stopping: asyncio.Task[None]) -> None:
+    def _note_stopped(self, link: L | None, stopping: asyncio.Task[None]) -> None:
         if self._stopping is not stopping:
             return
-        if stopping.cancelled() and self._main is not None and not self._main.done():
+        if stopping.cancelled() and self._main is not None:
+            # The task of the connection ends what the cancelled task has not ended. At the end of the event loop
+            # nobody waits for a new task.
             self._main.cancel()
+            if self._main.done():
+                self._finish_stop(link, self._main)
+            else:
+                stopping.get_loop().call_later(_LAST_CHANCE, self._finish_stop, link, self._main)
             return
         self._end_stop()
         if self._attempts.was_connected:
             self._dispatcher.run_apart("closed", None)
+
+    def _finish_stop(self, link: L | None, main: asyncio.Task[None]) -> None:
+        if self._main is not main or self._stopping is None:
+            return
+        if not main.done():
+            self._leave_behind({main})
+        stopped = ConnectionClosedError("stop() was called")
+        self._main = spawn(self._abandon(link, stopped), "connection", self._mains)
 
     def _end_stop(self) -> None:
         self.lifecycle.fire(Event.CLOSED)
@@ -243,9 +257,7 @@ class Supervisor(Generic[L]):
         self.link = None
         _ = self._dispatcher.discard()
         error = None if state is State.DISCONNECTING else cause
-        if state is State.DISCONNECTING:
-            self._end_stop()
-        else:
+        if state is not State.DISCONNECTING:
             self.lifecycle.fire(Event.GIVEN_UP if state is State.RECONNECTING else Event.LOST_FOR_GOOD)
             self._logger.info("the connection has ended: %s", cause)
             self._end_waits(cause)
@@ -254,6 +266,8 @@ class Supervisor(Generic[L]):
                 await self._close(link, cause, goodbye=False)
         finally:
             # The program may cancel the task a second time.
+            if state is State.DISCONNECTING:
+                self._end_stop()
             if was_connected:
                 await self._dispatcher.run_closed(error, self._timeouts.close)
 

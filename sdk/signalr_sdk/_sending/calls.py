@@ -248,16 +248,19 @@ class Calls:
 
     async def respond(self, invocation_id: str, result: Any, error: str | None) -> None:
         """Send the client result that the server asked for."""
+        whose = "the converter or the hub protocol"
         try:
-            if error is None:
-                data = self._session.answer(invocation_id, result)
-            else:
-                data = self._session.complete(invocation_id, error)
-        except BaseException as raised:  # noqa: BLE001 - a converter or a hub protocol of the user's may raise anything
-            unsendable = error_of(raised, "the converter or the hub protocol")
-            self._push_error(unsendable)
-            data = self._session.complete(invocation_id, text_of(unsendable))
-        try:
+            try:
+                if error is None:
+                    data = self._session.answer(invocation_id, result)
+                else:
+                    data = self._session.complete(invocation_id, error)
+            except BaseException as raised:  # noqa: BLE001 - a converter or a hub protocol may raise anything
+                unsendable = error_of(raised, whose)
+                self._push_error(unsendable)
+                data = self._session.complete(invocation_id, text_of(unsendable))
             await self._outgoing.put(data)
         except ConnectionClosedError as closed:
             self._logger.debug("a client result was not sent: %s", closed)
+        except BaseException as raised:  # noqa: BLE001 - the hub protocol cannot encode the error either
+            self._push_error(error_of(raised, whose))
