@@ -7,7 +7,7 @@ import json
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.logs import logged
+from tests.log_capture import logged
 from tests.scripted import NEGOTIATED, ScriptedServer, question
 
 from signalr_sdk import ConnectionClosedError, ConnectionFailedError, HandshakeError, HubError, ResultTypeError
@@ -83,7 +83,7 @@ async def test_names_of_events_and_questions(server: ScriptedServer, expected_er
     with logged() as log:
         hub = server.hub()
         socket = await server.accept(hub)
-        hub.on(HOSTILE, lambda: [][1])
+        hub.on(HOSTILE, lambda: 1 / 0)
         socket.event(HOSTILE)
         socket.event("unknown" + HOSTILE)
         socket.say(question("7", HOSTILE))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from .._core.redaction import redact_error
 from ..errors import RemoteProtocolError
 from ..options import TransferFormat
 from .interruption import Interrupted, InterruptibleSteps
