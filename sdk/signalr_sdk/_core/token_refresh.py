@@ -14,9 +14,9 @@ from ..errors import AuthenticationRefreshError
 
 # The shortest wait in seconds: a server that names a tiny lifetime must not be asked without pause.
 _SOONEST = 0.5
-# Tokens that live less than a second are refreshed after the shortest wait, which keeps a connection whose server closes
-# it with the token. After so many of them in a row the wait is longer: the server's clock may be wrong, and then no
-# refresh ever helps.
+# A token that lives less than a second is refreshed after the shortest wait, so that a server which closes connections
+# with their tokens does not close this one. After so many such tokens in a row the wait is long: the server's clock may
+# be wrong, and then no refresh helps.
 _MOST_IN_A_ROW = 120
 _LONG_WAIT = 60.0
 # The `error` in the 409 answer to a long poll by which a server asks for a refresh.

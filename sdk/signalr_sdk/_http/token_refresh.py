@@ -29,7 +29,7 @@ class Refresher:
         timeout: seconds for each request.
 
     Attributes:
-        made_at: when the server negotiated the connection, in the event loop's time. The first token lives from then on.
+        made_at: when the server negotiated the connection, in the event loop's time. The first token lives since then.
         refreshed: called after each refresh, with the seconds that the new token lives, or `None` if the server did
             not say.
     """

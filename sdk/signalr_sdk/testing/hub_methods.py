@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 _STREAMS = (AsyncIterator, AsyncIterable, AsyncGenerator)
 # The server calls these methods; clients cannot.
-_RESERVED = frozenset({"on_connected", "on_disconnected"})
+_RESERVED = frozenset({"on_connected", "on_authentication_refreshed", "on_disconnected"})
 
 
 @attrs.frozen

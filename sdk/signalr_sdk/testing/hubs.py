@@ -124,5 +124,8 @@ class Hub:
     async def on_connected(self) -> None:
         """Called when a client has connected. An exception closes the connection."""
 
+    async def on_authentication_refreshed(self) -> None:
+        """Called after a client has renewed its token; `context.user` stays. An exception is logged."""
+
     async def on_disconnected(self, error: Exception | None) -> None:
         """Called when a client has disconnected, with the error if there was one. An exception is logged."""

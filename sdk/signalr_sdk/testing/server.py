@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from ..interfaces import HubProtocol
     from .hubs import Hub
     from .recording import RecordedCall, RecordedConnect, RecordedDisconnect
-    from .settings import Authorize
+    from .settings import AllowRefresh, Authorize
     from .transport_connection import TransportConnection
 
 # Seconds that requests in progress may take to end when the server stops.
@@ -65,7 +65,8 @@ class HubServer(LoopService):
         parallel_invocations: how many invocations of one client run at the same time.
         authorize: called with the bearer token of each request. Returns the user's name, or an `Identity` that has the
             token's lifetime too, or `None` to answer 401. An empty name is a user without a name.
-        authentication_refresh: whether clients are told the lifetime of their tokens and may renew them, as in .NET 11.
+        authentication_refresh: whether clients are told the lifetime of their tokens and may renew them, as in ASP.NET
+            Core 11. A function is called with the `Identity` of each new token, and says whether the token is taken.
         close_on_expiration: whether a connection is closed when its token expires.
         stateful_reconnect: whether a client that asks for it may resume its connection over another WebSocket.
         stateful_window: seconds in which a connection without a WebSocket can be resumed.
@@ -106,7 +107,7 @@ class HubServer(LoopService):
         message_bytes: int = 32 * 1024 * 1024,
         parallel_invocations: int = 1,
         authorize: Authorize | None = None,
-        authentication_refresh: bool = False,
+        authentication_refresh: AllowRefresh = False,
         close_on_expiration: bool = False,
         stateful_reconnect: bool = False,
         stateful_window: float = 15.0,

@@ -29,6 +29,11 @@ Authorize: TypeAlias = Callable[[str | None], "Awaitable[Authorized] | Authorize
 (empty for a user without a name), or `None` to answer 401."""
 
 
+AllowRefresh: TypeAlias = "bool | Callable[[Identity], Awaitable[bool] | bool]"
+"""Whether tokens can be renewed; a function is called with the identity of each new token, and says whether the token
+is taken."""
+
+
 def _offered(transports: Iterable[str]) -> tuple[Transport, ...]:
     names = {transports} if isinstance(transports, str) else set(transports)
     return tuple(transport for transport in Transport if transport in {Transport(name) for name in names})
@@ -52,7 +57,7 @@ class ServerSettings:
     message_bytes: int = 32 * 1024 * 1024
     parallel_invocations: int = 1
     authorize: Authorize | None = None
-    authentication_refresh: bool = False
+    authentication_refresh: AllowRefresh = False
     close_on_expiration: bool = False
     stateful_reconnect: bool = False
     stateful_window: float = 15.0
