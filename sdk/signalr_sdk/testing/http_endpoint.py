@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from aiohttp import web
 
 from .._guard.tasks import spawn
+from ..errors import ConnectionClosedError
 from ..options import TransferFormat, Transport
 from .authentication import Authentication
 from .fault_points import FaultPoint, FaultSite
@@ -18,7 +19,6 @@ from .transport_connection import TransportConnection
 from .web_sockets import run_web_socket, upgrade
 
 if TYPE_CHECKING:
-    from ..errors import ConnectionClosedError
     from .connected_client import ConnectedClient
     from .served_hub import ServedHub
     from .settings import Identity
@@ -155,12 +155,17 @@ class HubEndpoint:
         if connection.is_stateful and connection.buffers.closed.done():
             raise web.HTTPNotFound(text=_UNKNOWN)
         if client is not None and client.resumable:
+            answered = await connection.replace_web_socket()
             socket = await upgrade(request, self._settings)
+            if not answered:
+                connection.drop(
+                    ConnectionClosedError("the old WebSocket did not end, so the connection is not resumed")
+                )
             if not client.resumable:
-                await socket.close()  # the connection has ended during the upgrade
+                await socket.close()  # the connection has ended meanwhile
                 return socket
             self._authentication.set_expiry(connection, identity)
-            connection.replace_web_socket()
+            connection.stop_gap_timer()
             client.resume()
         else:
             self._claim(request, connection, Transport.WEBSOCKETS)
