@@ -6,9 +6,11 @@ import asyncio
 from typing import TYPE_CHECKING
 
 import pytest
+from tests.raw_client import until
+from tests.scripted import ScriptedServer
 
 from signalr_sdk._sending.uploads import Upload, close_source, iterate, split
-from signalr_sdk.errors import StateError
+from signalr_sdk.errors import ConnectionClosedError, StateError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -127,3 +129,30 @@ async def test_sources_are_closed_also_when_they_never_began() -> None:
     assert await anext(iterator) == 1
     await close_source(Upload(half), iterator)
     assert closed == ["source", "source", "generator", "generator"]
+
+
+async def test_an_upload_begins_slowly() -> None:
+    """ASP.NET Core closes the whole connection if a method ends before more items than its buffer takes."""
+    server = ScriptedServer()
+    hub = server.hub()
+    socket = await server.accept(hub)
+    yielded: list[int] = []
+
+    async def source() -> AsyncIterator[int]:
+        for number in range(100_000):
+            yielded.append(number)
+            yield number
+
+    for first in (8, 24):
+        socket.stalled.clear()
+        if first == 8:
+            call = asyncio.create_task(hub.invoke("Sum", source()))
+        for _ in range(20):
+            await asyncio.sleep(0)
+        assert len(yielded) == first
+        socket.stalled.set()
+        await until(lambda least=first: len(yielded) > least)
+    await hub.stop()
+    assert len(yielded) < 20_000
+    with pytest.raises(ConnectionClosedError):
+        await call

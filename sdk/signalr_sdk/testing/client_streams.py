@@ -55,6 +55,11 @@ class ClientStream:
             self.room = self._loop.create_future()
         self._wake()
 
+    @property
+    def waiting(self) -> int:
+        """The number of items that have come and that the hub method has not taken."""
+        return len(self._items)
+
     def end(self, error: str | None) -> None:
         """End the stream after the items that it has. The hub method gets an error as a `HubException`."""
         if not self._has_ended:

@@ -63,6 +63,8 @@ class HubServer(LoopService):
         send_timeout: seconds after which a client is disconnected that does not read what is sent to it.
         message_bytes: largest message that a client may send.
         parallel_invocations: how many invocations of one client run at the same time.
+        stream_buffer: how many items of an upload may wait when its hub method ends. With more the whole connection is
+            closed, as ASP.NET Core does (`StreamBufferCapacity`, 10 there by default); `None` to drop such items.
         authorize: called with the bearer token of each request. Returns the user's name, or an `Identity` that has the
             token's lifetime too, or `None` to answer 401. An empty name is a user without a name.
         authentication_refresh: whether clients are told the lifetime of their tokens and may renew them, as in ASP.NET
@@ -106,6 +108,7 @@ class HubServer(LoopService):
         send_timeout: float = 10.0,
         message_bytes: int = 32 * 1024 * 1024,
         parallel_invocations: int = 1,
+        stream_buffer: int | None = None,
         authorize: Authorize | None = None,
         authentication_refresh: AllowRefresh = False,
         close_on_expiration: bool = False,
@@ -125,6 +128,7 @@ class HubServer(LoopService):
             send_timeout=send_timeout,
             message_bytes=message_bytes,
             parallel_invocations=parallel_invocations,
+            stream_buffer=stream_buffer,
             authorize=authorize,
             authentication_refresh=authentication_refresh,
             close_on_expiration=close_on_expiration,

@@ -56,6 +56,7 @@ class ServerSettings:
     send_timeout: float = 10.0
     message_bytes: int = 32 * 1024 * 1024
     parallel_invocations: int = 1
+    stream_buffer: int | None = None
     authorize: Authorize | None = None
     authentication_refresh: AllowRefresh = False
     close_on_expiration: bool = False
