@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from .._core.logs import ConnectionLogs
     from .._core.negotiation import Endpoint
+    from .._core.path_watch import PathSample
     from .._http.aiohttp_client import AiohttpClient
     from ..interfaces import HttpClient
     from .options import ConnectionOptions
@@ -68,6 +69,15 @@ class OpenConnection:
     def logs(self) -> ConnectionLogs:
         """The loggers of the connection."""
         return self._route.sender.logs
+
+    @property
+    def sees_paths(self) -> bool:
+        """Whether `path_samples` can return anything: the HTTP client is one of ours."""
+        return self._own_client is not None
+
+    def path_samples(self) -> dict[int, PathSample]:
+        """Return what TCP knows of the paths to the server; nothing for an HTTP client of the user's."""
+        return {} if self._own_client is None else self._own_client.sockets.samples()
 
     @property
     def refresher(self) -> Refresher | None:
@@ -151,7 +161,9 @@ async def open_connection(options: ConnectionOptions) -> OpenConnection:
     Raises:
         ConnectionFailedError: negotiation failed, or no transport works.
     """
-    client, own = choose_client(options.http, proxy=options.proxy, ssl=options.ssl)
+    client, own = choose_client(
+        options.http, proxy=options.proxy, ssl=options.ssl, server_timeout=options.timeouts.server
+    )
     try:
         transport, route, endpoint = await _Opening(options, client).open()
     except BaseException:

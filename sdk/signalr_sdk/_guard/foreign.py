@@ -177,7 +177,7 @@ async def cut_off(
         if not task.done():
             log.warning("%s was cancelled and does not end: it is left behind in %s", whose, where(task))
             task.add_done_callback(functools.partial(_take_back, undo))
-    if task.done() and undo is not None and _has_result(task):
+    if task.done() and _has_result(task) and undo is not None:
         await undo(task.result())
 
 

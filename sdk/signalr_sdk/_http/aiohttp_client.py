@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
-import socket
-import weakref
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -19,12 +17,13 @@ from . import answers
 from .aiohttp_errors import BrokenConnectionError, RequestContext, peer, translated
 from .aiohttp_web_socket import AiohttpWebSocket, WebSocketResponse, takes_decode_text
 from .proxies import environment_proxy, proxy_url
+from .tcp_sockets import TcpSockets
 
 if TYPE_CHECKING:
     import ssl as ssl_module
-    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 
-    from aiohttp import AddrInfoType, ClientMiddlewareType
+    from aiohttp import ClientMiddlewareType
 
 _LARGE = 512 * 1024
 # The largest limit of a WebSocket message: aiohttp adds one to it, and keeps the sum in 32 bits.
@@ -39,6 +38,10 @@ class AiohttpClient:
             request, uses the proxies that the environment names, and closes the session in `close`.
         proxy: URL of a proxy for all requests, with user and password if the proxy wants them.
         ssl: a context (own CA, client certificate), `True` to verify the server's certificate, `False` not to.
+        server_timeout: seconds after which the sockets of an own session notice that an idle peer is gone.
+
+    Attributes:
+        sockets: the sockets of the client's own session.
 
     Raises:
         ValueError: the proxy is no http(s) URL.
@@ -50,7 +53,9 @@ class AiohttpClient:
         *,
         proxy: str | None = None,
         ssl: ssl_module.SSLContext | bool = True,
+        server_timeout: float | None = None,
     ) -> None:
+        self.sockets = TcpSockets(server_timeout)
         self._session = session
         self._own = session is None
         self._proxy = None if proxy is None else proxy_url(proxy)
@@ -58,7 +63,6 @@ class AiohttpClient:
         self._closed = False
         self._environment_proxies: dict[tuple[str, str, int], URL | None] = {}
         self._answered: set[tuple[str, str, int]] = set()
-        self._sockets: Iterable[socket.socket] = ()
 
     async def request(self, request: HttpRequest, /) -> HttpResponse:
         """See `HttpClient.request`."""
@@ -126,9 +130,7 @@ class AiohttpClient:
         if not self._own or session is None:
             return
         # Without the shutdown, closing would wait for a peer that has stopped reading to take what is still unsent.
-        for sock in self._sockets:
-            with suppress(OSError):
-                sock.shutdown(socket.SHUT_RDWR)
+        self.sockets.shut_down()
         await session.close()
 
     async def _send(
@@ -180,15 +182,8 @@ class AiohttpClient:
         return session
 
     def _new_session(self) -> aiohttp.ClientSession:
-        self._sockets = sockets = weakref.WeakSet[socket.socket]()
-
-        def new_socket(address: AddrInfoType) -> socket.socket:
-            new = socket.socket(*address[:3])
-            sockets.add(new)
-            return new
-
         return aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0, socket_factory=new_socket),
+            connector=aiohttp.TCPConnector(limit=0, socket_factory=self.sockets.make),
             cookie_jar=aiohttp.DummyCookieJar(),
             timeout=aiohttp.ClientTimeout(total=None),
             middlewares=(_exactly_once,),

@@ -25,13 +25,15 @@ def choose_client(
     *,
     proxy: str | None = None,
     ssl: ssl_module.SSLContext | bool = True,
+    server_timeout: float | None = None,
 ) -> tuple[HttpClient, AiohttpClient | None]:
     """Return the HTTP client to use, and the same client again if the caller must close it.
 
     Args:
         http: what the user gave; `signalr_sdk.sync` gives a function that makes the client on the loop's thread.
         proxy: for an aiohttp client.
-        ssl: likewise.
+        ssl: for an aiohttp client.
+        server_timeout: for a client of our own.
 
     Raises:
         TypeError: `http` is no client for asyncio.
@@ -39,7 +41,7 @@ def choose_client(
     if callable(http) and not isinstance(http, HttpClient):
         http = cast("aiohttp.ClientSession | httpx.AsyncClient | HttpClient", http())
     if http is None:
-        own = AiohttpClient(None, proxy=proxy, ssl=ssl)
+        own = AiohttpClient(None, proxy=proxy, ssl=ssl, server_timeout=server_timeout)
         return own, own
     # Before the check for `HttpClient`: httpx's clients have methods of the same names, with other meanings.
     ancestors = {cls.__name__ for cls in type(http).__mro__ if cls.__module__.partition(".")[0] == "httpx"}
