@@ -22,6 +22,7 @@ from signalr_sdk import (
     Timeouts,
     Transport,
 )
+from signalr_sdk.testing.tcp_listener import drop_tcp
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -535,3 +536,21 @@ async def negotiated(session: aiohttp.ClientSession, chat: HubServer) -> str:
     """Return the URL of a connection that is negotiated."""
     async with session.post(chat.url("/chat/negotiate?negotiateVersion=1")) as answer:
         return f"{chat.url('/chat')}?id={(await answer.json())['connectionToken']}"
+
+
+def test_a_transport_of_another_event_loop_is_dropped() -> None:
+    """uvloop's transports have the methods of asyncio's, and do not derive from its classes."""
+
+    class ForeignTransport:
+        aborted = False
+
+        def get_extra_info(self, _name: str) -> None:
+            return None
+
+        def abort(self) -> None:
+            self.aborted = True
+
+    transport: Any = ForeignTransport()
+    drop_tcp(transport, reset=True)
+    assert transport.aborted
+    drop_tcp(None, reset=True)

@@ -94,7 +94,9 @@ class Peer:
         if kind == 4:
             for n in range(3):
                 self.say({"type": 2, "invocationId": call, "item": n})
-        self.say({"type": 3, "invocationId": call, "result": 7} if target == "Echo" else {"type": 3, "invocationId": call})
+        self.say(
+            {"type": 3, "invocationId": call, "result": 7} if target == "Echo" else {"type": 3, "invocationId": call}
+        )
 
     def say(self, *messages: dict[str, Any] | bytes) -> None:
         """Send this to the client."""

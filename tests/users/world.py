@@ -384,7 +384,9 @@ def play(seed: int) -> World:
             _run(whole)
     except BaseException as error:
         if worlds:
-            error.add_note("\n".join([f"seed {seed}, seams {sorted(worlds[0].chance.seams)}", *worlds[0].chance.schedule]))
+            error.add_note(
+                "\n".join([f"seed {seed}, seams {sorted(worlds[0].chance.seams)}", *worlds[0].chance.schedule])
+            )
         raise
     return worlds[0]
 

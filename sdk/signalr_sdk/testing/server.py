@@ -153,7 +153,7 @@ class HubServer(LoopService):
         self._runner: web.AppRunner | None = None
         self._listener: TcpListener | None = None
         self._times_refused = 0
-        self._in_use: set[asyncio.BaseTransport | None] = set()
+        self._in_use: set[asyncio.WriteTransport | None] = set()
 
     def url(self, path: str) -> str:
         """Return the URL of a hub.
