@@ -76,7 +76,7 @@ def hub_class() -> type[Busy]:
 
 
 def only_client(server: HubServer) -> ConnectedClient:
-    (client,) = server._registries["/hub"].clients.values()
+    (client,) = server._hubs["/hub"].registry.clients.values()
     return client
 
 

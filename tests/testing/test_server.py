@@ -257,7 +257,7 @@ async def test_groups_forget_who_has_gone() -> None:
             await self.groups.remove("nobody", "none")
 
     async with HubServer({"/hub": Grouped}) as server:
-        registry = server._registries["/hub"]
+        registry = server._hubs["/hub"].registry
         async with HubConnection(server.url("/hub"), reconnect=False) as one:
             async with HubConnection(server.url("/hub"), reconnect=False):
                 assert len(registry.groups["all"]) == 2

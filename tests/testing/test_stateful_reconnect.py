@@ -153,7 +153,7 @@ def kept(chat: HubServer) -> int:
 
 
 def replay_of(chat: HubServer) -> Replay:
-    (connected,) = chat._registries["/chat"].clients.values()
+    (connected,) = chat._hubs["/chat"].registry.clients.values()
     assert connected._session.replay is not None
     return connected._session.replay
 

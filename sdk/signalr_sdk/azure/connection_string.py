@@ -20,20 +20,10 @@ if TYPE_CHECKING:
 _NAMES = {
     name.lower(): name
     for name in (
-        "Endpoint",
-        "Port",
-        "AccessKey",
-        "Version",
-        "ClientEndpoint",
-        "ServerEndpoint",
-        "AuthType",
-        "ClientId",
-        "ClientSecret",
-        "ClientCert",
-        "ClientCertPath",
-        "TenantId",
+        "Endpoint", "Port", "AccessKey", "Version", "ClientEndpoint", "ServerEndpoint", "AuthType", "ClientId",
+        "ClientSecret", "ClientCert", "ClientCertPath", "TenantId",
     )
-}
+}  # fmt: skip
 _VERSION = re.compile(r"1\.\d+(?:[\w.-]+)?", re.ASCII)
 _FEWEST_PROPERTIES = 2
 

@@ -47,6 +47,7 @@ class RequestTokens(Protocol):
         """Return the tokens to try one after another, as long as the service answers 401."""
 
 
+@attrs.define(eq=False)
 class RestClient:
     """Sends requests to the service.
 
@@ -59,24 +60,14 @@ class RestClient:
         clock: returns seconds since 1970.
     """
 
-    def __init__(
-        self,
-        http: HttpClient,
-        base: str,
-        *,
-        tokens: RequestTokens,
-        timeouts: Timeouts,
-        api_version: str,
-        clock: Callable[[], float],
-    ) -> None:
-        self._http = http
-        self._base = base
-        self._tokens = tokens
-        self._timeouts = timeouts
-        self._api_version = api_version
-        self._clock = clock
-        self._is_closed = False
-        self._sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+    _http: HttpClient
+    _base: str
+    _tokens: RequestTokens = attrs.field(kw_only=True)
+    _timeouts: Timeouts = attrs.field(kw_only=True)
+    _api_version: str = attrs.field(kw_only=True)
+    _clock: Callable[[], float] = attrs.field(kw_only=True)
+    _is_closed: bool = attrs.field(default=False, init=False)
+    _sleep: Callable[[float], Awaitable[None]] = attrs.field(default=asyncio.sleep, init=False)
 
     def close(self) -> None:
         """Refuse all further requests. The owner of the HTTP client closes that client."""

@@ -74,6 +74,7 @@ class KeyTokens:
         return tokens.client_token(self.key, audience, client, self.clock())
 
 
+@attrs.define(eq=False)
 class EntraTokens:
     """Tokens for REST requests, from the user's credential. A token is used for all requests until it expires.
 
@@ -82,12 +83,11 @@ class EntraTokens:
         clock: returns seconds since 1970.
     """
 
-    def __init__(self, credential: Credential, clock: Callable[[], float]) -> None:
-        self._credential = credential
-        self._clock = clock
-        self._token = ""
-        self._expires_at = 0.0
-        self._asking = asyncio.Lock()
+    _credential: Credential
+    _clock: Callable[[], float]
+    _token: str = attrs.field(default="", init=False)
+    _expires_at: float = attrs.field(default=0.0, init=False)
+    _asking: asyncio.Lock = attrs.field(factory=asyncio.Lock, init=False)
 
     async def request_tokens(self, _url: str) -> Sequence[str]:
         """See `RequestTokens`."""
@@ -123,6 +123,7 @@ class EntraTokens:
         return await answer if isinstance(answer, Awaitable) else answer
 
 
+@attrs.define(eq=False)
 class EntraClientTokens:
     """Tokens for clients, without an access key.
 
@@ -135,14 +136,13 @@ class EntraClientTokens:
         clock: returns seconds since 1970.
     """
 
-    def __init__(self, rest: RestClient, hub: str, clock: Callable[[], float]) -> None:
-        self._rest = rest
-        self._hub = hub
-        self._clock = clock
-        self._key: SigningKey | None = None
-        self._key_from = 0.0
-        self._renew_at = 0.0
-        self._asking = asyncio.Lock()
+    _rest: RestClient
+    _hub: str
+    _clock: Callable[[], float]
+    _key: SigningKey | None = attrs.field(default=None, init=False)
+    _key_from: float = attrs.field(default=0.0, init=False)
+    _renew_at: float = attrs.field(default=0.0, init=False)
+    _asking: asyncio.Lock = attrs.field(factory=asyncio.Lock, init=False)
 
     async def client_token(self, audience: str, client: ClientClaims) -> str:
         """See `ClientTokens`."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import shlex
 import time
 from pathlib import Path
@@ -119,7 +120,7 @@ class Scenarios:
         rows = []
         async with self._new_hub() as hub:
             scenarios: list[tuple[str, str, int, Callable[..., Awaitable[None]]]] = [
-                ("invoke", "invoke, one after another", _fraction(self._count, _FEWER_CALLS), self._one_after_another),
+                ("invoke", "invoke, one after another", math.ceil(self._count / _FEWER_CALLS), self._one_after_another),
                 ("invoke", f"invoke, {_AT_ONCE} at once", self._count, self._at_once),
                 ("invoke", "send", self._count, self._send),
                 ("flood", "receive", self._count, self._receive),
@@ -130,7 +131,7 @@ class Scenarios:
                 if calls[kind]:
                     method, *args = self._parse(calls[kind])
                     rows.append(await _timed(name, count, run(hub, count, method, args)))
-        connections = _fraction(self._count, _FEWER_CONNECTIONS)
+        connections = math.ceil(self._count / _FEWER_CONNECTIONS)
         return [*rows, await _timed("connect and stop", connections, self._connect(connections))]
 
     def _parse(self, call: str) -> list[Any]:
@@ -190,10 +191,6 @@ class Scenarios:
         for _ in range(count):
             async with self._new_hub():
                 pass
-
-
-def _fraction(count: int, divisor: int) -> int:
-    return -(-count // divisor)  # rounded up, so at least 1
 
 
 async def _ones(count: int) -> AsyncIterator[int]:

@@ -7,11 +7,10 @@ import functools
 import os
 import ssl
 from enum import StrEnum
-from pathlib import Path
+from pathlib import Path  # noqa: TC003 - typer evaluates the annotations of options
 from typing import TYPE_CHECKING, Annotated, Any
 
 import attrs
-import typer
 
 from .. import HubConnection, Transport
 from .._http.proxies import proxy_url
@@ -21,7 +20,6 @@ from .options import Verbose, option, show_log
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
-_PANEL = "Connection"
 _TOKEN_VARIABLE = "SIGNALR_TOKEN"
 
 
@@ -32,31 +30,14 @@ class ProtocolName(StrEnum):
     MESSAGEPACK = "messagepack"
 
 
-_in_panel = functools.partial(option, panel=_PANEL)
-_existing_file = functools.partial(_in_panel, metavar="FILE", exists=True, dir_okay=False)
-
-_Token = Annotated[
-    str | None, _in_panel("--token", metavar="TOKEN", help=f"Bearer token; ${_TOKEN_VARIABLE} by default.")
-]
-_TokenFile = Annotated[
-    Path | None,
-    _existing_file("--token-file", help="File with the bearer token, read again at each connection attempt."),
-]
-_Header = Annotated[
-    list[str] | None, _in_panel("--header", metavar="'NAME: VALUE'", help="Sent with every request. Repeatable.")
-]
-_Protocol = Annotated[ProtocolName | None, _in_panel("--protocol", help="The hub protocol; json by default.")]
-_Transports = Annotated[
-    list[Transport] | None,
-    _in_panel("--transport", case_sensitive=False, help="An allowed transport. Repeatable; all by default."),
-]
-_Authority = Annotated[Path | None, _existing_file("--ca", help="PEM file of a certificate authority to trust.")]
-_Insecure = Annotated[
-    bool, typer.Option("--insecure", help="Do not verify the server's certificate.", rich_help_panel=_PANEL)
-]
-_Proxy = Annotated[
-    str | None, _in_panel("--proxy", metavar="URL", help="HTTP proxy; the environment's proxy by default.")
-]
+_option = functools.partial(option, panel="Connection")
+_any_case = functools.partial(_option, case_sensitive=False)
+_file = functools.partial(_option, metavar="FILE", exists=True, dir_okay=False)
+_TOKEN_HELP = f"Bearer token; ${_TOKEN_VARIABLE} by default."
+_TOKEN_FILE_HELP = "File with the bearer token, read again for each attempt."
+_HEADER_HELP = "Sent with every request. Repeatable."
+_TRANSPORT_HELP = "An allowed transport. Repeatable; all by default."
+_PROXY_HELP = "HTTP proxy; the environment's proxy by default."
 
 
 @attrs.frozen(kw_only=True)
@@ -79,14 +60,14 @@ class ConnectionOptions:
     def from_options(
         cls,
         *,
-        token: _Token = None,
-        token_file: _TokenFile = None,
-        header: _Header = None,
-        protocol: _Protocol = None,
-        transport: _Transports = None,
-        ca: _Authority = None,
-        insecure: _Insecure = False,
-        proxy: _Proxy = None,
+        token: Annotated[str | None, _option("--token", metavar="TOKEN", help=_TOKEN_HELP)] = None,
+        token_file: Annotated[Path | None, _file("--token-file", help=_TOKEN_FILE_HELP)] = None,
+        header: Annotated[list[str] | None, _option("--header", metavar="'NAME: VALUE'", help=_HEADER_HELP)] = None,
+        protocol: Annotated[ProtocolName | None, _option("--protocol", help="Hub protocol; json by default.")] = None,
+        transport: Annotated[list[Transport] | None, _any_case("--transport", help=_TRANSPORT_HELP)] = None,
+        ca: Annotated[Path | None, _file("--ca", help="PEM file of a certificate authority to trust.")] = None,
+        insecure: Annotated[bool, _option("--insecure", help="Do not verify the server's certificate.")] = False,
+        proxy: Annotated[str | None, _option("--proxy", metavar="URL", help=_PROXY_HELP)] = None,
         verbose: Verbose = 0,
     ) -> ConnectionOptions:
         """Check the options, or end the command with an error; switch on the log.

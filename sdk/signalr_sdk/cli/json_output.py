@@ -147,13 +147,11 @@ class JsonLines:
         try:
             ends: set[asyncio.Future[Any]] = {task, self._broken}
             await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
-        except asyncio.CancelledError:
-            task.cancel()
-            await asyncio.wait({task})
-            raise
-        if not task.done():
-            task.cancel()
-            await asyncio.wait({task})
+        finally:
+            if has_lost := not task.done():
+                task.cancel()
+                await asyncio.wait({task})
+        if has_lost:
             self._check()
         return task.result()
 

@@ -19,21 +19,18 @@ if TYPE_CHECKING:
     from .. import HubConnection
     from ..retry import RetryContext
 
-Events = Annotated[
-    list[str] | None, options.positional("[EVENT]...", "Names of events, in any case; all events by default.")
-]
-Duration = Annotated[
-    float | None,
-    options.option("--timeout", metavar="SECONDS", min=0.001, help="How long to listen; for ever by default."),
-]
+_TIMEOUT_HELP = "How long to listen; for ever by default."
+_EVENTS_HELP = "Names of events, in any case; all events by default."
 
 
 @options.command
 def listen(
     url: options.Url,
-    events: Events = None,
+    events: Annotated[list[str] | None, options.positional("[EVENT]...", _EVENTS_HELP)] = None,
     count: options.Count = None,
-    timeout: Duration = None,
+    timeout: Annotated[
+        float | None, options.option("--timeout", metavar="SECONDS", min=0.001, help=_TIMEOUT_HELP)
+    ] = None,
     *,
     connection: ConnectionOptions,
 ) -> None:

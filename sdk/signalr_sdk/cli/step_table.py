@@ -56,11 +56,7 @@ class StepTable:
 
     def as_dict(self) -> dict[str, Any]:
         """Return the table for `--json`."""
-        return {
-            "url": self._url,
-            "ok": self.good,
-            "steps": self.steps(),
-        }
+        return {"url": self._url, "ok": self.good, "steps": self.steps()}
 
     def steps(self) -> list[dict[str, Any]]:
         """Return the results for `--json`."""

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
 from . import exit_status, options
 from .arguments import MethodCall
 from .connection_options import ConnectionOptions
@@ -15,10 +13,7 @@ from .uploaded_lines import uploaded_lines
 if TYPE_CHECKING:
     from .. import Stream
 
-Limit = Annotated[
-    float | None,
-    typer.Option("--timeout", metavar="SECONDS", min=0.001, help="Limit for the whole command; none by default."),
-]
+_TIMEOUT_HELP = "Limit for the whole command; none by default."
 
 
 @options.command
@@ -26,7 +21,9 @@ def stream(
     url: options.Url,
     call: MethodCall,
     count: options.Count = None,
-    timeout: Limit = None,
+    timeout: Annotated[
+        float | None, options.option("--timeout", metavar="SECONDS", min=0.001, help=_TIMEOUT_HELP)
+    ] = None,
     *,
     connection: ConnectionOptions,
 ) -> None:

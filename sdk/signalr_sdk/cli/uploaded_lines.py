@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import concurrent.futures
 import threading
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .. import SignalRError
-from .._guard.tasks import spawn
 from .arguments import parse_argument
 
 if TYPE_CHECKING:
@@ -36,7 +34,8 @@ class UploadedLines:
         # when it exits.
         self._file = _STANDARD_INPUT if name == "-" else name
         self._name = "standard input" if name == "-" else name
-        self._chunks: asyncio.Queue[list[bytes] | OSError | None] = asyncio.Queue(1)
+        self._chunks: asyncio.Queue[list[bytes] | OSError | None] = asyncio.Queue()
+        self._taken = threading.Semaphore(0)
         self._finished = asyncio.Event()
         self.error: ValueError | None = None
 
@@ -46,6 +45,7 @@ class UploadedLines:
         number = 0
         try:
             while (lines := await self._chunks.get()) is not None:
+                self._taken.release()
                 if isinstance(lines, OSError):
                     raise self._fault(f"cannot read {self._name}: {lines.strerror}")
                 for line in lines:
@@ -53,6 +53,7 @@ class UploadedLines:
                     yield parse_argument(self._decode(line, number))
         finally:
             self._finished.set()
+            self._taken.release()
 
     async def wait_finished(self) -> None:
         """Return when the hub connection has taken the last line, or wants no more lines."""
@@ -72,27 +73,18 @@ class UploadedLines:
 
     def _run(self, loop: asyncio.AbstractEventLoop) -> None:
         # The command may end, and with it the loop, while this thread reads or waits.
-        with suppress(RuntimeError, concurrent.futures.CancelledError):
+        with suppress(RuntimeError):
             try:
                 for lines in self._read():
-                    self._hand_over(lines, loop)
+                    loop.call_soon_threadsafe(self._chunks.put_nowait, lines)
+                    # A closed loop drops what it was given, so that nobody takes the lines.
+                    while not self._taken.acquire(timeout=_CHECK_INTERVAL):
+                        if loop.is_closed():
+                            return
             except OSError as error:
-                self._hand_over(error, loop)
+                loop.call_soon_threadsafe(self._chunks.put_nowait, error)
             else:
-                self._hand_over(None, loop)
-
-    def _hand_over(self, item: list[bytes] | OSError | None, loop: asyncio.AbstractEventLoop) -> None:
-        put = _put(self._chunks, item, self._finished)
-        try:
-            future = asyncio.run_coroutine_threadsafe(put, loop)
-            # A loop that is closed now never runs `put`, and never completes the future.
-            while not concurrent.futures.wait((future,), _CHECK_INTERVAL).done:
-                if loop.is_closed():
-                    raise RuntimeError("the event loop is closed")  # noqa: TRY301 - as for a loop closed earlier
-            future.result()
-        except RuntimeError:
-            put.close()
-            raise
+                loop.call_soon_threadsafe(self._chunks.put_nowait, None)
 
     def _read(self) -> Iterator[list[bytes]]:
         """Yield the lines of each chunk, until the end of the file or until no more lines are wanted."""
@@ -131,14 +123,3 @@ def uploaded_lines(name: str | None) -> Iterator[tuple[UploadedLines, ...]]:
             raise
     if lines.error is not None:
         raise lines.error
-
-
-async def _put(queue: asyncio.Queue[Any], item: object, finished: asyncio.Event) -> None:
-    """Put an item into the queue, unless nobody takes items any more."""
-    put = spawn(queue.put(item), "input line")
-    end = spawn(finished.wait(), "input end")
-    try:
-        await asyncio.wait({put, end}, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        put.cancel()
-        end.cancel()

@@ -11,8 +11,6 @@ import logging
 import math
 from typing import TYPE_CHECKING, Any
 
-import attrs
-
 from .._core.replay import Replay
 from .._core.session import ServerSession
 from ..errors import ConnectionClosedError, RemoteProtocolError, ServerTimeoutError
@@ -23,32 +21,12 @@ from .running_invocations import RunningInvocations
 from .server_handshake import is_binary, shake_hands
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
     from .._core.routing import Deliveries
-    from ..interfaces import HubProtocol
     from .connection_buffers import ConnectionBuffers
     from .hubs import Hub
-    from .settings import ServerSettings
+    from .served_hub import ServedHub
 
 _logger = logging.getLogger("signalr_sdk.testing")
-
-
-@attrs.frozen(kw_only=True)
-class ClientHooks:
-    """What the server wants to be told of a client.
-
-    Attributes:
-        connected: called after the handshake, before `Hub.on_connected`.
-        disconnected: called with the error, or `None`, when nothing more can be sent; before `Hub.on_disconnected`.
-        called: called with each invocation.
-        pings: returns whether a ping that is due may be sent.
-    """
-
-    connected: Callable[[ConnectedClient], None]
-    disconnected: Callable[[Exception | None], None]
-    called: Callable[[Invocation | StreamInvocation], None]
-    pings: Callable[[], bool]
 
 
 class ConnectedClient:
@@ -57,9 +35,7 @@ class ConnectedClient:
     Args:
         hub: the hub instance that serves the client.
         buffers: the bytes from and to the client.
-        protocols: the hub protocols that the client may choose, by name.
-        settings: the server's settings.
-        hooks: told of the client's life.
+        served: the hub's class, settings and other clients.
         stateful: whether the client may use stateful reconnect.
 
     Attributes:
@@ -68,24 +44,15 @@ class ConnectedClient:
         invocations: the hub's methods that the client has called.
     """
 
-    def __init__(
-        self,
-        hub: Hub,
-        buffers: ConnectionBuffers,
-        *,
-        protocols: Mapping[str, HubProtocol],
-        settings: ServerSettings,
-        hooks: ClientHooks,
-        stateful: bool,
-    ) -> None:
+    def __init__(self, hub: Hub, buffers: ConnectionBuffers, served: ServedHub, *, stateful: bool) -> None:
         self.hub = hub
         self._buffers = buffers
-        self._hooks = hooks
-        self._settings = settings
+        self._served = served
+        settings = self._settings = served.settings
         self._loop = asyncio.get_running_loop()
         needs_pings = not buffers.inherent_keep_alive
         self._session = ServerSession(
-            protocols,
+            served.protocols,
             self,
             message_bytes=settings.message_bytes,
             keep_alive=settings.keep_alive if needs_pings else None,
@@ -123,7 +90,7 @@ class ConnectedClient:
         try:
             deliveries = await shake_hands(self._session, self._buffers, self._settings)
             if deliveries is not None:
-                self._hooks.connected(self)
+                self._served.connected(self)
                 await self._serve(deliveries)
         finally:
             self._buffers.end()
@@ -139,7 +106,7 @@ class ConnectedClient:
             error = failure
             await self._send_close(failure)
         finally:
-            self._hooks.disconnected(error)
+            self._served.disconnected(self, error)
             self._end()
         try:
             await self.hub.on_disconnected(error)
@@ -220,7 +187,7 @@ class ConnectedClient:
         if error is None:
             self._buffers.stop_reading()
         else:
-            self._buffers.disconnect(error)
+            self._buffers.end(error)
         self.invocations.cancel_all()
 
     # Keep-alive
@@ -247,7 +214,7 @@ class ConnectedClient:
             )
             self._buffers.stop_reading()
             return
-        if ping and self._hooks.pings():
+        if ping and self._served.may_ping(self):
             due += ping
         if due:
             self._buffers.write_now(due)
@@ -286,5 +253,5 @@ class ConnectedClient:
             self.invocations.cancel(message.invocation_id)
 
     def _start(self, message: Invocation | StreamInvocation) -> None:
-        self._hooks.called(message)
+        self._served.recorded.note_call(message, self.hub.context)
         self.invocations.start(message)

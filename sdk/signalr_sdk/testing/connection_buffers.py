@@ -19,10 +19,6 @@ if TYPE_CHECKING:
 _FULL = 64 * 1024
 
 
-def _count_nothing() -> None:
-    """Stand for `FrameRule.used` when no fault counts the frames."""
-
-
 @attrs.frozen
 class FrameRule:
     """How the bytes to a client are divided into frames: WebSocket messages, events or answers to polls.
@@ -31,13 +27,13 @@ class FrameRule:
         writes: how many writes of the hub one frame waits for.
         size: the most bytes of a frame; `None` for no limit.
         text: whether the bytes are UTF-8 text, in which no character may be split. A frame may exceed `size` for that.
-        used: called each time the rule has made frames.
+        used: called each time the rule makes frames.
     """
 
     writes: int = attrs.field(default=1, validator=attrs.validators.ge(1))
     size: int | None = attrs.field(default=None, validator=attrs.validators.optional(attrs.validators.ge(1)))
     text: bool = False
-    used: Callable[[], None] = _count_nothing
+    used: Callable[[], None] | None = None
 
     def split(self, data: bytes) -> Iterator[bytes]:
         """Yield frames of at most `size` bytes."""
@@ -110,11 +106,16 @@ class ConnectionBuffers:
         if self._has_transport:
             self._out.put_now(data)
 
-    def end(self) -> None:
-        """End the connection from the hub's side; data written before is still delivered."""
+    def end(self, error: ConnectionClosedError | None = None) -> None:
+        """End the connection in both directions; data that waits is still delivered.
+
+        Args:
+            error: raised by `read` after that data; `None` if the connection was closed properly.
+        """
+        self._in.end(error)
         self._out.end()
-        self._in.end()
-        self._note_closed()
+        if not self.closed.done():
+            self.closed.set_result(None)
 
     def stop_reading(self) -> None:
         """Make `read` return `None`, whatever the client still sends."""
@@ -156,20 +157,6 @@ class ConnectionBuffers:
         old, self._out = self._out, _ByteQueue()
         old.clear()
 
-    def disconnect(self, error: ConnectionClosedError | None = None) -> None:
-        """End the connection because the client has gone.
-
-        Args:
-            error: raised by `read`; `None` if the client has closed the connection properly.
-        """
-        self._in.end(error)
-        self._out.end()
-        self._note_closed()
-
-    def _note_closed(self) -> None:
-        if not self.closed.done():
-            self.closed.set_result(None)
-
 
 class _ByteQueue:
     """The bytes of one direction."""
@@ -209,7 +196,8 @@ class _ByteQueue:
         while not self._frames:
             current = rule()
             if self._writes and (self._has_ended or len(self._writes) >= current.writes or self.is_full):
-                current.used()
+                if current.used is not None:
+                    current.used()
                 self._frames.extend(current.split(b"".join(self._writes)))
                 self._writes.clear()
             elif self._has_ended:

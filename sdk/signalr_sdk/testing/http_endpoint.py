@@ -12,18 +12,16 @@ from .._guard.tasks import spawn
 from ..options import TransferFormat, Transport
 from .authentication import Authentication
 from .fault_points import FaultPoint, FaultSite
-from .long_polling import LongPolling, poll_response
-from .server_sent_events import ServerSentEvents
+from .long_polling import answer_poll, poll_response
+from .server_sent_events import send_events
 from .transport_connection import TransportConnection
-from .web_sockets import WebSockets
+from .web_sockets import run_web_socket, upgrade
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from ..errors import ConnectionClosedError
-    from .active_faults import ActiveFaults
     from .connected_client import ConnectedClient
-    from .settings import Identity, ServerSettings
+    from .served_hub import ServedHub
+    from .settings import Identity
 
 # Seconds that a connection may take to end when the server stops.
 _GRACE = 1.0
@@ -39,37 +37,23 @@ class HubEndpoint:
     """Answers the requests to the URL of one hub, and owns the hub's connections.
 
     Args:
-        settings: the server's settings.
-        faults: asked at each request and frame.
-        make_client: makes the client of a connection whose transport has connected.
-        on_negotiated: called with each negotiate request that was answered, and the user's name.
+        hub: the hub.
 
     Attributes:
         connections: the connections by their secret tokens.
+        is_closing: whether new connections are answered with 503.
     """
 
-    def __init__(
-        self,
-        settings: ServerSettings,
-        faults: ActiveFaults,
-        *,
-        make_client: Callable[[TransportConnection], ConnectedClient],
-        on_negotiated: Callable[[web.Request, str | None], None],
-    ) -> None:
-        self._settings = settings
-        self._faults = faults
-        self._make_client = make_client
-        self._on_negotiated = on_negotiated
-        self._authentication = Authentication(settings)
-        self._web_sockets = WebSockets(settings, faults)
-        self._server_sent_events = ServerSentEvents(settings, faults)
-        self._long_polling = LongPolling(settings, faults)
-        self._is_closing = False
+    def __init__(self, hub: ServedHub) -> None:
+        self._hub = hub
+        self._settings, self._faults = hub.settings, hub.faults
+        self._authentication = Authentication(hub.settings)
+        self.is_closing = False
         self.connections: dict[str, TransportConnection] = {}
 
-    def routes(self, path: str) -> list[web.RouteDef]:
-        """Return the routes of the hub at this path, with and without a slash at the end."""
-        path = path.rstrip("/")
+    def routes(self) -> list[web.RouteDef]:
+        """Return the routes of the hub's path, with and without a slash at its end."""
+        path = self._hub.path.rstrip("/")
         routes = [web.post(f"{path}/negotiate{end}", self._negotiate) for end in ("", "/")]
         if self._settings.authentication_refresh:
             routes.append(web.post(f"{path}/refresh", self._refresh))
@@ -81,21 +65,13 @@ class HubEndpoint:
             ]
         return routes
 
-    def refuse_new(self) -> None:
-        """Answer new connections with 503 from now on."""
-        self._is_closing = True
-
-    def accept_new(self) -> None:
-        """Accept new connections again."""
-        self._is_closing = False
-
     async def close(self, error: ConnectionClosedError | None = None) -> None:
         """End all connections and refuse new ones.
 
         Args:
             error: end the connections without a Close message, with this error for the hub.
         """
-        self.refuse_new()
+        self.is_closing = True
         connections = list(self.connections.values())
         for connection in connections:
             connection.stop_gap_timer()
@@ -125,7 +101,7 @@ class HubEndpoint:
             text = f"The client requested version '{asked}', but the server does not support this version."
             return web.json_response({"error": text})
         connection = self._new_connection(identity, version)
-        self._on_negotiated(request, identity.name)
+        self._hub.recorded.note_negotiation(self._hub.path, request.headers, request.query, identity.name or None)
         answer = self._negotiate_answer(request, connection, version)
         return web.json_response(answer | self._authentication.lifetime_members(identity))
 
@@ -144,12 +120,12 @@ class HubEndpoint:
         }
 
     def _new_connection(self, identity: Identity, version: int) -> TransportConnection:
-        if self._is_closing:
+        if self.is_closing:
             raise web.HTTPServiceUnavailable(text="The server is stopping")
         connection_id = secrets.token_urlsafe(16)
         token = secrets.token_urlsafe(16) if version else connection_id
         connection = self.connections[token] = TransportConnection(
-            connection_id, token, user=identity.name, on_drop=lambda: self.connections.pop(token, None)
+            connection_id, token, user=identity.name, hub=self._hub, on_drop=lambda: self.connections.pop(token, None)
         )
         self._authentication.set_expiry(connection, identity)
         connection.drop_after()
@@ -172,7 +148,7 @@ class HubEndpoint:
         connection = self._find(request)
         if transport is Transport.SERVER_SENT_EVENTS:
             self._claim(request, connection, transport)
-            return await self._server_sent_events.run(request, connection, self._begin(connection))
+            return await send_events(request, connection, self._begin(connection))
         return await self._poll(request, connection)
 
     async def _web_socket(
@@ -182,7 +158,7 @@ class HubEndpoint:
         if connection.is_stateful and connection.buffers.closed.done():
             raise web.HTTPNotFound(text=_UNKNOWN)
         if client is not None and client.resumable:
-            socket = await self._web_sockets.upgrade(request)
+            socket = await upgrade(request, self._settings)
             if not client.resumable:
                 await socket.close()  # the connection has ended during the upgrade
                 return socket
@@ -192,12 +168,12 @@ class HubEndpoint:
         else:
             self._claim(request, connection, Transport.WEBSOCKETS)
             try:
-                socket = await self._web_sockets.upgrade(request)
+                socket = await upgrade(request, self._settings)
             except BaseException:
                 connection.drop()
                 raise
             client = self._begin(connection)
-        await self._web_sockets.run(request, socket, connection, client)
+        await run_web_socket(request, socket, connection, client)
         return socket
 
     async def _poll(self, request: web.Request, connection: TransportConnection) -> web.Response:
@@ -209,7 +185,7 @@ class HubEndpoint:
             return poll_response(b"")
         if connection.buffers.transport != Transport.LONG_POLLING:
             raise web.HTTPBadRequest(text="Cannot change transports mid-connection")
-        return await self._long_polling.answer(request, connection)
+        return await answer_poll(request, connection)
 
     def _get_point(self, request: web.Request, transport: Transport) -> FaultPoint:
         """Return whether a GET connects a transport, resumes a connection or polls for data."""
@@ -283,7 +259,7 @@ class HubEndpoint:
 
     def _begin(self, connection: TransportConnection) -> ConnectedClient:
         """Start to serve the hub over a connection whose transport has connected."""
-        client = connection.client = self._make_client(connection)
+        client = connection.client = self._hub.make_client(connection)
         connection.task = spawn(self._serve(connection, client), "hub connection")
         return client
 
@@ -300,10 +276,9 @@ class HubEndpoint:
 
     async def _may_shake_hands(self, connection: TransportConnection) -> bool:
         """Let faults of the handshake happen; return whether the client is still there afterwards."""
-        site = connection.site(FaultPoint.HANDSHAKE)
-        if not self._faults.has(site):
+        if not self._faults.has(connection.site(FaultPoint.HANDSHAKE)):
             return True
-        held = spawn(self._faults.apply(site), "held handshake")
+        held = spawn(connection.apply_faults(FaultPoint.HANDSHAKE), "held handshake")
         try:
             await asyncio.wait({held, connection.buffers.closed}, return_when=asyncio.FIRST_COMPLETED)
         finally:

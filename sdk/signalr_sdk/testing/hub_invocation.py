@@ -65,11 +65,11 @@ class HubInvocation:
             await self._refuse(error)
             return
         except HubException as error:
-            await self._complete(mismatch or self._unexpected(error))
+            await self.complete(mismatch or self._unexpected(error))
             return
         function = getattr(self.hub, method.name)
         if mismatch is not None:
-            await self._complete(mismatch)
+            await self.complete(mismatch)
         elif method.streams:
             await self._stream(function, arguments)
         else:
@@ -83,14 +83,6 @@ class HubInvocation:
         kind, how = ("streaming", "non-streaming") if method.streams else ("non-streaming", "streaming")
         return f"The client attempted to invoke the {kind} '{self.message.target}' method with a {how} invocation."
 
-    async def refuse_id(self) -> None:
-        """Answer that a stream with this invocation id is running already."""
-        await self._complete(f"Invocation ID '{self.message.invocation_id}' is already in use.")
-
-    async def complete_cancelled(self) -> None:
-        """Answer a stream that the client has cancelled."""
-        await self._complete(None)
-
     async def _invoke(self, function: Callable[..., Any], arguments: list[Any]) -> None:
         invocation_id = self.message.invocation_id
         try:
@@ -100,7 +92,7 @@ class HubInvocation:
             data = self.session.answer(invocation_id, result) if invocation_id is not None else b""
         except Exception as error:  # noqa: BLE001 - a hub method may raise anything; the client gets an error
             _logger.info("the hub method '%s' failed: %r", self.message.target, error)
-            await self._complete(self._unexpected(error))
+            await self.complete(self._unexpected(error))
         else:
             if invocation_id is not None:
                 await self.write(data)
@@ -110,7 +102,7 @@ class HubInvocation:
         try:
             items = function(*arguments)
         except Exception as error:  # noqa: BLE001 - as above
-            await self._complete(self._unexpected(error))
+            await self.complete(self._unexpected(error))
             return
         failure = None
         try:
@@ -123,17 +115,18 @@ class HubInvocation:
             aclose = getattr(items, "aclose", None)
             if aclose is not None:
                 await aclose()
-        await self._complete(failure)
+        await self.complete(failure)
 
     # Answers without a result
 
-    async def _complete(self, error: str | None) -> None:
+    async def complete(self, error: str | None = None) -> None:
+        """Send a completion with an error, or without error and result; nothing if the client wants no answer."""
         if self.message.invocation_id is not None:
             await self.write(self.session.complete(self.message.invocation_id, error))
 
     async def _refuse(self, error: Exception) -> None:
         text = f"Failed to invoke '{self.message.target}' due to an error on the server."
-        await self._complete(text + exception_text(error, detailed=self.detailed))
+        await self.complete(text + exception_text(error, detailed=self.detailed))
 
     def _unexpected(self, error: Exception) -> str:
         text = f"An unexpected error occurred invoking '{self.message.target}' on the server."

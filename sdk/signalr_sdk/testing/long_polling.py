@@ -1,4 +1,4 @@
-"""The long polling transport of the test server: how polls are answered."""
+"""The long polling transport of the test server: how polls are answered. The client's data comes in POST requests."""
 
 from __future__ import annotations
 
@@ -9,45 +9,42 @@ from aiohttp import web
 
 from .._guard.tasks import spawn
 from .fault_points import FaultPoint
-from .server_transport import UNCACHED, ServerTransport
+from .transport_connection import UNCACHED
 
 if TYPE_CHECKING:
     from .transport_connection import TransportConnection
 
 
-class LongPolling(ServerTransport):
-    """Carries data to clients. The client's data comes in POST requests, which the endpoint handles."""
+async def answer_poll(request: web.Request, connection: TransportConnection) -> web.Response:
+    """Answer a poll with the data that waits, or that comes within `poll_timeout`. A newer poll replaces this one.
 
-    async def answer(self, request: web.Request, connection: TransportConnection) -> web.Response:
-        """Answer a poll with the data that waits, or that comes within `poll_timeout`. A newer poll replaces this one.
-
-        The first poll of a connection is answered at once, by the endpoint.
-        """
-        connection.stop_gap_timer()
-        if connection.poll is not None:
-            connection.poll.cancel()
-        frame = connection.buffers.next_frame(lambda: self._frame_rule(connection, text=False))
-        poll = connection.poll = spawn(frame, "hub poll")
-        tcp = connection.tcp = request.transport
-        try:
-            await asyncio.wait({poll}, timeout=self._settings.poll_timeout)
-            await self._faults.apply(connection.site(FaultPoint.FRAME_OUT))
-        finally:
-            # Data that this poll has not taken stays in the buffer for the next poll.
-            poll.cancel()
-            if connection.tcp is tcp:
-                connection.tcp = None
-            if connection.poll is poll:
-                connection.poll = None
-                connection.drop_after()
-        if not poll.done():
-            return poll_response(b"")
-        if poll.cancelled():
-            return web.Response(status=204)  # a newer poll has come
-        data = poll.result()
-        if data is None:
-            connection.drop()
-        return poll_response(data)
+    The first poll of a connection is answered at once, by the endpoint.
+    """
+    connection.stop_gap_timer()
+    if connection.poll is not None:
+        connection.poll.cancel()
+    frame = connection.buffers.next_frame(lambda: connection.frame_rule(text=False))
+    poll = connection.poll = spawn(frame, "hub poll")
+    tcp = connection.tcp = request.transport
+    try:
+        await asyncio.wait({poll}, timeout=connection.hub.settings.poll_timeout)
+        await connection.apply_faults(FaultPoint.FRAME_OUT)
+    finally:
+        # Data that this poll has not taken stays in the buffer for the next poll.
+        poll.cancel()
+        if connection.tcp is tcp:
+            connection.tcp = None
+        if connection.poll is poll:
+            connection.poll = None
+            connection.drop_after()
+    if not poll.done():
+        return poll_response(b"")
+    if poll.cancelled():
+        return web.Response(status=204)  # a newer poll has come
+    data = poll.result()
+    if data is None:
+        connection.drop()
+    return poll_response(data)
 
 
 def poll_response(data: bytes | None) -> web.Response:

@@ -85,16 +85,11 @@ class LoopService(abc.ABC):
         loop = self._loop
         if loop is None or loop is running_loop():
             return work()
-        done: Future[T] = Future()
 
-        def run() -> None:
-            try:
-                done.set_result(work())
-            except Exception as error:  # noqa: BLE001 - the caller of `_on_loop` gets the exception
-                done.set_exception(error)
+        async def run() -> T:
+            return work()
 
-        loop.call_soon_threadsafe(run)
-        return done.result()
+        return asyncio.run_coroutine_threadsafe(run(), loop).result()
 
 
 class _LoopThread:
@@ -102,19 +97,19 @@ class _LoopThread:
 
     def __init__(self, service: LoopService) -> None:
         self._service = service
-        self._ready = threading.Event()
+        self._ready: Future[None] = Future()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stopping: asyncio.Event | None = None
-        self._error: Exception | None = None
-        self._thread = threading.Thread(target=self._main, name="signalr_sdk server", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="signalr_sdk server", daemon=True)
 
     def start(self) -> None:
         """Start the thread; return when the service listens, or raise the error of its `start`."""
         self._thread.start()
-        self._ready.wait()
-        if self._error is not None:
+        try:
+            self._ready.result()
+        except Exception:
             self._thread.join()
-            raise self._error
+            raise
 
     def stop(self) -> None:
         """Stop the service; return when the thread has ended."""
@@ -122,17 +117,16 @@ class _LoopThread:
             self._loop.call_soon_threadsafe(self._stopping.set)
         self._thread.join()
 
-    def _main(self) -> None:
+    def _run(self) -> None:
         asyncio.run(self._serve())
 
     async def _serve(self) -> None:
         self._loop, self._stopping = asyncio.get_running_loop(), asyncio.Event()
         try:
             await self._service.start()
-        except Exception as error:  # noqa: BLE001 - `start` raises it in the thread that wanted the service
-            self._error = error
+        except BaseException as error:  # noqa: BLE001 - `start` raises it in the thread that wanted the service
+            self._ready.set_exception(error)
             return
-        finally:
-            self._ready.set()
+        self._ready.set_result(None)
         await self._stopping.wait()
         await self._service.stop()

@@ -61,7 +61,8 @@ class RunningInvocations:
         is_new = not (isinstance(message, StreamInvocation) and message.invocation_id in self._streams_down)
         if is_new:
             self._streams_up.update(streams)
-        work = self._run(invocation, streams) if is_new else invocation.refuse_id()
+        in_use = f"Invocation ID '{message.invocation_id}' is already in use."
+        work = self._run(invocation, streams) if is_new else invocation.complete(in_use)
         task = spawn(work, f"hub method {message.target:.40}", self._tasks)
         if isinstance(message, StreamInvocation) and is_new:
             self._streams_down[message.invocation_id] = task
@@ -72,7 +73,7 @@ class RunningInvocations:
         except asyncio.CancelledError:
             if self._has_ended:
                 raise
-            await invocation.complete_cancelled()
+            await invocation.complete()
         finally:
             for stream_id, stream in streams.items():
                 stream.end("The call has ended.")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
@@ -12,17 +11,15 @@ from ..errors import ConnectionClosedError
 from ..options import Transport
 from ..protocols import MessagePackProtocol
 from .active_faults import ActiveFaults
-from .connected_client import ClientHooks, ConnectedClient
 from .error_texts import ServerJsonProtocol
-from .fault_points import FaultPoint, FaultSite
 from .faults import Faults, ServerControls
 from .http_endpoint import HubEndpoint
-from .hub_clients import ClientRegistry, RegisteredClients
+from .hub_clients import RegisteredClients
 from .hub_methods import methods_of
-from .hubs import Hub, HubContext
 from .loop_thread import LoopService
 from .pending import Pending
 from .recording import Recorded
+from .served_hub import ServedHub
 from .settings import ServerSettings
 from .tcp_listener import TcpListener, drop_tcp
 
@@ -34,6 +31,7 @@ if TYPE_CHECKING:
     from aiohttp.typedefs import Handler
 
     from ..interfaces import HubProtocol
+    from .hubs import Hub
     from .recording import RecordedCall, RecordedConnect, RecordedDisconnect
     from .settings import Authorize
     from .transport_connection import TransportConnection
@@ -133,13 +131,16 @@ class HubServer(LoopService):
             stateful_window=stateful_window,
             stateful_buffer=stateful_buffer,
         )
-        self._protocols: dict[str, HubProtocol] = {name: _PROTOCOLS[name]() for name in self._settings.protocols}
-        self._hubs = dict(hubs)
-        for hub in self._hubs.values():
+        for hub in hubs.values():
             methods_of(hub)  # raises now and not at the first call if clients could not call a method
+        spoken: dict[str, HubProtocol] = {name: _PROTOCOLS[name]() for name in self._settings.protocols}
+        faults = self._active_faults = ActiveFaults(self._recheck_buffers)
+        self.recorded: Recorded = Recorded()
+        self._hubs = {
+            path: ServedHub(path, hub, settings=self._settings, protocols=spoken, faults=faults, recorded=self.recorded)
+            for path, hub in hubs.items()
+        }
         self._host, self._port, self._ssl = host, port, ssl
-        self._registries = {path: ClientRegistry() for path in self._hubs}
-        self._active_faults = ActiveFaults(self._recheck_buffers)
         controls = ServerControls(
             on_loop=self._on_loop,
             connections=self._connections,
@@ -147,8 +148,7 @@ class HubServer(LoopService):
             accept=self._accept,
             restart=lambda down, graceful: self._later(lambda: self._restart(down, graceful=graceful)),
         )
-        self.faults: Faults = Faults(self._active_faults, controls)
-        self.recorded: Recorded = Recorded()
+        self.faults: Faults = Faults(faults, controls)
         self._endpoints: list[HubEndpoint] = []
         self._runner: web.AppRunner | None = None
         self._listener: TcpListener | None = None
@@ -203,60 +203,9 @@ class HubServer(LoopService):
 
     def clients(self, path: str) -> RegisteredClients:
         """Return the clients of a hub, to send to them from outside of the hub. Only on the server's event loop."""
-        return RegisteredClients(self._registries[path])
+        return RegisteredClients(self._hubs[path].registry)
 
-    # Clients
-
-    def _endpoint(self, path: str, hub: type[Hub]) -> HubEndpoint:
-        def on_negotiated(request: web.Request, user: str | None) -> None:
-            self.recorded.note_negotiation(path, request.headers, request.query, user or None)
-
-        make_client = partial(self._make_client, path, hub)
-        return HubEndpoint(self._settings, self._active_faults, make_client=make_client, on_negotiated=on_negotiated)
-
-    def _make_client(self, path: str, hub: type[Hub], connection: TransportConnection) -> ConnectedClient:
-        instance, buffers, registry = hub(), connection.buffers, self._registries[path]
-        client = ConnectedClient(
-            instance,
-            buffers,
-            protocols=self._protocols,
-            settings=self._settings,
-            hooks=self._hooks(path, connection.connection_id, instance),
-            stateful=connection.is_stateful and buffers.transport == Transport.WEBSOCKETS,
-        )
-        instance.context = HubContext(
-            connection.connection_id,
-            connection.user or None,
-            connection.headers,
-            connection.query,
-            buffers.transport,
-            client.abort,
-        )
-        instance.clients = RegisteredClients(registry, connection.connection_id)
-        instance.groups = registry
-        return client
-
-    def _hooks(self, path: str, connection_id: str, hub: Hub) -> ClientHooks:
-        registry = self._registries[path]
-
-        def connected(client: ConnectedClient) -> None:
-            registry.clients[connection_id] = client
-            self.recorded.note_connect(path, hub.context)
-
-        def disconnected(error: Exception | None) -> None:
-            registry.unregister(connection_id)
-            self.recorded.note_disconnect(path, connection_id, error)
-
-        def pings() -> bool:
-            site = FaultSite(FaultPoint.PING, transport=hub.context.transport, connection_id=connection_id)
-            return not self._active_faults.suppresses(site)
-
-        return ClientHooks(
-            connected=connected,
-            disconnected=disconnected,
-            called=lambda message: self.recorded.note_call(message, hub.context),
-            pings=pings,
-        )
+    # Connections
 
     def _connections(self) -> list[TransportConnection]:
         return [connection for endpoint in self._endpoints for connection in endpoint.connections.values()]
@@ -265,9 +214,9 @@ class HubServer(LoopService):
 
     async def _open(self) -> None:
         app = web.Application(client_max_size=self._settings.carried_bytes, middlewares=[self._note_in_use])
-        endpoints = [self._endpoint(path, hub) for path, hub in self._hubs.items()]
-        for path, endpoint in zip(self._hubs, endpoints, strict=True):
-            app.add_routes(endpoint.routes(path))
+        endpoints = [HubEndpoint(hub) for hub in self._hubs.values()]
+        for endpoint in endpoints:
+            app.add_routes(endpoint.routes())
         runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=_GRACE, access_log=None)
         await runner.setup()
         listener = TcpListener(_server_of(runner), self._ssl)
@@ -285,7 +234,7 @@ class HubServer(LoopService):
             return
         await self._listener.close()
         for endpoint in self._endpoints:
-            endpoint.refuse_new()
+            endpoint.is_closing = True
         self._active_faults.clear()
         await asyncio.gather(*(endpoint.close() for endpoint in self._endpoints))
         await runner.cleanup()
@@ -346,7 +295,7 @@ class HubServer(LoopService):
             await asyncio.sleep(down)
         finally:
             for endpoint in self._endpoints:
-                endpoint.accept_new()
+                endpoint.is_closing = False
             self._accept()
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 import attrs
@@ -11,16 +11,19 @@ from aiohttp import WSMsgType
 
 from .._guard.tasks import spawn
 from ..errors import ConnectionClosedError
-from .connection_buffers import ConnectionBuffers
+from .connection_buffers import ConnectionBuffers, FrameRule
 from .fault_points import FaultPoint, FaultSite
 from .tcp_listener import drop_tcp
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from aiohttp import web
 
     from .connected_client import ConnectedClient
+    from .served_hub import ServedHub
+
+UNCACHED = {"Cache-Control": "no-cache, no-store", "Pragma": "no-cache"}
 
 # Seconds that a client may take to connect a transport after negotiation, and between two polls.
 _GAP = 15.0
@@ -72,6 +75,7 @@ class TransportConnection:
         connection_id: the id that hubs and clients see.
         token: the secret id in the URLs of the client's requests.
         user: name of the user; empty for nobody.
+        hub: the hub that the client has connected to.
         on_drop: called when the connection is dropped.
         buffers: the bytes from and to the client.
         headers: headers of the request that opened the transport.
@@ -90,6 +94,7 @@ class TransportConnection:
     connection_id: str
     token: str
     user: str | None = attrs.field(kw_only=True)
+    hub: ServedHub = attrs.field(kw_only=True)
     on_drop: Callable[[], object] = attrs.field(kw_only=True)
     buffers: ConnectionBuffers = attrs.field(factory=ConnectionBuffers, init=False)
     headers: Mapping[str, str] = attrs.field(factory=dict, init=False)
@@ -109,6 +114,20 @@ class TransportConnection:
     def site(self, point: FaultPoint) -> FaultSite:
         """Return where faults may happen to this connection."""
         return FaultSite(point, transport=self.buffers.transport, connection_id=self.connection_id, tcp=self.tcp)
+
+    async def apply_faults(self, point: FaultPoint) -> None:
+        """Let the faults at this point happen to the connection."""
+        await self.hub.faults.apply(self.site(point))
+
+    async def next_frame(self) -> bytes | None:
+        """Return the next WebSocket message or event for the client; `None` at the end of the connection."""
+        data = await self.buffers.next_frame(lambda: self.frame_rule(text=not (self.client and self.client.binary)))
+        await self.apply_faults(FaultPoint.FRAME_OUT)
+        return data
+
+    def frame_rule(self, *, text: bool) -> FrameRule:
+        """Return how the data to the client is divided into frames: see `ActiveFaults.frame_rule`."""
+        return self.hub.faults.frame_rule(self.site(FaultPoint.FRAME_RULE), text=text)
 
     def replace_web_socket(self) -> None:
         """Close the open WebSocket, since another one takes its place."""
@@ -136,7 +155,7 @@ class TransportConnection:
         """End the connection; the hub gets the error, if there is one."""
         self.stop_gap_timer()
         self.stop_expiry()
-        self.buffers.disconnect(error)
+        self.buffers.end(error)
         self.on_drop()
 
     def expire(self) -> None:
@@ -152,3 +171,17 @@ class TransportConnection:
         if self.expiry is not None:
             self.expiry.cancel()
             self.expiry = None
+
+
+@contextmanager
+def closing_when_unreachable(
+    request: web.Request, connection: TransportConnection, client: ConnectedClient
+) -> Iterator[None]:
+    """Close the TCP connection of a client that has gone, or that reads nothing for `send_timeout`."""
+    try:
+        yield
+    except (ConnectionError, TimeoutError):
+        if not client.resumable:
+            connection.buffers.end(ConnectionClosedError("the client is gone, or reads nothing"))
+        if request.transport is not None:
+            request.transport.abort()

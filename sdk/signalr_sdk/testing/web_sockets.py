@@ -10,77 +10,69 @@ from aiohttp import WebSocketError, WSMsgType, web
 from .._guard.tasks import spawn
 from ..errors import ConnectionClosedError
 from .fault_points import FaultPoint
-from .server_transport import ServerTransport, closing_when_unreachable
-from .transport_connection import ServerWebSocket
+from .transport_connection import ServerWebSocket, TransportConnection, closing_when_unreachable
 
 if TYPE_CHECKING:
     from .connected_client import ConnectedClient
-    from .transport_connection import TransportConnection
+    from .settings import ServerSettings
 
 
-class WebSockets(ServerTransport):
-    """Carries connections over WebSockets; one that can be resumed over several, one after another."""
+async def upgrade(request: web.Request, settings: ServerSettings) -> web.WebSocketResponse:
+    """Answer the upgrade request of a WebSocket."""
+    socket = web.WebSocketResponse(max_msg_size=settings.carried_bytes, compress=False)
+    await socket.prepare(request)
+    return socket
 
-    async def upgrade(self, request: web.Request) -> web.WebSocketResponse:
-        """Answer the upgrade request of a WebSocket."""
-        socket = web.WebSocketResponse(max_msg_size=self._settings.carried_bytes, compress=False)
-        await socket.prepare(request)
-        return socket
 
-    async def run(
-        self,
-        request: web.Request,
-        socket: web.WebSocketResponse,
-        connection: TransportConnection,
-        client: ConnectedClient,
-    ) -> None:
-        """Move bytes until the WebSocket ends, or another WebSocket replaces this one."""
-        writer = spawn(self._write_frames(request, socket, connection, client), "hub writer")
-        current = connection.web_socket = ServerWebSocket(socket, writer, request.transport)
-        connection.tcp = request.transport
-        try:
-            await self._read_frames(connection, current)
-            if connection.web_socket is current and connection.buffers.closed.done():
-                await writer
-        finally:
-            current.end()
-            if connection.web_socket is current:
-                connection.web_socket = connection.tcp = None
-                self._lose(connection, client)
+async def run_web_socket(
+    request: web.Request, socket: web.WebSocketResponse, connection: TransportConnection, client: ConnectedClient
+) -> None:
+    """Move bytes until the WebSocket ends, or until another WebSocket replaces this one."""
+    writer = spawn(_write_frames(request, socket, connection, client), "hub writer")
+    current = connection.web_socket = ServerWebSocket(socket, writer, request.transport)
+    connection.tcp = request.transport
+    try:
+        await _read_frames(connection, current)
+        if connection.web_socket is current and connection.buffers.closed.done():
+            await writer
+    finally:
+        current.end()
+        if connection.web_socket is current:
+            connection.web_socket = connection.tcp = None
+            _lose(connection, client)
 
-    def _lose(self, connection: TransportConnection, client: ConnectedClient) -> None:
-        """End a connection whose WebSocket is lost, or keep the connection for the resume window."""
-        if client.resumable:
-            connection.buffers.detach_transport()
-            connection.drop_after(self._settings.stateful_window)
-        else:
-            connection.buffers.disconnect(ConnectionClosedError("the WebSocket was cut"))
 
-    async def _read_frames(self, connection: TransportConnection, current: ServerWebSocket) -> None:
-        while True:
-            message = await current.socket.receive()
-            if connection.web_socket is not current:
-                return
-            if message.type not in (WSMsgType.TEXT, WSMsgType.BINARY):
-                if message.type is WSMsgType.CLOSE:
-                    connection.buffers.disconnect()
-                elif isinstance(message.data, WebSocketError):
-                    connection.buffers.disconnect(ConnectionClosedError(f"the WebSocket failed: {message.data}"))
-                return
-            await self._faults.apply(connection.site(FaultPoint.FRAME_IN))
-            if connection.web_socket is current:
-                data = message.data if message.type is WSMsgType.BINARY else message.data.encode()
-                await connection.buffers.feed(data)
+def _lose(connection: TransportConnection, client: ConnectedClient) -> None:
+    """End a connection whose WebSocket is lost, or keep the connection for the resume window."""
+    if client.resumable:
+        connection.buffers.detach_transport()
+        connection.drop_after(connection.hub.settings.stateful_window)
+    else:
+        connection.buffers.end(ConnectionClosedError("the WebSocket was cut"))
 
-    async def _write_frames(
-        self,
-        request: web.Request,
-        socket: web.WebSocketResponse,
-        connection: TransportConnection,
-        client: ConnectedClient,
-    ) -> None:
-        with closing_when_unreachable(request, connection, client):
-            while (data := await self._next_frame(connection)) is not None:
-                async with asyncio.timeout(self._settings.send_timeout):
-                    await socket.send_frame(data, WSMsgType.BINARY if client.binary else WSMsgType.TEXT)
-            await socket.close(code=connection.close_code)
+
+async def _read_frames(connection: TransportConnection, current: ServerWebSocket) -> None:
+    while True:
+        message = await current.socket.receive()
+        if connection.web_socket is not current:
+            return
+        if message.type not in (WSMsgType.TEXT, WSMsgType.BINARY):
+            if message.type is WSMsgType.CLOSE:
+                connection.buffers.end()
+            elif isinstance(message.data, WebSocketError):
+                connection.buffers.end(ConnectionClosedError(f"the WebSocket failed: {message.data}"))
+            return
+        await connection.apply_faults(FaultPoint.FRAME_IN)
+        if connection.web_socket is current:
+            data = message.data if message.type is WSMsgType.BINARY else message.data.encode()
+            await connection.buffers.feed(data)
+
+
+async def _write_frames(
+    request: web.Request, socket: web.WebSocketResponse, connection: TransportConnection, client: ConnectedClient
+) -> None:
+    with closing_when_unreachable(request, connection, client):
+        while (data := await connection.next_frame()) is not None:
+            async with asyncio.timeout(connection.hub.settings.send_timeout):
+                await socket.send_frame(data, WSMsgType.BINARY if client.binary else WSMsgType.TEXT)
+        await socket.close(code=connection.close_code)

@@ -59,7 +59,7 @@ def doctor(
                 live.refresh()
 
         wanted = allowed_combinations(connection)
-        examination = Examination(url, connection, wanted, limit=timeout, keep_alive=keep_alive, report=report)
+        examination = Examination(url, connection, wanted=wanted, limit=timeout, keep_alive=keep_alive, report=report)
         # Each step has a limit of its own; this one is long enough never to end a step.
         exit_status.run(examination.run(), timeout=keep_alive + 40 * (timeout + 10))
     if as_json:

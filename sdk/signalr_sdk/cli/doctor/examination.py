@@ -36,49 +36,42 @@ _LONGEST_CLOSE = 5.0
 _PROTOCOL_NAMES = {"json": "JSON", "messagepack": "MessagePack"}
 
 
+@attrs.define
 class Examination:
     """Examines a hub, as far as each check allows the next one.
 
-    Args:
+    Attributes:
         url: URL of the hub, as `urls.hub_url` returns it.
         options: how to connect.
         wanted: the combinations of transport and protocol to try.
         limit: seconds for each step.
         keep_alive: seconds to wait for a ping of the server; 0 skips that check.
         report: called when a check or a step begins, and when it has ended.
-
-    Attributes:
         findings: the results of the checks, in their order.
     """
 
-    def __init__(
-        self,
-        url: str,
-        options: ConnectionOptions,
-        wanted: Sequence[Combination],
-        *,
-        limit: float,
-        keep_alive: float,
-        report: Callable[[Finding | StepResult], None],
-    ) -> None:
-        self._url = url
-        self._wanted = wanted
-        self._limit = limit
-        self._keep_alive = keep_alive
-        self._report = report
-        timeouts = Timeouts(
-            connect=limit / 2, request=limit / 2, handshake=limit / 2, close=min(limit, _LONGEST_CLOSE), ready=limit
-        )
-        self._arguments = {**options.arguments, "timeouts": timeouts}
-        self._hub = HubChecks(url=url, arguments=self._arguments, limit=limit)
-        self._results: list[StepResult] = []
-        self.findings: list[Finding] = []
+    url: str
+    options: ConnectionOptions
+    wanted: Sequence[Combination] = attrs.field(kw_only=True)
+    limit: float = attrs.field(kw_only=True)
+    keep_alive: float = attrs.field(kw_only=True)
+    report: Callable[[Finding | StepResult], None] = attrs.field(kw_only=True)
+    findings: list[Finding] = attrs.field(factory=list, init=False)
+    _results: list[StepResult] = attrs.field(factory=list, init=False)
+    _hub: HubChecks = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        half = self.limit / 2
+        close = min(self.limit, _LONGEST_CLOSE)
+        timeouts = Timeouts(connect=half, request=half, handshake=half, close=close, ready=self.limit)
+        arguments = {**self.options.arguments, "timeouts": timeouts}
+        self._hub = HubChecks(url=self.url, arguments=arguments, limit=self.limit)
 
     async def run(self) -> None:
         """Do all checks; the results are in the attributes."""
-        token = self._arguments["access_token"]
+        token = self._hub.arguments["access_token"]
         self._hub.token = await token() if callable(token) else token
-        home = urls.origin(self._url)
+        home = urls.origin(self.url)
         if not await self._reach(home, ""):
             return
         asked: list[str] = []
@@ -93,17 +86,17 @@ class Examination:
             return
         offered = [
             each
-            for each in self._wanted
+            for each in self.wanted
             if any(offer.name == each.transport and each.format in offer.formats for offer in endpoint.transports)
         ]
         if not offered:
             await self._check("transports", self._hub.nothing_in_common(endpoint))
             return
-        await self._check("token", self._hub.where_token(endpoint, offered), 3 * self._limit + _GRACE)
+        await self._check("token", self._hub.where_token(endpoint, offered), 3 * self.limit + _GRACE)
         await self._run_steps(offered)
         usable = [result.combination for result in self._results if result.ending is Ending.WORKED]
-        ping = self._hub.wait_for_ping(usable, self._keep_alive)
-        await self._check(KEEP_ALIVE, ping, self._keep_alive + 3 * self._limit)
+        ping = self._hub.wait_for_ping(usable, self.keep_alive)
+        await self._check(KEEP_ALIVE, ping, self.keep_alive + 3 * self.limit)
 
     @property
     def server(self) -> str:
@@ -124,8 +117,8 @@ class Examination:
 
     async def _check(self, name: str, work: Awaitable[tuple[Finding, T]], limit: float | None = None) -> T | None:
         """Do a check within its time limit; return the value that later checks need, `None` after an error."""
-        self._report(Finding(None, check=name))
-        limit = limit or self._limit + _GRACE
+        self.report(Finding(None, check=name))
+        limit = limit or self.limit + _GRACE
         began = time.perf_counter()
         value: T | None = None
         try:
@@ -139,7 +132,7 @@ class Examination:
             finding = Finding(Mark.FAILED, str(error), Advice("it failed in an unexpected way", "try again with -vv"))
         finding = attrs.evolve(finding, check=name, seconds=time.perf_counter() - began)
         self.findings.append(finding)
-        self._report(finding)
+        self.report(finding)
         return value
 
     # Below HTTP
@@ -160,7 +153,7 @@ class Examination:
         addresses = await self._check(f"name{suffix}", check_name(first))
         if not addresses:
             return False
-        address = await self._check(f"TCP{suffix}", check_tcp(first, addresses, self._limit))
+        address = await self._check(f"TCP{suffix}", check_tcp(first, addresses, self.limit))
         if address is None:
             return False
         if origin[0] != "https":
@@ -168,10 +161,10 @@ class Examination:
         route = Route(address, server, proxy[0] if proxy else None)
         if proxy and not await self._check(f"tunnel{suffix}", check_tunnel(route)):
             return False
-        return bool(await self._check(f"TLS{suffix}", check_tls(route, self._arguments["ssl"])))
+        return bool(await self._check(f"TLS{suffix}", check_tls(route, self._hub.arguments["ssl"])))
 
     async def _proxy_for(self, origin: tuple[str, str, int]) -> tuple[Finding, tuple[URL, ...]]:
-        given = self._arguments["proxy"]
+        given = self._hub.arguments["proxy"]
         proxy = proxy_url(given) if given else await environment_proxy(origin)
         if proxy is None:
             return Finding(Mark.GOOD, "none"), ()
@@ -182,19 +175,19 @@ class Examination:
 
     async def _run_steps(self, offered: Sequence[Combination]) -> None:
         runner = StepRunner(
-            url=self._url,
+            url=self.url,
             steps=ANY_HUB,
             offered=offered,
-            limit=self._limit,
+            limit=self.limit,
             report=self._note_result,
-            hub_arguments=self._arguments,
+            hub_arguments=self._hub.arguments,
         )
         await runner.run()
 
     def _note_result(self, result: StepResult) -> None:
         if result.ending is not None:
             self._results.append(result)
-        self._report(result)
+        self.report(result)
 
     # What is wrong
 

@@ -9,6 +9,7 @@ import socket
 import ssl
 import threading
 import time
+from concurrent.futures import Future
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
@@ -75,32 +76,19 @@ async def check_name(target: HostPort) -> tuple[Finding, list[str]]:
 
 async def _look_up(target: HostPort) -> list[Any]:
     """Look the host up in a daemon thread: a look-up that hangs must not keep the command from ending."""
-    loop = asyncio.get_running_loop()
-    answer: asyncio.Future[list[Any]] = loop.create_future()
-
-    def deliver(result: list[Any] | None, error: OSError | None) -> None:
-        if answer.done():
-            return
-        if error is not None:
-            answer.set_exception(error)
-        else:
-            answer.set_result(result or [])
+    answer: Future[list[Any]] = Future()
+    answer.set_running_or_notify_cancel()  # so that a cancelled command does not cancel the future of the thread
 
     def ask() -> None:
-        result, failure = None, None
         try:
-            result = socket.getaddrinfo(target.host, target.port, type=socket.SOCK_STREAM)
-        except OSError as error:
-            failure = error
+            answer.set_result(socket.getaddrinfo(target.host, target.port, type=socket.SOCK_STREAM))
         except UnicodeError:
-            failure = OSError(0, "that is no name of a host")
-        try:
-            loop.call_soon_threadsafe(deliver, result, failure)
-        except RuntimeError:
-            return  # the loop is closed, since the command has ended
+            answer.set_exception(OSError(0, "that is no name of a host"))
+        except OSError as error:
+            answer.set_exception(error)
 
     threading.Thread(target=ask, name="signalr_sdk look-up", daemon=True).start()
-    return await answer
+    return await asyncio.wrap_future(answer)
 
 
 async def check_tcp(target: HostPort, addresses: list[str], limit: float) -> tuple[Finding, str | None]:
