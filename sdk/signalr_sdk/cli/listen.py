@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from .. import HubConnection
     from ..retry import RetryContext
 
-_TIMEOUT_HELP = "How long to listen; for ever by default."
 _EVENTS_HELP = "Names of events, in any case; all events by default."
 
 
@@ -28,9 +27,7 @@ def listen(
     url: options.Url,
     events: Annotated[list[str] | None, options.positional("[EVENT]...", _EVENTS_HELP)] = None,
     count: options.Count = None,
-    timeout: Annotated[
-        float | None, options.option("--timeout", metavar="SECONDS", min=0.001, help=_TIMEOUT_HELP)
-    ] = None,
+    timeout: options.NoTimeout = None,
     *,
     connection: ConnectionOptions,
 ) -> None:

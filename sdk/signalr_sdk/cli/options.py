@@ -34,6 +34,10 @@ def positional(metavar: str, help: str) -> Any:
 
 Url = Annotated[str, positional("URL", "The hub's http(s) URL.")]
 Timeout = Annotated[float, typer.Option("--timeout", metavar="SECONDS", min=0.001, help="Limit for the whole command.")]
+NoTimeout = Annotated[
+    float | None,
+    option("--timeout", metavar="SECONDS", min=0.001, help="Limit for the whole command; none by default."),
+]
 Count = Annotated[int | None, option("--count", metavar="N", min=1, help="Exit after N lines; no limit by default.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 Verbose = Annotated[int, typer.Option("--verbose", "-v", count=True, help="Log events; -vv logs the messages too.")]

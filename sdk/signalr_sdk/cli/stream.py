@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 from . import exit_status, options
 from .arguments import MethodCall
@@ -13,17 +13,13 @@ from .uploaded_lines import uploaded_lines
 if TYPE_CHECKING:
     from .. import Stream
 
-_TIMEOUT_HELP = "Limit for the whole command; none by default."
-
 
 @options.command
 def stream(
     url: options.Url,
     call: MethodCall,
     count: options.Count = None,
-    timeout: Annotated[
-        float | None, options.option("--timeout", metavar="SECONDS", min=0.001, help=_TIMEOUT_HELP)
-    ] = None,
+    timeout: options.NoTimeout = None,
     *,
     connection: ConnectionOptions,
 ) -> None:
