@@ -48,7 +48,7 @@ class HubEndpoint:
         self._hub = hub
         self._settings, self._faults = hub.settings, hub.faults
         self._authentication = Authentication(hub.settings)
-        self.is_closing = False
+        self.is_closing: bool = False
         self.connections: dict[str, TransportConnection] = {}
 
     def routes(self) -> list[web.RouteDef]:
