@@ -1,4 +1,4 @@
-"""Doubles for the seams: an HTTP client with a script, a clock that is set by hand, an event loop without waiting."""
+"""Doubles: an HTTP client with prepared answers, a clock that tests move, and an event loop that never waits."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class _LeapingSelector(selectors.DefaultSelector):
-    """Does not wait for a timeout: moves the clock there."""
+    """Moves the clock forward in place of waiting for a timeout."""
 
     now = 0.0
 
@@ -28,9 +28,9 @@ class _LeapingSelector(selectors.DefaultSelector):
 
 
 class LeapingLoop(asyncio.SelectorEventLoop):
-    """An event loop without waiting: when nothing is left to do, its clock leaps to the next timer.
+    """An event loop that never waits: when no task is ready, its clock leaps to the next timer.
 
-    For code without real I/O: hours pass in milliseconds, and every moment is exact on the slowest machine.
+    For code without I/O. Hours pass in milliseconds, and times are exact on the slowest machine.
     """
 
     def __init__(self) -> None:
@@ -42,7 +42,7 @@ class LeapingLoop(asyncio.SelectorEventLoop):
 
 
 def without_waiting(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:
-    """Run an async test on a `LeapingLoop`; no task and no timer may be left at its end."""
+    """Run an async test on a `LeapingLoop`; fail if a task or a timer is left at its end."""
 
     def run(**fixtures: Any) -> None:
         async def whole() -> None:
@@ -61,13 +61,13 @@ def without_waiting(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[
 
 
 def timers(loop: asyncio.AbstractEventLoop) -> list[asyncio.TimerHandle]:
-    """Return the timers that are still to fire."""
+    """Return the timers that have not fired and were not cancelled."""
     scheduled: list[asyncio.TimerHandle] = getattr(loop, "_scheduled", [])
     return [timer for timer in scheduled if not timer.cancelled()]
 
 
 class ManualClock:
-    """A clock that stands still until it is told otherwise."""
+    """A clock that moves only when the test advances it."""
 
     def __init__(self, now: float = 0.0) -> None:
         self.now = now
@@ -76,13 +76,13 @@ class ManualClock:
         return self.now
 
     def advance(self, seconds: float) -> float:
-        """Let time pass; return the new time."""
+        """Move the clock forward; return the new time."""
         self.now += seconds
         return self.now
 
 
 class ScriptedStream:
-    """An `HttpStream` with these chunks, then its end: an error, or in good order."""
+    """An `HttpStream` with these chunks, and an error or a proper end after them."""
 
     def __init__(self, response: HttpResponse, chunks: Iterable[bytes] = (), error: OSError | None = None) -> None:
         self.response = response
@@ -100,11 +100,11 @@ class ScriptedStream:
 
 
 class ScriptedHttp:
-    """An `HttpClient` that answers from a list, in this order, and records what it was asked.
+    """An `HttpClient` that gives prepared answers, one after another, and records the requests.
 
     Attributes:
-        requests: what was asked.
-        answers: what is left of the list.
+        requests: the requests so far.
+        answers: the answers to the next requests.
     """
 
     def __init__(self, *answers: HttpResponse | ScriptedStream | Exception) -> None:

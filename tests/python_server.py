@@ -1,6 +1,6 @@
-"""The twin of the ASP.NET Core server of the interop tests: the same hubs and paths, on `signalr_sdk.testing`."""
+"""A server with the hubs and paths of the ASP.NET Core server of the interop tests, on `signalr_sdk.testing`."""
 
-# ruff: noqa: TC001, TC003  # the server looks the types of the hub's methods up
+# ruff: noqa: TC001, TC003  # the server evaluates the annotations of hub methods
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class AnyServer(Protocol):
-    """What the ASP.NET Core server and its twin have in common."""
+    """The methods that the ASP.NET Core server and `PythonServer` have in common."""
 
     def url(self, path: str = "/hub") -> str:
         """Return the URL of a path."""
@@ -41,12 +41,12 @@ class AnyServer(Protocol):
     async def events(
         self, kind: str | None = None, *, connection_id: str | None = None, detail: str | None = None
     ) -> list[ServerEvent]:
-        """Return what the server saw, oldest first."""
+        """Return the events that the server has recorded, oldest first."""
 
     async def wait_event(
         self, kind: str, *, connection_id: str | None = None, detail: str | None = None, timeout: float = 5.0
     ) -> ServerEvent:
-        """Return the first such event, waiting for it if need be."""
+        """Return the first event that matches; wait if there is none yet."""
 
     async def clear_events(self) -> None:
         """Forget all events."""
@@ -71,8 +71,8 @@ class AnyServer(Protocol):
         """Return a bearer token."""
 
 
-class Board:
-    """What the hubs saw, and who is connected; written on the server's loop, read from any thread."""
+class HubRecord:
+    """The recorded events and the open connections of all hubs. Written on the server's loop, read from any thread."""
 
     def __init__(self) -> None:
         self.seen: list[ServerEvent] = []
@@ -83,24 +83,24 @@ class Board:
 
 
 class InvalidOperationException(Exception):  # noqa: N818 - its name on the server
-    """What `throw_exception` raises."""
+    """The exception that `throw_exception` raises."""
 
 
 class TwinHub(Hub):
-    """`TestHub` of Hubs.cs: one method for each thing a hub can do; the names say what they do."""
+    """`TestHub` of Hubs.cs: one method for each thing that a hub can do."""
 
-    board: Board
+    seen_by_hubs: HubRecord
 
     async def on_connected(self) -> None:
-        self.board.connected[self.context.connection_id] = self
+        self.seen_by_hubs.connected[self.context.connection_id] = self
         self._note("connected", self.context.transport)
 
     async def on_disconnected(self, error: Exception | None) -> None:
-        self.board.connected.pop(self.context.connection_id, None)
+        self.seen_by_hubs.connected.pop(self.context.connection_id, None)
         self._note("disconnected", str(error) if error is not None else None)
 
     def _note(self, kind: str, detail: str | None) -> None:
-        self.board.add(kind, self.context.connection_id, detail)
+        self.seen_by_hubs.add(kind, self.context.connection_id, detail)
 
     # Invocations
 
@@ -345,7 +345,7 @@ class RefusingHub(Hub):
 
 
 def make_token(user: str, seconds: float | None = None) -> str:
-    """Return a bearer token that runs out after so many seconds."""
+    """Return a bearer token that expires after so many seconds."""
     expires = time.time() + (300 if seconds is None else seconds)
     return base64.urlsafe_b64encode(f"{user}|{expires}".encode()).decode()
 
@@ -396,10 +396,10 @@ PATHS: dict[str, dict[str, Any]] = {
 
 
 class PythonServer:
-    """A server for each of the paths, all on one event loop in a thread; control it from any other loop."""
+    """A server for each path, all on one event loop in a thread. The methods may be called on any other event loop."""
 
     def __init__(self) -> None:
-        self._board = Board()
+        self._record = HubRecord()
         self._loop = asyncio.new_event_loop()
         self._wanted = asyncio.Event()
         self._ready: Future[None] = Future()
@@ -408,11 +408,11 @@ class PythonServer:
 
     def _server(self, path: str, options: dict[str, Any]) -> HubServer:
         base: type[Hub] = RefusingHub if path == "/hub-refusing" else TwinHub
-        return HubServer({path: type(base.__name__, (base,), {"board": self._board})}, **{**USUAL, **options})
+        return HubServer({path: type(base.__name__, (base,), {"seen_by_hubs": self._record})}, **{**USUAL, **options})
 
     @classmethod
     def start(cls) -> Self:
-        """Start it and wait until it listens."""
+        """Start the servers and wait until they listen."""
         server = cls()
         server._thread.start()
         server._ready.result()
@@ -434,7 +434,7 @@ class PythonServer:
             await self._wanted.wait()
 
     def close(self) -> None:
-        """End all connections, and the thread."""
+        """End all connections and the thread."""
         self._loop.call_soon_threadsafe(self._wanted.set)
         self._thread.join()
 
@@ -458,10 +458,10 @@ class PythonServer:
     async def events(
         self, kind: str | None = None, *, connection_id: str | None = None, detail: str | None = None
     ) -> list[ServerEvent]:
-        """Return what the server saw, oldest first; with arguments only what fits them all."""
+        """Return the events that match all arguments, oldest first."""
         return [
             event
-            for event in list(self._board.seen)
+            for event in list(self._record.seen)
             if kind in (None, event.kind)
             and connection_id in (None, event.connection_id)
             and detail in (None, event.detail)
@@ -470,7 +470,7 @@ class PythonServer:
     async def wait_event(
         self, kind: str, *, connection_id: str | None = None, detail: str | None = None, timeout: float = 5.0
     ) -> ServerEvent:
-        """Return the first such event, waiting for it if need be."""
+        """Return the first event that matches; wait if there is none yet."""
         deadline = time.monotonic() + timeout
         while True:
             if found := await self.events(kind, connection_id=connection_id, detail=detail):
@@ -481,17 +481,17 @@ class PythonServer:
 
     async def clear_events(self) -> None:
         """Forget all events."""
-        self._board.seen.clear()
+        self._record.seen.clear()
 
     async def connections(self) -> list[str]:
         """Return the ids of the open hub connections."""
-        return list(self._board.connected)
+        return list(self._record.connected)
 
     async def abort(self, connection_id: str) -> bool:
         """End a connection; return whether there was one."""
 
         async def abort() -> bool:
-            hub = self._board.connected.get(connection_id)
+            hub = self._record.connected.get(connection_id)
             if hub is not None:
                 hub.context.abort()
             return hub is not None

@@ -1,4 +1,4 @@
-"""A client that says exactly what it is told to, over a WebSocket and in JSON."""
+"""A WebSocket client that sends exactly what a test gives it, with the JSON protocol."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ def call(target: str, *arguments: Any, name: str | None = "1", type: int = 1, **
 
 
 class RawClient:
-    """A WebSocket, open while in its `async with`.
+    """A WebSocket that is open within its `async with`.
 
     Args:
-        url: of the hub, negotiation is skipped.
-        handshake: the first thing it says; with `None` nothing.
+        url: URL of the hub; there is no negotiation.
+        handshake: sent first; nothing is sent for `None`.
     """
 
     def __init__(self, url: str, handshake: str | None = SHAKE_HANDS) -> None:
@@ -52,7 +52,7 @@ class RawClient:
         await self._session.close()
 
     async def say(self, *texts: str | bytes) -> None:
-        """Send a frame for each."""
+        """Send each text in a frame of its own."""
         for text in texts:
             if isinstance(text, str):
                 await self.socket.send_str(text)
@@ -60,7 +60,7 @@ class RawClient:
                 await self.socket.send_bytes(text)
 
     async def hear(self) -> str | None:
-        """Return the next record without its end, `None` at the close."""
+        """Return the next record without its separator; `None` when the WebSocket is closed."""
         while not self._records:
             message = await self.socket.receive(5)
             if message.type not in (aiohttp.WSMsgType.TEXT, aiohttp.WSMsgType.BINARY):
@@ -71,19 +71,19 @@ class RawClient:
         return self._records.pop(0)
 
     async def hear_all(self) -> list[str]:
-        """Return all records until the close."""
+        """Return all records until the WebSocket is closed."""
         heard = []
         while (record := await self.hear()) is not None:
             heard.append(record)
         return heard
 
     async def hears(self, records: Iterable[str]) -> None:
-        """Assert that exactly these come next, and `None` for the close."""
+        """Assert that exactly these records come next; `None` stands for the close."""
         wanted = list(records)
         assert [await self.hear() for _ in wanted] == wanted
 
     async def messages(self) -> list[dict[str, Any]]:
-        """Return what is said until a completion or the close, decoded."""
+        """Return the decoded messages up to a completion or the close."""
         heard: list[dict[str, Any]] = []
         while (record := await self.hear()) is not None:
             heard.append(json.loads(record))
@@ -93,10 +93,10 @@ class RawClient:
 
 
 async def until(condition: Callable[[], object]) -> None:
-    """Return when the condition holds.
+    """Return when the condition is true.
 
     Raises:
-        TimeoutError: it does not.
+        TimeoutError: the condition is not true within 5 s.
     """
     async with asyncio.timeout(5):
         while not condition():  # noqa: ASYNC110  # conditions of any kind

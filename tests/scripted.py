@@ -1,4 +1,4 @@
-"""A hub server made of a script: no sockets, every byte and every moment in the hands of the test."""
+"""A server without sockets: the test plays the server, and decides what is sent and when."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ NEGOTIATED = {
 
 
 class ScriptedSocket:
-    """The server's end of one WebSocket, and the `WebSocket` that the client sees."""
+    """One WebSocket: its methods for the client are those of `WebSocket`, its other methods are for the test."""
 
     def __init__(self, request: HttpRequest) -> None:
         self.request = request
@@ -57,10 +57,10 @@ class ScriptedSocket:
         self.closed.set()
         self._to_client.put_nowait(None)
 
-    # The script's side
+    # The server's side, for the test
 
     async def next(self) -> dict[str, Any]:
-        """Return the next message of the client but pings."""
+        """Return the next message of the client that is not a ping."""
         while True:
             message = await self._from_client.get()
             if message.get("type") != 6:
@@ -68,7 +68,7 @@ class ScriptedSocket:
 
     @property
     def waiting(self) -> int:
-        """Payloads that the client has not read."""
+        """How many payloads the client has not read."""
         return self._to_client.qsize()
 
     async def all_read(self) -> None:
@@ -76,7 +76,7 @@ class ScriptedSocket:
         await self._to_client.join()
 
     def say(self, *messages: dict[str, Any] | bytes) -> None:
-        """Say this in one frame."""
+        """Send these messages in one frame."""
         parts = [m if isinstance(m, bytes) else json.dumps(m).encode() + b"\x1e" for m in messages]
         self._to_client.put_nowait(b"".join(parts))
 
@@ -93,7 +93,7 @@ class ScriptedSocket:
         self.say({"type": 2, "invocationId": call["invocationId"], "item": item})
 
     def vanish(self, text: str = "WebSocket closed with code 1006") -> None:
-        """End the connection as a cut line does."""
+        """End the connection as the loss of its TCP connection does."""
         self.closed.set()
         self._to_client.put_nowait(ConnectionClosedError(text, allow_reconnect=True))
 
@@ -138,7 +138,7 @@ class ScriptedServer:
         return HubConnection("http://hub.test/chat", **{"http": self, "reconnect": False, **options})
 
     async def accept(self, hub: HubConnection, *more: dict[str, Any] | bytes) -> ScriptedSocket:
-        """Start the hub connection; return the server's end of it."""
+        """Start the hub connection; return the server's side of its WebSocket."""
         start = asyncio.create_task(hub.start())
         socket = await self.sockets.get()
         await socket.shake_hands(*more)

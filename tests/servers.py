@@ -1,4 +1,4 @@
-"""Small servers on port 0 that do what is wanted: right, wrong, slowly, or not at all."""
+"""Small servers for tests: raw TCP, aiohttp applications, an HTTP proxy, and certificates for TLS."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ T = TypeVar("T")
 
 @attrs.frozen
 class Request:
-    """A request as it came, with header names in lower case."""
+    """An HTTP request, with header names in lower case."""
 
     method: str
     target: str
@@ -39,7 +39,7 @@ class RawConnection:
         self.writer = writer
 
     async def request(self) -> Request | None:
-        """Read a request; `None` when the client has left."""
+        """Read a request; return `None` when the client has closed the connection."""
         head = await self.head()
         if head is None:
             return None
@@ -47,7 +47,7 @@ class RawConnection:
         return attrs.evolve(head, body=await self.reader.readexactly(length))
 
     async def head(self) -> Request | None:
-        """Read the head of a request only."""
+        """Read the head of a request; the body stays unread."""
         try:
             lines = (await self.reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
         except asyncio.IncompleteReadError:
@@ -61,13 +61,13 @@ class RawConnection:
         self.writer.write(data)
 
     def answer(self, status: int = 200, body: bytes = b"", **headers: str) -> None:
-        """Send a whole answer; `_` in the name of a header stands for `-`."""
+        """Send a response; `_` in the name of a header stands for `-`."""
         fields = "".join(f"{name.replace('_', '-')}: {value}\r\n" for name, value in headers.items())
         length = "" if status == 204 else f"Content-Length: {len(body)}\r\n"
         self.write(f"HTTP/1.1 {status} Said\r\n{fields}{length}\r\n".encode() + body)
 
     def cut(self) -> None:
-        """Drop the connection at once."""
+        """Close the connection at once."""
         self.writer.transport.abort()
 
 
@@ -76,9 +76,9 @@ class RawServer:
     """A running server.
 
     Attributes:
-        url: where it is.
-        port: its port.
-        connections: one for each client that came.
+        url: the server's URL.
+        port: the server's port.
+        connections: all connections so far.
     """
 
     url: str
@@ -90,7 +90,7 @@ class RawServer:
 async def raw_server(
     serve: Callable[[RawConnection], Awaitable[None]], tls: ssl.SSLContext | None = None
 ) -> AsyncIterator[RawServer]:
-    """Run a server that hands each connection to `serve`, and drops it when that returns."""
+    """Run a server that calls `serve` for each connection, and closes the connection when `serve` returns."""
     tasks: set[asyncio.Task[None]] = set()
     connections: list[RawConnection] = []
 
@@ -122,7 +122,7 @@ async def raw_server(
 
 @asynccontextmanager
 async def app_server(app: web.Application, tls: ssl.SSLContext | None = None) -> AsyncIterator[str]:
-    """Run an aiohttp application; yields its URL."""
+    """Run an aiohttp application, and yield its URL."""
     runner = web.AppRunner(app, shutdown_timeout=0.01)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0, ssl_context=tls)
@@ -135,7 +135,7 @@ async def app_server(app: web.Application, tls: ssl.SSLContext | None = None) ->
 
 @attrs.frozen
 class Proxy:
-    """A running proxy, and the first line of each request that it got."""
+    """A running proxy, with the first line of each request."""
 
     url: str
     lines: list[str]
@@ -143,7 +143,7 @@ class Proxy:
 
 @asynccontextmanager
 async def http_proxy(user_and_password: str | None = None) -> AsyncIterator[Proxy]:
-    """Run an HTTP proxy: CONNECT, and requests with a whole URL."""
+    """Run an HTTP proxy, for CONNECT and for requests with a whole URL."""
     lines: list[str] = []
     wanted = user_and_password and f"Basic {base64.b64encode(user_and_password.encode()).decode()}"
 
@@ -177,13 +177,13 @@ async def _copy(source: RawConnection, target: RawConnection) -> None:
     while data := await source.reader.read(65536):
         target.write(data)
         await target.writer.drain()
-    # Either end closes both.
+    # When one end closes, the other one is closed too.
     target.cut()
 
 
 @contextmanager
 def in_thread(server: AbstractAsyncContextManager[T]) -> Iterator[T]:
-    """Run an async server beside a command of this process."""
+    """Run an async server in a thread, so that the test can block."""
     ready, leave = threading.Event(), asyncio.Event()
     loop = asyncio.new_event_loop()
     got: list[T] = []
@@ -206,14 +206,14 @@ def in_thread(server: AbstractAsyncContextManager[T]) -> Iterator[T]:
 
 
 class Authority:
-    """A certificate authority of our own, with a server at 127.0.0.1."""
+    """A certificate authority for tests, with a certificate for 127.0.0.1."""
 
     def __init__(self) -> None:
         self.ca = trustme.CA()
         self._certificate = self.ca.issue_cert("127.0.0.1", "localhost")
 
     def server(self, *, wants_client_certificate: bool = False) -> ssl.SSLContext:
-        """Return the context of a server."""
+        """Return the TLS context of a server."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self._certificate.configure_cert(context)
         if wants_client_certificate:
@@ -222,7 +222,7 @@ class Authority:
         return context
 
     def client(self, *, with_certificate: bool = False) -> ssl.SSLContext:
-        """Return the context of a client that trusts the authority."""
+        """Return the TLS context of a client that trusts the authority."""
         context = ssl.create_default_context()
         self.ca.configure_trust(context)
         if with_certificate:
@@ -231,7 +231,7 @@ class Authority:
 
 
 def chain(error: BaseException) -> list[BaseException]:
-    """Return the error and all that hangs on it, seen or hidden."""
+    """Return the error with all its causes, contexts and attempts, also suppressed ones."""
     found: list[BaseException] = []
     waiting: list[BaseException | None] = [error]
     while waiting:
@@ -243,7 +243,7 @@ def chain(error: BaseException) -> list[BaseException]:
 
 
 def assert_hides(error: BaseException, *secrets: str) -> None:
-    """Fail if a secret can be read off the error."""
+    """Fail if a text or an attribute of the error, or of its causes, has a secret in it."""
     texts = ["".join(traceback.format_exception(error))]
     for link in chain(error):
         texts += [str(link), repr(link), repr(link.args), repr(vars(link))]

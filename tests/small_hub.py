@@ -1,4 +1,4 @@
-"""A hub on port 0 with every transport, just large enough for a test to see and to spoil what travels."""
+"""A small hub server with every transport, for tests that look at requests and change responses."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 _LIMIT = 1 << 30
 
-# Each transport with each protocol that it can carry.
+# Each transport with each hub protocol that the transport can carry.
 COMBINATIONS = [
     pytest.param(Transport.WEBSOCKETS, JsonProtocol, id="WebSockets-json"),
     pytest.param(Transport.WEBSOCKETS, MessagePackProtocol, id="WebSockets-messagepack"),
@@ -42,12 +42,12 @@ class Asked:
 
     @property
     def token(self) -> str | None:
-        """The whole Authorization header."""
+        """The Authorization header."""
         return self.headers.get("Authorization")
 
 
 def kind_of(request: web.Request) -> str:
-    """Return which request of the protocol this is."""
+    """Return the kind of a request."""
     if request.path.endswith("/negotiate"):
         return "negotiate"
     if request.method != "GET":
@@ -62,15 +62,15 @@ async def _nothing(_request: web.Request) -> web.StreamResponse | None:
 
 
 class SmallHub:
-    """Has the methods `Echo(value)`, `Repeat(length)` and the stream `Count(n)`; other calls wait in `calls`.
+    """A hub with the methods `Echo(value)`, `Repeat(length)` and the stream `Count(n)`.
 
     Attributes:
-        asked: every request, in order.
-        before: sees each request first, and may answer it instead.
+        asked: all requests, in order.
+        before: called with each request; may return a response, which is sent then.
         calls: messages of the client that are not answered here.
-        pinged: set when a ping of the hub protocol came.
+        pinged: set when a ping of the hub protocol has come.
         pongs: payloads of WebSocket pongs.
-        most_posts: the most POSTs of messages that were there at the same time.
+        most_posts: the largest number of POSTs of messages at the same time.
     """
 
     def __init__(self, transports: tuple[str, ...] = tuple(Transport), protocol: HubProtocol | None = None) -> None:
@@ -106,7 +106,7 @@ class SmallHub:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[SmallHub]:
-        """Serve on port 0."""
+        """Serve on a free port."""
         app = web.Application(client_max_size=_LIMIT)
         app.router.add_route("*", "/{path:.*}", self._serve)
         async with app_server(app) as url:
@@ -114,13 +114,13 @@ class SmallHub:
             try:
                 yield self
             finally:
-                # They may wait for what never comes, and aiohttp does not end them when their client has left.
+                # aiohttp does not end the handler of a request whose client has gone. The handler may wait for ever.
                 for task in self._running:
                     task.cancel()
                 await asyncio.gather(*self._running, return_exceptions=True)
 
     def client(self, **options: Any) -> HubConnection:
-        """Return a hub connection to this hub that does not come back when it is lost."""
+        """Return a connection to this hub that does not reconnect."""
         return HubConnection(self.url, **{"reconnect": False, "protocol": self.protocol, **options})
 
     def count(self, kind: str) -> int:
@@ -128,11 +128,11 @@ class SmallHub:
         return sum(asked.kind == kind for asked in self.asked)
 
     def say(self, *messages: HubMessage) -> None:
-        """Send messages in one frame, event or answer to a poll (JSON: one event for each)."""
+        """Send messages in one WebSocket message, event or answer to a poll (JSON: one event for each message)."""
         self._said.put_nowait(b"".join(self.protocol.encode(message) for message in messages))
 
     def end(self) -> None:
-        """End the transport in good order, without a Close message."""
+        """End the transport properly, without a Close message."""
         self._said.put_nowait(None)
 
     def write(self, data: bytes) -> None:

@@ -8,7 +8,7 @@ import re
 import attrs
 import pysignalr.client
 import pytest
-from tests.pages import DOCS, pages
+from tests.page_programs import DOCS, pages
 
 import signalr_sdk
 import signalr_sdk.sync

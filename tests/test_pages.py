@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import pytest
 import trustme
 from tests.cli.running import environment, run
-from tests.pages import DOCS, SOURCE, Block, blocks, modules, pages, world_of
+from tests.page_programs import DOCS, SOURCE, Block, blocks, modules, pages, programs_of
 
 from signalr_sdk.testing import FaultProxy, HubServer
 from signalr_sdk.testing.demo_hub import DemoHub
@@ -55,14 +55,14 @@ def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("files")
 @pytest.mark.parametrize("page", HERE)
 async def test_a_page(page: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    async with world_of(page, monkeypatch) as world:
+    async with programs_of(page, monkeypatch) as programs:
         for block in blocks(page):
             if block.kind == "python" and block.not_run is None:
-                await world.run(block)
+                await programs.run(block)
                 said = capsys.readouterr()
                 assert said.err == "", block.text
                 assert not block.output or said.out == block.output, block.text
-        for name, test in list(vars(world.module).items()):
+        for name, test in list(vars(programs.module).items()):
             if name.startswith("test_"):
                 await test()
 
@@ -114,12 +114,12 @@ def test_programs_that_are_not_run_here_are_known() -> None:
 @pytest.mark.parametrize("module", [module for module in modules() if module not in NOT_HERE])
 async def test_docstrings(module: str, monkeypatch: pytest.MonkeyPatch) -> None:
     for block in blocks(module, SOURCE):
-        async with world_of(module, monkeypatch) as world:
+        async with programs_of(module, monkeypatch) as programs:
             if module.startswith("sync/"):
-                await world.use_threads()
+                await programs.use_threads()
             else:
-                await world.connect()
-            await world.run(block)
+                await programs.connect()
+            await programs.run(block)
 
 
 def test_what_is_not_run_says_why() -> None:
@@ -140,10 +140,10 @@ def test_every_block_is_of_a_kind_that_is_looked_at() -> None:
 
 async def test_the_proxy_of_the_page_on_tests(monkeypatch: pytest.MonkeyPatch) -> None:
     (block,) = (block for block in blocks("how-to/test-your-bot.md") if "FaultProxy(" in block.text)
-    async with world_of("how-to/test-your-bot.md", monkeypatch) as world:
-        port = world.module.URL.split(":")[2].split("/")[0]
-        world.module.FaultProxy = FaultProxy  # type: ignore[attr-defined]
-        await world.run(block._replace(text=block.text.replace('5000, "example.com"', port)))
+    async with programs_of("how-to/test-your-bot.md", monkeypatch) as programs:
+        port = programs.module.URL.split(":")[2].split("/")[0]
+        programs.module.FaultProxy = FaultProxy  # type: ignore[attr-defined]
+        await programs.run(block._replace(text=block.text.replace('5000, "example.com"', port)))
 
 
 COMMANDS = [
@@ -195,10 +195,10 @@ def logging_as_it_was() -> Iterator[None]:
 @pytest.mark.usefixtures("logging_as_it_was")
 async def test_the_page_on_logging(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     said = []
-    async with world_of("how-to/logging.md", monkeypatch) as world:
+    async with programs_of("how-to/logging.md", monkeypatch) as programs:
         for block in blocks("how-to/logging.md"):
             if block.kind == "python":
-                await world.run(block)
+                await programs.run(block)
                 said.append(capsys.readouterr().out.splitlines())
     wire, lines = said
     page = (DOCS / "how-to" / "logging.md").read_text(encoding="utf-8")

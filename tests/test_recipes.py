@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from tests.doubles import without_waiting
-from tests.hosts import Host, now, settle
+from tests.scripted_host import Host, now, settle
 
 import signalr_sdk
 from signalr_sdk import ConnectionState, HubConnection, NegotiationError

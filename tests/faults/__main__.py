@@ -19,10 +19,10 @@ from tests.interop.conftest import COMBINATIONS
 
 from signalr_sdk import Transport
 
-from .ledger import BrokenError
+from .faulty_servers import AspNetCoreFaults, AspNetCoreProcess, FaultyServer, PythonFaults
+from .invariants import BrokenError
 from .runs import Run
 from .schedule import Schedule
-from .worlds import AspNetCoreProcess, AspNetCoreWorld, PythonWorld, World
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,7 +33,7 @@ FAULTS = 25  # of one run
 
 @attrs.frozen
 class Kind:
-    """One kind of run."""
+    """A run with one kind of server."""
 
     server: str
     run: Run
@@ -44,8 +44,8 @@ class Kind:
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:
-    """Return the options."""
-    parser = argparse.ArgumentParser(prog="python -m tests.faults", description="A client in a world of faults.")
+    """Return the options of the command line."""
+    parser = argparse.ArgumentParser(prog="python -m tests.faults", description="A client and faults.")
     parser.add_argument("--minutes", type=float, default=30.0, help="no run begins later")
     parser.add_argument("--seed", type=int, help="of the first round; each round has the next one (default: random)")
     parser.add_argument("--faults", type=int, default=FAULTS, help="in each run (default: %(default)s)")
@@ -56,51 +56,51 @@ def parse(arguments: list[str]) -> argparse.Namespace:
 
 
 def kinds(options: argparse.Namespace) -> Iterator[Kind]:
-    """Yield one round after another of all that is asked for, without end."""
+    """Yield all kinds of runs that the options allow, then all again with the next seed, without end."""
     first = secrets.randbelow(1_000_000) if options.seed is None else options.seed
     for seed in itertools.count(first):
         for server, combination, stateful in itertools.product(SERVERS, COMBINATIONS, (False, True)):
             if options.server in (None, server) and options.combination in (None, str(combination)):
                 if stateful and combination.transport is not Transport.WEBSOCKETS:
                     continue
-                # A seed that is given with one kind is of that kind.
+                # `--stateful` leaves out the runs without stateful reconnect.
                 if stateful or not options.stateful:
                     yield Kind(server, Run(combination, stateful, seed))
 
 
 def say(text: str) -> None:
-    """Write a line, with the time."""
+    """Print a line that begins with the time."""
     sys.stdout.write(f"{time.strftime('%H:%M:%S')} {text}\n")
     sys.stdout.flush()
 
 
 async def minutes(total: Counter[str], run: Run) -> None:
-    """Say something each minute."""
+    """Print the counts each minute."""
     while True:
         await asyncio.sleep(60)
         say(f"  {summary(total + (run.counts or Counter()))}")
 
 
 def summary(counts: Counter[str]) -> str:
-    """Return the counts in one line."""
+    """Return the counts as one line."""
     return ", ".join(f"{counts[name]} {name}" for name in sorted(counts))
 
 
-async def go(kind: Kind, world: World, faults: int, total: Counter[str]) -> None:
+async def go(kind: Kind, server: FaultyServer, faults: int, total: Counter[str]) -> None:
     """Do one run."""
-    schedule = Schedule(kind.run.seed, (*world.kinds, "stop"))
+    schedule = Schedule(kind.run.seed, (*server.kinds, "stop"))
     speaker = asyncio.create_task(minutes(total, kind.run))
-    await asyncio.sleep(0)  # its timer is nothing that the run leaves behind
+    await asyncio.sleep(0)  # so that the speaker's timer exists before the run begins, and is not taken for a leftover
     try:
-        await kind.run.through(world, itertools.islice(schedule, faults))
+        await kind.run.through(server, itertools.islice(schedule, faults))
     finally:
         speaker.cancel()
 
 
 def main(arguments: list[str]) -> int:
-    """Run for so long, or until an invariant is broken; return the exit status."""
+    """Run for `--minutes`, or until an invariant is broken; return the exit status."""
     options = parse(arguments)
-    logging.disable(logging.WARNING)  # losses are no news here
+    logging.disable(logging.WARNING)  # lost connections are expected here
     until = time.monotonic() + 60 * options.minutes
     total: Counter[str] = Counter()
     with ExitStack() as stack:
@@ -110,9 +110,9 @@ def main(arguments: list[str]) -> int:
                 break
             say(str(kind))
             try:
-                with world_of(kind, process) as world:
-                    asyncio.run(go(kind, world, options.faults, total))
-            except BaseException as error:  # noqa: BLE001 - also Ctrl-C: what was done so far is told
+                with server_of(kind, process) as server:
+                    asyncio.run(go(kind, server, options.faults, total))
+            except BaseException as error:  # noqa: BLE001 - also Ctrl-C: the faults so far are printed
                 say(f"FAILED: {kind}")
                 for number, fault in enumerate(kind.run.history, 1):
                     say(f"  {number}. {fault}")
@@ -124,12 +124,12 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
-def world_of(kind: Kind, process: AspNetCoreProcess | None) -> World:
-    """Return the world of a run."""
+def server_of(kind: Kind, process: AspNetCoreProcess | None) -> FaultyServer:
+    """Return the server for a run, which is started when its context is entered."""
     if kind.server == "python":
-        return PythonWorld()
+        return PythonFaults()
     assert process is not None
-    return AspNetCoreWorld(process, tokens=kind.run.seed % 2 == 1)
+    return AspNetCoreFaults(process, tokens=kind.run.seed % 2 == 1)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""One run: a client in a world, a schedule of faults, and what is left when the client has stopped."""
+"""One run: a client, a server with a schedule of faults, and a check that nothing is left behind at the end."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Self
 import attrs
 from tests.conftest import FILES, LOGGERS, watched
 
-from .client import Client, timers
-from .ledger import BrokenError, Ledger, now, until
-from .worlds import OUTLIVED
+from .busy_client import Client, timers
+from .faulty_servers import OUTLIVED
+from .invariants import BrokenError, Invariants, now, until
 
 if TYPE_CHECKING:
     from collections import Counter
@@ -24,24 +24,24 @@ if TYPE_CHECKING:
 
     from tests.interop.conftest import Combination
 
+    from .faulty_servers import FaultyServer
     from .schedule import Fault
-    from .worlds import World
 
 _TICK = 0.03
-# A line that is back after so many seconds is back in the server's window, which is 15.
+# A connection that is back after so many seconds is back within the server's resume window, which is 15 s.
 _WITHIN = 10.0
 
 
 @attrs.define
 class Run:
-    """What is to be done, and what was done so far.
+    """A run, and how far it is.
 
     Attributes:
-        combination: how the client travels.
-        stateful: with stateful reconnect.
-        seed: of the faults and the traffic.
-        history: the faults that came.
-        counts: what there was, by its name.
+        combination: transport and hub protocol of the client.
+        stateful: whether the client uses stateful reconnect.
+        seed: seed of the faults and of the client's traffic.
+        history: the faults that have happened.
+        counts: how often each thing has happened, by its name.
     """
 
     combination: Combination
@@ -50,31 +50,31 @@ class Run:
     history: list[Fault] = attrs.field(factory=list)
     counts: Counter[str] | None = None
 
-    async def through(self, world: World, faults: Iterable[Fault]) -> None:
-        """Go through these faults.
+    async def through(self, server: FaultyServer, faults: Iterable[Fault]) -> None:
+        """Run a client while these faults happen.
 
         Raises:
             BrokenError: an invariant does not hold.
         """
         before = Remains.now()
-        client = Client(world, self.combination, stateful=self.stateful, seed=self.seed)
-        self.counts = client.ledger.counts
-        with errors_fail(client.ledger):
-            await self._go(world, client, faults)
+        client = Client(server, self.combination, stateful=self.stateful, seed=self.seed)
+        self.counts = client.invariants.counts
+        with errors_fail(client.invariants):
+            await self._go(server, client, faults)
             await client.stop()
             await self._check_end(client, before)
 
-    async def _go(self, world: World, client: Client, faults: Iterable[Fault]) -> None:
+    async def _go(self, server: FaultyServer, client: Client, faults: Iterable[Fault]) -> None:
         try:
             async with asyncio.TaskGroup() as group:
                 traffic = group.create_task(client.traffic(), name="traffic")
                 others = [
                     group.create_task(client.live(), name="life"),
-                    group.create_task(client.ledger.watch(), name="watch"),
-                    group.create_task(_tick(world, client.ledger), name="ticks"),
+                    group.create_task(client.invariants.watch(), name="watch"),
+                    group.create_task(_tick(server, client.invariants), name="ticks"),
                 ]
                 await client.works()
-                await self._faults(world, client, faults)
+                await self._faults(server, client, faults)
                 client.be_quiet()
                 await client.works()
                 await traffic
@@ -83,19 +83,19 @@ class Run:
         except BaseExceptionGroup as group_error:
             raise _first(group_error) from group_error
 
-    async def _faults(self, world: World, client: Client, faults: Iterable[Fault]) -> None:
+    async def _faults(self, server: FaultyServer, client: Client, faults: Iterable[Fault]) -> None:
         settled = True
         for fault in faults:
             await asyncio.sleep(fault.pause)
             self.history.append(fault)
-            client.ledger.counts["faults"] += 1
+            client.invariants.counts["faults"] += 1
             before, began = client.hub.connection_id, now()
             if fault.kind == "stop":
                 await client.stop()
             else:
-                world.connection_id = before
-                await world.do(fault)
-            client.ledger.check()
+                server.connection_id = before
+                await server.do(fault)
+            client.invariants.check()
             if fault.settles:
                 await client.works()
                 if settled and self.stateful and fault.kind in OUTLIVED and now() - began < _WITHIN:
@@ -103,44 +103,44 @@ class Run:
             settled = fault.settles
 
     async def _check_end(self, client: Client, before: Remains) -> None:
-        lives = client.ledger.lives
+        changes = client.invariants.changes
         await until(
-            lambda: not Remains.now().beyond(before) and not lives.unheard,
-            lambda: f"after stop() there are {Remains.now().beyond(before)}, and nobody was told of {lives.unheard}",
+            lambda: not Remains.now().beyond(before) and not changes.unheard,
+            lambda: f"after stop() there are {Remains.now().beyond(before)}, and nobody was told of {changes.unheard}",
         )
-        client.ledger.check()
+        client.invariants.check()
 
 
 def _check_resumed(client: Client, before: str | None, fault: Fault) -> None:
-    client.ledger.counts["outlived"] += 1
+    client.invariants.counts["outlived"] += 1
     if client.hub.connection_id != before:
-        client.ledger.fail(f"the connection did not outlive this: {fault}")
+        client.invariants.fail(f"the connection did not outlive this: {fault}")
 
 
-async def _tick(world: World, ledger: Ledger) -> None:
-    """Have the hub send numbered events."""
+async def _tick(server: FaultyServer, invariants: Invariants) -> None:
+    """Make the hub send numbered events to all clients."""
     for number in itertools.count():
-        if world.ticks:
+        if server.ticks:
             try:
-                await world.tick(number)
+                await server.tick(number)
             except OSError:
-                ledger.arrivals.uncertain.add(number)
+                invariants.received.uncertain.add(number)
         await asyncio.sleep(_TICK)
 
 
 class _Failing(logging.Handler):
-    def __init__(self, ledger: Ledger) -> None:
+    def __init__(self, invariants: Invariants) -> None:
         super().__init__(logging.ERROR)
-        self._ledger = ledger
+        self._invariants = invariants
 
     def emit(self, record: logging.LogRecord) -> None:
-        self._ledger.fail(f"an ERROR was logged: {record.getMessage()}")
+        self._invariants.fail(f"an ERROR was logged: {record.getMessage()}")
 
 
 @contextmanager
-def errors_fail(ledger: Ledger) -> Iterator[None]:
-    """Take what is logged as an ERROR as a broken invariant: of the client, or of a task that nobody awaited."""
-    handler = _Failing(ledger)
+def errors_fail(invariants: Invariants) -> Iterator[None]:
+    """Treat each ERROR in the log as a broken invariant: of the client, or of a task that nobody has awaited."""
+    handler = _Failing(invariants)
     loggers = [logging.getLogger(name) for name in LOGGERS]
     for logger in loggers:
         logger.addHandler(handler)
@@ -153,7 +153,7 @@ def errors_fail(ledger: Ledger) -> Iterator[None]:
 
 @attrs.frozen
 class Remains:
-    """What a process has open, and what the event loop has to do."""
+    """What could be left behind: tasks, threads, timers, watched sockets and open files."""
 
     tasks: frozenset[asyncio.Task[object]]
     threads: frozenset[threading.Thread]
@@ -163,9 +163,9 @@ class Remains:
 
     @classmethod
     def now(cls) -> Self:
-        """Return what there is."""
+        """Return what there is now."""
         loop = asyncio.get_running_loop()
-        # The faults use the loop's own threads.
+        # Without the threads of the loop's executor, which the faults use.
         workers: set[threading.Thread] = getattr(getattr(loop, "_default_executor", None), "_threads", set())
         files = len(os.listdir(FILES)) if sys.platform.startswith("linux") else 0  # noqa: PTH208 - called often
         return cls(
@@ -177,7 +177,7 @@ class Remains:
         )
 
     def beyond(self, before: Self) -> list[str]:
-        """Return what is here and was not before."""
+        """Return what is here now and was not there before."""
         left = [repr(each) for each in (*(self.tasks - before.tasks), *(self.threads - before.threads))]
         for name in ("timers", "watched", "files"):
             more = getattr(self, name) - getattr(before, name)
@@ -186,7 +186,7 @@ class Remains:
 
 
 def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    """Return the broken invariant, or what else went wrong."""
+    """Return the first broken invariant, or another exception of the group."""
     broken = group.subgroup(BrokenError)
     error: BaseException = broken or group
     while isinstance(error, BaseExceptionGroup):

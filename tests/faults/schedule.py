@@ -1,4 +1,4 @@
-"""Which fault comes when: a function of the seed and nothing else."""
+"""Which fault happens when: a pure function of a seed."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ class Fault:
     """One fault.
 
     Attributes:
-        kind: name of the world's method that does it.
-        pause: seconds of peace before it.
-        lasts: seconds, where it is one that lasts.
-        amount: chooses among what the kind can do: bytes, a status, a place.
-        settles: whether the client is waited for before the next one.
+        kind: name of the method of `FaultyServer` that makes the fault.
+        pause: seconds without a fault before this one.
+        lasts: seconds that the fault lasts, if its kind lasts.
+        amount: chooses among the variants of the kind: bytes, a status, a place.
+        settles: whether the next fault waits until the client works again.
     """
 
     kind: str
@@ -35,12 +35,12 @@ class Fault:
 
 
 class Schedule:
-    """The faults of a seed, without end. They are dealt as cards are: each kind once before any comes again.
+    """The endless series of faults of a seed. Each kind comes once before any kind comes again.
 
     Args:
-        seed: the same one gives the same faults.
-        kinds: those that there are, in any order.
-        longest: seconds that one lasts at most.
+        seed: the same seed gives the same faults.
+        kinds: the kinds of faults, in any order.
+        longest: the most seconds that a fault lasts.
     """
 
     def __init__(self, seed: int, kinds: Sequence[str], longest: float = 4.0) -> None:
@@ -50,13 +50,13 @@ class Schedule:
 
     def __iter__(self) -> Iterator[Fault]:
         chance = random.Random(self._seed)
-        cards: list[str] = []
+        left: list[str] = []
         while True:
-            cards = cards or chance.sample(self._kinds, len(self._kinds))
+            left = left or chance.sample(self._kinds, len(self._kinds))
             yield Fault(
-                cards.pop(),
+                left.pop(),
                 pause=chance.uniform(0.0, 0.5) if chance.random() < 0.8 else 0.0,
-                # Many short ones, a few long ones.
+                # Many faults are short, a few are long.
                 lasts=self._longest * chance.random() ** 3,
                 amount=chance.randrange(10_000),
                 settles=chance.random() < 0.7,

@@ -15,9 +15,9 @@ from tests.interop.hub_server import ServerMissingError
 
 from signalr_sdk import HubConnection, Retry, Timeouts, Transport
 
+from .faulty_servers import AspNetCoreFaults, AspNetCoreProcess, FaultyServer, PythonFaults
 from .runs import Run
 from .schedule import Schedule
-from .worlds import AspNetCoreProcess, AspNetCoreWorld, PythonWorld, World
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -54,12 +54,12 @@ def process() -> Iterator[AspNetCoreProcess]:
         yield started
 
 
-async def go(world: World, kind: Kind, seed: int, faults: int = FAULTS, longest: float = LONGEST) -> Run:
+async def go(server: FaultyServer, kind: Kind, seed: int, faults: int = FAULTS, longest: float = LONGEST) -> Run:
     """Run with a seed; a failure shows it, and the faults that came."""
     run = Run(kind.combination, kind.stateful, seed)
-    schedule = Schedule(seed, (*world.kinds, "stop"), longest)
+    schedule = Schedule(seed, (*server.kinds, "stop"), longest)
     try:
-        await run.through(world, itertools.islice(schedule, faults))
+        await run.through(server, itertools.islice(schedule, faults))
     except BaseException as error:
         error.add_note("\n".join([f"seed {seed}, {kind}", *map(str, run.history)]))
         raise
@@ -74,15 +74,15 @@ async def go(world: World, kind: Kind, seed: int, faults: int = FAULTS, longest:
 @pytest.mark.timeout(LIMIT)
 @pytest.mark.parametrize("number", range(len(KINDS)), ids=[str(kind) for kind in KINDS])
 async def test_aspnetcore(process: AspNetCoreProcess, number: int) -> None:
-    with AspNetCoreWorld(process, tokens=number % 2 == 1) as world:
-        await go(world, KINDS[number], seed=number)
+    with AspNetCoreFaults(process, tokens=number % 2 == 1) as server:
+        await go(server, KINDS[number], seed=number)
 
 
 @pytest.mark.timeout(LIMIT)
 @pytest.mark.parametrize("number", range(len(KINDS)), ids=[str(kind) for kind in KINDS])
 async def test_the_test_server(number: int) -> None:
-    with PythonWorld() as world:
-        await go(world, KINDS[number], seed=number)
+    with PythonFaults() as server:
+        await go(server, KINDS[number], seed=number)
 
 
 # Longer ones
@@ -93,16 +93,16 @@ async def test_the_test_server(number: int) -> None:
 @pytest.mark.timeout(2 * LIMIT)
 @pytest.mark.parametrize("kind", [KINDS[-1], KINDS[-2]], ids=str)
 async def test_aspnetcore_for_longer(process: AspNetCoreProcess, kind: Kind) -> None:
-    with AspNetCoreWorld(process, tokens=False) as world:
-        await go(world, kind, seed=100, faults=2 * FAULTS, longest=4 * LONGEST)
+    with AspNetCoreFaults(process, tokens=False) as server:
+        await go(server, kind, seed=100, faults=2 * FAULTS, longest=4 * LONGEST)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(2 * LIMIT)
 @pytest.mark.parametrize("kind", [KINDS[-1], KINDS[-2]], ids=str)
 async def test_the_test_server_for_longer(kind: Kind) -> None:
-    with PythonWorld() as world:
-        await go(world, kind, seed=100, faults=4 * FAULTS, longest=2 * LONGEST)
+    with PythonFaults() as server:
+        await go(server, kind, seed=100, faults=4 * FAULTS, longest=2 * LONGEST)
 
 
 # What the runs keep out of
@@ -115,30 +115,30 @@ async def test_a_flood_while_the_line_is_cut(process: AspNetCoreProcess) -> None
 
     The client notices by `Timeouts.server`, and is back by an ordinary reconnect.
     """
-    with AspNetCoreWorld(process, tokens=False) as world:
+    with AspNetCoreFaults(process, tokens=False) as server:
         hub = HubConnection(
-            world.url,
+            server.url,
             transports=Transport.WEBSOCKETS,
             stateful_reconnect=True,
             timeouts=Timeouts(server=1, keep_alive=0.3, handshake=1),
             reconnect=Retry(wait=lambda _state: 0.1),
         )
-        lives: list[str] = []
+        changes: list[str] = []
         numbers: list[float] = []
         back = asyncio.Event()
         hub.on("flood", lambda number, _text: numbers.append(number))
-        hub.on_connected(lambda _id: lives.append("connected"))
-        hub.on_reconnecting(lambda _error: lives.append("reconnecting"))
+        hub.on_connected(lambda _id: changes.append("connected"))
+        hub.on_reconnecting(lambda _error: changes.append("reconnecting"))
         hub.on_reconnected(lambda _id: back.set())
         async with hub:
             assert hub.connection_id is not None
-            world.proxy.refuse()
-            world.proxy.cut()
+            server.proxy.refuse()
+            server.proxy.cut()
             assert not await flood(process.server, hub.connection_id)
-            world.proxy.accept()
+            server.proxy.accept()
             await back.wait()
             assert await hub.invoke("Add", 1, 2) == 3
-    assert lives == ["connected", "reconnecting", "connected"]
+    assert changes == ["connected", "reconnecting", "connected"]
     assert numbers == list(range(len(numbers)))
 
 

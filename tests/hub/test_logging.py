@@ -10,7 +10,7 @@ from itertools import chain, repeat
 from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
-from tests.logs import LOGGERS, Log, logged
+from tests.log_capture import LOGGERS, Log, logged
 
 from signalr_sdk import ConnectionFailedError, HubConnection, Retry, Transport
 from signalr_sdk.interfaces import HttpResponse

@@ -19,7 +19,7 @@ import attrs
 import msgspec
 import pydantic
 import pytest
-from tests.threads import ThreadHub, ThreadStream, ThreadUpload
+from tests.thread_hub import ThreadHub, ThreadStream, ThreadUpload
 
 from signalr_sdk import HubConnection, HubError, LocalProtocolError, ResultTypeError, Stream, Upload, event, method
 from signalr_sdk._hub.proxies import make_proxy

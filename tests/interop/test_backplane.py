@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 import pytest
-from tests.wires import until, wire_to
+from tests.tcp_proxy import tcp_proxy_to, until
 
 from signalr_sdk import ConnectionClosedError, HubConnection, Retry
 
@@ -121,7 +121,7 @@ async def test_a_server_dies_and_its_clients_go_to_the_other(backplane: Backplan
     dying = await asyncio.to_thread(backplane.start)
     with dying:
         async with AsyncExitStack() as stack:
-            wire = await stack.enter_async_context(wire_to(dying.port, backplane.other.port))
+            wire = await stack.enter_async_context(tcp_proxy_to(dying.port, backplane.other.port))
             heard: dict[str, list[Any]] = {}
             hubs = []
             for combination in COMBINATIONS:
@@ -158,7 +158,7 @@ def listen(hub: HubConnection, heard: list[Any]) -> None:
 async def test_servers_in_turn_without_a_memory(backplane: Backplane) -> None:
     """Negotiation on one server and the transport on the other end in 404, for which there is `skip_negotiation`."""
     async with AsyncExitStack() as stack:
-        wire = await stack.enter_async_context(wire_to(backplane.one.port, backplane.other.port))
+        wire = await stack.enter_async_context(tcp_proxy_to(backplane.one.port, backplane.other.port))
         wire.in_turn = True
         async with HubConnection(wire.url(), skip_negotiation=True) as hub:
             assert await hub.invoke("Add", 1, 2) == 3

@@ -6,7 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.logs import logged
+from tests.log_capture import logged
 
 from signalr_sdk import ConnectionFailedError, HubConnection
 

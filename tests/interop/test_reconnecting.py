@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 import pytest
-from tests.wires import Wire, until, wire_to
+from tests.tcp_proxy import TcpProxy, tcp_proxy_to, until
 
 from signalr_sdk import (
     ConnectionClosedError,
@@ -125,7 +125,7 @@ async def test_a_server_that_is_killed_and_started_again(start_server: StartServ
 
 async def test_a_line_that_is_cut(hub_server: HubServer) -> None:
     async with AsyncExitStack() as stack:
-        wire = await stack.enter_async_context(wire_to(hub_server.port))
+        wire = await stack.enter_async_context(tcp_proxy_to(hub_server.port))
         subscribers = await subscribe(stack, wire.url())
         for _ in range(3):
             since = asyncio.get_running_loop().time()
@@ -139,7 +139,7 @@ async def test_a_line_that_is_cut(hub_server: HubServer) -> None:
 
 async def test_a_line_that_is_refused_for_a_while(hub_server: HubServer) -> None:
     async with AsyncExitStack() as stack:
-        wire = await stack.enter_async_context(wire_to(hub_server.port))
+        wire = await stack.enter_async_context(tcp_proxy_to(hub_server.port))
         await refused_for(1.0, wire, await subscribe(stack, wire.url()))
 
 
@@ -148,11 +148,11 @@ async def test_a_line_that_is_refused_for_a_while(hub_server: HubServer) -> None
 async def test_a_line_that_is_refused_for_half_a_minute(hub_server: HubServer) -> None:
     """With the default policy, whose delays have grown by then: up to 30 s."""
     async with AsyncExitStack() as stack:
-        wire = await stack.enter_async_context(wire_to(hub_server.port))
+        wire = await stack.enter_async_context(tcp_proxy_to(hub_server.port))
         await refused_for(30.0, wire, await subscribe(stack, wire.url(), reconnect=True))
 
 
-async def refused_for(seconds: float, wire: Wire, subscribers: list[Subscriber]) -> None:
+async def refused_for(seconds: float, wire: TcpProxy, subscribers: list[Subscriber]) -> None:
     wire.refuse()
     wire.cut()
     await all_lost(subscribers)
@@ -212,7 +212,7 @@ async def test_stop_while_the_server_stands_still(start_server: StartServer) -> 
 @pytest.mark.timeout(30)
 async def test_a_line_that_is_dead_without_a_word(hub_server: HubServer) -> None:
     async with AsyncExitStack() as stack:
-        wire = await stack.enter_async_context(wire_to(hub_server.port))
+        wire = await stack.enter_async_context(tcp_proxy_to(hub_server.port))
         subscribers = await subscribe(stack, wire.url("/hub-impatient"), WITH_PINGS, timeouts=QUICK)
         wire.swallows = True
         await all_lost(subscribers)
@@ -262,7 +262,7 @@ async def test_an_impatient_server_keeps_a_client_whose_handlers_are_slow(
 
 async def test_the_order_of_a_loss_and_a_new_connection(hub_server: HubServer, combination: Combination) -> None:
     async with AsyncExitStack() as stack:
-        wire = await stack.enter_async_context(wire_to(hub_server.port))
+        wire = await stack.enter_async_context(tcp_proxy_to(hub_server.port))
         (each,) = await subscribe(stack, wire.url(), (combination,))
         hub = each.hub
         each.story.clear()

@@ -13,7 +13,7 @@ import pytest
 from aiohttp import web
 from tests.doubles import timers
 from tests.small_hub import COMBINATIONS, SmallHub, kind_of
-from tests.wires import Wire, until, wire_to
+from tests.tcp_proxy import TcpProxy, tcp_proxy_to, until
 
 from signalr_sdk import (
     ConnectionClosedError,
@@ -135,7 +135,7 @@ async def test_a_hundred_attempts_that_fail_leave_nothing_behind(
 
     async with (
         SmallHub((transport,), protocol()).running() as small,
-        wire_to(port_of(small.url)) as wire,
+        tcp_proxy_to(port_of(small.url)) as wire,
         client_over(wire, small, reconnect=AT_ONCE, access_token=token) as hub,
     ):
         usual, small.before = small.before, refuse
@@ -308,7 +308,7 @@ async def test_stop_with_a_full_outgoing_buffer(transport: Transport, protocol: 
     """The line stalls: nobody reads what we send, until every buffer on the way is full."""
     async with (
         SmallHub((transport,), protocol()).running() as small,
-        wire_to(port_of(small.url)) as wire,
+        tcp_proxy_to(port_of(small.url)) as wire,
     ):
         hub = client_over(wire, small, reconnect=AT_ONCE, timeouts=CLOSE)
         await hub.start()
@@ -331,7 +331,7 @@ def port_of(url: str) -> int:
     return int(url.rpartition(":")[2].partition("/")[0])
 
 
-def client_over(wire: Wire, small: SmallHub, **options: Any) -> HubConnection:
+def client_over(wire: TcpProxy, small: SmallHub, **options: Any) -> HubConnection:
     return HubConnection(wire.url(), protocol=small.protocol, **options)
 
 
@@ -360,7 +360,7 @@ async def test_stop_while_a_name_is_looked_up(monkeypatch: pytest.MonkeyPatch) -
 @pytest.mark.parametrize("transport", [Transport.WEBSOCKETS, Transport.SERVER_SENT_EVENTS])
 async def test_a_line_that_is_dead_without_a_word_is_noticed(transport: Transport, dead: str) -> None:
     """Half-open: no end, no error, nothing arrives. On long polling a poll that stays away is it, after 120 s."""
-    async with SmallHub((transport,)).running() as small, wire_to(port_of(small.url)) as wire:
+    async with SmallHub((transport,)).running() as small, tcp_proxy_to(port_of(small.url)) as wire:
         timeouts = Timeouts(server=1, keep_alive=0.1, connect=1, request=1, handshake=1)
         hub = client_over(wire, small, reconnect=AT_ONCE, timeouts=timeouts)
         errors: list[SignalRError] = []
@@ -385,7 +385,7 @@ async def test_a_line_that_is_dead_without_a_word_is_noticed(transport: Transpor
 
 @each_combination
 async def test_a_line_that_is_cut_or_refused(transport: Transport, protocol: Any) -> None:
-    async with SmallHub((transport,), protocol()).running() as small, wire_to(port_of(small.url)) as wire:
+    async with SmallHub((transport,), protocol()).running() as small, tcp_proxy_to(port_of(small.url)) as wire:
         policy = Retry(wait=lambda _state: 0.05)
         hub = client_over(wire, small, reconnect=policy)
         reconnecting, reconnected = asyncio.Event(), asyncio.Event()

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from tests.doubles import without_waiting
-from tests.hosts import Host, now, settle
 from tests.scripted import ScriptedSocket, event, question
+from tests.scripted_host import Host, now, settle
 
 from signalr_sdk import (
     ConnectionClosedError,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import attrs
 import pytest
-from tests.python_server import Board, TwinHub
+from tests.python_server import HubRecord, TwinHub
 
 from signalr_sdk.sync import HubConnection
 from signalr_sdk.testing import HubServer
@@ -34,7 +34,7 @@ class Served:
     """A running server with one hub, the twin of the ASP.NET Core server's."""
 
     server: HubServer
-    board: Board
+    board: HubRecord
 
     @property
     def url(self) -> str:
@@ -53,8 +53,8 @@ class Served:
 @pytest.fixture
 def served() -> Iterator[Served]:
     """A hub server in a thread."""
-    board = Board()
-    hub = type("TwinHub", (TwinHub,), {"board": board})
+    board = HubRecord()
+    hub = type("TwinHub", (TwinHub,), {"seen_by_hubs": board})
     with HubServer({"/hub": hub}, detailed_errors=True, parallel_invocations=64) as server:
         yield Served(server, board)
 

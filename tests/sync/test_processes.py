@@ -19,7 +19,7 @@ pytestmark = pytest.mark.timeout(60)
 
 PRELUDE = """
 import asyncio, json, os, signal, sys, threading, time
-from tests.python_server import Board, TwinHub
+from tests.python_server import HubRecord, TwinHub
 from tests.sync.conftest import Background, until
 from tests.small_hub import SmallHub
 from signalr_sdk import *
@@ -27,8 +27,8 @@ from signalr_sdk import sync
 from signalr_sdk.testing import HubServer
 
 def serve():
-    board = Board()
-    return board, HubServer({"/hub": type("TwinHub", (TwinHub,), {"board": board})})
+    record = HubRecord()
+    return record, HubServer({"/hub": type("TwinHub", (TwinHub,), {"seen_by_hubs": record})})
 
 def interrupt_when(condition):
     '''Send this process a real SIGINT when it is true, from another thread.'''

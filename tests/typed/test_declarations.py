@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterab
 from typing import TYPE_CHECKING, Annotated, Any, Generic, Literal, Protocol, Self, TypeVar
 
 import pytest
-from tests.threads import ThreadStream, ThreadUpload
+from tests.thread_hub import ThreadStream, ThreadUpload
 from typing_extensions import TypeAliasType
 
 from signalr_sdk import HubConnection, Stream, Upload, event, method

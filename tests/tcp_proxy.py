@@ -1,4 +1,4 @@
-"""A line between client and server that a test cuts, stalls, takes away, or leads to another server."""
+"""A TCP proxy that a test cuts and stalls, and that can lead to several servers, one after another."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
 
-class Wire:
-    """A TCP proxy on a port of its own. Of several targets each new connection gets the first that takes it.
+class TcpProxy:
+    """A TCP proxy on a port of its own. Each new connection goes to the first target that accepts it.
 
     Attributes:
         targets: ports on 127.0.0.1.
-        in_turn: each new connection gets another target.
-        accepted: how many connections came.
-        swallows: what arrives is read and goes nowhere, in both directions; who writes notices nothing.
-        stalls: nothing is read either, so that who writes is held up at last.
+        in_turn: whether each new connection goes to another target.
+        accepted: how many connections were accepted.
+        swallows: data is read in both directions and dropped; the writers notice nothing.
+        stalls: nothing is read either, so that the writers have to wait at last.
     """
 
     def __init__(self, *targets: int) -> None:
@@ -42,21 +42,21 @@ class Wire:
         (self._open_again.clear if value else self._open_again.set)()
 
     def url(self, path: str = "/hub") -> str:
-        """Return the URL of a path of the server, over this line."""
+        """Return the URL of a path of the server, through the proxy."""
         return f"http://127.0.0.1:{self.port}{path}"
 
     async def allow(self) -> None:
-        """Take connections, from the first time on at the same port."""
+        """Accept connections, always on the same port after the first time."""
         self._server = await asyncio.start_server(self._connected, "127.0.0.1", self.port)
         self.port = self._server.sockets[0].getsockname()[1]
 
     def refuse(self) -> None:
-        """Take no more connections; those that are there stay."""
+        """Refuse new connections; open ones stay."""
         assert self._server is not None
         self._server.close()
 
     def cut(self) -> int:
-        """Break all connections off; return how many ends that were."""
+        """Close all connections at once; return how many ends were closed."""
         cut, self._writers = self._writers, set()
         for writer in cut:
             writer.transport.abort()
@@ -77,14 +77,14 @@ class Wire:
             self._writers |= ends
             both = [asyncio.create_task(self._copy(*pair)) for pair in ((reader, upstream[1]), (upstream[0], writer))]
             try:
-                # Either end closes both.
+                # When one end closes, the other one is closed too.
                 await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
             finally:
                 for task in both:
                     task.cancel()
                 await asyncio.wait(both)
         except OSError:
-            pass  # no target takes it: the client sees its connection end
+            pass  # no target accepts the connection: the client sees it end
         finally:
             for end in ends:
                 end.transport.abort()
@@ -107,7 +107,7 @@ class Wire:
                     await writer.drain()
 
     async def close(self) -> None:
-        """End it all."""
+        """Close the proxy and all connections."""
         self.refuse()
         self.cut()
         for task in self._tasks:
@@ -116,9 +116,9 @@ class Wire:
 
 
 @asynccontextmanager
-async def wire_to(*targets: int) -> AsyncIterator[Wire]:
-    """Lay a line to these ports."""
-    wire = Wire(*targets)
+async def tcp_proxy_to(*targets: int) -> AsyncIterator[TcpProxy]:
+    """Run a proxy to these ports."""
+    wire = TcpProxy(*targets)
     await wire.allow()
     try:
         yield wire
@@ -127,7 +127,7 @@ async def wire_to(*targets: int) -> AsyncIterator[Wire]:
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    """Return when it is true: for what nobody tells. The time limit of the test is the limit of this."""
+    """Return when the condition is true, for conditions without an event. The time limit is that of the test."""
     while True:
         if condition():
             return

@@ -1,4 +1,4 @@
-"""A scripted server with a life of its own: it takes every client, goes away, and comes back."""
+"""A scripted server that accepts every client by itself, and that a test takes down and brings back."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ def now() -> float:
 
 
 async def settle(turns: int = 30) -> None:
-    """Let everything run that can."""
+    """Let all tasks run that are ready."""
     for _ in range(turns):
         await asyncio.sleep(0)
 
 
 class Host:
-    """Plays a server that is up or away: takes every client, and keeps what is open.
+    """A server that is up or down. While it is up, it accepts every client and keeps the connection open.
 
     Attributes:
-        up: cleared, it refuses connections.
-        arrivals: when each negotiate came, also while it was away.
-        taken: when each connection was taken.
-        hangs_up: it ends each connection as soon as that has shaken hands.
+        up: whether the server accepts connections.
+        arrivals: when each negotiate request came, also while the server was down.
+        taken: when each connection was accepted.
+        hangs_up: whether each connection is ended right after its handshake.
     """
 
     def __init__(self) -> None:

@@ -1,4 +1,4 @@
-"""All that the client logs, for tests of what it says and what it never says."""
+"""Capturing the log of the client, for tests of what is logged and of what must never be logged."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ LOGGERS = ("hub", "transport", "negotiate", "http")
 
 
 class Log(logging.Handler):
-    """All records of the client.
+    """A handler that keeps all records.
 
     Attributes:
-        records: as they were made.
-        texts: how each reads, with its traceback, and all that it holds.
+        records: the records.
+        texts: for each record its text with the traceback, and all its attributes.
     """
 
     def __init__(self) -> None:
@@ -30,13 +30,13 @@ class Log(logging.Handler):
         self.texts += [self.format(record), repr(vars(record))]
 
     def having(self, *words: str) -> list[str]:
-        """Return what has one of the words in it."""
+        """Return the texts that have one of the words in them."""
         return [text for text in self.texts if any(word in text for word in words)]
 
 
 @contextmanager
 def logged() -> Iterator[Log]:
-    """Switch the four loggers to DEBUG; yields what they say."""
+    """Switch the client's loggers to DEBUG, and yield the handler that keeps their records."""
     log = Log()
     loggers = [logging.getLogger(f"signalr_sdk.{name}") for name in LOGGERS]
     levels = [logger.level for logger in loggers]

@@ -1,4 +1,4 @@
-"""Runs the programs of pages and docstrings: block after block in one namespace, against the test server."""
+"""Runs the code blocks of pages and docstrings, one after another in one namespace, against the test server."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 DOCS = Path(__file__).parents[1] / "docs"
 SOURCE = DOCS.parent / "sdk" / "signalr_sdk"
-# The hub of the snippets; what runs here goes to the test server in its place.
+# The URL of the hub in the documents. The tests replace it with the URL of the test server.
 SHOWN = "https://example.com/chat"
 NOT_RUN = ":caption: Not run by the tests. "
 
@@ -42,24 +42,23 @@ _FENCE = re.compile(
     r"^( *)```(?P<kind>[^\n`]+)\n(?P<text>.*?)^\1```$(?:\n\n\1```text\n(?P<output>.*?)^\1```$)?",
     re.MULTILINE | re.DOTALL,
 )
-# What the hub says to who waits for it.
+# The events that the hub sends while a block waits.
 EVENTS = (("ReceiveMessage", "me", "hello"), ("Price", "MSFT", 1.5), ("Reading", 21.5))
-# A block with one of these waits for what the hub does, and with one of the others until the hub has gone.
+# A block that matches `_WAITS` waits for events; a block that matches `_ENDS` waits until the connection ends.
 _WAITS = re.compile(r"hub\.(messages|wait_for|wait_closed|run)\(")
 _ENDS = re.compile(r"^( *)(?=.*hub\.(wait_closed|run)\()", re.MULTILINE)
-
-# One with these takes a connected `hub` for granted.
+# A block that matches needs a `hub` that is connected.
 _CALLS = re.compile(r"(await|async for .* in|async with) hub\.(?!start|run)")
 
 
 class Block(NamedTuple):
-    """A block of code as it stands on a page, without what marks it.
+    """A block of code on a page, without its fence.
 
     Attributes:
         kind: the language.
         text: the code.
-        output: what the page says that it prints; empty if the page says nothing.
-        not_run: why the tests do not run it, as the page says; `None` if they do.
+        output: the output that the page shows; empty if the page shows none.
+        not_run: the reason on the page why tests do not run the block; `None` for a block that tests run.
     """
 
     kind: str
@@ -69,7 +68,7 @@ class Block(NamedTuple):
 
 
 def blocks(page: str, folder: Path = DOCS) -> list[Block]:
-    """Return the blocks of a page, or of the docstrings of a module, that are code."""
+    """Return the code blocks of a page, or of the docstrings of a module."""
     found = []
     for match in _FENCE.finditer((folder / page).read_text(encoding="utf-8")):
         lines = [line.removeprefix(match[1]) for line in match["text"].splitlines(keepends=True)]
@@ -82,18 +81,18 @@ def blocks(page: str, folder: Path = DOCS) -> list[Block]:
 
 
 def modules() -> list[str]:
-    """Return all modules whose docstrings have programs, relative to `SOURCE`."""
+    """Return the paths of all modules whose docstrings have code blocks, relative to `SOURCE`."""
     paths = (path.relative_to(SOURCE).as_posix() for path in SOURCE.rglob("*.py"))
     return sorted(path for path in paths if blocks(path, SOURCE))
 
 
 def pages() -> list[str]:
-    """Return all pages, relative to `DOCS`."""
+    """Return the paths of all pages, relative to `DOCS`."""
     return sorted(path.relative_to(DOCS).as_posix() for path in DOCS.rglob("*.md"))
 
 
 class PagesHub(DemoHub):
-    """What the pages call beside the methods of the demo."""
+    """The hub methods that pages call, beside those of the demo hub."""
 
     async def log(self, text: str) -> None:
         """Take a line."""
@@ -102,7 +101,7 @@ class PagesHub(DemoHub):
         """Do nothing."""
 
     async def join_group(self, group: str) -> None:
-        """Hear what is said in a group."""
+        """Add the caller to a group."""
         await self.groups.add(self.context.connection_id, group)
 
     async def transfer(self, account: Any, amount: Any) -> None:
@@ -116,7 +115,7 @@ class PagesHub(DemoHub):
         return True
 
     async def messages_since(self, last: int) -> Any:
-        """Return the messages that are new."""
+        """Return the new messages."""
         return [f"message {last + 1}"]
 
     async def get_person(self, _number: int) -> Any:
@@ -144,16 +143,16 @@ class PagesHub(DemoHub):
             yield price
 
     async def record(self, values: AsyncIterator[Any]) -> int:
-        """Return how many values came."""
+        """Return the number of values."""
         return len([value async for value in values])
 
     async def store(self, number: int, value: Any) -> int:
-        """Return the number of what is stored now."""
+        """Return the number of stored values."""
         return number
 
 
 class Sensor:
-    """Has a reading from time to time, for asyncio and for threads."""
+    """A sensor for asyncio and for threads."""
 
     async def read(self) -> float:
         """Return a reading."""
@@ -164,16 +163,16 @@ class Sensor:
         return iter((1, 2, 3))
 
 
-class World:
-    """What the programs of a page find there.
+class PagePrograms:
+    """The namespace in which the code blocks of a page run: a hub connection, a server and other names.
 
     Args:
-        page: its path.
-        server: serves `/hub`, `/shop` and the hub of the snippets, `/chat`.
+        page: path of the page.
+        server: has the hubs `/hub`, `/shop`, and `/chat`, which stands for the hub of the documents.
 
     Attributes:
-        module: has the names.
-        said: lines that were printed since the last block began.
+        module: has the names of the namespace.
+        said: lines that the last block has printed.
     """
 
     def __init__(self, page: str, server: HubServer) -> None:
@@ -200,7 +199,7 @@ class World:
             "HubServer": HubServer,
             "Protocol": Protocol,
             "print": self._print,
-            # What a reader has of their own.
+            # Names that stand for a reader's own code.
             "account": "A-1",
             "amount": 10,
             "ask_for_token": self._ask_for_token,
@@ -228,7 +227,7 @@ class World:
 
     def _print(self, *values: object, **options: Any) -> None:
         self.said.append(" ".join(map(str, values)))
-        print(*values, **options)  # noqa: T201 - so do the programs
+        print(*values, **options)  # noqa: T201 - the output of the code block
 
     async def _show(self, *values: object) -> None:
         self._print(*values)
@@ -243,7 +242,7 @@ class World:
         pass
 
     async def use_threads(self) -> None:
-        """Have what `signalr_sdk.sync` has, and a connected hub of it, in the place of what is for asyncio."""
+        """Replace the names for asyncio with those of `signalr_sdk.sync`, and connect a hub for threads."""
         hub = signalr_sdk.sync.HubConnection(self._here(SHOWN))
         await asyncio.to_thread(hub.start)
         names = {name: getattr(signalr_sdk.sync, name) for name in signalr_sdk.sync.__all__}
@@ -251,11 +250,11 @@ class World:
         self._left.append(hub)
 
     async def connect(self) -> None:
-        """Have a connected hub, whether the program looks as if it wanted that or not."""
+        """Connect the hub, for a code block that does not look as if it needed that."""
         await self._hub.start()
 
     async def run(self, block: Block) -> None:
-        """Run a block, and while it waits for the hub, be one that speaks and then says goodbye."""
+        """Run a block. While the block waits, the hub sends events and then ends the connection."""
         self.said.clear()
         self._at_the_end.clear()
         if self._needs_connection(block.text):
@@ -273,9 +272,9 @@ class World:
     async def _run(self, text: str) -> None:
         code = compile(text, self._page, "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, dont_inherit=True)
         if code.co_flags & inspect.CO_COROUTINE:
-            await eval(code, vars(self.module))  # the page is ours
+            await eval(code, vars(self.module))  # code of our own documents
         else:
-            # It may be a whole program, or one for threads.
+            # In a thread, since the block may be a whole program that runs an event loop, or code for threads.
             await asyncio.to_thread(exec, code, vars(self.module))
 
     async def _speak(self, running: asyncio.Task[None], text: str) -> None:
@@ -288,7 +287,7 @@ class World:
             await asyncio.wait({running}, timeout=0.02)
 
     async def end(self) -> None:
-        """Stop what the programs have left running."""
+        """Stop what the code blocks have left running."""
         for value in [*self._left, *vars(self.module).values()]:
             if isinstance(value, HubConnection):
                 await value.stop()
@@ -299,12 +298,12 @@ class World:
 
 
 @asynccontextmanager
-async def world_of(page: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[World]:
-    """Have a world for a page, which ends with the block."""
+async def programs_of(page: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[PagePrograms]:
+    """Yield the namespace of a page; all that runs is stopped at the end."""
     with HubServer({"/hub": DemoHub, "/shop": PagesHub, "/chat": PagesHub}) as server:
-        world = World(page, server)
-        monkeypatch.setitem(sys.modules, world.module.__name__, world.module)
+        programs = PagePrograms(page, server)
+        monkeypatch.setitem(sys.modules, programs.module.__name__, programs.module)
         try:
-            yield world
+            yield programs
         finally:
-            await world.end()
+            await programs.end()

@@ -1,4 +1,4 @@
-"""A connection for threads, as far as typed hubs need one: it notes what it is told, and answers what it was given."""
+"""A double for a connection of `signalr_sdk.sync`: records calls, and returns prepared answers. For typed hubs."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ T = TypeVar("T")
 
 
 class ThreadUpload(Generic[T]):
-    """An upload; takes any iterable."""
+    """An upload of any iterable."""
 
     def __init__(self, source: Iterable[T]) -> None:
         self.source = iter(source)
 
 
 class ThreadStream(Iterator[T]):
-    """A stream of items that are there."""
+    """A stream of prepared items."""
 
     def __init__(self, items: Iterable[T]) -> None:
         self._items = iter(items)
@@ -29,9 +29,9 @@ class ThreadHub:
     """The connection.
 
     Attributes:
-        called: kind, name, arguments and wanted type of each call.
-        answers: what calls return.
-        handlers: by their events.
+        called: kind, name, arguments and result type of each call.
+        answers: the answers to the next calls.
+        handlers: the handlers by their events.
     """
 
     def __init__(self, *answers: Any) -> None:

@@ -1,6 +1,6 @@
-"""Where a client lives: a server behind a proxy, and all that can go wrong with them.
+"""Servers behind a proxy, with a method for each kind of fault.
 
-Each fault is a method of its name without arguments but the `Fault`; it returns when the fault is over.
+The method has the name of the kind, gets the `Fault`, and returns when the fault is over.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar, Self, get_args
 
 from tests.interop.hub_server import HubServer as AspNetCoreServer
-from tests.python_server import USUAL, Board, TwinHub
+from tests.python_server import USUAL, HubRecord, TwinHub
 
 from signalr_sdk.testing import FaultProxy, HubServer, Identity
 from signalr_sdk.testing.fault_proxy import Direction
 
-from .ledger import REASON
+from .invariants import REASON
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,53 +29,55 @@ if TYPE_CHECKING:
     from .schedule import Fault
 
 _DIRECTIONS: tuple[Direction | None, ...] = (None, *get_args(Direction))
-# With stateful reconnect the connection outlives them: those of the line alone, and those after which all goes on.
+# Kinds of faults that a connection with stateful reconnect survives: those that hit only the TCP connection, and those
+# after which the server goes on as before.
 OUTLIVED = frozenset(
     {"cut", "cut_after", "stall", "stall_and_cut", "refuse", "drop", "freeze", "delay", "no_pings", "split", "join"}
 )
-_LIFE = 300.0  # seconds that a token is good for
+_LIFETIME = 300.0  # seconds that a token is valid
 
 
 class Tokens:
-    """Gives the client its tokens: bad ones too.
+    """The client's token provider, which can give out expired tokens.
 
     Attributes:
-        stale: how many of the next ones have run out already.
-        seconds: how long the others are good for.
+        stale: how many of the next tokens have expired already.
+        seconds: how long the other tokens are valid.
     """
 
     def __init__(self) -> None:
         self.stale = 0
-        self.seconds = _LIFE
+        self.seconds = _LIFETIME
 
     def __call__(self) -> str:
-        """Return the next one."""
-        life = self.seconds
+        """Return the next token."""
+        lifetime = self.seconds
         if self.stale:
             self.stale -= 1
-            life = -10.0
-        return f"ada|{time.time() + life}"
+            lifetime = -10.0
+        return f"ada|{time.time() + lifetime}"
 
 
-def _lives(token: str | None) -> Identity | None:
+def _identity(token: str | None) -> Identity | None:
     user, _, until = (token or "").partition("|")
     left = float(until or 0) - time.time()
     return Identity(user, expires_in=left) if left > 0 else None
 
 
-class World:
-    """A proxy before a server. The faults that are here are those of the line and of the tokens.
+class FaultyServer:
+    """A server behind a proxy, with the faults of TCP connections and of tokens.
 
     Args:
-        port: of the server.
+        port: port of the server.
 
     Attributes:
-        path: of the hub.
-        proxy: where the client comes in.
-        tokens: what it shows.
-        connection_id: who it is at the moment.
-        may_end: set when the connection may end for good.
-        generation: counts the server's processes.
+        path: path of the hub.
+        proxy: the proxy that the client connects to.
+        tokens: the client's token provider.
+        connection_id: id of the client's present connection.
+        may_end: set when a fault ends the connection for good.
+        generation: how many processes of the server have ended.
+        ticks: whether `tick` can send events.
     """
 
     kinds: ClassVar[tuple[str, ...]] = ("cut", "cut_after", "stall", "stall_and_cut", "refuse", "stale", "short_lives")
@@ -101,43 +103,43 @@ class World:
 
     @property
     def url(self) -> str:
-        """Where the client connects to."""
+        """The URL that the client connects to."""
         return self.proxy.url(self.path)
 
     async def do(self, fault: Fault) -> None:
-        """Let a fault happen; return when it is over."""
+        """Make a fault; return when it is over."""
         await getattr(self, fault.kind)(fault)
 
     async def tick(self, number: int) -> None:
         """Send an event to all clients.
 
         Raises:
-            OSError: it may not have been sent.
+            OSError: the event may not have been sent.
         """
         raise NotImplementedError
 
-    async def harvest(self) -> list[ServerEvent]:
-        """Return what the hub has recorded since the last time."""
+    async def new_records(self) -> list[ServerEvent]:
+        """Return what the hub has recorded since the last call."""
         raise NotImplementedError
 
-    # The line
+    # TCP connections
 
     async def cut(self, fault: Fault) -> None:
-        """By FIN or by RST."""
+        """Cut all TCP connections, by FIN or by RST."""
         self.proxy.cut(reset=fault.amount % 2 == 0)
 
     async def cut_after(self, fault: Fault) -> None:
-        """In the middle of a message, now or soon."""
+        """Cut a TCP connection after so many more bytes, which may be in the middle of a message."""
         direction = get_args(Direction)[fault.amount % 2]
         self.proxy.cut_after(fault.amount // 2 % 3000, direction, reset=fault.amount % 3 == 0)
 
     async def stall(self, fault: Fault) -> None:
-        """Nothing comes through, then all of it."""
+        """Hold all data, then forward it."""
         with self._stalled(fault):
             await asyncio.sleep(fault.lasts)
 
     async def stall_and_cut(self, fault: Fault) -> None:
-        """Nothing comes through, and then it is gone."""
+        """Hold all data, then cut the TCP connections."""
         with self._stalled(fault):
             await asyncio.sleep(fault.lasts)
             self.proxy.cut(reset=fault.amount % 2 == 0)
@@ -151,7 +153,7 @@ class World:
             self.proxy.resume()
 
     async def refuse(self, fault: Fault) -> None:
-        """The line is cut, and there is no other one for a while."""
+        """Cut all TCP connections, and refuse new ones for a while."""
         self.proxy.refuse()
         try:
             self.proxy.cut()
@@ -162,34 +164,34 @@ class World:
     # Tokens
 
     async def stale(self, fault: Fault) -> None:
-        """The next tokens have run out when they are shown."""
+        """The next tokens have expired already."""
         self.tokens.stale = 1 + fault.amount % 4
         self.proxy.cut()
 
     async def short_lives(self, fault: Fault) -> None:
-        """Tokens live for a second."""
+        """Tokens are valid for a second."""
         self.tokens.seconds = 1.0
         try:
             self.proxy.cut()
             await asyncio.sleep(fault.lasts)
         finally:
-            self.tokens.seconds = _LIFE
-            # Else the server ends a connection later on.
+            self.tokens.seconds = _LIFETIME
+            # Otherwise the server would end the connection later, when the short token expires.
             self.proxy.cut()
 
 
 class AspNetCoreProcess:
-    """ASP.NET Core, which may be started anew on the same port.
+    """An ASP.NET Core process, which can be started again on the same port.
 
     Attributes:
-        server: the one that runs, or ran last.
+        server: the process that runs, or the last one.
     """
 
     def __init__(self) -> None:
         self.server = AspNetCoreServer.start()
 
     def start_again(self) -> None:
-        """Start another one instead of the last one."""
+        """End the process and start another one on the same port."""
         port = self.server.port
         self.server.close()
         self.server = AspNetCoreServer.start(port=port)
@@ -203,22 +205,22 @@ class AspNetCoreProcess:
         self.server.close()
 
 
-class AspNetCoreWorld(World):
+class AspNetCoreFaults(FaultyServer):
     """ASP.NET Core behind a proxy.
 
     Args:
-        process: the server.
-        tokens: use the hub that wants a token, on which nothing can be sent from outside.
+        process: the process of the server.
+        tokens: use the hub that wants a token. Events cannot be sent to that hub from outside.
     """
 
-    kinds = (*World.kinds[:5], "kill", "shut_down", "freeze", "drop", "abort")
+    kinds = (*FaultyServer.kinds[:5], "kill", "shut_down", "freeze", "drop", "abort")
 
     def __init__(self, process: AspNetCoreProcess, *, tokens: bool) -> None:
         super().__init__(process.server.port)
         self._process = process
-        self._harvested = 0
+        self._seen_records = 0
         if process.server.has_ended:
-            # In the middle of a fault, when a run failed.
+            # A run before this one has failed while its fault had ended the process.
             process.start_again()
         process.server.ask("POST", "/control/events/clear")
         self.ticks = not tokens
@@ -233,18 +235,18 @@ class AspNetCoreWorld(World):
     async def tick(self, number: int) -> None:
         await self._server.send("tick", number)
 
-    async def harvest(self) -> list[ServerEvent]:
+    async def new_records(self) -> list[ServerEvent]:
         events = await self._server.events()
-        new, self._harvested = events[self._harvested :], len(events)
+        new, self._seen_records = events[self._seen_records :], len(events)
         return new
 
     async def kill(self, fault: Fault) -> None:
-        """The process dies and comes back."""
+        """Kill the process, and start it again after a while."""
         await asyncio.to_thread(self._server.kill)
         await self._come_back(fault)
 
     async def shut_down(self, fault: Fault) -> None:
-        """It begins to end in good order, which a client that comes back at once can hold up, and comes back."""
+        """Shut the process down, kill it if a client that reconnects at once holds that up, and start it again."""
         await asyncio.to_thread(self._server.ask, "POST", "/control/shutdown")
         await asyncio.sleep(fault.lasts)
         await asyncio.to_thread(self._server.kill)
@@ -254,10 +256,10 @@ class AspNetCoreWorld(World):
         self.generation += 1
         await asyncio.sleep(fault.lasts)
         await asyncio.to_thread(self._process.start_again)
-        self._harvested = 0
+        self._seen_records = 0
 
     async def freeze(self, fault: Fault) -> None:
-        """The process stands still."""
+        """Pause the process."""
         self._server.pause()
         try:
             await asyncio.sleep(fault.lasts)
@@ -265,21 +267,21 @@ class AspNetCoreWorld(World):
             self._server.resume()
 
     async def drop(self, _fault: Fault) -> None:
-        """The server's end of the line breaks; what it knows of the connection it keeps."""
+        """Cut the TCP connections at the server's end; the server keeps its connections."""
         await self._server.drop_transports(self.path)
 
     async def abort(self, _fault: Fault) -> None:
-        """The server ends the connection for good."""
+        """End the connection for good, from the server."""
         if self.connection_id is not None:
             self.may_end = True
             await self._server.abort(self.connection_id)
 
 
-class PythonWorld(World):
-    """The test server behind a proxy, with its own faults."""
+class PythonFaults(FaultyServer):
+    """The test server behind a proxy, with the faults of the test server too."""
 
     kinds = (
-        *World.kinds, "answer", "hang_up", "hold", "delay", "freeze", "no_pings", "split", "join", "close_port",
+        *FaultyServer.kinds, "answer", "hang_up", "hold", "delay", "freeze", "no_pings", "split", "join", "close_port",
         "end", "close", "abort", "forget", "restart",
     )  # fmt: skip
 
@@ -288,28 +290,28 @@ class PythonWorld(World):
     _PLACES = (*_REQUESTS, "handshake", "frame in", "frame out")
 
     def __init__(self) -> None:
-        self._board = Board()
-        hub = type("TwinHub", (TwinHub,), {"board": self._board})
-        options: dict[str, Any] = {**USUAL, "authorize": _lives, "close_on_expiration": True}
+        self._record = HubRecord()
+        hub = type("TwinHub", (TwinHub,), {"seen_by_hubs": self._record})
+        options: dict[str, Any] = {**USUAL, "authorize": _identity, "close_on_expiration": True}
         self.server = HubServer({self.path: hub}, **options, stateful_reconnect=True)
-        self.server.__enter__()  # for its port
+        self.server.__enter__()  # now, since the proxy needs the port
         super().__init__(self.server.port)
         self._stack.push(self.server)
 
     async def tick(self, number: int) -> None:
         await self.server.send(self.path, "tick", number)
 
-    async def harvest(self) -> list[ServerEvent]:
-        seen = self._board.seen
+    async def new_records(self) -> list[ServerEvent]:
+        seen = self._record.seen
         count = len(seen)
         events = seen[:count]
         del seen[:count]
         return events
 
-    # What is in force for a while
+    # Faults that stay in force for a while
 
     async def answer(self, fault: Fault) -> None:
-        """Requests are answered by a status."""
+        """Answer requests with an error status."""
         status = self._STATUSES[fault.amount % len(self._STATUSES)]
         at = self._REQUESTS[fault.amount // 7 % len(self._REQUESTS)]
         wait = 1 if fault.amount % 5 == 0 else None
@@ -317,12 +319,12 @@ class PythonWorld(World):
             await self._lose(fault)
 
     async def hang_up(self, fault: Fault) -> None:
-        """The line is cut instead of an answer, or of a frame."""
+        """Cut the TCP connection instead of answering a request or passing on a frame."""
         with self.server.faults.drop(self._place(fault), times=1 + fault.amount % 3):
             await self._lose(fault)
 
     async def hold(self, fault: Fault) -> None:
-        """What comes is held, then goes on."""
+        """Hold requests or frames, then go on with them."""
         with self.server.faults.stall(self._place(fault)):
             await self._lose(fault)
 
@@ -335,27 +337,27 @@ class PythonWorld(World):
         await asyncio.sleep(fault.lasts)
 
     async def delay(self, fault: Fault) -> None:
-        """Everything takes its time."""
+        """Delay all requests and frames."""
         await self._during(fault, self.server.faults.delay(fault.amount / 100_000, None))
 
     async def freeze(self, fault: Fault) -> None:
-        """Nothing is said on connections that are open."""
+        """Hold all data of open connections."""
         await self._during(fault, self.server.faults.freeze())
 
     async def no_pings(self, fault: Fault) -> None:
-        """The server forgets its pings."""
+        """Send no pings."""
         await self._during(fault, self.server.faults.stop_pings())
 
     async def split(self, fault: Fault) -> None:
-        """Frames come in pieces."""
+        """Send frames in pieces."""
         await self._during(fault, self.server.faults.split(1 + fault.amount % 50))
 
     async def join(self, fault: Fault) -> None:
-        """Several messages come in one frame."""
+        """Send several messages in one frame."""
         await self._during(fault, self.server.faults.join(2 + fault.amount % 20))
 
     async def close_port(self, fault: Fault) -> None:
-        """The server listens no more for a while."""
+        """Refuse TCP connections for a while."""
         with self.server.faults.close_port():
             await self._lose(fault)
 
@@ -364,29 +366,29 @@ class PythonWorld(World):
         with thing:
             await asyncio.sleep(fault.lasts)
 
-    # At once
+    # Faults that happen at once
 
     async def end(self, fault: Fault) -> None:
-        """Connections end without a Close message."""
+        """End connections without a Close message."""
         code = (1000, 1001, 1006, 1011)[fault.amount % 4]
         self.server.faults.cut(code=code, reset=fault.amount % 3 == 0)
 
     async def close(self, fault: Fault) -> None:
-        """Connections end with one that lets clients come back."""
+        """End connections with a Close message that allows clients to reconnect."""
         error = REASON if fault.amount % 2 else None
         self.server.faults.close(error=error, allow_reconnect=True)
 
     async def abort(self, fault: Fault) -> None:
-        """Connections end for good."""
+        """End connections for good."""
         self.may_end = True
         self.server.faults.close(error=REASON if fault.amount % 2 else None)
 
     async def forget(self, fault: Fault) -> None:
-        """The server knows nothing of its connections any more."""
+        """Make the server forget its connections."""
         self.server.faults.forget()
-        self.proxy.cut()  # else a later fault would bring that to light
+        self.proxy.cut()  # otherwise clients would notice only at a later fault, which would be taken for the reason
         await asyncio.sleep(fault.lasts)
 
     async def restart(self, fault: Fault) -> None:
-        """The server ends and comes back."""
+        """End the server and start it again."""
         await self.server.faults.restart(fault.lasts, graceful=fault.amount % 2 == 0)

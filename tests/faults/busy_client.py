@@ -1,4 +1,4 @@
-"""A client that uses all that a hub has, all the time, and compares what it gets with what it was promised."""
+"""A client that uses everything that a hub has, all the time, and checks the results."""
 
 from __future__ import annotations
 
@@ -23,123 +23,123 @@ from signalr_sdk import (
     is_transient,
 )
 
-from .ledger import PATIENCE, POLL, BrokenError, Ledger, now, until
+from .invariants import PATIENCE, POLL, BrokenError, Invariants, now, until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
     from tests.interop.conftest import Combination
 
-    from .worlds import World
+    from .faulty_servers import FaultyServer
 
 T = TypeVar("T")
 
-# So short that the faults are longer than most of them: each has its turn.
+# Shorter than many faults, so that each timeout strikes sometimes.
 TIMEOUTS = Timeouts(connect=3, request=3, handshake=3, keep_alive=1, server=3, close=2, ready=5)
 _LONGEST_DELAY = 0.3
 
 
 class Client:
-    """A `HubConnection` in a world.
+    """A `HubConnection` to a faulty server.
 
     Args:
-        world: where it lives.
-        combination: how it travels.
-        stateful: with stateful reconnect.
-        seed: of its traffic. How that meets the faults is up to the machine.
+        server: the server.
+        combination: transport and hub protocol.
+        stateful: whether to use stateful reconnect.
+        seed: seed of the traffic. How the traffic and the faults meet depends on the speed of the machine.
 
     Attributes:
         hub: the connection.
-        ledger: what it was promised.
+        invariants: what must hold for the connection.
     """
 
-    def __init__(self, world: World, combination: Combination, *, stateful: bool, seed: int) -> None:
+    def __init__(self, server: FaultyServer, combination: Combination, *, stateful: bool, seed: int) -> None:
         self._chance = random.Random(seed)
         policy = Retry(wait=lambda _state: self._chance.uniform(0.0, _LONGEST_DELAY))
         self.hub = HubConnection(
-            world.url,
+            server.url,
             **combination.options,
-            access_token=world.tokens,
+            access_token=server.tokens,
             reconnect=policy,
             retry_start=policy,
             stateful_reconnect=stateful,
             timeouts=TIMEOUTS,
         )
-        self.ledger = Ledger(lambda: world.may_end)
-        self._world = world
+        self.invariants = Invariants(lambda: server.may_end)
+        self._server = server
         self._names = map(str, itertools.count())
         self._pending: dict[object, str] = {}
         self._over = False
-        self.ledger.lives.observe(self.hub)
-        self.hub.on_connected(self.ledger.arrivals.connected)
-        self.hub.on("tick", self.ledger.arrivals.tick)
+        self.invariants.changes.observe(self.hub)
+        self.hub.on_connected(self.invariants.received.connected)
+        self.hub.on("tick", self.invariants.received.tick)
         self.hub.on("Ask", lambda question: f"{question}!")
-        self.hub.on_any(self.ledger.arrivals.flood)
-        self.hub.on_error(lambda error: self.ledger.fail(f"on_error was given {error!r}"))
+        self.hub.on_any(self.invariants.received.flood)
+        self.hub.on_error(lambda error: self.invariants.fail(f"on_error was given {error!r}"))
 
-    # Its life
+    # Starting and stopping
 
     async def live(self) -> None:
-        """Be started, and started again whenever it has ended, which a fault or `stop` may do."""
+        """Start the connection, and start it again whenever a fault or `stop` has ended it."""
         while True:
             try:
                 await self.hub.start()
             except ConnectionFailedError as error:
                 if is_transient(RetryContext(0, 0.0, error, was_connected=False)):
-                    self.ledger.fail(f"start() gave up for {error!r}")
-                self.ledger.counts["refused starts"] += 1
+                    self.invariants.fail(f"start() gave up for {error!r}")
+                self.invariants.counts["refused starts"] += 1
             except ConnectionClosedError:
-                # By `stop`, which has more to do.
+                # `stop` has ended the start, and is still running.
                 await until(
                     lambda: self.hub.state is not ConnectionState.DISCONNECTING,
                     lambda: "stop() does not come to its end",
                 )
             else:
-                # What ended it is no news.
+                # `invariants` has checked already why the connection has ended.
                 with suppress(ConnectionClosedError):
                     await self.hub.wait_closed()
             if self.hub.state is not ConnectionState.DISCONNECTED:
-                self.ledger.fail(f"it has ended, and is {self.hub.state}")
+                self.invariants.fail(f"it has ended, and is {self.hub.state}")
             await asyncio.sleep(POLL)
 
     async def stop(self) -> None:
-        """Stop the connection, whatever it is doing. Nothing of it is left but `on_closed` handlers."""
+        """Stop the connection in any state, and check that it has left nothing but `on_closed` handlers."""
         async with asyncio.timeout(PATIENCE):
-            self.ledger.arrivals.discard()
+            self.invariants.received.discard()
             await self.hub.stop()
-        left = [repr(each) for each in (*filter(_is_ours, asyncio.all_tasks()), *filter(_is_of_a_link, timers()))]
+        left = [repr(each) for each in (*filter(_is_our_task, asyncio.all_tasks()), *filter(_is_our_timer, timers()))]
         if left and self.hub.state is ConnectionState.DISCONNECTED:
-            self.ledger.fail(f"after stop() there are still {left}")
+            self.invariants.fail(f"after stop() there are still {left}")
 
     async def works(self) -> None:
-        """Return when a call that is made from now on has its result, those made before have ended, and all has come.
+        """Return when a new call has its result, all earlier calls have ended, and no message is missing.
 
         Raises:
-            BrokenError: that does not happen, or an invariant is broken.
+            BrokenError: this does not happen in time, or an invariant is broken.
         """
         deadline, missing, before = now() + PATIENCE, ["a call that works"], [*self._pending]
         while await self._echo() is None or (missing := await self._missing(before)):
             if now() > deadline:
                 raise BrokenError(f"after {PATIENCE:g} s the client is {self.hub.state}, without {missing}")
             await asyncio.sleep(POLL)
-        self._world.may_end = False
+        self._server.may_end = False
 
     async def _missing(self, calls: list[object]) -> list[str]:
-        """Return what is due and not there yet: ends of calls, events, and what was sent without a question."""
-        books, claims = self.ledger, self.ledger.shipments.claims()
-        books.shipments.take(await self._world.harvest())
-        books.shipments.check_whole(claims, self._world.generation)
-        books.check()
+        """Return what is still missing: ends of calls, events of calls, and messages that were sent."""
+        invariants, claims = self.invariants, self.invariants.sent.claims()
+        invariants.sent.add_records(await self._server.new_records())
+        invariants.sent.check_whole(claims, self._server.generation)
+        invariants.check()
         pending = [f"the end of '{self._pending[call]}'" for call in calls if call in self._pending]
-        return [*pending, *books.arrivals.missing, *books.shipments.missing(self.hub.connection_id)]
+        return [*pending, *invariants.received.missing, *invariants.sent.missing(self.hub.connection_id)]
 
     # Calls
 
     async def _call(
         self, name: str, call: Callable[[], Awaitable[T]], *, may: type[Exception] | None = None
     ) -> T | Exception | None:
-        """Make a call; return its result, the exception that it may end with, or `None` if the connection ended it."""
-        self.ledger.counts["calls"] += 1
+        """Make a call; return its result, its exception if that is a `may`, or `None` if the connection was lost."""
+        self.invariants.counts["calls"] += 1
         pending = object()
         self._pending[pending] = name
         try:
@@ -150,7 +150,7 @@ class Client:
     async def _judged(
         self, name: str, call: Callable[[], Awaitable[T]], may: type[Exception] | None
     ) -> T | Exception | None:
-        before, ends, began = self.hub.connection_id, self.ledger.lives.ends, now()
+        before, ends, began = self.hub.connection_id, self.invariants.changes.ends, now()
         scope = asyncio.timeout(PATIENCE)
         try:
             async with scope:
@@ -159,24 +159,24 @@ class Client:
             self._check_not_connected(name, error, ends, began)
         except ConnectionClosedError as error:
             await self._check_lost(name, error, before)
-        except Exception as error:  # noqa: BLE001 - whatever it is, it must be one of those that are promised
+        except Exception as error:  # noqa: BLE001 - any exception that is not documented for calls is a broken invariant
             if scope.expired():
-                self.ledger.fail(f"{name} did not end within {PATIENCE:g} s")
+                self.invariants.fail(f"{name} did not end within {PATIENCE:g} s")
             elif may is not None and type(error) is may:
                 return error
             else:
-                self.ledger.fail(f"{name} ended with {error!r}")
-        self.ledger.counts["lost calls"] += 1
+                self.invariants.fail(f"{name} ended with {error!r}")
+        self.invariants.counts["lost calls"] += 1
         return None
 
     def _check_not_connected(self, name: str, error: Exception, ends: int, began: float) -> None:
         assert TIMEOUTS.ready is not None
         down = self.hub.state in (ConnectionState.DISCONNECTED, ConnectionState.DISCONNECTING)
-        if not down and ends == self.ledger.lives.ends and now() - began < TIMEOUTS.ready:
-            self.ledger.fail(f"{name} did not wait for the connection: {error}")
+        if not down and ends == self.invariants.changes.ends and now() - began < TIMEOUTS.ready:
+            self.invariants.fail(f"{name} did not wait for the connection: {error}")
 
     async def _check_lost(self, name: str, error: Exception, before: str | None) -> None:
-        """A call may hear of the loss first, but then the connection is lost."""
+        """Fail if the connection was not lost. The call may get its error before the connection has its new state."""
         await until(
             lambda: before is None or self.hub.connection_id != before,
             lambda: f"{name} ended with {error!r}, but the connection goes on",
@@ -184,16 +184,16 @@ class Client:
 
     def _right(self, name: str, result: object, wanted: object) -> None:
         if result is not None and result != wanted:
-            self.ledger.fail(f"{name} returned {result!r}, not {wanted!r}")
+            self.invariants.fail(f"{name} returned {result!r}, not {wanted!r}")
 
     # Traffic
 
     def be_quiet(self) -> None:
-        """Make no more calls: `traffic` returns when those that go on have ended."""
+        """Make no more calls; `traffic` returns when the running calls have ended."""
         self._over = True
 
     async def traffic(self) -> None:
-        """Use the hub."""
+        """Make calls of all kinds, until `be_quiet`."""
         kinds = (
             self._echo, self._echo, self._send, self._flood, self._download, self._upload, self._sum, self._both_ways,
             self._ask, self._fail, self._time_out, self._cancel, self._leave_stream,
@@ -221,22 +221,22 @@ class Client:
             try:
                 await self.hub.send("Record", text)
             except SignalRError:
-                self.ledger.shipments.refused(text)
+                self.invariants.sent.refused(text)
                 raise
             return True
 
         if await self._call(text, send):
-            self.ledger.shipments.sent(text, before if before == self.hub.connection_id else None)
+            self.invariants.sent.accepted(text, before if before == self.hub.connection_id else None)
 
     async def _flood(self) -> None:
         name, count = f"flood {next(self._names)}", self._chance.randrange(40)
 
         async def flood() -> bool:
-            # Where the connection was not stopped meanwhile.
-            ends = self.ledger.lives.ends
+            # After a `stop` during the call, events may be missing.
+            ends = self.invariants.changes.ends
             await self.hub.invoke("Flood", name, count, self._chance.randrange(100))
-            if count and ends == self.ledger.lives.ends and self.hub.state is ConnectionState.CONNECTED:
-                self.ledger.arrivals.flooded(name, count)
+            if count and ends == self.invariants.changes.ends and self.hub.state is ConnectionState.CONNECTED:
+                self.invariants.received.flooded(name, count)
             return True
 
         await self._call(name, flood)
@@ -250,7 +250,7 @@ class Client:
                 async for item in items:
                     self._right(name, item, len(got))
                     got.append(item)
-                    self.ledger.counts["items down"] += 1
+                    self.invariants.counts["items down"] += 1
             return got
 
         self._right(name, await self._call(name, read), list(range(count)))
@@ -258,11 +258,11 @@ class Client:
     async def _upload(self) -> None:
         name, count = f"upload {next(self._names)}", self._chance.randrange(30)
         words = [f"{name}:{number}" for number in range(count)]
-        generation = self._world.generation
+        generation = self._server.generation
 
         async def upload() -> bool:
             await self.hub.invoke("RecordAll", self._items(words))
-            self.ledger.shipments.uploaded(name, count, generation)
+            self.invariants.sent.uploaded(name, count, generation)
             return True
 
         await self._call(name, upload)
@@ -271,7 +271,7 @@ class Client:
         for value in values:
             if self._chance.random() < 0.3:
                 await asyncio.sleep(self._chance.uniform(0.0, 0.02))
-            self.ledger.counts["items up"] += 1
+            self.invariants.counts["items up"] += 1
             yield value
 
     async def _sum(self) -> None:
@@ -288,7 +288,7 @@ class Client:
             async for word in self.hub.stream("Uppercase", self._items(words)):
                 got.append(word)
                 self._right(name, got, [each.upper() for each in words[: len(got)]])
-                self.ledger.counts["items down"] += 1
+                self.invariants.counts["items down"] += 1
             return got
 
         self._right(name, await self._call(name, read), [word.upper() for word in words])
@@ -301,7 +301,7 @@ class Client:
         text = f"boom {next(self._names)}"
         outcome = await self._call(text, lambda: self.hub.invoke("ThrowHubException", text), may=HubError)
         if outcome is not None and not (isinstance(outcome, HubError) and text in str(outcome)):
-            self.ledger.fail(f"{text} ended with {outcome!r}")
+            self.invariants.fail(f"{text} ended with {outcome!r}")
 
     async def _time_out(self) -> None:
         timeout = self._chance.uniform(0.01, 0.2)
@@ -336,14 +336,14 @@ class Client:
 
 
 def timers() -> list[asyncio.TimerHandle]:
-    """Return what the event loop has to do later, as far as it tells."""
+    """Return the timers of the event loop; an empty list for a loop that does not show them."""
     return [timer for timer in getattr(asyncio.get_running_loop(), "_scheduled", ()) if not timer.cancelled()]
 
 
-def _is_of_a_link(timer: asyncio.TimerHandle) -> bool:
+def _is_our_timer(timer: asyncio.TimerHandle) -> bool:
     return str(getattr(timer._callback, "__module__", "")).startswith("signalr_sdk")  # type: ignore[attr-defined]
 
 
-def _is_ours(task: asyncio.Task[Any]) -> bool:
+def _is_our_task(task: asyncio.Task[Any]) -> bool:
     name = task.get_name()
     return not task.done() and name.startswith("signalr_sdk") and name != "signalr_sdk on_closed"

@@ -1,4 +1,4 @@
-"""The books find what is wrong; and a seed is a schedule."""
+"""The invariants find what is wrong, and a seed always gives the same schedule."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from signalr_sdk import ConnectionClosedError, HubConnection, RemoteProtocolErro
 from signalr_sdk._core.lifecycle import Event
 from signalr_sdk.errors import StateError
 
-from .ledger import REASON, BrokenError, Ledger
+from .invariants import REASON, BrokenError, Invariants
 from .schedule import Schedule
 
 
 @pytest.fixture
-def ledger() -> Ledger:
-    """The books of a client that may not end."""
-    return Ledger(lambda: False)
+def invariants() -> Invariants:
+    """The invariants of a client whose connection may not end."""
+    return Invariants(lambda: False)
 
 
 def recorded(*details: str) -> list[ServerEvent]:
@@ -29,20 +29,20 @@ def recorded(*details: str) -> list[ServerEvent]:
 Step: TypeAlias = tuple[Any, ...]
 
 
-def play(ledger: Ledger, steps: list[Step]) -> None:
-    """Call a method of a book for each step, by its name."""
+def play(invariants: Invariants, steps: list[Step]) -> None:
+    """Call a method for each step, by its name."""
     for name, *arguments in steps:
         if name == "check_whole":
-            arguments.insert(0, ledger.shipments.claims())
-        book = ledger.arrivals if hasattr(ledger.arrivals, name) else ledger.shipments
-        getattr(book, name)(*arguments)
+            arguments.insert(0, invariants.sent.claims())
+        group = invariants.received if hasattr(invariants.received, name) else invariants.sent
+        getattr(group, name)(*arguments)
 
 
 RIGHT: dict[str, list[Step]] = {
     "ticks": [("tick", 3), ("tick", 4), ("tick", 5)],
     "ticks of two connections": [("tick", 1), ("connected", "b"), ("tick", 5)],
     "a flood": [("flood", "f", (0, "")), ("flood", "f", (1, "")), ("flood", "g", (0, ""))],
-    "an upload": [("uploaded", "u", 2, 0), ("take", recorded("u:0", "u:1", "sent 1")), ("check_whole", 0)],
+    "an upload": [("uploaded", "u", 2, 0), ("add_records", recorded("u:0", "u:1", "sent 1")), ("check_whole", 0)],
     "an upload to a server that is gone": [("uploaded", "u", 2, 0), ("check_whole", 1)],
 }
 WRONG: dict[str, tuple[str, list[Step]]] = {
@@ -55,49 +55,49 @@ WRONG: dict[str, tuple[str, list[Step]]] = {
         "the others came on a",
         [("connected", "a"), ("flood", "f", (0, "")), ("connected", "b"), ("flood", "f", (1, ""))],
     ),
-    "a message twice": ("twice", [("take", recorded("sent 1", "sent 1"))]),
-    "a message that was refused": ("told that", [("refused", "sent 1"), ("take", recorded("sent 1"))]),
-    "a message that was refused later": ("told that", [("take", recorded("sent 1")), ("refused", "sent 1")]),
-    "a gap in an upload": ("where 0 was due", [("take", recorded("u:1"))]),
+    "a message twice": ("twice", [("add_records", recorded("sent 1", "sent 1"))]),
+    "a message that was refused": ("told that", [("refused", "sent 1"), ("add_records", recorded("sent 1"))]),
+    "a message that was refused later": ("told that", [("add_records", recorded("sent 1")), ("refused", "sent 1")]),
+    "a gap in an upload": ("where 0 was due", [("add_records", recorded("u:1"))]),
     "an upload that is not whole": (
         "whole with 2",
-        [("uploaded", "u", 2, 0), ("take", recorded("u:0")), ("check_whole", 0)],
+        [("uploaded", "u", 2, 0), ("add_records", recorded("u:0")), ("check_whole", 0)],
     ),
 }
 
 
 @pytest.mark.parametrize("name", RIGHT)
-def test_what_is_right(ledger: Ledger, name: str) -> None:
-    play(ledger, RIGHT[name])
-    ledger.check()
+def test_what_is_right(invariants: Invariants, name: str) -> None:
+    play(invariants, RIGHT[name])
+    invariants.check()
 
 
 @pytest.mark.parametrize("name", WRONG)
-def test_what_is_wrong(ledger: Ledger, name: str) -> None:
+def test_what_is_wrong(invariants: Invariants, name: str) -> None:
     text, steps = WRONG[name]
-    play(ledger, steps)
+    play(invariants, steps)
     with pytest.raises(BrokenError, match=text):
-        ledger.check()
-    assert ledger.failed.is_set()
+        invariants.check()
+    assert invariants.failed.is_set()
 
 
-def test_what_may_not_have_been_sent_is_not_missed(ledger: Ledger) -> None:
-    ledger.arrivals.uncertain.add(2)
-    play(ledger, [("tick", 1), ("tick", 3)])
-    ledger.check()
+def test_what_may_not_have_been_sent_is_not_missed(invariants: Invariants) -> None:
+    invariants.received.uncertain.add(2)
+    play(invariants, [("tick", 1), ("tick", 3)])
+    invariants.check()
 
 
-def test_what_has_not_come_is_missing(ledger: Ledger) -> None:
-    ledger.arrivals.flooded("f", 2)
-    ledger.shipments.sent("sent 1", "a")
-    ledger.shipments.sent("sent 2", "b")
-    assert ledger.arrivals.missing == ["f"]
-    assert ledger.shipments.missing("a") == ["sent 1"]
-    ledger.arrivals.flood("f", (0, ""))
-    ledger.arrivals.flood("f", (1, ""))
-    ledger.shipments.take(recorded("sent 1"))
-    assert ledger.arrivals.missing == []
-    assert ledger.shipments.missing("a") == []
+def test_what_has_not_come_is_missing(invariants: Invariants) -> None:
+    invariants.received.flooded("f", 2)
+    invariants.sent.accepted("sent 1", "a")
+    invariants.sent.accepted("sent 2", "b")
+    assert invariants.received.missing == ["f"]
+    assert invariants.sent.missing("a") == ["sent 1"]
+    invariants.received.flood("f", (0, ""))
+    invariants.received.flood("f", (1, ""))
+    invariants.sent.add_records(recorded("sent 1"))
+    assert invariants.received.missing == []
+    assert invariants.sent.missing("a") == []
 
 
 @pytest.mark.parametrize(
@@ -107,16 +107,16 @@ def test_what_has_not_come_is_missing(ledger: Ledger) -> None:
         ([Event.START, Event.RESUMED], "the table of states"),
     ],
 )
-def test_changes_of_state_are_seen(ledger: Ledger, events: list[Event], text: str) -> None:
+def test_changes_of_state_are_seen(invariants: Invariants, events: list[Event], text: str) -> None:
     hub = HubConnection("http://localhost/hub")
-    ledger.lives.observe(hub)
+    invariants.changes.observe(hub)
     try:
         for event in events:
             hub._life.lifecycle.fire(event)
     except StateError:
         pass
     with pytest.raises(BrokenError, match=text):
-        ledger.check()
+        invariants.check()
 
 
 @pytest.mark.parametrize(
@@ -126,28 +126,28 @@ def test_changes_of_state_are_seen(ledger: Ledger, events: list[Event], text: st
         (["connected", "reconnecting", "connected", "reconnected", "closed"], "nothing was due"),
     ],
 )
-def test_lifecycle_events_have_their_order(ledger: Ledger, told: list[str], text: str) -> None:
+def test_lifecycle_events_have_their_order(invariants: Invariants, told: list[str], text: str) -> None:
     hub = HubConnection("http://localhost/hub")
-    ledger.lives.observe(hub)
+    invariants.changes.observe(hub)
     for event in (Event.START, Event.CONNECT_OK, Event.LOST, Event.CONNECT_OK):
         hub._life.lifecycle.fire(event)
     for name in told:
         hub._handlers.lifecycle[name][0](None)
     with pytest.raises(BrokenError, match=text):
-        ledger.check()
+        invariants.check()
 
 
-def test_a_broken_protocol_is_seen(ledger: Ledger) -> None:
+def test_a_broken_protocol_is_seen(invariants: Invariants) -> None:
     hub = HubConnection("http://localhost/hub")
-    ledger.lives.observe(hub)
+    invariants.changes.observe(hub)
     judge = hub._handlers.lifecycle["reconnecting"][1]
     judge(ConnectionClosedError("closed", REASON, allow_reconnect=True))
-    ledger.check()
+    invariants.check()
     wrong = ConnectionClosedError("not resumed", allow_reconnect=True)
     wrong.__cause__ = RemoteProtocolError("no SignalR")
     judge(wrong)
     with pytest.raises(BrokenError, match="the protocol was broken"):
-        ledger.check()
+        invariants.check()
 
 
 def test_a_seed_is_a_schedule() -> None:
