@@ -176,7 +176,7 @@ class World:
 
     def source(self) -> Any:
         source = Source(self.chance, self.sources.append)
-        return self.random.choice([lambda: source, lambda: Upload(source)])()
+        return self.random.choice([source, Upload(source)])
 
     async def upload(self, timeout: float | None) -> None:
         await self.hub.invoke("Echo", self.source(), self.source(), timeout=timeout)

@@ -240,7 +240,7 @@ class Supervisor(Generic[L]):
             self._end_start(started, None if cancelled else raised)
             return
         if isinstance(raised, Exception):
-            self._logger.exception("the connection failed")  # a bug of the package
+            self._logger.error("the connection failed", exc_info=raised)  # a bug of the package
         ended = ConnectionClosedError("the task of the connection was cancelled")
         await self._abandon(link, ended if cancelled else _wrapped(raised))
 
