@@ -218,7 +218,10 @@ def debug(session: nox.Session) -> None:
 def uvloop(session: nox.Session) -> None:
     """Tests on uvloop; `nox -s uvloop -- tests` runs all."""
     session.install("-e", ".[test]", "uvloop")
-    session.run("python", ".ci/scheduler.py", "uvloop", "-q", *(session.posargs or SCHEDULED))
+    # The faults of the test server reach for the transports of the event loop.
+    session.run(
+        "python", ".ci/scheduler.py", "uvloop", "-q", *(session.posargs or (*SCHEDULED, "tests/testing/test_faults.py"))
+    )
 
 
 @nox.session(python=PYTHONS[-1])

@@ -1,4 +1,4 @@
-"""Tokens that run out, and their renewal on a live connection, as ASP.NET Core 11 has it."""
+"""Tokens that expire, and their renewal on a live connection, as in ASP.NET Core 11."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class Named(Chat):
-    """Knows its caller."""
+    """Returns the caller's user name."""
 
     async def user(self) -> str | None:
         return self.context.user
@@ -122,7 +122,7 @@ async def test_a_connection_ends_with_its_token(transport: Transport) -> None:
         async with HubConnection(
             chat.url("/chat"), transports=transport, access_token=lambda: next(tokens), reconnect=False
         ) as hub:
-            # The transport's own requests come with newer tokens, which change nothing: negotiation's counts.
+            # The connection expires with the token of negotiate; newer tokens of the transport's requests do not count.
             with pytest.raises(ConnectionClosedError) as caught:
                 await hub.wait_closed()
             assert (caught.value.reason, caught.value.allow_reconnect) == (None, True)
@@ -141,7 +141,7 @@ async def test_a_negotiation_ends_with_its_token(session: aiohttp.ClientSession)
 
 @pytest.mark.parametrize("transport", Transport)
 async def test_a_client_that_refreshes_stays(transport: Transport) -> None:
-    """Our own client asks for a new token by itself at half of the first one's second."""
+    """Our own client renews a token after half of its lifetime, which is one second here."""
     tokens = iter(["brief", *["long"] * 50])
     everybody = {**TOKENS, "brief": Identity("ada", expires_in=1.0)}
     async with (

@@ -38,7 +38,7 @@ class Peer:
         self.name = name
         self._server = server
         self._loop = asyncio.get_running_loop()
-        self._to_client: asyncio.Queue[bytes | None | Exception] = asyncio.Queue()
+        self._to_client: asyncio.Queue[bytes | Exception | None] = asyncio.Queue()
         self._calls: dict[str, list[str]] = {}
         self._timer: asyncio.TimerHandle | None = None
 
@@ -72,21 +72,22 @@ class Peer:
         if kind == 7:
             self.end()
         elif kind in (1, 4):
-            streams = message.get("streamIds") or []
-            if streams:
+            if streams := message.get("streamIds"):
                 self._calls[call or ""] = list(streams)
             elif call is not None:
                 self._answer(call, kind, message["target"])
         elif kind == 3:
-            for name, streams in list(self._calls.items()):
-                if call in streams:
-                    streams.remove(call)
-                    if not streams:
-                        del self._calls[name]
-                        if name:
-                            self._answer(name, 1, "Echo")
+            self._end_stream(call)
         elif kind == 5:
             self.say({"type": 3, "invocationId": call, "error": "canceled"})
+
+    def _end_stream(self, stream: str | None) -> None:
+        for call, streams in list(self._calls.items()):
+            if stream in streams:
+                streams.remove(stream)
+                if not streams:
+                    del self._calls[call]
+                    self._answer(call, 1, "Echo" if call else "Never")
 
     def _answer(self, call: str, kind: int, target: str) -> None:
         if target == "Never":

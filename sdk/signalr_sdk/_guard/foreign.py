@@ -19,6 +19,7 @@ from ..errors import SignalRError
 from .tasks import is_users, spawn, where
 
 if TYPE_CHECKING:
+    import logging
     from collections.abc import Awaitable, Callable, Coroutine
 
     from .._core.logs import Log
@@ -107,7 +108,9 @@ class BoundExceeded(TimeoutError):  # noqa: N818 - it is caught within the packa
     """The user's code took longer than `bounded` allows."""
 
 
-async def bounded(work: Awaitable[T], limit: float | None, *, whose: str, patience: float | None, log: Log) -> T:
+async def bounded(
+    work: Awaitable[T], limit: float | None, *, whose: str, patience: float | None, log: Log | logging.Logger
+) -> T:
     """Await code of the user's for so long at most, even if the code swallows its cancellation.
 
     Args:
@@ -125,7 +128,7 @@ async def bounded(work: Awaitable[T], limit: float | None, *, whose: str, patien
     try:
         await asyncio.wait({task}, timeout=limit)
     except asyncio.CancelledError:
-        if inspect.getcoroutinestate(task.get_coro()) == inspect.CORO_CREATED:
+        if inspect.getcoroutinestate(task.get_coro()) == inspect.CORO_CREATED:  # type: ignore[arg-type]
             # A task that is cancelled before its first step runs none of its code, and would close nothing.
             await asyncio.sleep(0)
         await cut_off(task, patience, whose=whose, log=log)
@@ -158,7 +161,7 @@ async def cut_off(
     patience: float | None,
     *,
     whose: str,
-    log: Log,
+    log: Log | logging.Logger,
     undo: Callable[[T], Coroutine[Any, Any, None]] | None = None,
 ) -> None:
     """Cancel a task that runs code of the user's, and wait until it has ended, but not for ever.
@@ -177,17 +180,20 @@ async def cut_off(
         if not task.done():
             log.warning("%s was cancelled and does not end: it is left behind in %s", whose, where(task))
             task.add_done_callback(functools.partial(_take_back, undo))
-    if task.done() and _has_result(task) and undo is not None:
-        await undo(task.result())
+            undoing = None
+        else:
+            # In a task of its own, since this wait may have been cancelled.
+            undoing = _take_back(undo, task)
+    if undoing is not None:
+        await asyncio.wait({undoing})
 
 
-def _has_result(task: asyncio.Task[Any]) -> bool:
-    return not task.cancelled() and task.exception() is None
-
-
-def _take_back(undo: Callable[[T], Coroutine[Any, Any, None]] | None, task: asyncio.Task[T]) -> None:
-    if _has_result(task) and undo is not None:
-        _ = spawn(undo(task.result()), "undo", _undoing)
+def _take_back(
+    undo: Callable[[T], Coroutine[Any, Any, None]] | None, task: asyncio.Task[T]
+) -> asyncio.Task[None] | None:
+    if task.cancelled() or task.exception() is not None or undo is None:
+        return None
+    return spawn(contained(undo(task.result()), "the HTTP client"), "undo", _undoing)
 
 
 # Tasks that take results back; the event loop itself holds its tasks weakly.

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import time
-from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Literal
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 from .._core import headers as http_headers
 from .._core import urls
@@ -18,10 +19,15 @@ from .access_tokens import AccessToken
 from .client_choice import has_web_sockets
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable, Mapping
+    from collections.abc import AsyncIterator, Awaitable, Iterable, Mapping
 
     from ..interfaces import HttpClient, HttpStream, TokenProvider, WebSocket, WebSocketOptions
     from ..options import Timeouts
+
+T = TypeVar("T")
+
+# Each part of a wait has the same limit as the whole, and its error says more: the whole takes a bit longer.
+GRACE = 1.05
 
 _CONNECTION_TOKEN = "X-SignalR-Connection-Token"
 _XML_HTTP_REQUEST = ("X-Requested-With", "XMLHttpRequest")
@@ -48,6 +54,7 @@ class RequestSender:
 
     Attributes:
         logs: the connection's loggers.
+        timeouts: those of the connection.
     """
 
     def __init__(
@@ -72,7 +79,7 @@ class RequestSender:
         self._cookies = [(name, _cookie(name, value)) for name, value in (cookies or {}).items()]
         self._forwarded = frozenset(name.lower() for name in forward_headers)
         self._stored_cookies = CookieStore()
-        self._timeouts = timeouts
+        self.timeouts = timeouts
 
     def use_redirect_token(self, token: str) -> None:
         """Use this token in all requests from now on, and not the user's."""
@@ -157,11 +164,11 @@ class RequestSender:
             url=url,
             headers=headers,
             body=body,
-            connect_timeout=self._timeouts.connect,
+            connect_timeout=self.timeouts.connect,
             timeout=timeout,
             max_bytes=max_bytes,
         )
-        response = await self._http.request(request)
+        response = await _in_time(self._http.request(request), request)
         self._note(request, response)
         return response
 
@@ -179,7 +186,8 @@ class RequestSender:
     @asynccontextmanager
     async def _event_stream(self, url: str, token: str | None) -> AsyncIterator[HttpStream]:
         request = self._get(url, token, {"Accept": "text/event-stream", "Cache-Control": "no-cache"})
-        async with self._http.stream(request) as stream:
+        async with AsyncExitStack() as stack:
+            stream = await _in_time(stack.enter_async_context(self._http.stream(request)), request)
             self._note(request, stream.response)
             yield stream
 
@@ -204,7 +212,7 @@ class RequestSender:
             raise TransportError("the HTTP client given as http= has no WebSockets", transport=Transport.WEBSOCKETS)
         request = self._get(url, token, {})
         try:
-            web_socket = await self._http.connect_web_socket(request, options)
+            web_socket = await _in_time(self._http.connect_web_socket(request, options), request)
         except TransportError as error:
             self._note(request, HttpResponse(error.status or 0))
             raise
@@ -218,8 +226,8 @@ class RequestSender:
             method="GET",
             url=url,
             headers=headers,
-            connect_timeout=self._timeouts.connect,
-            timeout=self._timeouts.connect,
+            connect_timeout=self.timeouts.connect,
+            timeout=self.timeouts.connect,
         )
 
     async def _token_for(self, url: str) -> str | None:
@@ -277,6 +285,24 @@ class RequestSender:
         if set_cookies:
             self._stored_cookies.store(request.url, set_cookies, time.time())
         self.logs.http.debug("%s %s: status %d", request.method, urls.without_query(request.url), response.status)
+
+
+async def _in_time(work: Awaitable[T], request: HttpRequest) -> T:
+    """Await the answer of an HTTP client. Ours keep the limit themselves, the user's may not.
+
+    Raises:
+        TimeoutError: the request took longer than its limit.
+    """
+    limit = request.timeout
+    scope = asyncio.timeout(None if limit is None else limit * GRACE)
+    try:
+        async with scope:
+            return await work
+    except TimeoutError:
+        if not scope.expired():
+            raise
+    _scheme, host, port = urls.origin(request.url)
+    raise TimeoutError(f"no answer from {host}:{port} within {limit:g} s")
 
 
 def _checked(name: str, value: object) -> str:

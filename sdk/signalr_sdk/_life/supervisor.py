@@ -227,24 +227,22 @@ class Supervisor(Generic[L]):
                 if not started.done():
                     started.set_result(None)
                 link = await self._live_once(link)
-        except asyncio.CancelledError:
-            if self._is_superseded:
-                return
-            if self.lifecycle.state is State.CONNECTING:
-                self._end_start(started, None)
-            else:
-                await self._abandon(link, ConnectionClosedError("the task of the connection was cancelled"))
         except BaseException as raised:
-            if self._is_superseded:
-                return
-            if self.lifecycle.state is State.CONNECTING:
-                self._end_start(started, raised)
-            else:
-                if isinstance(raised, Exception):
-                    self._logger.exception("the connection failed")  # a bug of the package
-                await self._abandon(link, _wrapped(raised))
+            if not self._is_superseded:
+                await self._fail(started, link, raised)
             if ends_program(raised):
                 raise
+
+    async def _fail(self, started: asyncio.Future[None], link: L | None, raised: BaseException) -> None:
+        """End the connection, whose task was cancelled or met an exception that nothing handles."""
+        cancelled = isinstance(raised, asyncio.CancelledError)
+        if self.lifecycle.state is State.CONNECTING:
+            self._end_start(started, None if cancelled else raised)
+            return
+        if isinstance(raised, Exception):
+            self._logger.error("the connection failed", exc_info=raised)  # a bug of the package
+        ended = ConnectionClosedError("the task of the connection was cancelled")
+        await self._abandon(link, ended if cancelled else _wrapped(raised))
 
     async def _abandon(self, link: L | None, cause: SignalRError) -> None:
         """End at once, in any state, within the task of the connection: it may be the end of the event loop.

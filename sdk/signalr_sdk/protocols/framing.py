@@ -104,6 +104,8 @@ class TextFraming(_Framing):
         limit: largest message in bytes.
     """
 
+    unread: bytes
+
     def feed(self, data: bytes) -> list[bytes]:
         """Take the next bytes of the stream; return complete messages. Look at `error` and `unread` afterwards."""
         if self.error is not None:
@@ -147,6 +149,8 @@ class BinaryFraming(_Framing):
     Args:
         limit: largest message in bytes.
     """
+
+    unread: bytes
 
     def __init__(self, limit: int) -> None:
         super().__init__(limit)

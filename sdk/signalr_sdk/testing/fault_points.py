@@ -57,7 +57,7 @@ class FaultSite:
     point: FaultPoint
     transport: str = attrs.field(default="", kw_only=True)
     connection_id: str | None = attrs.field(default=None, kw_only=True)
-    tcp: asyncio.BaseTransport | None = attrs.field(default=None, repr=False, kw_only=True)
+    tcp: asyncio.WriteTransport | None = attrs.field(default=None, repr=False, kw_only=True)
 
 
 @attrs.frozen

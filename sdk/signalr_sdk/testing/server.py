@@ -17,6 +17,7 @@ from .http_endpoint import HubEndpoint
 from .hub_clients import RegisteredClients
 from .hub_methods import methods_of
 from .loop_thread import LoopService
+from .origins import is_allowed
 from .pending import Pending
 from .recording import Recorded
 from .served_hub import ServedHub
@@ -65,6 +66,8 @@ class HubServer(LoopService):
         parallel_invocations: how many invocations of one client run at the same time.
         authorize: called with the bearer token of each request. Returns the user's name, or an `Identity` that has the
             token's lifetime too, or `None` to answer 401. An empty name is a user without a name.
+        origins: origins of web pages that may use the hubs, such as `https://example.com`; `*` for all pages. Pages of
+            this machine (`localhost`, any port) always may, all others are answered 403. Only browsers send an origin.
         authentication_refresh: whether clients are told the lifetime of their tokens and may renew them, as in .NET 11.
         close_on_expiration: whether a connection is closed when its token expires.
         stateful_reconnect: whether a client that asks for it may resume its connection over another WebSocket.
@@ -106,6 +109,7 @@ class HubServer(LoopService):
         message_bytes: int = 32 * 1024 * 1024,
         parallel_invocations: int = 1,
         authorize: Authorize | None = None,
+        origins: Iterable[str] = (),
         authentication_refresh: bool = False,
         close_on_expiration: bool = False,
         stateful_reconnect: bool = False,
@@ -125,6 +129,7 @@ class HubServer(LoopService):
             message_bytes=message_bytes,
             parallel_invocations=parallel_invocations,
             authorize=authorize,
+            origins=origins,
             authentication_refresh=authentication_refresh,
             close_on_expiration=close_on_expiration,
             stateful_reconnect=stateful_reconnect,
@@ -153,7 +158,7 @@ class HubServer(LoopService):
         self._runner: web.AppRunner | None = None
         self._listener: TcpListener | None = None
         self._times_refused = 0
-        self._in_use: set[asyncio.BaseTransport | None] = set()
+        self._in_use: set[asyncio.WriteTransport | None] = set()
 
     def url(self, path: str) -> str:
         """Return the URL of a hub.
@@ -213,7 +218,9 @@ class HubServer(LoopService):
     # Starting and stopping
 
     async def _open(self) -> None:
-        app = web.Application(client_max_size=self._settings.carried_bytes, middlewares=[self._note_in_use])
+        app = web.Application(
+            client_max_size=self._settings.carried_bytes, middlewares=[self._refuse_foreign, self._note_in_use]
+        )
         endpoints = [HubEndpoint(hub) for hub in self._hubs.values()]
         for endpoint in endpoints:
             app.add_routes(endpoint.routes())
@@ -239,6 +246,13 @@ class HubServer(LoopService):
         await asyncio.gather(*(endpoint.close() for endpoint in self._endpoints))
         await runner.cleanup()
         self._listener = None
+
+    @web.middleware
+    async def _refuse_foreign(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Refuse the requests of foreign web pages, which any page in the user's browser can send."""
+        if not is_allowed(request.headers.get("Origin"), self._host, self._settings.origins):
+            raise web.HTTPForbidden(text="This page may not use the hub: name its origin in HubServer(origins=...)")
+        return await handler(request)
 
     @web.middleware
     async def _note_in_use(self, request: web.Request, handler: Handler) -> web.StreamResponse:

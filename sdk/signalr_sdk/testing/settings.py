@@ -8,6 +8,7 @@ from typing import TypeAlias
 import attrs
 
 from ..options import Transport
+from .origins import Origin, allowed_origins
 
 
 @attrs.frozen
@@ -52,6 +53,7 @@ class ServerSettings:
     message_bytes: int = 32 * 1024 * 1024
     parallel_invocations: int = 1
     authorize: Authorize | None = None
+    origins: frozenset[Origin] = attrs.field(default=frozenset(), converter=allowed_origins)
     authentication_refresh: bool = False
     close_on_expiration: bool = False
     stateful_reconnect: bool = False

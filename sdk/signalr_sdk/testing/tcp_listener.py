@@ -120,14 +120,15 @@ class TcpListener:
         self._is_refusing = True
 
 
-def drop_tcp(transport: asyncio.BaseTransport | None, *, reset: bool) -> None:
+def drop_tcp(transport: asyncio.WriteTransport | None, *, reset: bool) -> None:
     """Close a TCP connection at once, without sending what is still buffered.
 
     Args:
         transport: asyncio's transport of the connection; with `None` nothing is done.
         reset: close with RST, which is an error for the peer; otherwise with FIN, as for a process that is killed.
     """
-    if not isinstance(transport, asyncio.Transport):
+    # Not `isinstance`: the transports of uvloop do not derive from those of asyncio.
+    if transport is None:
         return
     own = transport.get_extra_info("socket")
     if reset and own is not None and own.fileno() >= 0:

@@ -45,7 +45,7 @@ class ServerWebSocket:
 
     socket: web.WebSocketResponse
     writer: asyncio.Task[None]
-    tcp: asyncio.BaseTransport | None
+    tcp: asyncio.WriteTransport | None
     closing: asyncio.Task[None] | None = None
 
     def close(self) -> None:
@@ -103,7 +103,7 @@ class TransportConnection:
     task: asyncio.Task[None] | None = attrs.field(default=None, init=False)
     poll: asyncio.Task[bytes | None] | None = attrs.field(default=None, init=False)
     web_socket: ServerWebSocket | None = attrs.field(default=None, init=False)
-    tcp: asyncio.BaseTransport | None = attrs.field(default=None, init=False)
+    tcp: asyncio.WriteTransport | None = attrs.field(default=None, init=False)
     close_code: int = attrs.field(default=1000, init=False)
     is_forgotten: bool = attrs.field(default=False, init=False)
     is_stateful: bool = attrs.field(default=False, init=False)
