@@ -53,7 +53,7 @@ def serve(
     except OSError as error:
         fail(NO_CONNECTION, f"cannot listen on {host}, port {port}: {error.strerror or error}")
     except KeyboardInterrupt:
-        # Ctrl-C is the way to end this command, so its exit status is 0.
+        # Ctrl-C is the normal way to end this command, so let the exit status be 0.
         typer.echo("stopped")
 
 
@@ -64,11 +64,12 @@ async def _serve(server: HubServer, path: str, hub: type[Hub]) -> None:
 
 
 def _load(name: str) -> type[Hub]:
-    """Return the hub class that a name like `module:Hub` means."""
+    """Import and return the hub class that a name like `module:Hub` stands for."""
     module, colon, attribute = name.partition(":")
     if not (module and colon and attribute):
         fail(WRONG_USAGE, f"a hub is named as module:Hub, not {name!r}")
-    # Import from the current folder, as `python -m` does. A console script does not have that folder in its path.
+    # Import from the current folder, as `python -m` does: the import path of a console script does not hold that
+    # folder.
     if "" not in sys.path:
         sys.path.insert(0, "")
     try:
