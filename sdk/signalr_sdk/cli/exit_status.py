@@ -70,12 +70,12 @@ def _end_without_output(error: OutputError) -> NoReturn:
 
 
 def say(text: str) -> None:
-    """Print a text that is not a result: on standard error, after the command's name."""
+    """Print a text on standard error, after the command's name. Standard output is only for results."""
     typer.echo(f"signalr: {for_terminal(text)}", err=True)
 
 
 def for_terminal(text: str) -> str:
-    """Return a text that cannot drive a terminal, cut at some thousand characters. Line ends stay."""
+    """Return a text without characters that control a terminal, except line ends. A long text is cut off."""
     shown = printable(text[:_LONGEST], keep="\n")
     return shown if len(text) <= _LONGEST else f"{shown}…"
 

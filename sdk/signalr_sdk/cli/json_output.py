@@ -50,12 +50,12 @@ class OutputError(Exception):
 
 
 def as_json(result: object) -> str:
-    r"""Return a result as JSON that cannot drive a terminal: characters that are not printable are written as `\u009b`.
+    r"""Return a result as JSON. Characters that could control a terminal are escaped, for example as `\u009b`.
 
-    Values that JSON does not have, from MessagePack for example, become texts.
+    A value that JSON cannot hold, for example bytes of MessagePack, becomes a text.
     """
     text = json.dumps(_plain(result), ensure_ascii=False)
-    # Only strings hold such characters.
+    # Escaping is allowed here: only strings in the JSON text can hold characters that are not printable.
     return text if text.isprintable() else _NOT_ASCII.sub(_escaped, text)
 
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class AsyncHub(HubConnection):
-    """A `HubConnection` whose handlers run on threads. Its methods are for the loop's thread unless they say otherwise."""
+    """A `HubConnection` whose handlers run on threads. Its methods are for the loop's thread, unless they say more."""
 
     _dispatcher_class = ThreadDispatcher
 

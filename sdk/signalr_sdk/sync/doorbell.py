@@ -1,9 +1,9 @@
 """Lets other threads and the loop's thread wait for each other, without a lock that both sides acquire.
 
 Such a lock could block for ever. A signal handler may interrupt the main thread while the main thread holds the lock,
-and call the hub. The loop's thread then waits for the lock, the signal handler waits for the loop's thread, and the main
-thread waits for the end of its signal handler. A re-entrant lock would not help. So both sides share deques by single
-steps (`append`, `popleft`). A thread that has to wait does so on a lock of its own, which the loop's thread only
+and call the hub. Then the loop's thread waits for the lock, the signal handler waits for the loop's thread, and the
+main thread waits for the end of its signal handler. A re-entrant lock would not help. So both sides share deques by
+single steps (`append`, `popleft`). A thread that has to wait does so on a lock of its own, which the loop's thread only
 releases.
 """
 

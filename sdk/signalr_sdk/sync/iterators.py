@@ -57,8 +57,8 @@ class Stream(Uncopied, Generic[T]):
 
     `HubConnection.stream` returns a stream. The call is sent when the first item is asked for, or at the `with`. The
     stream is cancelled on the server, once: by `cancel()`, by leaving the `with`, or when the object is garbage
-    collected, for example after a `break` out of a bare `for`. Several threads may share a stream: each item goes to one
-    thread.
+    collected, for example after a `break` out of a bare `for`. Several threads may share a stream: each item goes to
+    one thread.
 
     Example:
         ```python

@@ -53,8 +53,8 @@ class Faults:
 
     `at` is the name of a place, several names, or `None` for all places of the method. The places for requests are
     `"negotiate"`, `"connect"` (the WebSocket upgrade, the event stream, the first poll), `"resume"` (a WebSocket for a
-    connection that has lost its own), `"poll"`, `"post"`, `"delete"` and `"refresh"`. All methods but `refuse` also know
-    the places `"handshake"`, `"frame in"` and `"frame out"` (data that is received and sent on a live connection).
+    connection that has lost its own), `"poll"`, `"post"`, `"delete"` and `"refresh"`. All methods but `refuse` also
+    know the places `"handshake"`, `"frame in"` and `"frame out"` (data that is received and sent on a live connection).
     `transport` and `connection_id` limit a fault to one transport or one connection.
 
     Example:

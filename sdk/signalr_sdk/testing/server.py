@@ -64,8 +64,8 @@ class HubServer(LoopService):
         send_timeout: a client that has read no data for so many seconds is disconnected.
         message_bytes: largest message that a client may send.
         parallel_invocations: how many invocations of one client run at the same time.
-        authorize: called with the bearer token of each request. Returns the user's name, or an `Identity` that has the
-            token's lifetime too, or `None` to answer 401. An empty name is a user without a name.
+        authorize: called with the bearer token of each request. Returns the user's name, or an `Identity` with the name
+            and the token's lifetime, or `None` to answer 401. An empty name means a user without a name.
         origins: origins of web pages that may use the hubs, such as `https://example.com`; `*` for all pages. Pages of
             this machine (`localhost`, any port) always may, all others are answered 403. Only browsers send an origin.
         authentication_refresh: whether clients are told the lifetime of their tokens and may renew them, as in .NET 11.

@@ -122,7 +122,7 @@ class TcpListener:
 
 
 def drop_tcp(transport: asyncio.WriteTransport | None, *, reset: bool) -> None:
-    """Close a TCP connection at once, without sending what is still buffered.
+    """Close a TCP connection at once, without sending the data that is still buffered.
 
     Args:
         transport: asyncio's transport of the connection; for `None` the function does nothing.
