@@ -42,7 +42,8 @@ def serve(
         fail(WRONG_USAGE, f"--path must start with /, unlike {path!r}")
     hub_class = DemoHub if hub is None else _load(hub)
     try:
-        # `DemoHub.greet` waits for a result of its client, which is a second call of the client at the same time.
+        # Allow two invocations at a time: while `DemoHub.greet` waits for a result of its client, other calls of the
+        # client must run.
         server = HubServer(
             {path: hub_class}, host=host, port=port, origins=origin or (), detailed_errors=True, parallel_invocations=2
         )
@@ -53,7 +54,7 @@ def serve(
     except OSError as error:
         fail(NO_CONNECTION, f"cannot listen on {host}, port {port}: {error.strerror or error}")
     except KeyboardInterrupt:
-        # Ctrl-C is the way to end this command, so its exit status is 0.
+        # Ctrl-C is the normal way to end this command, so let the exit status be 0.
         typer.echo("stopped")
 
 
@@ -64,11 +65,12 @@ async def _serve(server: HubServer, path: str, hub: type[Hub]) -> None:
 
 
 def _load(name: str) -> type[Hub]:
-    """Return the hub class that a name like `module:Hub` means."""
+    """Import and return the hub class that a name like `module:Hub` stands for."""
     module, colon, attribute = name.partition(":")
     if not (module and colon and attribute):
         fail(WRONG_USAGE, f"a hub is named as module:Hub, not {name!r}")
-    # Import from the current folder, as `python -m` does. A console script does not have that folder in its path.
+    # Import from the current folder, as `python -m` does: the import path of a console script does not hold that
+    # folder.
     if "" not in sys.path:
         sys.path.insert(0, "")
     try:

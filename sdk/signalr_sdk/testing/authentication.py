@@ -1,4 +1,4 @@
-"""Bearer tokens of requests: who the user is, when the connection expires, and renewal as in .NET 11."""
+"""Bearer tokens of requests: who the user is, when the token expires, and how clients renew it, as in .NET 11."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _NOBODY = Identity()
 
 
 class Authentication:
-    """Asks the server's `authorize` who makes a request.
+    """Asks the option `authorize` of the server which user makes a request.
 
     Args:
         settings: the server's settings.
@@ -31,7 +31,7 @@ class Authentication:
         self._settings = settings
 
     async def identify(self, request: web.Request) -> Identity:
-        """Return who makes the request.
+        """Return the user who makes the request.
 
         Raises:
             web.HTTPUnauthorized: `authorize` does not accept the token.
@@ -53,13 +53,13 @@ class Authentication:
         return Identity(answer) if isinstance(answer, str) else answer
 
     def lifetime_members(self, identity: Identity) -> dict[str, int]:
-        """Return the members of a JSON answer that tell the client how long its token is valid."""
+        """Return the members of a JSON response that tell the client how long its token is valid; empty if none."""
         if not self._settings.authentication_refresh or identity.expires_in is None:
             return {}
         return {"tokenLifetimeSeconds": math.ceil(identity.expires_in)}
 
     def set_expiry(self, connection: TransportConnection, identity: Identity) -> None:
-        """Make a connection expire with the token of this identity."""
+        """Let a connection expire when the token of this identity expires."""
         connection.stop_expiry()
         if identity.expires_in is None:
             return
@@ -69,10 +69,10 @@ class Authentication:
             connection.expiry = loop.call_at(connection.expires_at, connection.expire)
 
     def check_poll(self, connection: TransportConnection | None) -> None:
-        """Check that the token of a polling connection has not expired, if clients can renew tokens.
+        """Check before a poll that the token of the connection has not expired. Only if clients can renew tokens.
 
         Raises:
-            web.HTTPConflict: the token has expired; the answer asks the client to renew it.
+            web.HTTPConflict: the token has expired. The response asks the client to renew the token.
         """
         if (
             self._settings.authentication_refresh
@@ -87,7 +87,7 @@ class Authentication:
 
         Args:
             request: the request.
-            connections: the connections of the hub, by their secret tokens.
+            connections: the connections of the hub, by their connection tokens.
         """
         token = request.headers.get(_CONNECTION_TOKEN, "")
         if not token:

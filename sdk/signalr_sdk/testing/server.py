@@ -1,4 +1,4 @@
-"""`HubServer`: a hub server for tests and demos, in the process that uses it."""
+"""`HubServer`: a hub server for tests and demos, which runs in the process of the test."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from .settings import Authorize
     from .transport_connection import TransportConnection
 
-# Seconds that requests in progress may take to end when the server stops.
+# When the server stops, requests in progress may take this many seconds to end.
 _GRACE = 1.0
 _PROTOCOLS = {"json": ServerJsonProtocol, "messagepack": MessagePackProtocol}
 
@@ -46,7 +46,7 @@ class HubServer(LoopService):
     """Serves hubs on the loopback interface, over every transport and both protocols.
 
     Use the server in an `async with` on the running event loop, or in a plain `with`, which runs the server in a thread
-    of its own. Clients get a Close message that allows them to reconnect when the server stops.
+    of its own. When the server stops, clients get a Close message that allows them to reconnect.
 
     Args:
         hubs: a hub class for each path.
@@ -56,27 +56,27 @@ class HubServer(LoopService):
         transports: names of the transports that negotiate offers; all by default.
         protocols: names of the hub protocols that clients may choose.
         detailed_errors: whether the text of any exception is sent to the client, not only that of a `HubException`.
-        keep_alive: seconds without a message to the client after which a ping is sent; `None` for no pings.
-        client_timeout: seconds without a message from the client after which the connection is closed, once the client
-            has sent a ping; `None` for no limit.
+        keep_alive: after so many seconds without a message to the client a ping is sent; `None` for no pings.
+        client_timeout: after so many seconds without a message from the client the connection is closed; `None` for no
+            limit. Counts from the first ping of the client on.
         handshake_timeout: seconds that a client may take for its handshake.
-        poll_timeout: seconds after which a poll without data is answered.
-        send_timeout: seconds after which a client is disconnected that does not read what is sent to it.
+        poll_timeout: after so many seconds a poll gets an empty response if there is no data.
+        send_timeout: a client that has read no data for so many seconds is disconnected.
         message_bytes: largest message that a client may send.
         parallel_invocations: how many invocations of one client run at the same time.
-        authorize: called with the bearer token of each request. Returns the user's name, or an `Identity` that has the
-            token's lifetime too, or `None` to answer 401. An empty name is a user without a name.
+        authorize: called with the bearer token of each request. Returns the user's name, or an `Identity` with the name
+            and the token's lifetime, or `None` to answer 401. An empty name means a user without a name.
         origins: origins of web pages that may use the hubs, such as `https://example.com`; `*` for all pages. Pages of
             this machine (`localhost`, any port) always may, all others are answered 403. Only browsers send an origin.
         authentication_refresh: whether clients are told the lifetime of their tokens and may renew them, as in .NET 11.
         close_on_expiration: whether a connection is closed when its token expires.
-        stateful_reconnect: whether a client that asks for it may resume its connection over another WebSocket.
-        stateful_window: seconds in which a connection without a WebSocket can be resumed.
-        stateful_buffer: bytes of unacknowledged messages to a client at which hubs have to wait.
+        stateful_reconnect: whether clients may use stateful reconnect: resume a connection over another WebSocket.
+        stateful_window: a connection that has lost its WebSocket can be resumed within so many seconds.
+        stateful_buffer: with so many bytes of unacknowledged messages to a client, hubs wait before they send to it.
 
     Attributes:
-        faults: makes the server fail.
-        recorded: what clients did.
+        faults: methods that make the server fail.
+        recorded: records of what clients did.
 
     Example:
         ```python
@@ -137,7 +137,8 @@ class HubServer(LoopService):
             stateful_buffer=stateful_buffer,
         )
         for hub in hubs.values():
-            methods_of(hub)  # raises now and not at the first call if clients could not call a method
+            # Raise the error for a wrong hub class now, not at the first call.
+            methods_of(hub)
         spoken: dict[str, HubProtocol] = {name: _PROTOCOLS[name]() for name in self._settings.protocols}
         faults = self._active_faults = ActiveFaults(self._recheck_buffers)
         self.recorded: Recorded = Recorded()
@@ -181,19 +182,20 @@ class HubServer(LoopService):
         Args:
             method: the method's name, in any case.
             times: how many calls to wait for.
-            timeout: seconds; `None` for no limit.
+            timeout: seconds to wait; `None` for no limit.
 
         Returns:
-            The last of these calls, to be awaited. A `TimeoutError` names the methods that were called.
+            An object to be awaited, which gives the last of these calls. A `TimeoutError` names the methods that were
+                called.
         """
         return self.recorded.wait_called(method, times=times, timeout=timeout)
 
     def wait_connected(self, *, times: int = 1, timeout: float | None = 5.0) -> Pending[RecordedConnect]:
-        """Wait until so many clients have connected, in the same way."""
+        """Wait until `times` clients have connected. Wait and count in the same way as `wait_called`."""
         return self.recorded.wait_connected(times=times, timeout=timeout)
 
     def wait_disconnected(self, *, times: int = 1, timeout: float | None = 5.0) -> Pending[RecordedDisconnect]:
-        """Wait until so many clients have disconnected, in the same way."""
+        """Wait until `times` clients have disconnected. Wait and count in the same way as `wait_called`."""
         return self.recorded.wait_disconnected(times=times, timeout=timeout)
 
     def send(self, path: str, event: str, *args: Any) -> Pending[None]:
@@ -207,10 +209,10 @@ class HubServer(LoopService):
         return self._later(lambda: self.clients(path).all.send(event, *args))
 
     def clients(self, path: str) -> RegisteredClients:
-        """Return the clients of a hub, to send to them from outside of the hub. Only on the server's event loop."""
+        """Return the clients of a hub, for sending to them without a hub method. Only on the server's event loop."""
         return RegisteredClients(self._hubs[path].registry)
 
-    # Connections
+    # The connections of all hubs
 
     def _connections(self) -> list[TransportConnection]:
         return [connection for endpoint in self._endpoints for connection in endpoint.connections.values()]
@@ -256,7 +258,7 @@ class HubServer(LoopService):
 
     @web.middleware
     async def _note_in_use(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """Note which TCP connections have a request in progress; the others are idle."""
+        """Note which TCP connections have a request in progress. All other TCP connections are idle."""
         tcp = request.transport
         self._in_use.add(tcp)
         try:
@@ -264,14 +266,14 @@ class HubServer(LoopService):
         finally:
             self._in_use.discard(tcp)
 
-    # For faults
+    # The functions that faults use
 
     def _recheck_buffers(self) -> None:
         for connection in self._connections():
             connection.buffers.recheck()
 
     def _refuse(self) -> None:
-        """Refuse TCP connections until `_accept` has been called as often as this method; close idle ones."""
+        """Refuse new TCP connections until `_accept` was called as often as this method; close idle connections."""
         self._times_refused += 1
         if self._listener is not None and self._runner is not None:
             self._listener.refuse()
