@@ -137,7 +137,7 @@ def test_stateful_reconnect_that_was_not_asked_for_is_ignored(answer: object) ->
 
 
 @pytest.mark.parametrize(
-    ("seconds", "lifetime"), [(60, 60.0), (1.5, 1.5), (0, None), (-1, None), (None, None), (10**400, 2.0**31)]
+    ("seconds", "lifetime"), [(60, 60.0), (1.5, 1.5), (0, 0.0), (-1, None), (None, None), (10**400, 2.0**31)]
 )
 def test_the_lifetime_of_the_token(seconds: object, lifetime: float | None) -> None:
     endpoint, _ = run(reply({**GOOD, "tokenLifetimeSeconds": seconds}))
@@ -177,7 +177,7 @@ def test_the_last_lifetime_that_was_given_wins() -> None:
         reply({"url": "https://a.example/x", "tokenLifetimeSeconds": 60}),
         reply({**GOOD, "tokenLifetimeSeconds": 0}),
     ]
-    assert run(*answers)[0].token_lifetime is None
+    assert run(*answers)[0].token_lifetime == 0.0
 
 
 @pytest.mark.parametrize(

@@ -18,10 +18,17 @@ from signalr_sdk.errors import AuthenticationRefreshError
         (60.0, 0.0, 60.0),
         (2.0, 300.0, 1.0),
         (0.001, 300.0, 0.5),
+        (0.0, 300.0, 0.5),
+        (0.0, 0.0, 0.5),
     ],
 )
 def test_when_the_next_refresh_is_due(lifetime: float, before: float, expected: float) -> None:
     assert delay(lifetime, before) == expected
+
+
+def test_tokens_that_never_live_a_second_are_refreshed_often_for_a_minute_only() -> None:
+    assert delay(0.0, 300.0, short_lived=120) == 0.5
+    assert delay(0.0, 300.0, short_lived=121) == 60.0
 
 
 @pytest.mark.parametrize(
@@ -47,7 +54,7 @@ def test_which_answer_asks_for_a_refresh(status: int, body: bytes, expected: boo
         (b"{}", RefreshAnswer()),
         (b'\xef\xbb\xbf{"tokenLifetimeSeconds":3600,"unknown":[1]}', RefreshAnswer(3600.0)),
         (b'{"tokenLifetimeSeconds":null,"accessToken":null}', RefreshAnswer()),
-        (b'{"tokenLifetimeSeconds":0,"accessToken":""}', RefreshAnswer()),
+        (b'{"tokenLifetimeSeconds":0,"accessToken":""}', RefreshAnswer(0.0)),
         (b'{"tokenLifetimeSeconds":-5,"accessToken":"abc"}', RefreshAnswer(None, "abc")),
         (b'{"tokenLifetimeSeconds":1e400}', RefreshAnswer(2.0**31)),
     ],
@@ -77,13 +84,40 @@ def test_answers_that_are_none(body: bytes, text: str) -> None:
 
 @pytest.mark.parametrize(
     ("status", "text"),
-    [(401, "does not accept the token"), (403, "another user"), (404, "not known"), (500, "the server refused")],
+    [
+        (400, "misses the connection's token"),
+        (401, "does not accept the token"),
+        (403, "another user"),
+        (404, "no refresh for this hub"),
+        (500, "the server refused"),
+    ],
 )
 def test_refusals_name_the_status_and_what_it_means(status: int, text: str) -> None:
     with pytest.raises(AuthenticationRefreshError, match=text) as caught:
         read_answer(status, b"secret page")
     assert caught.value.status == status
     assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("status", "error", "text"),
+    [
+        (400, "missing_connection_token", "without the connection's token"),
+        (403, "user_changed", "another user"),
+        (403, "permission_change_rejected", "the application refuses"),
+        (404, "connection_not_found", "not known there"),
+    ],
+)
+def test_refusals_with_a_reason_of_the_servers(status: int, error: str, text: str) -> None:
+    with pytest.raises(AuthenticationRefreshError, match=text) as caught:
+        read_answer(status, f'{{"error":"{error}"}}'.encode())
+    assert f"(status {status}, {error})" in str(caught.value)
+
+
+@pytest.mark.parametrize("body", [b'{"error":"something else"}', b'{"error":["user_changed"]}', b"[" * 100_000])
+def test_an_unknown_reason_is_not_shown(body: bytes) -> None:
+    with pytest.raises(AuthenticationRefreshError, match=r"may not be used here \(status 403\)"):
+        read_answer(403, body)
 
 
 def test_no_token_is_shown() -> None:

@@ -115,7 +115,54 @@ async def test_it_refreshes_before_the_token_runs_out_and_again() -> None:
     assert told.errors.empty()
 
 
-@pytest.mark.parametrize("lifetime", [None, 0, -1])
+async def test_a_token_that_lives_less_than_a_second_is_refreshed_soon() -> None:
+    """The server rounds down: 0 is a token with up to a second left. The .NET client never refreshes such a token."""
+    server = RefreshServer(0, answer(tokenLifetimeSeconds=0), answer(tokenLifetimeSeconds=1000))
+    hub = server.hub(access_token=counting())
+    told = Told(hub)
+    await server.accept(hub)
+    began = asyncio.get_running_loop().time()
+    assert await told.lifetimes.get() == 0.0
+    assert await told.lifetimes.get() == 1000.0
+    assert 0.8 < asyncio.get_running_loop().time() - began < 2
+    await hub.stop()
+
+
+async def test_a_server_whose_tokens_never_live_a_second_is_not_asked_often_for_ever() -> None:
+    server = RefreshServer(0, answer(tokenLifetimeSeconds=0))
+    hub = server.hub(access_token=counting())
+    await server.accept(hub)
+    assert hub._life.link is not None
+    schedule = hub._life.link._refresh_timer
+    assert schedule is not None
+    schedule._short_lived = 119
+    for wait in (0.5, 60.0):
+        await hub.refresh_authentication()
+        assert schedule._timer is not None
+        assert wait - 0.4 < schedule._timer.when() - asyncio.get_running_loop().time() <= wait
+    await hub.stop()
+
+
+async def test_the_first_token_lives_from_negotiation_on() -> None:
+    """A handshake that takes long leaves less of the token's life, and the refresh is as much sooner."""
+    server = RefreshServer(1000)
+    hub = server.hub()
+    negotiated = asyncio.get_running_loop().time()
+
+    async def slowly() -> None:
+        await asyncio.sleep(0.3)
+
+    server.connect = slowly
+    await server.accept(hub)
+    assert hub._life.link is not None
+    schedule = hub._life.link._refresh_timer
+    assert schedule is not None
+    assert schedule._timer is not None
+    assert schedule._timer.when() - negotiated < 700.2
+    await hub.stop()
+
+
+@pytest.mark.parametrize("lifetime", [None, -1])
 async def test_without_a_lifetime_there_is_no_schedule(lifetime: float | None) -> None:
     server = RefreshServer(lifetime)
     hub = server.hub(access_token=counting())
@@ -167,7 +214,8 @@ def test_seconds_that_are_none_are_refused(before: Any) -> None:
 @pytest.mark.parametrize(
     ("given", "status", "text"),
     [
-        (HttpResponse(403, (), b'{"error":"user_mismatch"}'), 403, "another user"),
+        (HttpResponse(403, (), b'{"error":"user_changed"}'), 403, "another user"),
+        (HttpResponse(403, (), b'{"error":"permission_change_rejected"}'), 403, "the application refuses"),
         (HttpResponse(500), 500, "status 500"),
         (HttpResponse(200, (), b"<html>"), 200, "wrong"),
         (ConnectionError("no route"), None, "no route"),

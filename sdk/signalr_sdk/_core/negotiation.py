@@ -71,7 +71,8 @@ class Endpoint:
         transports: the transports that the server offers.
         access_token: token of the last answer that had one, for the rest of this connection.
         stateful: whether stateful reconnect was asked for and granted.
-        token_lifetime: seconds that the token lives; `None` if the server does not say.
+        token_lifetime: whole seconds that the token lives at least; 0 for less than one. `None` if the server does not
+            say.
     """
 
     url: str = attrs.field(repr=urls.without_query)
@@ -182,7 +183,7 @@ class _Answer:
             return before
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise self._wrong("tokenLifetimeSeconds", "a number")
-        return float(min(value, _LONGEST_LIFETIME)) if value > 0 else None
+        return float(min(value, _LONGEST_LIFETIME)) if value >= 0 else None
 
     def connection(self) -> tuple[str, str]:
         """Return the connection id and the connection token."""

@@ -1,6 +1,6 @@
 """Authentication refresh: a new token for a live connection. When it is due, and how its answer is read.
 
-Source: the clients of ASP.NET Core 11; there is no specification yet.
+Source: what ASP.NET Core 11.0 and its .NET client were seen to do; there is no specification yet.
 """
 
 from __future__ import annotations
@@ -14,14 +14,27 @@ from ..errors import AuthenticationRefreshError
 
 # The shortest wait in seconds: a server that names a tiny lifetime must not be asked without pause.
 _SOONEST = 0.5
+# Tokens that live less than a second are refreshed after the shortest wait, which keeps a connection whose server closes
+# it with the token. After so many of them in a row the wait is longer: the server's clock may be wrong, and then no
+# refresh ever helps.
+_MOST_IN_A_ROW = 120
+_LONG_WAIT = 60.0
 # The `error` in the 409 answer to a long poll by which a server asks for a refresh.
 _REQUIRED = "authentication_refresh_required"
 
+# By the `error` of the answer.
+_REASONS = {
+    "missing_connection_token": "the request came without the connection's token; does a proxy remove the header?",
+    "user_changed": "the token belongs to another user",
+    "permission_change_rejected": "the application refuses to take the token for this connection",
+    "connection_not_found": "the connection is not known there; several servers need sticky sessions",
+}
+# By the status of an answer without one of these errors.
 _ADVICE = {
     400: "the server misses the connection's token in the request",
     401: "the server does not accept the token",
     403: "the token belongs to another user, or may not be used here",
-    404: "the connection is not known there, or the server has no refresh; several servers need sticky sessions",
+    404: "the server has no refresh for this hub, or the connection is not known there",
     405: "the server has no refresh",
 }
 
@@ -31,7 +44,8 @@ class RefreshAnswer:
     """The server's answer to a refresh that it accepts.
 
     Attributes:
-        lifetime: seconds that the new token lives; `None` if the server does not say.
+        lifetime: whole seconds that the new token lives at least; 0 for less than one. `None` if the server does not
+            say.
         access_token: token to use from now on; `None` for the token that was sent with the refresh.
     """
 
@@ -39,26 +53,24 @@ class RefreshAnswer:
     access_token: str | None = attrs.field(default=None, repr=False)
 
 
-def delay(lifetime: float, before: float) -> float:
+def delay(lifetime: float, before: float, short_lived: int = 0) -> float:
     """Return the seconds to wait before a token is refreshed.
 
     Args:
-        lifetime: seconds that the token lives.
+        lifetime: seconds that the token lives, as the server says: rounded down.
         before: seconds before the end of its life. A token that lives no more than twice as long is refreshed at half
             of its life.
+        short_lived: how many tokens in a row, this one included, lived less than a second.
     """
+    if short_lived > _MOST_IN_A_ROW:
+        return _LONG_WAIT
     left = lifetime - before
     return max(left if left > before else lifetime / 2, _SOONEST)
 
 
 def is_required(status: int, body: bytes) -> bool:
     """Return whether the answer to a long poll asks for a refresh."""
-    if status != 409:
-        return False
-    try:
-        return bool(_members(body).get("error") == _REQUIRED)
-    except ValueError:
-        return False
+    return status == 409 and _reason(body) == _REQUIRED
 
 
 def read_answer(status: int, body: bytes) -> RefreshAnswer:
@@ -68,13 +80,23 @@ def read_answer(status: int, body: bytes) -> RefreshAnswer:
         AuthenticationRefreshError: the server refused, or its answer cannot be used.
     """
     if not 200 <= status < 300:
-        advice = _ADVICE.get(status, "the server refused")
-        raise AuthenticationRefreshError(f"the token could not be refreshed: {advice} (status {status})", status)
+        reason = _reason(body)
+        advice = _REASONS.get(reason) or _ADVICE.get(status, "the server refused")
+        said = f"status {status}, {reason}" if reason in _REASONS else f"status {status}"
+        raise AuthenticationRefreshError(f"the token could not be refreshed: {advice} ({said})", status)
     try:
         members = _members(body) if body.strip() else {}
         return RefreshAnswer(_lifetime(members.get("tokenLifetimeSeconds")), _token(members.get("accessToken")))
     except ValueError as error:
         raise AuthenticationRefreshError(f"the answer to a refresh of the token is wrong: {error}", status) from None
+
+
+def _reason(body: bytes) -> str:
+    """Return the `error` of a refusal; empty if the body has none."""
+    try:
+        return str(_members(body).get("error", ""))
+    except ValueError:
+        return ""
 
 
 def _members(body: bytes) -> dict[str, Any]:
@@ -92,7 +114,7 @@ def _lifetime(value: object) -> float | None:
         return None
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise ValueError("tokenLifetimeSeconds is no number")  # noqa: TRY004 - as above
-    return float(min(value, 2.0**31)) if value > 0 else None
+    return float(min(value, 2.0**31)) if value >= 0 else None
 
 
 def _token(value: object) -> str | None:

@@ -29,6 +29,7 @@ class Refresher:
         timeout: seconds for each request.
 
     Attributes:
+        made_at: when the server negotiated the connection, in the event loop's time. The first token lives from then on.
         refreshed: called after each refresh, with the seconds that the new token lives, or `None` if the server did
             not say.
     """
@@ -40,6 +41,7 @@ class Refresher:
         self._connection_token = connection_token
         self._timeout = timeout
         self._one_at_a_time = asyncio.Lock()
+        self.made_at: float = asyncio.get_running_loop().time()
 
     async def refresh(self) -> float | None:
         """Refresh now. Return the seconds that the new token lives, or `None` if the server did not say.

@@ -43,13 +43,14 @@ class TokenRefreshTimer:
         self._failed = failed
         self._loop = asyncio.get_running_loop()
         self._end = 0.0
+        self._short_lived = 0
         self._timer: asyncio.TimerHandle | None = None
         self._task: asyncio.Task[None] | None = None
 
     def begin(self, lifetime: float | None) -> None:
-        """Set the timer for a token that lives for `lifetime` seconds from now on."""
+        """Set the timer for the first token, which lives for `lifetime` seconds since negotiation."""
         self._refresher.refreshed = self._note_refreshed
-        self._set(lifetime)
+        self._set(lifetime, self._refresher.made_at)
 
     def stop(self) -> list[asyncio.Task[None]]:
         """End the timer; return the task of a refresh that still runs, cancelled, in a list."""
@@ -60,11 +61,13 @@ class TokenRefreshTimer:
         self._task.cancel()
         return [self._task]
 
-    def _set(self, lifetime: float | None) -> None:
+    def _set(self, lifetime: float | None, since: float) -> None:
         self._cancel()
         if self._before is not None and lifetime is not None:
-            self._end = self._loop.time() + lifetime
-            self._timer = self._loop.call_later(token_refresh.delay(lifetime, self._before), self._start)
+            self._end = since + lifetime
+            self._short_lived = self._short_lived + 1 if lifetime < 1 else 0
+            due = since + token_refresh.delay(lifetime, self._before, self._short_lived)
+            self._timer = self._loop.call_at(due, self._start)
 
     def _cancel(self) -> None:
         if self._timer is not None:
@@ -72,7 +75,7 @@ class TokenRefreshTimer:
             self._timer = None
 
     def _note_refreshed(self, lifetime: float | None) -> None:
-        self._set(lifetime)
+        self._set(lifetime, self._loop.time())
         self._refreshed(lifetime)
 
     def _start(self) -> None:
