@@ -36,11 +36,17 @@ class Peer:
         self.up = False
         self.polled = False
         self.name = name
+        self.received: list[dict[str, Any]] = []
         self._server = server
         self._loop = asyncio.get_running_loop()
         self._to_client: asyncio.Queue[bytes | Exception | None] = asyncio.Queue()
         self._calls: dict[str, list[str]] = {}
         self._timer: asyncio.TimerHandle | None = None
+
+    @property
+    def results(self) -> list[dict[str, Any]]:
+        """The completions that the client has sent: of uploads, and of client results."""
+        return [message for message in self.received if message.get("type") == 3]
 
     async def next(self) -> bytes | None:
         """Return what comes next for the client, `None` at the end."""
@@ -57,7 +63,9 @@ class Peer:
             raise ConnectionClosedError("closed", allow_reconnect=True)
         try:
             for record in data.split(b"\x1e")[:-1]:
-                self._handle(json.loads(record))
+                message = json.loads(record)
+                self._handle(message)
+                self.received.append(message)
         except (ValueError, KeyError, TypeError, AttributeError, IndexError):
             self.say({"type": 7, "error": "this is no hub message", "allowReconnect": True})
             self.end()

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from .._core.redaction import redact_error
 from ..errors import SignalRError
+from .loops import loop_or_none
 from .tasks import is_users, spawn, where
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ def error_of(raised: BaseException, whose: str) -> Exception:
     """
     if isinstance(raised, Exception) and not isinstance(raised, _UNRAISABLE) and _has_text(raised):
         return raised
-    if ends_program(raised):
+    if ends_program(raised) or is_closing(raised):
         raise raised
     if isinstance(raised, asyncio.CancelledError):
         if is_cancelled():
@@ -55,6 +56,11 @@ def error_of(raised: BaseException, whose: str) -> Exception:
         error = SignalRError(f"{whose} raised {type(raised).__name__}: {redact_error(raised)}")
     error.__cause__ = raised
     return error
+
+
+def is_closing(raised: BaseException) -> bool:
+    """Return whether a coroutine of ours is being closed, since its event loop was closed under it."""
+    return isinstance(raised, GeneratorExit) and loop_or_none() is None
 
 
 def _has_text(error: BaseException) -> bool:

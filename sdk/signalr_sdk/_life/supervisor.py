@@ -15,7 +15,16 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from .._core import urls
 from .._core.lifecycle import Event, Lifecycle, State
 from .._core.redaction import redact_error
-from .._guard.foreign import BoundExceeded, bounded, contained, cut_off, ends_program, forget_locals
+from .._guard.foreign import (
+    BoundExceeded,
+    bounded,
+    contained,
+    cut_off,
+    ends_program,
+    forget_locals,
+    is_closing,
+    text_of,
+)
 from .._guard.loops import running_loop
 from .._guard.tasks import spawn, where
 from .._receiving.dispatcher import running_handler
@@ -228,9 +237,9 @@ class Supervisor(Generic[L]):
                     started.set_result(None)
                 link = await self._live_once(link)
         except BaseException as raised:
-            if not self._is_superseded:
+            if not is_closing(raised) and not self._is_superseded:
                 await self._fail(started, link, raised)
-            if ends_program(raised):
+            if ends_program(raised) or is_closing(raised):
                 raise
 
     async def _fail(self, started: asyncio.Future[None], link: L | None, raised: BaseException) -> None:
