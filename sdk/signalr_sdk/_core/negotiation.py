@@ -173,8 +173,8 @@ class _Answer:
             raise self._error(f"the server redirects to {shown!r}, where no hub can be: {error}") from None
         if urls.origin(self._asked)[0] == "https" and urls.origin(target)[0] == "http":
             raise self._error(
-                f"the server redirects from https to http, to {shown!r}: refused, since everybody on the way could read "
-                "the token; behind a proxy, the server must know that its own address has https (forwarded headers)"
+                f"the server redirects from https to http, to {shown!r}: refused, since everybody on the way could "
+                "read the token; behind a proxy, the server must know that its own address has https"
             )
         return target
 
