@@ -26,6 +26,8 @@ _PASSING = frozenset({408, 429})
 _SERVER_ERROR = 500
 # The default policy's longest delay, in seconds.
 _LONGEST = 30.0
+# The most seconds that a server can make a client wait by `Retry-After`.
+_LONGEST_RETRY_AFTER = 3600.0
 
 
 @attrs.frozen
@@ -77,9 +79,9 @@ def _may_pass(error: BaseException | None, was_connected: bool) -> bool:
 
 
 def retry_after(error: BaseException | None) -> float:
-    """Return the seconds that the server asked to wait; 0 if the error holds none."""
+    """Return the seconds that the server asked to wait, at most an hour; 0 if the error holds none."""
     if isinstance(error, NegotiationError | TransportError) and error.retry_after is not None:
-        return error.retry_after
+        return min(error.retry_after, _LONGEST_RETRY_AFTER)
     if isinstance(error, ConnectionFailedError):
         return max((retry_after(attempt) for attempt in error.attempts), default=0.0)
     return 0.0

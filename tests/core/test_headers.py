@@ -63,6 +63,18 @@ def test_retry_after(value: str | None, seconds: float | None) -> None:
     assert headers.parse_retry_after(value, NOW) == seconds
 
 
+@pytest.mark.parametrize("now", [0.0, 12.5, 86400.0, 1_700_000_000.0, -5.0])
+def test_a_date_says_nothing_to_a_machine_whose_clock_was_never_set(now: float) -> None:
+    """A device without a battery begins in 1970, and would wait for 57 years."""
+    assert headers.parse_retry_after("Fri, 15 Jan 2027 08:00:30 GMT", now) is None
+    assert headers.parse_retry_after("7", now) == 7.0
+
+
+@pytest.mark.parametrize("date", ["Fri, 15 Jan 2027 12:00:00 GMT", "Fri, 15 Jan 9999 08:00:30 GMT"])
+def test_a_date_is_an_hour_away_at_most(date: str) -> None:
+    assert headers.parse_retry_after(date, NOW) == 3600.0
+
+
 def test_without_a_clock_a_date_says_nothing() -> None:
     assert headers.parse_retry_after("Fri, 15 Jan 2027 08:00:30 GMT", 0.0) is None
     assert headers.parse_retry_after("7", 0.0) == 7.0

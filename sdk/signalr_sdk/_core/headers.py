@@ -9,6 +9,8 @@ from functools import cache
 
 _OS_NAMES = {"win32": "Windows NT", "darwin": "macOS", "linux": "Linux"}
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
+_CLOCK_IS_SET = 1_735_689_600.0  # the first moment of 2025
+_LONGEST_WAIT = 3600.0
 _SECONDS = re.compile(r"[0-9]{1,9}(?:\.[0-9]+)?")
 
 # RFC 6265, section 5.1.1: this algorithm reads all three forms of HTTP dates, and most dates that servers get wrong.
@@ -51,16 +53,17 @@ def parse_retry_after(value: str | None, now: float) -> float | None:
 
     Args:
         value: the header: a number of seconds, or a date.
-        now: seconds since 1970; 0.0 if the time is not known: a date cannot be understood then.
+        now: seconds since 1970; 0.0 if the time is not known. A clock before 2025 was never set, and a date then says
+            nothing.
 
     Returns:
-        `None` if there is no header, or it cannot be understood.
+        `None` if there is no header, or it cannot be understood. A date is an hour away at most.
     """
     value = (value or "").strip()
     if _SECONDS.fullmatch(value):
         return float(value)
-    date = parse_date(value) if now else None
-    return None if date is None else max(0.0, date - now)
+    date = parse_date(value) if now >= _CLOCK_IS_SET else None
+    return None if date is None else min(max(0.0, date - now), _LONGEST_WAIT)
 
 
 def parse_date(text: str) -> float | None:

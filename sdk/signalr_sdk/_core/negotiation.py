@@ -9,6 +9,7 @@ Source: TransportProtocols.md of dotnet/aspnetcore, `POST [endpoint-base]/negoti
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Generator
 from typing import Any, TypeAlias
 
@@ -22,6 +23,8 @@ from .redaction import redact
 
 # Seconds. No token lives longer, and the timers of the official clients have the same limit.
 _LONGEST_LIFETIME = 2.0**31
+
+_UNSENDABLE = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
 
 _CLASSIC = (
     "the server speaks classic ASP.NET SignalR, which is another protocol than ASP.NET Core SignalR: "
@@ -163,11 +166,17 @@ class _Answer:
         url = self._text("url")
         if not url:
             return None
+        shown = redact(urls.without_query(url))
         try:
-            return urls.hub_url(url)
+            target = urls.hub_url(url)
         except ValueError as error:
-            shown = redact(urls.without_query(url))
             raise self._error(f"the server redirects to {shown!r}, where no hub can be: {error}") from None
+        if urls.origin(self._asked)[0] == "https" and urls.origin(target)[0] == "http":
+            raise self._error(
+                f"the server redirects from https to http, to {shown!r}: refused, since everybody on the way could "
+                "read the token; behind a proxy, the server must know that its own address has https"
+            )
+        return target
 
     def access_token(self) -> str | None:
         """Return the token that replaces the user's token, `None` if the answer has none."""
@@ -220,6 +229,8 @@ class _Answer:
         text = self._text(name)
         if not text or text.isspace():
             raise self._error(f"the answer has no {name}")
+        if _UNSENDABLE.search(text):
+            raise self._error(f"the answer has a {name} with characters that no HTTP header can carry")
         return text
 
     def _text(self, name: str) -> str | None:

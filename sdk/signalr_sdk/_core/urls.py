@@ -27,6 +27,8 @@ _SCHEMES = {"http": "http", "https": "https", "ws": "http", "wss": "https"}
 _PORTS = {"http": 80, "https": 443}
 _PATH_SAFE = "/%:@!$&'()*+,;=~"
 _QUERY_SAFE = "".join(map(chr, range(0x21, 0x7F)))
+# RFC 1035. The standard library's IDNA takes time in proportion to the square of the length.
+_LONGEST_HOST = 253
 # The standard library has IDNA 2003, which turns these characters into another host name than IDNA 2008 does.
 _DEVIATIONS = frozenset("ßς\u200c\u200d")
 
@@ -76,8 +78,8 @@ def _authority(text: str) -> str:
 def _host(host: str) -> str:
     if not host:
         raise ValueError("the hub's URL names no host")
-    name = host
-    if not host.isascii():
+    name = host if len(host) <= _LONGEST_HOST else ""
+    if not name.isascii():
         try:
             name = host.encode("idna").decode("ascii")
         except UnicodeError:
