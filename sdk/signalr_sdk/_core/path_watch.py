@@ -69,7 +69,8 @@ class PathWatch:
                 # An acknowledgement came after that look: the data that is unacknowledged now was sent later.
                 suspects[name] = now if sample.since_ack < now - since else since
         self._suspects = suspects
-        patience = self._timeout - self._first_look
         oldest = min(suspects.values(), default=math.inf)
-        self.deadline = oldest + patience
-        return now >= self.deadline
+        dead_at = oldest + self._timeout - self._first_look
+        # Most suspects are data that was sent a moment ago. Look again soon, to see data that is sent meanwhile.
+        self.deadline = min(dead_at, now + 2 * self._first_look) if suspects else math.inf
+        return now >= dead_at
