@@ -5,7 +5,11 @@ from __future__ import annotations
 import re
 import sys
 from datetime import UTC, datetime
-from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 _OS_NAMES = {"win32": "Windows NT", "darwin": "macOS", "linux": "Linux"}
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
@@ -23,19 +27,6 @@ _DATE_PARTS = {
 }
 
 
-@cache
-def user_agent() -> str:
-    """Return the `User-Agent` of this package, in the form of the official clients."""
-    # Imported here since importlib.metadata is slow to import.
-    from importlib.metadata import PackageNotFoundError, version
-
-    try:
-        own = version("signalr-sdk")
-    except PackageNotFoundError:
-        own = "0.0.0"
-    return format_user_agent(own, sys.platform, ".".join(map(str, sys.version_info[:3])))
-
-
 def format_user_agent(version: str, platform: str, python: str) -> str:
     """Return the `User-Agent` for a version of this package, a `sys.platform` and a version of Python.
 
@@ -46,6 +37,32 @@ def format_user_agent(version: str, platform: str, python: str) -> str:
     short = re.match(r"[0-9]+\.[0-9]+", version)
     system = _OS_NAMES.get(platform, "Unknown OS")
     return f"Microsoft SignalR/{short[0] if short else '0.0'} ({version}; {system}; Python; {python})"
+
+
+def installed_version(folders: Iterable[Path]) -> str:
+    """Return the version of this package, by the name of the folder that holds its metadata; 0.0.0 without one.
+
+    `importlib.metadata` would say the same. To import it and to read the metadata takes as long as connecting.
+
+    Args:
+        folders: where packages are installed.
+    """
+    for folder in folders:
+        for metadata in folder.glob("signalr_sdk-*.dist-info"):
+            return metadata.name.removeprefix("signalr_sdk-").removesuffix(".dist-info")
+    return "0.0.0"
+
+
+_USER_AGENT: Final = format_user_agent(
+    installed_version((Path(__file__).parents[2], *map(Path, sys.path))),
+    sys.platform,
+    ".".join(map(str, sys.version_info[:3])),
+)
+
+
+def user_agent() -> str:
+    """Return the `User-Agent` of this package, in the form of the official clients."""
+    return _USER_AGENT
 
 
 def parse_retry_after(value: str | None, now: float) -> float | None:

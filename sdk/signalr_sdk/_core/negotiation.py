@@ -8,6 +8,7 @@ Source: TransportProtocols.md of dotnet/aspnetcore, `POST [endpoint-base]/negoti
 
 from __future__ import annotations
 
+import codecs
 import json
 import re
 from collections.abc import Generator
@@ -146,7 +147,7 @@ class _Answer:
 
     def _parse(self, body: bytes) -> dict[str, Any]:
         try:
-            members = json.loads(body.decode("utf-8-sig"))
+            members = json.loads(body.removeprefix(codecs.BOM_UTF8).decode())
         except (ValueError, RecursionError):
             raise self._error(_no_json(body)) from None
         if not isinstance(members, dict):

@@ -5,6 +5,7 @@ Source: what ASP.NET Core 11.0 and its .NET client were seen to do; there is no 
 
 from __future__ import annotations
 
+import codecs
 import json
 from typing import Any
 
@@ -101,7 +102,7 @@ def _reason(body: bytes) -> str:
 
 def _members(body: bytes) -> dict[str, Any]:
     try:
-        members = json.loads(body.decode("utf-8-sig"))
+        members = json.loads(body.removeprefix(codecs.BOM_UTF8).decode())
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
     if not isinstance(members, dict):

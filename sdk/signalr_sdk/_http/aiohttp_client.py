@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures.thread  # noqa: F401 - or the event loop imports this to look up a name
 import io
 from contextlib import asynccontextmanager
 from functools import partial

@@ -30,8 +30,16 @@ from .values import (
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+    from types import ModuleType
 
     Default: TypeAlias = Callable[[object], object]
+
+orjson: ModuleType | None
+try:
+    # Optional: the extra `speed`.
+    import orjson
+except ImportError:
+    orjson = None
 
 # Longer integers become `Decimal`, since `int` may refuse them: the lowest limit of sys.set_int_max_str_digits is 640.
 _LONGEST_INT = 640
@@ -68,12 +76,7 @@ class JsonBackend(Protocol):
 
 def choose_backend() -> JsonBackend:
     """Return the backend with orjson if it is installed, else the one with the standard library."""
-    try:
-        # Optional: the extra `speed`.
-        import orjson
-    except ImportError:
-        return StandardBackend()
-    return OrjsonBackend(orjson)
+    return StandardBackend() if orjson is None else OrjsonBackend(orjson)
 
 
 def _refuse_constant(text: str) -> Any:

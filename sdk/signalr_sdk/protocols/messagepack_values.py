@@ -11,6 +11,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
+import msgpack
+
 from ..errors import LocalProtocolError, RemoteProtocolError
 from ..options import DateTimeOffset
 from .values import (
@@ -63,9 +65,6 @@ class MessagePackCodec:
     """
 
     def __init__(self, naming: Naming) -> None:
-        # Imported here, since msgpack would make `import signalr_sdk` slower.
-        import msgpack
-
         self._timestamp: Any = msgpack.Timestamp
         self._extension: Any = msgpack.ExtType
         self._naming = naming
