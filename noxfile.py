@@ -37,7 +37,7 @@ PURE = ("tests/core", "tests/protocols", "tests/typed", "tests/test_retry.py")
 SCHEDULED = (*PURE, "tests/sending", "tests/hub/test_hub_connection.py")
 SHELL = ("tests/http", "tests/transports", "tests/connecting", "tests/sending", "tests/life", "tests/hub")
 # What is pure in signalr_sdk.azure.
-AZURE = ("answers", "connection_string", "names", "payloads", "tokens", "upstream")
+AZURE = ("rest_responses", "connection_string", "names", "payloads", "tokens", "upstream")
 # Modules of which every branch is tested.
 COVERED = (
     "sdk/signalr_sdk/_core/*",
