@@ -85,6 +85,13 @@ def is_cancelled() -> bool:
     return task is not None and task.cancelling() > 0
 
 
+def forgive_cancellation() -> None:
+    """Take back the cancellation of the current task, which goes on: see `is_cancelled`."""
+    task = asyncio.current_task()
+    while task is not None and task.uncancel() > 0:
+        pass
+
+
 def text_of(error: BaseException) -> str:
     """Return the text of an exception, or its type if there is none; fit for a hub message, a log line and a terminal.
 
@@ -130,7 +137,7 @@ async def bounded(
         BoundExceeded: `limit` is over.
         Exception: what `error_of` makes of what the code raised.
     """
-    task = spawn(contained(work, whose), whose)
+    task = spawn_contained(work, whose)
     try:
         await asyncio.wait({task}, timeout=limit)
     except asyncio.CancelledError:
@@ -148,11 +155,24 @@ async def bounded(
         raise error_of(raised, whose) from None
 
 
-async def contained(work: Awaitable[T], whose: str) -> T:
-    """Await code of the user's; raise what it raises as `error_of` says.
+def spawn_contained(work: Awaitable[T], whose: str, owner: set[asyncio.Task[T]] | None = None) -> asyncio.Task[T]:
+    """Return a new task, as `spawn`, that awaits code of the user's and raises what it raises as `error_of` says.
 
     A task that ends with `KeyboardInterrupt` or `SystemExit` would stop the event loop, also on a thread of ours.
+
+    Args:
+        work: the awaitable.
+        whose: names the code, and the task.
+        owner: as for `spawn`.
     """
+    task = spawn(_contained(work, whose), whose, owner)
+    if inspect.iscoroutine(work):
+        # A task that is cancelled before its first step awaits nothing, and Python warns of such a coroutine.
+        task.add_done_callback(lambda _task: work.close())
+    return task
+
+
+async def _contained(work: Awaitable[T], whose: str) -> T:
     try:
         return await work
     except BaseException as raised:
@@ -199,7 +219,7 @@ def _take_back(
 ) -> asyncio.Task[None] | None:
     if task.cancelled() or task.exception() is not None or undo is None:
         return None
-    return spawn(contained(undo(task.result()), "the HTTP client"), "undo", _undoing)
+    return spawn_contained(undo(task.result()), "the HTTP client", _undoing)
 
 
 # Tasks that take results back; the event loop itself holds its tasks weakly.
