@@ -705,7 +705,7 @@ async def test_the_program_cancels_what_handles_events(name: str, turns: int) ->
 
 
 @pytest.mark.parametrize("turns", [0, 1, 3])
-@pytest.mark.parametrize("also", [(), ("connection",), ("the closing",), ("connection", "the closing")])
+@pytest.mark.parametrize("also", [(), ("connection",), ("the closing",)])
 @without_waiting
 async def test_the_program_cancels_stop(also: tuple[str, ...], turns: int) -> None:
     """And what does the same work: the connection is DISCONNECTED, `on_closed` is told, and no transport is open."""
