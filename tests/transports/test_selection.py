@@ -65,11 +65,10 @@ def test_an_endless_offer_makes_a_short_error() -> None:
     for offer in offers:
         candidates, skipped = select(offer, ALL, TransferFormat.TEXT, web_sockets_supported=True)
         assert candidates == []
+        assert len(skipped) <= 6
         assert len(str(ConnectionFailedError("none works", tuple(skipped)))) < 1000
-    assert "the server offers 14995 more" in str(
-        select(offers[0], ALL, TransferFormat.TEXT, web_sockets_supported=True)[1][-1]
-    )
-    assert len(skipped) == 2
+    _, skipped = select(offers[0], ALL, TransferFormat.TEXT, web_sockets_supported=True)
+    assert "the server offers 14995 more" in str(skipped[-1])
 
 
 def test_nothing_offered_nothing_to_try() -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import attrs
 
 from .._core import urls
-from .._guard.foreign import BoundExceeded, bounded, error_of
+from .._guard.foreign import BoundExceeded, bounded, error_of, forget_locals
 from .._http.client_choice import choose_client, has_web_sockets
 from .._http.negotiator import run_negotiation
 from .._http.request_sender import RequestSender
@@ -19,12 +19,13 @@ from ..errors import ConnectionFailedError, NegotiationError, TransportError
 from ..options import Transport
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Callable, Coroutine, Sequence
 
     from .._core.logs import ConnectionLogs
     from .._core.negotiation import Endpoint
     from .._core.path_watch import PathSample
     from .._http.aiohttp_client import AiohttpClient
+    from ..errors import HandshakeError, SignalRError
     from ..interfaces import HttpClient
     from .options import ConnectionOptions
 
@@ -39,6 +40,7 @@ class OpenConnection:
         transport: open.
         route: how to open another transport for this connection.
         endpoint: the result of negotiate; `None` if negotiation was skipped.
+        attempts: the errors of the transports that were tried before.
         own_client: the HTTP client, if `close` must close the client too.
 
     Attributes:
@@ -52,11 +54,13 @@ class OpenConnection:
         route: Route,
         *,
         endpoint: Endpoint | None = None,
+        attempts: Sequence[Exception] = (),
         own_client: AiohttpClient | None = None,
     ) -> None:
         self.transport = transport
         self.endpoint = endpoint
         self._route = route
+        self._attempts = tuple(attempts)
         self._own_client = own_client
         self._closed = False
 
@@ -83,6 +87,16 @@ class OpenConnection:
     def refresher(self) -> Refresher | None:
         """See `Route`."""
         return self._route.refresher
+
+    def hide_secrets(self, error: SignalRError | None) -> None:
+        """Take the secrets of the connection out of the texts of an error, where the server has quoted them."""
+        self._route.sender.secrets.hide_in(error)
+
+    def complete(self, error: HandshakeError) -> None:
+        """Add to an error where the handshake failed, and what was tried before; take the secrets out."""
+        error.url, error.transport = urls.without_query(self._route.url), self.transport.kind
+        error.attempts = self._attempts
+        self.hide_secrets(error)
 
     @property
     def stateful(self) -> bool:
@@ -151,8 +165,13 @@ class Route:
     refresher: Refresher | None = attrs.field(default=None, kw_only=True)
 
     async def open(self, kind: Transport) -> ActiveTransport:
-        """See `open_transport`."""
-        return await open_transport(kind, self.sender, self.url, self.settings, refresher=self.refresher)
+        """See `open_transport`. The errors show no secret, neither in a text of the server nor in their frames."""
+        try:
+            return await open_transport(kind, self.sender, self.url, self.settings, refresher=self.refresher)
+        except ConnectionFailedError as error:
+            self.sender.secrets.hide_in(error)
+            forget_locals(error)
+            raise
 
 
 async def open_connection(options: ConnectionOptions) -> OpenConnection:
@@ -165,16 +184,22 @@ async def open_connection(options: ConnectionOptions) -> OpenConnection:
         options.http, proxy=options.proxy, ssl=options.ssl, server_timeout=options.timeouts.server
     )
     try:
-        transport, route, endpoint = await _Opening(options, client).open()
-    except BaseException:
+        opening = _Opening(options, client)
+        transport, route, endpoint = await opening.open()
+    except BaseException as error:
+        forget_locals(error)
         if own is not None:
             await own.close()
         raise
-    return OpenConnection(transport, route, endpoint=endpoint, own_client=own)
+    return OpenConnection(transport, route, endpoint=endpoint, attempts=opening.failed, own_client=own)
 
 
 class _Opening:
-    """One attempt to connect: tries one transport after another, each after a negotiation of its own."""
+    """One attempt to connect: tries one transport after another, each after a negotiation of its own.
+
+    Attributes:
+        failed: the errors of the transports that were tried so far.
+    """
 
     def __init__(self, options: ConnectionOptions, client: HttpClient) -> None:
         self._options = options
@@ -182,7 +207,7 @@ class _Opening:
         self._settings = TransportSettings(
             options.transfer_format, options.limits.message_bytes, timeouts=options.timeouts
         )
-        self._failed: list[Exception] = []
+        self.failed: list[Exception] = []
 
     async def open(self) -> tuple[ActiveTransport, Route, Endpoint | None]:
         options = self._options
@@ -256,7 +281,7 @@ class _Opening:
                 stateful=stateful,
             )
         except NegotiationError as error:
-            error.attempts = tuple(self._failed)
+            error.attempts = tuple(self.failed)
             raise
 
     async def _try(self, kind: Transport, route: Route) -> ActiveTransport | None:
@@ -266,14 +291,14 @@ class _Opening:
             transport = await route.open(kind)
         except TransportError as error:
             logs.negotiate.info("%s failed to start: %s", kind, error)
-            self._failed.append(error)
+            self.failed.append(error)
             return None
         logs.negotiate.debug("%s is up", kind)
         return transport
 
     def _no_transport(self, skipped: list[TransportError]) -> ConnectionFailedError:
-        tried = {error.transport for error in self._failed if isinstance(error, TransportError)}
-        attempts = (*self._failed, *(error for error in skipped if error.transport not in tried))
+        tried = {error.transport for error in self.failed if isinstance(error, TransportError)}
+        attempts = (*self.failed, *(error for error in skipped if error.transport not in tried))
         error = ConnectionFailedError(
             f"unable to connect to {urls.without_query(self._options.url)} with any of the available transports",
             attempts,

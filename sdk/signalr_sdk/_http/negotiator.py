@@ -58,6 +58,9 @@ async def run_negotiation(
     except BoundExceeded as error:
         text = f"the negotiation was not done within {timeout:g} s (Timeouts.request); requests sent: {len(asked)}"
         raise NegotiationError(text, url=asked[-1] if asked else urls.without_query(url)) from error
+    except ConnectionFailedError as error:
+        sender.secrets.hide_in(error)
+        raise
 
 
 async def _negotiate(
@@ -76,6 +79,8 @@ async def _negotiate(
             endpoint: Endpoint = done.value
             if endpoint.access_token is not None:
                 sender.use_redirect_token(endpoint.access_token)
+            if endpoint.connection_token != endpoint.connection_id:
+                sender.secrets.add(endpoint.connection_token)
             sender.logs.negotiate.debug("negotiated: connect to %s", urls.without_query(endpoint.url))
             return endpoint
 

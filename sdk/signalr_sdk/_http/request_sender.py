@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal, TypeVar
 from .._core import headers as http_headers
 from .._core import urls
 from .._core.cookies import CookieStore
+from .._core.known_secrets import KnownSecrets
 from .._core.logs import ConnectionLogs
 from ..errors import TransportError
 from ..interfaces import HttpRequest, HttpResponse
@@ -32,6 +33,7 @@ GRACE = 1.05
 _CONNECTION_TOKEN = "X-SignalR-Connection-Token"
 _XML_HTTP_REQUEST = ("X-Requested-With", "XMLHttpRequest")
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_SECRET_HEADER = re.compile(r"auth|cookie|key|token|secret|password|session")
 _UNSENDABLE = re.compile(r"[\x00-\x08\x0a-\x1f\x7f\ud800-\udfff]")
 # The user's headers that `_addressed` replaces: cookies come from several places, and no answer may be compressed.
 _NOT_THE_USERS = ("cookie", "accept-encoding")
@@ -55,6 +57,7 @@ class RequestSender:
     Attributes:
         logs: the connection's loggers.
         timeouts: those of the connection.
+        secrets: the tokens, keys and cookies of the requests so far.
     """
 
     def __init__(
@@ -80,6 +83,13 @@ class RequestSender:
         self._forwarded = frozenset(name.lower() for name in forward_headers)
         self._stored_cookies = CookieStore()
         self.timeouts = timeouts
+        self.secrets = KnownSecrets()
+        for key, (_name, value) in self._headers.items():
+            if _SECRET_HEADER.search(key):
+                self.secrets.add(value)
+                self.secrets.add(value.rpartition(" ")[2])
+        for value in (cookies or {}).values():
+            self.secrets.add(value)
 
     def use_redirect_token(self, token: str) -> None:
         """Use this token in all requests from now on, and not the user's."""
@@ -253,6 +263,7 @@ class RequestSender:
             token: for `Authorization`, or for the query.
             opens: whether the request is for an event stream or a WebSocket.
         """
+        self.secrets.add(token)
         home = self._is_home(url)
         users = {key: pair for key, pair in self._headers.items() if home or key in self._forwarded}
         for replaced in (*_NOT_THE_USERS, *map(str.lower, own)):

@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING
 from .._core import token_refresh as refreshing
 from .._core import urls
 from .._core.redaction import redact_error
+from .._guard.foreign import forget_locals
 from ..errors import AuthenticationRefreshError, ConnectionFailedError, RemoteProtocolError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from .._core.token_refresh import RefreshAnswer
     from .request_sender import RequestSender
 
 # Real answers to a refresh have a few hundred bytes. Without a limit a wrong server could fill the memory.
@@ -51,14 +53,23 @@ class Refresher:
         """
         async with self._one_at_a_time:
             try:
-                response = await self._sender.refresh(
-                    self._url, self._connection_token, timeout=self._timeout, max_bytes=_MAX_ANSWER
-                )
-            except (OSError, RemoteProtocolError, ConnectionFailedError) as error:
-                raise AuthenticationRefreshError(f"the token could not be refreshed: {redact_error(error)}") from error
-            answer = refreshing.read_answer(response.status, response.body)
+                answer = await self._refresh()
+            except AuthenticationRefreshError as error:
+                self._sender.secrets.hide_in(error)
+                # Users see the traceback, and the frames of the sender hold the token.
+                forget_locals(error)
+                raise
             if answer.access_token is not None:
                 self._sender.use_refreshed_token(answer.access_token)
         self._sender.logs.http.info("the token is refreshed (%s)", urls.without_query(self._url))
         self.refreshed(answer.lifetime)
         return answer.lifetime
+
+    async def _refresh(self) -> RefreshAnswer:
+        try:
+            response = await self._sender.refresh(
+                self._url, self._connection_token, timeout=self._timeout, max_bytes=_MAX_ANSWER
+            )
+        except (OSError, RemoteProtocolError, ConnectionFailedError) as error:
+            raise AuthenticationRefreshError(f"the token could not be refreshed: {redact_error(error)}") from error
+        return refreshing.read_answer(response.status, response.body)

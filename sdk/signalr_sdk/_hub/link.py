@@ -78,7 +78,9 @@ async def open_link(
             connection, protocol, dispatcher, timeouts=options.timeouts, limits=options.limits, refresh=refresh
         )
         await link.shake_hands()
-    except BaseException:
+    except BaseException as error:
+        if isinstance(error, HandshakeError):
+            connection.complete(error)
         await connection.drop()
         raise
     return link
@@ -251,7 +253,9 @@ class HubLink:
         try:
             async with asyncio.timeout(None) as self._scope:
                 if self._lost is None:
-                    return await self._receive()
+                    error = await self._receive()
+                    self.connection.hide_secrets(error)
+                    return error
         except TimeoutError:
             if self._lost is None:
                 raise
