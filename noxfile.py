@@ -282,3 +282,12 @@ def full(session: nox.Session) -> None:
     for name in ("debug", "uvloop"):
         session.notify(name, posargs=["tests"])
     session.notify("faults")
+
+
+@nox.session
+def fuzz(session: nox.Session) -> None:
+    """Fuzzing with fresh seeds, for half an hour or as its own options say: `nox -s fuzz -- --minutes 60`."""
+    session.install("-e", ".[test]")
+    # atheris looks for inputs that reach new code. It does not exist for every Python: fuzzing goes on without.
+    session.run("python", "-m", "pip", "install", "-q", "atheris", success_codes=[0, 1])
+    session.run("python", "-m", "tests.fuzz", *session.posargs)

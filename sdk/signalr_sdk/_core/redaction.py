@@ -7,7 +7,7 @@ import re
 from ..errors import HubError, SignalRError
 
 # Servers quote the request that they refuse, with its token. A JSON web token begins with eyJ, in base64 `{"`.
-_SECRET = re.compile(r"(?i)(access_token=|\bbearer\s+)[^\s&\"'<>]+|\beyJ[\w-]+\.[\w.-]+")
+_SECRET = re.compile(r"(?i)(access_token=|(?:\bbearer\s+)+)[^\s&\"'<>]+|\beyJ[\w-]+\.[\w.-]+")
 _FOREIGN_LIMIT = 500
 # An error of ours lists one error for each transport that was tried.
 _OWN_LIMIT = 4000

@@ -207,8 +207,10 @@ class JsonProtocol:
         """Decode a frame that orjson refuses and the standard library accepts: with a lone surrogate, for example."""
         try:
             return self._backend.loads_slowly(frame)
-        except (ValueError, RecursionError) as error:
+        except ValueError as error:
             raise _wrong(frame, f"it is not JSON: {error}") from None
+        except RecursionError:
+            raise _wrong(frame, "it is nested too deeply") from None
 
 
 def _call_members(

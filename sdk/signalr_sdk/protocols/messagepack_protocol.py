@@ -188,8 +188,10 @@ class MessagePackProtocol:
                 return self._unpackb(frame, timestamp=3, strict_map_key=False)
             except (ValueError, TypeError, OverflowError):
                 return self._codec.unpack_slowly(frame)
-        except (ValueError, TypeError, RecursionError) as error:
+        except (ValueError, TypeError) as error:
             raise _no_messagepack(error) from None
+        except RecursionError:
+            raise RemoteProtocolError("this is no hub message, it is nested too deeply") from None
 
 
 def _outcome(message: Completion) -> tuple[Any, ...]:

@@ -111,6 +111,8 @@ class MessagePackCodec:
             unpacker.skip()  # makes no objects
         except (ValueError, self._unpack_error) as error:
             raise ValueError(f"an array or map promises more than there is: {error}") from None
+        if unpacker.tell() != len(data):
+            raise ValueError("bytes follow behind the message")
 
     def unpack_slowly(self, data: bytes) -> Any:
         """Decode bytes that `unpackb` refuses, since they hold values that Python does not have.
