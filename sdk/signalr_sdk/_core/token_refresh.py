@@ -1,4 +1,4 @@
-"""Authentication refresh: a new token for a live connection. When it is due, and how its answer is read.
+"""Authentication refresh: when a live connection needs a new token, and how the server's answer is read.
 
 Source: what ASP.NET Core 11.0 and its .NET client were seen to do; there is no specification yet.
 """
@@ -13,7 +13,8 @@ import attrs
 
 from ..errors import AuthenticationRefreshError
 
-# The shortest wait in seconds: a server that names a tiny lifetime must not be asked without pause.
+# The shortest wait before a refresh, in seconds. Otherwise a server that names a tiny lifetime would be asked without a
+# pause.
 _SOONEST = 0.5
 # Tokens that live less than a second are refreshed after the shortest wait, which keeps a connection whose server closes
 # it with the token. After so many of them in a row the wait is longer: the server's clock may be wrong, and then no
@@ -42,7 +43,7 @@ _ADVICE = {
 
 @attrs.frozen
 class RefreshAnswer:
-    """The server's answer to a refresh that it accepts.
+    """The answer of a server that has accepted a refresh.
 
     Attributes:
         lifetime: whole seconds that the new token lives at least; 0 for less than one. `None` if the server does not
