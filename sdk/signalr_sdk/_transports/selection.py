@@ -1,4 +1,4 @@
-"""Which of the offered transports are tried, and in which order."""
+"""Selects which of the offered transports are tried, and in which order."""
 
 from __future__ import annotations
 
