@@ -72,11 +72,11 @@ class OpenConnection:
 
     @property
     def sees_paths(self) -> bool:
-        """Whether `path_samples` can return anything: the HTTP client is one of ours."""
+        """Whether `path_samples` can work: the HTTP client is an own client and not the user's."""
         return self._own_client is not None
 
     def path_samples(self) -> dict[int, PathSample]:
-        """Return what TCP knows of the paths to the server; nothing for an HTTP client of the user's."""
+        """Return what TCP knows of the paths to the server. Empty for an HTTP client of the user."""
         return {} if self._own_client is None else self._own_client.sockets.samples()
 
     @property

@@ -71,11 +71,11 @@ def parse_retry_after(value: str | None, now: float) -> float | None:
 
     Args:
         value: the header: a number of seconds, or a date.
-        now: seconds since 1970; 0.0 if the time is not known. A clock before 2025 was never set, and a date then says
-            nothing.
+        now: the current time in seconds since 1970; 0.0 if the time is not known. With a time before 2025 the clock
+            was never set, and a date gives `None`.
 
     Returns:
-        `None` if there is no header, or it cannot be understood. A date is an hour away at most.
+        The seconds, for a date an hour at most. `None` if there is no header or if the header cannot be understood.
     """
     value = (value or "").strip()
     if _SECONDS.fullmatch(value):

@@ -75,8 +75,8 @@ class Endpoint:
         transports: the transports that the server offers.
         access_token: token of the last response that had a token, for all later requests of this connection.
         stateful: whether stateful reconnect was asked for and granted.
-        token_lifetime: whole seconds that the token lives at least; 0 for less than one. `None` if the server does not
-            say.
+        token_lifetime: whole seconds for which the token is valid, rounded down. `None` if the server does not tell
+            this.
     """
 
     url: str = attrs.field(repr=urls.without_query)

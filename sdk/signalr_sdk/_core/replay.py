@@ -22,8 +22,8 @@ repeated items whose stream was already complete. So the two counts can differ, 
 - In what is repeated, a run of items with the numbers j to j+r-1 is followed by the next message, by Sequence(j+1), by
   r-1 fillers, and by that message again. If the receiver counted the items, the first copy of the message counts, and
   all later messages of this group are duplicates. If the receiver did not count the items, it had received all of them
-  before the cut. Then the first copy gets the number of a duplicate, the fillers are duplicates too, and the second copy
-  counts.
+  before the cut. Then the first copy gets the number of a duplicate, the fillers are duplicates too, and the second
+  copy counts.
 
 ASP.NET Core also refuses a Sequence with a higher number than the last Sequence, even if it had received more messages
 before that one. So the next Sequence keeps to the number, until a message is acknowledged that was first sent after it.

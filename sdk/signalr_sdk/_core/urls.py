@@ -27,9 +27,11 @@ _SCHEMES = {"http": "http", "https": "https", "ws": "http", "wss": "https"}
 _PORTS = {"http": 80, "https": 443}
 _PATH_SAFE = "/%:@!$&'()*+,;=~"
 _QUERY_SAFE = "".join(map(chr, range(0x21, 0x7F)))
-# RFC 1035. The standard library's IDNA takes time in proportion to the square of the length.
+# The longest host name in DNS (RFC 1035). Longer names must not be encoded: the time that the standard library's IDNA
+# needs grows with the square of the length.
 _LONGEST_HOST = 253
-# The standard library has IDNA 2003, which turns these characters into another host name than IDNA 2008 does.
+# Refuse these characters in a host name: the standard library encodes them by IDNA 2003, which gives another host name
+# than IDNA 2008.
 _DEVIATIONS = frozenset("ßς\u200c\u200d")
 
 

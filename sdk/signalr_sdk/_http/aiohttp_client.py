@@ -38,8 +38,8 @@ class AiohttpClient:
         session: the user's session, which stays open. Without one, the client makes a session of its own for the first
             request, uses the proxies that the environment names, and closes the session in `close`.
         proxy: URL of a proxy for all requests, with user and password if the proxy wants them.
-        ssl: a context (own CA, client certificate), `True` to verify the server's certificate, `False` not to.
-        server_timeout: seconds after which the sockets of an own session notice that an idle peer is gone.
+        ssl: a context (own CA, client certificate), `True` to verify the server's certificate, `False` to skip this.
+        server_timeout: after so many seconds, the sockets of the client's own session notice that an idle peer is gone.
 
     Attributes:
         sockets: the sockets of the client's own session.
@@ -130,7 +130,8 @@ class AiohttpClient:
         session, self._session = self._session, None
         if not self._own or session is None:
             return
-        # Without the shutdown, closing would wait for a peer that has stopped reading to take what is still unsent.
+        # Shut the sockets down first: otherwise closing waits until a peer that has stopped reading takes all unsent
+        # data.
         self.sockets.shut_down()
         await session.close()
 

@@ -30,10 +30,10 @@ def choose_client(
     """Return the HTTP client to use, and the same client again if the caller must close it.
 
     Args:
-        http: what the user gave; `signalr_sdk.sync` gives a function that makes the client on the loop's thread.
-        proxy: for an aiohttp client.
-        ssl: for an aiohttp client.
-        server_timeout: for a client of our own.
+        http: the user's client. `signalr_sdk.sync` passes a function that makes the client on the loop's thread.
+        proxy: the proxy of an aiohttp client.
+        ssl: the TLS settings of an aiohttp client.
+        server_timeout: the `server_timeout` of an own `AiohttpClient`.
 
     Raises:
         TypeError: `http` is no client for asyncio.

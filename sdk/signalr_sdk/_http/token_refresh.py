@@ -30,9 +30,10 @@ class Refresher:
         timeout: seconds for each request.
 
     Attributes:
-        made_at: when the server negotiated the connection, in the event loop's time. The first token lives from then on.
-        refreshed: called after each refresh, with the seconds that the new token lives, or `None` if the server did
-            not say.
+        made_at: when the server negotiated the connection, in the event loop's time: the lifetime of the first token
+            begins then.
+        refreshed: called after each refresh, with the seconds for which the new token is valid, or `None` if the server
+            did not tell this.
     """
 
     def __init__(self, sender: RequestSender, url: str, *, connection_token: str, timeout: float | None) -> None:
@@ -45,7 +46,7 @@ class Refresher:
         self.made_at: float = asyncio.get_running_loop().time()
 
     async def refresh(self) -> float | None:
-        """Refresh now. Return the seconds for which the new token is valid, or `None` if the server did not tell this.
+        """Refresh the token now. Return the seconds for which it is valid, or `None` if the server did not tell this.
 
         Raises:
             AuthenticationRefreshError: the refresh failed, and the old token stays in use.
