@@ -143,7 +143,7 @@ class Connection(Uncopied):
             raise ConnectionFailedError(str(error)) from raised
 
     async def stop(self) -> None:
-        """Close the connection within `Timeouts.close`, and wait for that. Cancelling drops the connection.
+        """Close the connection, within `Timeouts.close`. Return when it is closed. Cancelling drops the connection.
 
         `stop` may be called by any task, any number of times.
         """

@@ -1,4 +1,4 @@
-"""The loggers of one connection. Their records name the connection, so that a log can be filtered by it.
+"""The loggers of one connection. Their records name the connection, so that a log can be filtered by connection.
 
 No record shows a text of the server, or of users' code, as it is: see `_Redaction`.
 """

@@ -187,7 +187,7 @@ class _Answer:
         return token or None
 
     def lifetime(self, before: float | None) -> float | None:
-        """Return the lifetime of the token in seconds; `before` if this response does not tell it."""
+        """Return the lifetime of the token in seconds; `before` if this response has no lifetime."""
         value = self._members.get("tokenLifetimeSeconds")
         if value is None:
             return before

@@ -3,7 +3,7 @@
 Theory of operation
 -------------------
 A session does no I/O, reads no clock and runs no user code. The shell is the code that owns the session and its
-transport, and does these things for it.
+transport, and does these things for the session.
 
 - Receiving: `receive(payload, now)` takes the bytes that the transport delivered, cut anywhere. It returns calls, each
   as `(function, arguments)`, which the shell must make in this order. The functions belong to the `Sink` that the

@@ -75,7 +75,7 @@ class AccessToken:
         return self._token
 
     async def renew(self, refused: str | None) -> bool:
-        """Replace a token that the server refused. Return whether there is a provider that can replace it.
+        """Replace a token that the server refused. Return `False` without a provider to call.
 
         Raises:
             ConnectionFailedError: the provider failed.

@@ -115,8 +115,8 @@ class AiohttpClient:
     ) -> Callable[..., Awaitable[aiohttp.ClientWebSocketResponse]]:
         """Return the function that opens WebSockets over this session."""
         # Call the private method behind `ws_connect`, to add the middleware `_exactly_once`: `ws_connect` uses only the
-        # middlewares of the session, and the user's session lacks it. If aiohttp does not have the private method,
-        # WebSockets over the user's session follow redirects.
+        # middlewares of the session, and the user's session lacks this middleware. If aiohttp does not have the private
+        # method, WebSockets over the user's session follow redirects.
         connect = getattr(aiohttp.ClientSession, "_ws_connect", None)
         if self._own or connect is None:
             return session.ws_connect
@@ -202,8 +202,8 @@ class AiohttpClient:
             return () if self._own else None
         if self._own:
             return None
-        # Add the middlewares of the user's session: those of a request replace them. aiohttp has no public name for
-        # them.
+        # Add the middlewares of the user's session, because the middlewares of a request replace them. aiohttp has no
+        # public name for the session's middlewares.
         return (*getattr(session, "_middlewares", ()), _exactly_once)
 
     async def _proxy_for(self, url: str) -> URL | None:

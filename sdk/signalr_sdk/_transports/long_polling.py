@@ -1,4 +1,4 @@
-"""The long polling transport: the server answers a GET when there are messages, and POSTs send them."""
+"""The long polling transport: GET requests wait for messages, and POST requests send messages."""
 
 from __future__ import annotations
 

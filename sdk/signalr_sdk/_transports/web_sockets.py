@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class PromptWebSocket(WebSocket, Protocol):
-    """A `WebSocket` that can also send and close without waiting, like the one of `AiohttpClient`."""
+    """A `WebSocket` that can also send and close without waiting, like the WebSocket of `AiohttpClient`."""
 
     def send_now(self, data: bytes, /) -> bool:
         """See `ActiveTransport.send_now`."""

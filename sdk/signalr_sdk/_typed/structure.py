@@ -86,7 +86,7 @@ def default_converter(naming: Naming) -> Converter:
     converter.register_structure_hook(Enum, to_enum)
     # `register_structure_hook` would resolve the annotations of this class, which only type checkers can.
     converter.register_structure_hook_func(lambda cl: cl is DateTimeOffset, lambda value, _cl: to_offset(value))
-    # When several factories match a type, cattrs uses the one registered last.
+    # cattrs uses the factory that was registered last, if several factories match a type.
     converter.register_structure_hook_factory(_is_collection, lambda cl: _collection_hook(cl, converter))
     converter.register_structure_hook_factory(_is_mapping, lambda cl: _mapping_hook(cl, converter))
     converter.register_structure_hook_factory(_is_mixed_union, lambda cl: _union_hook(cl, converter))
@@ -281,7 +281,7 @@ def _class_hook(cl: Any, converter: Any, naming: Naming) -> Hook:
 
 
 def _hooks_of_quoted(cls: type, converter: Converter) -> dict[str, Hook]:
-    """Return hooks for attributes with a quoted name inside their type, as in `list["Node"]`: cattrs fails for them."""
+    """Return hooks for attributes with a quoted name inside their type (`list["Node"]`), for which cattrs fails."""
     hints = _hints(cls)
     return {
         name: _later(hints[name], converter)

@@ -15,8 +15,8 @@ SEPARATOR: Final = b"\x1e"
 # A length has at most 5 bytes with 7 bits each, and at most 31 bits in all, so the last byte is at most 7.
 _MAX_LENGTH_BYTES = 5
 _MAX_LAST_BYTE = 7
-# The lengths that fit into one byte, made once: making such a length anew takes longer (tests/bench/pieces.py, "encode
-# an item").
+# The lengths that fit into one byte. They are made once, because making a length takes longer (tests/bench/pieces.py,
+# "encode an item").
 _SHORT_LENGTHS: Final = tuple(bytes((length,)) for length in range(0x80))
 # A large payload is split in slices, so that the event loop can run other tasks in between. A slice ends after so many
 # messages, or with the first message after so many bytes.

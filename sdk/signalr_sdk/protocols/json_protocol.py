@@ -49,7 +49,8 @@ class JsonProtocol:
         b'{"type":6}\x1e'
     """
 
-    # Not Final: to pyright, Final makes class variables, which do not match the properties of HubProtocol.
+    # Do not declare these as Final: for pyright, Final makes class variables, which do not match the properties of
+    # HubProtocol.
     name: str = "json"
     transfer_format: TransferFormat = TransferFormat.TEXT
 
@@ -205,7 +206,7 @@ class JsonProtocol:
                 batch.add(self.decode(frame))
 
     def _load_slowly(self, frame: bytes) -> Any:
-        """Decode a frame that orjson refuses. The standard library accepts some of them: with a lone surrogate."""
+        """Decode a frame that orjson refuses but the standard library may accept, for example with a lone surrogate."""
         try:
             return self._backend.loads_slowly(frame)
         except (ValueError, RecursionError) as error:

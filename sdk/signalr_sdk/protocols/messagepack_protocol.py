@@ -60,7 +60,8 @@ class MessagePackProtocol:
         b'\x02\x91\x06'
     """
 
-    # Not Final: to pyright, Final makes class variables, which do not match the properties of HubProtocol.
+    # Do not declare these as Final: for pyright, Final makes class variables, which do not match the properties of
+    # HubProtocol.
     name: str = "messagepack"
     transfer_format: TransferFormat = TransferFormat.BINARY
 
@@ -142,7 +143,7 @@ class MessagePackProtocol:
         except WrongMemberError as error:
             raise _wrong(error, members) from None
 
-    # As in JSON, plain messages are read inside the loop (tests/bench/pieces.py, "receive").
+    # Read plain messages inside the loop, as in JSON (tests/bench/pieces.py, "receive").
     def decode_all(self, frames: Sequences[bytes], batch: Batch, /) -> None:
         """See `JsonProtocol.decode_all`."""
         unpackb, check_large = self._unpackb, self._codec.check_large

@@ -72,7 +72,7 @@ class HubServer(LoopService):
         close_on_expiration: whether a connection is closed when its token expires.
         stateful_reconnect: whether clients may use stateful reconnect: resume a connection over another WebSocket.
         stateful_window: a connection that has lost its WebSocket can be resumed within so many seconds.
-        stateful_buffer: with so many bytes of unacknowledged messages to a client, hubs wait before they send to it.
+        stateful_buffer: with so many bytes of unacknowledged messages to a client, hubs wait before they send more.
 
     Attributes:
         faults: methods that make the server fail.
