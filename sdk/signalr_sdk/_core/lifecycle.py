@@ -10,8 +10,8 @@ and nothing else changes the state. No flag is needed beside the state.
   wants another attempt; `CONNECT_FAILED` and `GIVEN_UP` mean that no attempt follows.
 - `RESUMING` is a stateful reconnect: the transport is lost, but the connection id, the calls and the streams live on.
   Users see the state as connected, because they lose nothing.
-- `STOP` leads from every state but `DISCONNECTED` to `DISCONNECTING`, and only `CLOSED` leads out of it. In
-`DISCONNECTING`, a transport that is lost and a handshake that ends fire no event.
+- `STOP` leads from every state but `DISCONNECTED` to `DISCONNECTING`, and only `CLOSED` leads from `DISCONNECTING` to
+  another state. In `DISCONNECTING`, a transport that is lost and a handshake that ends fire no event.
 
 The diagram in the documentation is generated from the table.
 """

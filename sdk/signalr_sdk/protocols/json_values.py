@@ -36,12 +36,13 @@ if TYPE_CHECKING:
 
 orjson: ModuleType | None
 try:
-    # Optional: the extra `speed`.
+    # orjson is optional: it belongs to the extra `speed`.
     import orjson
 except ImportError:
     orjson = None
 
-# Longer integers become `Decimal`, since `int` may refuse them: the lowest limit of sys.set_int_max_str_digits is 640.
+# Longer integers become `Decimal`, because `int` may refuse them: the lowest limit that `sys.set_int_max_str_digits`
+# accepts is 640.
 _LONGEST_INT = 640
 
 
@@ -75,7 +76,7 @@ class JsonBackend(Protocol):
 
 
 def choose_backend() -> JsonBackend:
-    """Return the backend with orjson if it is installed, else the one with the standard library."""
+    """Return the backend with orjson if orjson is installed, otherwise the backend with the standard library."""
     return StandardBackend() if orjson is None else OrjsonBackend(orjson)
 
 
