@@ -71,7 +71,7 @@ def signalr_connection(
     signalr_hubs: Mapping[str, type[Hub]],
     signalr_connection_options: Mapping[str, Any],
 ) -> Iterator[HubConnection | SyncHubConnection]:
-    """A started connection to the first hub: `signalr_sdk.HubConnection` in an async test, else the one of `sync`."""
+    """A started connection to the first hub: in an async test of `signalr_sdk`, otherwise of `signalr_sdk.sync`."""
     url = signalr_server.url(next(iter(signalr_hubs)))
     if inspect.iscoroutinefunction(request.node.obj):
         from signalr_sdk import HubConnection  # import only here, as above

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from ..interfaces import HttpClient
     from .options import ConnectionOptions
 
-# A transport that is dropped has so many seconds to end. Then its HTTP client is left behind.
+# A transport that is dropped has so many seconds to end. After that its HTTP client is left behind.
 _PATIENCE = 0.5
 
 
@@ -37,7 +37,7 @@ class OpenConnection:
     """A connection whose transport is open.
 
     Args:
-        transport: open.
+        transport: the open transport.
         route: how to open another transport for this connection.
         endpoint: the result of negotiate; `None` if negotiation was skipped.
         attempts: the errors of the transports that were tried before.
@@ -45,7 +45,7 @@ class OpenConnection:
 
     Attributes:
         transport: the transport in use; `reopen` replaces it.
-        endpoint: the same as the argument.
+        endpoint: the result of negotiate; `None` if negotiation was skipped.
     """
 
     def __init__(
@@ -76,11 +76,11 @@ class OpenConnection:
 
     @property
     def sees_paths(self) -> bool:
-        """Whether `path_samples` can return anything: the HTTP client is one of ours."""
+        """Whether `path_samples` can work: the HTTP client is an own client and not the user's."""
         return self._own_client is not None
 
     def path_samples(self) -> dict[int, PathSample]:
-        """Return what TCP knows of the paths to the server; nothing for an HTTP client of the user's."""
+        """Return what TCP knows of the paths to the server. Empty for an HTTP client of the user."""
         return {} if self._own_client is None else self._own_client.sockets.samples()
 
     @property
@@ -100,7 +100,7 @@ class OpenConnection:
 
     @property
     def stateful(self) -> bool:
-        """Whether the server keeps the connection for a while after the loss of the transport, for a `reopen`."""
+        """Whether the server keeps the connection for a while after the loss of the transport, for `reopen`."""
         return self.endpoint is not None and self.endpoint.stateful and self.transport.kind is Transport.WEBSOCKETS
 
     async def reopen(self) -> None:
@@ -115,7 +115,7 @@ class OpenConnection:
         self.transport = await self._route.open(self.transport.kind)
 
     async def close(self) -> None:
-        """Close in good order. Cancelling drops the connection at once."""
+        """Close the connection properly. Cancelling drops the connection at once."""
         try:
             await self._close_transport()
         finally:
@@ -124,12 +124,12 @@ class OpenConnection:
         self._closed = True
 
     async def drop(self) -> None:
-        """Close at once, without a goodbye; does nothing after `close`."""
+        """Close the connection at once, without telling the server. Does nothing after `close`."""
         if not self._closed:
             await self._drop(self.close)
 
     async def drop_transport(self) -> None:
-        """Close the transport at once, without a goodbye, and keep what `reopen` needs."""
+        """Close the transport at once, without telling the server, and keep all that `reopen` needs."""
         await self._drop(self._close_transport)
 
     async def _close_transport(self) -> None:
@@ -142,7 +142,8 @@ class OpenConnection:
     async def _drop(self, close: Callable[[], Coroutine[None, None, None]]) -> None:
         self.transport.drop()
         try:
-            # `close` frees what is left. Where `close` would wait, this cancels it, which drops the connection too.
+            # Call `close` to free the resources, but cancel it as soon as it would wait. The cancellation drops the
+            # connection too.
             await bounded(close(), 0, whose="the HTTP client", patience=_PATIENCE, log=self.logs.transport)
         except BoundExceeded:
             self.logs.transport.debug("dropped the connection")
@@ -175,7 +176,7 @@ class Route:
 
 
 async def open_connection(options: ConnectionOptions) -> OpenConnection:
-    """Negotiate, and open the best transport that both sides have and that works. Cancelling leaves nothing open.
+    """Negotiate, and open the best transport that both sides support and that works. Cancelling leaves nothing open.
 
     Raises:
         ConnectionFailedError: negotiation failed, or no transport works.
@@ -215,7 +216,7 @@ class _Opening:
             return *await self._open_without_negotiation(), None
         wanted = list(options.transports)
         while True:
-            # A connection id is good for one transport, and so are the token and the cookies that came with the id.
+            # Negotiate anew for each transport: a connection id is valid for one transport, like its token and cookies.
             sender = self._new_sender()
             endpoint = await self._negotiate(sender, stateful=options.stateful and Transport.WEBSOCKETS in wanted)
             options.logs.note_connection(endpoint.connection_id)
@@ -232,7 +233,7 @@ class _Opening:
             if transport is not None:
                 return transport, route, endpoint
             if len(candidates) == 1:
-                # Do not negotiate again: the server would keep a connection that nobody uses.
+                # Do not negotiate again: the server would then keep a connection that is never used.
                 raise self._no_transport(skipped)
             wanted.remove(candidates[0])
 

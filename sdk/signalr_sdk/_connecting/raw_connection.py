@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from ..interfaces import HttpClient, TokenProvider
 
-# `stop` takes at most so many seconds more than `Timeouts.close` where users' code swallows its cancellation.
+# If users' code swallows its cancellation, `stop` takes at most so many seconds more than `Timeouts.close`.
 _LAST_CHANCE = 0.2
 _NO_TEXT = "what arrived is no UTF-8 text: use transfer_format='binary' for such endpoints"
 
@@ -33,14 +33,14 @@ _NO_TEXT = "what arrived is no UTF-8 text: use transfer_format='binary' for such
 class Connection(Uncopied):
     """A connection without the hub protocol, for endpoints made with ASP.NET Core's `MapConnectionHandler`.
 
-    Negotiation, transports, tokens and errors are those of a `HubConnection`. A `Connection` does not reconnect and is
-    single-use. It carries a stream of bytes: the data of one `send` may arrive in several pieces, or joined with the
-    data of others.
+    Negotiation, transports, tokens and errors are the same as for a `HubConnection`. A `Connection` does not reconnect,
+    and can be started only once. It carries a stream of bytes: the data of one `send` may arrive in several pieces, or
+    joined with the data of others.
 
     Args:
         url: the endpoint's http(s) or ws(s) URL.
         transfer_format: `"text"` (strings, UTF-8 on the wire) or `"binary"` (bytes).
-        transports: as for `HubConnection`; the same holds for all other arguments.
+        transports: as for `HubConnection`, like all other arguments.
 
     Example:
         ```python
@@ -73,19 +73,19 @@ class Connection(Uncopied):
         self._text = self._options.transfer_format is TransferFormat.TEXT
         self._decoder = codecs.getincrementaldecoder("utf-8")()
         self._wrong_text: str | None = None
-        # The event loop of `start`; `None` when nothing of the connection is left there.
+        # The event loop of `start`; `None` when no part of the connection is left on that loop.
         self._loop: asyncio.AbstractEventLoop | None = None
         self._opening: asyncio.Task[OpenConnection] | None = None
         self._open: OpenConnection | None = None
         self._stopped = False
         self._closing: asyncio.Task[None] | None = None
-        # Resolved at the end of `_closing`.
+        # This future is done at the end of `_closing`.
         self._closed: asyncio.Future[None] | None = None
         self._sending = asyncio.Lock()
 
     @property
     def url(self) -> str:
-        """The URL as http(s)."""
+        """The URL, with the scheme http or https."""
         return self._options.url
 
     @property
@@ -104,7 +104,7 @@ class Connection(Uncopied):
         """Connect. Cancelling leaves nothing open.
 
         Raises:
-            ConnectionFailedError: connecting failed, or `stop()` was called meanwhile.
+            ConnectionFailedError: connecting failed, or `stop()` was called before the connection was up.
             StateError: the connection was started before.
         """
         if self._opening is not None or self._stopped:
@@ -112,7 +112,7 @@ class Connection(Uncopied):
         self._loop = running_loop()
         self._closed = self._loop.create_future()
         opening = self._opening = spawn(self._connect(), "open")
-        # `stop` leaves the task behind if users' code in it swallows its cancellation.
+        # Wait for `_closed` too: if users' code in the task swallows its cancellation, `stop` leaves the task behind.
         ends: set[asyncio.Future[Any]] = {opening, self._closed}
         try:
             await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
@@ -143,7 +143,7 @@ class Connection(Uncopied):
             raise ConnectionFailedError(str(error)) from raised
 
     async def stop(self) -> None:
-        """Close, within `Timeouts.close`; return when the connection is closed. Cancelling drops the connection.
+        """Close the connection, within `Timeouts.close`. Return when it is closed. Cancelling drops the connection.
 
         `stop` may be called by any task, any number of times.
         """
@@ -160,7 +160,7 @@ class Connection(Uncopied):
         try:
             await asyncio.wait({closing})
         except asyncio.CancelledError:
-            # A task that is cancelled before its first step would close nothing.
+            # Let the task begin: a task that is cancelled before its first step would close nothing.
             await asyncio.sleep(0)
             closing.cancel()
             await asyncio.wait({closing})
@@ -185,7 +185,7 @@ class Connection(Uncopied):
             self._closed.set_result(None)
 
     async def _give_up(self, opening: asyncio.Task[OpenConnection]) -> None:
-        """Cancel the task, and drop the connection if the task has opened one all the same."""
+        """Cancel the task that opens the connection. If the task opens a connection nevertheless, drop it."""
         await cut_off(
             opening,
             self._options.timeouts.close,
@@ -195,7 +195,7 @@ class Connection(Uncopied):
         )
 
     def _is_over(self) -> bool:
-        """Whether nothing is left to be closed; also after the event loop was closed under the connection."""
+        """Whether nothing is left to be closed: the connection has ended, or its event loop was closed."""
         loop = self._loop
         if loop is not None and loop.is_closed():
             self._loop = self._open = None
@@ -203,13 +203,13 @@ class Connection(Uncopied):
         return self._loop is None
 
     async def send(self, data: str | bytes) -> None:
-        """Send; wait while the server takes no more. Data of several tasks goes out one after another.
+        """Send data; wait while the server accepts no more. Data of several tasks is sent one after another.
 
-        Read at the same time: a server may stop reading while nobody reads what it sends. Long polling polls only while
-        somebody reads, and ASP.NET Core closes the connection of a client that does not poll.
+        Read at the same time: a server may stop reading while its own data is not read. Over long polling this client
+        polls only while a task reads, and ASP.NET Core closes the connection of a client that does not poll.
 
         Raises:
-            NotConnectedError: the connection is not started, or stopped.
+            NotConnectedError: the connection is not started, or is stopped.
             ConnectionClosedError: the connection is lost.
             TypeError: `data` is a `str` on a binary connection.
         """
@@ -248,7 +248,7 @@ class Connection(Uncopied):
         raise StopAsyncIteration
 
     def _decode(self, data: bytes | None) -> str:
-        """Return the text of the next bytes, up to the first that are none; `None` stands for the end of all bytes."""
+        """Return the text of the next bytes, up to the first bytes that are no UTF-8. `None` means the end."""
         try:
             return self._decoder.decode(data or b"", final=data is None)
         except UnicodeDecodeError as error:
@@ -256,10 +256,10 @@ class Connection(Uncopied):
             return error.object[: error.start].decode()
 
     def _is_elsewhere(self) -> bool:
-        """Return whether the connection has gone with its event loop.
+        """Return whether the connection has ended, for example because its event loop was closed.
 
         Raises:
-            StateError: this is another event loop, another thread, or no asyncio.
+            StateError: the caller runs on another event loop or thread, or without asyncio.
         """
         check_loop(self._loop)
         return self._is_over()

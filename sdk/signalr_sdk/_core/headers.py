@@ -1,4 +1,4 @@
-"""Values of HTTP headers: `User-Agent`, `Retry-After` and dates."""
+"""Makes and reads the values of HTTP headers: `User-Agent`, `Retry-After` and dates."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ _CLOCK_IS_SET = 1_735_689_600.0  # the first moment of 2025
 _LONGEST_WAIT = 3600.0
 _SECONDS = re.compile(r"[0-9]{1,9}(?:\.[0-9]+)?")
 
-# RFC 6265, section 5.1.1: this algorithm reads all three forms of HTTP dates, and most dates that servers get wrong.
+# Parse dates as RFC 6265, section 5.1.1 says: its algorithm reads all three forms of HTTP dates, and most of the wrong
+# dates that servers send.
 _DATE_DELIMITERS = re.compile(r"[\t\x20-\x2f\x3b-\x40\x5b-\x60\x7b-\x7e]+")
 _DATE_PARTS = {
     "time": re.compile(r"([0-9]{1,2}):([0-9]{1,2}):([0-9]{1,2})(?![0-9])"),
@@ -28,7 +29,7 @@ _DATE_PARTS = {
 
 
 def format_user_agent(version: str, platform: str, python: str) -> str:
-    """Return the `User-Agent` for a version of this package, a `sys.platform` and a version of Python.
+    """Return the `User-Agent`, made of the version of this package, of `sys.platform` and of the version of Python.
 
     Example:
         >>> format_user_agent("1.2.3", "linux", "3.11.9")
@@ -70,11 +71,11 @@ def parse_retry_after(value: str | None, now: float) -> float | None:
 
     Args:
         value: the header: a number of seconds, or a date.
-        now: seconds since 1970; 0.0 if the time is not known. A clock before 2025 was never set, and a date then says
-            nothing.
+        now: the current time in seconds since 1970; 0.0 if the time is not known. With a time before 2025 the clock
+            was never set, and a date gives `None`.
 
     Returns:
-        `None` if there is no header, or it cannot be understood. A date is an hour away at most.
+        The seconds, for a date an hour at most. `None` if there is no header or if the header cannot be understood.
     """
     value = (value or "").strip()
     if _SECONDS.fullmatch(value):
@@ -84,7 +85,7 @@ def parse_retry_after(value: str | None, now: float) -> float | None:
 
 
 def parse_date(text: str) -> float | None:
-    """Return the date of an HTTP header or cookie in seconds since 1970, or `None` if the text is no date."""
+    """Return the date in a text of an HTTP header, in seconds since 1970; `None` if the text is no date."""
     found: dict[str, re.Match[str]] = {}
     for token in _DATE_DELIMITERS.split(text):
         for part, pattern in _DATE_PARTS.items():

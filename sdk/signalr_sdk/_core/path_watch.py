@@ -1,7 +1,8 @@
-"""Tells a path that swallows all packets from a server that is only busy, by what TCP knows of its acknowledgements.
+"""Finds out by TCP's acknowledgements whether a path to the server is dead or the server is only busy.
 
-A busy server's system acknowledges what it gets, or (if it has no room) what probes ask. On a dead path nothing is
-acknowledged: data stays unacknowledged at two looks, and no acknowledgement came between them.
+The system of a busy server acknowledges the data that it gets, or, if it has no room, the probes of TCP. On a dead path
+all packets are lost and nothing is acknowledged: at two looks data is unacknowledged, and no acknowledgement has come
+in between.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import attrs
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-# The first look comes so many seconds after data was sent: by then most paths have acknowledged the data.
+# Look for the first time so many seconds after data was sent: by then most paths have acknowledged the data.
 _FIRST_LOOK = 1.0
 
 
@@ -32,13 +33,13 @@ class PathSample:
 
 
 class PathWatch:
-    """Decides when to look at the sockets of a connection, and whether one of their paths is dead.
+    """Decides when to look at the sockets of a connection, and whether the path of a socket is dead.
 
     Args:
-        timeout: seconds without an acknowledgement after which a path is dead; `None` for never.
+        timeout: after so many seconds without an acknowledgement a path is dead; `None` for never.
 
     Attributes:
-        deadline: when to call `look`; infinity while all that was sent is acknowledged.
+        deadline: when to call `look`; infinity while all sent data is acknowledged.
     """
 
     def __init__(self, timeout: float | None) -> None:
@@ -48,7 +49,7 @@ class PathWatch:
         self._suspects: dict[int, float] = {}
 
     def note_sent(self, now: float) -> bool:
-        """Note that data goes out; return whether `deadline` has changed."""
+        """Note that data is sent now; return whether `deadline` has changed."""
         if self._timeout is None or self.deadline < math.inf:
             return False
         self.deadline = now + self._first_look
@@ -58,7 +59,7 @@ class PathWatch:
         """Return whether a path is dead, and set the next deadline.
 
         Args:
-            samples: by a number that stands for the socket. Sockets that cannot be asked are not in it.
+            samples: a sample for each socket, by a number of the socket. Sockets that cannot be asked are left out.
             now: the time.
         """
         assert self._timeout is not None
@@ -66,7 +67,8 @@ class PathWatch:
         for name, sample in samples.items():
             if sample.unacknowledged:
                 since = self._suspects.get(name, now)
-                # An acknowledgement came after that look: the data that is unacknowledged now was sent later.
+                # An acknowledgement has come after the earlier look, so the data that is unacknowledged now was sent
+                # later.
                 suspects[name] = now if sample.since_ack < now - since else since
         self._suspects = suspects
         oldest = min(suspects.values(), default=math.inf)

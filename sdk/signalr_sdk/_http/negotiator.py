@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from ..interfaces import HttpResponse
     from .request_sender import RequestSender
 
-# Real answers to negotiate have a few kilobytes. Without a limit a wrong server could fill the memory.
+# The largest negotiate response. Real responses have a few kilobytes, and a wrong server must not fill the memory.
 _MAX_ANSWER = 1024 * 1024
 
 
@@ -34,10 +34,10 @@ async def run_negotiation(
 
     Args:
         sender: sends the requests.
-        url: the hub's.
+        url: the URL of the hub.
         redirects: the most redirects that are followed.
-        timeout: seconds for all requests together, with the answers of the token provider.
-        stateful: ask for stateful reconnect.
+        timeout: seconds for all requests together, including the calls of the token provider.
+        stateful: whether to ask for stateful reconnect.
         asked: the URL of each request is appended to this list, without its query.
 
     Raises:
@@ -51,7 +51,7 @@ async def run_negotiation(
             _negotiate(sender, url, redirects=redirects, timeout=timeout, stateful=stateful, asked=asked),
             None if timeout is None else timeout * GRACE,
             whose="the HTTP client",
-            # More than the token provider has, and less than `stop` waits for the whole attempt.
+            # More seconds than the token provider has, and less than `stop` waits for the whole attempt.
             patience=None if close is None else close * 0.75,
             log=sender.logs.http,
         )

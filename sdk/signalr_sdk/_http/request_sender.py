@@ -1,4 +1,4 @@
-"""The requests of one connection attempt: which headers, cookies and token go to which server, and what a 401 does."""
+"""Sends the requests of one connection attempt, and decides which headers, cookies and token go to which server."""
 
 from __future__ import annotations
 
@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-# Each part of a wait has the same limit as the whole, and its error says more: the whole takes a bit longer.
+# The whole wait takes this much longer than its limit. Each part of the wait has the same limit and ends first, because
+# its error tells more.
 GRACE = 1.05
 
 _CONNECTION_TOKEN = "X-SignalR-Connection-Token"
@@ -35,7 +36,7 @@ _XML_HTTP_REQUEST = ("X-Requested-With", "XMLHttpRequest")
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _SECRET_HEADER = re.compile(r"auth|cookie|key|token|secret|password|session")
 _UNSENDABLE = re.compile(r"[\x00-\x08\x0a-\x1f\x7f\ud800-\udfff]")
-# The user's headers that `_addressed` replaces: cookies come from several places, and no answer may be compressed.
+# `_addressed` replaces these headers of the user: cookies come from several places, and no response may be compressed.
 _NOT_THE_USERS = ("cookie", "accept-encoding")
 
 
@@ -43,20 +44,20 @@ class RequestSender:
     """Sends the requests of one connection attempt, each with its headers, cookies and token.
 
     The token, the cookies and the headers of the user go to the hub's own origin. A redirect of negotiate may point to
-    another origin: only the redirect's token and the headers that `forward_headers` names go there. The name
-    `Authorization` in `forward_headers` also lets the user's token go there, and `Cookie` the user's cookies.
+    another origin: only the redirect's token and the headers that `forward_headers` names go there. If
+    `forward_headers` names `Authorization`, the user's token goes there too; if it names `Cookie`, the user's cookies.
 
-    A server that answers 401 gets the request once more, if the user's provider gives another token.
+    If a server answers 401 and the user's provider returns another token, the request is sent once more.
 
     Args:
         http: sends the requests.
         url: the hub's URL.
-        access_token: as for `HubConnection`; the same holds for the arguments from here to `timeouts`.
+        access_token: as for `HubConnection`, like the arguments from here to `timeouts`.
         logs: the connection's loggers; new ones for `url` by default.
 
     Attributes:
         logs: the connection's loggers.
-        timeouts: those of the connection.
+        timeouts: the time limits of the connection.
         secrets: the tokens, keys and cookies of the requests so far.
     """
 
@@ -92,25 +93,25 @@ class RequestSender:
             self.secrets.add(value)
 
     def use_redirect_token(self, token: str) -> None:
-        """Use this token in all requests from now on, and not the user's."""
+        """Use the token of a redirect in all requests from now on, instead of the user's token."""
         self._token.use_from_redirect(token)
 
     def use_refreshed_token(self, token: str) -> None:
-        """Use a token that the server gave in its answer to a refresh."""
+        """Use a token, which the server has sent in its answer to a refresh, in all requests from now on."""
         self._token.use(token)
 
     def use_fresh_token(self) -> None:
-        """Ask the user's provider again for the next request; the token of a redirect stays."""
+        """Call the user's provider again for the next request. The token of a redirect stays in use."""
         self._token.forget()
 
     async def refresh(self, url: str, connection_token: str, *, timeout: float | None, max_bytes: int) -> HttpResponse:
-        """Show the server another token of the user's. If the server accepts the token, use it from now on.
+        """Send the server a new token of the user for a live connection. Use the token from now on if it is accepted.
 
         Args:
-            url: the URL for refreshes, of the user's own hub.
+            url: the refresh URL of the hub that the user has named.
             connection_token: tells the server which connection the token is for.
-            timeout: seconds.
-            max_bytes: largest answer.
+            timeout: seconds for the request.
+            max_bytes: the largest response, in bytes.
 
         Returns:
             The answer, whatever its status.
@@ -123,7 +124,7 @@ class RequestSender:
         token = await self._token.ask_user()
         own = {"Accept": "*/*", _CONNECTION_TOKEN: connection_token}
         response = await self._exchange("POST", url, own, token, timeout=timeout, max_bytes=max_bytes)
-        # After a redirect the requests go to another server, which has a token of its own: that one stays in use.
+        # After a redirect, keep the token of the other server, to which the requests go.
         if 200 <= response.status < 300 and not self._token.from_redirect:
             self._token.use(token)
         return response
@@ -139,7 +140,7 @@ class RequestSender:
         max_bytes: int | None = None,
         content_type: str | None = None,
     ) -> HttpResponse:
-        """Send a request and return the answer, whatever its status. A 401 asks once for another token.
+        """Send a request and return the answer, whatever its status. After a 401, try once more with another token.
 
         Raises:
             OSError: the network failed.
@@ -184,7 +185,7 @@ class RequestSender:
 
     @asynccontextmanager
     async def stream(self, url: str) -> AsyncIterator[HttpStream]:
-        """Open an event stream; leaving the context drops the stream. Status and errors as with `request`."""
+        """Open an event stream. Leaving the context drops the stream. Status and errors are as for `request`."""
         token = await self._token_for(url)
         async with self._event_stream(url, token) as stream:
             if stream.response.status != 401 or not await self._renewed(url, token):
@@ -202,7 +203,7 @@ class RequestSender:
             yield stream
 
     async def connect_web_socket(self, url: str, options: WebSocketOptions) -> WebSocket:
-        """Open a WebSocket. A 401 asks once for another token.
+        """Open a WebSocket. After a 401, try once more with another token.
 
         Raises:
             TransportError: the server refused the WebSocket, or the HTTP client cannot open WebSockets.
@@ -258,9 +259,9 @@ class RequestSender:
         """Return the URL and all headers of a request, with the token in one of them.
 
         Args:
-            url: where the request goes.
-            own: headers that the request needs; they replace the user's headers of the same names.
-            token: for `Authorization`, or for the query.
+            url: the URL of the request.
+            own: headers that the request needs. They replace the user's headers of the same names.
+            token: the token for the header `Authorization`, or for the query.
             opens: whether the request is for an event stream or a WebSocket.
         """
         self.secrets.add(token)
@@ -299,7 +300,7 @@ class RequestSender:
 
 
 async def _in_time(work: Awaitable[T], request: HttpRequest) -> T:
-    """Await the answer of an HTTP client. Ours keep the limit themselves, the user's may not.
+    """Await the response of an HTTP client, with a time limit: clients of users may not have a limit.
 
     Raises:
         TimeoutError: the request took longer than its limit.
@@ -317,7 +318,7 @@ async def _in_time(work: Awaitable[T], request: HttpRequest) -> T:
 
 
 def _checked(name: str, value: object) -> str:
-    """Return the value of a header that the user gave.
+    """Check and return the value of a header that the user gave.
 
     Raises:
         ValueError: the name or the value cannot be sent.

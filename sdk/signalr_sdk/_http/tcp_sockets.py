@@ -1,4 +1,4 @@
-"""The TCP sockets of a client of our own: keep-alive, and what Linux knows of their acknowledgements."""
+"""The TCP sockets of an own HTTP client: turns keep-alive on, and reads what Linux knows of acknowledgements."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from .._core.path_watch import PathSample
 if TYPE_CHECKING:
     from aiohttp import AddrInfoType
 
-# `struct tcp_info` of Linux begins with eight bytes; 32-bit numbers follow.
+# `struct tcp_info` of Linux begins with eight bytes. Numbers of 32 bits follow.
 _HEAD: Final = 8
 _UNACKNOWLEDGED, _SINCE_ACK, _NUMBERS = 4, 12, 13
-# The system asks an idle peer this often before it gives the connection up.
+# The system probes an idle peer so many times before it gives the connection up.
 _PROBES: Final = 4
 
 
@@ -25,7 +25,8 @@ class TcpSockets:
     """All open sockets of one HTTP client.
 
     Args:
-        timeout: seconds of silence of an idle peer's system after which the connection is lost; `None` for no probes.
+        timeout: after so many seconds without an answer from an idle peer's system, the connection is lost; `None` for
+            no probes.
     """
 
     def __init__(self, timeout: float | None) -> None:
@@ -41,13 +42,13 @@ class TcpSockets:
         return new
 
     def shut_down(self) -> None:
-        """Let no socket wait for its peer any more."""
+        """Shut all sockets down, so that closing them does not wait for the peer."""
         for each in self._sockets:
             with suppress(OSError):
                 each.shutdown(socket.SHUT_RDWR)
 
     def samples(self) -> dict[int, PathSample]:
-        """Return what the system knows of the path of each socket; nothing where the system does not tell."""
+        """Return what the system knows of the path of each socket. Empty on systems that do not tell this."""
         found = {}
         if sys.platform == "linux":
             for each in self._sockets:
@@ -61,8 +62,8 @@ class TcpSockets:
 
 
 def _keep_alive(new: socket.socket, timeout: float) -> None:
-    """Have the system probe an idle peer, so that a forgotten connection is lost after about `timeout` seconds."""
-    # The first probe after a third of the time; the others share the rest. Systems count whole seconds.
+    """Let the system probe an idle peer, so that a connection without a peer is lost after about `timeout` seconds."""
+    # Send the first probe after a third of the time, and divide the rest among the others. Systems count whole seconds.
     first, step = max(1, round(timeout / 3)), max(1, round(timeout * 2 / 3 / _PROBES))
     options = {"TCP_KEEPIDLE": first, "TCP_KEEPALIVE": first, "TCP_KEEPINTVL": step, "TCP_KEEPCNT": _PROBES}
     with suppress(OSError):  # a socket of another family than TCP, or a system with fewer options

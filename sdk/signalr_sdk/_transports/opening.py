@@ -26,14 +26,14 @@ async def open_transport(
     *,
     refresher: Refresher | None = None,
 ) -> ActiveTransport:
-    """Open a transport. Cancelling leaves nothing open. Each request has its time limit, and so has the token provider.
+    """Open a transport. Cancelling leaves nothing open. Requests and the token provider have time limits.
 
     Args:
-        kind: which transport.
+        kind: the transport to open.
         sender: sends the requests of the transport.
         url: the URL to connect to, with the connection's `id`.
         settings: formats and limits.
-        refresher: refreshes the token when the answer to a long poll asks for that.
+        refresher: refreshes the token when the response to a long poll asks for a refresh.
 
     Raises:
         TransportError: the transport could not be started.

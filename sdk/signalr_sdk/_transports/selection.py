@@ -1,4 +1,4 @@
-"""Which of the offered transports are tried, and in which order."""
+"""Selects which of the offered transports are tried, and in which order."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def select(
         web_sockets_supported: whether the HTTP client can open WebSockets.
     """
     candidates: set[Transport] = set()
-    # By reason, since a server may offer the same thing many thousand times.
+    # Keep one error for each transport and reason: a server may offer the same transport many thousand times.
     skipped: dict[tuple[str, Transport | None], TransportError] = {}
     unknown = 0
     for offer in offered:
@@ -57,6 +57,6 @@ def select(
     return [kind for kind in Transport if kind in candidates], errors
 
 
-# The most unknown transports that are named in errors.
+# The most unknown transports that are named in an error.
 _NAMED = 5
 _KINDS = {str(kind): kind for kind in Transport}

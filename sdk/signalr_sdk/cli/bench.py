@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 _EVENT = "bench"
 _AT_ONCE = 100
-# For the slow scenarios, divide the number of messages by this: calls one after another, and connections.
+# Divide the number of messages by these numbers for the two slow scenarios: calls one after another, and connections.
 _FEWER_CALLS, _FEWER_CONNECTIONS = 10, 200
 _CALL = "Method and arguments, with {count} and {event} for the values of the measurement; '' leaves it out."
 

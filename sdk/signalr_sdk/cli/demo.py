@@ -76,8 +76,8 @@ def _show(
         runner = StepRunner(
             url=url, steps=steps, offered=offered, limit=limit, report=report, hub_arguments=hub_arguments
         )
-        # Each step has its own time limit. The limit of the whole run is longer than all steps together, so it ends no
-        # step.
+        # Each step has its own time limit. The limit of the whole run is longer than all these limits together, so the
+        # limit of the run is never reached.
         exit_status.run(runner.run(), timeout=(len(steps) + 1) * len(COMBINATIONS) * (limit + 10))
     if as_json:
         exit_status.show(table.as_dict())

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from .. import HubConnection
 
 _ITEMS = 100
-# Hubs should not have this method. If a hub has it, its answer is as good as an error.
+# Hubs should not have this method. If a hub has this method, its answer is as good as an error.
 _UNKNOWN_METHOD = "SignalrDemoRoundTrip"
 
 

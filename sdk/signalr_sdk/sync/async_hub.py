@@ -21,7 +21,7 @@ class AsyncHub(HubConnection):
     _dispatcher_class = ThreadDispatcher
 
     async def wait_ended(self) -> None:
-        """Wait until the connection has ended. Then end all that belongs to it, unless it was started again."""
+        """Wait until the connection has ended. Then clean up, unless the connection was started again."""
         closed = self._life.closed
         with suppress(SignalRError):  # users get the error from `wait_closed` and `on_closed`
             await self.wait_closed()

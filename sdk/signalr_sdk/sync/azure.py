@@ -51,7 +51,7 @@ class AzureSignalR(Uncopied):
         application: prefix for the hub's name, to keep apart the hubs of several applications on one resource.
         credential: for Entra ID: an object with a plain method `get_token(*scopes)`, which is called on a thread.
         http: a plain callable that makes the HTTP client, as for `HubConnection`. It is called on the thread of the
-            event loop. `close()` closes the client. Each connection of `connect` makes a client of its own with it.
+            event loop. `close()` closes the client. Each connection of `connect` calls it for a client of its own.
         timeouts: `connect` and `request` apply to each request, `invoke` to `invoke_connection`.
         api_version: version of the REST API.
         clock: returns the time in seconds since 1970, for tokens.

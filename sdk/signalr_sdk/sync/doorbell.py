@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable
 
-# On Linux, Ctrl-C interrupts a thread that waits for a lock. On Windows it never does, and on other systems not always.
-# There, divide the wait into slices of so many seconds: Ctrl-C works between two slices.
+# On Linux, Ctrl-C interrupts a thread that waits for a lock. On Windows Ctrl-C does not, and on other systems not
+# always. On these systems divide the wait into slices of so many seconds: Ctrl-C works between two slices.
 SLICE = None if sys.platform == "linux" else 0.1
 
 
@@ -73,7 +73,7 @@ class Doorbell:
 
 
 class WaitingThreads:
-    """Threads that wait until the loop's thread has changed something."""
+    """Threads that wait for a change by the loop's thread, for example for room in a queue."""
 
     __slots__ = ("_locks",)
 

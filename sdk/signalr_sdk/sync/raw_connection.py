@@ -96,7 +96,7 @@ class Connection(Uncopied):
         """Connect. After Ctrl-C nothing is left open.
 
         Raises:
-            ConnectionFailedError: connecting failed, or `stop()` was called meanwhile.
+            ConnectionFailedError: connecting failed, or `stop()` was called before the connection was up.
             StateError: the connection was started before.
         """
         self._loop_use.call(self._start)

@@ -92,7 +92,7 @@ class SendBuffer:
             self._timer.cancel()
             self._timer = None
         # Clear `_looking` before taking the messages: a thread adds its message before it checks `_looking`. In the
-        # other order a message could stay here, and nobody would look for it.
+        # other order a message could stay here without a wake-up of the loop's thread.
         self._looking = None
         full = self._emptying is not None
         if messages := [self._messages.popleft() for _ in range(len(self._messages))]:

@@ -110,7 +110,7 @@ class UploadQueue:
             self._waiter = asyncio.get_running_loop().create_future()
             self._wake_at = wake_at
             # Check `_items` after setting `_wake_at`: a thread adds its item before it checks `_wake_at`. In the other
-            # order an item could stay here, and nobody would be woken for it.
+            # order an item could stay here without a wake-up of the loop's thread.
             if not self._items:
                 await asyncio.wait({self._waiter}, timeout=_PATIENCE if wake_at > 1 else None)
             self._wake_at = _NEVER

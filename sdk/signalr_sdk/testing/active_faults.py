@@ -136,7 +136,7 @@ class ActiveFaults:
         return any(fault.matches(site) for fault in self._faults)
 
     def suppresses(self, site: FaultSite) -> bool:
-        """Return whether a fault keeps the server from what it is about to do at this site. The fault counts this."""
+        """Return whether a fault stops the server from acting at this site. If so, the fault has happened once more."""
         for fault in self._faults:
             if fault.matches(site):
                 fault.count()

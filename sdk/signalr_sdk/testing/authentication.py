@@ -1,4 +1,4 @@
-"""Bearer tokens of requests: who the user is, when the token expires, and how clients renew it, as in .NET 11."""
+"""Bearer tokens of requests: who the user is, when the token expires, and how clients renew tokens, as in .NET 11."""
 
 from __future__ import annotations
 

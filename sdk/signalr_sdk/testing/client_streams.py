@@ -56,7 +56,7 @@ class ClientStream:
         self._wake()
 
     def end(self, error: str | None) -> None:
-        """End the stream: the hub method still gets the items in it, then the error as a `HubException`, or the end."""
+        """End the stream. The hub method still gets all items in the stream, and then an error as a `HubException`."""
         if not self._has_ended:
             self._has_ended, self._error = True, error
             self._make_room()

@@ -30,7 +30,7 @@ _logger = logging.getLogger("signalr_sdk.testing")
 
 
 class ConnectedClient:
-    """A client, from the handshake to the end of the connection. Its session delivers the client's messages to it.
+    """A client, from the handshake to the end of the connection. The session passes it the client's messages.
 
     Args:
         hub: the hub instance that serves the client.

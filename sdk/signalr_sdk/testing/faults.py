@@ -90,7 +90,7 @@ class Faults:
             transport: only requests of this transport; a negotiate request has no transport.
             connection_id: only requests of this connection; a negotiate request has no connection.
             retry_after: seconds in the header `Retry-After`; `None` for no such header.
-            times: how many requests to answer like this; all by default.
+            times: how many requests are refused; all by default.
         """
         where = FaultFilter(parse_points(at, REQUESTS), transport, connection_id)
         return self._add(where, times, action=Refuse(status, retry_after))

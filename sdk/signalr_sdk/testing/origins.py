@@ -1,4 +1,4 @@
-"""Which web pages may use the test server: a browser names the page's origin in the header `Origin`."""
+"""Decides which web pages may use the test server: a browser names the page's origin in the header `Origin`."""
 
 from __future__ import annotations
 
@@ -11,29 +11,29 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 Origin: TypeAlias = "tuple[str, str, int] | str"
-"""Scheme, host and port; or `*` for all pages, or `null` for pages without an origin, such as files."""
+"""Scheme, host and port; or `*` for all pages, or `null` for pages without an origin, for example files."""
 
 _SPECIAL = ("*", "null")
 
 
 def allowed_origins(origins: Iterable[str]) -> frozenset[Origin]:
-    """Return the origins that `HubServer` was given.
+    """Check the argument `origins` of `HubServer` and return it as a set.
 
     Raises:
-        ValueError: one of them is neither an origin, such as `https://example.com`, nor `*`, nor `null`.
+        ValueError: a value is neither an origin, for example `https://example.com`, nor `*`, nor `null`.
     """
     given = {origins} if isinstance(origins, str) else set(origins)
     return frozenset(each if each in _SPECIAL else urls.origin(each) for each in given)
 
 
 def is_allowed(origin: str | None, host: str, allowed: frozenset[Origin]) -> bool:
-    """Return whether a request may use the hub.
+    """Return whether a request with this header `Origin` may use the hub.
 
     Only browsers send an origin. Pages of this machine count as the server's own, whatever their port is. The header
     `Host` proves nothing: a foreign page can have a name that leads to this machine.
 
     Args:
-        origin: the header `Origin`; `None` without one.
+        origin: the header `Origin`; `None` without this header.
         host: the host that the server listens on.
         allowed: what `allowed_origins` returned.
     """

@@ -72,7 +72,7 @@ class HubServer(LoopService):
         close_on_expiration: whether a connection is closed when its token expires.
         stateful_reconnect: whether clients may use stateful reconnect: resume a connection over another WebSocket.
         stateful_window: a connection that has lost its WebSocket can be resumed within so many seconds.
-        stateful_buffer: with so many bytes of unacknowledged messages to a client, hubs wait before they send to it.
+        stateful_buffer: with so many bytes of unacknowledged messages to a client, hubs wait before they send more.
 
     Attributes:
         faults: methods that make the server fail.
@@ -251,7 +251,7 @@ class HubServer(LoopService):
 
     @web.middleware
     async def _refuse_foreign(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """Refuse the requests of foreign web pages, which any page in the user's browser can send."""
+        """Refuse requests of foreign web pages: any page in the user's browser can send requests to this server."""
         if not is_allowed(request.headers.get("Origin"), self._host, self._settings.origins):
             raise web.HTTPForbidden(text="This page may not use the hub: name its origin in HubServer(origins=...)")
         return await handler(request)

@@ -1,4 +1,4 @@
-"""The server's side of the handshake: waits for the request of the client, checks it and answers it."""
+"""The server's side of the handshake: waits for the client's request, checks and answers the request."""
 
 from __future__ import annotations
 

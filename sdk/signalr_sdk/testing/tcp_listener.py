@@ -128,7 +128,7 @@ def drop_tcp(transport: asyncio.WriteTransport | None, *, reset: bool) -> None:
         transport: asyncio's transport of the connection; for `None` the function does nothing.
         reset: close with RST, which is an error for the peer. Otherwise close with FIN, as if the process was killed.
     """
-    # Not `isinstance`: the transports of uvloop do not derive from those of asyncio.
+    # Do not use `isinstance`: the transports of uvloop do not derive from the transports of asyncio.
     if transport is None:
         return
     own = transport.get_extra_info("socket")

@@ -153,7 +153,7 @@ class TransportConnection:
             self._gap = None
 
     def drop(self, error: ConnectionClosedError | None = None) -> None:
-        """End the connection and forget it. `Hub.on_disconnected` gets the error, if there is one."""
+        """End the connection and remove it from the server. `Hub.on_disconnected` gets the error, if there is one."""
         self.stop_gap_timer()
         self.stop_expiry()
         self.buffers.end(error)

@@ -27,7 +27,7 @@ async def upgrade(request: web.Request, settings: ServerSettings) -> web.WebSock
 async def run_web_socket(
     request: web.Request, socket: web.WebSocketResponse, connection: TransportConnection, client: ConnectedClient
 ) -> None:
-    """Move bytes between WebSocket and buffers, until the WebSocket ends or another WebSocket replaces it."""
+    """Move bytes between WebSocket and buffers, until this WebSocket ends or is replaced by another."""
     writer = spawn(_write_frames(request, socket, connection, client), "hub writer")
     current = connection.web_socket = ServerWebSocket(socket, writer, request.transport)
     connection.tcp = request.transport

@@ -60,8 +60,8 @@ def doctor(
 
         wanted = allowed_combinations(connection)
         examination = Examination(url, connection, wanted=wanted, limit=timeout, keep_alive=keep_alive, report=report)
-        # Each check and step has its own time limit. The limit of the whole run is longer than all of them together, so
-        # it ends none of them.
+        # Each check and step has its own time limit. The limit of the whole run is longer than all these limits
+        # together, so the limit of the run is never reached.
         exit_status.run(examination.run(), timeout=keep_alive + 40 * (timeout + 10))
     if as_json:
         exit_status.show(_as_dict(url, examination, table))

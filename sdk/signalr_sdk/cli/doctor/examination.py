@@ -79,7 +79,7 @@ class Examination:
         endpoint = await self._check("negotiate", self._hub.negotiate(asked))
         if endpoint is None:
             # Negotiate was redirected to another server and failed there. Run the checks below HTTP for that server
-            # too: they tell why it does not answer.
+            # too: they tell why that server does not answer.
             if asked and urls.origin(asked[-1]) != home:
                 await self._reach(urls.origin(asked[-1]), " 2")
             return

@@ -78,8 +78,8 @@ async def check_name(target: HostPort) -> tuple[Finding, list[str]]:
 async def _look_up(target: HostPort) -> list[Any]:
     """Look the host up in a daemon thread: a look-up that hangs must not keep the command from ending."""
     answer: Future[list[Any]] = Future()
-    # A future that is marked as running cannot be cancelled. Otherwise a cancelled command would cancel it, and the
-    # thread could not set its result.
+    # A future that is marked as running cannot be cancelled. Otherwise a cancelled command would cancel the future, and
+    # the thread could not set its result.
     answer.set_running_or_notify_cancel()
 
     def ask() -> None:

@@ -10,7 +10,7 @@ import attrs
 
 @attrs.frozen
 class TokenTimes:
-    """From when until when a token is valid, in seconds since 1970. A time is `None` if the token does not tell it.
+    """From when until when a token is valid, in seconds since 1970. A time is `None` if it is not in the token.
 
     Attributes:
         begins: the claim `nbf` (not before).
@@ -22,7 +22,7 @@ class TokenTimes:
 
 
 def token_times(token: str) -> TokenTimes:
-    """Return from when until when a JWT is valid, without verifying it. Both times are `None` for any other token."""
+    """Return from when until when a JWT is valid. The signature is not verified. Both `None` for any other token."""
     parts = token.split(".")
     try:
         claims = json.loads(base64.urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4)))
