@@ -37,7 +37,7 @@ PURE = ("tests/core", "tests/protocols", "tests/typed", "tests/test_retry.py")
 SCHEDULED = (*PURE, "tests/sending", "tests/hub/test_hub_connection.py")
 SHELL = ("tests/http", "tests/transports", "tests/connecting", "tests/sending", "tests/life", "tests/hub")
 # What is pure in signalr_sdk.azure.
-AZURE = ("answers", "connection_string", "names", "payloads", "tokens", "upstream")
+AZURE = ("rest_responses", "connection_string", "names", "payloads", "tokens", "upstream")
 # Modules of which every branch is tested.
 COVERED = (
     "sdk/signalr_sdk/_core/*",
@@ -218,7 +218,10 @@ def debug(session: nox.Session) -> None:
 def uvloop(session: nox.Session) -> None:
     """Tests on uvloop; `nox -s uvloop -- tests` runs all."""
     session.install("-e", ".[test]", "uvloop")
-    session.run("python", ".ci/scheduler.py", "uvloop", "-q", *(session.posargs or SCHEDULED))
+    # The faults of the test server reach for the transports of the event loop.
+    session.run(
+        "python", ".ci/scheduler.py", "uvloop", "-q", *(session.posargs or (*SCHEDULED, "tests/testing/test_faults.py"))
+    )
 
 
 @nox.session(python=PYTHONS[-1])
@@ -279,3 +282,12 @@ def full(session: nox.Session) -> None:
     for name in ("debug", "uvloop"):
         session.notify(name, posargs=["tests"])
     session.notify("faults")
+
+
+@nox.session
+def fuzz(session: nox.Session) -> None:
+    """Fuzzing with fresh seeds, for half an hour or as its own options say: `nox -s fuzz -- --minutes 60`."""
+    session.install("-e", ".[test]")
+    # atheris looks for inputs that reach new code. It does not exist for every Python: fuzzing goes on without.
+    session.run("python", "-m", "pip", "install", "-q", "atheris", success_codes=[0, 1])
+    session.run("python", "-m", "tests.fuzz", *session.posargs)

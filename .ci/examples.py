@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[1]
 LIMIT = 60.0  # seconds for one example
-LOGIN = "/token?user=ada&seconds=2"
+SECONDS = 5  # how long a token is good: ASP.NET Core tells whole seconds, and none under one
+LOGIN = f"/token?user=ada&seconds={SECONDS}"
 
 sys.path.insert(0, str(ROOT))
 
@@ -80,7 +81,7 @@ def main() -> int:
 
     examples = sorted((ROOT / "examples").glob("*.py"))
     print("test server")
-    with PythonServer.start() as twin, login_server(lambda: make_token("ada", 2)) as login:
+    with PythonServer.start() as twin, login_server(lambda: make_token("ada", SECONDS)) as login:
         done = [run(example, twin.url, login) for example in examples]
     try:
         server = HubServer.start()

@@ -48,7 +48,7 @@ IMPURE = frozenset(
 )  # fmt: skip
 STANDARD = sys.stdlib_module_names | {"annotationlib"}  # which is there from Python 3.14 on
 # What the pure part may import beside the standard library; at the top of a module where the second is true.
-FOREIGN = {"attrs": True, "orjson": True, "msgpack": False, "cattrs": False, "tenacity": False, "jwt": False}
+FOREIGN = {"attrs": True, "orjson": True, "msgpack": True, "cattrs": False, "tenacity": False, "jwt": False}
 # Each foreign library has its place, so that its exceptions are translated in one module.
 PLACES = {
     "aiohttp": {"_http", "testing"},

@@ -147,6 +147,12 @@ def test_the_server_may_ask_for_more_time() -> None:
     assert retry_after(ConnectionFailedError("none")) == 0
 
 
+def test_a_server_that_asks_for_more_than_an_hour_gets_an_hour() -> None:
+    assert retry_after(NegotiationError("busy", status=429, retry_after=999_999_999.0)) == 3600
+    failed = ConnectionFailedError("none", (TransportError("busy", retry_after=86400.0), TransportError("no")))
+    assert retry_after(failed) == 3600
+
+
 def test_errors_can_be_pickled_and_show_where() -> None:
     error = TransportError("refused", transport=Transport.WEBSOCKETS, url="http://h/hub", status=403)
     again = pickle.loads(pickle.dumps(error))

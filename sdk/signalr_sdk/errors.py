@@ -102,8 +102,21 @@ class TransportError(ConnectionFailedError):
         return name + self.message + _where(self.url, self.status)
 
 
+@attrs.define(slots=False, eq=False, repr=False)
 class HandshakeError(ConnectionFailedError):
-    """The transport is open, but the server refused the hub protocol, did not answer, or is no hub."""
+    """The transport is open, but the server refused the hub protocol, did not answer, or is no hub.
+
+    Attributes:
+        url: URL of the connection, without its query.
+        transport: the transport over which the handshake failed.
+    """
+
+    url: str | None = attrs.field(default=None, kw_only=True)
+    transport: Transport | None = attrs.field(default=None, kw_only=True)
+
+    def __str__(self) -> str:
+        where = [str(part) for part in (self.url, self.transport) if part is not None]
+        return f"{self.message} ({', '.join(where)})" if where else self.message
 
 
 @attrs.define(slots=False, eq=False, repr=False)

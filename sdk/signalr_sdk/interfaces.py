@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, runtime_checkable
 
@@ -75,6 +76,11 @@ class Converter(Protocol):
         """Return plain values that stand for an object of a type that the protocols cannot encode."""
 
 
+def _url_without_query(url: str) -> str:
+    # The query may hold a token.
+    return repr(re.split(r"[?#]", url, maxsplit=1)[0])
+
+
 @attrs.frozen(kw_only=True)
 class HttpRequest:
     """One HTTP request.
@@ -91,7 +97,7 @@ class HttpRequest:
     """
 
     method: str
-    url: str
+    url: str = attrs.field(repr=_url_without_query)
     headers: Mapping[str, str] = attrs.field(factory=dict, repr=False)
     body: bytes = attrs.field(default=b"", repr=False)
     connect_timeout: float | None = None

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import random
-from typing import TYPE_CHECKING, Any
+import sys
+from typing import TYPE_CHECKING, Any, Protocol
 
 import attrs
 
@@ -26,6 +27,8 @@ _PASSING = frozenset({408, 429})
 _SERVER_ERROR = 500
 # The default policy's longest delay, in seconds.
 _LONGEST = 30.0
+# The most seconds that a server can make a client wait by `Retry-After`.
+_LONGEST_RETRY_AFTER = 3600.0
 
 
 @attrs.frozen
@@ -77,9 +80,9 @@ def _may_pass(error: BaseException | None, was_connected: bool) -> bool:
 
 
 def retry_after(error: BaseException | None) -> float:
-    """Return the seconds that the server asked to wait; 0 if the error holds none."""
+    """Return the seconds that the server asked to wait, at most an hour; 0 if the error holds none."""
     if isinstance(error, NegotiationError | TransportError) and error.retry_after is not None:
-        return error.retry_after
+        return min(error.retry_after, _LONGEST_RETRY_AFTER)
     if isinstance(error, ConnectionFailedError):
         return max((retry_after(attempt) for attempt in error.attempts), default=0.0)
     return 0.0
@@ -110,22 +113,55 @@ class Retry:
     def delays(cls, *seconds: float) -> Retry:
         """Return a policy with one delay for each attempt, which then gives up (official clients: 0, 2, 10, 30)."""
         table = tuple(float(each) for each in seconds)
+        return cls(wait=_Delays(table), stop=_AfterDelays(len(table)))
 
-        # tenacity calls `wait` before `stop`, so the attempt may be one more than the table has.
-        def wait(state: RetryCallState) -> float:
-            return table[min(state.attempt_number, len(table)) - 1] if table else 0.0
-
-        return cls(wait=wait, stop=lambda state: state.attempt_number > len(table))
+    def __attrs_post_init__(self) -> None:
+        if not isinstance(self.wait, _Delays | None) or not isinstance(self.stop, _AfterDelays | None):
+            # A policy is made before its connection starts. At the first loss, the import would stop the event loop.
+            import tenacity  # noqa: F401
 
     def next_delay(self, context: RetryContext) -> float | None:
         """Return the seconds to wait before the next attempt, or `None` to give up."""
         if self.wait is None and self.stop is None and self.retry is is_transient:
             return _default_delay(context.attempt) if is_transient(context) else None
-        state = _state(context)
-        wanted = self.retry(state if _is_tenacity(self.retry) else context)
-        if not wanted or (self.stop is not None and self.stop(state)):
+        if not self.retry(_state(context) if _is_tenacity(self.retry) else context):
             return None
-        return _default_delay(context.attempt) if self.wait is None else float(self.wait(state))
+        if self.stop is not None and self.stop(_state_for(self.stop, context)):
+            return None
+        if self.wait is None:
+            return _default_delay(context.attempt)
+        return float(self.wait(_state_for(self.wait, context)))
+
+
+class _HasAttempt(Protocol):
+    attempt_number: int
+
+
+@attrs.frozen
+class _Delays:
+    """Waits as a table says. The attempt may be one more than the table has, since tenacity asks it before `stop`."""
+
+    table: tuple[float, ...]
+
+    def __call__(self, state: _HasAttempt) -> float:
+        return self.table[min(state.attempt_number, len(self.table)) - 1] if self.table else 0.0
+
+
+@attrs.frozen
+class _AfterDelays:
+    """Stops after so many attempts."""
+
+    attempts: int
+
+    def __call__(self, state: _HasAttempt) -> bool:
+        return state.attempt_number > self.attempts
+
+
+@attrs.define
+class _Attempt:
+    """What `_Delays` and `_AfterDelays` need of tenacity's state, without tenacity."""
+
+    attempt_number: int
 
 
 def _default_delay(attempt: int) -> float:
@@ -134,14 +170,17 @@ def _default_delay(attempt: int) -> float:
 
 
 def _is_tenacity(strategy: Callable[[Any], bool]) -> bool:
-    # Imported at the first use, since tenacity would make `import signalr_sdk` slower.
-    from tenacity.retry import retry_base
+    # A strategy of tenacity's is there only where tenacity is.
+    module = sys.modules.get("tenacity.retry")
+    return module is not None and isinstance(strategy, module.retry_base)
 
-    return isinstance(strategy, retry_base)
+
+def _state_for(strategy: object, context: RetryContext) -> Any:
+    return _Attempt(context.attempt + 1) if isinstance(strategy, _Delays | _AfterDelays) else _state(context)
 
 
 def _state(context: RetryContext) -> RetryCallState:
-    # Imported at the first use, as in `_is_tenacity`.
+    # Imported at the first use, since tenacity would make `import signalr_sdk` slower.
     import tenacity
 
     state = tenacity.RetryCallState(tenacity.Retrying(), None, (), {})

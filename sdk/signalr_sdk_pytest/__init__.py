@@ -1,7 +1,7 @@
 """The pytest plugin of signalr_sdk: fixtures for a hub server and for a connection to the server.
 
-pytest imports the plugin in every test run of everybody who has installed signalr_sdk. So the plugin is a package of
-its own, which imports nothing of `signalr_sdk` before a test uses a fixture.
+pytest imports this plugin in every test run if signalr_sdk is installed, even if no test uses it. So the plugin is a
+package of its own, and imports `signalr_sdk` only when a test uses a fixture.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _MARKER = "signalr(hubs, **options): the hubs by path, and options of HubServer,
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Register the marker."""
+    """Register the marker `signalr`."""
     config.addinivalue_line("markers", _MARKER)
 
 
@@ -52,7 +52,7 @@ def signalr_server(
     signalr_hubs: Mapping[str, type[Hub]], signalr_server_options: Mapping[str, Any]
 ) -> Iterator[HubServer]:
     """A started `HubServer` in a thread of its own."""
-    from signalr_sdk.testing import HubServer  # lazy: see the docstring of the module
+    from signalr_sdk.testing import HubServer  # import only here: see the docstring of the module
 
     with HubServer(signalr_hubs, **signalr_server_options) as server:
         yield server
@@ -60,7 +60,7 @@ def signalr_server(
 
 @pytest.fixture
 def signalr_connection_options() -> Mapping[str, Any]:
-    """Options of `signalr_connection`; none by default. Override the fixture to have some."""
+    """Options of `signalr_connection`; none by default. Override the fixture to set options."""
     return {}
 
 
@@ -71,23 +71,23 @@ def signalr_connection(
     signalr_hubs: Mapping[str, type[Hub]],
     signalr_connection_options: Mapping[str, Any],
 ) -> Iterator[HubConnection | SyncHubConnection]:
-    """A started connection to the first hub: `signalr_sdk.sync.HubConnection`, or the async one in an async test."""
+    """A started connection to the first hub: in an async test of `signalr_sdk`, otherwise of `signalr_sdk.sync`."""
     url = signalr_server.url(next(iter(signalr_hubs)))
     if inspect.iscoroutinefunction(request.node.obj):
-        from signalr_sdk import HubConnection  # lazy, as above
+        from signalr_sdk import HubConnection  # import only here, as above
 
         hub = HubConnection(url, **signalr_connection_options)
         request.node.obj = _within(hub, request.node.obj)
         yield hub
     else:
-        from signalr_sdk.sync import HubConnection as SyncHubConnection  # lazy, as above
+        from signalr_sdk.sync import HubConnection as SyncHubConnection  # import only here, as above
 
         with SyncHubConnection(url, **signalr_connection_options) as connection:
             yield connection
 
 
 def _within(hub: HubConnection, test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., Any]:
-    """Return a test that starts and stops the connection: only inside the test its event loop is running."""
+    """Return a test function that starts and stops the connection, because its event loop runs only inside the test."""
 
     @functools.wraps(test)
     async def run(*args: Any, **kwargs: Any) -> None:

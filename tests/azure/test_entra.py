@@ -24,14 +24,14 @@ ACCEPTED = HttpResponse(202)
 
 
 class Token(NamedTuple):
-    """As azure.core.credentials.AccessToken."""
+    """Like azure.core.credentials.AccessToken."""
 
     token: str
     expires_on: int
 
 
 class Credential:
-    """A credential that is not async. Gives `entra-1`, `entra-2`, ..., each for an hour."""
+    """A sync credential, with the tokens `entra-1`, `entra-2`, ..., each valid for an hour."""
 
     def __init__(self, clock: ManualClock) -> None:
         self.scopes: list[tuple[str, ...]] = []
@@ -45,7 +45,7 @@ class Credential:
 
 
 class AsyncCredential(Credential):
-    """The same, async."""
+    """The same as an async credential."""
 
     async def get_token(self, *scopes: str) -> Any:
         await asyncio.sleep(0)
@@ -53,7 +53,7 @@ class AsyncCredential(Credential):
 
 
 class AwaitableCredential(Credential):
-    """The same, but for `async def`."""
+    """A credential whose plain `get_token` returns an awaitable."""
 
     def get_token(self, *scopes: str) -> Any:
         token = super().get_token(*scopes)
@@ -185,7 +185,7 @@ async def test_a_temporary_key_that_cannot_be_renewed_serves_until_its_end(caplo
     azure, http, clock, _credential = azure_with(temporary("abcd"), *[refused] * 3)
     await azure.negotiate(claims={"a": "b"})
     for minutes, requests in ((84, 2), (1, 2), (3, 2), (1, 3)):
-        # It is asked for again after five minutes, not for each token.
+        # The key is asked for again after five minutes, and not for each token.
         clock.advance(minutes * 60)
         assert (await azure.negotiate(claims={"a": "b"}))["accessToken"]
         assert len(http.requests) == requests
@@ -210,7 +210,7 @@ async def test_answers_that_are_none(claims: dict[str, str] | None, body: bytes,
         await azure.negotiate(claims=claims)
 
 
-# What does not fit together
+# Credentials that do not fit the connection string
 
 
 def test_an_auth_type_needs_a_credential() -> None:

@@ -39,7 +39,7 @@ def test_each_character_of_a_hub_is_allowed_or_not() -> None:
         except ValueError:
             return False
 
-    others = ["ä", "\u041a", "\uff58", "٣", "\u0130", "\ud800", "🚀"]  # letters and digits elsewhere than in ASCII
+    others = ["ä", "\u041a", "\uff58", "٣", "\u0130", "\ud800", "🚀"]  # letters and digits outside of ASCII
     characters = [*map(chr, range(0x80)), *others]
     letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
     assert "".join(filter(is_allowed, characters)) == letters

@@ -1,4 +1,4 @@
-"""`AzureSignalR` with an HTTP client that answers from a script: what is asked, repeated, and made of answers."""
+"""`AzureSignalR` with prepared HTTP answers: its requests, its repetitions, and its results."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ API = "https://x.test/api/hubs/chat"
 
 
 class Naps:
-    """Stands for `asyncio.sleep`."""
+    """A double for `asyncio.sleep`, which records the delays."""
 
     def __init__(self) -> None:
         self.seconds: list[float] = []
@@ -52,11 +52,11 @@ def refused(status: int, code: str | None = None, body: bytes = b"", **headers: 
 
 
 def asked(http: ScriptedHttp) -> list[tuple[str, str]]:
-    """Return method and URL of each request, without what all have in common."""
+    """Return method and URL of each request, without the parts that all requests have in common."""
     return [(each.method, each.url.removeprefix(API).replace("?api-version=2024-12-01", "?")) for each in http.requests]
 
 
-# What is asked
+# Requests
 
 
 OPERATIONS: list[tuple[str, tuple[Any, ...], dict[str, Any], tuple[str, str], int]] = [
@@ -402,7 +402,7 @@ async def test_pages_that_never_end() -> None:
 
 
 class Crowd:
-    """An `HttpClient` that counts how many requests run at the same time; some targets it refuses."""
+    """An `HttpClient` that counts how many requests run at the same time, and that refuses some targets."""
 
     def __init__(self, *refused: str) -> None:
         self.refused = refused
@@ -512,7 +512,7 @@ def test_connect_makes_url_and_token_itself() -> None:
         azure.connect("")
 
 
-# The whole
+# Life of the object
 
 
 async def test_closing_leaves_the_users_client_open_and_ends_our_own() -> None:

@@ -1,4 +1,4 @@
-"""The commands, called in this process."""
+"""Runs commands in this process."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from signalr_sdk.cli.main import main
 
 @attrs.frozen
 class Done:
-    """What a command did."""
+    """The result of a command: exit status and output."""
 
     status: int
     out: str

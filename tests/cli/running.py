@@ -1,4 +1,4 @@
-"""The command as a process of its own: in pipes, and in a terminal of 80 columns."""
+"""Runs commands as processes: with pipes, and in a terminal of 80 columns."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import subprocess
 import sys
 from typing import Any
 
-# Whoever started the tests may have made children deaf to Ctrl-C.
+# SIGINT may be ignored in the process that has started the tests, and child processes inherit that.
 _PROGRAM = """
 import signal, sys
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -17,7 +17,7 @@ sys.exit(main(sys.argv[1:]))
 
 
 def environment(**more: str) -> dict[str, str]:
-    """Return the environment without what changes the output."""
+    """Return the environment without the variables that change the output of a command."""
     left_out = ("COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR", "SIGNALR_TOKEN", "GITHUB_ACTIONS")
     kept = {
         name: value
@@ -28,21 +28,21 @@ def environment(**more: str) -> dict[str, str]:
 
 
 def process(*arguments: str, **options: Any) -> subprocess.Popen[bytes]:
-    """Start the command."""
+    """Start a command."""
     given = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "env": environment()}
     return subprocess.Popen([sys.executable, "-c", _PROGRAM, *arguments], **{**given, **options})
 
 
 def run(*arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
-    """Run the command in pipes."""
+    """Run a command with pipes."""
     command = [sys.executable, "-c", _PROGRAM, *arguments]
     options = {"env": environment(), **options}
     return subprocess.run(command, capture_output=True, text=True, check=False, timeout=50, **options)
 
 
 def in_terminal(*arguments: str, columns: int = 80) -> tuple[int, str]:
-    """Run the command in a terminal; return its status and all that the terminal got."""
-    # There are no such modules on Windows.
+    """Run a command in a terminal; return its exit status and all output."""
+    # Windows has no such modules.
     import fcntl
     import pty
     import struct
@@ -57,7 +57,7 @@ def in_terminal(*arguments: str, columns: int = 80) -> tuple[int, str]:
             while piece := os.read(ours, 65536):
                 seen += piece
         except OSError:
-            pass  # Linux tells so that nobody has the other end any more
+            pass  # the error of Linux when the other end of the terminal is closed
         finally:
             os.close(ours)
     return command.returncode, seen.decode()

@@ -1,4 +1,4 @@
-"""`signalr bench`: its table, its JSON and its picture, of a hub that has all methods and of one that has not."""
+"""`signalr bench`: its table, its JSON and its chart, for a hub with all methods and for one without."""
 
 from __future__ import annotations
 

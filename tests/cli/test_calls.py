@@ -1,4 +1,4 @@
-"""`invoke`, `send` and `stream` against the test server, with what they upload."""
+"""`invoke`, `send` and `stream` with the test server, and their uploads."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from signalr_sdk.cli.uploaded_lines import UploadedLines
 from signalr_sdk.testing import Hub, HubException, HubServer
 from signalr_sdk.testing.demo_hub import DemoHub
 
-# Processes take a while to start on a machine that has much to do.
+# Starting a process can take seconds on a busy machine.
 pytestmark = pytest.mark.timeout(60)
 
 TOKEN = "eyJhbGciOiJub25lIn0.eyJzdWIiOiJtZSJ9.secret-signature"
@@ -29,7 +29,7 @@ posix = pytest.mark.skipif(sys.platform == "win32", reason="sends SIGINT")
 
 
 class Tape(DemoHub):
-    """Remembers what it was told, and can do a few things more."""
+    """The demo hub with more methods, which records the values that it gets in `told`."""
 
     told: list[Any]
 
@@ -69,7 +69,7 @@ class Tape(DemoHub):
 
 @pytest.fixture
 def told() -> list[Any]:
-    """What the hub was told."""
+    """The values that the hub got."""
     return []
 
 
@@ -82,7 +82,7 @@ def url(told: list[Any]) -> Iterator[str]:
 
 
 def wait_told(told: list[Any], count: int) -> None:
-    """Wait until the hub was told so much: what is sent is handled when the command has ended already."""
+    """Wait until the hub has got `count` values: the hub may handle a message after the command has ended."""
     deadline = time.monotonic() + 30
     while len(told) < count:
         assert time.monotonic() < deadline, f"{len(told)} of {count} came"
@@ -216,7 +216,7 @@ def test_input_that_is_no_text_is_wrong_usage(signalr: Signalr, url: str, tmp_pa
 
 
 def test_input_that_no_loop_takes_any_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The thread that reads it ends, though the loop was closed between taking the call and making it."""
+    """The reading thread ends, although the loop was closed after it had accepted a callback, and before it ran it."""
     (tmp_path / "lines").write_bytes(b"1\n")
     loop = asyncio.new_event_loop()
     called = threading.Event()
@@ -258,7 +258,7 @@ def test_send_reaches_the_hub(signalr: Signalr, url: str, told: list[Any]) -> No
 
 
 class Private(Hub):
-    """For those with a token."""
+    """For clients with a token."""
 
     async def me(self) -> str:
         return self.context.user or ""

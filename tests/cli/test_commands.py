@@ -1,4 +1,4 @@
-"""The commands without a server: usage, values, and what stands on which stream."""
+"""The commands without a server: usage, values, standard output and standard error."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`signalr demo`: what it prints, and that its exit status tells the truth."""
+"""`signalr demo`: its output and its exit status."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ STEPS = 8
 
 
 class Liar(DemoHub):
-    """Answers everything wrongly."""
+    """Gives wrong answers."""
 
     async def add(self, a: int, b: int) -> int:
         return a - b
 
     async def fail(self, text: str) -> None:
-        """Do not."""
+        """Raise no error, which is wrong."""
 
     async def send_message(self, user: str, text: str) -> None:
         await self.clients.caller.send("ReceiveMessage", text, user)
@@ -137,7 +137,7 @@ def test_a_lost_connection_fails_what_comes_after(signalr: Signalr, monkeypatch:
     assert "stream to the server: NotConnectedError" in done.out
 
 
-# With a server that is named
+# With a server of the user (--url)
 
 
 def test_with_any_server_the_parts_that_need_no_hub(signalr: Signalr) -> None:

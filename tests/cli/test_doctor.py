@@ -1,4 +1,4 @@
-"""`signalr doctor` against servers, right, wrong and silent, and what it prints where."""
+"""`signalr doctor` with servers that work, that fail and that are silent, and its output."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from .conftest import Done, Signalr
 
-# Processes take a while to start on a machine that has much to do.
+# Starting a process can take seconds on a busy machine.
 pytestmark = pytest.mark.timeout(60)
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="needs pseudo-terminals and SIGINT")
@@ -64,7 +64,7 @@ def only_problem(done: Done) -> dict[str, Any]:
     return dict(problem)
 
 
-# What is well
+# Servers that work
 
 
 def test_all_is_well(signalr: Signalr, hub: HubServer) -> None:
@@ -123,7 +123,7 @@ def test_options_narrow_what_is_tried(signalr: Signalr, hub: HubServer) -> None:
     assert answer["ok"]
 
 
-# What is not
+# Servers that fail
 
 
 def test_a_name_that_nobody_knows(signalr: Signalr, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -235,7 +235,7 @@ def test_a_connection_that_does_not_live_idle(signalr: Signalr) -> None:
 
 
 class Closing(Hub):
-    """Ends each connection a little later, unless it is used."""
+    """Ends each connection half a second after it has connected."""
 
     async def on_connected(self) -> None:
         asyncio.get_running_loop().call_later(0.5, self.context.abort)
@@ -429,7 +429,7 @@ def test_a_proxy_of_the_environment(signalr: Signalr, monkeypatch: pytest.Monkey
     assert "proxy-secret" not in done.out
 
 
-# Where it is printed
+# Terminals and pipes
 
 
 @posix
@@ -450,7 +450,7 @@ def test_ctrl_c_is_no_traceback() -> None:
         process("doctor", f"{server.url}/hub", "--timeout", "60", "-v") as command,
     ):
         assert command.stderr is not None
-        # It has connected twice when it waits for the answer to negotiate.
+        # The second connection is that of negotiate, after the one of the TCP check.
         while len(server.connections) < 2:
             assert command.poll() is None
             time.sleep(0.01)

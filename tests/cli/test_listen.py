@@ -1,4 +1,4 @@
-"""`signalr listen`: events as lines, over outages, until it is told to end."""
+"""`signalr listen`: events as lines, also across reconnects, until a count, a timeout or Ctrl-C."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
     from .conftest import Signalr
 
 
-# Processes take a while to start on a machine that has much to do.
+# Starting a process can take seconds on a busy machine.
 pytestmark = pytest.mark.timeout(60)
 
 
 class Greeter(Hub):
-    """Speaks to each who comes."""
+    """Sends events to each client that connects."""
 
     async def on_connected(self) -> None:
         await self.clients.caller.send("Hello", 1, {"a": ["é"]})
@@ -34,7 +34,7 @@ class Greeter(Hub):
 
 
 class Asker(Hub):
-    """Asks each who comes."""
+    """Calls a method of each client that connects."""
 
     answers: list[str] = []  # noqa: RUF012 - of this test process only
 
@@ -53,7 +53,7 @@ class Asker(Hub):
 
 
 class Ender(Asker):
-    """Ends the connection of each who has heard its question."""
+    """Calls a method of each client that connects, then ends the connection."""
 
     answers: list[str] = []  # noqa: RUF012 - of this test process only
 

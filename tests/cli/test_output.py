@@ -1,4 +1,4 @@
-"""Lines on standard output: readers that are slow, have stopped, or have left."""
+"""Lines on standard output, with readers that are slow, that have stopped and that have left."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Pipe:
         self.writer: TextIO = os.fdopen(writer, "w", encoding="utf-8")
 
     def leave(self) -> None:
-        """Stop reading."""
+        """Close the reading end."""
         if self.reader >= 0:
             os.close(self.reader)
             self.reader = -1
@@ -50,7 +50,7 @@ def pipe() -> Iterator[Pipe]:
 
 
 def to(pipe: Pipe) -> AbstractContextManager[Any]:
-    """Make it standard output; inside of a test, since pytest puts its own there before."""
+    """Make the pipe standard output. Only inside of a test: pytest replaces standard output before each test."""
     return contextlib.redirect_stdout(pipe.writer)
 
 
@@ -156,7 +156,7 @@ async def test_an_interrupt_does_not_wait_for_a_reader_that_has_stopped(
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    # Else the thread would hang in its write.
+    # Otherwise the thread would hang in its write.
     pipe.leave()
 
 

@@ -1,4 +1,4 @@
-"""The commands of the how-to page print what it says."""
+"""The commands of the how-to page print the output that the page shows."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from signalr_sdk.testing.demo_hub import DemoHub
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-# Processes take a while to start on a machine that has much to do.
+# Starting a process can take seconds on a busy machine.
 pytestmark = pytest.mark.timeout(60)
 
 PAGE = (Path(__file__).parents[2] / "docs" / "how-to" / "command-line.md").read_text(encoding="utf-8")
@@ -32,7 +32,7 @@ def server() -> Iterator[HubServer]:
 
 
 def plain(text: str) -> str:
-    """Return the text without what differs each time: durations, ports, and the blanks around them."""
+    """Return the text without the parts that differ in each run: durations, ports, and the blanks around them."""
     text = re.sub(r"\d+(\.\d+)? m?s\b", "N", re.sub(r"127\.0\.0\.1:\d+", "HERE", text))
     return " ".join(text.split())
 

@@ -1,4 +1,4 @@
-"""`signalr serve`: a hub server for everybody's clients, ended by Ctrl-C."""
+"""`signalr serve`: a hub server that runs until Ctrl-C."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Loose(Hub):
 class Nothing: ...
 """
 
-# Whoever started the tests may have made children deaf to Ctrl-C.
+# SIGINT may be ignored in the process that has started the tests, and child processes inherit that.
 COMMAND = """
 import signal, sys
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -43,7 +43,7 @@ sys.exit(main(sys.argv[1:]))
 
 @pytest.fixture
 def modules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A folder with a module of hubs, where the command is called."""
+    """A folder with a module of hubs, in which the command is called."""
     (tmp_path / "hubs_of_a_user.py").write_text(HUBS)
     monkeypatch.setattr(sys, "path", [*sys.path])
     monkeypatch.chdir(tmp_path)
@@ -53,7 +53,7 @@ def modules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 @pytest.fixture
 def interrupted(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
-    """Press Ctrl-C as soon as the command says that it listens; what it says is kept."""
+    """Press Ctrl-C as soon as the command prints that it listens; keep its output."""
     said: list[str] = []
 
     def echo(text: str, **_how: Any) -> None:

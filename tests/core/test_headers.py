@@ -6,12 +6,16 @@ import importlib.metadata
 import re
 from datetime import UTC, datetime
 from email.utils import format_datetime
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from signalr_sdk._core import headers
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 NOW = 1_800_000_000.0
 
@@ -34,12 +38,19 @@ def test_the_user_agent_names_the_installed_package() -> None:
     assert re.fullmatch(form, headers.user_agent())
 
 
-def test_a_package_that_is_not_installed_has_version_zero(monkeypatch: pytest.MonkeyPatch) -> None:
-    def missing(name: str) -> str:
-        raise importlib.metadata.PackageNotFoundError(name)
+def test_the_version_is_that_of_the_metadata() -> None:
+    assert f"({importlib.metadata.version('signalr-sdk')};" in headers.user_agent()
 
-    monkeypatch.setattr(importlib.metadata, "version", missing)
-    assert headers.user_agent.__wrapped__().startswith("Microsoft SignalR/0.0 (0.0.0; ")
+
+def test_the_version_is_in_the_name_of_the_first_metadata(tmp_path: Path) -> None:
+    for name in ("a/signalr_sdk-1.2.3rc1.dist-info", "b/signalr_sdk-4.5.dist-info", "a/signalr_sdk_more-6.dist-info"):
+        (tmp_path / name).mkdir(parents=True)
+    folders = (tmp_path, tmp_path / "missing", tmp_path / "a", tmp_path / "b")
+    assert headers.installed_version(folders) == "1.2.3rc1"
+
+
+def test_a_package_that_is_not_installed_has_version_zero(tmp_path: Path) -> None:
+    assert headers.installed_version([tmp_path]) == "0.0.0"
 
 
 @pytest.mark.parametrize(
@@ -61,6 +72,18 @@ def test_a_package_that_is_not_installed_has_version_zero(monkeypatch: pytest.Mo
 )
 def test_retry_after(value: str | None, seconds: float | None) -> None:
     assert headers.parse_retry_after(value, NOW) == seconds
+
+
+@pytest.mark.parametrize("now", [0.0, 12.5, 86400.0, 1_700_000_000.0, -5.0])
+def test_a_date_says_nothing_to_a_machine_whose_clock_was_never_set(now: float) -> None:
+    """A device without a battery begins in 1970, and would wait for 57 years."""
+    assert headers.parse_retry_after("Fri, 15 Jan 2027 08:00:30 GMT", now) is None
+    assert headers.parse_retry_after("7", now) == 7.0
+
+
+@pytest.mark.parametrize("date", ["Fri, 15 Jan 2027 12:00:00 GMT", "Fri, 15 Jan 9999 08:00:30 GMT"])
+def test_a_date_is_an_hour_away_at_most(date: str) -> None:
+    assert headers.parse_retry_after(date, NOW) == 3600.0
 
 
 def test_without_a_clock_a_date_says_nothing() -> None:

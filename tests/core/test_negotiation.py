@@ -198,7 +198,7 @@ def test_the_last_lifetime_that_was_given_wins() -> None:
     ],
 )
 def test_where_a_redirect_leads(target: str, asked_url: str, hub: str) -> None:
-    endpoint, asked = run(reply({"url": target}), reply(GOOD))
+    endpoint, asked = run(reply({"url": target}), reply(GOOD), url="http://example.com/hub")
     assert asked[1].url == asked_url
     assert endpoint.url == hub
 
@@ -458,3 +458,27 @@ def test_any_json_gives_an_endpoint_a_request_or_a_negotiation_error(changes: di
 @given(st.binary())
 def test_any_bytes_are_a_negotiation_error(body: bytes) -> None:
     failure(reply(body))
+
+
+# Hostile answers
+
+
+@pytest.mark.parametrize("token", [None, "token"])
+@pytest.mark.parametrize("target", ["http://a.example/x", "ws://a.example/x", "http://example.com/hub"])
+def test_a_redirect_never_leaves_https(target: str, token: str | None) -> None:
+    """The token would go over the network for everybody to read."""
+    error = failure(reply({"url": target, "accessToken": token}))
+    assert "from https to http" in str(error)
+    later = failure(reply({"url": "https://a.example/x"}), reply({"url": target, "accessToken": token}))
+    assert "from https to http" in str(later)
+
+
+def test_a_redirect_may_gain_https() -> None:
+    endpoint, _ = run(reply({"url": "https://a.example/x"}), reply(GOOD), url="http://example.com/hub")
+    assert endpoint.url == "https://a.example/x"
+
+
+@pytest.mark.parametrize("text", ["a\nb", "a\r\nX-Forged: 1", "\0", "half\ud800"])
+@pytest.mark.parametrize("name", ["connectionId", "connectionToken"])
+def test_an_id_that_no_header_can_carry_is_refused(text: str, name: str) -> None:
+    assert f"has a {name} with characters" in str(failure(reply({**GOOD, name: text})))

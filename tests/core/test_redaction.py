@@ -17,6 +17,7 @@ from signalr_sdk._core.redaction import redact
         ("\u202eevil\ud800", "evil"),
         ("GET /hub?access_token=abc&x=1", "GET /hub?access_token=***&x=1"),
         ("Authorization: Bearer abc.def", "Authorization: Bearer ***"),
+        ("it got Bearer Bearer abc", "it got Bearer Bearer ***"),
         ("token eyJhbGciOi.eyJzdWIi.c2ln has expired", "token *** has expired"),
         ("", ""),
     ],

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import time
+from contextlib import suppress
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -200,3 +203,28 @@ def test_what_is_no_url_has_no_origin(url: str) -> None:
     with pytest.raises(ValueError, match="no absolute") as raised:
         urls.origin(url)
     assert "secret" not in str(raised.value)
+
+
+HOSTILE = {
+    "one label": lambda n: "http://" + "ö" * n + "/",
+    "labels": lambda n: "http://" + "ö." * (n // 2) + "/",
+    "combining marks": lambda n: "http://ö" + "\u0316\u0301" * (n // 2) + "/",
+    "ascii": lambda n: "http://" + "a" * n + "/",
+    "ipv6": lambda n: "http://[" + ":" * n + "]/",
+    "port": lambda n: "http://a:" + "1" * n + "/",
+    "user": lambda n: "http://" + "@" * n + "/",
+    "slashes": lambda n: "http:" + "/" * n + "@",
+    "percent": lambda n: "http://a/" + "%" * n,
+    "scheme": lambda n: "a" * n + "://",
+}
+
+
+@pytest.mark.parametrize("kind", HOSTILE)
+def test_a_long_url_costs_time_in_proportion_to_its_length(kind: str) -> None:
+    """A redirect of negotiate may have 1 MiB."""
+    url = HOSTILE[kind](2**20)
+    began = time.process_time()
+    with suppress(ValueError):
+        urls.origin(urls.hub_url(url))
+    urls.without_query(url)
+    assert time.process_time() - began < 2.0

@@ -26,10 +26,16 @@ LOG_TAIL = 4000  # characters of the server's log that a failed test shows
 # The servers are started before the first test, so that no test's time limit pays for them.
 
 
+# A start takes two seconds on an idle machine.
+STARTING = {"start_server", "https_server", "client_certificate_server"}
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if HERE in item.path.parents:
             item.add_marker(pytest.mark.interop)
+            if STARTING & {*getattr(item, "fixturenames", ())} and item.get_closest_marker("timeout") is None:
+                item.add_marker(pytest.mark.timeout(60))
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:

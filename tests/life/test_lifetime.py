@@ -89,7 +89,7 @@ class Valve:
 async def test_a_sender_is_cancelled_or_has_sent_but_never_both(turns: int) -> None:
     """Whatever the moment of the cancellation; the one behind it is woken in any case."""
     valve = Valve()
-    outgoing = Outgoing(valve, 1, written=lambda: None, failed=lambda _error: None)
+    outgoing = Outgoing(valve, 1, writing=lambda: None, failed=lambda _error: None)
     outgoing.put_now(b"first")
     sender = asyncio.create_task(outgoing.put(b"second"))
     last = asyncio.create_task(outgoing.put(b"last"))

@@ -28,7 +28,7 @@ from signalr_sdk.messages import (
     StreamInvocation,
     StreamItem,
 )
-from signalr_sdk.protocols import JsonProtocol, MessagePackProtocol
+from signalr_sdk.protocols import JsonProtocol, MessagePackProtocol, json_values
 from signalr_sdk.protocols.framing import BinaryFraming, TextFraming
 from signalr_sdk.protocols.json_values import StandardBackend, choose_backend
 
@@ -394,7 +394,7 @@ def test_messagepack_carries_any_float(value: Any, odd: float) -> None:
 
 
 def test_without_orjson_the_standard_library_does_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    # What Python does for a module that is not installed.
-    monkeypatch.setitem(__import__("sys").modules, "orjson", None)
+    # The module is `None` where it could not be imported.
+    monkeypatch.setattr(json_values, "orjson", None)
     assert isinstance(choose_backend(), StandardBackend)
     assert JsonProtocol().encode(StreamItem("1", 1)) == b'{"type":2,"invocationId":"1","item":1}\x1e'

@@ -83,6 +83,14 @@ def test_an_extension_with_the_code_of_timestamps_and_another_length_arrives_raw
     assert other == msgpack.ExtType(0, b"\x05")
 
 
+@pytest.mark.parametrize("rest", [b"\xc7\x04", b"\xc9\x00", b"\xd4", b"\xdb\x00", b"\xc7\x03\xffabc"])
+def test_bytes_behind_a_message_with_a_timestamp_are_refused(rest: bytes) -> None:
+    stamp = b"\xd6\xff\x00\x00\x00\x01"
+    assert item_of(stamp).timestamp() == 1.0
+    with pytest.raises(RemoteProtocolError):
+        PROTOCOL.decode(item_frame(stamp) + rest)
+
+
 def test_a_timestamp_with_too_many_nanoseconds_arrives_raw() -> None:
     data = struct.pack(">Iq", 2_000_000_000, 1)
     extension = item_of(b"\xc7\x0c\xff" + data)

@@ -39,7 +39,7 @@ class Gate:
 
 def make(transport: Gate, limit: int = 100) -> tuple[Outgoing, list[SignalRError]]:
     failures: list[SignalRError] = []
-    return Outgoing(transport, limit, written=lambda: None, failed=failures.append), failures
+    return Outgoing(transport, limit, writing=lambda: None, failed=failures.append), failures
 
 
 async def test_what_gathers_in_one_turn_leaves_in_one_write() -> None:

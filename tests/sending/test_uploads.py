@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 from typing import TYPE_CHECKING
 
 import pytest
@@ -138,20 +139,24 @@ async def test_an_upload_begins_slowly() -> None:
     socket = await server.accept(hub)
     yielded: list[int] = []
 
+    def has_more_than(count: int) -> bool:
+        return len(yielded) > count
+
     async def source() -> AsyncIterator[int]:
         for number in range(100_000):
             yielded.append(number)
             yield number
 
-    for first in (8, 24):
-        socket.stalled.clear()
-        if first == 8:
-            call = asyncio.create_task(hub.invoke("Sum", source()))
+    socket.stalled.clear()
+    call = asyncio.create_task(hub.invoke("Sum", source()))
+    for least in (8, 24):
         for _ in range(20):
             await asyncio.sleep(0)
-        assert len(yielded) == first
+        assert len(yielded) == least
         socket.stalled.set()
-        await until(lambda least=first: len(yielded) > least)
+        await until(functools.partial(has_more_than, least))
+        socket.stalled.clear()
+    socket.stalled.set()
     await hub.stop()
     assert len(yielded) < 20_000
     with pytest.raises(ConnectionClosedError):

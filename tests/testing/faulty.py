@@ -1,8 +1,8 @@
-"""What the tests of faults share: a hub, its server, and clients on each of the five combinations."""
+"""For tests of faults: a hub, a server, and clients for each combination of transport and protocol."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator  # noqa: TC003  # the server looks the types of the hub's methods up
+from collections.abc import AsyncIterator  # noqa: TC003  # the server evaluates the annotations of hub methods
 from typing import Any
 
 from signalr_sdk import HubConnection, Retry, Transport
@@ -15,12 +15,12 @@ COMBINATIONS = [
     (Transport.LONG_POLLING, "json"),
     (Transport.LONG_POLLING, "messagepack"),
 ]
-# As often as needed, at once.
+# A retry policy that reconnects at once, as often as needed.
 AT_ONCE = Retry.delays(*[0.0] * 1000)
 
 
 class Chat(Hub):
-    """Says back what it is told."""
+    """Repeats texts to all clients."""
 
     async def say(self, text: str) -> str:
         await self.clients.all.send("said", text)
@@ -40,5 +40,5 @@ def server(**options: Any) -> HubServer:
 
 
 def client(url: str, transport: Transport = Transport.WEBSOCKETS, **options: Any) -> HubConnection:
-    """Return a connection that comes back at once and is not started."""
+    """Return a connection that is not started, and that reconnects at once."""
     return HubConnection(url, transports=transport, **{"reconnect": AT_ONCE, **options})

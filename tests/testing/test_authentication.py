@@ -1,4 +1,4 @@
-"""Tokens that run out, and their renewal on a live connection, as ASP.NET Core 11 has it."""
+"""Tokens that expire, and their renewal on a live connection, as in ASP.NET Core 11."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class Named(Chat):
-    """Knows its caller."""
+    """Returns the caller's user name."""
 
     renewals: ClassVar[list[str | None]] = []
 
@@ -230,7 +230,7 @@ async def test_a_negotiation_ends_with_its_token(session: aiohttp.ClientSession)
 
 @pytest.mark.parametrize("transport", Transport)
 async def test_a_client_that_refreshes_stays(transport: Transport) -> None:
-    """Our own client asks for a new token by itself at half of the first one's second."""
+    """Our own client renews a token after half of its lifetime, which is one second here."""
     tokens = iter(["brief", *["long"] * 50])
     everybody = {**TOKENS, "brief": Identity("ada", expires_in=1.0)}
     async with (

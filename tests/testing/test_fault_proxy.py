@@ -1,4 +1,4 @@
-"""Everything that `FaultProxy` can do, byte by byte against an echo, and with a client in front of a hub."""
+"""`FaultProxy`: byte by byte with an echo server, and between a client and a hub."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ async def echo(connection: RawConnection) -> None:
 
 @asynccontextmanager
 async def echoing(piece: int | None = None) -> AsyncIterator[tuple[FaultProxy, RawConnection]]:
-    """Run an echo behind a proxy; yields the proxy and a client that is connected."""
+    """Run an echo server behind a proxy; yield the proxy and a connection through it."""
     async with raw_server(echo) as upstream, FaultProxy(upstream.port, piece=piece) as proxy, connected(proxy) as line:
         yield proxy, line
 
@@ -42,7 +42,7 @@ async def connected(proxy: FaultProxy) -> AsyncIterator[RawConnection]:
 
 
 async def rest(line: RawConnection) -> bytes:
-    """Return what still comes, up to the end or an error."""
+    """Return all further data; `!` at the end stands for an error."""
     heard = b""
     try:
         while data := await line.reader.read(100_000):
@@ -60,7 +60,7 @@ async def test_it_forwards_and_counts() -> None:
             other.write(b"x")
             assert await other.reader.read(1) == b"x"
             assert (proxy.connections, proxy.accepted) == (2, 2)
-            # A half that is closed is closed at the other end too; what is on its way comes.
+            # A half-closed connection is half-closed at the other end too, after the data before it.
             other.write(b"last")
             other.writer.write_eof()
             assert await rest(other) == b"last"
@@ -98,8 +98,9 @@ async def test_a_cut_at_an_exact_byte(count: int, piece: int | None) -> None:
         proxy.cut_after(count, "down")
         line.write(b"0123456789")
         heard = await rest(line)
-        assert heard == b"0123456789"[:count] or (heard == b"!" and not count)  # it was cut before it was written to
-        async with connected(proxy) as other:  # once
+        # With a count of 0 the connection may be cut before the test has written, which is an error.
+        assert heard == b"0123456789"[:count] or (heard == b"!" and not count)
+        async with connected(proxy) as other:  # the cut happens once
             other.write(b"0123456789")
             assert await other.reader.readexactly(10) == b"0123456789"
 
@@ -115,7 +116,7 @@ async def test_the_server_gets_exactly_so_many_bytes() -> None:
         line.write(b"01234")
         await asyncio.sleep(0)
         line.write(b"56789")
-        assert await rest(line) in (b"", b"!")  # it had sent more
+        assert await rest(line) in (b"", b"!")  # an error, since the test has sent more than that
         await until(lambda: heard)
         assert heard == [b"0123456"]
 
@@ -155,7 +156,7 @@ async def test_a_stalled_line(direction: Literal["up", "down"] | None) -> None:
         line.write(b"3")
         await asyncio.sleep(0)
         assert proxy.cut() > 0
-        assert await rest(line) in (b"", b"!")  # the proxy may not have read all
+        assert await rest(line) in (b"", b"!")  # an error, if the proxy has not read all data
         proxy.resume(direction)
 
 

@@ -1,4 +1,4 @@
-"""Everything that `HubServer.faults` can do, seen by a client."""
+"""`HubServer.faults`: each fault, as a client sees it."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from signalr_sdk import (
     Timeouts,
     Transport,
 )
+from signalr_sdk.testing.tcp_listener import drop_tcp
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -36,7 +37,7 @@ async def chat() -> AsyncIterator[HubServer]:
 
 
 async def back(hub: HubConnection, lost: str | None) -> None:
-    """Wait until there is another connection."""
+    """Wait until the client has another connection."""
     await until(lambda: hub.connection_id not in (None, lost))
 
 
@@ -52,7 +53,7 @@ async def test_a_cut_wire(transport: Transport, protocol: str, reset: bool, chat
         assert chat.faults.cut(reset=reset) == 1
         await back(hub, lost)
         assert await hub.invoke("Say", "back") == "back"
-    # The server does not know yet that nobody polls any more.
+    # With long polling the server does not know yet that the client has gone.
     known = transport is not Transport.LONG_POLLING
     assert (lost in [gone.connection_id for gone in chat.recorded.disconnects]) is known
 
@@ -70,10 +71,10 @@ async def test_only_one_is_cut(chat: HubServer) -> None:
 async def test_a_poll_that_is_not_there_yet_is_cut(chat: HubServer) -> None:
     async with aiohttp.ClientSession() as session:
         url = await negotiated(session, chat)
-        assert chat.faults.cut() == 0  # nothing has connected
+        assert chat.faults.cut() == 0  # no transport has connected
         async with session.get(url) as answer:
             assert answer.status == 200
-        assert chat.faults.cut() == chat.faults.cut() == 1  # twice, since aiohttp asks again
+        assert chat.faults.cut() == chat.faults.cut() == 1  # twice, since aiohttp repeats the request
         with pytest.raises(aiohttp.ServerDisconnectedError):
             await session.get(url)
 
@@ -174,7 +175,7 @@ async def test_polls_are_refused_for_one_connection(chat: HubServer) -> None:
     async with client(chat.url("/chat"), "LongPolling") as one, client(chat.url("/chat"), "LongPolling") as other:  # type: ignore[arg-type]
         lost, kept = one.connection_id, other.connection_id
         chat.faults.refuse(500, at="poll", connection_id=lost)
-        await other.invoke("Say", "hello")  # both have something to poll
+        await other.invoke("Say", "hello")  # the event ends the open polls of both clients
         await back(one, lost)
         assert other.connection_id == kept
 
@@ -215,7 +216,7 @@ def test_what_is_no_fault(wrong: Any, text: str) -> None:
         wrong(server().faults)
 
 
-# Nobody answers
+# Dropping requests, closing the port
 
 
 async def test_negotiate_answers_are_dropped(chat: HubServer) -> None:
@@ -229,7 +230,7 @@ async def test_negotiate_answers_are_dropped(chat: HubServer) -> None:
 @pytest.mark.parametrize("at", ["connect", "handshake", "frame out", "frame in"])
 async def test_a_line_that_is_dropped_on_the_way(at: str, transport: Transport, chat: HubServer) -> None:
     if (at, transport) == ("handshake", Transport.LONG_POLLING):
-        at = "poll"  # there is no TCP connection of its own to be cut
+        at = "poll"  # the handshake has no TCP connection of its own
     fault = chat.faults.drop(at=at, times=1)
     async with client(chat.url("/chat"), transport, retry_start=AT_ONCE) as hub:
         assert await hub.invoke("Add", 1, 2) == 3
@@ -249,7 +250,7 @@ async def test_a_closed_port(chat: HubServer) -> None:
         second.end()
         with pytest.raises(ConnectionFailedError):
             await client(url).start()
-    # Again within one turn of the loop.
+    # Open and close the port again, within one turn of the event loop.
     chat.faults.close_port().end()
     chat.faults.close_port()
     with pytest.raises(ConnectionFailedError):
@@ -267,7 +268,7 @@ async def test_a_closed_port_closes_idle_connections(chat: HubServer) -> None:
         await negotiated(session, chat)
 
 
-# Silence
+# Holding and delaying
 
 
 @pytest.mark.parametrize("at", ["negotiate", "connect", "handshake"])
@@ -277,7 +278,7 @@ async def test_a_start_that_stalls(at: str, transport: Transport, chat: HubServe
     unlucky = client(chat.url("/chat"), transport)
     starting = asyncio.create_task(unlucky.start())
     await until(lambda: fault.happened)
-    # The next one comes through.
+    # The fault holds only the first start.
     async with client(chat.url("/chat"), transport):
         assert not starting.done()
     fault.end()
@@ -343,7 +344,7 @@ async def test_no_pings() -> None:
             await until(lambda: fault.happened > 3)
             await raw.say(call("Add", 1, 2))
             heard = [await raw.hear()]
-            while heard[-1] == '{"type":6}':  # those that were on their way
+            while heard[-1] == '{"type":6}':  # pings that were sent before the fault
                 heard.append(await raw.hear())
             assert json.loads(heard[-1] or "")["result"] == 3
         assert await raw.hear() == '{"type":6}'
@@ -532,6 +533,24 @@ def test_faults_of_a_server_in_a_thread() -> None:
 
 
 async def negotiated(session: aiohttp.ClientSession, chat: HubServer) -> str:
-    """Return the URL of a connection that is negotiated."""
+    """Negotiate a connection; return its URL."""
     async with session.post(chat.url("/chat/negotiate?negotiateVersion=1")) as answer:
         return f"{chat.url('/chat')}?id={(await answer.json())['connectionToken']}"
+
+
+def test_a_transport_of_another_event_loop_is_dropped() -> None:
+    """uvloop's transports have the methods of asyncio's, and do not derive from its classes."""
+
+    class ForeignTransport:
+        aborted = False
+
+        def get_extra_info(self, _name: str) -> None:
+            return None
+
+        def abort(self) -> None:
+            self.aborted = True
+
+    transport: Any = ForeignTransport()
+    drop_tcp(transport, reset=True)
+    assert transport.aborted
+    drop_tcp(None, reset=True)

@@ -138,7 +138,7 @@ async def test_an_item_that_does_not_fit(hub: HubConnection) -> None:
         await hub.invoke("Points", 1, some("text"))
 
 
-# What is no hub
+# Classes that cannot be hubs
 
 
 class Twice(Hub):

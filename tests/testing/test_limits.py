@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class Busy(Hub):
-    """Notes what happens in `seen`; each test has a class of its own."""
+    """Records in `seen` what happens; each test has a class of its own."""
 
     seen: list[Any]
     go_on: asyncio.Event
@@ -212,7 +212,7 @@ async def test_a_client_that_reads_nothing_is_dropped(transport: Transport, hub_
             await until(lambda: len([note for note in hub_class.seen if not isinstance(note, int)]) == 2)
         sent = [note for note in hub_class.seen if isinstance(note, int)]
         how, error = sorted((note for note in hub_class.seen if not isinstance(note, int)), key=is_error)
-        # What the sockets' buffers take, and no more: the hub waited.
+        # The hub has written only what fits into the buffers of the sockets, and then waited.
         assert len(sent) * size < 30_000_000
         assert how in (asyncio.CancelledError, GeneratorExit)
         assert isinstance(error, ConnectionClosedError)
@@ -252,7 +252,7 @@ async def test_large_items_wait_too(hub_class: type[Busy], monkeypatch: pytest.M
         await until(lambda: hub_class.seen)
         (upload,) = only_client(server).invocations._streams_up.values()
         await until(lambda: not upload.room.done())
-        # It goes away while the server does not read.
+        # The client closes the connection while the server does not read from it.
         await client.socket.close()
         await until(lambda: None in hub_class.seen)
         hub_class.go_on.set()
@@ -318,7 +318,7 @@ async def test_garbage_in_messagepack(hub_class: type[Busy]) -> None:
         for garbage in (b"\x01\xc1", b"\xff\xff\xff\xff\xff\xff", b"\x02\x91\x01"):
             async with RawClient(server.url("/hub"), '{"protocol":"messagepack","version":1}' + END) as client:
                 await client.say(garbage)
-                # The end may come in the frame of the handshake.
+                # The Close message may come in one frame with the answer to the handshake.
                 heard = b""
                 while (message := await client.socket.receive()).type is aiohttp.WSMsgType.BINARY:
                     heard += message.data
@@ -355,7 +355,7 @@ async def test_a_cancelled_stream_ends_its_generator(hub_class: type[Busy]) -> N
         await client.say('{"type":5,"invocationId":"1"}' + END)
         await client.hears(['{"type":3,"invocationId":"1"}'])
         assert hub_class.seen == [asyncio.CancelledError]
-        # Cancelled in the frame that starts it: it never ran, and is answered all the same.
+        # A stream that is cancelled in the frame of its invocation never runs, and has a completion all the same.
         await client.say(call("WaitStream", type=4) + '{"type":5,"invocationId":"1"}' + END)
         assert (await client.messages())[-1] == {"type": 3, "invocationId": "1"}
 

@@ -1,4 +1,4 @@
-"""The fixtures for pytest, in runs of their own: what the how-to says, and what goes wrong."""
+"""The pytest plugin, in test runs of its own: the programs of the how-to page, and wrong usage."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ class Chat(Hub):
 """
 
 
-# Without any plugin for asyncio, and with the one that is tested here.
+# Options for a run without a plugin for asyncio, and for a run with pytest-asyncio.
 PLAIN = ("-p", "no:asyncio", "-p", "no:anyio")
 WITH_ASYNCIO = ("-o", "asyncio_default_fixture_loop_scope=function")
 
 
 def run(folder: Path, program: str, *options: str) -> tuple[dict[str, int], str]:
-    """Run tests as a project of their own; return the counts of the summary, and all that was said."""
+    """Run a test module in a folder of its own; return the counts of the summary, and the output."""
     (folder / "test_it.py").write_text(program, encoding="utf-8")
     (folder / "pytest.ini").write_text(
         "[pytest]\naddopts = --strict-markers\nfilterwarnings = error\n", encoding="utf-8"

@@ -1,4 +1,4 @@
-"""What the server recorded of its clients, and waiting for it."""
+"""`HubServer.recorded`, and waiting for records."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The server's own life: in a loop, in a thread, its port, its end, and who comes in."""
+"""`HubServer`: starting and stopping on a loop and in a thread, its port, ends of connections, and `authorize`."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 
 
 class Small(Hub):
-    """A hub that notes what happens to it.
+    """A hub that records what happens.
 
     Attributes:
-        seen: by all of its instances; each test makes its own class.
+        seen: the records of all instances; each test makes a class of its own.
     """
 
     seen: asyncio.Queue[object]
@@ -145,7 +145,7 @@ def test_in_a_thread(hub_class: type[Small]) -> None:
 async def test_no_new_connections_while_it_stops(hub_class: type[Small]) -> None:
     server = HubServer({"/hub": hub_class})
     async with server, aiohttp.ClientSession() as session:
-        # The connection of the first request stays open, so that the second one reaches a server that listens no more.
+        # Both requests use one TCP connection, so that the second one reaches a server that accepts no connections.
         async with session.post(server.url("/hub/negotiate")) as answer:
             assert answer.status == 200
         for endpoint in server._endpoints:
@@ -208,7 +208,7 @@ async def test_a_cut_wire_is_an_error_to_the_hub(hub_class: type[Small]) -> None
         assert isinstance(await hub_class.seen.get(), ConnectionClosedError)
 
 
-# Who comes in
+# Authorization
 
 
 def known(token: str | None) -> str | None:

@@ -1,4 +1,4 @@
-"""Stateful reconnect of the test server: message by message, and under a client that loses its line."""
+"""Stateful reconnect of the test server: message by message, and with a client that loses its connection."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def cut(line: RawClient) -> None:
 
 
 async def status(url: str) -> int:
-    """Return how a WebSocket is refused."""
+    """Return the HTTP status with which the upgrade to a WebSocket is refused."""
     async with aiohttp.ClientSession() as session:
         with pytest.raises(aiohttp.WSServerHandshakeError) as caught:
             await session.ws_connect(url)
@@ -138,7 +138,7 @@ async def test_what_was_not_acknowledged_is_sent_again() -> None:
             await until(lambda: kept(chat) == 3)
             cut(one)
         await chat.clients("/chat").all.send("said", "nobody hears")
-        # The second call has come before: it is not run again.
+        # The client repeats the second call, which the server has received before: the hub method does not run again.
         again = '{"type":9,"sequenceId":2}' + END + call("Say", "b", name="2") + call("Add", 1, 1, name="3")
         async with raw(url, again) as two:
             await two.hears(['{"type":9,"sequenceId":2}', *heard[1:]])
@@ -148,7 +148,7 @@ async def test_what_was_not_acknowledged_is_sent_again() -> None:
 
 
 def kept(chat: HubServer) -> int:
-    """Return how many messages are not acknowledged."""
+    """Return how many messages to the client are not acknowledged."""
     return replay_of(chat).kept
 
 
@@ -179,7 +179,7 @@ async def test_claims_that_cannot_be(claim: str, said: str) -> None:
         assert await status(url) == 404
 
 
-# Which WebSocket carries it
+# Several WebSockets
 
 
 async def test_a_second_one_replaces_the_first() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from signalr_sdk._core.negotiation import OfferedTransport
 from signalr_sdk._transports.selection import select
+from signalr_sdk.errors import ConnectionFailedError
 from signalr_sdk.options import TransferFormat, Transport
 
 ALL = tuple(Transport)
@@ -53,6 +54,21 @@ def test_unknown_transports_and_formats_are_named_and_skipped() -> None:
     assert str(skipped[0]) == "the server offers a transport that is not known here: 'Web Transport'"
     assert skipped[0].transport is None
     assert skipped[1].transport is Transport.WEBSOCKETS
+
+
+def test_an_endless_offer_makes_a_short_error() -> None:
+    offers = [
+        [OfferedTransport(f"Unknown{n}" + "x" * 50, BOTH) for n in range(15_000)],
+        [OfferedTransport("WebSockets", frozenset())] * 20_000,
+        [OfferedTransport("Unknown", BOTH)] * 20_000,
+    ]
+    for offer in offers:
+        candidates, skipped = select(offer, ALL, TransferFormat.TEXT, web_sockets_supported=True)
+        assert candidates == []
+        assert len(skipped) <= 6
+        assert len(str(ConnectionFailedError("none works", tuple(skipped)))) < 1000
+    _, skipped = select(offers[0], ALL, TransferFormat.TEXT, web_sockets_supported=True)
+    assert "the server offers 14995 more" in str(skipped[-1])
 
 
 def test_nothing_offered_nothing_to_try() -> None:

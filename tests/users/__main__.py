@@ -14,6 +14,11 @@ from collections import Counter
 from .world import play
 
 
+def _say(text: str) -> None:
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
+
+
 def main(arguments: list[str]) -> int:
     """Play rounds; return the exit status."""
     parser = argparse.ArgumentParser(prog="python -m tests.users", description=__doc__)
@@ -33,16 +38,16 @@ def main(arguments: list[str]) -> int:
         faulthandler.dump_traceback_later(60, exit=True)
         try:
             counts.update(play(seed).chance.counts)
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001 - also Ctrl-C: what was done so far is told
             broken += 1
             if not options.go_on:
                 traceback.print_exc()
-                print(f"FAILED: --seed {seed} --rounds 1")
+                _say(f"FAILED: --seed {seed} --rounds 1")
                 return 1
-            print(f"FAILED: --seed {seed}: {type(error).__name__} {str(error)[:200]}", flush=True)
+            _say(f"FAILED: --seed {seed}: {type(error).__name__} {str(error)[:200]}")
     faulthandler.cancel_dump_traceback_later()
-    print(f"{rounds} rounds from seed {first} in {time.monotonic() - began:.0f} s, {broken} broken")
-    print(f"{sum(counts.values())} wrong things, {len(counts)} kinds; the rarest: {counts.most_common()[-3:]}")
+    _say(f"{rounds} rounds from seed {first} in {time.monotonic() - began:.0f} s, {broken} broken")
+    _say(f"{sum(counts.values())} wrong things, {len(counts)} kinds; the rarest: {counts.most_common()[-3:]}")
     return 1 if broken else 0
 
 

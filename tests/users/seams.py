@@ -36,11 +36,17 @@ class Peer:
         self.up = False
         self.polled = False
         self.name = name
+        self.received: list[dict[str, Any]] = []
         self._server = server
         self._loop = asyncio.get_running_loop()
-        self._to_client: asyncio.Queue[bytes | None | Exception] = asyncio.Queue()
+        self._to_client: asyncio.Queue[bytes | Exception | None] = asyncio.Queue()
         self._calls: dict[str, list[str]] = {}
         self._timer: asyncio.TimerHandle | None = None
+
+    @property
+    def results(self) -> list[dict[str, Any]]:
+        """The completions that the client has sent: of uploads, and of client results."""
+        return [message for message in self.received if message.get("type") == 3]
 
     async def next(self) -> bytes | None:
         """Return what comes next for the client, `None` at the end."""
@@ -57,7 +63,9 @@ class Peer:
             raise ConnectionClosedError("closed", allow_reconnect=True)
         try:
             for record in data.split(b"\x1e")[:-1]:
-                self._handle(json.loads(record))
+                message = json.loads(record)
+                self._handle(message)
+                self.received.append(message)
         except (ValueError, KeyError, TypeError, AttributeError, IndexError):
             self.say({"type": 7, "error": "this is no hub message", "allowReconnect": True})
             self.end()
@@ -72,21 +80,22 @@ class Peer:
         if kind == 7:
             self.end()
         elif kind in (1, 4):
-            streams = message.get("streamIds") or []
-            if streams:
+            if streams := message.get("streamIds"):
                 self._calls[call or ""] = list(streams)
             elif call is not None:
                 self._answer(call, kind, message["target"])
         elif kind == 3:
-            for name, streams in list(self._calls.items()):
-                if call in streams:
-                    streams.remove(call)
-                    if not streams:
-                        del self._calls[name]
-                        if name:
-                            self._answer(name, 1, "Echo")
+            self._end_stream(call)
         elif kind == 5:
             self.say({"type": 3, "invocationId": call, "error": "canceled"})
+
+    def _end_stream(self, stream: str | None) -> None:
+        for call, streams in list(self._calls.items()):
+            if stream in streams:
+                streams.remove(stream)
+                if not streams:
+                    del self._calls[call]
+                    self._answer(call, 1, "Echo" if call else "Never")
 
     def _answer(self, call: str, kind: int, target: str) -> None:
         if target == "Never":
@@ -94,7 +103,9 @@ class Peer:
         if kind == 4:
             for n in range(3):
                 self.say({"type": 2, "invocationId": call, "item": n})
-        self.say({"type": 3, "invocationId": call, "result": 7} if target == "Echo" else {"type": 3, "invocationId": call})
+        self.say(
+            {"type": 3, "invocationId": call, "result": 7} if target == "Echo" else {"type": 3, "invocationId": call}
+        )
 
     def say(self, *messages: dict[str, Any] | bytes) -> None:
         """Send this to the client."""

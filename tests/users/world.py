@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 from tests.doubles import LeapingLoop, timers
 
-from signalr_sdk._guard.tasks import where
 from signalr_sdk import ConnectionState, HubConnection, SignalRError, Timeouts, Transport, Upload
+from signalr_sdk._core.lifecycle import Event, State
+from signalr_sdk._guard.tasks import where
 
 from .seams import SEAMS, Converter, Money, Policy, Protocol, Server, Source
-from .wrongs import Chance
+from .wrongs import Chance, close_unawaited
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine
@@ -69,6 +70,8 @@ class World:
         self.probes = 0
         self.ups: list[object] = []
         self.ends: list[object] = []
+        self.ended = 0
+        self._count_ends()
         self._register()
         chance.callbacks = [
             self.hub.start,
@@ -80,7 +83,7 @@ class World:
             lambda: self.hub.send("Log", 1),
             lambda: self.hub.wait_connected(3),
             lambda: self.hub.off("tick"),
-            lambda: self._register(),
+            self._register,
         ]
 
     def _hub(self) -> HubConnection:
@@ -96,6 +99,19 @@ class World:
             "converter": choose([None, self.converter]),
         }
         return HubConnection("http://hub.test/chat", **options)
+
+    def _count_ends(self) -> None:
+        """Count how often a connection that was up has ended for good."""
+        life = self.hub._life
+        fire = life.lifecycle.fire
+
+        def counted(event: Event) -> State:
+            state = fire(event)
+            if state is State.DISCONNECTED and life._attempts.was_connected:
+                self.ended += 1
+            return state
+
+        life.lifecycle.fire = counted  # type: ignore[method-assign]
 
     def _register(self) -> None:
         hub = self.hub
@@ -155,12 +171,12 @@ class World:
 
         task = asyncio.create_task(run(), name="user")
         # A task that is cancelled before its first step awaits nothing.
-        task.add_done_callback(lambda _task: call.close() if asyncio.iscoroutine(call) else None)
+        task.add_done_callback(lambda _task: close_unawaited(call))
         self.calls.append(task)
 
     def source(self) -> Any:
         source = Source(self.chance, self.sources.append)
-        return self.random.choice([lambda: source, lambda: Upload(source)])()
+        return self.random.choice([source, Upload(source)])
 
     async def upload(self, timeout: float | None) -> None:
         await self.hub.invoke("Echo", self.source(), self.source(), timeout=timeout)
@@ -311,7 +327,8 @@ class World:
         if pending:
             for call in pending:
                 call.cancel()  # iterators without a connection wait for the next start
-            _done, pending = await asyncio.wait(pending, timeout=30)
+            await asyncio.wait(pending, timeout=30)
+            pending = [call for call in pending if not call.done()]
         if pending:
             raise BrokenError(f"calls that never end: {_waiting()}")
 
@@ -330,8 +347,8 @@ class World:
             raise BrokenError("the source of an upload was not closed")
         if self.hub._backlog.held:
             raise BrokenError(f"{self.hub._backlog.held} bytes are still counted")
-        if self.ups and not self.ends:
-            raise BrokenError("on_closed was not told")
+        if len(self.ends) != self.ended:
+            raise BrokenError(f"on_closed was told {len(self.ends)} times of {self.ended} ends")
         for peer in self.server.peers:
             peer.end()
         if alive := [timer for timer in timers(asyncio.get_running_loop()) if timer.when() < LONGEST]:
@@ -384,7 +401,9 @@ def play(seed: int) -> World:
             _run(whole)
     except BaseException as error:
         if worlds:
-            error.add_note("\n".join([f"seed {seed}, seams {sorted(worlds[0].chance.seams)}", *worlds[0].chance.schedule]))
+            error.add_note(
+                "\n".join([f"seed {seed}, seams {sorted(worlds[0].chance.seams)}", *worlds[0].chance.schedule])
+            )
         raise
     return worlds[0]
 
@@ -393,7 +412,7 @@ def repr_of(context: dict[str, Any]) -> str:
     """Return the context of asyncio's exception handler as a text."""
     try:
         return repr(context)
-    except Exception:
+    except Exception:  # noqa: BLE001 - the text of an exception may fail
         return f"{context['message']}: {type(context.get('exception')).__name__}"
 
 
@@ -409,7 +428,7 @@ def _on_thread(whole: Callable[[], Coroutine[Any, Any, None]]) -> None:
     def run() -> None:
         try:
             _run(whole)
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001 - raised on the first thread
             raised.append(error)
 
     thread = threading.Thread(target=run)

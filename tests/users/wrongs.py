@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import random
 import threading
 from collections import Counter
@@ -60,11 +61,17 @@ NONSENSE: list[Callable[[], Any]] = [
     lambda: "text",
     lambda: "\ud800",
     lambda: b"\xff\x00",
-    lambda: [],
+    list,
     object,
-    lambda: _cancelled_future(),
+    _cancelled_future,
 ]
 FINE: Any = object()
+
+
+def close_unawaited(work: Awaitable[Any]) -> None:
+    """Close a coroutine, whose task may have been cancelled before its first step."""
+    if inspect.iscoroutine(work):
+        work.close()
 
 
 class Chance:
@@ -143,7 +150,7 @@ class Chance:
             if called is not None:
                 task = asyncio.ensure_future(self._quietly(called))
                 self.background.add(task)
-                task.add_done_callback(lambda _task: called.close() if asyncio.iscoroutine(called) else None)
+                task.add_done_callback(lambda _task: close_unawaited(called))
                 task.add_done_callback(self._forget)
             return FINE
         return self._at_once(wrong, ends=ends)

@@ -1,1 +1,1 @@
-"""From a URL to an open transport, below any hub protocol."""
+"""Opens a transport for a URL, without knowing the hub protocol."""

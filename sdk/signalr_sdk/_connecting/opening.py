@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import attrs
 
 from .._core import urls
-from .._guard.foreign import BoundExceeded, bounded, error_of
+from .._guard.foreign import BoundExceeded, bounded, error_of, forget_locals
 from .._http.client_choice import choose_client, has_web_sockets
 from .._http.negotiator import run_negotiation
 from .._http.request_sender import RequestSender
@@ -19,15 +19,17 @@ from ..errors import ConnectionFailedError, NegotiationError, TransportError
 from ..options import Transport
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Callable, Coroutine, Sequence
 
     from .._core.logs import ConnectionLogs
     from .._core.negotiation import Endpoint
+    from .._core.path_watch import PathSample
     from .._http.aiohttp_client import AiohttpClient
+    from ..errors import HandshakeError, SignalRError
     from ..interfaces import HttpClient
     from .options import ConnectionOptions
 
-# A transport that is dropped has so many seconds to end. Then its HTTP client is left behind.
+# A transport that is dropped has so many seconds to end. After that its HTTP client is left behind.
 _PATIENCE = 0.5
 
 
@@ -35,14 +37,15 @@ class OpenConnection:
     """A connection whose transport is open.
 
     Args:
-        transport: open.
+        transport: the open transport.
         route: how to open another transport for this connection.
         endpoint: the result of negotiate; `None` if negotiation was skipped.
+        attempts: the errors of the transports that were tried before.
         own_client: the HTTP client, if `close` must close the client too.
 
     Attributes:
         transport: the transport in use; `reopen` replaces it.
-        endpoint: the same as the argument.
+        endpoint: the result of negotiate; `None` if negotiation was skipped.
     """
 
     def __init__(
@@ -51,11 +54,13 @@ class OpenConnection:
         route: Route,
         *,
         endpoint: Endpoint | None = None,
+        attempts: Sequence[Exception] = (),
         own_client: AiohttpClient | None = None,
     ) -> None:
         self.transport = transport
         self.endpoint = endpoint
         self._route = route
+        self._attempts = tuple(attempts)
         self._own_client = own_client
         self._closed = False
 
@@ -70,13 +75,32 @@ class OpenConnection:
         return self._route.sender.logs
 
     @property
+    def sees_paths(self) -> bool:
+        """Whether `path_samples` can work: the HTTP client is an own client and not the user's."""
+        return self._own_client is not None
+
+    def path_samples(self) -> dict[int, PathSample]:
+        """Return what TCP knows of the paths to the server. Empty for an HTTP client of the user."""
+        return {} if self._own_client is None else self._own_client.sockets.samples()
+
+    @property
     def refresher(self) -> Refresher | None:
         """See `Route`."""
         return self._route.refresher
 
+    def hide_secrets(self, error: SignalRError | None) -> None:
+        """Take the secrets of the connection out of the texts of an error, where the server has quoted them."""
+        self._route.sender.secrets.hide_in(error)
+
+    def complete(self, error: HandshakeError) -> None:
+        """Add to an error where the handshake failed, and what was tried before; take the secrets out."""
+        error.url, error.transport = urls.without_query(self._route.url), self.transport.kind
+        error.attempts = self._attempts
+        self.hide_secrets(error)
+
     @property
     def stateful(self) -> bool:
-        """Whether the server keeps the connection for a while after the loss of the transport, for a `reopen`."""
+        """Whether the server keeps the connection for a while after the loss of the transport, for `reopen`."""
         return self.endpoint is not None and self.endpoint.stateful and self.transport.kind is Transport.WEBSOCKETS
 
     async def reopen(self) -> None:
@@ -91,7 +115,7 @@ class OpenConnection:
         self.transport = await self._route.open(self.transport.kind)
 
     async def close(self) -> None:
-        """Close in good order. Cancelling drops the connection at once."""
+        """Close the connection properly. Cancelling drops the connection at once."""
         try:
             await self._close_transport()
         finally:
@@ -100,12 +124,12 @@ class OpenConnection:
         self._closed = True
 
     async def drop(self) -> None:
-        """Close at once, without a goodbye; does nothing after `close`."""
+        """Close the connection at once, without telling the server. Does nothing after `close`."""
         if not self._closed:
             await self._drop(self.close)
 
     async def drop_transport(self) -> None:
-        """Close the transport at once, without a goodbye, and keep what `reopen` needs."""
+        """Close the transport at once, without telling the server, and keep all that `reopen` needs."""
         await self._drop(self._close_transport)
 
     async def _close_transport(self) -> None:
@@ -118,7 +142,8 @@ class OpenConnection:
     async def _drop(self, close: Callable[[], Coroutine[None, None, None]]) -> None:
         self.transport.drop()
         try:
-            # `close` frees what is left. Where `close` would wait, this cancels it, which drops the connection too.
+            # Call `close` to free the resources, but cancel it as soon as it would wait. The cancellation drops the
+            # connection too.
             await bounded(close(), 0, whose="the HTTP client", patience=_PATIENCE, log=self.logs.transport)
         except BoundExceeded:
             self.logs.transport.debug("dropped the connection")
@@ -141,28 +166,41 @@ class Route:
     refresher: Refresher | None = attrs.field(default=None, kw_only=True)
 
     async def open(self, kind: Transport) -> ActiveTransport:
-        """See `open_transport`."""
-        return await open_transport(kind, self.sender, self.url, self.settings, refresher=self.refresher)
+        """See `open_transport`. The errors show no secret, neither in a text of the server nor in their frames."""
+        try:
+            return await open_transport(kind, self.sender, self.url, self.settings, refresher=self.refresher)
+        except ConnectionFailedError as error:
+            self.sender.secrets.hide_in(error)
+            forget_locals(error)
+            raise
 
 
 async def open_connection(options: ConnectionOptions) -> OpenConnection:
-    """Negotiate, and open the best transport that both sides have and that works. Cancelling leaves nothing open.
+    """Negotiate, and open the best transport that both sides support and that works. Cancelling leaves nothing open.
 
     Raises:
         ConnectionFailedError: negotiation failed, or no transport works.
     """
-    client, own = choose_client(options.http, proxy=options.proxy, ssl=options.ssl)
+    client, own = choose_client(
+        options.http, proxy=options.proxy, ssl=options.ssl, server_timeout=options.timeouts.server
+    )
     try:
-        transport, route, endpoint = await _Opening(options, client).open()
-    except BaseException:
+        opening = _Opening(options, client)
+        transport, route, endpoint = await opening.open()
+    except BaseException as error:
+        forget_locals(error)
         if own is not None:
             await own.close()
         raise
-    return OpenConnection(transport, route, endpoint=endpoint, own_client=own)
+    return OpenConnection(transport, route, endpoint=endpoint, attempts=opening.failed, own_client=own)
 
 
 class _Opening:
-    """One attempt to connect: tries one transport after another, each after a negotiation of its own."""
+    """One attempt to connect: tries one transport after another, each after a negotiation of its own.
+
+    Attributes:
+        failed: the errors of the transports that were tried so far.
+    """
 
     def __init__(self, options: ConnectionOptions, client: HttpClient) -> None:
         self._options = options
@@ -170,7 +208,7 @@ class _Opening:
         self._settings = TransportSettings(
             options.transfer_format, options.limits.message_bytes, timeouts=options.timeouts
         )
-        self._failed: list[Exception] = []
+        self.failed: list[Exception] = []
 
     async def open(self) -> tuple[ActiveTransport, Route, Endpoint | None]:
         options = self._options
@@ -178,7 +216,7 @@ class _Opening:
             return *await self._open_without_negotiation(), None
         wanted = list(options.transports)
         while True:
-            # A connection id is good for one transport, and so are the token and the cookies that came with the id.
+            # Negotiate anew for each transport: a connection id is valid for one transport, like its token and cookies.
             sender = self._new_sender()
             endpoint = await self._negotiate(sender, stateful=options.stateful and Transport.WEBSOCKETS in wanted)
             options.logs.note_connection(endpoint.connection_id)
@@ -195,7 +233,7 @@ class _Opening:
             if transport is not None:
                 return transport, route, endpoint
             if len(candidates) == 1:
-                # Do not negotiate again: the server would keep a connection that nobody uses.
+                # Do not negotiate again: the server would then keep a connection that is never used.
                 raise self._no_transport(skipped)
             wanted.remove(candidates[0])
 
@@ -244,7 +282,7 @@ class _Opening:
                 stateful=stateful,
             )
         except NegotiationError as error:
-            error.attempts = tuple(self._failed)
+            error.attempts = tuple(self.failed)
             raise
 
     async def _try(self, kind: Transport, route: Route) -> ActiveTransport | None:
@@ -254,14 +292,14 @@ class _Opening:
             transport = await route.open(kind)
         except TransportError as error:
             logs.negotiate.info("%s failed to start: %s", kind, error)
-            self._failed.append(error)
+            self.failed.append(error)
             return None
         logs.negotiate.debug("%s is up", kind)
         return transport
 
     def _no_transport(self, skipped: list[TransportError]) -> ConnectionFailedError:
-        tried = {error.transport for error in self._failed if isinstance(error, TransportError)}
-        attempts = (*self._failed, *(error for error in skipped if error.transport not in tried))
+        tried = {error.transport for error in self.failed if isinstance(error, TransportError)}
+        attempts = (*self.failed, *(error for error in skipped if error.transport not in tried))
         error = ConnectionFailedError(
             f"unable to connect to {urls.without_query(self._options.url)} with any of the available transports",
             attempts,

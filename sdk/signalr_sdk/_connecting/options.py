@@ -1,4 +1,4 @@
-"""The options that hub connections and raw connections have in common, checked when a connection is made."""
+"""The options that hub connections and raw connections share. They are checked when a connection is made."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ def _transports(value: str | Iterable[str] | None) -> tuple[Transport, ...]:
 
 
 def _names(value: Iterable[str]) -> tuple[str, ...]:
-    # Not `tuple` itself as the converter: attrs reads the signature of a converter, which takes several milliseconds of
-    # the import for a class that is written in C.
+    # Do not use `tuple` itself as the converter: attrs reads the signature of a converter, which takes several
+    # milliseconds of the import for a class that is written in C.
     return tuple(value)
 
 
@@ -50,7 +50,7 @@ class ConnectionOptions:
     """The options of one connection, all valid. `HubConnection` documents them.
 
     Attributes:
-        stateful: ask the server for stateful reconnect.
+        stateful: whether to ask the server for stateful reconnect.
         logs: the loggers of the connection.
     """
 
@@ -77,14 +77,14 @@ class ConnectionOptions:
 
     @classmethod
     def of(cls, arguments: Mapping[str, Any], **others: Any) -> ConnectionOptions:
-        """Return the options that are among the arguments of a constructor.
+        """Return the options from the arguments of a constructor.
 
         The constructors of `HubConnection` and `Connection` call this with their `locals()`: their signatures are the
         documentation of the options, and need no second list that repeats each name.
 
         Args:
-            arguments: by name; names that are no options are left out.
-            others: options that are not among `arguments`, or have another value here.
+            arguments: the arguments by name. Arguments that are no options are left out.
+            others: options that are not in `arguments`, or that replace a value in `arguments`.
 
         Raises:
             ValueError: an option makes no sense.

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import codecs
-from typing import TYPE_CHECKING, Literal, Self
+from asyncio import _get_running_loop
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from .._guard.copying import Uncopied
+from .._guard.foreign import bounded, cut_off, error_of, forget_locals
+from .._guard.loops import check_loop, running_loop
 from .._guard.tasks import spawn
 from ..errors import ConnectionFailedError, NotConnectedError, RemoteProtocolError, StateError
 from ..options import ConnectionState, Limits, Timeouts, TransferFormat, Transport
@@ -22,18 +25,22 @@ if TYPE_CHECKING:
 
     from ..interfaces import HttpClient, TokenProvider
 
+# If users' code swallows its cancellation, `stop` takes at most so many seconds more than `Timeouts.close`.
+_LAST_CHANCE = 0.2
+_NO_TEXT = "what arrived is no UTF-8 text: use transfer_format='binary' for such endpoints"
+
 
 class Connection(Uncopied):
     """A connection without the hub protocol, for endpoints made with ASP.NET Core's `MapConnectionHandler`.
 
-    Negotiation, transports, tokens and errors are those of a `HubConnection`. A `Connection` does not reconnect and is
-    single-use. It carries a stream of bytes: the data of one `send` may arrive in several pieces, or joined with the
-    data of others.
+    Negotiation, transports, tokens and errors are the same as for a `HubConnection`. A `Connection` does not reconnect,
+    and can be started only once. It carries a stream of bytes: the data of one `send` may arrive in several pieces, or
+    joined with the data of others.
 
     Args:
         url: the endpoint's http(s) or ws(s) URL.
         transfer_format: `"text"` (strings, UTF-8 on the wire) or `"binary"` (bytes).
-        transports: as for `HubConnection`; the same holds for all other arguments.
+        transports: as for `HubConnection`, like all other arguments.
 
     Example:
         ```python
@@ -65,14 +72,20 @@ class Connection(Uncopied):
         self._options = ConnectionOptions.of(locals())
         self._text = self._options.transfer_format is TransferFormat.TEXT
         self._decoder = codecs.getincrementaldecoder("utf-8")()
+        self._wrong_text: str | None = None
+        # The event loop of `start`; `None` when no part of the connection is left on that loop.
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._opening: asyncio.Task[OpenConnection] | None = None
         self._open: OpenConnection | None = None
         self._stopped = False
+        self._closing: asyncio.Task[None] | None = None
+        # This future is done at the end of `_closing`.
+        self._closed: asyncio.Future[None] | None = None
         self._sending = asyncio.Lock()
 
     @property
     def url(self) -> str:
-        """The URL as http(s)."""
+        """The URL, with the scheme http or https."""
         return self._options.url
 
     @property
@@ -91,55 +104,112 @@ class Connection(Uncopied):
         """Connect. Cancelling leaves nothing open.
 
         Raises:
-            ConnectionFailedError: connecting failed, or `stop()` was called meanwhile.
+            ConnectionFailedError: connecting failed, or `stop()` was called before the connection was up.
             StateError: the connection was started before.
         """
         if self._opening is not None or self._stopped:
             raise StateError("a Connection is good for one use: make a new one")
-        self._opening = spawn(open_connection(self._options), "open")
+        self._loop = running_loop()
+        self._closed = self._loop.create_future()
+        opening = self._opening = spawn(self._connect(), "open")
+        # Wait for `_closed` too: if users' code in the task swallows its cancellation, `stop` leaves the task behind.
+        ends: set[asyncio.Future[Any]] = {opening, self._closed}
         try:
-            connection = await self._opening
+            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
         except asyncio.CancelledError:
-            await self._give_up(self._opening)
-            if not self._stopped:
+            await self._give_up(opening)
+            self._loop = None
+            raise
+        if self._stopped:
+            raise ConnectionFailedError("stop() was called before the connection was up")
+        if opening.cancelled():
+            self._loop = None
+            raise ConnectionFailedError(
+                "the connection was ended before it was up: the task that opens it was cancelled"
+            )
+        if (error := opening.exception()) is not None:
+            self._loop = None
+            forget_locals(error)
+            raise error
+        self._open = opening.result()
+
+    async def _connect(self) -> OpenConnection:
+        try:
+            return await open_connection(self._options)
+        except BaseException as raised:
+            error = error_of(raised, "the access token provider or the HTTP client")
+            if error is raised:
                 raise
-        else:
-            if not self._stopped:
-                self._open = connection
-                return
-            await connection.drop()
-        raise ConnectionFailedError("stop() was called before the connection was up")
+            raise ConnectionFailedError(str(error)) from raised
 
     async def stop(self) -> None:
-        """Close, within `Timeouts.close`. May be called by any task, any number of times."""
-        self._stopped = True
-        if self._open is None:
-            if self._opening is not None and not self._opening.done():
-                await self._give_up(self._opening)
-            return
-        connection, self._open = self._open, None
-        try:
-            async with asyncio.timeout(self._options.timeouts.close):
-                await connection.close()
-        except TimeoutError:
-            await connection.drop()
+        """Close the connection, within `Timeouts.close`. Return when it is closed. Cancelling drops the connection.
 
-    @staticmethod
-    async def _give_up(opening: asyncio.Task[OpenConnection]) -> None:
-        """Cancel the task, and drop the connection if the task has opened one all the same."""
-        opening.cancel()
-        await asyncio.wait({opening})
-        if not opening.cancelled() and opening.exception() is None:
-            await opening.result().drop()
+        `stop` may be called by any task, any number of times.
+        """
+        self._stopped = True
+        opening = self._opening
+        if opening is None or self._is_over():
+            return
+        check_loop(self._loop)
+        if self._closing is None:
+            connection, self._open = self._open, None
+            self._closing = spawn(self._close(opening, connection), "close")
+            self._closing.add_done_callback(self._note_closed)
+        closing = self._closing
+        try:
+            await asyncio.wait({closing})
+        except asyncio.CancelledError:
+            # Let the task begin: a task that is cancelled before its first step would close nothing.
+            await asyncio.sleep(0)
+            closing.cancel()
+            await asyncio.wait({closing})
+            raise
+
+    async def _close(self, opening: asyncio.Task[OpenConnection], connection: OpenConnection | None) -> None:
+        log, limit = self._options.logs.transport, self._options.timeouts.close
+        try:
+            if connection is None:
+                await self._give_up(opening)
+            else:
+                closing = _close_all(connection)
+                await bounded(closing, limit, whose="the closing of the transport", patience=_LAST_CHANCE, log=log)
+        except TimeoutError:
+            log.debug("the transport did not close within %s s", limit)
+        except BaseException as raised:  # noqa: BLE001 - HTTP clients of users may raise anything
+            log.info("the connection did not close in good order: %s", error_of(raised, "the HTTP client"))
+
+    def _note_closed(self, _closing: asyncio.Task[None]) -> None:
+        self._loop = None
+        if self._closed is not None and not self._closed.done():
+            self._closed.set_result(None)
+
+    async def _give_up(self, opening: asyncio.Task[OpenConnection]) -> None:
+        """Cancel the task that opens the connection. If the task opens a connection nevertheless, drop it."""
+        await cut_off(
+            opening,
+            self._options.timeouts.close,
+            whose="an attempt to connect",
+            log=self._options.logs.hub,
+            undo=lambda connection: connection.drop(),
+        )
+
+    def _is_over(self) -> bool:
+        """Whether nothing is left to be closed: the connection has ended, or its event loop was closed."""
+        loop = self._loop
+        if loop is not None and loop.is_closed():
+            self._loop = self._open = None
+            self._stopped = True
+        return self._loop is None
 
     async def send(self, data: str | bytes) -> None:
-        """Send; wait while the server takes no more. Data of several tasks goes out one after another.
+        """Send data; wait while the server accepts no more. Data of several tasks is sent one after another.
 
-        Read at the same time: a server may stop reading while nobody reads what it sends. Long polling polls only while
-        somebody reads, and ASP.NET Core closes the connection of a client that does not poll.
+        Read at the same time: a server may stop reading while its own data is not read. Over long polling this client
+        polls only while a task reads, and ASP.NET Core closes the connection of a client that does not poll.
 
         Raises:
-            NotConnectedError: the connection is not started, or stopped.
+            NotConnectedError: the connection is not started, or is stopped.
             ConnectionClosedError: the connection is lost.
             TypeError: `data` is a `str` on a binary connection.
         """
@@ -148,8 +218,8 @@ class Connection(Uncopied):
                 raise TypeError("a binary connection sends bytes, not str")
             data = data.encode()
         connection = self._open
-        if connection is None:
-            raise NotConnectedError("the connection is not up: start() it first", ConnectionState.DISCONNECTED)
+        if connection is None or (_get_running_loop() is not self._loop and self._is_elsewhere()):
+            raise self._not_connected()
         async with self._sending:
             await connection.transport.send(data)
 
@@ -158,23 +228,45 @@ class Connection(Uncopied):
 
     async def __anext__(self) -> str | bytes:
         connection = self._open
-        while connection is not None:
+        if connection is None or (_get_running_loop() is not self._loop and self._is_elsewhere()):
+            if not self._stopped:
+                raise self._not_connected()
+            raise StopAsyncIteration
+        while self._wrong_text is None:
             data = await connection.transport.receive()
+            if data is None and self._open is not connection:
+                break  # stop() ends the iteration, also in the middle of a character
+            if self._text:
+                if text := self._decode(data):
+                    return text
+            elif data is not None:
+                return data
             if data is None:
                 break
-            if not self._text:
-                return data
-            if text := self._decode(data):
-                return text
+        if self._wrong_text is not None:
+            raise RemoteProtocolError(self._wrong_text)
         raise StopAsyncIteration
 
-    def _decode(self, data: bytes) -> str:
+    def _decode(self, data: bytes | None) -> str:
+        """Return the text of the next bytes, up to the first bytes that are no UTF-8. `None` means the end."""
         try:
-            return self._decoder.decode(data)
-        except UnicodeDecodeError:
-            raise RemoteProtocolError(
-                "what arrived is no UTF-8 text: use transfer_format='binary' for such endpoints"
-            ) from None
+            return self._decoder.decode(data or b"", final=data is None)
+        except UnicodeDecodeError as error:
+            self._wrong_text = "the connection ended in the middle of a character" if data is None else _NO_TEXT
+            return error.object[: error.start].decode()
+
+    def _is_elsewhere(self) -> bool:
+        """Return whether the connection has ended, for example because its event loop was closed.
+
+        Raises:
+            StateError: the caller runs on another event loop or thread, or without asyncio.
+        """
+        check_loop(self._loop)
+        return self._is_over()
+
+    def _not_connected(self) -> NotConnectedError:
+        what = "it has ended" if self._stopped else "start() it first"
+        return NotConnectedError(f"the connection is not up: {what}", ConnectionState.DISCONNECTED)
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -182,3 +274,10 @@ class Connection(Uncopied):
 
     async def __aexit__(self, *_exception: object) -> None:
         await self.stop()
+
+
+async def _close_all(connection: OpenConnection) -> None:
+    try:
+        await connection.close()
+    finally:
+        await connection.drop()

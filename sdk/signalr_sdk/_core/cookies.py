@@ -1,7 +1,7 @@
-"""Cookies between the requests of one connection, as sticky load balancers and cookie logins need them.
+"""Stores the cookies of one connection and sends them back, for sticky load balancers and logins by cookie.
 
-A cookie goes back to exactly the origin that set it. The `Domain` attribute, which could only add more hosts, is
-ignored. Source: RFC 6265, without public suffixes and clocks: no cookie expires by itself while a connection lives.
+A cookie goes back to exactly the origin that set it. The `Domain` attribute is ignored: it could only add
+more hosts. Source: RFC 6265, without public suffixes and clocks: no cookie expires by itself while a connection lives.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 _MOST = 50
 _LONGEST = 4096
 
-# A cookie that expires before the year 2000 is meant to be deleted, even if the time is not known.
+# A cookie that expires before the year 2000 is meant to be deleted, even if the current time is not known.
 _LONG_AGO = 946_684_800.0
 
-# Control characters, and bytes that are no UTF-8: HTTP clients differ in what they make of these.
+# Refuse control characters and bytes that are no UTF-8: HTTP clients treat them in different ways.
 _UNSENDABLE = re.compile(r"[\x00-\x08\x0a-\x1f\x7f\ud800-\udfff]")
 _MAX_AGE = re.compile(r"-?[0-9]+")
 
@@ -34,12 +34,12 @@ class CookieStore:
         self._cookies: dict[tuple[str, str, int], dict[tuple[str, str], str]] = {}
 
     def store(self, url: str, set_cookie_values: Iterable[str], now: float = 0.0) -> None:
-        """Store the cookies of an answer; malformed `Set-Cookie` headers are ignored.
+        """Store the cookies of an HTTP response. Malformed `Set-Cookie` headers are ignored.
 
         Args:
             url: URL of the request.
             set_cookie_values: the value of each `Set-Cookie` header.
-            now: seconds since 1970: a cookie with an earlier expiry date is deleted.
+            now: the current time in seconds since 1970. A cookie that has expired before this time is deleted.
         """
         origin = urls.origin(url)
         for text in set_cookie_values:
@@ -59,7 +59,7 @@ class CookieStore:
                 cookies[key] = value
 
     def header(self, url: str) -> str | None:
-        """Return the `Cookie` header for a request to this URL, or `None` if no cookie belongs to it."""
+        """Return the `Cookie` header for a request to this URL, or `None` if there is no cookie for the URL."""
         if not self._cookies:
             return None
         path = _request_path(url)

@@ -1,4 +1,4 @@
-"""The hub handshake: the first record in each direction, which is JSON for every hub protocol.
+"""Makes and reads the hub handshake: the first record in each direction, which is JSON for every hub protocol.
 
 Source: HubProtocol.md of dotnet/aspnetcore, "Overview" and the two handshake messages.
 """
@@ -27,7 +27,7 @@ def request(protocol: str, version: int) -> bytes:
 
 
 def response(error: str | None = None) -> bytes:
-    """Return a server's handshake response: a refusal with this error, or else an acceptance."""
+    """Return a server's handshake response. With an error the response refuses the handshake."""
     return _record({} if error is None else {"error": error})
 
 
@@ -36,7 +36,7 @@ def _record(members: dict[str, Any]) -> bytes:
 
 
 class HandshakeReader:
-    """Collects the handshake, which may come in pieces and may have hub messages right behind it.
+    """Collects the handshake, which may come in several pieces, and hub messages may follow in the same piece.
 
     Attributes:
         record: the handshake without its separator; empty until `feed` has returned bytes.

@@ -1,17 +1,24 @@
-"""Values of HTTP headers: `User-Agent`, `Retry-After` and dates."""
+"""Makes and reads the values of HTTP headers: `User-Agent`, `Retry-After` and dates."""
 
 from __future__ import annotations
 
 import re
 import sys
 from datetime import UTC, datetime
-from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 _OS_NAMES = {"win32": "Windows NT", "darwin": "macOS", "linux": "Linux"}
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
+_CLOCK_IS_SET = 1_735_689_600.0  # the first moment of 2025
+_LONGEST_WAIT = 3600.0
 _SECONDS = re.compile(r"[0-9]{1,9}(?:\.[0-9]+)?")
 
-# RFC 6265, section 5.1.1: this algorithm reads all three forms of HTTP dates, and most dates that servers get wrong.
+# Parse dates as RFC 6265, section 5.1.1 says: its algorithm reads all three forms of HTTP dates, and most of the wrong
+# dates that servers send.
 _DATE_DELIMITERS = re.compile(r"[\t\x20-\x2f\x3b-\x40\x5b-\x60\x7b-\x7e]+")
 _DATE_PARTS = {
     "time": re.compile(r"([0-9]{1,2}):([0-9]{1,2}):([0-9]{1,2})(?![0-9])"),
@@ -21,21 +28,8 @@ _DATE_PARTS = {
 }
 
 
-@cache
-def user_agent() -> str:
-    """Return the `User-Agent` of this package, in the form of the official clients."""
-    # Imported here since importlib.metadata is slow to import.
-    from importlib.metadata import PackageNotFoundError, version
-
-    try:
-        own = version("signalr-sdk")
-    except PackageNotFoundError:
-        own = "0.0.0"
-    return format_user_agent(own, sys.platform, ".".join(map(str, sys.version_info[:3])))
-
-
 def format_user_agent(version: str, platform: str, python: str) -> str:
-    """Return the `User-Agent` for a version of this package, a `sys.platform` and a version of Python.
+    """Return the `User-Agent`, made of the version of this package, of `sys.platform` and of the version of Python.
 
     Example:
         >>> format_user_agent("1.2.3", "linux", "3.11.9")
@@ -46,25 +40,52 @@ def format_user_agent(version: str, platform: str, python: str) -> str:
     return f"Microsoft SignalR/{short[0] if short else '0.0'} ({version}; {system}; Python; {python})"
 
 
+def installed_version(folders: Iterable[Path]) -> str:
+    """Return the version of this package, by the name of the folder that holds its metadata; 0.0.0 without one.
+
+    `importlib.metadata` would say the same. To import it and to read the metadata takes as long as connecting.
+
+    Args:
+        folders: where packages are installed.
+    """
+    for folder in folders:
+        for metadata in folder.glob("signalr_sdk-*.dist-info"):
+            return metadata.name.removeprefix("signalr_sdk-").removesuffix(".dist-info")
+    return "0.0.0"
+
+
+_USER_AGENT: Final = format_user_agent(
+    installed_version((Path(__file__).parents[2], *map(Path, sys.path))),
+    sys.platform,
+    ".".join(map(str, sys.version_info[:3])),
+)
+
+
+def user_agent() -> str:
+    """Return the `User-Agent` of this package, in the form of the official clients."""
+    return _USER_AGENT
+
+
 def parse_retry_after(value: str | None, now: float) -> float | None:
     """Return the seconds that a `Retry-After` header asks to wait.
 
     Args:
         value: the header: a number of seconds, or a date.
-        now: seconds since 1970; 0.0 if the time is not known: a date cannot be understood then.
+        now: the current time in seconds since 1970; 0.0 if the time is not known. With a time before 2025 the clock
+            was never set, and a date gives `None`.
 
     Returns:
-        `None` if there is no header, or it cannot be understood.
+        The seconds, for a date an hour at most. `None` if there is no header or if the header cannot be understood.
     """
     value = (value or "").strip()
     if _SECONDS.fullmatch(value):
         return float(value)
-    date = parse_date(value) if now else None
-    return None if date is None else max(0.0, date - now)
+    date = parse_date(value) if now >= _CLOCK_IS_SET else None
+    return None if date is None else min(max(0.0, date - now), _LONGEST_WAIT)
 
 
 def parse_date(text: str) -> float | None:
-    """Return the date of an HTTP header or cookie in seconds since 1970, or `None` if the text is no date."""
+    """Return the date in a text of an HTTP header, in seconds since 1970; `None` if the text is no date."""
     found: dict[str, re.Match[str]] = {}
     for token in _DATE_DELIMITERS.split(text):
         for part, pattern in _DATE_PARTS.items():

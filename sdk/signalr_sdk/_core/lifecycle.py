@@ -4,14 +4,14 @@ Theory of operation
 -------------------
 A hub connection is in one state at a time. One table says which event leads from which state to which. A pair of state
 and event that is not in the table is a bug in this package, and raises. Only the owner of the `Lifecycle` fires events,
-and nothing else changes the state. There are no flags beside the state, so the state alone says all.
+and nothing else changes the state. No flag is needed beside the state.
 
 - `CONNECTING` and `RECONNECTING` last until the last attempt. A failed attempt fires no event while the retry policy
-  wants another attempt; `CONNECT_FAILED` and `GIVEN_UP` mean that there will be none.
+  wants another attempt; `CONNECT_FAILED` and `GIVEN_UP` mean that no attempt follows.
 - `RESUMING` is a stateful reconnect: the transport is lost, but the connection id, the calls and the streams live on.
-  Users see the state as connected, since nothing is lost for them.
-- `STOP` leads from every state but `DISCONNECTED` to `DISCONNECTING`, and only `CLOSED` leads out of it. A transport
-  that is lost meanwhile, or a handshake that ends meanwhile, fires no event.
+  Users see the state as connected, because they lose nothing.
+- `STOP` leads from every state but `DISCONNECTED` to `DISCONNECTING`, and only `CLOSED` leads from `DISCONNECTING` to
+  another state. In `DISCONNECTING`, a transport that is lost and a handshake that ends fire no event.
 
 The diagram in the documentation is generated from the table.
 """
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 
 class State(enum.Enum):
-    """The states of a hub connection. Users see all but `RESUMING`."""
+    """The states of a hub connection. Users see all states except `RESUMING`."""
 
     DISCONNECTED = "disconnected"
     CONNECTING = "connecting"
@@ -92,7 +92,7 @@ class Lifecycle:
 
     @property
     def state(self) -> State:
-        """The state, with `RESUMING`."""
+        """The state as this package sees it, which may be `RESUMING`."""
         return self._state
 
     @property
@@ -101,7 +101,7 @@ class Lifecycle:
         return _PUBLIC[self._state]
 
     def fire(self, event: Event) -> State:
-        """Change the state as the table says, and return the new one.
+        """Change the state as the table says, and return the new state.
 
         Raises:
             StateError: the table does not have this event in this state. The state is not changed.

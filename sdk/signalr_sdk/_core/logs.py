@@ -1,4 +1,4 @@
-"""The loggers of one connection. Their records name the connection, so that the log of many can be filtered.
+"""The loggers of one connection. Their records name the connection, so that a log can be filtered by connection.
 
 No record shows a text of the server, or of users' code, as it is: see `_Redaction`.
 """
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class _Adapter(logging.LoggerAdapter[logging.Logger]):
-    """Adds the facts of a connection to each record. What a log handler of the user's raises loses the record only."""
+    """Adds the facts of a connection to each record. If a log handler of the user fails, only the record is lost."""
 
     def log(self, level: int, msg: object, *args: object, stacklevel: int = 1, **options: Any) -> None:
         """See `logging.LoggerAdapter.log`."""
@@ -26,7 +26,7 @@ class _Adapter(logging.LoggerAdapter[logging.Logger]):
             super().log(level, msg, *args, stacklevel=stacklevel + 1, **options)
         except (KeyboardInterrupt, SystemExit):
             raise
-        except BaseException:  # noqa: BLE001 - to log what the log handler raised would fail again
+        except BaseException:  # noqa: BLE001 - logging the error would fail again
             pass
 
 
@@ -35,14 +35,14 @@ _TEXT_LIMIT = 500
 
 
 class _Redaction(logging.Filter):
-    """Makes each record safe: text from outside gets short, and cannot forge lines or drive a terminal."""
+    """Makes each record safe: shortens text from outside, so that it cannot forge lines or control a terminal."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Change the arguments and the traceback of the record; keep the record."""
+        """Make the arguments and the traceback of the record safe. Return True: no record is dropped."""
         if isinstance(record.args, tuple):
             record.args = tuple(_safe(argument) for argument in record.args)
         if record.exc_info and record.exc_info[1] is not None:
-            # A formatter shows this text instead of the traceback that it would make of `exc_info`.
+            # Set the text of the traceback: a formatter then does not make its own text from `exc_info`.
             record.exc_text = _safe_traceback(record.exc_info[1])
         return True
 
@@ -73,9 +73,9 @@ for _logger in (*_LOGGERS, logging.getLogger("signalr_sdk.testing")):
 class ConnectionLogs:
     """The loggers `signalr_sdk.hub`, `.transport`, `.negotiate` and `.http`, for one connection.
 
-    Each record has the attributes `hub` (the URL without its query), `connection_id` and `transport`. The last two are
-    those of the current or last attempt to connect, and `None` until they are known. A record below the logger's level
-    costs no more than with a plain logger.
+    Each record has the attributes `hub` (the URL without its query), `connection_id` and `transport`. The last two
+    belong to the current or last attempt to connect, and are `None` until they are known. A record below the logger's
+    level costs no more than with a plain logger.
 
     Args:
         hub: the URL without its query.
@@ -87,7 +87,8 @@ class ConnectionLogs:
     http: logging.LoggerAdapter[logging.Logger]
 
     def __init__(self, hub: str) -> None:
-        # All four loggers share one dict for the connection's life, so a change of it is in all later records.
+        # All four loggers share one dict as long as the connection lives, so a change of the dict is seen in all later
+        # records.
         self._facts: dict[str, object] = {"hub": hub, "connection_id": None, "transport": None}
         self.hub, self.transport, self.negotiate, self.http = (_Adapter(logger, self._facts) for logger in _LOGGERS)
 

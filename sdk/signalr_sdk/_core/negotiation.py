@@ -1,14 +1,16 @@
-"""Negotiation: asking the server for a connection id and its transports, over any number of redirects.
+"""Negotiation: asks the server for a connection id and the offered transports, and follows redirects.
 
-A generator without I/O: it yields each request (a POST without a body), gets the answer by `send`, and returns the
-endpoint.
+`negotiate` is a generator without I/O. It yields each request (a POST without a body), gets the response by `send`, and
+returns the endpoint.
 
 Source: TransportProtocols.md of dotnet/aspnetcore, `POST [endpoint-base]/negotiate`.
 """
 
 from __future__ import annotations
 
+import codecs
 import json
+import re
 from collections.abc import Generator
 from typing import Any, TypeAlias
 
@@ -20,8 +22,10 @@ from . import urls
 from .headers import parse_retry_after
 from .redaction import redact
 
-# Seconds. No token lives longer, and the timers of the official clients have the same limit.
+# The most seconds for the lifetime of a token. The timers of the official clients have the same limit.
 _LONGEST_LIFETIME = 2.0**31
+
+_UNSENDABLE = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
 
 _CLASSIC = (
     "the server speaks classic ASP.NET SignalR, which is another protocol than ASP.NET Core SignalR: "
@@ -41,11 +45,11 @@ _ADVICE = {
 
 @attrs.frozen
 class NegotiateRequest:
-    """The next request.
+    """The next negotiate request to send.
 
     Attributes:
         url: complete URL for the POST.
-        access_token: token of the last redirect that had one; it replaces the user's token.
+        access_token: token of the last redirect that had a token. It replaces the user's token.
     """
 
     url: str = attrs.field(repr=urls.without_query)
@@ -69,10 +73,10 @@ class Endpoint:
         connection_id: public name of the connection, which other clients may see.
         connection_token: secret name of the connection: the `id` with which transports connect.
         transports: the transports that the server offers.
-        access_token: token of the last answer that had one, for the rest of this connection.
+        access_token: token of the last response that had a token, for all later requests of this connection.
         stateful: whether stateful reconnect was asked for and granted.
-        token_lifetime: whole seconds that the token lives at least; 0 for less than one. `None` if the server does not
-            say.
+        token_lifetime: whole seconds for which the token is valid, rounded down. `None` if the server does not tell
+            this.
     """
 
     url: str = attrs.field(repr=urls.without_query)
@@ -92,19 +96,19 @@ def negotiate(url: str, *, limit: int = 100, stateful: bool = False, now: float 
 
     Args:
         url: as `urls.hub_url` returned it.
-        limit: most redirects to follow.
-        stateful: ask for stateful reconnect.
-        now: seconds since 1970; without it, dates in `Retry-After` are not understood.
+        limit: the most redirects to follow.
+        stateful: whether to ask for stateful reconnect.
+        now: seconds since 1970. Without this time, dates in `Retry-After` cannot be used.
 
     Yields:
-        Each request. Send the answer back, also one with a bad status.
+        Each request. Send the response back, whatever its status is.
 
     Returns:
         The endpoint to connect to.
 
     Raises:
         ClassicServerError: the server speaks classic ASP.NET SignalR.
-        NegotiationError: an answer cannot be used for another reason.
+        NegotiationError: a response cannot be used for another reason.
     """
     token: str | None = None
     lifetime: float | None = None
@@ -134,7 +138,7 @@ def negotiate(url: str, *, limit: int = 100, stateful: bool = False, now: float 
 
 
 class _Answer:
-    """The answer to a negotiate request that succeeded. Each member is checked when it is read."""
+    """The response to a negotiate request that succeeded. Each member is checked when it is read."""
 
     def __init__(self, asked: str, response: HttpResponse) -> None:
         self._asked = asked
@@ -143,7 +147,7 @@ class _Answer:
 
     def _parse(self, body: bytes) -> dict[str, Any]:
         try:
-            members = json.loads(body.decode("utf-8-sig"))
+            members = json.loads(body.removeprefix(codecs.BOM_UTF8).decode())
         except (ValueError, RecursionError):
             raise self._error(_no_json(body)) from None
         if not isinstance(members, dict):
@@ -151,7 +155,7 @@ class _Answer:
         return members
 
     def refuse_errors(self) -> None:
-        """Raise if the answer is a refusal, or one of classic ASP.NET SignalR."""
+        """Raise an error if the response is a refusal, or comes from classic ASP.NET SignalR."""
         if _is_classic(self._members):
             raise ClassicServerError(_CLASSIC, url=urls.without_query(self._asked), status=self._status)
         error = self._text("error")
@@ -159,25 +163,31 @@ class _Answer:
             raise self._error(f"the server refused: {redact(error)}")
 
     def redirect(self) -> str | None:
-        """Return the URL of another hub to negotiate with, `None` if this answer is the last one."""
+        """Return the URL to which the server redirects; `None` if this response is no redirect."""
         url = self._text("url")
         if not url:
             return None
+        shown = redact(urls.without_query(url))
         try:
-            return urls.hub_url(url)
+            target = urls.hub_url(url)
         except ValueError as error:
-            shown = redact(urls.without_query(url))
             raise self._error(f"the server redirects to {shown!r}, where no hub can be: {error}") from None
+        if urls.origin(self._asked)[0] == "https" and urls.origin(target)[0] == "http":
+            raise self._error(
+                f"the server redirects from https to http, to {shown!r}: refused, since everybody on the way could "
+                "read the token; behind a proxy, the server must know that its own address has https"
+            )
+        return target
 
     def access_token(self) -> str | None:
-        """Return the token that replaces the user's token, `None` if the answer has none."""
+        """Return the token that replaces the user's token, `None` if the response has no token."""
         token = self._text("accessToken")
         if token and not (token.isascii() and token.isprintable()):
             raise self._error("the answer has an accessToken with characters that no HTTP header can carry")
         return token or None
 
     def lifetime(self, before: float | None) -> float | None:
-        """Return the lifetime of the token in seconds; `before` if this answer does not say."""
+        """Return the lifetime of the token in seconds; `before` if this response has no lifetime."""
         value = self._members.get("tokenLifetimeSeconds")
         if value is None:
             return before
@@ -191,7 +201,7 @@ class _Answer:
         if isinstance(version, bool) or not isinstance(version, int):
             raise self._wrong("negotiateVersion", "an integer")
         connection_id = self._required("connectionId")
-        # Version 0 of negotiation has no tokens: the id serves as both, even if the answer has a token.
+        # In version 0 of negotiation the id is used as the token too, even if the response has a token.
         return connection_id, self._required("connectionToken") if version > 0 else connection_id
 
     def transports(self) -> tuple[OfferedTransport, ...]:
@@ -220,6 +230,8 @@ class _Answer:
         text = self._text(name)
         if not text or text.isspace():
             raise self._error(f"the answer has no {name}")
+        if _UNSENDABLE.search(text):
+            raise self._error(f"the answer has a {name} with characters that no HTTP header can carry")
         return text
 
     def _text(self, name: str) -> str | None:
@@ -245,7 +257,7 @@ def _is_classic(members: dict[str, Any]) -> bool:
     if "availableTransports" in members or "negotiateVersion" in members:
         return False
     lower = {name.lower(): value for name, value in members.items()}
-    # The Url of a classic server is a path on the same server; a redirect of ASP.NET Core is an absolute URL.
+    # A classic server sends as Url a path on the same server. A redirect of ASP.NET Core is an absolute URL.
     has_path = "connectiontoken" in lower and str(lower.get("url")).startswith("/")
     return "protocolversion" in lower or has_path
 
@@ -279,7 +291,7 @@ def _refused(asked: str, response: HttpResponse, retry_after: float | None) -> s
 
 
 def _said(response: HttpResponse) -> str:
-    """Return the server's own words if they are JSON or plain text. HTML pages may quote the whole request."""
+    """Return the error text of the server from JSON or plain text. Not from HTML, which may quote the request."""
     kind = (response.header("Content-Type") or "").lower()
     if "json" in kind:
         return _start(response.body)

@@ -1,4 +1,4 @@
-"""Texts from outside, made safe for errors, logs and terminals: short, on one line, and without tokens."""
+"""Makes texts from outside safe for errors, logs and terminals: short, on one line, and without tokens."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ import re
 
 from ..errors import HubError, SignalRError
 
-# Servers quote the request that they refuse, with its token. A JSON web token begins with eyJ, in base64 `{"`.
-_SECRET = re.compile(r"(?i)(access_token=|\bbearer\s+)[^\s&\"'<>]+|\beyJ[\w-]+\.[\w.-]+")
+# Servers quote the request that they refuse, together with its token. A JSON web token begins with eyJ, which is `{"`
+# in base64.
+_SECRET = re.compile(r"(?i)(access_token=|(?:\bbearer\s+)+)[^\s&\"'<>]+|\beyJ[\w-]+\.[\w.-]+")
 _FOREIGN_LIMIT = 500
-# An error of ours lists one error for each transport that was tried.
+# An error of this package may list one error for each transport that was tried.
 _OWN_LIMIT = 4000
 
 
@@ -28,11 +29,12 @@ def redact(text: str, limit: int = 200) -> str:
 def redact_error(error: BaseException) -> str:
     """Return the text of an error on one line, or the error's type if there is no text.
 
-    The texts of this package are made of safe parts and stay whole. The text of a `HubError` is the server's own.
+    Error texts of this package are made of safe parts, so they stay whole. Only the text of a `HubError` comes from the
+    server.
     """
     try:
         text = str(error)
-    except Exception:  # noqa: BLE001 - an exception of the user's
+    except Exception:  # noqa: BLE001 - it is an exception of a user
         text = ""
     own = isinstance(error, SignalRError) and not isinstance(error, HubError)
     return redact(text, _OWN_LIMIT if own else _FOREIGN_LIMIT) or type(error).__name__
@@ -41,10 +43,10 @@ def redact_error(error: BaseException) -> str:
 def printable(text: str, *, keep: str = "") -> str:
     """Return the text with a space for each control character, line separator, bidi control and half surrogate pair.
 
-    Such characters drive terminals and forge lines.
+    These characters could control a terminal or forge lines.
 
     Args:
         text: the text.
-        keep: characters that stay all the same.
+        keep: characters that stay unchanged.
     """
     return text if text.isprintable() else "".join(c if c.isprintable() or c in keep else " " for c in text)

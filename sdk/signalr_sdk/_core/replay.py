@@ -8,7 +8,8 @@ count.
 
 - Sending: each numbered message is kept until an Ack of the other side covers it. While too many bytes are kept,
   senders wait. Messages without a number never wait.
-- Receiving: from time to time an Ack tells the other side how many messages have come, so that it can drop them.
+- Receiving: from time to time an Ack tells the sender how many messages have come, so that the sender can drop these
+  messages.
 - After a cut: over the new transport each side first sends a Sequence with the number of the message that comes next,
   and then repeats all messages that are not acknowledged. The receiver drops as many messages as it had already.
 
@@ -20,8 +21,9 @@ repeated items whose stream was already complete. So the two counts can differ, 
   go through these numbers once more.
 - In what is repeated, a run of items with the numbers j to j+r-1 is followed by the next message, by Sequence(j+1), by
   r-1 fillers, and by that message again. If the receiver counted the items, the first copy of the message counts, and
-  all that follows it are duplicates. If it did not count them, it had received them all before the cut. Then the first
-  copy gets the number of a duplicate, the fillers are duplicates too, and the second copy counts.
+  all later messages of this group are duplicates. If the receiver did not count the items, it had received all of them
+  before the cut. Then the first copy gets the number of a duplicate, the fillers are duplicates too, and the second
+  copy counts.
 
 ASP.NET Core also refuses a Sequence with a higher number than the last Sequence, even if it had received more messages
 before that one. So the next Sequence keeps to the number, until a message is acknowledged that was first sent after it.
@@ -42,9 +44,9 @@ from ..errors import RemoteProtocolError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-# An Ack leaves this many seconds after the first message that it covers, or as soon as a quarter of the bytes that the
-# other side may keep has come. With only one Ack a second, as in Microsoft's clients, the server's buffer is full
-# before the Ack comes, and a fast sender has to wait.
+# Send an Ack this many seconds after the first message that it covers, or earlier: when a quarter of the bytes that the
+# other side may keep has come. With only one Ack a second, as in Microsoft's clients, the buffer of a fast sender would
+# be full before the Ack comes, and the sender would have to wait.
 _ACK_DELAY = 1.0
 _ACK_PART = 4
 
@@ -53,11 +55,11 @@ class Replay:
     """The message numbers of one connection, in both directions.
 
     Args:
-        limit: bytes that are kept before senders wait. The other side is expected to keep as many.
+        limit: the most bytes that are kept before senders wait. The other side should have the same limit.
 
     Attributes:
         received: number of the last message that came.
-        duplicates: how many of the next messages have come before, and are dropped.
+        duplicates: how many of the next messages have come before and must be dropped.
         synced: false from a cut until the other side has sent a Sequence.
         alive: false from a cut until the other side has sent a ping or a message that it had not sent before.
         ack_at: the time at which the next Ack is due; infinity for never.
@@ -70,12 +72,12 @@ class Replay:
         self.alive: bool = True
         self.ack_at: float = math.inf
         self._limit = limit
-        # Each message with its stream id if it is a stream item, else with `None`.
+        # Each kept message, with its stream id if the message is a stream item, otherwise with `None`.
         self._kept: deque[tuple[bytes, str | None]] = deque()
         self._bytes = 0
         self._acknowledged = 0
-        # The number of the last Sequence, which the next one must not exceed, and the number of the last message that
-        # was sent before it: an Ack of a later message lifts the ceiling.
+        # The number of the last Sequence, which the next Sequence must not exceed, and the number of the last message
+        # that was sent before that Sequence. An Ack of a later message lifts the limit.
         self._ceiling = math.inf
         self._ceiling_until = 0
         self._unacknowledged_bytes = 0
@@ -103,11 +105,11 @@ class Replay:
         return len(self._kept)
 
     def keep(self, data: bytes, stream_id: str | None = None) -> None:
-        """Count a message that leaves now, and keep it for a repetition.
+        """Count a message that is sent now, and keep it until it is acknowledged.
 
         Args:
             data: the encoded message.
-            stream_id: the id of its stream, if the message is a stream item.
+            stream_id: the id of the stream, if the message is a stream item.
         """
         self._kept.append((data, stream_id))
         self._bytes += len(data)
@@ -151,9 +153,9 @@ class Replay:
         return messages
 
     def resync_after_stream(self, stream_id: str, sequence: Callable[[int], bytes], filler: bytes) -> bytes:
-        """Return a Sequence and fillers to send after the last message of a stream; no bytes if both sides count alike.
+        """Return a Sequence and fillers to send after the last message of a stream.
 
-        Both sides count alike when all items of the stream are acknowledged.
+        Return no bytes if all items of the stream are acknowledged: both sides then count alike.
         """
         items = sum(kept == stream_id for _data, kept in self._kept)
         if not items:
@@ -163,7 +165,7 @@ class Replay:
         return sequence(first) + (end - first) * filler
 
     def _begin_at(self, number: int) -> int:
-        """Return the number for a Sequence that leaves now: `number`, or a lower one that the last Sequence allows."""
+        """Return the number of a Sequence that is sent now: `number`, or less if the last Sequence demands it."""
         first = int(min(number, self._ceiling))
         self._ceiling, self._ceiling_until = first, self._acknowledged + len(self._kept)
         return first
@@ -171,7 +173,7 @@ class Replay:
     # Receiving
 
     def expect(self, number: int, now: float) -> None:
-        """Note a Sequence: the next message has this number. An Ack becomes due, since our last one may be lost.
+        """Note a Sequence: the next message has this number. An Ack becomes due, since our last Ack may be lost.
 
         Raises:
             RemoteProtocolError: messages before this number have not come, and would be lost.
@@ -199,7 +201,7 @@ class Replay:
         self.ack_at = min(self.ack_at, due)
 
     def next_ack(self) -> int:
-        """Return the number for an Ack that leaves now."""
+        """Return the number for an Ack that is sent now."""
         self._unacknowledged_bytes = 0
         self.ack_at = math.inf
         return self.received

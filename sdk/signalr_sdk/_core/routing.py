@@ -1,4 +1,4 @@
-"""Where received messages go: an answer to the sink of its call or stream, all else to the inbox or the session.
+"""Routes received messages: an answer to the sink of its call or stream, the others to the inbox or the session.
 
 With stateful reconnect, `new_runs` leaves out the messages that have come before.
 """
@@ -22,23 +22,23 @@ _NUMBERED = frozenset({Invocation, StreamInvocation, StreamItem, Completion, Can
 
 
 class Sink(Protocol):
-    """Gets the answers of one call or stream."""
+    """Gets the answers to one call or stream of this side."""
 
     def items(self, items: list[Any], sizes: list[int], /) -> None:
-        """Take stream items, and the bytes on the wire of each."""
+        """Take stream items, and the size of each item on the wire, in bytes."""
 
     def completed(self, result: Any, error: str | None, /) -> None:
-        """Take the completion: a result, an error, or neither. This is the last call."""
+        """Take the completion: a result, an error, or neither. No other method is called afterwards."""
 
 
 class Inbox(Protocol):
-    """Gets all that the other side starts."""
+    """Gets all messages that are no answers: the calls and cancellations of the other side."""
 
     def events(self, targets: list[str], arguments: list[Any], sizes: list[int], /) -> None:
-        """Take invocations that want no answer: the target, the arguments, and the bytes on the wire of each."""
+        """Take invocations that want no answer: the target, the arguments, and the size on the wire of each."""
 
     def message(self, message: HubMessage, /) -> None:
-        """Take any other message: an invocation with an id, a stream invocation, a cancellation."""
+        """Take a single message: an invocation with an id, a stream invocation, or a cancellation."""
 
 
 Deliveries: TypeAlias = list[tuple[Callable[..., None], tuple[Any, ...]]]
@@ -47,15 +47,15 @@ its arguments."""
 
 
 class Router:
-    """Knows the sinks of one connection. It adds calls to the deliveries, and makes none of them.
+    """Knows the sinks of one connection. Adds calls to the deliveries, but does not make these calls itself.
 
     Args:
-        inbox: gets all that the other side starts.
+        inbox: gets the calls and cancellations of the other side.
 
     Attributes:
         sinks: the sinks by the id of their call or stream.
-        forwards_unclaimed: whether the inbox gets items and completions that have no sink. Else they are dropped, as
-            the specification demands.
+        forwards_unclaimed: whether the inbox gets items and completions that have no sink. Otherwise these are
+            dropped, as the specification demands.
     """
 
     def __init__(self, inbox: Inbox) -> None:
@@ -64,7 +64,7 @@ class Router:
         self._inbox = inbox
 
     def route(self, batch: Batch, sizes: list[int], begin: int, end: int, deliveries: Deliveries) -> int:
-        """Add the calls that deliver these messages. Neighbouring messages with the same destination share one call.
+        """Add the calls for these messages to `deliveries`. Neighbours with the same destination share one call.
 
         Returns:
             The index of the first message for the session itself, which is not delivered; `end` if there is none.
@@ -84,7 +84,7 @@ class Router:
         return end
 
     def route_message(self, message: HubMessage | None, size: int, deliveries: Deliveries) -> bool:
-        """Add the call that delivers this message; return `False` if the message is for the session itself."""
+        """Add to the deliveries the call for this message; return `False` if the message is for the session itself."""
         if type(message) is Completion:
             sink = self.sinks.pop(message.invocation_id, None)
             if sink is not None:
@@ -119,7 +119,7 @@ class Router:
 def new_runs(batch: Batch, replay: Replay, size: int, now: float) -> Iterator[tuple[int, int]]:
     """Yield begin and end of each run of messages that have not come before.
 
-    A run is counted when the next one is asked for, so that the last run before the end of a session is not.
+    A run is counted only when the next run is asked for. So the last run before the end of a session is not counted.
 
     Args:
         batch: the messages of one payload.

@@ -3,15 +3,15 @@
 Theory of operation
 -------------------
 A session does no I/O, reads no clock and runs no user code. The shell is the code that owns the session and its
-transport, and does these things for it.
+transport, and does these things for the session.
 
-- Receiving: `receive(payload, now)` takes the bytes that the transport delivered, cut anywhere. It returns the calls,
-  each `(function, arguments)`, that the shell must make in this order. The functions belong to the `Sink` that the
+- Receiving: `receive(payload, now)` takes the bytes that the transport delivered, cut anywhere. It returns calls, each
+  as `(function, arguments)`, which the shell must make in this order. The functions belong to the `Sink` that the
   shell gave for each call or stream that waits for an answer, and to the `Inbox`, which gets all that the other side
   starts. Neighbouring messages with the same destination share one call, which saves time under load. An answer
   whose sink is gone, since the call was cancelled, is dropped, as the specification demands.
-- The end: after `receive` the shell looks at `ended`. It holds the Close message of the other side, or the error after
-  which the session cannot go on. All messages before it are in the deliveries; later ones are ignored.
+- The end: after `receive` the shell looks at `ended`, which holds the Close message of the other side, or the error
+  after which the session cannot go on. All messages before it are in the deliveries; later messages are ignored.
 - Sending: the methods that call or answer return bytes. The shell sends them in the order of these calls, and only
   after the handshake.
 - Time: each method that needs the time takes it as an argument. The shell calls `on_time` when `next_deadline()` has
@@ -50,15 +50,15 @@ if TYPE_CHECKING:
 
 _CallEncoder: TypeAlias = Callable[[str, list[Any], str | None, list[str] | None], bytes]
 
-# A timer that fires more than this many seconds late proves that this process was suspended, not that the other side
-# was silent. Messages that arrived meanwhile are still unread, so the other side gets this many seconds more.
+# If a timer fires more than this many seconds late, this process was suspended: the other side need not have been
+# silent. Messages that arrived meanwhile are still unread, so the other side gets this many seconds more.
 _LATE = 1.0
-# The versions of the hub protocols. Version 2 has stateful reconnect.
+# The versions of the hub protocols. Version 2 adds stateful reconnect.
 _PLAIN, _STATEFUL = 1, 2
 
 
 class SessionOptions(TypedDict):
-    """The options of `HubSession` that `ServerSession` takes too."""
+    """The options that `HubSession` and `ServerSession` have in common."""
 
     message_bytes: int
     keep_alive: float | None
@@ -72,15 +72,15 @@ class HubSession:
 
     Args:
         protocol: the hub protocol; it is named in the handshake.
-        inbox: gets all messages that the other side starts.
-        message_bytes: largest message that is accepted.
-        keep_alive: seconds without sending after which a ping is due; `None` for no pings.
-        timeout: seconds of silence after which the other side counts as lost; `None` for no limit.
+        inbox: gets the calls and cancellations of the other side.
+        message_bytes: the largest message that is accepted, in bytes.
+        keep_alive: after so many seconds without sending, a ping is due; `None` for no pings.
+        timeout: after so many seconds of silence, the other side counts as lost; `None` for no limit.
         now: the time.
-        replay: makes the connection one that can be resumed.
+        replay: the message numbers for stateful reconnect; `None` for a connection that cannot be resumed.
 
     Attributes:
-        ended: the Close message or the error after which nothing more is received.
+        ended: the Close message or the error that has ended the session; `None` before.
         replay: the message numbers; `None` without stateful reconnect.
         received_single: whether the last payload was exactly one message, for a sink or the inbox. The shell then sends
             its next message at once, since there is nothing to gather.
@@ -124,14 +124,14 @@ class HubSession:
 
     @property
     def protocol(self) -> HubProtocol:
-        """The hub protocol in use. A server uses the first one that it offers until the client has chosen one."""
+        """The hub protocol in use. Until the client has chosen, a server uses the first protocol on offer."""
         return self._protocol
 
     # Receiving
 
     @property
     def ready(self) -> bool:
-        """Whether the handshake is done."""
+        """Whether the handshake has succeeded."""
         return self._handshake is None
 
     @property
@@ -141,7 +141,7 @@ class HubSession:
 
     @property
     def synced(self) -> bool:
-        """False from `resume` until the other side has said with which message it goes on."""
+        """False from `resume` until the other side has sent a Sequence, which says with which message it goes on."""
         return self.replay is None or self.replay.synced
 
     @property
@@ -151,16 +151,16 @@ class HubSession:
 
     @property
     def unread(self) -> bool:
-        """Whether a payload of many messages is not read to its end: call `receive(b"", now)` for the next slice."""
+        """Whether a large payload is not read to its end yet. Call `receive(b"", now)` for its next slice."""
         return bool(self._framing.unread) and self.ended is None
 
     def receive(self, payload: bytes, now: float) -> Deliveries:
-        """Return the deliveries of the messages that are complete with this payload. Look at `ended` afterwards.
+        """Return the deliveries of the messages that this payload completes. Look at `ended` afterwards.
 
-        Of a large payload these are only the first messages: see `unread`.
+        Of a large payload, only the first messages are returned: see `unread`.
 
         Raises:
-            HandshakeError: the other side refused the handshake, or sent something else. Drop the session then.
+            HandshakeError: the other side refused the handshake, or sent no handshake. Drop the session then.
         """
         self._last_received = now
         if self.ended is not None:
@@ -176,8 +176,8 @@ class HubSession:
         deliveries: Deliveries = []
         try:
             if len(frames) == 1 and self.replay is None:
-                # Calls made one after another get single answers. A batch of one message costs half as much again
-                # (tests/bench/pieces.py, "receive 1").
+                # Do not make a batch for a single message, which is the usual answer to calls one after another: a
+                # batch of one message costs half as much again (tests/bench/pieces.py, "receive 1").
                 message = self._decode_one(frames[0])
                 if not self._router.route_message(message, len(frames[0]), deliveries):
                     self._handle(message)
@@ -203,7 +203,7 @@ class HubSession:
                 for frame in frames:
                     batch.add(self._decode_one(frame))
         finally:
-            # The messages before an undecodable one are still delivered.
+            # Still deliver the messages before a message that cannot be decoded.
             sizes = list(map(len, frames))
             runs: Iterable[tuple[int, int]] = [(0, len(batch.kinds))]
             if self.replay is not None:
@@ -252,21 +252,21 @@ class HubSession:
         return handshake.request(self._protocol.name, _PLAIN if self.replay is None else _STATEFUL)
 
     def resume(self, now: float) -> list[bytes]:
-        """Go on over a new transport; return the messages that must be sent first. Do not number them again.
+        """Continue over a new transport. Return the messages that must be sent first, which have their numbers already.
 
         Raises:
             ValueError: the session has no `replay`.
         """
         if self.replay is None:
             raise ValueError("only a session with a Replay can be resumed")
-        # Forget the first part of a message that was cut off: the other side sends the whole message again.
+        # Drop the first part of a message that was cut off: the other side sends the whole message again.
         self._use(self._protocol)
         self._last_received = self._last_sent = now
         self._paused_at = None
         return self.replay.repeat(self._sequence, self.filler())
 
     def resync_after_stream(self, stream_id: str) -> bytes:
-        """Return the messages that bring both counts into step after a stream that we sent; see the module `replay`.
+        """Return the messages that bring both counts into step after a stream of this side: see the module `replay`.
 
         Send a completion of the stream or a `filler` first.
         """
@@ -310,8 +310,8 @@ class HubSession:
             arguments: the arguments that are not streamed.
             sink: gets the items and the completion.
             stream_ids: one id for each streamed argument.
-            stream: call a streaming method.
-            exact: decode the answers with all digits, numbers with a fraction as `Decimal`.
+            stream: whether the method is a streaming method.
+            exact: whether to decode numbers with a fraction as `Decimal`, with all digits.
         """
         invocation_id = self.new_id()
         if stream:
@@ -324,7 +324,7 @@ class HubSession:
         return invocation_id, data
 
     def forget(self, invocation_id: str) -> bool:
-        """Drop all further answers with this id; return whether a sink was waiting for them."""
+        """Drop all further answers with this id. Return whether a sink was waiting for answers."""
         self._exact.discard(invocation_id)
         return self._router.sinks.pop(invocation_id, None) is not None
 
@@ -333,15 +333,15 @@ class HubSession:
         return self._protocol.encode(Cancel(invocation_id))
 
     def item(self, stream_id: str, item: Any) -> bytes:
-        """Return one item of a stream that we send."""
+        """Return one item of a stream that this side sends."""
         return self._protocol.encode(StreamItem(stream_id, item))
 
     def complete(self, invocation_id: str, error: str | None = None) -> bytes:
-        """Return the completion of a stream that we send, or of a call of the other side that has no result."""
+        """Return the completion of a stream of this side, or of a call of the other side without a result."""
         return self._protocol.encode(Completion(invocation_id, error=error))
 
     def answer(self, invocation_id: str, result: Any) -> bytes:
-        """Return the completion of a call of the other side that has a result."""
+        """Return the completion, with a result, of a call of the other side."""
         return self._protocol.encode(Completion(invocation_id, result, has_result=True))
 
     def ping(self) -> bytes:
@@ -349,7 +349,7 @@ class HubSession:
         return self._protocol.encode(Ping())
 
     def close(self, error: str | None = None, *, allow_reconnect: bool = False) -> bytes:
-        """Return the Close message, after which this side sends nothing."""
+        """Return the Close message. This side must send nothing after it."""
         return self._protocol.encode(Close(error, allow_reconnect))
 
     # Time
@@ -363,7 +363,7 @@ class HubSession:
         self._paused_at = now
 
     def unpause(self, now: float) -> None:
-        """Note that the shell reads again. Without a `pause` before, nothing happens."""
+        """Note that the shell reads again. Does nothing without a `pause` before."""
         if self._paused_at is not None:
             self._last_received += now - self._paused_at
             self._paused_at = None
@@ -383,7 +383,7 @@ class HubSession:
         return self._protocol.encode(Ack(self.replay.next_ack()))
 
     def on_time(self, now: float) -> bytes:
-        """Return the Ack and the ping that are due, or no bytes. Ask for `next_deadline` afterwards.
+        """Return the Ack and the ping that are due, or no bytes. Call `next_deadline` afterwards.
 
         Raises:
             ServerTimeoutError: the other side was silent for longer than `timeout`.
@@ -407,7 +407,7 @@ class ServerSession(HubSession):
     """The side that serves a hub.
 
     Its ids begin with a letter, so that they differ from the stream ids that the client chooses. Its timeout begins
-    with the client's first ping, since some clients send none.
+    with the client's first ping, since some clients send no pings.
 
     Args:
         protocols: the hub protocols on offer, by name.
@@ -417,7 +417,7 @@ class ServerSession(HubSession):
         options: see `HubSession`.
 
     Attributes:
-        reply: the answer to the handshake. Send it when `ready` is true, and when `receive` has raised.
+        reply: the handshake response. Send it when `ready` is true, and when `receive` has raised an error.
     """
 
     replay: Replay | None
@@ -434,8 +434,8 @@ class ServerSession(HubSession):
         super().__init__(next(iter(protocols.values())), inbox, **options)
         self._timeout, self._timeout_with_pings = math.inf, self._timeout
         self.reply: bytes = handshake.response()
-        # The items of a client's upload have no sink: they go to the inbox, in order with the call that names the
-        # upload, which may be in the same payload.
+        # Forward the items of a client's upload to the inbox, although they have no sink: they must stay in order with
+        # the call that names the upload, which may be in the same payload.
         self._router.forwards_unclaimed = True
         self._protocols = protocols
 
@@ -479,7 +479,7 @@ class ServerSession(HubSession):
 
 
 def ending(end: Close | RemoteProtocolError | None) -> SignalRError | None:
-    """Return the error that a session's end means; `None` for a Close without an error that forbids reconnecting.
+    """Return the error for the end of a session. `None` for a Close without error that forbids to reconnect.
 
     Args:
         end: the value of `HubSession.ended` when the transport has ended.

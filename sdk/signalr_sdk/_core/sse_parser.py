@@ -1,4 +1,4 @@
-"""Server-Sent Events as SignalR uses them: only the data of events matters, not their name or id.
+"""Parses Server-Sent Events as SignalR uses them: only the data of an event matters, not its name or id.
 
 Source: the HTML standard, section "Server-sent events".
 """
@@ -23,14 +23,14 @@ class SseParser:
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        self._line = bytearray()  # an incomplete line
-        self._data: bytes | bytearray | None = None  # data of an incomplete event
+        self._line = bytearray()  # the incomplete line at the end
+        self._data: bytes | bytearray | None = None  # the data of the incomplete event
         self._after_cr = False
         self._at_start = True
 
     @property
     def incomplete(self) -> bool:
-        """Whether an event has begun that would be cut off if the stream ended now."""
+        """Whether an event has begun but is not complete: the end of the stream would lose it."""
         return bool(self._line) or self._data is not None
 
     def feed(self, chunk: bytes) -> list[bytes]:
@@ -76,7 +76,7 @@ class SseParser:
         return events
 
     def _add(self, value: bytes) -> None:
-        # Nearly every event has one line of data, which is not copied.
+        # Do not copy the data of an event with one line: nearly every event has only one.
         if self._data is None:
             self._data = value
             return

@@ -1,10 +1,11 @@
-"""Authentication refresh: a new token for a live connection. When it is due, and how its answer is read.
+"""Authentication refresh: when a live connection needs a new token, and how the server's answer is read.
 
 Source: what ASP.NET Core 11.0 and its .NET client were seen to do; there is no specification yet.
 """
 
 from __future__ import annotations
 
+import codecs
 import json
 from typing import Any
 
@@ -12,24 +13,25 @@ import attrs
 
 from ..errors import AuthenticationRefreshError
 
-# The shortest wait in seconds: a server that names a tiny lifetime must not be asked without pause.
+# The shortest wait before a refresh, in seconds. Otherwise a server that names a tiny lifetime would be asked without a
+# pause.
 _SOONEST = 0.5
-# A token that lives less than a second is refreshed after the shortest wait, so that a server which closes connections
-# with their tokens does not close this one. After so many such tokens in a row the wait is long: the server's clock may
-# be wrong, and then no refresh helps.
+# Tokens with a lifetime below a second are refreshed after the shortest wait: this keeps a connection whose server
+# closes it when the token expires. After so many of these tokens in a row the wait is longer, because the server's
+# clock may be wrong, and then no refresh ever helps.
 _MOST_IN_A_ROW = 120
 _LONG_WAIT = 60.0
-# The `error` in the 409 answer to a long poll by which a server asks for a refresh.
+# The member `error` in the 409 response to a long poll with which a server asks for a refresh.
 _REQUIRED = "authentication_refresh_required"
 
-# By the `error` of the answer.
+# The advice for each `error` in the answer of the server.
 _REASONS = {
     "missing_connection_token": "the request came without the connection's token; does a proxy remove the header?",
     "user_changed": "the token belongs to another user",
     "permission_change_rejected": "the application refuses to take the token for this connection",
     "connection_not_found": "the connection is not known there; several servers need sticky sessions",
 }
-# By the status of an answer without one of these errors.
+# The advice for each status of an answer that has none of these errors.
 _ADVICE = {
     400: "the server misses the connection's token in the request",
     401: "the server does not accept the token",
@@ -41,11 +43,10 @@ _ADVICE = {
 
 @attrs.frozen
 class RefreshAnswer:
-    """The server's answer to a refresh that it accepts.
+    """The answer of a server that has accepted a refresh.
 
     Attributes:
-        lifetime: whole seconds that the new token lives at least; 0 for less than one. `None` if the server does not
-            say.
+        lifetime: whole seconds for which the new token is valid, rounded down. `None` if the server does not tell this.
         access_token: token to use from now on; `None` for the token that was sent with the refresh.
     """
 
@@ -57,10 +58,10 @@ def delay(lifetime: float, before: float, short_lived: int = 0) -> float:
     """Return the seconds to wait before a token is refreshed.
 
     Args:
-        lifetime: seconds that the token lives, as the server says: rounded down.
-        before: seconds before the end of its life. A token that lives no more than twice as long is refreshed at half
-            of its life.
-        short_lived: how many tokens in a row, this one included, lived less than a second.
+        lifetime: seconds for which the token is valid, as the server says: rounded down.
+        before: how many seconds before its end the token is refreshed. A token with a lifetime of at most twice as long
+            is refreshed after half of its lifetime.
+        short_lived: how many tokens in a row, including this token, have a lifetime below a second.
     """
     if short_lived > _MOST_IN_A_ROW:
         return _LONG_WAIT
@@ -101,7 +102,7 @@ def _reason(body: bytes) -> str:
 
 def _members(body: bytes) -> dict[str, Any]:
     try:
-        members = json.loads(body.decode("utf-8-sig"))
+        members = json.loads(body.removeprefix(codecs.BOM_UTF8).decode())
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
     if not isinstance(members, dict):

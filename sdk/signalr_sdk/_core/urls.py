@@ -1,4 +1,4 @@
-"""URLs of a hub: checked once, then only extended, so that the user's path and query go on the wire unchanged.
+"""Checks the URL of a hub, and extends it for the requests. The user's path and query are sent unchanged.
 
 No function here decodes the parts of a URL and encodes them again: this would change queries that another program has
 signed. Source: TransportProtocols.md of dotnet/aspnetcore for `negotiate` and `id`.
@@ -27,7 +27,11 @@ _SCHEMES = {"http": "http", "https": "https", "ws": "http", "wss": "https"}
 _PORTS = {"http": 80, "https": 443}
 _PATH_SAFE = "/%:@!$&'()*+,;=~"
 _QUERY_SAFE = "".join(map(chr, range(0x21, 0x7F)))
-# The standard library has IDNA 2003, which turns these characters into another host name than IDNA 2008 does.
+# The longest host name in DNS (RFC 1035). Longer names must not be encoded: the time that the standard library's IDNA
+# needs grows with the square of the length.
+_LONGEST_HOST = 253
+# Refuse these characters in a host name: the standard library encodes them by IDNA 2003, which gives another host name
+# than IDNA 2008.
 _DEVIATIONS = frozenset("ßς\u200c\u200d")
 
 
@@ -35,10 +39,10 @@ def hub_url(url: str) -> str:
     """Check a hub's URL and return it ready to send: with http or https, and without a fragment.
 
     Args:
-        url: an absolute URL with http or https, or with ws or wss, which mean the same two. The query is kept verbatim.
+        url: an absolute URL with http or https, or with ws or wss, which mean http and https. The query is kept.
 
     Raises:
-        ValueError: this cannot be the URL of a hub; the text says why, and holds neither query nor password.
+        ValueError: the text cannot be the URL of a hub. The error says why, and holds neither query nor password.
 
     Example:
         >>> hub_url("wss://example.com/my chat?room=1#top")
@@ -76,15 +80,15 @@ def _authority(text: str) -> str:
 def _host(host: str) -> str:
     if not host:
         raise ValueError("the hub's URL names no host")
-    name = host
-    if not host.isascii():
+    name = host if len(host) <= _LONGEST_HOST else ""
+    if not name.isascii():
         try:
             name = host.encode("idna").decode("ascii")
         except UnicodeError:
             name = ""
         if not _DEVIATIONS.isdisjoint(host):
             name = ""
-    # The names of DNS have 253 characters at most. Errors name the host.
+    # Names in DNS have at most 253 characters. Check this, because errors show the host.
     if not _HOST.fullmatch(name) or len(name) > 255:
         advice = "" if host.isascii() else "; write it in its ASCII form (xn--…)"
         raise ValueError(f"the hub's URL has no valid host: {redact(host)!r}{advice}")
@@ -96,7 +100,7 @@ def negotiate_url(url: str, *, stateful: bool = False) -> str:
 
     Args:
         url: as `hub_url` returned it.
-        stateful: ask for stateful reconnect.
+        stateful: whether to ask for stateful reconnect.
 
     Example:
         >>> negotiate_url("https://example.com/chat?room=1")
@@ -127,14 +131,14 @@ def _below(url: str, name: str) -> str:
 
 
 def connect_url(url: str, connection_token: str | None) -> str:
-    """Return the URL that transports connect to: with the connection token as `id`, if there is a token."""
+    """Return the URL that transports connect to. A connection token is added to the query as `id`."""
     if connection_token is None:
         return url
     return _append(url, "id=" + quote(connection_token, safe="", errors="replace"))
 
 
 def with_access_token(url: str, token: str) -> str:
-    """Return the URL with the token in its query, before an `id`: servers and proxies expect the `id` at the end."""
+    """Return the URL with the token in its query. An `id` stays last: servers and proxies expect it at the end."""
     parameter = "access_token=" + quote(token, safe="", errors="replace")
     head, mark, last = url.rpartition("&" if "&" in url else "?")
     if last.startswith("id=") and mark:
@@ -164,7 +168,7 @@ def origin(url: str) -> tuple[str, str, int]:
     """Return scheme, host in lower case, and port of an absolute http(s) URL.
 
     Raises:
-        ValueError: this is none.
+        ValueError: the text is no absolute http(s) URL.
     """
     found = _UP_TO_PATH.match(url)
     try:
@@ -173,8 +177,8 @@ def origin(url: str) -> tuple[str, str, int]:
         raise ValueError(f"this is no absolute http(s) URL: {redact(without_query(url))!r}") from None
 
 
-# Cached, since each connection asks a dozen times (tests/bench/idle.py, "opened"). The cache holds no query and no
-# path, which may be secrets.
+# Cache the results, since each connection asks a dozen times (tests/bench/idle.py, "opened"). The cache holds no query
+# and no path, which may be secrets.
 @lru_cache(maxsize=64)
 def _origin(url: str) -> tuple[str, str, int]:
     found = _URL.match(url)

@@ -16,9 +16,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from .._core.redaction import redact_error
 from ..errors import SignalRError
+from .loops import loop_or_none
 from .tasks import is_users, spawn, where
 
 if TYPE_CHECKING:
+    import logging
     from collections.abc import Awaitable, Callable, Coroutine
 
     from .._core.logs import Log
@@ -43,7 +45,7 @@ def error_of(raised: BaseException, whose: str) -> Exception:
     """
     if isinstance(raised, Exception) and not isinstance(raised, _UNRAISABLE) and _has_text(raised):
         return raised
-    if ends_program(raised):
+    if ends_program(raised) or is_closing(raised):
         raise raised
     if isinstance(raised, asyncio.CancelledError):
         if is_cancelled():
@@ -54,6 +56,11 @@ def error_of(raised: BaseException, whose: str) -> Exception:
         error = SignalRError(f"{whose} raised {type(raised).__name__}: {redact_error(raised)}")
     error.__cause__ = raised
     return error
+
+
+def is_closing(raised: BaseException) -> bool:
+    """Return whether a coroutine of ours is being closed, since its event loop was closed under it."""
+    return isinstance(raised, GeneratorExit) and loop_or_none() is None
 
 
 def _has_text(error: BaseException) -> bool:
@@ -76,6 +83,13 @@ def is_cancelled() -> bool:
     except RuntimeError:  # no event loop runs in this thread
         return False
     return task is not None and task.cancelling() > 0
+
+
+def forgive_cancellation() -> None:
+    """Take back the cancellation of the current task, which goes on: see `is_cancelled`."""
+    task = asyncio.current_task()
+    while task is not None and task.uncancel() > 0:
+        pass
 
 
 def text_of(error: BaseException) -> str:
@@ -107,7 +121,9 @@ class BoundExceeded(TimeoutError):  # noqa: N818 - it is caught within the packa
     """The user's code took longer than `bounded` allows."""
 
 
-async def bounded(work: Awaitable[T], limit: float | None, *, whose: str, patience: float | None, log: Log) -> T:
+async def bounded(
+    work: Awaitable[T], limit: float | None, *, whose: str, patience: float | None, log: Log | logging.Logger
+) -> T:
     """Await code of the user's for so long at most, even if the code swallows its cancellation.
 
     Args:
@@ -121,11 +137,11 @@ async def bounded(work: Awaitable[T], limit: float | None, *, whose: str, patien
         BoundExceeded: `limit` is over.
         Exception: what `error_of` makes of what the code raised.
     """
-    task = spawn(contained(work, whose), whose)
+    task = spawn_contained(work, whose)
     try:
         await asyncio.wait({task}, timeout=limit)
     except asyncio.CancelledError:
-        if inspect.getcoroutinestate(task.get_coro()) == inspect.CORO_CREATED:
+        if inspect.getcoroutinestate(task.get_coro()) == inspect.CORO_CREATED:  # type: ignore[arg-type]
             # A task that is cancelled before its first step runs none of its code, and would close nothing.
             await asyncio.sleep(0)
         await cut_off(task, patience, whose=whose, log=log)
@@ -139,11 +155,24 @@ async def bounded(work: Awaitable[T], limit: float | None, *, whose: str, patien
         raise error_of(raised, whose) from None
 
 
-async def contained(work: Awaitable[T], whose: str) -> T:
-    """Await code of the user's; raise what it raises as `error_of` says.
+def spawn_contained(work: Awaitable[T], whose: str, owner: set[asyncio.Task[T]] | None = None) -> asyncio.Task[T]:
+    """Return a new task, as `spawn`, that awaits code of the user's and raises what it raises as `error_of` says.
 
     A task that ends with `KeyboardInterrupt` or `SystemExit` would stop the event loop, also on a thread of ours.
+
+    Args:
+        work: the awaitable.
+        whose: names the code, and the task.
+        owner: as for `spawn`.
     """
+    task = spawn(_contained(work, whose), whose, owner)
+    if inspect.iscoroutine(work):
+        # A task that is cancelled before its first step awaits nothing, and Python warns of such a coroutine.
+        task.add_done_callback(lambda _task: work.close())
+    return task
+
+
+async def _contained(work: Awaitable[T], whose: str) -> T:
     try:
         return await work
     except BaseException as raised:
@@ -158,7 +187,7 @@ async def cut_off(
     patience: float | None,
     *,
     whose: str,
-    log: Log,
+    log: Log | logging.Logger,
     undo: Callable[[T], Coroutine[Any, Any, None]] | None = None,
 ) -> None:
     """Cancel a task that runs code of the user's, and wait until it has ended, but not for ever.
@@ -177,17 +206,20 @@ async def cut_off(
         if not task.done():
             log.warning("%s was cancelled and does not end: it is left behind in %s", whose, where(task))
             task.add_done_callback(functools.partial(_take_back, undo))
-    if task.done() and undo is not None and _has_result(task):
-        await undo(task.result())
+            undoing = None
+        else:
+            # In a task of its own, since this wait may have been cancelled.
+            undoing = _take_back(undo, task)
+    if undoing is not None:
+        await asyncio.wait({undoing})
 
 
-def _has_result(task: asyncio.Task[Any]) -> bool:
-    return not task.cancelled() and task.exception() is None
-
-
-def _take_back(undo: Callable[[T], Coroutine[Any, Any, None]] | None, task: asyncio.Task[T]) -> None:
-    if _has_result(task) and undo is not None:
-        _ = spawn(undo(task.result()), "undo", _undoing)
+def _take_back(
+    undo: Callable[[T], Coroutine[Any, Any, None]] | None, task: asyncio.Task[T]
+) -> asyncio.Task[None] | None:
+    if task.cancelled() or task.exception() is not None or undo is None:
+        return None
+    return spawn_contained(undo(task.result()), "the HTTP client", _undoing)
 
 
 # Tasks that take results back; the event loop itself holds its tasks weakly.

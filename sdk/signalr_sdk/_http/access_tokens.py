@@ -17,14 +17,14 @@ if TYPE_CHECKING:
     from ..options import Timeouts
 
 _PROVIDER = "the access token provider"
-# What users take for a part of the token: servers answer such a one with 401 and no reason.
+# A part that users often add to the token by mistake: servers then answer 401 without a reason.
 _MORE_THAN_A_TOKEN = re.compile(r" |bearer(?: |:|$)|[\"']|.* $", re.IGNORECASE)
 
 
 class AccessToken:
     """The token that the requests of one connection attempt carry.
 
-    The user's provider is asked when a request first needs a token, and again when the server refused that token.
+    The user's provider is called when a request first needs a token, and again when the server has refused that token.
 
     Args:
         source: a token, a provider of tokens, or `None` for no token.
@@ -32,7 +32,7 @@ class AccessToken:
         log: gets a warning about a provider that does not end.
 
     Attributes:
-        from_redirect: whether the token came with a redirect of negotiate; the user's provider cannot renew such a one.
+        from_redirect: whether the token came with a redirect of negotiate. The user's provider cannot renew it.
     """
 
     def __init__(self, source: str | TokenProvider | None, timeouts: Timeouts, log: Log) -> None:
@@ -40,29 +40,30 @@ class AccessToken:
         self._timeouts = timeouts
         self._log = log
         self._source = source
-        # `None` when there is nobody to ask: the user gave a plain token or none, or a redirect gave the token.
+        # `None` if there is no provider to call: the user gave a plain token or no token, or a redirect gave the token.
         self._provider = source if callable(source) else None
         self._token = None if callable(source) else _checked(source)
         self._known = self._provider is None
-        # Requests run side by side: one of them asks the provider, the others wait and use the same answer.
+        # Requests run at the same time: one request calls the provider, and the other requests wait and use the same
+        # token.
         self._asking = asyncio.Lock()
 
     def use(self, token: str | None) -> None:
-        """Carry this token from now on."""
+        """Use this token in all requests from now on."""
         self._token, self._known = _checked(token), True
 
     def use_from_redirect(self, token: str) -> None:
-        """Carry the token of a redirect from now on, and do not ask the user's provider again."""
+        """Use the token of a redirect in all requests from now on, and never call the user's provider again."""
         self._provider = None
         self.from_redirect = True
         self.use(token)
 
     def forget(self) -> None:
-        """Ask the provider again when a token is next needed; a token without a provider stays."""
+        """Call the provider again when the next request needs a token. Without a provider, keep the token."""
         self._known = self._provider is None
 
     async def get(self) -> str | None:
-        """Return the token.
+        """Return the token for a request; `None` for a request without a token.
 
         Raises:
             ConnectionFailedError: the provider failed.
@@ -74,7 +75,7 @@ class AccessToken:
         return self._token
 
     async def renew(self, refused: str | None) -> bool:
-        """Replace a token that the server refused. Return whether there is a provider that can replace it.
+        """Replace a token that the server refused. Return `False` without a provider to call.
 
         Raises:
             ConnectionFailedError: the provider failed.
@@ -82,13 +83,13 @@ class AccessToken:
         if self._provider is None:
             return False
         async with self._asking:
-            # Another request whose token was refused too may have replaced it while this one waited for the lock.
+            # Another request may have replaced the refused token while this request was waiting for the lock.
             if self._token == refused:
                 await self._ask()
         return True
 
     async def ask_user(self) -> str | None:
-        """Return a new token of the user's, also while the token of a redirect is in use.
+        """Return a new token of the user, even while the token of a redirect is in use.
 
         Raises:
             ConnectionFailedError: the provider failed.
@@ -109,7 +110,7 @@ class AccessToken:
                 answer,
                 limit,
                 whose=_PROVIDER,
-                # Less than what `stop` waits for the whole attempt, so that the warning names the provider.
+                # Wait for less time than `stop` waits for the whole attempt, so that the warning names the provider.
                 patience=None if patience is None else patience / 2,
                 log=self._log,
             )

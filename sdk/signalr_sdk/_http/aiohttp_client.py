@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures.thread  # noqa: F401 - or the event loop imports this to look up a name
 import io
-import socket
-import weakref
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -19,15 +18,16 @@ from . import answers
 from .aiohttp_errors import BrokenConnectionError, RequestContext, peer, translated
 from .aiohttp_web_socket import AiohttpWebSocket, WebSocketResponse, takes_decode_text
 from .proxies import environment_proxy, proxy_url
+from .tcp_sockets import TcpSockets
 
 if TYPE_CHECKING:
     import ssl as ssl_module
-    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 
-    from aiohttp import AddrInfoType, ClientMiddlewareType
+    from aiohttp import ClientMiddlewareType
 
 _LARGE = 512 * 1024
-# The largest limit of a WebSocket message: aiohttp adds one to it, and keeps the sum in 32 bits.
+# The largest limit of a WebSocket message: aiohttp adds one to the limit, and keeps the sum in 32 bits.
 _LARGEST_LIMIT = 2**32 - 2
 
 
@@ -38,7 +38,11 @@ class AiohttpClient:
         session: the user's session, which stays open. Without one, the client makes a session of its own for the first
             request, uses the proxies that the environment names, and closes the session in `close`.
         proxy: URL of a proxy for all requests, with user and password if the proxy wants them.
-        ssl: a context (own CA, client certificate), `True` to verify the server's certificate, `False` not to.
+        ssl: a context (own CA, client certificate), `True` to verify the server's certificate, `False` to skip this.
+        server_timeout: after so many seconds, the sockets of the client's own session notice that an idle peer is gone.
+
+    Attributes:
+        sockets: the sockets of the client's own session.
 
     Raises:
         ValueError: the proxy is no http(s) URL.
@@ -50,7 +54,9 @@ class AiohttpClient:
         *,
         proxy: str | None = None,
         ssl: ssl_module.SSLContext | bool = True,
+        server_timeout: float | None = None,
     ) -> None:
+        self.sockets = TcpSockets(server_timeout)
         self._session = session
         self._own = session is None
         self._proxy = None if proxy is None else proxy_url(proxy)
@@ -58,7 +64,6 @@ class AiohttpClient:
         self._closed = False
         self._environment_proxies: dict[tuple[str, str, int], URL | None] = {}
         self._answered: set[tuple[str, str, int]] = set()
-        self._sockets: Iterable[socket.socket] = ()
 
     async def request(self, request: HttpRequest, /) -> HttpResponse:
         """See `HttpClient.request`."""
@@ -69,7 +74,7 @@ class AiohttpClient:
                 try:
                     return await answers.whole(_head(response), response.content.iter_any(), request.max_bytes)
                 finally:
-                    # An answer that was read whole has given its connection back already; this closes all others.
+                    # Close the response. Only a response that was not read to its end still holds its connection here.
                     response.close()
 
     @asynccontextmanager
@@ -96,8 +101,8 @@ class AiohttpClient:
                     proxy=proxy,
                     ssl=self._ssl,
                     compress=0,
-                    # One more than the limit, which `AiohttpWebSocket` checks: some versions of aiohttp already refuse
-                    # a message of exactly this size.
+                    # Pass one more than the limit: some versions of aiohttp already refuse a message of exactly the
+                    # limit. `AiohttpWebSocket` checks the limit itself.
                     max_msg_size=min(options.max_bytes + 1, _LARGEST_LIMIT),
                     timeout=aiohttp.ClientWSTimeout(ws_close=options.close_timeout),
                     **extra,
@@ -109,9 +114,9 @@ class AiohttpClient:
         self, session: aiohttp.ClientSession
     ) -> Callable[..., Awaitable[aiohttp.ClientWebSocketResponse]]:
         """Return the function that opens WebSockets over this session."""
-        # `ws_connect` uses the middlewares of the session, and the user's session lacks `_exactly_once`. So this calls
-        # the private method behind `ws_connect` with that middleware. In an aiohttp without the private method,
-        # WebSockets over the user's session follow redirects.
+        # Call the private method behind `ws_connect`, to add the middleware `_exactly_once`: `ws_connect` uses only the
+        # middlewares of the session, and the user's session lacks this middleware. If aiohttp does not have the private
+        # method, WebSockets over the user's session follow redirects.
         connect = getattr(aiohttp.ClientSession, "_ws_connect", None)
         if self._own or connect is None:
             return session.ws_connect
@@ -125,10 +130,9 @@ class AiohttpClient:
         session, self._session = self._session, None
         if not self._own or session is None:
             return
-        # Without the shutdown, closing would wait for a peer that has stopped reading to take what is still unsent.
-        for sock in self._sockets:
-            with suppress(OSError):
-                sock.shutdown(socket.SHUT_RDWR)
+        # Shut the sockets down first: otherwise closing waits until a peer that has stopped reading takes all unsent
+        # data.
+        self.sockets.shut_down()
         await session.close()
 
     async def _send(
@@ -152,10 +156,10 @@ class AiohttpClient:
         return response
 
     async def _prepare(self, request: HttpRequest) -> tuple[aiohttp.ClientSession, URL | None, RequestContext]:
-        """Return the session to use, the proxy if there is one, and what the text of an error needs to know."""
+        """Return the session to use, the proxy if there is one, and the facts for the texts of errors."""
         if self._session is not None:
-            # One turn of the event loop: asyncio notices idle connections that the server has closed, so that aiohttp
-            # does not send this request over one of them.
+            # Let the event loop run once: asyncio then notices idle connections that the server has closed, and aiohttp
+            # does not send this request over such a connection.
             await asyncio.sleep(0)
         proxy = await self._proxy_for(request.url)
         session = self._usable_session()
@@ -171,8 +175,8 @@ class AiohttpClient:
         session = self._session
         if session.closed:
             raise ConnectionError("the aiohttp session given as http= is closed: keep it open as long as it is in use")
-        # aiohttp has no public name for the session's loop. On another loop a request would hang, or fail with an error
-        # that does not say why.
+        # Read a private attribute: aiohttp has no public name for the session's loop. On another loop a request would
+        # hang, or fail with an error that does not tell the reason.
         if getattr(session, "_loop", None) not in (None, asyncio.get_running_loop()):
             raise ConnectionError(
                 "the aiohttp session given as http= belongs to another event loop: make it in the loop that uses it"
@@ -180,33 +184,26 @@ class AiohttpClient:
         return session
 
     def _new_session(self) -> aiohttp.ClientSession:
-        self._sockets = sockets = weakref.WeakSet[socket.socket]()
-
-        def new_socket(address: AddrInfoType) -> socket.socket:
-            new = socket.socket(*address[:3])
-            sockets.add(new)
-            return new
-
         return aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0, socket_factory=new_socket),
+            connector=aiohttp.TCPConnector(limit=0, socket_factory=self.sockets.make),
             cookie_jar=aiohttp.DummyCookieJar(),
             timeout=aiohttp.ClientTimeout(total=None),
             middlewares=(_exactly_once,),
             ws_response_class=WebSocketResponse,
-            # `_proxy_for` reads the proxies of the environment instead. With `trust_env=True` aiohttp would also send
-            # the password that ~/.netrc has for the host, or fail where the request carries a token.
+            # Do not set `trust_env=True`: aiohttp would then also send the password that ~/.netrc holds for the host,
+            # or fail if the request carries a token. `_proxy_for` reads the proxies of the environment instead.
             trust_env=False,
         )
 
     def _middlewares(self, session: aiohttp.ClientSession, method: str) -> tuple[ClientMiddlewareType, ...] | None:
-        """Return the middlewares of one request; `None` stands for those of the session."""
+        """Return the middlewares of one request; `None` stands for the middlewares of the session."""
         if method == "POST":
-            # aiohttp never repeats a POST by itself, so a POST needs no `_exactly_once`.
+            # Leave out `_exactly_once` for a POST: aiohttp never repeats a POST by itself.
             return () if self._own else None
         if self._own:
             return None
-        # The middlewares of a request replace those of the session, so this repeats the middlewares of the user's
-        # session. aiohttp has no public name for them.
+        # Add the middlewares of the user's session, because the middlewares of a request replace them. aiohttp has no
+        # public name for the session's middlewares.
         return (*getattr(session, "_middlewares", ()), _exactly_once)
 
     async def _proxy_for(self, url: str) -> URL | None:
@@ -234,10 +231,10 @@ class AiohttpStream:
 
 
 async def _exactly_once(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
-    """Keep aiohttp from sending a request a second time by itself; aiohttp has no option for that.
+    """Keep aiohttp from sending a request a second time by itself. aiohttp has no option for this.
 
-    aiohttp would repeat a GET whose connection broke, although the answer that was lost may have held messages. And it
-    would follow the redirect of a WebSocket upgrade to any server, with all headers.
+    aiohttp would repeat a GET whose connection broke, although the lost response may have held messages. aiohttp would
+    also follow the redirect of a WebSocket upgrade to any server, with all headers.
     """
     try:
         response = await handler(request)
@@ -254,7 +251,7 @@ async def _exactly_once(request: aiohttp.ClientRequest, handler: aiohttp.ClientH
 
 
 class _Upgrading:
-    """Stands for the user's session in `ClientSession._ws_connect`, and adds our options to the request made there."""
+    """Replaces the user's session in `ClientSession._ws_connect`, to add options to the request made there."""
 
     _ws_response_class = WebSocketResponse
 
@@ -274,12 +271,13 @@ def _head(response: aiohttp.ClientResponse) -> HttpResponse:
 
 
 def _sendable(headers: Mapping[str, str]) -> Mapping[str, str]:
-    """Return the headers. aiohttp would leave out half a surrogate pair, and send another value than it was given."""
+    """Return the headers. Raise an error for half a surrogate pair, which aiohttp would silently leave out."""
     for value in headers.values():
         value.encode()
     return headers
 
 
 def _payload(body: bytes) -> bytes | io.BytesIO | None:
-    # aiohttp warns about large `bytes`, since it writes them in one piece; it writes a file object in several.
+    # Wrap a large body in a file object, which aiohttp writes in pieces: it writes `bytes` in one piece, with a
+    # warning.
     return io.BytesIO(body) if len(body) > _LARGE else body or None

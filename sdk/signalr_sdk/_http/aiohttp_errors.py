@@ -1,7 +1,7 @@
 """Translates aiohttp's errors: a failure of the network becomes an `OSError` that names the server and what to do.
 
 aiohttp's own errors must not reach users: they carry the request with its headers, the URL with its query, or the
-proxy with its password. At most the operating system's error below aiohttp's is chained as the cause.
+proxy with its password. At most an error of the operating system is chained as the cause.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _CLIENT_CERTIFICATE = "if it wants a client certificate, call load_cert_chain() 
 
 
 class BrokenConnectionError(aiohttp.ClientConnectionError):
-    """Wraps an error after which aiohttp would repeat the request: aiohttp does not know this class, and raises it."""
+    """Wraps an error after which aiohttp would repeat the request. aiohttp raises an error of this class instead."""
 
     def __init__(self, error: Exception) -> None:
         super().__init__(*error.args)
@@ -42,14 +42,14 @@ class BrokenConnectionError(aiohttp.ClientConnectionError):
 
 
 def peer(url: str) -> str:
-    """Return host and port of a URL, as the texts of errors name a server."""
+    """Return host and port of a URL, for the texts of errors."""
     _scheme, host, port = urls.origin(url)
     return f"{host}:{port}"
 
 
 @attrs.frozen
 class RequestContext:
-    """What the text of an error needs to know about the request that failed.
+    """The facts about a failed request for the text of an error.
 
     Attributes:
         request: the request.
@@ -63,13 +63,13 @@ class RequestContext:
 
     @property
     def where(self) -> str:
-        """Host and port."""
+        """Host and port of the server."""
         return peer(self.request.url)
 
 
 @contextmanager
 def translated(context: RequestContext) -> Iterator[None]:
-    """Raise the translation of each error that leaves the block."""
+    """Run a block. If the block raises an error of aiohttp, raise its translation instead."""
     try:
         yield
     except (aiohttp.ClientError, HttpProcessingError, OSError, ValueError) as error:
@@ -77,7 +77,8 @@ def translated(context: RequestContext) -> Iterator[None]:
         try:
             raise failure from cause
         finally:
-            # `from` only hides aiohttp's error in tracebacks: code that walks the chain would still find the request.
+            # Remove the context of the error: `from` only hides aiohttp's error in tracebacks, and code that walks the
+            # chain of errors would still find the request.
             failure.__context__ = None
 
 
@@ -103,7 +104,7 @@ def _proxy_refusal(error: aiohttp.ClientHttpProxyError, context: RequestContext)
 
 
 def _os_error(error: aiohttp.ClientConnectorError) -> OSError:
-    # In aiohttp 3.12 an error about a certificate has `certificate_error` instead of `os_error`.
+    # In aiohttp 3.12 the error for a certificate has the attribute `certificate_error` instead of `os_error`.
     os_error: OSError = getattr(error, "certificate_error", None) or error.os_error
     return os_error
 
@@ -141,7 +142,7 @@ def _certificate_failure(error: ssl.SSLCertVerificationError, where: str) -> ssl
 def _tls_failure(error: ssl.SSLError, where: str) -> ssl.SSLError:
     reason = redact(error.strerror or str(error))
     advice = "check that it speaks TLS there"
-    # A server that misses the client's certificate, or does not accept it, says so with a TLS alert.
+    # The server has sent a TLS alert: it misses the client's certificate, or does not accept it.
     if "ALERT" in reason.upper():
         advice = _CLIENT_CERTIFICATE
     return ssl.SSLError(error.errno or 1, f"the TLS connection to {where} failed: {reason}; {advice}")
@@ -185,8 +186,8 @@ def _timeout(error: TimeoutError, context: RequestContext) -> _Explained:
     if error.errno is not None:
         return _loss(error, context)
     limit = context.request.timeout
-    # aiohttp rounds its limit for connecting up. So where both limits are equal, this one ends the wait for a
-    # connection too, and the advice about the pool belongs here.
+    # If both limits are equal, this limit also ends the wait for a connection, because aiohttp rounds its own limit for
+    # connecting up. So the advice about the pool belongs here.
     advice = _pool_advice(context) if limit == context.request.connect_timeout else ""
     return TimeoutError(f"no answer from {context.where}{_within(limit)}{advice}"), None
 
@@ -218,20 +219,20 @@ def _loss(error: Exception, context: RequestContext) -> _Explained:
 
 
 def _advice(context: RequestContext) -> str:
-    # Many servers that miss the client's certificate close the connection without a TLS alert.
+    # The client's certificate may be missing: many servers then close the connection without a TLS alert.
     tls = context.untried and context.request.url.startswith("https:")
     return f"; {_CLIENT_CERTIFICATE}" if tls else ""
 
 
 def _harmless(error: BaseException | None) -> Exception | None:
-    """Return the error if the operating system raised it; other errors may hold the request with its headers."""
+    """Return the error if the operating system raised it. Any other error may hold the request with its headers."""
     if not isinstance(error, OSError) or isinstance(error, aiohttp.ClientError):
         return None
     error.__cause__ = error.__context__ = None
     return error
 
 
-# In this order: many of aiohttp's errors are instances of several of these classes, and the first match counts.
+# The order matters: many of aiohttp's errors belong to several of these classes, and the first match counts.
 _EXPLANATIONS: tuple[tuple[type[Exception], Callable[[Any, RequestContext], _Explained]], ...] = (
     (aiohttp.ClientHttpProxyError, _proxy_refusal),
     (aiohttp.ClientConnectorError, _connect_failure),

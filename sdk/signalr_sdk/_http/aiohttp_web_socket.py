@@ -1,4 +1,4 @@
-"""A `WebSocket` over aiohttp's, which can also send and close without waiting."""
+"""A `WebSocket` over aiohttp's WebSocket, which can also send and close without waiting."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ if TYPE_CHECKING:
 
 _TEXT = aiohttp.WSMsgType.TEXT
 _BINARY = aiohttp.WSMsgType.BINARY
-# asyncio allocates 256 KB for each read. glibc takes blocks of that size from the system and gives them back at once,
-# which was a third of the time of a call (tests/bench/end_to_end.py, "invoke, one after another").
+# Read less than 256 KB at a time, as asyncio does by default: glibc gets blocks of that size from the system and gives
+# them back at once, which took a third of the time of a call (tests/bench/end_to_end.py, "invoke, one after another").
 _RECEIVED_AT_ONCE = 64 * 1024
 
 
 @cache
 def takes_decode_text() -> bool:
-    """Return whether this aiohttp can hand out text as bytes, which the hub protocols take."""
+    """Return whether this version of aiohttp can return text messages as bytes, which the hub protocols need."""
     return "decode_text" in inspect.signature(aiohttp.ClientSession.ws_connect).parameters
 
 
 class WebSocketResponse(aiohttp.ClientWebSocketResponse):
-    """Keeps the HTTP response below the WebSocket, through which `AiohttpWebSocket` reaches the connection.
+    """Keeps the HTTP response below the WebSocket. `AiohttpWebSocket` reaches the TCP connection by this response.
 
-    aiohttp can neither flush nor drop a connection: after its `close`, asyncio goes on sending what is left for as long
-    as the peer needs to take it.
+    aiohttp can neither flush nor drop a connection: after its `close`, asyncio still sends the unsent data, for as long
+    as the peer needs to read it.
     """
 
     def __init__(
@@ -76,12 +76,12 @@ class AiohttpWebSocket:
         self._close_timeout = options.close_timeout
         self._closing = False
         self._ended = False
-        # With a session of the user's, `ws` can be of another class, and the connection out of reach. `flush` then
-        # returns too early, `send_now` sends nothing, and a stalled connection takes longer to drop.
+        # If the session is the user's, `ws` may be of another class, and the TCP connection cannot be reached. Then
+        # `flush` returns too early, `send_now` sends nothing, and dropping a stalled connection takes longer.
         self._response = ws.response if isinstance(ws, WebSocketResponse) else None
         self._asyncio_transports = _asyncio_transports(self._response)
         for transport in self._asyncio_transports:
-            if hasattr(transport, "max_size"):  # not in uvloop
+            if hasattr(transport, "max_size"):  # uvloop does not have this
                 transport.max_size = _RECEIVED_AT_ONCE
 
     async def receive(self) -> bytes | None:
@@ -101,7 +101,7 @@ class AiohttpWebSocket:
                 return data
 
     def _check_end(self, message: aiohttp.WSMessage) -> None:
-        """Raise an error, unless `close` was called or the server closed in good order.
+        """Raise the error of a WebSocket that has ended, unless `close` was called or the server closed it properly.
 
         Raises:
             ConnectionClosedError: the connection was lost, or closed with an error code.
@@ -133,7 +133,7 @@ class AiohttpWebSocket:
     def send_now(self, data: bytes, /) -> bool:
         """See `ActiveTransport.send_now`.
 
-        Nothing may be left in the write buffers: the message would wait behind their content, and the caller would not.
+        Only if the write buffers are empty: otherwise the message would wait behind their content.
         """
         transports = self._asyncio_transports
         if not transports or transports[0].is_closing():
@@ -147,16 +147,17 @@ class AiohttpWebSocket:
         except StopIteration:
             return True
         except (aiohttp.ClientError, OSError):
-            # The caller now uses `send`, which raises the right error.
+            # Return False: the caller then uses `send`, which raises the right error.
             return False
-        # The frame is in the write buffer. aiohttp would only wait for the peer to take it, as the next `send` does.
+        # Do not go on: the frame is in the write buffer, and aiohttp would only wait until the peer takes it, as the
+        # next `send` does.
         sending.close()
         return True
 
     async def flush(self) -> None:
         """See `WebSocket.flush`."""
-        # Polling, since asyncio tells only aiohttp's protocol object that a write buffer has become empty. The buffers
-        # are nearly always empty: they fill only when the peer does not keep up.
+        # Poll the buffers: asyncio tells only aiohttp's protocol object that a write buffer is empty. The buffers are
+        # nearly always empty, since they fill only when the peer is slow.
         delay = 0.001
         while any(transport.get_write_buffer_size() for transport in self._asyncio_transports):
             if self._asyncio_transports[0].is_closing():
@@ -170,8 +171,8 @@ class AiohttpWebSocket:
             return
         self._closing = True
         try:
-            # A peer that does not answer in time is dropped. A limit of our own, since aiohttp's does not include the
-            # wait for room in the write buffer.
+            # Drop a peer that does not answer in time. A limit of our own is needed, because aiohttp's limit does not
+            # include the wait for room in the write buffer.
             with suppress(TimeoutError):
                 async with asyncio.timeout(self._close_timeout):
                     await self._ws.close()
@@ -198,14 +199,14 @@ class AiohttpWebSocket:
 
 
 def _asyncio_transports(response: aiohttp.ClientResponse | None) -> list[asyncio.WriteTransport]:
-    """Return the asyncio transports between the WebSocket and the operating system; the outermost one comes first."""
+    """Return the asyncio transports between the WebSocket and the operating system, the outermost transport first."""
     connection = response.connection if response is not None else None
     transport = connection.transport if connection is not None else None
     if transport is None:
         return []
     try:
-        # With TLS, bytes that are encrypted wait in a second transport, which the first one does not count. asyncio has
-        # no public name for the second one.
+        # With TLS, encrypted bytes wait in a second transport, and the first transport does not count them. asyncio has
+        # no public name for the second transport.
         return [transport, attrgetter("_ssl_protocol._transport")(transport)]
     except AttributeError:
         return [transport]

@@ -1,4 +1,4 @@
-"""The answer to a request, as every HTTP client of ours reads it: in bounded memory, and never unpacked."""
+"""Reads the response to a request, for every HTTP client of this package: in bounded memory, never decompressed."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from ..interfaces import HttpResponse
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable
 
-# No compression: a proxy that compresses holds events back, and a small answer could become a huge one.
+# Ask for no compression: a proxy that compresses holds events back, and a small response could become a huge one.
 NOT_COMPRESSED = {"Accept-Encoding": "identity"}
 
 
 def head(status: int, raw_headers: Iterable[tuple[bytes, bytes]]) -> HttpResponse:
-    """Return an answer without its body. Bytes of headers that are no UTF-8 become surrogates."""
+    """Return a response without its body. In headers, bytes that are no UTF-8 become surrogates."""
     fields = ((_text(name), _text(value)) for name, value in raw_headers)
     return HttpResponse(status, tuple(fields))
 
@@ -28,7 +28,7 @@ def _text(raw: bytes) -> str:
 
 
 def check_encoding(answer: HttpResponse) -> None:
-    """Make sure that the body of a good answer is not compressed.
+    """Make sure that the body of a successful response is not compressed.
 
     Raises:
         RemoteProtocolError: the body is compressed, although the request asked for `identity`.
@@ -42,10 +42,10 @@ def check_encoding(answer: HttpResponse) -> None:
 
 
 async def whole(answer: HttpResponse, chunks: AsyncIterator[bytes], limit: int | None) -> HttpResponse:
-    """Read the body of an answer, and return the answer with that body. The body of a compressed refusal is left out.
+    """Read the body of a response, and return the response with the body. A compressed refusal gets no body.
 
     Args:
-        answer: without a body.
+        answer: the response, without a body.
         chunks: the bytes of the body as they came.
         limit: largest body; `None` for no limit.
 
@@ -53,7 +53,7 @@ async def whole(answer: HttpResponse, chunks: AsyncIterator[bytes], limit: int |
         RemoteProtocolError: the body is over the limit, or compressed.
     """
     _check_size(_announced(answer), limit)
-    # Not a list of the chunks: a body in chunks of one byte would take fifty times its size.
+    # Collect the body in one bytearray: a list of chunks of one byte would take fifty times its size.
     body = bytearray()
     async for chunk in chunks:
         body += chunk

@@ -1,4 +1,4 @@
-"""Which HTTP client a connection uses: one of its own, or what the user gave as `http=`."""
+"""Chooses the HTTP client of a connection: an own client, or the client that the user gave as `http=`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 def has_web_sockets(http: HttpClient) -> TypeGuard[WebSocketConnector]:
     """Return whether the client can open WebSockets."""
-    # Not `isinstance`: since Python 3.12 that overlooks the methods which a wrapper hands on in its `__getattr__`.
+    # Do not use `isinstance`: since Python 3.12 it does not see methods that a wrapper provides by `__getattr__`.
     return hasattr(http, "connect_web_socket")
 
 
@@ -25,13 +25,15 @@ def choose_client(
     *,
     proxy: str | None = None,
     ssl: ssl_module.SSLContext | bool = True,
+    server_timeout: float | None = None,
 ) -> tuple[HttpClient, AiohttpClient | None]:
     """Return the HTTP client to use, and the same client again if the caller must close it.
 
     Args:
-        http: what the user gave; `signalr_sdk.sync` gives a function that makes the client on the loop's thread.
-        proxy: for an aiohttp client.
-        ssl: likewise.
+        http: the user's client. `signalr_sdk.sync` passes a function that makes the client on the loop's thread.
+        proxy: the proxy of an aiohttp client.
+        ssl: the TLS settings of an aiohttp client.
+        server_timeout: the `server_timeout` of an own `AiohttpClient`.
 
     Raises:
         TypeError: `http` is no client for asyncio.
@@ -39,14 +41,14 @@ def choose_client(
     if callable(http) and not isinstance(http, HttpClient):
         http = cast("aiohttp.ClientSession | httpx.AsyncClient | HttpClient", http())
     if http is None:
-        own = AiohttpClient(None, proxy=proxy, ssl=ssl)
+        own = AiohttpClient(None, proxy=proxy, ssl=ssl, server_timeout=server_timeout)
         return own, own
-    # Before the check for `HttpClient`: httpx's clients have methods of the same names, with other meanings.
+    # Check for httpx before `HttpClient`: httpx's clients have methods of the same names, with other meanings.
     ancestors = {cls.__name__ for cls in type(http).__mro__ if cls.__module__.partition(".")[0] == "httpx"}
     if "Client" in ancestors:
         raise TypeError("http= takes an httpx.AsyncClient: an httpx.Client would block the event loop")
     if "AsyncClient" in ancestors:
-        # Imported here: httpx is the optional extra `httpx`.
+        # Import httpx only here: it belongs to the extra `httpx`, which may be missing.
         from .httpx_client import HttpxClient
 
         return HttpxClient(cast("httpx.AsyncClient", http)), None

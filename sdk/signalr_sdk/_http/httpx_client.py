@@ -1,7 +1,7 @@
 """An `HttpClient` over `httpx.AsyncClient`, for users of httpx's auth flows, mounts and proxies.
 
-httpx has no WebSockets. This client offers none either: a WebSocket over another library would bypass the proxies and
-the authentication that the user set up in httpx.
+httpx has no WebSockets. This client has no WebSockets either: a WebSocket over another library would bypass the proxies
+and the authentication that the user set up in httpx.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from ..interfaces import HttpRequest, HttpResponse
 
-# The chunks that are read in one turn of the event loop: 5 ms of work at most.
+# The most chunks that are read before the event loop runs again: 5 ms of work at most.
 _CHUNKS_A_TURN = 500
 
 
@@ -62,7 +62,7 @@ class HttpxClient:
     async def _send(self, request: HttpRequest) -> httpx.Response:
         if self._client.is_closed:
             raise ConnectionError("the httpx.AsyncClient given as http= is closed")
-        # As bytes: httpx refuses text that is not ASCII.
+        # Pass headers as bytes: httpx refuses text that is not ASCII.
         headers = {**answers.NOT_COMPRESSED, **request.headers}
         message = self._client.build_request(
             request.method,
@@ -97,13 +97,14 @@ def _head(response: httpx.Response) -> HttpResponse:
 
 
 async def _chunks(response: httpx.Response) -> AsyncIterator[bytes]:
-    # Not `aiter_bytes`, which unpacks a compressed body whole before its size is known. A body that a hook of the
-    # user's has read is in memory already.
+    # Do not use `aiter_bytes`: it decompresses a whole body before its size is known. If a hook of the user has read
+    # the body, the body is in memory already.
     chunks = response.aiter_bytes() if response.is_stream_consumed else response.aiter_raw()
     taken = 0
     async for chunk in chunks:
         taken += 1
-        # httpx waits for nothing while it takes apart what arrived together, which may be 10,000 chunks of one byte.
+        # Let the event loop run in between: httpx does not wait while it splits data that arrived together, which may
+        # be 10,000 chunks of one byte.
         if taken % _CHUNKS_A_TURN == 0:
             await asyncio.sleep(0)
         yield chunk
@@ -111,7 +112,7 @@ async def _chunks(response: httpx.Response) -> AsyncIterator[bytes]:
 
 @contextmanager
 def _translated(url: str) -> Iterator[None]:
-    """Raise the translation of each error of httpx: httpx's own errors carry the request with its headers and query."""
+    """Run a block, and translate httpx's errors: these errors carry the request with its headers and query."""
     try:
         yield
     except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, TimeoutError, UnicodeError) as error:
@@ -119,7 +120,8 @@ def _translated(url: str) -> Iterator[None]:
         try:
             raise failure from None
         finally:
-            # `from None` only hides httpx's error in tracebacks: code that walks the chain would find the request.
+            # Remove the context of the error: `from None` only hides httpx's error in tracebacks, and code that walks
+            # the chain of errors would find the request.
             failure.__context__ = None
 
 
@@ -144,7 +146,7 @@ def _plain(error: Exception, url: str) -> OSError:
 
 
 def _below(error: BaseException) -> OSError | None:
-    """Return the first error of the operating system in the chain of causes; the chain may be a ring."""
+    """Return the first error of the operating system in the chain of causes. The chain may be endless."""
     seen: set[int] = set()
     below: BaseException | None = error
     while below is not None and id(below) not in seen:

@@ -8,14 +8,16 @@ from typing import TYPE_CHECKING
 from .._core import urls
 from .._core.negotiation import negotiate
 from .._core.redaction import redact_error
+from .._guard.foreign import BoundExceeded, bounded
 from ..errors import ConnectionFailedError, NegotiationError, RemoteProtocolError
+from .request_sender import GRACE
 
 if TYPE_CHECKING:
     from .._core.negotiation import Endpoint
     from ..interfaces import HttpResponse
     from .request_sender import RequestSender
 
-# Real answers to negotiate have a few kilobytes. Without a limit a wrong server could fill the memory.
+# The largest negotiate response. Real responses have a few kilobytes, and a wrong server must not fill the memory.
 _MAX_ANSWER = 1024 * 1024
 
 
@@ -32,23 +34,44 @@ async def run_negotiation(
 
     Args:
         sender: sends the requests.
-        url: the hub's.
+        url: the URL of the hub.
         redirects: the most redirects that are followed.
-        timeout: seconds for each request.
-        stateful: ask for stateful reconnect.
+        timeout: seconds for all requests together, including the calls of the token provider.
+        stateful: whether to ask for stateful reconnect.
         asked: the URL of each request is appended to this list, without its query.
 
     Raises:
         NegotiationError: a server refused, did not answer, or gave an answer that cannot be used.
         ConnectionFailedError: the token provider failed.
     """
+    asked = [] if asked is None else asked
+    close = sender.timeouts.close
+    try:
+        return await bounded(
+            _negotiate(sender, url, redirects=redirects, timeout=timeout, stateful=stateful, asked=asked),
+            None if timeout is None else timeout * GRACE,
+            whose="the HTTP client",
+            # More seconds than the token provider has, and less than `stop` waits for the whole attempt.
+            patience=None if close is None else close * 0.75,
+            log=sender.logs.http,
+        )
+    except BoundExceeded as error:
+        text = f"the negotiation was not done within {timeout:g} s (Timeouts.request); requests sent: {len(asked)}"
+        raise NegotiationError(text, url=asked[-1] if asked else urls.without_query(url)) from error
+    except ConnectionFailedError as error:
+        sender.secrets.hide_in(error)
+        raise
+
+
+async def _negotiate(
+    sender: RequestSender, url: str, *, redirects: int, timeout: float | None, stateful: bool, asked: list[str]
+) -> Endpoint:
     steps = negotiate(url, limit=redirects, stateful=stateful, now=time.time())
     request = next(steps)
     while True:
         if request.access_token is not None:
             sender.use_redirect_token(request.access_token)
-        if asked is not None:
-            asked.append(urls.without_query(request.url))
+        asked.append(urls.without_query(request.url))
         answer = await _ask(sender, request.url, timeout)
         try:
             request = steps.send(answer)
@@ -56,6 +79,8 @@ async def run_negotiation(
             endpoint: Endpoint = done.value
             if endpoint.access_token is not None:
                 sender.use_redirect_token(endpoint.access_token)
+            if endpoint.connection_token != endpoint.connection_id:
+                sender.secrets.add(endpoint.connection_token)
             sender.logs.negotiate.debug("negotiated: connect to %s", urls.without_query(endpoint.url))
             return endpoint
 

@@ -1,4 +1,4 @@
-"""The HTTP proxy of a connection: from `proxy=`, or from the environment."""
+"""Finds the HTTP proxy of a connection: from the argument `proxy`, or from the environment."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import urllib.request
 
 from yarl import URL
 
-# On these systems proxies can also stand in the system's own settings, not only in the environment.
+# On these systems, the settings of the system can name proxies, not only the environment.
 _SYSTEM_HAS_PROXIES = sys.platform in ("darwin", "win32")
 
 
 def proxy_url(text: str) -> URL:
-    """Return the URL of a proxy.
+    """Return a text as the URL of a proxy.
 
     Raises:
         ValueError: the text is not the URL of an HTTP proxy. The error's text holds no password.
@@ -22,7 +22,7 @@ def proxy_url(text: str) -> URL:
     try:
         url = URL(text if "://" in text else f"http://{text}")
     except ValueError:
-        # `from None`: yarl's error quotes a part of the text, which may be the password.
+        # Hide yarl's error by `from None`: it quotes a part of the text, which may be the password.
         raise ValueError("proxy must be a URL as http://user:password@proxy:3128, with %2F for a / in it") from None
     if url.scheme not in ("http", "https") or not url.host:
         raise ValueError(
@@ -43,11 +43,11 @@ async def environment_proxy(origin: tuple[str, str, int]) -> URL | None:
     """
     scheme, host, port = origin
     if not _SYSTEM_HAS_PROXIES and f"{scheme}_proxy" not in os.environ and f"{scheme}_proxy".upper() not in os.environ:
-        # `getproxies` reads the whole environment twice, which takes 6 % of the time to connect
-        # (tests/bench/end_to_end.py, "connect and stop").
+        # Do not call `getproxies` without need: it reads the whole environment twice, which takes 6 % of the time to
+        # connect (tests/bench/end_to_end.py, "connect and stop").
         return None
     proxy = urllib.request.getproxies().get(scheme)
-    # On a thread: outside Linux `proxy_bypass` may wait for the system and for name servers.
+    # Call `proxy_bypass` on a thread: outside Linux it may wait for the system and for name servers.
     if not proxy or await asyncio.to_thread(urllib.request.proxy_bypass, f"{host}:{port}"):
         return None
     try:

@@ -1,15 +1,17 @@
-"""The requests of one connection attempt: which headers, cookies and token go to which server, and what a 401 does."""
+"""Sends the requests of one connection attempt, and decides which headers, cookies and token go to which server."""
 
 from __future__ import annotations
 
+import asyncio
 import re
 import time
-from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Literal
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 from .._core import headers as http_headers
 from .._core import urls
 from .._core.cookies import CookieStore
+from .._core.known_secrets import KnownSecrets
 from .._core.logs import ConnectionLogs
 from ..errors import TransportError
 from ..interfaces import HttpRequest, HttpResponse
@@ -18,16 +20,23 @@ from .access_tokens import AccessToken
 from .client_choice import has_web_sockets
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable, Mapping
+    from collections.abc import AsyncIterator, Awaitable, Iterable, Mapping
 
     from ..interfaces import HttpClient, HttpStream, TokenProvider, WebSocket, WebSocketOptions
     from ..options import Timeouts
 
+T = TypeVar("T")
+
+# The whole wait takes this much longer than its limit. Each part of the wait has the same limit and ends first, because
+# its error tells more.
+GRACE = 1.05
+
 _CONNECTION_TOKEN = "X-SignalR-Connection-Token"
 _XML_HTTP_REQUEST = ("X-Requested-With", "XMLHttpRequest")
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_SECRET_HEADER = re.compile(r"auth|cookie|key|token|secret|password|session")
 _UNSENDABLE = re.compile(r"[\x00-\x08\x0a-\x1f\x7f\ud800-\udfff]")
-# The user's headers that `_addressed` replaces: cookies come from several places, and no answer may be compressed.
+# `_addressed` replaces these headers of the user: cookies come from several places, and no response may be compressed.
 _NOT_THE_USERS = ("cookie", "accept-encoding")
 
 
@@ -35,19 +44,21 @@ class RequestSender:
     """Sends the requests of one connection attempt, each with its headers, cookies and token.
 
     The token, the cookies and the headers of the user go to the hub's own origin. A redirect of negotiate may point to
-    another origin: only the redirect's token and the headers that `forward_headers` names go there. The name
-    `Authorization` in `forward_headers` also lets the user's token go there, and `Cookie` the user's cookies.
+    another origin: only the redirect's token and the headers that `forward_headers` names go there. If
+    `forward_headers` names `Authorization`, the user's token goes there too; if it names `Cookie`, the user's cookies.
 
-    A server that answers 401 gets the request once more, if the user's provider gives another token.
+    If a server answers 401 and the user's provider returns another token, the request is sent once more.
 
     Args:
         http: sends the requests.
         url: the hub's URL.
-        access_token: as for `HubConnection`; the same holds for the arguments from here to `timeouts`.
+        access_token: as for `HubConnection`, like the arguments from here to `timeouts`.
         logs: the connection's loggers; new ones for `url` by default.
 
     Attributes:
         logs: the connection's loggers.
+        timeouts: the time limits of the connection.
+        secrets: the tokens, keys and cookies of the requests so far.
     """
 
     def __init__(
@@ -72,28 +83,35 @@ class RequestSender:
         self._cookies = [(name, _cookie(name, value)) for name, value in (cookies or {}).items()]
         self._forwarded = frozenset(name.lower() for name in forward_headers)
         self._stored_cookies = CookieStore()
-        self._timeouts = timeouts
+        self.timeouts = timeouts
+        self.secrets = KnownSecrets()
+        for key, (_name, value) in self._headers.items():
+            if _SECRET_HEADER.search(key):
+                self.secrets.add(value)
+                self.secrets.add(value.rpartition(" ")[2])
+        for value in (cookies or {}).values():
+            self.secrets.add(value)
 
     def use_redirect_token(self, token: str) -> None:
-        """Use this token in all requests from now on, and not the user's."""
+        """Use the token of a redirect in all requests from now on, instead of the user's token."""
         self._token.use_from_redirect(token)
 
     def use_refreshed_token(self, token: str) -> None:
-        """Use a token that the server gave in its answer to a refresh."""
+        """Use a token, which the server has sent in its answer to a refresh, in all requests from now on."""
         self._token.use(token)
 
     def use_fresh_token(self) -> None:
-        """Ask the user's provider again for the next request; the token of a redirect stays."""
+        """Call the user's provider again for the next request. The token of a redirect stays in use."""
         self._token.forget()
 
     async def refresh(self, url: str, connection_token: str, *, timeout: float | None, max_bytes: int) -> HttpResponse:
-        """Show the server another token of the user's. If the server accepts the token, use it from now on.
+        """Send the server a new token of the user for a live connection. Use the token from now on if it is accepted.
 
         Args:
-            url: the URL for refreshes, of the user's own hub.
+            url: the refresh URL of the hub that the user has named.
             connection_token: tells the server which connection the token is for.
-            timeout: seconds.
-            max_bytes: largest answer.
+            timeout: seconds for the request.
+            max_bytes: the largest response, in bytes.
 
         Returns:
             The answer, whatever its status.
@@ -106,7 +124,7 @@ class RequestSender:
         token = await self._token.ask_user()
         own = {"Accept": "*/*", _CONNECTION_TOKEN: connection_token}
         response = await self._exchange("POST", url, own, token, timeout=timeout, max_bytes=max_bytes)
-        # After a redirect the requests go to another server, which has a token of its own: that one stays in use.
+        # After a redirect, keep the token of the other server, to which the requests go.
         if 200 <= response.status < 300 and not self._token.from_redirect:
             self._token.use(token)
         return response
@@ -122,7 +140,7 @@ class RequestSender:
         max_bytes: int | None = None,
         content_type: str | None = None,
     ) -> HttpResponse:
-        """Send a request and return the answer, whatever its status. A 401 asks once for another token.
+        """Send a request and return the answer, whatever its status. After a 401, try once more with another token.
 
         Raises:
             OSError: the network failed.
@@ -157,17 +175,17 @@ class RequestSender:
             url=url,
             headers=headers,
             body=body,
-            connect_timeout=self._timeouts.connect,
+            connect_timeout=self.timeouts.connect,
             timeout=timeout,
             max_bytes=max_bytes,
         )
-        response = await self._http.request(request)
+        response = await _in_time(self._http.request(request), request)
         self._note(request, response)
         return response
 
     @asynccontextmanager
     async def stream(self, url: str) -> AsyncIterator[HttpStream]:
-        """Open an event stream; leaving the context drops the stream. Status and errors as with `request`."""
+        """Open an event stream. Leaving the context drops the stream. Status and errors are as for `request`."""
         token = await self._token_for(url)
         async with self._event_stream(url, token) as stream:
             if stream.response.status != 401 or not await self._renewed(url, token):
@@ -179,12 +197,13 @@ class RequestSender:
     @asynccontextmanager
     async def _event_stream(self, url: str, token: str | None) -> AsyncIterator[HttpStream]:
         request = self._get(url, token, {"Accept": "text/event-stream", "Cache-Control": "no-cache"})
-        async with self._http.stream(request) as stream:
+        async with AsyncExitStack() as stack:
+            stream = await _in_time(stack.enter_async_context(self._http.stream(request)), request)
             self._note(request, stream.response)
             yield stream
 
     async def connect_web_socket(self, url: str, options: WebSocketOptions) -> WebSocket:
-        """Open a WebSocket. A 401 asks once for another token.
+        """Open a WebSocket. After a 401, try once more with another token.
 
         Raises:
             TransportError: the server refused the WebSocket, or the HTTP client cannot open WebSockets.
@@ -204,7 +223,7 @@ class RequestSender:
             raise TransportError("the HTTP client given as http= has no WebSockets", transport=Transport.WEBSOCKETS)
         request = self._get(url, token, {})
         try:
-            web_socket = await self._http.connect_web_socket(request, options)
+            web_socket = await _in_time(self._http.connect_web_socket(request, options), request)
         except TransportError as error:
             self._note(request, HttpResponse(error.status or 0))
             raise
@@ -218,8 +237,8 @@ class RequestSender:
             method="GET",
             url=url,
             headers=headers,
-            connect_timeout=self._timeouts.connect,
-            timeout=self._timeouts.connect,
+            connect_timeout=self.timeouts.connect,
+            timeout=self.timeouts.connect,
         )
 
     async def _token_for(self, url: str) -> str | None:
@@ -240,11 +259,12 @@ class RequestSender:
         """Return the URL and all headers of a request, with the token in one of them.
 
         Args:
-            url: where the request goes.
-            own: headers that the request needs; they replace the user's headers of the same names.
-            token: for `Authorization`, or for the query.
+            url: the URL of the request.
+            own: headers that the request needs. They replace the user's headers of the same names.
+            token: the token for the header `Authorization`, or for the query.
             opens: whether the request is for an event stream or a WebSocket.
         """
+        self.secrets.add(token)
         home = self._is_home(url)
         users = {key: pair for key, pair in self._headers.items() if home or key in self._forwarded}
         for replaced in (*_NOT_THE_USERS, *map(str.lower, own)):
@@ -279,8 +299,26 @@ class RequestSender:
         self.logs.http.debug("%s %s: status %d", request.method, urls.without_query(request.url), response.status)
 
 
+async def _in_time(work: Awaitable[T], request: HttpRequest) -> T:
+    """Await the response of an HTTP client, with a time limit: clients of users may not have a limit.
+
+    Raises:
+        TimeoutError: the request took longer than its limit.
+    """
+    limit = request.timeout
+    scope = asyncio.timeout(None if limit is None else limit * GRACE)
+    try:
+        async with scope:
+            return await work
+    except TimeoutError:
+        if not scope.expired():
+            raise
+    _scheme, host, port = urls.origin(request.url)
+    raise TimeoutError(f"no answer from {host}:{port} within {limit:g} s")
+
+
 def _checked(name: str, value: object) -> str:
-    """Return the value of a header that the user gave.
+    """Check and return the value of a header that the user gave.
 
     Raises:
         ValueError: the name or the value cannot be sent.

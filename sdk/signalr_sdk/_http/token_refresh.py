@@ -1,4 +1,4 @@
-"""Authentication refresh: shows the server a new token for a connection that stays up."""
+"""Authentication refresh: sends the server a new token for a connection that stays up."""
 
 from __future__ import annotations
 
@@ -8,30 +8,34 @@ from typing import TYPE_CHECKING
 from .._core import token_refresh as refreshing
 from .._core import urls
 from .._core.redaction import redact_error
+from .._guard.foreign import forget_locals
 from ..errors import AuthenticationRefreshError, ConnectionFailedError, RemoteProtocolError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from .._core.token_refresh import RefreshAnswer
     from .request_sender import RequestSender
 
-# Real answers to a refresh have a few hundred bytes. Without a limit a wrong server could fill the memory.
+# The largest response to a refresh. Real responses have a few hundred bytes, and a wrong server must not fill the
+# memory.
 _MAX_ANSWER = 1024 * 1024
 
 
 class Refresher:
-    """Refreshes the token of one connection. A schedule, the user, or the answer to a long poll asks for a refresh.
+    """Refreshes the token of one connection. A timer, the user, or the response to a long poll asks for it.
 
     Args:
         sender: sends the requests of the connection.
-        url: the hub's, as the user gave it.
+        url: the URL of the hub, as the user gave it.
         connection_token: tells the server which connection the token is for.
         timeout: seconds for each request.
 
     Attributes:
-        made_at: when the server negotiated the connection, in the event loop's time. The first token lives since then.
-        refreshed: called after each refresh, with the seconds that the new token lives, or `None` if the server did
-            not say.
+        made_at: when the server negotiated the connection, in the event loop's time: the lifetime of the first token
+            begins then.
+        refreshed: called after each refresh, with the seconds for which the new token is valid, or `None` if the server
+            did not tell this.
     """
 
     def __init__(self, sender: RequestSender, url: str, *, connection_token: str, timeout: float | None) -> None:
@@ -44,21 +48,30 @@ class Refresher:
         self.made_at: float = asyncio.get_running_loop().time()
 
     async def refresh(self) -> float | None:
-        """Refresh now. Return the seconds that the new token lives, or `None` if the server did not say.
+        """Refresh the token now. Return the seconds for which it is valid, or `None` if the server did not tell this.
 
         Raises:
             AuthenticationRefreshError: the refresh failed, and the old token stays in use.
         """
         async with self._one_at_a_time:
             try:
-                response = await self._sender.refresh(
-                    self._url, self._connection_token, timeout=self._timeout, max_bytes=_MAX_ANSWER
-                )
-            except (OSError, RemoteProtocolError, ConnectionFailedError) as error:
-                raise AuthenticationRefreshError(f"the token could not be refreshed: {redact_error(error)}") from error
-            answer = refreshing.read_answer(response.status, response.body)
+                answer = await self._refresh()
+            except AuthenticationRefreshError as error:
+                self._sender.secrets.hide_in(error)
+                # Users see the traceback, and the frames of the sender hold the token.
+                forget_locals(error)
+                raise
             if answer.access_token is not None:
                 self._sender.use_refreshed_token(answer.access_token)
         self._sender.logs.http.info("the token is refreshed (%s)", urls.without_query(self._url))
         self.refreshed(answer.lifetime)
         return answer.lifetime
+
+    async def _refresh(self) -> RefreshAnswer:
+        try:
+            response = await self._sender.refresh(
+                self._url, self._connection_token, timeout=self._timeout, max_bytes=_MAX_ANSWER
+            )
+        except (OSError, RemoteProtocolError, ConnectionFailedError) as error:
+            raise AuthenticationRefreshError(f"the token could not be refreshed: {redact_error(error)}") from error
+        return refreshing.read_answer(response.status, response.body)

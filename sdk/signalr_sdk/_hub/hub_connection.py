@@ -25,6 +25,7 @@ from .link import HubLink, open_link
 if TYPE_CHECKING:
     import ssl as ssl_module
     from collections.abc import Callable, Iterable, Mapping
+    from types import ModuleType
 
     import aiohttp
     import httpx
@@ -137,6 +138,7 @@ class HubConnection(ManagedConnection[HubLink]):
             retry_start=retry_start,
         )
         self._converter = converter
+        self._typed: tuple[ModuleType, Converter] | None = None
         self._closing: set[asyncio.Task[None]] = set()
 
     async def refresh_authentication(self) -> float | None:
@@ -205,7 +207,7 @@ class HubConnection(ManagedConnection[HubLink]):
 
     async def _invoke(self, method: str, arguments: list[Any], uploads: list[Any] | None, result_type: Any) -> Any:
         try:
-            exact, convert = (False, None) if result_type is Any else self._converting(result_type)
+            exact, convert = (False, None) if result_type is Any else await self._converting(result_type)
             link = self._life.link or await self._life.ready()
             result = await link.calls.invoke(method, arguments, uploads, exact=exact)
         except BaseException:
@@ -252,11 +254,14 @@ class HubConnection(ManagedConnection[HubLink]):
             buffer: items that may wait before reading pauses; `Limits.stream_items` by default.
         """
         arguments, uploads = self._prepare(method, args)
-        exact, convert = (False, None) if item_type is Any else self._converting(item_type)
+        convert: Callable[[Any], Any] | None = None
+        if item_type is not Any:
+            convert = functools.partial(self._convert, item_type)
         queue = StreamQueue(self._backlog, self._mark(buffer, self._limits.stream_items), method)
 
         async def open_() -> Callable[[], None]:
             self._check_loop()
+            exact = item_type is not Any and (await self._converting(item_type))[0]
             link = self._life.link or await self._life.ready()
             return await link.calls.stream(queue, method, arguments, uploads, exact=exact)
 
@@ -302,21 +307,28 @@ class HubConnection(ManagedConnection[HubLink]):
             raise TypeError(f"the name of a hub method is a str, not {type(method).__name__}")
         return split(args)
 
-    def _converting(self, type_: Any) -> tuple[bool, Callable[[Any], Any]]:
+    async def _converting(self, type_: Any) -> tuple[bool, Callable[[Any], Any]]:
         """Return whether the type needs numbers decoded without losing a digit, and what converts a value to it."""
-        # Imported at the first use, as in `proxy`.
-        from .._typed.structure import needs_exact, structure
+        if self._typed is None:
+            # In a thread, since the imports of the first typed call would stop the event loop for many milliseconds.
+            await asyncio.to_thread(self._load_typed)
+        return self._load_typed()[0].needs_exact(type_), functools.partial(self._convert, type_)
 
-        converter = self._need_converter()
-        return needs_exact(type_), lambda value: structure(converter, value, type_)
+    def _load_typed(self) -> tuple[ModuleType, Converter]:
+        """Return the module for typed values, and the converter."""
+        if self._typed is None:
+            # Imported at the first use, as in `proxy`.
+            from .._typed import structure
+
+            self._typed = structure, self._converter or structure.default_converter(self._protocol.naming)
+        return self._typed
+
+    def _convert(self, type_: Any, value: Any) -> Any:
+        typed, converter = self._load_typed()
+        return typed.structure(converter, value, type_)
 
     def _need_converter(self) -> Converter:
-        if self._converter is None:
-            # Imported at the first use, as in `proxy`.
-            from .._typed.structure import default_converter
-
-            self._converter = default_converter(self._protocol.naming)
-        return self._converter
+        return self._load_typed()[1]
 
     @staticmethod
     def _mark(buffer: int | None, default: int) -> int:

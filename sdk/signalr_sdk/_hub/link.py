@@ -9,6 +9,7 @@ import math
 from typing import TYPE_CHECKING
 
 from .._connecting.opening import open_connection
+from .._core.path_watch import PathWatch
 from .._core.redaction import redact_error
 from .._core.replay import Replay
 from .._core.session import HubSession, ending
@@ -77,7 +78,9 @@ async def open_link(
             connection, protocol, dispatcher, timeouts=options.timeouts, limits=options.limits, refresh=refresh
         )
         await link.shake_hands()
-    except BaseException:
+    except BaseException as error:
+        if isinstance(error, HandshakeError):
+            connection.complete(error)
         await connection.drop()
         raise
     return link
@@ -114,6 +117,7 @@ class HubLink:
         self._loop = asyncio.get_running_loop()
         self._phase = Phase.OPENING
         self._session = self._new_session(protocol, limits)
+        self._path = self._new_path_watch()
         self.outgoing, self._stateful = self._new_outgoing(limits.outgoing_bytes)
         self.calls = Calls(
             self._session, self.outgoing, push_error=dispatcher.push_error, waiting=self._wake_reader, log=self._logger
@@ -143,13 +147,16 @@ class HubLink:
             replay=Replay(limits.stateful_buffer) if self.connection.stateful else None,
         )
 
+    def _new_path_watch(self) -> PathWatch:
+        return PathWatch(self.timeouts.server if self.connection.sees_paths else None)
+
     def _new_outgoing(self, limit: int) -> tuple[Outgoing, StatefulOutgoing | None]:
         """Return the outgoing buffer; and once more if it outlives a transport."""
-        written, failed, log = self._note_written, self._note_write_failed, self.connection.logs.transport
+        writing, failed, log = self._note_writing, self._note_write_failed, self.connection.logs.transport
         replay = self._session.replay
         if replay is None:
-            return Outgoing(self._transport, limit, written=written, failed=failed, log=log), None
-        stateful = StatefulOutgoing(self._transport, limit, replay=replay, written=written, failed=failed, log=log)
+            return Outgoing(self._transport, limit, writing=writing, failed=failed, log=log), None
+        stateful = StatefulOutgoing(self._transport, limit, replay=replay, writing=writing, failed=failed, log=log)
         return stateful, stateful
 
     def _new_refresh_timer(self, refresh: AuthenticationRefresh | None) -> TokenRefreshTimer | None:
@@ -217,17 +224,14 @@ class HubLink:
         self._phase = Phase.LIVE
         self._dispatcher.respond = self.calls.respond
         if not self._transport.inherent_keep_alive:
-            # A server expects pings once it has seen one. The first ping shares a write with the user's first message.
-            self._loop.call_later(0, self._send_first_ping)
+            # A server expects pings once it has seen one. The first ping leaves alone, before all messages of the user.
+            # On a path that swallows large packets the server would never see a ping behind a large message.
+            self._put_encoded(self._session.ping)
         self._hand_on(self._first)
         self._first = []
         if self._refresh_timer is not None and self.connection.endpoint is not None:
             self._refresh_timer.begin(self.connection.endpoint.token_lifetime)
         self._set_timer()
-
-    def _send_first_ping(self) -> None:
-        if self._phase is not Phase.CLOSING:
-            self._put_encoded(self._session.ping)
 
     def _put_encoded(self, encode: Callable[[], bytes]) -> None:
         """Send a message of our own. A hub protocol of the user's that cannot encode the message is a loss."""
@@ -249,7 +253,9 @@ class HubLink:
         try:
             async with asyncio.timeout(None) as self._scope:
                 if self._lost is None:
-                    return await self._receive()
+                    error = await self._receive()
+                    self.connection.hide_secrets(error)
+                    return error
         except TimeoutError:
             if self._lost is None:
                 raise
@@ -416,6 +422,7 @@ class HubLink:
         assert self._stateful is not None
         await self.connection.reopen()
         self._transport = self.connection.transport
+        self._path = self._new_path_watch()
         self._lost = None
         self._stateful.resume(self._transport, self._session.resume(self._loop.time()))
         try:
@@ -466,7 +473,7 @@ class HubLink:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        deadline = self._session.next_deadline()
+        deadline = min(self._session.next_deadline(), self._path.deadline)
         if deadline < math.inf:
             self._timer = self._loop.call_at(deadline, self._on_time)
 
@@ -477,12 +484,25 @@ class HubLink:
         self._timer = self._grace = self._watchdog = None
 
     def _on_time(self) -> None:
+        now = self._loop.time()
+        if now >= self._path.deadline and self._path.look(self.connection.path_samples(), now):
+            self.lose(
+                ServerTimeoutError(
+                    f"nothing that was sent was acknowledged for {self.timeouts.server:g} s: the path to the server is "
+                    f"dead (Timeouts.server)",
+                    allow_reconnect=True,
+                )
+            )
+            return
         self._put_encoded(lambda: self._session.on_time(self._loop.time()))
         if self._lost is None:
             self._set_timer()
 
-    def _note_written(self) -> None:
-        self._session.sent(self._loop.time())
+    def _note_writing(self) -> None:
+        now = self._loop.time()
+        self._session.sent(now)
+        if self._path.note_sent(now):
+            self._set_timer()
 
     def _note_write_failed(self, error: SignalRError) -> None:
         closing = self._phase is Phase.CLOSING

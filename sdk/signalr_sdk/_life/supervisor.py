@@ -15,7 +15,16 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from .._core import urls
 from .._core.lifecycle import Event, Lifecycle, State
 from .._core.redaction import redact_error
-from .._guard.foreign import BoundExceeded, bounded, contained, cut_off, ends_program, forget_locals
+from .._guard.foreign import (
+    BoundExceeded,
+    bounded,
+    cut_off,
+    ends_program,
+    forget_locals,
+    forgive_cancellation,
+    is_closing,
+    spawn_contained,
+)
 from .._guard.loops import running_loop
 from .._guard.tasks import spawn, where
 from .._receiving.dispatcher import running_handler
@@ -34,6 +43,10 @@ L = TypeVar("L", bound=Link)
 
 # `stop` takes at most so many seconds more than `Timeouts.close`, twice, where users' code swallows its cancellation.
 _LAST_CHANCE = 0.2
+_CANCELLED = (
+    "the task of the connection was cancelled, as happens when the event loop of start() has ended: "
+    "keep one asyncio.run() for the whole life of a connection"
+)
 
 
 class Supervisor(Generic[L]):
@@ -78,6 +91,10 @@ class Supervisor(Generic[L]):
         self._mains: set[asyncio.Task[None]] = set()
         self._cancelled: list[asyncio.Task[None]] = []
         self._stopping: asyncio.Task[None] | None = None
+        # Set when the program has cancelled `_stopping`, and the task of the connection is to do the rest.
+        self._replacing: asyncio.TimerHandle | None = None
+        # What `NotConnectedError` says of a connection whose task was cancelled.
+        self._hint = ""
         self._waiting: dict[asyncio.Future[None], None] = {}
 
     # Start and stop
@@ -92,10 +109,9 @@ class Supervisor(Generic[L]):
         self.thread = get_ident()
         self.closed = loop.create_future()
         self._attempts.begin()
+        self._hint = ""
         started: asyncio.Future[None] = loop.create_future()
-        main = self._main = spawn(
-            self._live(started, functools.partial(self._first_link, self._main)), "connection", self._mains
-        )
+        main = self._new_main(self._live(started, functools.partial(self._first_link, self._main)))
         main.add_done_callback(functools.partial(self._note_main_over, started))
         try:
             await started
@@ -106,6 +122,11 @@ class Supervisor(Generic[L]):
                 with suppress(asyncio.CancelledError):
                     await asyncio.wait({main})
             raise
+
+    def _new_main(self, life: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        main = self._main = spawn(life, "connection", self._mains)
+        main.add_done_callback(_retrieve)
+        return main
 
     def _note_main_over(self, started: asyncio.Future[None], main: asyncio.Task[None]) -> None:
         # A task that is cancelled before its first turn runs none of its code.
@@ -186,7 +207,8 @@ class Supervisor(Generic[L]):
             if self._main.done():
                 self._finish_stop(link, self._main)
             else:
-                stopping.get_loop().call_later(_LAST_CHANCE, self._finish_stop, link, self._main)
+                loop = stopping.get_loop()
+                self._replacing = loop.call_later(_LAST_CHANCE, self._finish_stop, link, self._main)
             return
         self._end_stop()
         if self._attempts.was_connected:
@@ -198,10 +220,13 @@ class Supervisor(Generic[L]):
         if not main.done():
             self._leave_behind({main})
         stopped = ConnectionClosedError("stop() was called")
-        self._main = spawn(self._abandon(link, stopped), "connection", self._mains)
+        _ = self._new_main(self._abandon(link, stopped))
 
     def _end_stop(self) -> None:
         self.lifecycle.fire(Event.CLOSED)
+        if self._replacing is not None:
+            self._replacing.cancel()
+            self._replacing = None
         self._stopping, self._cancelled = None, []
         self._end_waits(None)
         self._logger.info("stopped")
@@ -227,24 +252,25 @@ class Supervisor(Generic[L]):
                 if not started.done():
                     started.set_result(None)
                 link = await self._live_once(link)
-        except asyncio.CancelledError:
-            if self._is_superseded:
-                return
-            if self.lifecycle.state is State.CONNECTING:
-                self._end_start(started, None)
-            else:
-                await self._abandon(link, ConnectionClosedError("the task of the connection was cancelled"))
         except BaseException as raised:
-            if self._is_superseded:
-                return
-            if self.lifecycle.state is State.CONNECTING:
-                self._end_start(started, raised)
-            else:
-                if isinstance(raised, Exception):
-                    self._logger.exception("the connection failed")  # a bug of the package
-                await self._abandon(link, _wrapped(raised))
-            if ends_program(raised):
+            if not is_closing(raised) and not self._is_superseded:
+                await self._fail(started, link, raised)
+            if ends_program(raised) or is_closing(raised):
                 raise
+
+    async def _fail(self, started: asyncio.Future[None], link: L | None, raised: BaseException) -> None:
+        """End the connection, whose task was cancelled or met an exception that nothing handles."""
+        cancelled = isinstance(raised, asyncio.CancelledError)
+        if cancelled:
+            self._hint = f"; {_CANCELLED}"
+            forgive_cancellation()
+        if self.lifecycle.state is State.CONNECTING:
+            self._end_start(started, None if cancelled else raised)
+            return
+        if isinstance(raised, Exception):
+            self._logger.error("the connection failed", exc_info=raised)  # a bug of the package
+        ended = ConnectionClosedError(_CANCELLED)
+        await self._abandon(link, ended if cancelled else _wrapped(raised))
 
     async def _abandon(self, link: L | None, cause: SignalRError) -> None:
         """End at once, in any state, within the task of the connection: it may be the end of the event loop.
@@ -289,7 +315,7 @@ class Supervisor(Generic[L]):
     async def _connect(self) -> L:
         """Make one attempt in a task of its own, since users' code in it may swallow a cancellation."""
         whose = "the access token provider or the HTTP client"
-        attempt = spawn(contained(self._connect_once(), whose), "attempt")
+        attempt = spawn_contained(self._connect_once(), whose)
         try:
             await asyncio.wait({attempt}, timeout=self._longest_attempt)
         except asyncio.CancelledError:
@@ -377,7 +403,7 @@ class Supervisor(Generic[L]):
         started: asyncio.Future[None] = main.get_loop().create_future()
         started.set_result(None)
         following = functools.partial(self._after_stuck, link, error)
-        self._main = spawn(self._live(started, following, link), "connection", self._mains)
+        _ = self._new_main(self._live(started, following, link))
 
     async def _after_stuck(self, link: L, error: SignalRError) -> L | None:
         self._attempts.note_lost()
@@ -435,18 +461,18 @@ class Supervisor(Generic[L]):
         self._dispatcher.push_lifecycle("closed", error)
 
     async def _close(self, link: L, cause: SignalRError, *, goodbye: bool) -> None:
-        try:
-            await bounded(
-                link.close(cause, goodbye=goodbye),
-                self._timeouts.close,
-                whose="the closing of the transport",
-                patience=_LAST_CHANCE,
-                log=self._logger,
-            )
-        except BoundExceeded:
-            self._logger.debug("the transport did not close within %s s", self._timeouts.close)
-        except Exception as error:  # noqa: BLE001 - HTTP clients and protocols of users may raise anything
-            self._logger.info("the transport did not close in good order: %s", error)
+        limit, whose = self._timeouts.close, "the closing of the transport"
+        # The program may cancel the task before its first step. Otherwise a second `close` does nothing.
+        for _ in range(2):
+            closing = link.close(cause, goodbye=goodbye)
+            try:
+                await bounded(closing, limit, whose=whose, patience=_LAST_CHANCE, log=self._logger)
+            except BoundExceeded:
+                self._logger.debug("the transport did not close within %s s", limit)
+            except Exception as error:  # noqa: BLE001 - HTTP clients and protocols of users may raise anything
+                self._logger.info("the transport did not close in good order: %s", error)
+                continue
+            return
 
     def _end_start(self, started: asyncio.Future[None], raised: BaseException | None) -> None:
         """Fail `start`: the attempts failed, or the task of the connection was cancelled."""
@@ -497,7 +523,7 @@ class Supervisor(Generic[L]):
         while self.link is None:
             if self.lifecycle.state in (State.DISCONNECTED, State.DISCONNECTING):
                 state = self.lifecycle.public
-                raise NotConnectedError(f"the connection is {state}: start() it first", state) from cause
+                raise NotConnectedError(f"the connection is {state}: start() it first{self._hint}", state) from cause
             waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             self._waiting[waiter] = None
             try:
@@ -514,6 +540,12 @@ class Supervisor(Generic[L]):
                 error = NotConnectedError(f"the connection ended before it was up: {why}", self.lifecycle.public)
                 error.__cause__ = cause
                 waiter.set_exception(error)
+
+
+def _retrieve(main: asyncio.Task[None]) -> None:
+    """Mark the exception of a task as seen: KeyboardInterrupt or SystemExit, which have left the event loop already."""
+    if not main.cancelled():
+        main.exception()
 
 
 def _may_reconnect(error: SignalRError | None) -> bool:

@@ -222,7 +222,10 @@ class Calls:
         for upload in uploads:
             upload.stop(tell=True)
         if sent and was_pending:
-            self._outgoing.put_now(self._session.cancel(invocation_id))
+            try:
+                self._outgoing.put_now(self._session.cancel(invocation_id))
+            except BaseException as raised:  # noqa: BLE001 - a hub protocol of the user's may raise anything
+                self._push_error(error_of(raised, "the hub protocol"))
 
     def _new_stream_ids(self, uploads: list[Any] | None) -> list[str] | None:
         return [self._session.new_id() for _ in uploads] if uploads else None

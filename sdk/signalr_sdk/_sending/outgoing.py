@@ -43,7 +43,7 @@ class Outgoing:
     Args:
         transport: takes the bytes.
         limit: the number of bytes from which on `put` waits.
-        written: called after each write.
+        writing: called with each write, before a write that may have to wait.
         failed: called once, with the reason, when the transport takes no more.
         log: of the connection.
 
@@ -58,7 +58,7 @@ class Outgoing:
         transport: Sender,
         limit: int,
         *,
-        written: Callable[[], None],
+        writing: Callable[[], None],
         failed: Callable[[SignalRError], None],
         log: Log | None = None,
     ) -> None:
@@ -66,7 +66,7 @@ class Outgoing:
         self._log = _logger if log is None else log
         self._use(transport)
         self._limit = limit
-        self._written = written
+        self._writing = writing
         self._failed = failed
         self._messages: list[bytes] = []
         self._bytes = 0
@@ -132,7 +132,7 @@ class Outgoing:
             return False
         if _logger.isEnabledFor(logging.DEBUG):
             self._log_sending(data)
-        self._written()
+        self._writing()
         self._queued += 1
         self._done += 1
         return True
@@ -231,8 +231,8 @@ class Outgoing:
                 self._messages.clear()
                 if _logger.isEnabledFor(logging.DEBUG):
                     self._log_sending(chunk)
+                self._writing()
                 await self._transport.send(chunk)
-                self._written()
                 self._done += count
                 self._bytes -= len(chunk)
                 if self._waiters or self._flushers:

@@ -22,7 +22,7 @@ class StatefulOutgoing(Outgoing):
         transport: the first transport.
         limit: as for `Outgoing`.
         replay: numbers the messages and keeps them until the server acknowledges them. `put` waits while it is full.
-        written: as for `Outgoing`.
+        writing: as for `Outgoing`.
         failed: as for `Outgoing`.
         log: as for `Outgoing`.
 
@@ -36,11 +36,11 @@ class StatefulOutgoing(Outgoing):
         limit: int,
         *,
         replay: Replay,
-        written: Callable[[], None],
+        writing: Callable[[], None],
         failed: Callable[[SignalRError], None],
         log: Log | None = None,
     ) -> None:
-        super().__init__(transport, limit, written=written, failed=failed, log=log)
+        super().__init__(transport, limit, writing=writing, failed=failed, log=log)
         self._replay = replay
         self.suspended = False
 

@@ -1,4 +1,4 @@
-"""The contract of every transport: what a transport is told, and what a transport can do."""
+"""The contract of every transport: its settings, and its methods."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import attrs
 if TYPE_CHECKING:
     from ..options import Timeouts, TransferFormat, Transport
 
-# One WebSocket message, event or poll may carry many small hub messages beside one of the largest size.
+# One WebSocket message, event or poll response may hold many small hub messages beside a message of the largest size.
 _ROOM = 128 * 1024
 
 
@@ -29,12 +29,12 @@ class TransportSettings:
 
     @property
     def payload_bytes(self) -> int:
-        """The most bytes that one WebSocket message, event or poll may bring."""
+        """The most bytes that one WebSocket message, event or poll response may hold."""
         return 2 * self.message_bytes + _ROOM
 
 
 class ActiveTransport(Protocol):
-    """An open transport, which carries bytes both ways. Single-use: opened, used, closed."""
+    """An open transport, which carries bytes in both directions. It is opened, used and closed only once."""
 
     @property
     def kind(self) -> Transport:
@@ -42,44 +42,44 @@ class ActiveTransport(Protocol):
 
     @property
     def inherent_keep_alive(self) -> bool:
-        """Whether the transport notices by itself that the server is gone; pings and a server timeout are off then."""
+        """Whether the transport itself notices that the server is gone. Pings and the server timeout are then off."""
 
     async def receive(self) -> bytes | None:
-        """Return the next bytes that arrived, at least one. While nobody calls this, the server has to wait.
+        """Return the next bytes that arrived, at least one byte. While `receive` is not called, the server must wait.
 
         Returns:
             `None` when the server has ended the connection in good order, or `close` or `drop` was called.
 
         Raises:
             ConnectionClosedError: the connection is lost.
-            RemoteProtocolError: what arrived breaks the rules of the transport, or is over a limit.
+            RemoteProtocolError: the received data breaks the rules of the transport, or is over a limit.
         """
 
     async def send(self, data: bytes, /) -> None:
-        """Send; wait while the server takes no more. One call at a time.
+        """Send data; wait while the server accepts no more. Only one call at a time.
 
         Raises:
             ConnectionClosedError: the connection is lost, or `close` or `drop` was called.
         """
 
     def send_now(self, data: bytes, /) -> bool:
-        """Send, if nothing has to be waited for. Return whether `data` was sent; after `False` use `send`.
+        """Send data if this needs no waiting. Return whether the data was sent; after `False` use `send`.
 
-        One message that is sent so spares a task and a turn of the event loop
+        For a single message this saves a task and a turn of the event loop
         (tests/bench/end_to_end.py, "invoke, one after another").
         """
 
     async def flush(self) -> None:
-        """Return when all that was sent is with the operating system."""
+        """Wait until the operating system has all sent data."""
 
     async def close(self) -> None:
-        """Close in good order and leave nothing open; a `receive` that waits returns `None`.
+        """Close the connection properly and leave nothing open. A `receive` that waits returns `None`.
 
-        Cancelling drops the connection at once.
+        Cancelling this method drops the connection at once.
         """
 
     def drop(self) -> None:
-        """End the connection at once, without a goodbye: a server that hears one keeps nothing for a resume.
+        """End the connection at once, without telling the server: the server can then keep it for a resume.
 
-        `close` must still be called, and then only frees what is left.
+        `close` must still be called, and then only frees the resources that are left.
         """

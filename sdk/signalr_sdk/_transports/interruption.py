@@ -1,4 +1,4 @@
-"""Ends what several tasks wait for, without cancelling the tasks."""
+"""Ends the waits of several tasks, without cancelling the tasks."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ T = TypeVar("T")
 
 
 class Interrupted(Exception):  # noqa: N818  # a signal between two tasks, no error
-    """The step was ended by `InterruptibleSteps.interrupt`."""
+    """Raised by a step that `InterruptibleSteps.interrupt` has ended."""
 
 
 class InterruptibleSteps:
     """Runs steps for several tasks until one task ends all steps.
 
-    Each step runs in an `asyncio.timeout` without a deadline. `interrupt` sets the deadline to now: that cancels the
-    step and nothing else, so no step needs a task of its own, and no caller takes the cancellation for its own.
+    Each step runs in an `asyncio.timeout` without a deadline. `interrupt` sets the deadline to now, which cancels only
+    the step. So a step needs no task of its own, and the caller of a step cannot mistake this for its own cancellation.
 
     Attributes:
         interrupted: whether `interrupt` was called.
@@ -31,7 +31,7 @@ class InterruptibleSteps:
         self._all_ended = asyncio.Event()
 
     async def run(self, step: Callable[[], Awaitable[T]]) -> T:
-        """Run a step.
+        """Run a step, until the step or `interrupt` ends it.
 
         Raises:
             Interrupted: `interrupt` was called, before the step or during the step.
@@ -62,6 +62,6 @@ class InterruptibleSteps:
                 scope.reschedule(now)
 
     async def ended(self) -> None:
-        """Return when all steps have ended, after `interrupt`."""
+        """Wait until all steps have ended. To be called after `interrupt`."""
         if self._running:
             await self._all_ended.wait()

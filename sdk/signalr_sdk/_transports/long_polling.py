@@ -1,4 +1,4 @@
-"""The long polling transport: the server answers a GET when there are messages, and POSTs send them."""
+"""The long polling transport: GET requests wait for messages, and POST requests send messages."""
 
 from __future__ import annotations
 
@@ -18,10 +18,11 @@ if TYPE_CHECKING:
     from ..interfaces import HttpResponse
     from .contract import TransportSettings
 
-# ASP.NET Core answers a poll after 90 s if there are no messages. The official .NET client waits as long as this.
+# The time limit of a poll, as in the official .NET client. ASP.NET Core answers a poll after 90 s if there are no
+# messages.
 _POLL_SECONDS = 120.0
-# A server holds a poll until there are messages. After so many polls in a row that were answered at once and empty, the
-# next polls wait, longer each time, in seconds: without that such a server would be asked a thousand times a second.
+# A server should hold a poll until there are messages. If so many polls in a row got an empty response at once, wait
+# before the next poll, longer each time (seconds). Otherwise such a server would be asked a thousand times a second.
 _FREE = 2
 _SHORTEST_PAUSE = 0.025
 _LONGEST_PAUSE = 1.0
@@ -30,15 +31,15 @@ _LONGEST_PAUSE = 1.0
 class LongPollingTransport(PostingTransport):
     """See `ActiveTransport`.
 
-    Polls run only inside `receive`; messages that nobody polls wait at the server. Only `close` and `drop` end a poll
-    early: the answer may be on the way, and the messages in a lost answer are lost.
+    Polls run only inside `receive`; until then, messages wait at the server. Only `close` and `drop` end a poll early:
+    its response may be on the way, and the messages in a lost response are lost.
 
     Args:
         sender: sends the requests.
-        url: where the requests go.
+        url: the URL of the requests.
         settings: formats and limits.
-        first: what the answer to the first poll brought.
-        refresher: refreshes the token when the answer to a poll asks for that.
+        first: the data in the response to the first poll.
+        refresher: refreshes the token when the response to a poll asks for a refresh.
     """
 
     kind: Final = Transport.LONG_POLLING
@@ -91,7 +92,7 @@ class LongPollingTransport(PostingTransport):
         return data or None
 
     async def _poll_in_time(self) -> HttpResponse:
-        """Poll; but first wait a while if the last polls were answered at once and brought nothing."""
+        """Send a poll. Wait before that if the last polls got an empty response at once."""
         if self._quick_empty > _FREE:
             await asyncio.sleep(min(_SHORTEST_PAUSE * 2.0 ** (self._quick_empty - _FREE), _LONGEST_PAUSE))
         time = asyncio.get_running_loop().time
@@ -122,7 +123,7 @@ class LongPollingTransport(PostingTransport):
         raise lost(f"the server refused a poll (status {response.status})")
 
     async def close(self) -> None:
-        """See `ActiveTransport.close`. A DELETE tells the server, unless the connection is over or dropped already."""
+        """See `ActiveTransport.close`. A DELETE request tells the server, unless the connection has ended already."""
         ended_before = self._steps.interrupted
         self._steps.interrupt()
         await self._steps.ended()

@@ -1,8 +1,7 @@
-"""Opens one transport of a given kind, within its time limit."""
+"""Opens one transport of a given kind."""
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING, assert_never
 
 from .._core import urls
@@ -18,10 +17,6 @@ if TYPE_CHECKING:
     from .._http.token_refresh import Refresher
     from .contract import ActiveTransport, TransportSettings
 
-# The requests of a transport have the same limit, and their errors say more. This makes the whole wait a bit longer, so
-# that a request times out first.
-_GRACE = 1.05
-
 
 async def open_transport(
     kind: Transport,
@@ -31,35 +26,30 @@ async def open_transport(
     *,
     refresher: Refresher | None = None,
 ) -> ActiveTransport:
-    """Open a transport. Cancelling leaves nothing open.
+    """Open a transport. Cancelling leaves nothing open. Requests and the token provider have time limits.
 
     Args:
-        kind: which transport.
+        kind: the transport to open.
         sender: sends the requests of the transport.
         url: the URL to connect to, with the connection's `id`.
         settings: formats and limits.
-        refresher: refreshes the token when the answer to a long poll asks for that.
+        refresher: refreshes the token when the response to a long poll asks for a refresh.
 
     Raises:
         TransportError: the transport could not be started.
         ConnectionFailedError: the token provider failed, so every other transport would fail too.
     """
-    timeouts = settings.timeouts
-    limit = timeouts.request if kind is Transport.LONG_POLLING else timeouts.connect
-    scope = asyncio.timeout(None if limit is None else limit * _GRACE)
     try:
-        async with scope:
-            match kind:
-                case Transport.WEBSOCKETS:
-                    return await WebSocketsTransport.open(sender, url, settings)
-                case Transport.SERVER_SENT_EVENTS:
-                    return await ServerSentEventsTransport.open(sender, url, settings)
-                case Transport.LONG_POLLING:
-                    return await LongPollingTransport.open(sender, url, settings, refresher)
-                case _:
-                    assert_never(kind)
+        match kind:
+            case Transport.WEBSOCKETS:
+                return await WebSocketsTransport.open(sender, url, settings)
+            case Transport.SERVER_SENT_EVENTS:
+                return await ServerSentEventsTransport.open(sender, url, settings)
+            case Transport.LONG_POLLING:
+                return await LongPollingTransport.open(sender, url, settings, refresher)
+            case _:
+                assert_never(kind)
     except ConnectionFailedError:
         raise
     except (OSError, RemoteProtocolError) as error:
-        message = f"not started within {limit:g} s" if scope.expired() and limit is not None else redact_error(error)
-        raise TransportError(message, transport=kind, url=urls.without_query(url)) from error
+        raise TransportError(redact_error(error), transport=kind, url=urls.without_query(url)) from error

@@ -1,4 +1,4 @@
-"""Sending by POST, in which Server-Sent Events and long polling are the same."""
+"""Sends by POST requests, in the same way for Server-Sent Events and for long polling."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from ..errors import ConnectionClosedError
     from .contract import TransportSettings
 
-# Servers answer a POST with an empty body; a proxy may answer with a page that says what is wrong.
+# The largest response to a POST. Servers send an empty body, and a proxy may send a page that tells what is wrong.
 _ANSWER_BYTES = 1024 * 1024
 
 _CONTENT_TYPES = {
@@ -29,7 +29,7 @@ class PostingTransport:
 
     Args:
         sender: sends the requests.
-        url: where the requests go.
+        url: the URL of the requests.
         settings: formats and limits.
     """
 
@@ -40,12 +40,13 @@ class PostingTransport:
         self._steps = InterruptibleSteps()
 
     async def send(self, data: bytes, /) -> None:
-        """See `ActiveTransport.send`. Returns when the server has taken the data.
+        """See `ActiveTransport.send`. Returns when the server has accepted the data.
 
         Raises:
-            ConnectionClosedError: the server did not take the data, or nobody knows whether the server did.
+            ConnectionClosedError: the server did not accept the data, or it is not known whether the server did.
         """
-        # No time limit: a busy server may answer late, and a POST that is cut off may leave half a message there.
+        # Set no time limit: a busy server may answer late, and a POST that is cut off may leave half a message at the
+        # server.
         try:
             response = await self._steps.run(
                 lambda: self._sender.request(

@@ -1,4 +1,4 @@
-"""Which of the offered transports are tried, and in which order."""
+"""Selects which of the offered transports are tried, and in which order."""
 
 from __future__ import annotations
 
@@ -31,10 +31,15 @@ def select(
         web_sockets_supported: whether the HTTP client can open WebSockets.
     """
     candidates: set[Transport] = set()
-    skipped = []
+    # Keep one error for each transport and reason: a server may offer the same transport many thousand times.
+    skipped: dict[tuple[str, Transport | None], TransportError] = {}
+    unknown = 0
     for offer in offered:
         kind = _KINDS.get(offer.name)
         if kind is None:
+            unknown += 1
+            if unknown > _NAMED:
+                continue
             reason = f"the server offers a transport that is not known here: {redact(offer.name, 40)!r}"
         elif kind not in wanted:
             reason = "not tried: it is not among transports=, or has failed before"
@@ -45,8 +50,13 @@ def select(
         else:
             candidates.add(kind)
             continue
-        skipped.append(TransportError(reason, transport=kind))
-    return [kind for kind in Transport if kind in candidates], skipped
+        skipped.setdefault((reason, kind), TransportError(reason, transport=kind))
+    errors = list(skipped.values())
+    if unknown > _NAMED:
+        errors.append(TransportError(f"the server offers {unknown - _NAMED} more transports that are not known here"))
+    return [kind for kind in Transport if kind in candidates], errors
 
 
+# The most unknown transports that are named in an error.
+_NAMED = 5
 _KINDS = {str(kind): kind for kind in Transport}

@@ -1,4 +1,4 @@
-"""The Server-Sent Events transport: one answer without end brings the messages, and POSTs send them."""
+"""The Server-Sent Events transport: one endless response brings messages, and POST requests send messages."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class ServerSentEventsTransport(PostingTransport):
 
     Args:
         sender: sends the requests.
-        url: where the POSTs go.
+        url: the URL of the POST requests.
         settings: formats and limits.
         stream: the open event stream.
         stack: closes `stream`.
@@ -66,7 +66,7 @@ class ServerSentEventsTransport(PostingTransport):
                 return b"".join(events)
 
     async def close(self) -> None:
-        """See `ActiveTransport.close`. This transport has no goodbye: the server sees that the stream is closed."""
+        """See `ActiveTransport.close`. The client sends nothing: the server sees that the stream is closed."""
         self.drop()
         try:
             await self._steps.ended()

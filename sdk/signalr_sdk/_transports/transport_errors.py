@@ -1,4 +1,4 @@
-"""The errors of transports: what a refusal by the server means for the connection."""
+"""Makes the errors of transports: what a refusal by the server means for the connection."""
 
 from __future__ import annotations
 
@@ -28,18 +28,18 @@ def lost(message: str) -> ConnectionClosedError:
 
 
 def advice(status: int | None) -> str:
-    """Return what the status of a refusal means while a transport is opened, to be appended to the text of an error."""
+    """Return what the status of a refused transport means, as a text to be added to an error text."""
     return _ADVICE.get(status or 0, "")
 
 
 def refused(kind: Transport, url: str, response: HttpResponse, *, message: str | None = None) -> TransportError:
-    """Return the error for a transport that cannot start, because the server refused or gave an answer of no use.
+    """Return the error for a transport that cannot start, because the server refused or answered wrongly.
 
     Args:
-        kind: which transport.
-        url: where the request went.
+        kind: the transport.
+        url: the URL of the request.
         response: the server's answer.
-        message: what is wrong; by default the text follows from the status of the answer.
+        message: what is wrong; by default the text is chosen by the status of the response.
     """
     location = response.header("Location")
     if message is None:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class PromptWebSocket(WebSocket, Protocol):
-    """A `WebSocket` that can also send and close without waiting, as that of our own HTTP client can."""
+    """A `WebSocket` that can also send and close without waiting, like the WebSocket of `AiohttpClient`."""
 
     def send_now(self, data: bytes, /) -> bool:
         """See `ActiveTransport.send_now`."""
@@ -29,7 +29,7 @@ def _is_prompt(web_socket: WebSocket) -> TypeGuard[PromptWebSocket]:
 
 
 class _Adapter:
-    """Makes a `PromptWebSocket` of a user's `WebSocket` that has neither `send_now` nor `drop`."""
+    """Turns a user's `WebSocket`, which has neither `send_now` nor `drop`, into a `PromptWebSocket`."""
 
     def __init__(self, web_socket: WebSocket) -> None:
         self.receive = web_socket.receive
@@ -41,14 +41,14 @@ class _Adapter:
         return False
 
     def drop(self) -> None:
-        """Do nothing: a `WebSocket` is dropped by cancelling its `close`, which follows."""
+        """Do nothing: the caller then cancels `close`, which drops a `WebSocket`."""
 
 
 class WebSocketsTransport:
     """See `ActiveTransport`. Each `send` is one WebSocket message.
 
     Args:
-        web_socket: open.
+        web_socket: the open WebSocket.
     """
 
     kind: Final = Transport.WEBSOCKETS

@@ -1,1 +1,1 @@
-"""Types instead of dicts: declarations of hub methods and handlers, and results as the types that users ask for."""
+"""Typed calls: classes declare hub methods and handlers, and results are converted to the types of the user."""

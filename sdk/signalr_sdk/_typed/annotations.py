@@ -1,4 +1,4 @@
-"""Annotations of the user's classes and functions, which may hold names that only type checkers know."""
+"""Reads the annotations of users' classes and functions, which may hold names that only type checkers know."""
 
 from __future__ import annotations
 
@@ -14,21 +14,22 @@ if sys.version_info >= (3, 14):
     import annotationlib
 
     def annotations_of(cls: type) -> dict[str, Any]:
-        """Return the annotations of a class, without its bases; the text stands for an unknown name."""
-        # Python evaluates annotations when they are asked for (PEP 649), and by default an unknown name raises.
+        """Return the annotations of a class, without its bases. An unknown name is returned as its text."""
+        # Let unknown names stand as text: here Python evaluates annotations when they are read (PEP 649), and by
+        # default an unknown name raises an error.
         return annotationlib.get_annotations(cls, format=annotationlib.Format.FORWARDREF)
 
 else:
 
     def annotations_of(cls: type) -> dict[str, Any]:
-        """Return the annotations of a class, without its bases; the text stands for an unknown name."""
+        """Return the annotations of a class, without its bases. An unknown name is returned as its text."""
         return inspect.get_annotations(cls)
 
 
 def read_function(where: str, function: types.FunctionType) -> tuple[dict[str, Any], list[inspect.Parameter]]:
     """Return the types of a function's annotations, and its parameters.
 
-    Resolving annotations runs code of the user's module, so any exception means that they cannot be resolved.
+    Resolving annotations runs code of the user's module, which may raise any exception.
 
     Args:
         where: names the function in the error.

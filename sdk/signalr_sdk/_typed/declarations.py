@@ -1,7 +1,7 @@
 """Reads the classes in which users declare the methods of a hub, or the handlers of a client.
 
-A class is read once, in the same way for asyncio and for threads. `_hub.proxies` and `_hub.receivers` then use what was
-read with a connection.
+A class is read only once, in the same way for asyncio and for threads. `_hub.proxies` and `_hub.receivers` then use the
+result together with a connection.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _UNKNOWN_TYPES: Final = (TypeVar, typing.ParamSpec, typing.TypeVarTuple)
 
 @attrs.frozen(eq=False)
 class Style:
-    """How declarations are written: one style is for asyncio, and one for threads.
+    """How declarations are written: there is a style for asyncio and a style for threads.
 
     Attributes:
         is_async: whether methods are `async def`, unless they return a stream.
@@ -38,7 +38,7 @@ class Style:
         upload: the class `Upload`, with which only parameters are annotated.
         foreign: types that are refused: they belong to the other style, or could mean a stream or a list.
         to_upload: turns the argument of an uploaded parameter into an object that the connection uploads. Raises
-            TypeError for one that cannot be uploaded.
+            TypeError for an argument that cannot be uploaded.
     """
 
     is_async: bool
@@ -136,7 +136,7 @@ def read_hub(declaration: type, naming: Naming, style: Style) -> dict[str, HubCa
     """Return the hub methods that a class declares, by their Python names.
 
     Raises:
-        TypeError: a declaration is wrong, or there is none.
+        TypeError: a declaration is wrong, or the class declares no method.
     """
     calls = {}
     for name, member in (_annotated(declaration) | _members(declaration, METHOD_MARK)).items():
@@ -241,10 +241,10 @@ class EventMethod:
 
 
 def read_receiver(cls: type, naming: Naming, style: Style) -> list[EventMethod]:
-    """Return the methods of a class that handle events: the marked ones, or without marks all public methods.
+    """Return the methods of a class that handle events: the marked methods, or all public ones.
 
     Raises:
-        TypeError: a method cannot be a handler, or there is none.
+        TypeError: a method cannot be a handler, or the class has no handler.
     """
     kinds = (types.FunctionType, staticmethod, classmethod)
     members = {name: each for name, each in _members(cls, EVENT_MARK).items() if isinstance(each, kinds)}
@@ -332,7 +332,7 @@ def _members_of_union(hint: Any) -> tuple[Any, ...]:
 
 
 def _check_value(where: str, hint: Any, style: Style) -> None:
-    """Refuse a type that is unknown, or has a stream in it where one value is wanted."""
+    """Refuse a type that is unknown, or holds a stream where a single value is wanted."""
     for part in _parts(hint):
         if isinstance(part, _UNKNOWN_TYPES) or part is typing.Self:
             _refuse(where, f"{part} does not say what it is")

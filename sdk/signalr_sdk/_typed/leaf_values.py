@@ -1,7 +1,7 @@
-"""Typed results, for single values: each function turns a decoded value into the type in the function's name.
+"""Converts single decoded values for typed results: each function returns the type that its name says.
 
-The functions undo what either protocol does to a value of that type, and raise an exception for every other value. As
-on the server, a text is not converted to a number, nor a number to a text.
+A function reads the forms that both protocols use for its type, and raises an exception for every other value. A text
+is not converted to a number, nor a number to a text, as on the server.
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ def _to_datetime(value: Any) -> datetime:
         case str():
             return datetime.fromisoformat(value)
         case [datetime() as clock, int() as minutes]:
-            # A DateTimeOffset in MessagePack: its timestamp is the local clock time taken as UTC.
+            # In MessagePack a DateTimeOffset holds the local clock time as if that were UTC.
             return clock.replace(tzinfo=timezone(timedelta(minutes=minutes)))
         case _:
             raise unfit(value, datetime)
@@ -121,7 +121,7 @@ def _to_time(value: Any) -> time:
     if isinstance(value, str):
         return time.fromisoformat(value)
     if _is_int(value) and 0 <= value < _TICKS_PER_DAY:
-        return (datetime.min + _to_timedelta(value)).time()  # noqa: DTZ901  # only its clock is used
+        return (datetime.min + _to_timedelta(value)).time()  # noqa: DTZ901  # only the time of day is used
     raise unfit(value, time)
 
 
@@ -147,7 +147,7 @@ def _to_timedelta(value: Any) -> timedelta:
 def to_enum(value: Any, members: type[Enum]) -> Enum:
     """Return the member with this value, this name (in any case, without `_`), or this number (which may be text)."""
     if isinstance(value, bool):
-        # `True` equals 1, so `members(True)` would return the member with the value 1.
+        # Refuse a bool: `True` equals 1, so `members(True)` would return the member with the value 1.
         for member in members:
             if member.value is value:
                 return member
@@ -163,7 +163,7 @@ def to_enum(value: Any, members: type[Enum]) -> Enum:
     if _INT_TEXT.fullmatch(value):
         return members(int(value))
     if issubclass(members, Flag):
-        # .NET writes several flags as "Read, Write", and none of them as "None".
+        # .NET writes several flags as "Read, Write", and no flag as "None".
         return _all_flags(members, _folded(value).split(","))
     raise ValueError(f"{value!r:.100} is no {members.__qualname__}")
 
@@ -189,7 +189,7 @@ def _folded(name: str) -> str:
     return name.replace("_", "").lower()
 
 
-# Keys of dicts: JSON has only texts for them.
+# The keys of dicts: in JSON every key is a text.
 
 
 def _to_int_key(value: Any) -> int:

@@ -1,7 +1,7 @@
 """The decorators `method` and `event`, which users put on the methods that `proxy` and `register` read.
 
-The code that reads the marks is in `declarations`, which is imported at the first use of `proxy` or `register`: its
-import takes a fortieth of the time that aiohttp takes.
+The code that reads the marks is in `declarations`. That module is imported only at the first use of `proxy` or
+`register`, to keep the import of the package fast.
 """
 
 from __future__ import annotations
@@ -16,17 +16,18 @@ EVENT_MARK: Final = "__signalr_event__"
 
 
 class Mark(NamedTuple):
-    """The arguments of a decorator: the name on the hub, and whether the method is called without an answer."""
+    """The arguments of a decorator: the name on the hub, and whether a call asks for no answer."""
 
     name: str | None = None
     send: bool = False
 
 
 def method(name: str | None = None, /, *, send: bool = False) -> Callable[[F], F]:
-    """Say how a method of a class for `HubConnection.proxy` is called on the hub.
+    """Set how a method of a class for `HubConnection.proxy` calls the hub.
 
     Args:
-        name: name of the hub method; by default made from the Python name: `send_message` becomes `SendMessage`.
+        name: name of the hub method. By default the name is made from the Python name: `send_message` becomes
+            `SendMessage`.
         send: ask for no answer, as `HubConnection.send` does. The method is annotated with `-> None`, and returns when
             the message is in the outgoing buffer.
 
@@ -51,7 +52,7 @@ def event(name: F, /) -> F: ...
 def event(name: str | F, /) -> Callable[[F], F] | F:
     """Mark a method of an object for `HubConnection.register` as a handler of an event.
 
-    In a class with marked methods, the other methods are no handlers. In a class without, all public methods are.
+    In a class with marked methods, only the marked methods are handlers. Otherwise all public methods are handlers.
 
     Args:
         name: name of the event. Plain `@event` makes it from the Python name: `receive_message` becomes
@@ -88,6 +89,6 @@ def _marker(attribute: str, mark: Mark) -> Callable[[F], F]:
 
 
 def mark_of(cls: type, name: str, attribute: str) -> Mark | None:
-    """Return the mark of a method, `None` without one. The mark may be on the method of a base class."""
+    """Return the mark of a method, or `None` without a mark. The mark may be on the method of a base class."""
     marks = (getattr(vars(base).get(name), attribute, None) for base in cls.__mro__)
     return next((mark for mark in marks if mark is not None), None)

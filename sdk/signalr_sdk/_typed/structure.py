@@ -1,4 +1,4 @@
-"""Typed results: cattrs turns the decoded values into the type that the caller wants.
+"""Converts decoded values with cattrs into the type that the caller wants.
 
 Hooks for single values are in `leaf_values`; the hooks here are for types that contain other types.
 """
@@ -33,7 +33,8 @@ if TYPE_CHECKING:
 
     Hook = Callable[[Any, Any], Any]
 
-# The types that are made from a list. Hooks of our own, since cattrs would accept a text or a dict as a list.
+# The types that are made from a list. They have hooks of our own, because cattrs would accept a text or a dict as a
+# list.
 _COLLECTIONS: Final[dict[Any, Callable[[Any], Any]]] = {
     list: list,
     tuple: tuple,
@@ -63,7 +64,7 @@ _TAKEN: Final = ("cl", "converter")
 
 @lru_cache(maxsize=16)
 def default_converter(naming: Naming) -> Converter:
-    """Return a cattrs converter that undoes what a protocol does to values.
+    """Return a cattrs converter that turns the decoded values of a protocol into the types of the user.
 
     Args:
         naming: how the protocol writes the attribute names of classes.
@@ -72,7 +73,7 @@ def default_converter(naming: Naming) -> Converter:
         LocalProtocolError: cattrs is not installed.
     """
     try:
-        # Optional: the extra `typed`.
+        # Import cattrs only here: it belongs to the extra `typed`.
         import cattrs
     except ImportError:
         raise LocalProtocolError(
@@ -85,7 +86,7 @@ def default_converter(naming: Naming) -> Converter:
     converter.register_structure_hook(Enum, to_enum)
     # `register_structure_hook` would resolve the annotations of this class, which only type checkers can.
     converter.register_structure_hook_func(lambda cl: cl is DateTimeOffset, lambda value, _cl: to_offset(value))
-    # When several factories match a type, cattrs uses the one registered last.
+    # cattrs uses the factory that was registered last, if several factories match a type.
     converter.register_structure_hook_factory(_is_collection, lambda cl: _collection_hook(cl, converter))
     converter.register_structure_hook_factory(_is_mapping, lambda cl: _mapping_hook(cl, converter))
     converter.register_structure_hook_factory(_is_mixed_union, lambda cl: _union_hook(cl, converter))
@@ -96,7 +97,7 @@ def default_converter(naming: Naming) -> Converter:
 
 
 def structure(converter: Converter, value: Any, type_: Any) -> Any:
-    """Return the value as the wanted type, unchanged for `Any`.
+    """Convert the value to the wanted type. For `Any` the value stays unchanged.
 
     Raises:
         ResultTypeError: the value does not fit the type.
@@ -111,7 +112,7 @@ def structure(converter: Converter, value: Any, type_: Any) -> Any:
         raise ResultTypeError(f"the value {reprlib.repr(value)} is no {wanted}: {why}", value, type=type_) from error
 
 
-# Hooks for types that are made of others
+# Hooks for types that contain other types
 
 
 def _leaf(kind: type, hook: Callable[[Any], Any]) -> Hook:
@@ -159,7 +160,7 @@ def _collection_hook(cl: Any, converter: Converter) -> Hook:
 
 
 def _fixed_tuple_hook(items: tuple[Any, ...], converter: Converter, *, defaults: int = 0) -> Hook:
-    """Return the hook for a tuple with these types of items, of which so many at the end may be missing."""
+    """Return the hook for a tuple with these types of items. The last `defaults` items may be missing."""
     required = len(items) - defaults
 
     def structure_tuple(value: Any, cl: Any) -> Any:
@@ -225,7 +226,7 @@ def _base(cl: Any) -> Any:
 
 
 def _is_mixed_union(cl: Any) -> bool:
-    """Return whether this is a union that cattrs cannot do: neither `A | None` nor only classes with attributes."""
+    """Return whether cattrs cannot convert a union: neither `A | None` nor made only of classes with attributes."""
     if get_origin(cl) not in _UNIONS:
         return False
     others = [member for member in get_args(cl) if member is not type(None)]
@@ -235,7 +236,7 @@ def _is_mixed_union(cl: Any) -> bool:
 def _union_hook(cl: Any, converter: Converter) -> Hook:
     members = get_args(cl)
     classes = tuple(member for member in members if _has_fields(member))
-    # The members are tried in their order, but float last, since float accepts integers.
+    # Try the members in their order, but float last, because float also accepts integers.
     others = sorted((member for member in members if member not in classes), key=lambda member: member is float)
     if classes:
         others.append(reduce(lambda left, right: Union[left, right], classes))  # noqa: UP007  # made at run time
@@ -244,7 +245,7 @@ def _union_hook(cl: Any, converter: Converter) -> Hook:
         for member in others:
             try:
                 return converter.structure(value, member)
-            except Exception:  # noqa: BLE001  # any error of a hook means that the value is no such member
+            except Exception:  # noqa: BLE001  # any error of a hook means: not this member
                 continue
         raise unfit(value, cl)
 
@@ -257,7 +258,7 @@ def _has_fields(cl: Any) -> bool:
 
 
 def _class_hook(cl: Any, converter: Any, naming: Naming) -> Hook:
-    from cattrs.gen import make_dict_structure_fn, override  # optional, but installed: a cattrs converter calls this
+    from cattrs.gen import make_dict_structure_fn, override  # installed here: only a cattrs converter calls this method
 
     names = field_names(_origin(cl), naming) or ()
     hooks = _hooks_of_quoted(_origin(cl), converter)
@@ -280,7 +281,7 @@ def _class_hook(cl: Any, converter: Any, naming: Naming) -> Hook:
 
 
 def _hooks_of_quoted(cls: type, converter: Converter) -> dict[str, Hook]:
-    """Return hooks for attributes with a quoted name inside their type, as in `list["Node"]`: cattrs fails for them."""
+    """Return hooks for attributes with a quoted name inside their type (`list["Node"]`), for which cattrs fails."""
     hints = _hints(cls)
     return {
         name: _later(hints[name], converter)
@@ -293,7 +294,7 @@ def _later(hint: Any, converter: Converter) -> Hook:
     return lambda value, _cl: converter.structure(value, hint)
 
 
-# Types that need all digits
+# Types whose numbers must keep all digits
 
 
 def needs_exact(type_: Any) -> bool:
@@ -301,7 +302,7 @@ def needs_exact(type_: Any) -> bool:
     try:
         return _needs_exact_cached(type_)
     except TypeError:
-        # The type cannot be hashed: it is Annotated with a list, for example.
+        # The type cannot be hashed: for example, it is `Annotated` with a list.
         return _mentions_decimal(type_, {})
 
 
@@ -311,11 +312,11 @@ def _needs_exact_cached(type_: Any) -> bool:
 
 
 def _mentions_decimal(type_: Any, seen: dict[int, Any]) -> bool:
-    """Look into a type. `seen` holds the types themselves, so that none is freed and its id used for another one."""
+    """Look for `Decimal` inside a type. `seen` keeps the types alive, so that the id of a type is not used again."""
     if type_ is Decimal:
         return True
     if isinstance(type_, str):
-        # A quoted name that could not be resolved.
+        # This is a quoted name that could not be resolved.
         return Decimal.__name__ in type_
     if id(type_) in seen:
         return False

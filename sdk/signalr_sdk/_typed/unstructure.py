@@ -1,4 +1,4 @@
-"""A hub protocol with a user's converter in front of it, for values that the protocol itself cannot encode."""
+"""A hub protocol that first converts, with a user's converter, the values that it cannot encode itself."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class ConvertingProtocol:
             self.decode_all = decode_all
 
     def encode(self, message: HubMessage, /) -> bytes:
-        """See `HubProtocol.encode`. The message's own values are replaced by converted ones."""
+        """See `HubProtocol.encode`. The values in the message are replaced by converted values."""
         if isinstance(message, Invocation | StreamInvocation):
             message.arguments = self._plain(message.arguments)
         elif isinstance(message, StreamItem):

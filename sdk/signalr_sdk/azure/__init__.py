@@ -1,7 +1,7 @@
 """Azure SignalR Service: send to clients of a hub and let clients in, without an app server.
 
-A program that only connects to a hub behind the service needs nothing of this: `HubConnection` follows the redirect.
-All but upstream needs the extra `azure`.
+A program that only connects to a hub behind the service does not need this package: `HubConnection`
+follows the redirect. Everything in this package but upstream needs the extra `azure`.
 """
 
 from __future__ import annotations

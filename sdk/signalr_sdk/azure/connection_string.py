@@ -1,4 +1,4 @@
-"""Connection strings of Azure SignalR Service: parsed and checked.
+"""Parses and checks connection strings of Azure SignalR Service.
 
 Error texts name the property that is wrong, and never quote a value that may be a secret. Source:
 ConnectionStringParser of Azure/azure-signalr.
@@ -37,10 +37,10 @@ class ConnectionString:
     """A parsed connection string. Its `repr` has no secret.
 
     Attributes:
-        endpoint: URL of the service, ending in `/`. It has no port, since the tokens of clients name it without one.
+        endpoint: URL of the service, ending in `/`. It has no port, as in the tokens of clients.
         client_endpoint: URL for clients, ending in `/`.
         server_endpoint: URL for REST requests, ending in `/`.
-        access_key: the text that tokens are signed with; `None` with Entra ID.
+        access_key: the key that signs tokens; `None` with Entra ID.
         auth_type: `azure`, `azure.msi`, `azure.app` or `aad` for Entra ID; `None` with an access key.
         client_id: id of the application or user-assigned identity.
         tenant_id: tenant of the application.
@@ -92,7 +92,7 @@ class ConnectionString:
 
 
 def _properties(text: str) -> dict[str, str]:
-    """Return the properties by their names; the names are spelled as in `_NAMES`."""
+    """Return the properties of a connection string, with their names spelled as in `_NAMES`."""
     if not isinstance(text, str):
         raise TypeError(f"the connection string must be a str, not {type(text).__name__}")
     found: dict[str, str] = {}
@@ -102,10 +102,10 @@ def _properties(text: str) -> dict[str, str]:
         key, equals, value = segment.partition("=")
         name = _NAMES.get(key.strip().lower())
         if not equals:
-            # The error does not quote the part: it may be half of an access key that has a semicolon.
+            # Do not quote the part in the error: it may be half of an access key that has a semicolon.
             raise _wrong("it has a part without '=': it is made of name=value, with ';' between")
         if name is None:
-            continue  # other programs that read the same string may know the property
+            continue  # ignore it: other programs may know this property
         if name in found:
             raise _wrong(f"it has {name} twice")
         found[name] = value.strip()
@@ -138,13 +138,13 @@ def _with_port(url: str, port: str | None) -> str:
 
 
 def _without_port(url: str) -> str:
-    """Return the URL with scheme and host only, as the tokens of clients name it."""
+    """Return the URL with scheme and host only: the tokens of clients name the service like this."""
     scheme, host, _port = urls.origin(url)
     return f"{scheme}://{host}/"
 
 
 def _credential(auth_type: str, found: Mapping[str, str]) -> str:
-    """Return the class of azure-identity for an AuthType; check that the properties for it are there."""
+    """Return the class of azure-identity for an AuthType; check that the properties that it needs are there."""
     has_secret = bool(found.get("ClientSecret"))
     has_certificate = bool(found.get("ClientCert") or found.get("ClientCertPath"))
     match auth_type.lower():

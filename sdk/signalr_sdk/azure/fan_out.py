@@ -1,4 +1,4 @@
-"""One request for each of many users, groups or connections, a few of them at the same time."""
+"""Sends one request for each of many users, groups or connections, up to 16 requests at the same time."""
 
 from __future__ import annotations
 
@@ -11,11 +11,13 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator, Sequence
 
 _AT_ONCE = 16
-_NAMED = 5  # targets in the text of the error
+_NAMED = 5  # so many targets are named in the error text
 
 
 async def fan_out(what: str, targets: Sequence[str], call: Callable[[str], Awaitable[None]]) -> None:
-    """Call for each target, also after some calls have failed. Cancelling cancels the calls that run.
+    """Call `call` for each target, even after calls for other targets have failed.
+
+    Cancelling this function cancels the calls that are running.
 
     Args:
         what: `user`, `group` or `connection`, for error texts.
@@ -23,8 +25,8 @@ async def fan_out(what: str, targets: Sequence[str], call: Callable[[str], Await
         call: sends the request for a target.
 
     Raises:
-        ExceptionGroup: some targets were not reached. Has one `AzureSignalRError` for each of them, in the order of
-            the targets, with the target as its `target`.
+        ExceptionGroup: some targets were not reached. The group has one `AzureSignalRError` for each, in the
+            order of the targets. The attribute `target` of an error is the name of the target.
     """
     waiting = iter(targets)
     failures: dict[str, AzureSignalRError] = {}

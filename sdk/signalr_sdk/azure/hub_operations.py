@@ -1,4 +1,4 @@
-"""What the REST API can do with a hub: send, invoke clients, manage groups, look up and close connections."""
+"""The operations of the REST API on a hub: send, invoke clients, manage groups, look up and close connections."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ class HubOperations:
         await self._send(f"/groups/{names.segment('group', group)}", Payload.make(event, args), *_excluded(excluded))
 
     async def send_groups(self, groups: Iterable[str], event: str, *args: Any) -> None:
-        """Send an event to several groups, as `send_users` does. A connection in two of them gets the event twice."""
+        """Send an event to several groups, as `send_users` does. A connection in two groups gets the event twice."""
         await self._send_each("group", groups, event, args)
 
     async def send_connection(self, connection_id: str, event: str, *args: Any) -> None:
@@ -112,7 +112,8 @@ class HubOperations:
         request = self._request("POST", path, body=Payload.make(method, args).json, content_type=JSON)
         limit = self._timeouts.invoke if isinstance(timeout, Unset) else timeout
         try:
-            # A TimeoutError here is that of `limit`: `RestClient` turns all others into AzureSignalRError.
+            # A TimeoutError here comes from `limit`: `RestClient` turns every other TimeoutError into an
+            # AzureSignalRError.
             async with asyncio.timeout(limit):
                 response = await self._rest.ask(attrs.evolve(request, timeout=None), sends=True)
         except TimeoutError:
@@ -165,7 +166,7 @@ class HubOperations:
             user: the user.
             group: the group.
             ttl: whole seconds after which the user is removed again; 0 adds only the present connections. Without a
-                `ttl` the service keeps the user in the group for a year, and in the last 100 such groups at most.
+                `ttl` the service keeps the user in the group for a year, and only in the last 100 such groups.
         """
         if not (ttl is None or ttl == 0 or is_count(ttl)):
             raise ValueError(f"ttl must be a whole number of seconds from 0 on, or None, not {ttl!r}")
@@ -210,7 +211,7 @@ class HubOperations:
         return pages(self._rest, self._request("GET", path, ("maxpagesize", page_size)))
 
     async def health(self) -> bool:
-        """Return whether the service reports that it is healthy. Needs no key. The request is not repeated.
+        """Return whether the service reports that it is healthy. The request needs no key, and is not repeated.
 
         Raises:
             AzureSignalRError: the service cannot be reached.
@@ -251,7 +252,7 @@ class HubOperations:
         await self._rest.ask(self._request(method, path, *pairs, **body), sends=sends)
 
     def _request(self, method: str, path: str, *pairs: _Pair, **body: Any) -> HttpRequest:
-        """Return a request for a path below the hub's; `body` is for `RestClient.request`."""
+        """Return a request for a path below the hub's path. `body` holds arguments of `RestClient.request`."""
         return self._rest.request(method, self._hub_path + path, *pairs, **body)
 
     async def _exists(self, missing: tuple[str, ...], path: str) -> bool:
@@ -264,7 +265,7 @@ class HubOperations:
         return True
 
     async def _delete(self, missing: tuple[str, ...], path: str, *pairs: _Pair) -> None:
-        """Send a DELETE request. There is nothing to delete if the connection, user or group does not exist."""
+        """Send a DELETE request. It is no error if the connection, user or group does not exist."""
         try:
             await self._ask("DELETE", path, *pairs)
         except AzureSignalRError as error:

@@ -1,6 +1,6 @@
-"""Names of hubs, groups, users and connections: which are allowed, and how they are written in URLs.
+"""Checks the names of hubs, groups, users and connections, and writes the names as parts of URLs.
 
-Names that are not allowed are refused before a request is sent, because some of them change the meaning of the URL:
+Names that are not allowed are refused before a request is sent, because some names change the meaning of the URL:
 with a group called `..` a request would address all clients of the hub.
 
 Source: the REST API's swagger and RestApiProvider of Azure/azure-signalr.
@@ -15,11 +15,11 @@ from urllib.parse import quote
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-# The name of a hub or an application, and also both together, with `_` between them.
+# The pattern for the name of a hub, of an application, and of both together with `_` in between.
 _HUB = re.compile(r"[A-Za-z][A-Za-z0-9_`,.\[\]]{0,127}")
 _LONGEST_GROUP = 1024
-# The characters that RFC 3986 allows in a path segment. They stay unescaped, since a server that decodes a path and
-# encodes it again, to compare the path with the audience of a token, does not escape them either.
+# Do not escape the characters that RFC 3986 allows in a path segment. The service may decode a path and encode it
+# again, to compare it with the audience of a token, and does not escape these characters either.
 _SEGMENT_SAFE = "!$&'()*+,;=:@"
 _ESCAPED_PERCENT = re.compile(r"%25(?=[0-9A-Fa-f]{2})")
 
@@ -80,10 +80,10 @@ def segment(what: str, name: str) -> str:
 
 
 def several(what: str, names: Iterable[str]) -> tuple[str, ...]:
-    """Return the different names in their order.
+    """Return the names in their order, each name only once.
 
     Raises:
-        TypeError: `names` is a single name: its characters would be taken for names.
+        TypeError: `names` is a single text, whose characters would be taken for names.
         ValueError: a URL cannot have one of the names as a segment.
     """
     if isinstance(names, str | bytes):
@@ -95,7 +95,7 @@ def several(what: str, names: Iterable[str]) -> tuple[str, ...]:
 
 
 def query(*pairs: tuple[str, str | int | None]) -> str:
-    """Return a query with the pairs whose value is not `None`.
+    """Return the query of a URL, with all pairs whose value is not `None`.
 
     Example:
         >>> query(("api-version", "1"), ("reason", None), ("excluded", "a b"))
@@ -105,10 +105,10 @@ def query(*pairs: tuple[str, str | int | None]) -> str:
 
 
 def audiences(url: str) -> tuple[str, ...]:
-    """Return the audiences that the service may want in the token of a REST request, the likeliest one first.
+    """Return the audiences that the service may want in the token of a REST request, the most probable audience first.
 
-    The audience is the URL without its query. A server that knows only the decoded path encodes the path again. For
-    ASP.NET Core a percent sign before two hex digits is then an escape already, and stays as it is.
+    The audience is the URL without its query. A server that knows only the decoded path encodes the path again. ASP.NET
+    Core then takes a percent sign before two hex digits for an escape, and does not escape the percent sign.
 
     Example:
         >>> audiences("https://x.test/api/hubs/h/groups/50%25/:send?api-version=1")

@@ -1,4 +1,4 @@
-"""Lists that the service returns page by page: the connections in a group."""
+"""Reads the list of the connections in a group, which the service returns page by page."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from .rest_client import RestClient
 
 
-# A URL has no other characters. Some of the others, line breaks for example, would end the first line of the request.
+# A URL may have only these characters. Other characters, for example line breaks, could end the first line of the
+# request.
 _URL = re.compile(r"[!-~]+")
 
 
@@ -26,8 +27,8 @@ class GroupConnection:
     """A connection in a group.
 
     Attributes:
-        connection_id: its id.
-        user_id: its user; `None` without one.
+        connection_id: id of the connection.
+        user_id: user of the connection; `None` without a user.
     """
 
     connection_id: str
@@ -48,7 +49,7 @@ async def pages(rest: RestClient, request: HttpRequest) -> AsyncIterator[GroupCo
             return
         if not (isinstance(following, str) and _URL.fullmatch(following)):
             raise rest_responses.unexpected(request, response, "the answer's nextLink is not a URL")
-        # Only the query of the link is used: the token must go to the endpoint of the user and nowhere else.
+        # Use only the query of the link: the token must not be sent to a server that is not in the connection string.
         request = attrs.evolve(request, url=f"{urls.without_query(request.url)}?{following.partition('?')[2]}")
         if request.url in asked:
             raise rest_responses.unexpected(request, response, "the pages of the list never end: a nextLink came twice")

@@ -26,7 +26,7 @@ _json, _messagepack = JsonProtocol(), MessagePackProtocol()
 
 @attrs.frozen
 class Payload:
-    """An event that is encoded once, for one request or many.
+    """An encoded event. The same payload serves one request or many requests.
 
     Attributes:
         json: the JSON body.
@@ -49,7 +49,7 @@ class Payload:
             raise ValueError("the name of the event is empty")
         message = Invocation(event, list(args))
         framed = _json.encode(message)
-        # The body is the hub message without its type and separator.
+        # The body of the request is the hub message without its type and separator.
         body = b"{" + framed.removeprefix(_PREFIX).removesuffix(SEPARATOR)
         return cls(body, None if _is_plain(message.arguments) else _map(framed, _messagepack.encode(message)))
 

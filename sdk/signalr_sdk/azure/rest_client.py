@@ -1,4 +1,4 @@
-"""Requests to the REST API: with a token, and repeated where that is safe."""
+"""Sends requests with a token to the REST API, and repeats a request where repeating is safe."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ _ATTEMPTS = 4
 _LONGEST_WAIT = 30.0  # seconds; a request is not repeated if the service asks to wait longer
 _MAX_RESPONSE = 16 * 1024 * 1024
 
-# After these statuses the service has not handled the request.
+# A response with one of these statuses means that the service has not handled the request.
 _REFUSED = frozenset({429, 503})
-# After these statuses nobody knows whether a message has reached clients.
+# A response with one of these statuses leaves open whether a message has reached clients.
 _UNCERTAIN = frozenset({408, *range(500, 600)})
-# After these errors the request has not left this machine.
+# An error of one of these types means that the request has not left this machine.
 _NEVER_SENT = (socket.gaierror, ConnectionRefusedError)
 
 _wait = tenacity.wait_random_exponential(multiplier=0.8, max=10.0)
@@ -44,7 +44,7 @@ class RequestTokens(Protocol):
     """A source of tokens for REST requests."""
 
     async def request_tokens(self, url: str) -> Sequence[str]:
-        """Return the tokens to try one after another, as long as the service answers 401."""
+        """Return the tokens to try one after another: the next token is used if the service answers 401."""
 
 
 @attrs.define(eq=False)
@@ -70,7 +70,7 @@ class RestClient:
     _sleep: Callable[[float], Awaitable[None]] = attrs.field(default=asyncio.sleep, init=False)
 
     def close(self) -> None:
-        """Refuse all further requests. The owner of the HTTP client closes that client."""
+        """Refuse all further requests. The HTTP client stays open: its owner closes it."""
         self._is_closed = True
 
     def request(
@@ -86,7 +86,7 @@ class RestClient:
         Args:
             method: the HTTP method.
             path: the path after `/api/`, encoded.
-            pairs: the query without `api-version`; pairs with `None` are left out.
+            pairs: the query without `api-version`; pairs whose value is `None` are left out.
             body: the body.
             content_type: type of the body.
         """
@@ -105,7 +105,7 @@ class RestClient:
         )
 
     async def ask(self, request: HttpRequest, *, sends: bool = False) -> HttpResponse:
-        """Send a request and return its response, which has a good status. Repeats the request at most 3 times.
+        """Send a request and return its response, which has a 2xx status. Repeats the request at most 3 times.
 
         Args:
             request: a request that `request` has made.
@@ -126,11 +126,11 @@ class RestClient:
         return response
 
     async def ask_once(self, request: HttpRequest, *, anonymous: bool = False) -> HttpResponse:
-        """Do the same without repeating the request.
+        """Send a request and return its response, which has a 2xx status. Does not repeat the request.
 
         Args:
             request: a request that `request` has made.
-            anonymous: send the request without a token.
+            anonymous: whether to send the request without a token.
         """
         tokens: Sequence[str | None] = (None,) if anonymous else await self._tokens.request_tokens(request.url)
         response = await self._exchange(request, tokens[0])
@@ -144,7 +144,8 @@ class RestClient:
 
     async def _exchange(self, request: HttpRequest, token: str | None) -> HttpResponse:
         if self._is_closed:
-            # The error of a closed HTTP client would look like one after which the request may be repeated.
+            # Raise an error of our own: the error of a closed HTTP client would look like an error after which the
+            # request may be repeated.
             raise AzureSignalRError("this AzureSignalR is closed")
         url = urls.without_query(request.url)
         if token is not None:

@@ -1,4 +1,4 @@
-"""What the responses of the REST API mean: errors with advice, and the JSON members that are needed. Pure."""
+"""Reads responses of the REST API: makes errors with advice, and finds members of JSON objects. Pure: no I/O."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _ADVICE = {
 
 
 def refusal(request: HttpRequest, response: HttpResponse, now: float) -> AzureSignalRError:
-    """Return the error for a response with a bad status.
+    """Return the error for a response whose status is not 2xx.
 
     Args:
         request: the request.
@@ -56,7 +56,7 @@ def is_missing(error: AzureSignalRError, *codes: str) -> bool:
 
     Args:
         error: the error for the response.
-        codes: the error codes that say so. A 404 without a code counts too: the official emulator gives no codes.
+        codes: the error codes with this meaning. A 404 without a code counts too: the emulator gives no codes.
     """
     return error.status == 404 and (error.code is None or error.code in codes)
 
@@ -65,7 +65,7 @@ def members(request: HttpRequest, response: HttpResponse) -> dict[str, Any]:
     """Return the members of the JSON object in a response.
 
     Raises:
-        AzureSignalRError: the response holds something else.
+        AzureSignalRError: the response does not hold a JSON object.
     """
     found = _json(response.body)
     if isinstance(found, dict):
@@ -74,10 +74,10 @@ def members(request: HttpRequest, response: HttpResponse) -> dict[str, Any]:
 
 
 def text(request: HttpRequest, response: HttpResponse, name: str) -> str:
-    """Return a member of the JSON object in a response, which must be a text and not empty.
+    """Return the text in a member of the JSON object in a response.
 
     Raises:
-        AzureSignalRError: the member is missing, or something else.
+        AzureSignalRError: the member is missing, is no text, or is empty.
     """
     value = members(request, response).get(name)
     if isinstance(value, str) and value:
@@ -86,12 +86,12 @@ def text(request: HttpRequest, response: HttpResponse, name: str) -> str:
 
 
 def unexpected(request: HttpRequest, response: HttpResponse, message: str) -> AzureSignalRError:
-    """Return the error for a response with a good status and a wrong body."""
+    """Return the error for a response with a 2xx status and a wrong body."""
     return AzureSignalRError(message, response.status, url=urls.without_query(request.url))
 
 
 def _described(response: HttpResponse) -> tuple[str | None, str]:
-    """Return code and text of the service's error; without a code `None`, without a text an empty one."""
+    """Return the error code in a response, or `None`, and the error text, or an empty text."""
     found = _json(response.body)
     detail = found.get("error", found) if isinstance(found, dict) else None
     if not isinstance(detail, dict):
@@ -102,7 +102,7 @@ def _described(response: HttpResponse) -> tuple[str | None, str]:
 
 
 def _plain_text(response: HttpResponse) -> str:
-    """Return the begin of a body that is not JSON; empty for a web page, which is for browsers."""
+    """Return the first part of a body that is not JSON. Empty for a web page, which helps nobody in an error."""
     start = response.body[:1000].lstrip().decode("utf-8", "replace")
     return "" if start.startswith("<") else start
 

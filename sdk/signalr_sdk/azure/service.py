@@ -16,7 +16,7 @@ from .hub_operations import HubOperations
 from .rest_client import RestClient
 from .token_sources import ClientTokens, Credential, EntraClientTokens, EntraTokens, KeyTokens
 
-# At run time, since Sphinx evaluates the annotations of `connect`.
+# Import `Claims` at run time: Sphinx evaluates the annotations of `connect`.
 from .tokens import Claims, ClientClaims, SigningKey
 
 if TYPE_CHECKING:
@@ -34,8 +34,8 @@ API_VERSION = "2024-12-01"
 class AzureSignalR(Uncopied, HubOperations):
     """Sends to the clients of one hub of Azure SignalR Service, and lets clients in.
 
-    For resources in serverless mode, and for programs beside the app server in default mode. The constructor does no
-    I/O. Use the object as an async context manager, on one event loop. Many tasks may use it at the same time.
+    Works for resources in serverless mode, and in default mode for programs beside the app server. The constructor does
+    no I/O. Use the object as an async context manager, on one event loop. Many tasks may use it at the same time.
 
     A request that fails raises `AzureSignalRError`. After a temporary error the request is repeated up to 3 times. A
     request that sends to clients is repeated only if the service has surely not handled it. A send returns when the
@@ -46,9 +46,9 @@ class AzureSignalR(Uncopied, HubOperations):
         hub: the hub's name, in any case.
         application: prefix for the hub's name, to keep apart the hubs of several applications on one resource.
         credential: for Entra ID, with an `AuthType` in the connection string: an object with `get_token(*scopes)`, sync
-            or async, like those of azure-identity. The object is never closed here.
+            or async, like those of azure-identity. `AzureSignalR` never closes it.
         http: an `aiohttp.ClientSession`, an `httpx.AsyncClient` or any `HttpClient`, also for the connections that
-            `connect` returns. The client is never closed here.
+            `connect` returns. `AzureSignalR` never closes this client.
         timeouts: `connect` and `request` apply to each request, `invoke` to `invoke_connection`.
         api_version: version of the REST API.
         clock: returns the time in seconds since 1970, for tokens.
@@ -94,7 +94,7 @@ class AzureSignalR(Uncopied, HubOperations):
         return f"<AzureSignalR hub {self._hub!r} at {self._parsed.server_endpoint}>"
 
     async def close(self) -> None:
-        """Close the HTTP client, unless it was given as `http`. All further requests fail then. May be called again."""
+        """Close the HTTP client, unless it was given as `http`. Further requests then fail. May be called again."""
         if self._own_client is not None:
             self._rest.close()
             await self._own_client.close()
@@ -115,12 +115,12 @@ class AzureSignalR(Uncopied, HubOperations):
         *,
         close_on_expiration: bool = False,
     ) -> dict[str, str]:
-        """Return the answer of your own negotiate endpoint to a client: `url` and `accessToken`.
+        """Return what your own negotiate endpoint answers to a client: `url` and `accessToken`.
 
         Args:
             user_id: the user, whom you have authenticated before.
             claims: further claims, which hubs and upstream can read: texts, numbers, truth values or lists of texts.
-            lifetime: seconds in which the client may connect. A WebSocket stays open after that.
+            lifetime: seconds in which the client may connect. An open WebSocket stays open after this time.
             close_on_expiration: whether the service closes the connection after `lifetime`; the client may reconnect.
 
         Raises:
@@ -142,7 +142,7 @@ class AzureSignalR(Uncopied, HubOperations):
         close_on_expiration: bool = False,
         **hub_options: Unpack[HubOptions],
     ) -> HubConnection:
-        """Return a connection straight to the service, not started. Each attempt to connect gets a fresh token.
+        """Return a connection to the service itself, not started. Each attempt to connect gets a fresh token.
 
         Args:
             user_id: as for `negotiate`.

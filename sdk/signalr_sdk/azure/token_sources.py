@@ -1,4 +1,4 @@
-"""Where tokens for the service and for clients come from: the access key of the connection string, or Entra ID."""
+"""The sources of tokens for the service and for clients: the access key of the connection string, or Entra ID."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ _logger = logging.getLogger("signalr_sdk.http")
 
 SCOPE = "https://signalr.azure.com/.default"
 
-# A new Entra token is asked for so many seconds before the old one expires.
+# A new Entra token is requested so many seconds before the old token expires.
 _MARGIN = 300.0
-# The service accepts tokens signed with a temporary key for 90 minutes after it has given out the key. The key is
-# renewed early, so that tokens can be signed with it until shortly before that. After a failed renewal, the next one
-# is tried five minutes later.
+# The service accepts tokens that are signed with a temporary key for 90 minutes after it has given out the key. Renew
+# the key after 55 minutes: if renewing fails, the old key can still be used, and renewing is tried again after 5
+# minutes.
 _KEY_RENEWAL, _KEY_LIFETIME, _RETRY_INTERVAL = 55 * 60.0, 90 * 60.0, 5 * 60.0
 
 
@@ -104,8 +104,8 @@ class EntraTokens:
         except Exception as error:  # noqa: BLE001 - the credential of a user may raise anything
             failure = redact(str(error)) or type(error).__name__
         if failure:
-            # Outside of `except`, so that the error has no context: azure-identity's exceptions hold the request, and
-            # with it secrets.
+            # Raise the error outside of `except`, so that the error has no context: exceptions of azure-identity hold
+            # the request, and the request holds secrets.
             raise AzureSignalRError(f"the credential gave no token for {SCOPE}: {failure}")
         token, expires_at = getattr(answer, "token", None), getattr(answer, "expires_on", None)
         if not isinstance(token, str) or not isinstance(expires_at, int | float):
@@ -118,7 +118,7 @@ class EntraTokens:
         get_token = self._credential.get_token
         if inspect.iscoroutinefunction(get_token):
             return await get_token(SCOPE)
-        # In a thread: the sync credentials of azure-identity block.
+        # Call the function in a thread: the sync credentials of azure-identity block.
         answer = await asyncio.to_thread(get_token, SCOPE)
         return await answer if isinstance(answer, Awaitable) else answer
 
@@ -127,8 +127,8 @@ class EntraTokens:
 class EntraClientTokens:
     """Tokens for clients, without an access key.
 
-    The service makes tokens that have only a user and a lifetime in whole minutes. All other tokens are signed here,
-    with a temporary key that the service gives out.
+    The service can make a token that holds only a user and a lifetime in whole minutes. This class signs all other
+    tokens itself, with a temporary key that the service gives out.
 
     Args:
         rest: asks the service for tokens and keys.

@@ -1,4 +1,4 @@
-"""Making the JSON web tokens (JWT) that Azure SignalR Service accepts, signed with an access key or a temporary key.
+"""Makes the JSON web tokens (JWT) that Azure SignalR Service accepts, signed with an access key or a temporary key.
 
 Pure: the time is an argument. Source: DefaultServiceEndpointGenerator, ClaimsUtility and AccessKey of
 Azure/azure-signalr.
@@ -17,8 +17,8 @@ Claims: TypeAlias = Mapping[str, str | float | bool | Iterable[str]]
 
 LONGEST_TOKEN = 4096
 _REQUEST_LIFETIME = 900  # seconds
-# Names that have another meaning in a token. A claim of a user with such a name gets the prefix `_RENAMED`, which the
-# service removes again.
+# These names have another meaning in a token. A claim of a user with one of these names gets the prefix `_RENAMED`,
+# which the service removes again.
 _RESERVED = frozenset({"aud", "exp", "iat", "nbf", "iss", "actort", "acr", "azp", "c_hash", "jti", "nonce", "sub"})
 _RENAMED = "asrs.u."
 
@@ -40,7 +40,8 @@ class SigningKey:
 
     def __attrs_post_init__(self) -> None:
         try:
-            # Lazy: the extra `azure`. Imported now, so that a missing package is an error at the start of the program.
+            # Import PyJWT only here, since it belongs to the extra `azure`. Import it now and not only in `sign`, so
+            # that a missing package is an error at the start of the program.
             import jwt  # noqa: F401
         except ModuleNotFoundError:
             raise ModuleNotFoundError(
@@ -49,7 +50,7 @@ class SigningKey:
 
     def sign(self, claims: Mapping[str, object]) -> str:
         """Return a token with these claims."""
-        # Lazy, as above.
+        # Import PyJWT only here, since it belongs to the extra `azure`.
         import jwt
 
         headers = {"kid": self.key_id} if self.key_id is not None else None
@@ -84,7 +85,7 @@ class ClientClaims:
 
     @property
     def plain(self) -> bool:
-        """Whether the service can make the token: it takes only a user and a lifetime in whole minutes."""
+        """Whether the service can make the token itself: only a user and a lifetime in whole minutes."""
         return not self.claims and not self.close_on_expiration and self.lifetime % 60 == 0
 
 

@@ -62,22 +62,22 @@ def verify_signature(headers: Mapping[str, str], keys: str | Iterable[str]) -> b
     for key in wanted:
         digest = hmac.new(key.encode(), connection_id, hashlib.sha256).hexdigest().encode()
         for signature in given:
-            # No early return, so that the time says nothing about which key matches.
+            # Do not return early: the time that this function takes must not tell which key matches.
             right = hmac.compare_digest(digest, signature) or right
     return right and bool(connection_id)
 
 
 @attrs.frozen(kw_only=True)
 class UpstreamEvent:
-    """Something that a client did.
+    """An event of a client: it has connected, has disconnected, or has called a hub method.
 
     Attributes:
         kind: `"connected"`, `"disconnected"` or `"message"`.
         hub: name of the hub, in lower case.
         connection_id: id of the connection.
-        user_id: user of the connection; `None` without one.
+        user_id: user of the connection; `None` without a user.
         claims: claims of the user: each name with all its values.
-        query: query of the client's URL, unchanged; it may have a token.
+        query: query of the client's URL, unchanged. The query may hold a token.
         method: the hub method that a message calls.
         arguments: arguments of the method.
         invocation_id: id of the call; `None` if the client does not wait for an answer.
@@ -128,11 +128,11 @@ class UpstreamEvent:
 
 
 def completion(event: UpstreamEvent, result: object = UNSET, *, error: str | None = None) -> bytes:
-    r"""Return the body of the response to a message. Send the body with status 200 and the event's `content_type`.
+    r"""Return the body of the response to a message event, for status 200 and the event's `content_type`.
 
     Args:
-        event: the message.
-        result: the result that the client's `invoke` returns; by default there is none.
+        event: the message event.
+        result: the result that the client's `invoke` returns; no result by default.
         error: text of the error that the client's `invoke` raises instead.
 
     Returns:

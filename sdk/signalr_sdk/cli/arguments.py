@@ -1,4 +1,4 @@
-"""The hub method that `invoke`, `send` and `stream` call, and its arguments, from the command line."""
+"""Reads the hub method and its arguments from the command line, for the commands `invoke`, `send` and `stream`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
 _NUMBER = re.compile(r"-\d+(\.\d+)?([eE][+-]?\d+)?")
 
-# So that click takes a negative number for an argument. `_checked` finds mistyped options in place of click.
+# Without this setting, click refuses a negative number as an unknown option. With this setting, click also accepts
+# mistyped options, so `_checked` looks for them.
 CONTEXT = {"ignore_unknown_options": True}
 
 Context: TypeAlias = typer.Context
@@ -40,7 +41,7 @@ class MethodCall:
     Attributes:
         method: name of the method.
         arguments: the arguments that are no streams.
-        upload: name of the file whose lines are the last argument; `-` for standard input, `None` for no file.
+        upload: name of the file whose lines are streamed as the last argument; `-` for standard input, `None` for none.
     """
 
     method: str
@@ -49,12 +50,12 @@ class MethodCall:
 
     @classmethod
     def from_options(cls, context: Context, method: Method, args: Args = None, upload: Upload = None) -> MethodCall:
-        """Read the arguments of the command line: see `options.command`."""
+        """Return the call that the command line asks for. `options.command` turns these parameters into arguments."""
         return cls(method, parse_arguments(args, context.obj), upload)
 
 
 def parse_argument(text: str) -> Any:
-    """Return the value of a JSON text; a text that is no JSON is its own value."""
+    """Return the value of a JSON text. Return a text that is no JSON unchanged."""
     try:
         return json.loads(text, parse_constant=_refuse_constant)
     except (ValueError, RecursionError):
@@ -62,26 +63,26 @@ def parse_argument(text: str) -> Any:
 
 
 def _refuse_constant(name: str) -> None:
-    # `NaN` and `Infinity` are not JSON, although Python reads them: both are plain texts.
+    # Treat `NaN` and `Infinity` as plain texts: they are not JSON, although `json.loads` accepts them.
     raise ValueError(name)
 
 
 def parse_arguments(args: Sequence[str] | None, command_line: Sequence[str]) -> list[Any]:
-    """Return the arguments of a hub method, or end the command if one looks like a mistyped option.
+    """Return the arguments of a hub method, or end the command if an argument looks like a mistyped option.
 
     Args:
-        args: the arguments as typer found them.
+        args: the texts that typer found to be arguments.
         command_line: all arguments of the process.
     """
     return [parse_argument(text) for text in _checked(args or (), command_line)]
 
 
 def _checked(args: Sequence[str], command_line: Sequence[str]) -> Sequence[str]:
-    """Allow arguments that begin with `-` only after `--`, and negative numbers everywhere."""
+    """Return the arguments. Only a negative number, or an argument after `--`, may begin with `-`."""
     free = command_line[command_line.index("--") :] if "--" in command_line else ()
     for text in args:
         if text.startswith("-") and text != "-" and text not in free and not _NUMBER.fullmatch(text):
-            # The error does not show the value after the `=`, which may be a secret.
+            # Do not show the value after the `=` in the error: the value may be a secret.
             name = text.partition("=")[0]
             fail(WRONG_USAGE, f"there is no option {name}; for an argument of that text put -- first")
     return args

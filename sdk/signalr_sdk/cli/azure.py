@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 VARIABLE = "AZURE_SIGNALR_CONNECTION_STRING"
 
-# `health` needs no hub, but `AzureSignalR` needs the name of one.
+# The class `AzureSignalR` needs the name of a hub, but a health check is for the whole service: any name will do.
 _ANY_HUB = "health"
 
 app: typer.Typer = typer.Typer(

@@ -1,4 +1,4 @@
-"""`signalr bench`: how much a hub and this client do per second, and the client's CPU time for each message."""
+"""`signalr bench`: measures calls and messages per second of hub and client, and the client's CPU time for each."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 _EVENT = "bench"
 _AT_ONCE = 100
-# Calls one after another, and connections, are slower than messages: each of these scenarios has fewer of them.
+# Divide the number of messages by these numbers for the two slow scenarios: calls one after another, and connections.
 _FEWER_CALLS, _FEWER_CONNECTIONS = 10, 200
 _CALL = "Method and arguments, with {count} and {event} for the values of the measurement; '' leaves it out."
 
@@ -37,7 +37,7 @@ class Row:
 
     Attributes:
         scenario: name of the scenario.
-        count: how many messages, calls or connections.
+        count: how many messages, calls or connections were measured.
         seconds: elapsed time.
         cpu: CPU seconds of this process.
         error: text of the hub's error, if the scenario failed.
@@ -56,7 +56,7 @@ class Row:
 
     @property
     def microseconds(self) -> float:
-        """CPU microseconds of this process for each of them."""
+        """CPU microseconds of this process for each message, call or connection."""
         return self.cpu / self.count * 1e6
 
 
@@ -112,7 +112,7 @@ class Scenarios:
         self._count = count
 
     async def measure(self, calls: dict[str, str]) -> list[Row]:
-        """Return the results.
+        """Run all scenarios and return one row for each.
 
         Args:
             calls: method and arguments for `invoke`, `flood`, `stream` and `upload`; an empty text leaves out the
@@ -151,7 +151,8 @@ class Scenarios:
             for _ in left:
                 await hub.invoke(method, *args)
 
-        # Not a TaskGroup, which would wrap a HubError in a group: the first error is enough.
+        # Do not use a TaskGroup: a TaskGroup would wrap a HubError in an ExceptionGroup, but `_timed` catches the plain
+        # HubError.
         workers = [spawn(work(), "bench") for _ in range(_AT_ONCE)]
         try:
             await asyncio.gather(*workers)
@@ -163,7 +164,8 @@ class Scenarios:
     async def _send(self, hub: HubConnection, count: int, method: str, args: list[Any]) -> None:
         for _ in range(count):
             await hub.send(method, *args)
-        # A hub handles the calls of a client in order: the answer to this call comes after all were handled.
+        # A hub handles the calls of one client in order, so the answer to this last call comes only after the hub has
+        # handled all earlier calls.
         await hub.invoke(method, *args)
 
     async def _receive(self, hub: HubConnection, count: int, method: str, args: list[Any]) -> None:
@@ -223,9 +225,9 @@ def _table(rows: list[Row]) -> Table:
 
 
 def _plotter(file: Path) -> Callable[[list[Row]], None]:
-    """Return a function that draws rows into a file; end the command now if matplotlib is missing."""
+    """Return a function that draws a chart of the results. End the command at once if matplotlib is missing."""
     try:
-        # Lazy: the extra `plot`.
+        # Import matplotlib only here: it belongs to the extra `plot`, which may be missing.
         from matplotlib.figure import Figure
     except ModuleNotFoundError:
         exit_status.fail(exit_status.WRONG_USAGE, "--plot needs an extra: pip install 'signalr-sdk[plot]'")

@@ -1,4 +1,4 @@
-"""The options of the panel "Connection": how to connect to a hub."""
+"""The command-line options under the heading "Connection" of the help: how to connect to a hub."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _TOKEN_VARIABLE = "SIGNALR_TOKEN"
 
 
 class ProtocolName(StrEnum):
-    """The hub protocols."""
+    """The hub protocols that `--protocol` accepts."""
 
     JSON = "json"
     MESSAGEPACK = "messagepack"
@@ -42,7 +42,7 @@ _PROXY_HELP = "HTTP proxy; the environment's proxy by default."
 
 @attrs.frozen(kw_only=True)
 class ConnectionOptions:
-    """The values of the options, checked.
+    """The checked values of the connection options.
 
     Attributes:
         arguments: arguments of `HubConnection`, without transports and protocol.
@@ -70,9 +70,9 @@ class ConnectionOptions:
         proxy: Annotated[str | None, _option("--proxy", metavar="URL", help=_PROXY_HELP)] = None,
         verbose: Verbose = 0,
     ) -> ConnectionOptions:
-        """Check the options, or end the command with an error; switch on the log.
+        """Check the options and switch on the log. A wrong option ends the command with an error.
 
-        The parameters are the options of the command line: see `options.command`.
+        `options.command` turns the parameters of this method into options of the command line.
         """
         show_log(verbose)
         if proxy is not None:
@@ -107,7 +107,8 @@ def _access_token(token: str | None, file: Path | None) -> str | Callable[[], Aw
         first = _checked_token(_read_token(file), "--token-file")
     except ValueError as error:
         fail(WRONG_USAGE, f"--token-file: {error}")
-    # A regular file is read again at each attempt. Anything else, a pipe for example, can be read only once.
+    # Read a regular file again for each attempt to connect: the token may have been renewed. A pipe can be read only
+    # once, so keep its token.
     return functools.partial(asyncio.to_thread, _read_token, file) if file.is_file() else first
 
 
@@ -117,7 +118,7 @@ def _read_token(file: Path) -> str:
     except OSError as error:
         raise ValueError(f"cannot read {file}: {error.strerror}") from None
     except UnicodeDecodeError:
-        # The text of a UnicodeDecodeError has bytes of the file, which may be those of a secret.
+        # Do not show the UnicodeDecodeError: its text quotes bytes of the file, which may belong to a secret.
         raise ValueError(f"{file} holds no text") from None
 
 
@@ -134,7 +135,7 @@ def _headers(lines: Sequence[str]) -> dict[str, str]:
     for number, line in enumerate(lines, 1):
         name, colon, value = line.partition(":")
         if not colon or not name.strip():
-            # The error does not quote the line, which may hold a secret.
+            # Do not quote the header in the error: the header may hold a secret.
             fail(WRONG_USAGE, f"--header wants 'NAME: VALUE', which number {number} is not")
         headers[name.strip()] = value.strip()
     return headers

@@ -1,4 +1,4 @@
-"""`signalr demo`: show that everything works, with a server of its own or with a hub that is named."""
+"""`signalr demo`: tries each transport and hub protocol, on a test server or on the hub at `--url`."""
 
 from __future__ import annotations
 
@@ -40,7 +40,8 @@ def demo(
     """
     offered = allowed_combinations(connection)
     if url is None:
-        # `Greet` waits for a result of its client, which is a second call of the client at the same time.
+        # Allow two invocations at a time: while `Greet` waits for a result of its client, other calls of the client
+        # must run.
         with HubServer({_PATH: DemoHub}, parallel_invocations=2) as server:
             good = _show(server.url(_PATH), DEMO_HUB, offered, as_json=as_json, limit=timeout, hub_arguments={})
     else:
@@ -75,7 +76,8 @@ def _show(
         runner = StepRunner(
             url=url, steps=steps, offered=offered, limit=limit, report=report, hub_arguments=hub_arguments
         )
-        # Each step has a limit of its own; this one is long enough never to end a step.
+        # Each step has its own time limit. The limit of the whole run is longer than all these limits together, so the
+        # limit of the run is never reached.
         exit_status.run(runner.run(), timeout=(len(steps) + 1) * len(COMBINATIONS) * (limit + 10))
     if as_json:
         exit_status.show(table.as_dict())

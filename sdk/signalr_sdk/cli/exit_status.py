@@ -1,4 +1,4 @@
-"""How a command ends: its exit status, and its error text on standard error."""
+"""Ends a command with an exit status, and with an error text on standard error."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def run(work: Awaitable[T], *, timeout: float | None) -> T:
     """Return the result of `work`, or end the command with the status that fits the exception.
 
     Args:
-        work: what the command does.
+        work: the work of the command.
         timeout: seconds; `None` for no limit.
     """
     try:
@@ -41,7 +41,8 @@ def run(work: Awaitable[T], *, timeout: float | None) -> T:
     except LocalProtocolError as error:
         fail(WRONG_USAGE, str(error))
     except (SignalRError, OSError) as error:
-        # Before ValueError: the error for a certificate that cannot be verified is an OSError and a ValueError.
+        # Catch OSError before ValueError: `ssl.SSLCertVerificationError` is both, and means that there is no
+        # connection.
         fail(NO_CONNECTION, str(error))
     except ValueError as error:
         fail(WRONG_USAGE, str(error))
@@ -69,12 +70,12 @@ def _end_without_output(error: OutputError) -> NoReturn:
 
 
 def say(text: str) -> None:
-    """Print a text that is not a result: on standard error, after the command's name."""
+    """Print a text on standard error, after the command's name. Standard output is only for results."""
     typer.echo(f"signalr: {for_terminal(text)}", err=True)
 
 
 def for_terminal(text: str) -> str:
-    """Return a text that cannot drive a terminal, cut at some thousand characters. Line ends stay."""
+    """Return a text without characters that control a terminal, except line ends. A long text is cut off."""
     shown = printable(text[:_LONGEST], keep="\n")
     return shown if len(text) <= _LONGEST else f"{shown}…"
 

@@ -1,6 +1,7 @@
-"""Results as JSON on standard output. `JsonLines` writes one result per line in a thread, so that the loop never waits.
+"""Writes results as JSON to standard output. `JsonLines` writes each result as a line, in a thread of its own.
 
-Every line is flushed at once. A slow reader slows down whoever writes, and a reader that leaves ends the command.
+The thread keeps a slow reader of the output from blocking the event loop. Every line is flushed at once. While the
+reader is slow `JsonLines.write` waits; if the reader leaves, the command ends.
 """
 
 from __future__ import annotations
@@ -28,9 +29,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-# Lines that may wait for the thread before `write` waits.
+# The number of queued lines from which on `JsonLines.write` waits.
 _LIMIT = 1024
-# Seconds that waiting lines have to be written after the command is interrupted.
+# After an interrupt the thread has this many seconds to write the queued lines.
 _INTERRUPT_GRACE = 1.0
 _NOT_ASCII = re.compile(r"[^\x20-\x7e]")
 _NOT_FINITE = {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}
@@ -49,12 +50,12 @@ class OutputError(Exception):
 
 
 def as_json(result: object) -> str:
-    r"""Return a result as JSON that cannot drive a terminal: characters that are not printable are written as `\u009b`.
+    r"""Return a result as JSON. Characters that could control a terminal are escaped, for example as `\u009b`.
 
-    Values that JSON does not have, from MessagePack for example, become texts.
+    A value that JSON cannot hold, for example bytes of MessagePack, becomes a text.
     """
     text = json.dumps(_plain(result), ensure_ascii=False)
-    # Only strings hold such characters.
+    # Escaping is allowed here: only strings in the JSON text can hold characters that are not printable.
     return text if text.isprintable() else _NOT_ASCII.sub(_escaped, text)
 
 
@@ -67,7 +68,7 @@ def _plain(value: object) -> object:
         case None | bool() | int() | str():
             return value
         case float():
-            # JSON has no infinite numbers and no NaN; .NET writes them as these texts.
+            # JSON has no NaN and no infinite numbers. Write the same texts for these numbers as .NET.
             return value if math.isfinite(value) else _NOT_FINITE[str(value)]
         case list() | tuple():
             return [_plain(item) for item in value]
@@ -85,12 +86,13 @@ def _line(value: object) -> bytes:
     try:
         return f"{text}\n".encode(encoding)
     except UnicodeEncodeError:
-        # The encoding of standard output lacks a character, or the text has half a surrogate pair: escape all.
+        # Escape all characters but ASCII: the encoding of standard output lacks a character, or the text has half a
+        # surrogate pair.
         return f"{json.dumps(_plain(value))}\n".encode()
 
 
 def print_json(value: object) -> None:
-    """Write one result.
+    """Write one result to standard output, as a line of JSON.
 
     Raises:
         OutputError: standard output cannot be written to.
@@ -105,13 +107,13 @@ def print_json(value: object) -> None:
 def _raw_writer() -> Callable[[bytes], None]:
     """Return a function that writes to standard output without Python's buffer.
 
-    A thread that is blocked in a write would hold the lock of the buffer, and the process could not exit.
+    A thread that is blocked in a write would hold the lock of that buffer, and the process could not exit.
     """
     sys.stdout.flush()
     try:
         descriptor = sys.stdout.fileno()
     except (OSError, ValueError):
-        # Standard output is captured in memory, by a test for example.
+        # Standard output is no file: it is captured in memory, for example by a test.
         return _write_text
     return functools.partial(_write_all, descriptor)
 
@@ -127,10 +129,10 @@ def _write_all(descriptor: int, data: bytes) -> None:
 
 
 class JsonLines:
-    """Writes results as lines in a daemon thread. An async context manager, which waits for the last line at its end.
+    """Writes results as lines, in a daemon thread. At the end of `async with` it waits until the last line is written.
 
     Raises:
-        OutputError: by `write`, by `run` and at the end of the context: standard output cannot be written to.
+        OutputError: standard output cannot be written to. Raised by `write`, by `run` and at the end of `async with`.
     """
 
     def __init__(self) -> None:
@@ -153,7 +155,7 @@ class JsonLines:
             self._check()
 
     async def run(self, work: Coroutine[Any, Any, T]) -> T:
-        """Return the result of `work`, which is cancelled as soon as standard output cannot be written to."""
+        """Run `work` and return its result. Cancel `work` as soon as standard output cannot be written to."""
         task = spawn(work, "output")
         try:
             ends: set[asyncio.Future[Any]] = {task, self._broken}
@@ -169,12 +171,12 @@ class JsonLines:
     async def __aenter__(self) -> Self:
         self._thread.start()
         if self._watched is not None:
-            # The system reports a reader that leaves even while there is nothing to write.
+            # Watch the pipe: the system then reports that the reader has left, even while there is nothing to write.
             self._loop.add_reader(self._watched, self._fail, BrokenPipeError())
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, *_error: object) -> None:
-        # After Ctrl-C, do not wait for a reader that does not read.
+        # After Ctrl-C, wait only for a short time: the reader of the output may have stopped reading.
         grace = _INTERRUPT_GRACE if kind is not None and issubclass(kind, asyncio.CancelledError) else None
         try:
             async with asyncio.timeout(grace):
@@ -211,10 +213,11 @@ class JsonLines:
             self._loop.remove_reader(self._watched)
             self._watched = None
 
-    # In the thread
+    # Methods that run in the thread
 
     def _run_thread(self) -> None:
-        # After an interrupt the loop may be closed while this thread is still writing.
+        # `call_soon_threadsafe` raises a RuntimeError if the event loop is closed: after an interrupt this thread may
+        # still be writing.
         with suppress(RuntimeError):
             while lines := self._take():
                 try:
@@ -225,12 +228,13 @@ class JsonLines:
                 self._loop.call_soon_threadsafe(self._wrote, len(lines))
 
     def _take(self) -> list[bytes]:
-        """Return all queued lines, waiting for the first one; an empty list at the end."""
+        """Wait for the first queued line, and return all queued lines. Return an empty list when no more lines come."""
         lines: list[bytes] = []
         while not lines or not self._queue.empty():
             line = self._queue.get()
             if line is None:
-                # Put the mark of the end back: the next call, after these lines are written, returns an empty list.
+                # Put the end mark `None` back into the queue: the next call, after these lines are written, returns an
+                # empty list.
                 self._queue.put(None)
                 break
             lines.append(line)
@@ -238,10 +242,10 @@ class JsonLines:
 
 
 def _write_only_pipe() -> int | None:
-    """Return the descriptor of standard output if it is a pipe: the descriptor gets readable when the reader leaves."""
+    """Return the descriptor of standard output if it is a pipe. It gets readable when the reader of the pipe leaves."""
     if sys.platform == "win32":
         return None
-    # Windows has no such module.
+    # Import `fcntl` only here: Windows does not have this module.
     import fcntl
 
     try:

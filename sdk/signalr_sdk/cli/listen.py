@@ -42,7 +42,7 @@ def listen(
 
 @attrs.frozen
 class _AnnouncedRetry:
-    """The default retry policy, which prints each delay."""
+    """The default retry policy, but with a message on standard error before each delay."""
 
     policy: Retry = attrs.field(factory=Retry)
 
@@ -56,7 +56,7 @@ class _AnnouncedRetry:
 
 
 class _Listening:
-    """One run of the command: which events are printed, and how many are still wanted."""
+    """One run of the command. Knows which events to print, and how many events are still to come."""
 
     def __init__(self, connection: ConnectionOptions, events: Sequence[str], count: int | None) -> None:
         self._connection = connection
@@ -79,7 +79,8 @@ class _Listening:
                     raise
                 self._check_timeout(f"within {timeout:g} s")
             except ConnectionClosedError as error:
-                # The retry policy goes on after any other end: this one the hub wants.
+                # The hub has ended the connection on purpose: after any other end of the connection the retry policy
+                # reconnects.
                 exit_status.fail(exit_status.HUB_SAID_NO, str(error))
 
     def _check_timeout(self, within: str) -> None:
@@ -89,7 +90,8 @@ class _Listening:
             exit_status.fail(exit_status.NO_CONNECTION, f"{self._left} more events did not come {within}")
 
     def _register(self, hub: HubConnection, output: JsonLines) -> None:
-        # A handler registered with `on` would also answer when the hub calls a method and waits for the result.
+        # Do not register handlers with `on`: a handler of `on` would also answer when the hub calls a method and waits
+        # for its result.
         @hub.on_any
         async def event(name: str, arguments: tuple[Any, ...]) -> None:
             if self._done.is_set() or (self._wanted and name.casefold() not in self._wanted):
@@ -111,7 +113,7 @@ class _Listening:
                 exit_status.say(redact_error(error))
 
     async def _listen(self, hub: HubConnection) -> None:
-        """Return when enough events were printed; raise if the connection has ended before."""
+        """Wait until enough events were printed. Raise an error if the connection ends before."""
         ends: set[asyncio.Task[Any]] = set()
         async with hub:
             try:

@@ -1,4 +1,4 @@
-"""The console script `signalr`, which finds and runs the command."""
+"""The console script `signalr`: finds the command that the arguments name, and runs the command."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-# Not from `exit_status`, which needs typer: the extra may be missing.
+# Do not import the exit statuses from `exit_status`: that module needs typer, which is missing without the extra `cli`.
 _WRONG_USAGE = 2
 _INTERRUPTED = 130
 
@@ -17,7 +17,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command that the arguments name.
 
     Args:
-        argv: the arguments; those of the process by default.
+        argv: the arguments; by default the arguments of the process.
 
     Returns:
         The exit status: 0 done, 1 the hub said no, 2 wrong usage, 3 no connection, 130 interrupted.
@@ -25,21 +25,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return _run(list(sys.argv[1:] if argv is None else argv))
     except KeyboardInterrupt:
-        # Ctrl-C during the imports, or a second Ctrl-C while the command ends.
+        # Ctrl-C came during the imports, or for the second time while the command was ending.
         return _INTERRUPTED
 
 
 def _run(arguments: list[str]) -> int:
     try:
-        # Lazy: the extra `cli` brings typer and rich.
+        # Import typer and rich only here: they belong to the extra `cli`, which may be missing.
         import rich  # noqa: F401
         import typer
     except ModuleNotFoundError:
         print("the command 'signalr' needs an extra: pip install 'signalr-sdk[cli]'", file=sys.stderr)  # noqa: T201
         return _WRONG_USAGE
 
-    # Lazy, since these modules import typer. Each command is a function in a module of its own; the function is
-    # decorated with `options.command` if it connects to a hub. A group of commands is a `typer.Typer`.
+    # Import the commands only here, because they import typer. Each command is a function in its own module. A function
+    # that connects to a hub is decorated with `options.command`. A group of commands is a `typer.Typer`.
     from .arguments import CONTEXT
     from .azure import app as azure
     from .bench import bench

@@ -42,7 +42,7 @@ def negotiate(
 
 
 async def ask(url: str, *, ssl: Any, proxy: str | None, **sender_arguments: Any) -> dict[str, Any]:
-    """Negotiate, with all redirects; return the answer for `--json`, without queries and tokens."""
+    """Negotiate, following all redirects. Return the output of `--json`, without queries and tokens."""
     asked: list[str] = []
     client = AiohttpClient(ssl=ssl, proxy=proxy)
     endpoint = await negotiate_endpoint(client, urls.hub_url(url), asked, **sender_arguments)
@@ -59,10 +59,10 @@ async def ask(url: str, *, ssl: Any, proxy: str | None, **sender_arguments: Any)
 async def negotiate_endpoint(
     client: AiohttpClient, url: str, asked: list[str], *, timeout: float | None = None, **sender_arguments: Any
 ) -> negotiation.Endpoint:
-    """Negotiate, with all redirects.
+    """Negotiate, following all redirects, and return where to connect.
 
     Args:
-        client: sends the requests; is closed at the end.
+        client: sends the requests. This function closes the client at its end.
         url: URL of the hub.
         asked: a list to which the URL of each request is added, without its query.
         timeout: seconds for each request.

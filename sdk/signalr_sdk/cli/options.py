@@ -1,4 +1,4 @@
-"""The options that several commands have, and groups of options that a command gets as one object."""
+"""The options that several commands share. A command can also get a group of options as one object."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def option(*names: str, help: str, metavar: str | None = None, panel: str | None = None, **more: Any) -> Any:
-    """Return an option whose help does not show the default; `more` is for typer.
+    """Return an option of the command line whose help does not show the default.
 
     Args:
         names: the option's names, with their dashes.
@@ -28,7 +28,7 @@ def option(*names: str, help: str, metavar: str | None = None, panel: str | None
 
 
 def positional(metavar: str, help: str) -> Any:
-    """Return an argument without a dash, whose help does not show the default."""
+    """Return a positional argument of the command line whose help does not show the default."""
     return typer.Argument(metavar=metavar, help=help, show_default=False)
 
 
@@ -44,7 +44,7 @@ Verbose = Annotated[int, typer.Option("--verbose", "-v", count=True, help="Log e
 
 
 def command(function: Callable[..., None]) -> Callable[..., None]:
-    """Make a function a command that typer can run.
+    """Turn a function into a command that typer can run.
 
     A parameter whose class has a method `from_options` is a group of options: typer sees the parameters of that method,
     and the function gets the object that the method returns.
@@ -67,7 +67,7 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
         made = {name: make(**{each: given.pop(each) for each in members}) for name, (make, members) in groups.items()}
         function(**given, **made)
 
-    # typer reads both.
+    # typer reads the signature as well as the annotations.
     run.__signature__ = own.replace(parameters=parameters)  # type: ignore[attr-defined]
     run.__annotations__ = {each.name: each.annotation for each in parameters}
     return run

@@ -12,7 +12,7 @@ import typer
 from ..testing import Hub, HubServer
 from ..testing.demo_hub import DemoHub
 from .exit_status import NO_CONNECTION, WRONG_USAGE, fail
-from .options import Verbose, show_log
+from .options import Verbose, option, show_log
 
 
 def serve(
@@ -23,6 +23,14 @@ def serve(
     host: Annotated[str, typer.Option("--host", help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option("--port", min=0, max=65535, help="Port to listen on; 0 for a free one.")] = 5000,
     path: Annotated[str, typer.Option("--path", help="Path of the hub.")] = "/chat",
+    origin: Annotated[
+        list[str] | None,
+        option(
+            "--origin",
+            metavar="ORIGIN",
+            help="A web page's origin, such as https://example.com, that may use the hub; * for all pages. Repeatable.",
+        ),
+    ] = None,
     verbose: Verbose = 0,
 ) -> None:
     """Run a hub server for tests and demos, until Ctrl-C.
@@ -34,16 +42,19 @@ def serve(
         fail(WRONG_USAGE, f"--path must start with /, unlike {path!r}")
     hub_class = DemoHub if hub is None else _load(hub)
     try:
-        # `DemoHub.greet` waits for a result of its client, which is a second call of the client at the same time.
-        server = HubServer({path: hub_class}, host=host, port=port, detailed_errors=True, parallel_invocations=2)
-    except TypeError as error:
+        # Allow two invocations at a time: while `DemoHub.greet` waits for a result of its client, other calls of the
+        # client must run.
+        server = HubServer(
+            {path: hub_class}, host=host, port=port, origins=origin or (), detailed_errors=True, parallel_invocations=2
+        )
+    except (TypeError, ValueError) as error:
         fail(WRONG_USAGE, str(error))
     try:
         asyncio.run(_serve(server, path, hub_class))
     except OSError as error:
         fail(NO_CONNECTION, f"cannot listen on {host}, port {port}: {error.strerror or error}")
     except KeyboardInterrupt:
-        # Ctrl-C is the way to end this command, so its exit status is 0.
+        # Ctrl-C is the normal way to end this command, so let the exit status be 0.
         typer.echo("stopped")
 
 
@@ -54,11 +65,12 @@ async def _serve(server: HubServer, path: str, hub: type[Hub]) -> None:
 
 
 def _load(name: str) -> type[Hub]:
-    """Return the hub class that a name like `module:Hub` means."""
+    """Import and return the hub class that a name like `module:Hub` stands for."""
     module, colon, attribute = name.partition(":")
     if not (module and colon and attribute):
         fail(WRONG_USAGE, f"a hub is named as module:Hub, not {name!r}")
-    # Import from the current folder, as `python -m` does. A console script does not have that folder in its path.
+    # Import from the current folder, as `python -m` does: the import path of a console script does not hold that
+    # folder.
     if "" not in sys.path:
         sys.path.insert(0, "")
     try:

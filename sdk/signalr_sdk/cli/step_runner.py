@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @attrs.frozen
 class Combination:
-    """A transport with a hub protocol."""
+    """A transport together with a hub protocol."""
 
     transport: Transport
     protocol: Literal["json", "messagepack"]
@@ -33,7 +33,7 @@ class Combination:
         return "Text" if self.protocol == "json" else "Binary"
 
 
-# Without Server-Sent Events and MessagePack: events are text, and MessagePack is binary.
+# Server-Sent Events with MessagePack cannot work and is left out: events are text, and MessagePack is binary.
 COMBINATIONS = (
     Combination(Transport.WEBSOCKETS, "json"),
     Combination(Transport.WEBSOCKETS, "messagepack"),
@@ -63,11 +63,11 @@ class Ending(StrEnum):
 
 @attrs.frozen
 class StepResult:
-    """A step over one combination.
+    """The result of one step over one combination of transport and hub protocol.
 
     Attributes:
         combination: the transport and protocol.
-        step: the step.
+        step: the step that was run.
         ending: how the step ended; `None` while it runs.
         said: what happened, or the text of the error.
         seconds: how long the step took.
@@ -84,12 +84,12 @@ class StepResult:
 
 @attrs.frozen(kw_only=True)
 class StepRunner:
-    """Runs all steps.
+    """Runs all steps over each combination of transport and hub protocol.
 
     Attributes:
         url: URL of the hub.
-        steps: the steps; the first one connects.
-        offered: the combinations that the server offers; others are reported as not offered.
+        steps: the steps to run; the first step must connect.
+        offered: the combinations that the server offers; the other combinations are reported as not offered.
         limit: seconds for each step.
         report: called when a step begins, and when it has ended.
         hub_arguments: further arguments of `HubConnection`.
@@ -137,7 +137,8 @@ class StepRunner:
             ending = Ending.WORKED
         except HandshakeError as error:
             raised = error
-            # Only the handshake tells whether the server speaks a hub protocol: negotiate does not.
+            # Negotiate does not tell whether the server speaks a hub protocol. Only an error of the handshake tells
+            # that it does not.
             said = str(error)
             if "not supported" in said:
                 ending = Ending.NOT_OFFERED

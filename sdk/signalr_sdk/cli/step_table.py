@@ -28,7 +28,7 @@ _NOT_OFFERED = "-"
 
 
 class StepTable:
-    """The results so far, as a table for a terminal or a pipe.
+    """The results of the steps so far, as a table for a terminal or a pipe.
 
     Args:
         steps: all steps, in the order of the rows.
@@ -46,12 +46,12 @@ class StepTable:
         self._began = time.perf_counter()
 
     def update(self, result: StepResult) -> None:
-        """Show a step that runs or has ended."""
+        """Show the latest result of a step, which may still be running."""
         self._results[result.combination, result.step] = result
 
     @property
     def good(self) -> bool:
-        """Whether a step worked and no step failed."""
+        """Whether at least one step worked and no step failed."""
         return bool(self._ended(Ending.WORKED)) and not self._ended(Ending.FAILED)
 
     def as_dict(self) -> dict[str, Any]:
@@ -59,7 +59,7 @@ class StepTable:
         return {"url": self._url, "ok": self.good, "steps": self.steps()}
 
     def steps(self) -> list[dict[str, Any]]:
-        """Return the results for `--json`."""
+        """Return the result of each step for `--json`."""
         return [
             {
                 "transport": result.combination.transport,
@@ -130,7 +130,7 @@ class StepTable:
 
 
 def short_time(seconds: float) -> str:
-    """Return a time in milliseconds, or in seconds from one second on."""
+    """Return a time as a text: in milliseconds if it is shorter than a second, otherwise in seconds."""
     milliseconds = seconds * 1000
     if milliseconds < 9.95:
         return f"{milliseconds:.1f} ms"

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from .. import HubConnection
 
 _ITEMS = 100
-# Hubs do not have this method. A hub that has it answers as well.
+# Hubs should not have this method. If a hub has this method, its answer is as good as an error.
 _UNKNOWN_METHOD = "SignalrDemoRoundTrip"
 
 
@@ -25,7 +25,7 @@ class WrongAnswerError(Exception):
 
 @attrs.frozen
 class Step:
-    """One thing to try.
+    """One thing to try over a connection.
 
     Attributes:
         name: name of the step.
@@ -41,7 +41,7 @@ def _expect(answer: object, expected: object) -> None:
         raise WrongAnswerError(f"{answer!r} instead of {expected!r}")
 
 
-# For any hub
+# Steps for any hub
 
 
 async def _connect(hub: HubConnection) -> str:
@@ -50,7 +50,8 @@ async def _connect(hub: HubConnection) -> str:
 
 
 async def _round_trip(hub: HubConnection) -> str:
-    # Pings have no answer in SignalR, but every hub answers a call of a method that it does not have.
+    # Call a method that the hub does not have: every hub answers such a call with an error. SignalR's pings have no
+    # answer.
     try:
         await hub.invoke(_UNKNOWN_METHOD)
     except HubError:
@@ -63,7 +64,7 @@ async def _stop(hub: HubConnection) -> str:
     return "closed in good order"
 
 
-# For `DemoHub`
+# Steps for `DemoHub`
 
 
 async def _invoke(hub: HubConnection) -> str:

@@ -1,4 +1,4 @@
-"""`--upload`: the lines of a file or of standard input, uploaded as a stream as fast as the hub takes them."""
+"""`--upload`: the lines of a file or of standard input, uploaded as a stream as fast as the hub accepts them."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ _CHECK_INTERVAL = 0.2  # seconds
 
 
 class UploadedLines:
-    """An async iterable over the values of the lines. A daemon thread reads the file.
+    """An async iterable over the values of the lines of a file. A daemon thread reads the file.
 
     Args:
         name: name of the file; `-` for standard input.
 
     Attributes:
-        error: why the file cannot be uploaded, once that is known.
+        error: the fault in the file that has ended the upload; `None` without a fault.
     """
 
     def __init__(self, name: str) -> None:
-        # Not `sys.stdin`: a thread that waits in a read would hold the lock of `sys.stdin`, which the interpreter needs
-        # when it exits.
+        # Do not read `sys.stdin`: a thread that waits in a read would hold the lock of `sys.stdin`, which the
+        # interpreter needs when it exits.
         self._file = _STANDARD_INPUT if name == "-" else name
         self._name = "standard input" if name == "-" else name
         self._chunks: asyncio.Queue[list[bytes] | OSError | None] = asyncio.Queue()
@@ -69,15 +69,17 @@ class UploadedLines:
         self.error = ValueError(text)
         return self.error
 
-    # In the thread
+    # Methods that run in the thread
 
     def _run(self, loop: asyncio.AbstractEventLoop) -> None:
-        # The command may end, and with it the loop, while this thread reads or waits.
+        # `call_soon_threadsafe` raises a RuntimeError if the event loop is closed: the command may end while this
+        # thread reads or waits.
         with suppress(RuntimeError):
             try:
                 for lines in self._read():
                     loop.call_soon_threadsafe(self._chunks.put_nowait, lines)
-                    # A closed loop drops what it was given, so that nobody takes the lines.
+                    # Wait until the event loop has taken the lines. Stop waiting if the loop is closed: a closed loop
+                    # never takes them.
                     while not self._taken.acquire(timeout=_CHECK_INTERVAL):
                         if loop.is_closed():
                             return
@@ -87,7 +89,7 @@ class UploadedLines:
                 loop.call_soon_threadsafe(self._chunks.put_nowait, None)
 
     def _read(self) -> Iterator[list[bytes]]:
-        """Yield the lines of each chunk, until the end of the file or until no more lines are wanted."""
+        """Yield the lines of each chunk, until the file or the upload ends."""
         rest = bytearray()
         with open(self._file, "rb", buffering=0, closefd=self._file != _STANDARD_INPUT) as file:
             while not self._finished.is_set() and (chunk := file.read(_CHUNK)):
@@ -101,7 +103,7 @@ class UploadedLines:
 
 @contextmanager
 def uploaded_lines(name: str | None) -> Iterator[tuple[UploadedLines, ...]]:
-    """Yield the last argument of a call, or nothing if there is no file.
+    """Yield a tuple with the stream that is the last argument of the call, or an empty tuple without a file.
 
     Args:
         name: name of the file whose lines are uploaded; `None` for none.
@@ -118,7 +120,8 @@ def uploaded_lines(name: str | None) -> Iterator[tuple[UploadedLines, ...]]:
     try:
         yield (lines,)
     except SignalRError:
-        # The call may have failed because the hub was told of the same fault in the file.
+        # A fault in the file ends the upload with an error, and the hub may then fail the call too. Report the fault in
+        # the file, not the failed call.
         if lines.error is None:
             raise
     if lines.error is not None:

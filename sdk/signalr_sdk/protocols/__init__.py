@@ -1,4 +1,4 @@
-"""The hub protocols that are shipped: they encode hub messages as JSON or MessagePack, and decode them."""
+"""The hub protocols of this package: they encode hub messages as JSON or MessagePack, and decode them."""
 
 from __future__ import annotations
 

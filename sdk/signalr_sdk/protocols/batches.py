@@ -1,8 +1,8 @@
 """Decoded messages of one payload as columns, and the faster methods that only the protocols of this package have.
 
-Events, stream items and results come by the thousand. They are *plain* if they have no headers, and an event no id. A
-`Batch` keeps the name and the value of a plain message, without a message object, and neighbouring rows of one kind are
-delivered in one call.
+Events, stream items and results come by the thousand. Such a message is *plain* if it has no headers, and, for an
+event, no id. A `Batch` keeps only the name and the value of a plain message, without a message object. Neighbouring
+rows of one kind are delivered in one call.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ RESULT: Final = 3
 
 
 class Batch:
-    """The decoded messages of one payload, in their order. Each is one row of the three lists.
+    """The decoded messages of one payload, in their order. Each message is one row of the three lists.
 
     Attributes:
         kinds: `EVENT`, `ITEM`, `RESULT` or `MESSAGE`.

@@ -1,4 +1,4 @@
-"""Finds the hub messages in a stream of bytes that is cut anywhere, and frames messages for sending.
+"""Finds the hub messages in a stream of bytes that comes in arbitrary pieces, and frames messages for sending.
 
 Text: each message ends with the record separator 0x1E. Binary: each message begins with its length, as a VarInt.
 Source: HubProtocol.md of dotnet/aspnetcore, "JSON encoding" and "MessagePack encoding".
@@ -15,25 +15,26 @@ SEPARATOR: Final = b"\x1e"
 # A length has at most 5 bytes with 7 bits each, and at most 31 bits in all, so the last byte is at most 7.
 _MAX_LENGTH_BYTES = 5
 _MAX_LAST_BYTE = 7
-# The lengths of one byte; making one anew takes longer (tests/bench/pieces.py, "encode an item").
+# The lengths that fit into one byte. They are made once, because making a length takes longer (tests/bench/pieces.py,
+# "encode an item").
 _SHORT_LENGTHS: Final = tuple(bytes((length,)) for length in range(0x80))
-# A payload of many messages is split in slices, so that the event loop gets turns meanwhile. A slice ends with the
-# first message behind so many bytes, or with so many messages.
+# A large payload is split in slices, so that the event loop can run other tasks in between. A slice ends after so many
+# messages, or with the first message after so many bytes.
 _SLICE = 32768
 _SLICE_MESSAGES = 2048
-# A bytes object costs 33 bytes beside its contents, so pieces smaller than this are gathered in one bytearray. A
-# growing bytearray reserves an eighth more than it holds, so a full one is followed by another.
+# A bytes object costs 33 bytes beside its contents, so gather pieces smaller than this in one bytearray. A growing
+# bytearray reserves an eighth more than it holds, so begin another bytearray when one is full.
 _SMALL = 4096
 _GATHERED = 65536
 
 
 def frame_text(message: bytes) -> bytes:
-    """Return the message with the separator behind it."""
+    """Return the message, followed by the separator."""
     return message + SEPARATOR
 
 
 def frame_binary(message: bytes) -> bytes:
-    """Return the message with its length before it."""
+    """Return the length of the message, followed by the message."""
     length = len(message)
     if length <= 0x7F:
         return _SHORT_LENGTHS[length] + message
@@ -104,6 +105,8 @@ class TextFraming(_Framing):
         limit: largest message in bytes.
     """
 
+    unread: bytes
+
     def feed(self, data: bytes) -> list[bytes]:
         """Take the next bytes of the stream; return complete messages. Look at `error` and `unread` afterwards."""
         if self.error is not None:
@@ -127,7 +130,7 @@ class TextFraming(_Framing):
         return frames
 
     def _next_slice(self, data: bytes) -> bytes:
-        """Return the next messages of a large payload; a message is not cut."""
+        """Return the messages of the next slice of a large payload. A slice holds whole messages only."""
         whole, begin = self._with_unread(data), self._position
         end = whole.rfind(SEPARATOR, begin, begin + _SLICE) + 1 or whole.find(SEPARATOR, begin) + 1 or len(whole)
         self.unread, self._position = (whole, end) if end < len(whole) else (b"", 0)
@@ -147,6 +150,8 @@ class BinaryFraming(_Framing):
     Args:
         limit: largest message in bytes.
     """
+
+    unread: bytes
 
     def __init__(self, limit: int) -> None:
         super().__init__(limit)
@@ -183,7 +188,7 @@ class BinaryFraming(_Framing):
         return frames
 
     def _with_pending(self, data: bytes) -> bytes:
-        """Return the bytes to read from `_position` on: nothing while a message is incomplete."""
+        """Return the bytes to read from `_position` on. They are empty while a message is incomplete."""
         if self.unread:
             return self._with_unread(data)
         if not self._pieces:
@@ -206,7 +211,7 @@ class BinaryFraming(_Framing):
             length |= (byte & 0x7F) << (7 * index)
             if byte <= 0x7F:
                 return length, position + index + 1
-        # The length itself is incomplete. Look again when one more byte has come.
+        # The length is incomplete: try again when one more byte has come.
         self._needed = len(data) - position + 1
         return 0, 0
 

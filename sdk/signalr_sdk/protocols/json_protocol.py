@@ -1,6 +1,6 @@
 """The JSON hub protocol, with orjson if it is installed, else with the standard library's json.
 
-Both give the same results, except that orjson decodes integers over 64 bits as floats.
+Both libraries give the same results, except that orjson decodes integers over 64 bits as floats.
 Source: HubProtocol.md of dotnet/aspnetcore, "JSON encoding".
 """
 
@@ -49,7 +49,8 @@ class JsonProtocol:
         b'{"type":6}\x1e'
     """
 
-    # Not Final: to pyright, Final makes class variables, which do not match the properties of HubProtocol.
+    # Do not declare these as Final: for pyright, Final makes class variables, which do not match the properties of
+    # HubProtocol.
     name: str = "json"
     transfer_format: TransferFormat = TransferFormat.TEXT
 
@@ -65,11 +66,11 @@ class JsonProtocol:
         """How attribute names of classes are written."""
         return self._naming
 
-    # Encoding. Each message becomes a dict, which the codec encodes in one call: the fastest way for every message.
-    # The id comes before the value, since .NET needs the id to know the type of the value.
+    # Encoding. Each message becomes a dict, which the codec encodes in one call: the fastest way for every message. The
+    # id stands before the value, because .NET must know the id to decode the value.
 
     def encode(self, message: HubMessage, /) -> bytes:
-        """Return the message with the separator behind it.
+        """Return the encoded message, followed by the separator.
 
         Raises:
             LocalProtocolError: a value cannot be encoded.
@@ -106,13 +107,14 @@ class JsonProtocol:
         """Return the members as JSON.
 
         Args:
-            members: of one message.
-            is_flat: whether no value of the user can hold a NaN, so that there is no need to look for one.
+            members: the members of one message.
+            is_flat: whether no value of the user can hold a NaN, so that the text need not be searched for one.
         """
         try:
             data = self._dumps(members, self._default, self._options)
         except ENCODING_ERRORS:
-            # The slow writer encodes some values that the codec cannot, or raises an error with the path of the fault.
+            # Use the slow writer: it encodes some values that the codec cannot encode, or raises an error with the path
+            # of the fault.
             return write_slowly(members, self._naming) + SEPARATOR
         # A null in the text may stand for a NaN. `rfind` takes half the time of `in` (tests/bench/test_codec.py).
         if (
@@ -175,7 +177,7 @@ class JsonProtocol:
         add_kind, add_name, add_value = batch.kinds.append, batch.names.append, batch.values.append
         for frame in frames:
             if frame == _PING_FRAME:
-                # A flood of pings costs little: they are known before they are decoded.
+                # Recognise a ping by its bytes, without decoding: a flood of pings then costs little.
                 add_kind(MESSAGE)
                 add_name("")
                 add_value(_THE_PING)
@@ -204,11 +206,13 @@ class JsonProtocol:
                 batch.add(self.decode(frame))
 
     def _load_slowly(self, frame: bytes) -> Any:
-        """Decode a frame that orjson refuses and the standard library accepts: with a lone surrogate, for example."""
+        """Decode a frame that orjson refuses but the standard library may accept, for example with a lone surrogate."""
         try:
             return self._backend.loads_slowly(frame)
-        except (ValueError, RecursionError) as error:
+        except ValueError as error:
             raise _wrong(frame, f"it is not JSON: {error}") from None
+        except RecursionError:
+            raise _wrong(frame, "it is nested too deeply") from None
 
 
 def _call_members(

@@ -30,10 +30,19 @@ from .values import (
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+    from types import ModuleType
 
     Default: TypeAlias = Callable[[object], object]
 
-# Longer integers become `Decimal`, since `int` may refuse them: the lowest limit of sys.set_int_max_str_digits is 640.
+orjson: ModuleType | None
+try:
+    # orjson is optional: it belongs to the extra `speed`.
+    import orjson
+except ImportError:
+    orjson = None
+
+# Longer integers become `Decimal`, because `int` may refuse them: the lowest limit that `sys.set_int_max_str_digits`
+# accepts is 640.
 _LONGEST_INT = 640
 
 
@@ -57,7 +66,7 @@ class JsonBackend(Protocol):
         """Decode a text. Raises ValueError or RecursionError if the codec does not accept it."""
 
     def default(self, naming: Naming) -> Default:
-        """Return the `default` for `dumps` with this naming of attributes."""
+        """Return the function that `dumps` gets as `default`, for this naming of attributes."""
 
     def loads_exactly(self, data: bytes, /) -> Any:
         """Decode any JSON text, with `Decimal` for numbers with a fraction."""
@@ -67,13 +76,8 @@ class JsonBackend(Protocol):
 
 
 def choose_backend() -> JsonBackend:
-    """Return the backend with orjson if it is installed, else the one with the standard library."""
-    try:
-        # Optional: the extra `speed`.
-        import orjson
-    except ImportError:
-        return StandardBackend()
-    return OrjsonBackend(orjson)
+    """Return the backend with orjson if orjson is installed, otherwise the backend with the standard library."""
+    return StandardBackend() if orjson is None else OrjsonBackend(orjson)
 
 
 def _refuse_constant(text: str) -> Any:
@@ -88,7 +92,7 @@ def _parse_exactly(text: str) -> Decimal | float:
     try:
         return Decimal(text)
     except InvalidOperation:
-        # The exponent has 19 digits or more.
+        # `Decimal` refuses this number: its exponent has 19 digits or more.
         return float(text)
 
 
@@ -128,7 +132,7 @@ class StandardBackend(_Backend):
         return _standard.decode(str(data, "utf-8"))
 
     def default(self, naming: Naming) -> Default:
-        """See `JsonBackend.default`. This codec cannot write a `Decimal` as a number, so the slow writer does."""
+        """See `JsonBackend.default`. The slow writer must write each `Decimal`, since this codec cannot."""
         return partial(plain, naming=naming)
 
 
@@ -142,8 +146,8 @@ class OrjsonBackend(_Backend):
     hides_nonfinite = True
 
     def __init__(self, orjson: Any) -> None:
-        # orjson would write the attribute names of dataclasses unchanged, and round the offset of a datetime without
-        # moving its clock, which changes the moment. So `default` gets both.
+        # Let `default` handle dataclasses and datetimes: orjson would write the attribute names of dataclasses
+        # unchanged, and would round the offset of a datetime without moving its clock, which changes the moment.
         self.options: int = orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_DATETIME
         self.dumps: Callable[[object, Default, int], bytes] = orjson.dumps
         self.loads: Callable[[bytes], Any] = orjson.loads
@@ -175,7 +179,7 @@ def holds_nonfinite(value: object, naming: Naming) -> bool:
 
 
 def plain(value: object, naming: Naming) -> object:
-    """Return the value that stands for a value of a type that the codecs do not know.
+    """Return a value that the codecs can encode, in place of a value whose type they do not know.
 
     Raises:
         TypeError: values of this type cannot be sent.
@@ -213,11 +217,11 @@ def write_slowly(members: dict[str, Any], naming: Naming) -> bytes:
     """Encode the members of a message, also with values that no codec can encode.
 
     Args:
-        members: the members; their names begin the paths in errors.
+        members: the members. A path in an error begins with the name of a member.
         naming: how attribute names are written.
 
     Raises:
-        LocalProtocolError: a value cannot be encoded; the text has its path and the reason.
+        LocalProtocolError: a value cannot be encoded. The text holds the path of the value and the reason.
     """
     writer = _SlowWriter(naming)
     try:
@@ -262,7 +266,7 @@ class _SlowWriter:
         self._open.add(id(value))
         match value:
             case dict():
-                # A generator: each key is made just before its value, so `path` is right when a key raises an error.
+                # Make each key just before its value, in a generator: `path` is then right if a key raises an error.
                 keys = (self._key(key, path) for key in value)
                 self.write_object(
                     (key, path + step, part)
@@ -278,7 +282,7 @@ class _SlowWriter:
         replaced = plain(value, self._naming)
         steps = named_parts(value, self._naming)
         if isinstance(replaced, dict) and steps is not None:
-            # An instance of a class: JSON has the wire names, and the path the names of the attributes.
+            # For an instance of a class, JSON has the wire names, and the path has the names of the attributes.
             self.write_object((wire, path + step, part) for wire, (step, part) in zip(replaced, steps, strict=True))
         else:
             self.write(replaced, path)
@@ -323,7 +327,7 @@ class _SlowWriter:
 
 
 def _text(value: str) -> str:
-    value.encode()  # raises for a lone surrogate, here, where the path is known
+    value.encode()  # raise for a lone surrogate now, while the path is known
     return json.dumps(value, ensure_ascii=False)
 
 

@@ -1,8 +1,8 @@
-"""The members of hub messages by their names in the specification: what both protocols check and make in one way.
+"""Checks and makes the members of hub messages, by their names in the specification, for both protocols.
 
 Each protocol has faster code of its own for the plain shapes of the frequent messages.
-A member that may be left out may as well be null or empty, as Microsoft's JavaScript client reads it. Only `result` and
-`item` are values that may be null or empty themselves.
+A member that may be left out may also be null or empty, as in Microsoft's JavaScript client. Only for `result` and
+`item`, null and empty are real values.
 Source: HubProtocol.md of dotnet/aspnetcore, "JSON encoding".
 """
 

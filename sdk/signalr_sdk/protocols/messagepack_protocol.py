@@ -39,9 +39,9 @@ _MEMBERS: Final = {
     8: ("type", "sequenceId"),
     9: ("type", "sequenceId"),
 }
-# JSON leaves out members without a value; here they are written as these values, or as nil.
+# JSON leaves out members without a value. MessagePack writes these values instead, or nil.
 _EMPTY: Final[dict[str, object]] = {"headers": {}, "streamIds": [], "allowReconnect": False}
-# The fewest members by the type of the message: the JavaScript client writes calls without stream ids.
+# The fewest members by the type of the message. The JavaScript client writes calls without stream ids.
 _FEWEST: Final = {1: 5, 2: 4, 3: 4, 4: 5, 5: 3, 7: 2, 8: 2, 9: 2}
 # How many members a plain event, item or result has.
 _PLAIN_CALL, _PLAIN_ITEM, _PLAIN_RESULT = 6, 4, 5
@@ -60,7 +60,8 @@ class MessagePackProtocol:
         b'\x02\x91\x06'
     """
 
-    # Not Final: to pyright, Final makes class variables, which do not match the properties of HubProtocol.
+    # Do not declare these as Final: for pyright, Final makes class variables, which do not match the properties of
+    # HubProtocol.
     name: str = "messagepack"
     transfer_format: TransferFormat = TransferFormat.BINARY
 
@@ -77,7 +78,7 @@ class MessagePackProtocol:
     # Encoding
 
     def encode(self, message: HubMessage, /) -> bytes:
-        """Return the message with its length before it.
+        """Return the length of the encoded message, followed by the message.
 
         Raises:
             LocalProtocolError: a value cannot be encoded.
@@ -115,7 +116,7 @@ class MessagePackProtocol:
 
         Args:
             frame: one message, without its length.
-            exact: without effect, since decimals are text in MessagePack.
+            exact: has no effect, because decimals are texts in MessagePack.
 
         Raises:
             RemoteProtocolError: this is no hub message.
@@ -142,14 +143,14 @@ class MessagePackProtocol:
         except WrongMemberError as error:
             raise _wrong(error, members) from None
 
-    # As in JSON, plain messages are read inside the loop (tests/bench/pieces.py, "receive").
+    # Read plain messages inside the loop, as in JSON (tests/bench/pieces.py, "receive").
     def decode_all(self, frames: Sequences[bytes], batch: Batch, /) -> None:
         """See `JsonProtocol.decode_all`."""
         unpackb, check_large = self._unpackb, self._codec.check_large
         add_kind, add_name, add_value = batch.kinds.append, batch.names.append, batch.values.append
         for frame in frames:
             if frame == _PING_FRAME:
-                # A flood of pings costs little: they are known before they are decoded.
+                # Recognise a ping by its bytes, without decoding: a flood of pings then costs little.
                 add_kind(MESSAGE)
                 add_name("")
                 add_value(_THE_PING)
@@ -188,8 +189,10 @@ class MessagePackProtocol:
                 return self._unpackb(frame, timestamp=3, strict_map_key=False)
             except (ValueError, TypeError, OverflowError):
                 return self._codec.unpack_slowly(frame)
-        except (ValueError, TypeError, RecursionError) as error:
+        except (ValueError, TypeError) as error:
             raise _no_messagepack(error) from None
+        except RecursionError:
+            raise RemoteProtocolError("this is no hub message, it is nested too deeply") from None
 
 
 def _outcome(message: Completion) -> tuple[Any, ...]:
@@ -214,7 +217,7 @@ def _named(members: list[Any]) -> dict[str, Any]:
 
 
 def _named_outcome(outcome: object, value: list[Any]) -> dict[str, Any]:
-    # The outcome must be an integer, and not `True`, which equals 1.
+    # Refuse a bool: the outcome must be an integer, and `True` equals 1.
     if type(outcome) is int:
         if outcome == _VOID:
             return {}

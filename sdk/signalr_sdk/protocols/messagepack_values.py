@@ -1,4 +1,4 @@
-"""Values in MessagePack, in the forms that MessagePack-CSharp on the server reads and writes."""
+"""Packs and unpacks values as MessagePack, in the forms that MessagePack-CSharp on the server reads and writes."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from enum import Enum
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
+
+import msgpack
 
 from ..errors import LocalProtocolError, RemoteProtocolError
 from ..options import DateTimeOffset
@@ -35,11 +37,11 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _KEPT_PACKER = 65536
 
 
-# Headers of arrays and maps make msgpack reserve the memory that they promise, even if the bytes are not there. So a
-# message with more than so many bytes and headers is looked through first.
+# The header of an array or map makes msgpack reserve memory for all promised items, even if the items are not there. So
+# a message with more than so many bytes and headers is checked first.
 LARGE: Final = 4096
 _HEADERS = 16
-# Reading wrong timestamps takes 0.2 s for each MiB, so a larger message that holds one is refused.
+# Reading wrong timestamps takes 0.2 s for each MiB, so refuse a larger message with a wrong timestamp.
 _MOST_RECODED = 1024 * 1024
 # The code of a timestamp, and the sizes in bytes of what follows each first byte: a length, or a value of fixed size.
 _TIMESTAMP: Final = -1
@@ -51,7 +53,8 @@ _FIXED: Final = (
     | {0xD0 + power: 1 << power for power in range(4)}
 )
 _MAYBE_TIMESTAMP: Final = re.compile(rb"(?:[\xd4-\xd8]|\xc7.|\xc8..|\xc9....)\xff", re.DOTALL)
-# Python chooses the hashes of tuples of -1 and -2 alike, for example. So many keys of a map may have the same hash.
+# Python gives some values the same hash, for example tuples of -1 and -2. At most so many keys of a map may have the
+# same hash: more would make the map slow.
 _SAME_HASH = 32
 
 
@@ -63,9 +66,6 @@ class MessagePackCodec:
     """
 
     def __init__(self, naming: Naming) -> None:
-        # Imported here, since msgpack would make `import signalr_sdk` slower.
-        import msgpack
-
         self._timestamp: Any = msgpack.Timestamp
         self._extension: Any = msgpack.ExtType
         self._naming = naming
@@ -95,9 +95,9 @@ class MessagePackCodec:
         return data
 
     def check_large(self, data: bytes) -> None:
-        """Check a message of more than `LARGE` bytes whose arrays may promise more than there is.
+        """Check a message of more than `LARGE` bytes, whose arrays may promise more items than there are bytes.
 
-        Without it 400 nested headers, each of which promises the rest of 16 MiB, would reserve 50 GB.
+        Without this check, 400 nested headers, each of which promises the rest of 16 MiB, would reserve 50 GB.
 
         Raises:
             ValueError: the message is not complete.
@@ -112,6 +112,8 @@ class MessagePackCodec:
             unpacker.skip()  # makes no objects
         except (ValueError, self._unpack_error) as error:
             raise ValueError(f"an array or map promises more than there is: {error}") from None
+        if unpacker.tell() != len(data):
+            raise ValueError("bytes follow behind the message")
 
     def unpack_slowly(self, data: bytes) -> Any:
         """Decode bytes that `unpackb` refuses, since they hold values that Python does not have.
@@ -134,7 +136,8 @@ class MessagePackCodec:
         try:
             value = unpack(data, timestamp=0)
         except ValueError:
-            # Maybe a timestamp is none. Give timestamps a code that no other extension has, and read them here.
+            # A timestamp may be wrong. Give all timestamps a code that no other extension in the message has, and read
+            # the timestamps here.
             self._check_complete(data)
             data, spare = _recode_timestamps(data)
             value = unpack(data, timestamp=0, ext_hook=partial(self._reserved, spare=spare))
@@ -163,7 +166,7 @@ class MessagePackCodec:
         return value
 
     def _plain(self, value: object) -> object:
-        """Return a value that msgpack packs as it is, in place of one that msgpack does not know.
+        """Return a value that msgpack can pack, in place of a value whose type msgpack does not know.
 
         msgpack calls this once for each value, so the result must not need another call.
         """
@@ -206,7 +209,7 @@ class MessagePackCodec:
             return LocalProtocolError(f"{name}: {reason(error)}")
         except ENCODING_ERRORS as error:
             return LocalProtocolError(f"{search.path}: {reason(error)}")
-        # Each part alone can be packed, so the message is nested deeper than msgpack allows.
+        # Every part can be packed alone, so the message is nested deeper than msgpack allows.
         return LocalProtocolError("the values of the message are nested too deeply to be sent")
 
 
@@ -320,7 +323,7 @@ def _pack_datetime(value: datetime) -> datetime:
     return _EPOCH + (value - _EPOCH)
 
 
-# The types that msgpack packs without asking.
+# The types that msgpack packs without calling `_plain`.
 _NATIVE: Final = frozenset({type(None), bool, float, str, bytes, list, dict})
 # For each type, the function that replaces its values. The order matters for subclasses, since a datetime is a date.
 _REPLACED: Final[dict[type, Callable[[Any], object]]] = {

@@ -1,4 +1,4 @@
-"""Values of users: how both protocols name attributes, find parts, and write times, dates and decimals."""
+"""What both protocols do with the values of users: name attributes, find parts, write times, dates and decimals."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ NamingChoice: TypeAlias = Literal["camel", "pascal"] | Naming | None
 TICKS_PER_MICROSECOND: Final = 10
 MINUTE: Final = timedelta(minutes=1)
 
-# The errors that a value may raise while it is encoded: of the codecs, and of properties of users' classes.
+# The errors that may be raised while a value is encoded: by the codecs, and by properties of users' classes.
 ENCODING_ERRORS: Final = (
     TypeError,
     ValueError,
@@ -92,7 +92,7 @@ def to_dict(value: object, naming: Naming) -> dict[str, Any]:
     """Return an instance of an attrs class or dataclass as a dict, with the wire names as keys.
 
     Raises:
-        TypeError: the value is of another class, and so cannot be sent.
+        TypeError: the value is of another class, whose instances cannot be sent.
     """
     names = _fields_of(value, naming)
     if names is None:
@@ -103,7 +103,7 @@ def to_dict(value: object, naming: Naming) -> dict[str, Any]:
 
 
 def parts(value: object, naming: Naming) -> Iterable[Any]:
-    """Return the values of a dict, the items of a list or tuple, or the attributes of an instance; none for others."""
+    """Return the values of a dict, the items of a list or tuple, or the attributes of an instance."""
     if isinstance(value, dict):
         return value.values()
     if isinstance(value, list | tuple):
@@ -112,7 +112,7 @@ def parts(value: object, naming: Naming) -> Iterable[Any]:
 
 
 def named_parts(value: object, naming: Naming) -> Iterator[tuple[str, Any]] | None:
-    """Return each part of a value with its step in a path (`[0]`, `.name`) before it, `None` for a plain value."""
+    """Return pairs: a step in a path (`[0]`, `.name`) and that part of the value. `None` for a value without parts."""
     if isinstance(value, dict):
         return ((f"[{key!r:.40}]", part) for key, part in value.items())
     if isinstance(value, list | tuple):

@@ -1,4 +1,4 @@
-"""The same client for programs without asyncio: plain functions, safe to call from many threads at once."""
+"""The client for programs without asyncio: plain functions, which many threads may call at the same time."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from .uploads import Upload
 
 if TYPE_CHECKING:
     from .azure import AzureSignalR
-else:  # type checkers would take any name for one of ours
+else:  # type checkers would otherwise accept any name in this module
 
     def __getattr__(name: str) -> object:
         if name == "AzureSignalR":
-            # Most programs have nothing to do with Azure.
+            # Import the class only when it is used: most programs do not need Azure.
             from .azure import AzureSignalR
 
             return AzureSignalR

@@ -1,4 +1,4 @@
-"""The asyncio connection behind a `HubConnection` of `signalr_sdk.sync`, with what threads need of it."""
+"""The asyncio connection behind a `HubConnection` of `signalr_sdk.sync`, with methods that threads need."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 
 
 class AsyncHub(HubConnection):
-    """A `HubConnection` whose handlers run on threads. Methods are for the loop's thread unless they say otherwise."""
+    """A `HubConnection` whose handlers run on threads. Its methods are for the loop's thread, unless they say more."""
 
     _dispatcher_class = ThreadDispatcher
 
     async def wait_ended(self) -> None:
-        """Return when the connection has ended, and nothing of it is left unless it was started again."""
+        """Wait until the connection has ended. Then clean up, unless the connection was started again."""
         closed = self._life.closed
-        with suppress(SignalRError):  # users hear it from `wait_closed` and `on_closed`
+        with suppress(SignalRError):  # users get the error from `wait_closed` and `on_closed`
             await self.wait_closed()
         if self._life.closed is closed:
             await self.stop()
@@ -32,16 +32,16 @@ class AsyncHub(HubConnection):
 
     @property
     def up(self) -> bool:
-        """Whether messages can be put now; on any thread."""
+        """Whether the hub is connected, so that `put_now` can send messages. May be called on any thread."""
         return self._life.link is not None
 
     def encode(self, method: str, args: tuple[Any, ...]) -> bytes:
-        """Return the message of a `send` without uploads; on any thread."""
+        """Return the encoded message of a `send` without uploads. May be called on any thread."""
         arguments, _uploads = self._prepare(method, args)
         return self._protocol.encode(Invocation(method, arguments))
 
     def put_now(self, messages: list[bytes]) -> bool:
-        """Put messages into the outgoing buffer, even if it is full; return whether it is full now."""
+        """Put messages into the outgoing buffer, even if it is full; return whether it is full afterwards."""
         link = self._life.link
         if link is None:
             self._options.logs.hub.warning("%d messages were not sent before the connection ended", len(messages))
@@ -51,7 +51,7 @@ class AsyncHub(HubConnection):
         return link.outgoing.full
 
     async def room(self) -> None:
-        """Return when the messages that were put are with the operating system, and there is room for others."""
+        """Wait until the operating system has the messages of `put_now`, and the outgoing buffer has room again."""
         if (link := self._life.link) is not None:
             await link.outgoing.flush()
             await link.outgoing.room()
@@ -59,13 +59,13 @@ class AsyncHub(HubConnection):
     # Errors
 
     def report(self, error: Exception) -> None:
-        """Give an error that no caller can be told to `on_error`; on any thread."""
+        """Pass an error that no caller can get to the `on_error` handlers. May be called on any thread."""
         loop = self._dispatcher.loop
         if loop is not None:
             call_on_loop(loop, self._dispatcher.push_error, error)
 
     def wanted_converter(self) -> Converter:
-        """Return the converter of typed values; on any thread.
+        """Return the converter of typed values. May be called on any thread.
 
         Raises:
             LocalProtocolError: cattrs is missing.

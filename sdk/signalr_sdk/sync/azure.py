@@ -1,4 +1,4 @@
-"""`AzureSignalR` for threads: it calls the asyncio one, which runs on the loop's thread."""
+"""`AzureSignalR` without asyncio: calls the asyncio `AzureSignalR` on the thread of the event loop."""
 
 from __future__ import annotations
 
@@ -32,32 +32,32 @@ if TYPE_CHECKING:
 
 
 class SyncHubOptions(CommonHubOptions, total=False):
-    """The keyword arguments of `HubConnection` for threads, but for `access_token`."""
+    """The keyword arguments of `signalr_sdk.sync.HubConnection`, except `access_token`."""
 
     http: ClientFactory | None
 
 
 @twin_of(AsyncAzureSignalR)
 class AzureSignalR(Uncopied):
-    """One hub of Azure SignalR Service, for programs without asyncio: `signalr_sdk.azure.AzureSignalR` minus `await`.
+    """One hub of Azure SignalR Service, for programs without asyncio.
 
-    Many threads may use one object at once. Ctrl-C interrupts whatever waits here, and cancels the request. Creating an
-    object does no I/O and starts no thread. Its first request starts the thread of the event loop, which it keeps until
-    `close()`.
+    Works like `signalr_sdk.azure.AzureSignalR`, without `await`. Many threads may use one object at the same time.
+    Ctrl-C interrupts a method that waits, and cancels its request. The constructor does no I/O and starts no thread.
+    The first request starts the thread of the event loop, which then runs until `close()`.
 
     Args:
-        connection_string: of the resource, as the portal shows it.
+        connection_string: the connection string of the resource, as the portal shows it.
         hub: the hub's name.
-        application: prefix that keeps the hubs of several applications on one resource apart.
-        credential: for Entra ID: an object with a plain `get_token(*scopes)`, which is called on a thread.
-        http: a plain callable that makes the HTTP client on the thread of the event loop, as for `HubConnection`.
-            `close()` closes the client. Connections of `connect` call it too, each for a client of its own.
-        timeouts: `connect` and `request` are for each request, `invoke` for `invoke_connection`.
-        api_version: of the REST API.
-        clock: tells the time in seconds since 1970, for tokens.
+        application: prefix for the hub's name, to keep apart the hubs of several applications on one resource.
+        credential: for Entra ID: an object with a plain method `get_token(*scopes)`, which is called on a thread.
+        http: a plain callable that makes the HTTP client, as for `HubConnection`. It is called on the thread of the
+            event loop. `close()` closes the client. Each connection of `connect` calls it for a client of its own.
+        timeouts: `connect` and `request` apply to each request, `invoke` to `invoke_connection`.
+        api_version: version of the REST API.
+        clock: returns the time in seconds since 1970, for tokens.
 
     Raises:
-        ValueError: the connection string or a name is wrong, or it and `credential` do not fit.
+        ValueError: the connection string or a name is wrong, or `credential` does not fit the connection string.
         TypeError: `get_token` of the credential is async, or `http` is no callable.
         ModuleNotFoundError: PyJWT is missing (extra `azure`), which access keys need.
 
@@ -102,7 +102,7 @@ class AzureSignalR(Uncopied):
         return self._azure.hub
 
     def close(self) -> None:
-        """Close the HTTP client. No request works from then on. May be called again, from any thread."""
+        """Close the HTTP client. Further requests then fail. May be called again, from any thread."""
         self._loop_use.call(self._http.close)
 
     def __enter__(self) -> Self:
@@ -134,7 +134,7 @@ class AzureSignalR(Uncopied):
         close_on_expiration: bool = False,
         **hub_options: Unpack[SyncHubOptions],
     ) -> HubConnection:
-        # This connection is never started. The asyncio client checks the arguments, and knows the URL.
+        # This asyncio connection is never started: it exists only to check the arguments and to hold the URL.
         url = self._azure.connect(user_id, claims, lifetime, close_on_expiration=close_on_expiration).url
 
         def token() -> str:
@@ -191,7 +191,7 @@ class AzureSignalR(Uncopied):
     def remove_user_from_all_groups(self, user: str) -> None:
         self._loop_use.call(self._azure.remove_user_from_all_groups, user)
 
-    # Questions
+    # Looking up
 
     def connection_exists(self, connection_id: str) -> bool:
         return self._loop_use.call(self._azure.connection_exists, connection_id)
@@ -238,13 +238,13 @@ async def _next(members: AsyncIterator[GroupConnection]) -> GroupConnection:
 
 
 class _LoopClient:
-    """An HTTP client that is made with the first request, and keeps the loop's thread from then on until it is closed.
+    """An HTTP client that is made for the first request. From then on the loop's thread runs until `close`.
 
     Args:
-        factory: makes the client of the user; `None` for one of ours.
+        factory: makes the user's HTTP client; `None` for the default client of this package.
 
     Attributes:
-        loop_use: its use of the loop's thread.
+        loop_use: runs calls on the loop's thread.
     """
 
     def __init__(self, factory: ClientFactory | None) -> None:
@@ -272,7 +272,7 @@ class _LoopClient:
         return self._client
 
     async def close(self) -> None:
-        """Close the client, if it was made, and let the loop's thread end."""
+        """Close the HTTP client, if there is one, and let the loop's thread end."""
         self._is_closed = True
         try:
             await self._given.close()

@@ -1,4 +1,4 @@
-"""Daemon threads, where the user's plain functions run: nothing waits for a function that never ends."""
+"""Daemon threads, which run the plain functions of users. The program can exit while such a function still runs."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ _Job: TypeAlias = "tuple[contextvars.Context, Callable[[], Any], asyncio.Future[
 
 
 def call_on_loop(loop: asyncio.AbstractEventLoop, callback: Callable[..., object], *args: Any) -> None:
-    """Have a callback called on the loop's thread; do nothing if the loop is closed, since then nobody waits."""
+    """Call a callback on the loop's thread. Do nothing if the loop is closed: nobody waits for the callback then."""
     with suppress(RuntimeError):
         loop.call_soon_threadsafe(callback, *args)
 
 
 class _Exit:
-    """Whether the interpreter is about to exit. From Python 3.12 on, starting a thread raises then."""
+    """Holds whether the interpreter is about to exit. From Python 3.12 on, starting a thread then raises an error."""
 
     begun = False
 
 
 def begin_exit() -> None:
-    """Start no thread from now on: the interpreter would cut off what a daemon thread does."""
+    """Start no more threads: the exit of the interpreter would end a daemon thread in the middle of its work."""
     _Exit.begun = True
 
 
@@ -46,7 +46,7 @@ def start_thread(function: Callable[..., object], *args: Any, name: str) -> None
 async def run_on_thread(function: Callable[[], T], name: str) -> T:
     """Run a function on a daemon thread of its own and return its result.
 
-    Cancelling this leaves the thread behind; nobody hears what the function returns then.
+    Cancelling does not end the thread: the function runs on, and its result is dropped.
     """
     future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
     start_thread(_do, (contextvars.copy_context(), function, future), name=name)
@@ -54,28 +54,29 @@ async def run_on_thread(function: Callable[[], T], name: str) -> T:
 
 
 class Worker:
-    """A daemon thread that does one job after another, until `end`."""
+    """A daemon thread that runs one function after another, until `end` is called."""
 
     def __init__(self, name: str) -> None:
         self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
-        # The thread refers to the queue only: a reference to the worker would keep a forgotten connection alive.
+        # Pass only the queue to the thread: a reference to the worker would keep a connection alive that the user has
+        # forgotten.
         start_thread(_do_all, self._jobs, name=name)
 
     async def run(self, function: Callable[[], T]) -> T:
-        """Run a function and return its result. Cancelling this does not end the function."""
+        """Run a function on the thread and return its result. Cancelling does not end the function."""
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         self._jobs.put((contextvars.copy_context(), function, future))
         return await future
 
     def end(self) -> None:
-        """Let the thread end when it has done the jobs that it was given."""
+        """Let the thread end after it has run all queued functions."""
         self._jobs.put(None)
 
 
 def _do_all(jobs: SimpleQueue[_Job | None]) -> None:
     while (job := jobs.get()) is not None:
         _do(job)
-        # While the thread waits for the next job, this one would keep the connection alive.
+        # Drop the finished job: it would keep the connection alive while the thread waits for the next job.
         del job
 
 
@@ -84,7 +85,7 @@ def _do(job: _Job) -> None:
     loop = future.get_loop()
     try:
         result = context.run(function)
-    except BaseException as error:  # noqa: BLE001 - it is raised where the result is awaited
+    except BaseException as error:  # noqa: BLE001 - the error is raised where the result is awaited
         call_on_loop(loop, _resolve, future, None, as_error(error))
     else:
         call_on_loop(loop, _resolve, future, result, None)

@@ -1,8 +1,9 @@
-"""Handlers on threads: those of events on one worker thread, those that give a client result each on its own.
+"""Runs event handlers on one worker thread, and each handler of a client result on a thread of its own.
 
-Events wait in the connection's bounded queue, as in the asyncio client. The worker thread gets them in batches, each
-when the one before is handled: so reading pauses when the worker falls behind, and a switch between the threads costs
-once for a batch. `stop()` takes the unhandled rest of a batch back.
+Events wait in the bounded queue of the connection, as in the asyncio client. The worker thread gets events in batches,
+and gets a batch only after it has handled the batch before. So the connection pauses reading while the worker thread is
+slow, and the cost of a switch between the threads is paid once for a batch. `stop()` discards the unhandled events of
+the last batch.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from ..interfaces import Handler
     from ..messages import Invocation
 
-# A batch for the worker thread has at most so many events, and no further one when it has so many bytes as received.
+# A batch for the worker thread is full with so many events, or when its events had so many bytes on the wire.
 _EVENTS = 256
 _BYTES = 256 * 1024
 
@@ -55,12 +56,12 @@ class ThreadDispatcher(Dispatcher):
             self._check_idle()
 
     def _handle(self, batch: deque[Any]) -> None:
-        """Call the handlers of a batch of events. On the worker thread."""
+        """Call the handlers of a batch of events. Runs on the worker thread."""
         events = self._handlers.events
         while batch:
             try:
                 message = batch.popleft()
-            except IndexError:  # `discard` has just taken the last one
+            except IndexError:  # `discard` has just taken the last event
                 return
             if message.__class__ is LifecycleEvent:
                 self._call(message.name, message.arguments)
@@ -73,7 +74,7 @@ class ThreadDispatcher(Dispatcher):
                     self._report(target, as_error(raised))
 
     def _call(self, name: str, arguments: tuple[Any, ...]) -> None:
-        """Call lifecycle handlers one after another, also after one that fails; not on the loop's thread."""
+        """Call lifecycle handlers one after another, even if a handler fails. Not on the loop's thread."""
         for handler in self._handlers.lifecycle.get(name, ()):
             try:
                 result_of(handler(*arguments))
@@ -96,12 +97,12 @@ class ThreadDispatcher(Dispatcher):
     # The end
 
     def discard(self) -> list[asyncio.Task[None]]:
-        """Discard all that waits, as the asyncio client does; a running handler goes on, and no other is called."""
+        """Discard all events that wait, as the asyncio client does. A running handler goes on to its end."""
         batch, self._batch = self._batch, deque()
         while batch:
             try:
                 message = batch.popleft()
-            except IndexError:  # the worker thread was quicker
+            except IndexError:  # the worker thread has just taken the last event
                 break
             if message.__class__ is LifecycleEvent and message.name == "closed":
                 self.run_apart(message.name, *message.arguments)
@@ -111,6 +112,6 @@ class ThreadDispatcher(Dispatcher):
         return super().discard()
 
     def run_apart(self, name: str, *arguments: Any) -> None:
-        """Run lifecycle handlers on a thread that nobody waits for."""
+        """Run lifecycle handlers on a thread of their own, without waiting for their end."""
         if name in self._handlers.lifecycle:
             start_thread(self._call, name, arguments, name=f"on_{name}")

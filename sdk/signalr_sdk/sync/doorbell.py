@@ -1,9 +1,10 @@
-"""How threads and the loop's thread wait for each other without a lock that both take.
+"""Lets other threads and the loop's thread wait for each other, without a lock that both sides acquire.
 
-A signal handler may call the hub while the main thread, in the frame below it, is anywhere inside this package. With a
-shared lock the loop's thread would wait for the main thread, which waits for its signal handler, which waits for the
-loop's thread; a re-entrant lock changes nothing about that. So both sides share deques by single steps (`append`,
-`popleft`), and a thread that has to wait does so on a lock of its own, which the loop's thread only releases.
+Such a lock could block for ever. A signal handler may interrupt the main thread while the main thread holds the lock,
+and call the hub. Then the loop's thread waits for the lock, the signal handler waits for the loop's thread, and the
+main thread waits for the end of its signal handler. A re-entrant lock would not help. So both sides share deques by
+single steps (`append`, `popleft`). A thread that has to wait does so on a lock of its own, which the loop's thread only
+releases.
 """
 
 from __future__ import annotations
@@ -19,15 +20,15 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable
 
-# Ctrl-C interrupts a wait on a lock on Linux. It does not on Windows, and elsewhere only if the signal happens to wake
-# the main thread. There a wait is cut into slices of so many seconds.
+# On Linux, Ctrl-C interrupts a thread that waits for a lock. On Windows Ctrl-C does not, and on other systems not
+# always. On these systems divide the wait into slices of so many seconds: Ctrl-C works between two slices.
 SLICE = None if sys.platform == "linux" else 0.1
 
 
 class Doorbell:
-    """Callbacks that threads leave for the loop's thread, which is woken once for many of them.
+    """Passes callbacks from other threads to the loop's thread. One wake-up of the loop's thread serves many callbacks.
 
-    No callback is missed: a thread leaves its callback before it looks whether a wake-up is on its way, and the loop's
+    No callback is missed: a thread queues its callback before it checks whether a wake-up is on its way, and the loop's
     thread notes that the wake-up has come before it looks for callbacks.
     """
 
@@ -40,10 +41,11 @@ class Doorbell:
         self._ringing = 0
 
     def ring(self, callback: Callable[[], object]) -> None:
-        """Leave a callback for the loop's thread; from any thread. Callbacks are called in the order of these calls."""
+        """Queue a callback and wake the loop's thread. From any thread. Callbacks run in the order of the queue."""
         self._callbacks.append(callback)
-        # A thread does not rely on its own earlier wake-up, which may be half done in a frame that a signal handler or
-        # a finalizer has interrupted. No thread relies on one of the main thread, whose signal handler may run long.
+        # Do not rely on an earlier wake-up of this same thread: a signal handler or a finalizer may have interrupted
+        # the earlier `ring` halfway. Do not rely on a wake-up of the main thread at all: its signal handler may run for
+        # a long time.
         thread = threading.get_ident()
         if self._ringing in (0, thread):
             if thread != threading.main_thread().ident:
@@ -51,7 +53,7 @@ class Doorbell:
             call_on_loop(self._loop, self.answer)
 
     def take_back(self, callback: Callable[[], object]) -> bool:
-        """Return whether a callback was not called yet, and never will be; from any thread."""
+        """Remove a callback from the queue. Return `False` if it was called already. From any thread."""
         try:
             self._callbacks.remove(callback)
         except ValueError:
@@ -59,19 +61,19 @@ class Doorbell:
         return True
 
     def answer(self) -> None:
-        """Call what threads have left. On the loop's thread."""
+        """Call all queued callbacks. On the loop's thread."""
         self._ringing = 0
         callbacks = self._callbacks
         try:
             while callbacks:
                 callbacks.popleft()()
         finally:
-            if callbacks:  # one of them has raised: the others must not wait for the next ring
+            if callbacks:  # a callback has raised: call the others without a new ring
                 self._loop.call_soon(self.answer)
 
 
 class WaitingThreads:
-    """Threads that wait until the loop's thread has changed something."""
+    """Threads that wait for a change by the loop's thread, for example for room in a queue."""
 
     __slots__ = ("_locks",)
 
@@ -83,20 +85,20 @@ class WaitingThreads:
 
         Args:
             ready: called at first, and after each `wake`.
-            ring: has the loop's thread see whether a `wake` is due. The ring that came with the last item or message
-                may be half done in a frame that a signal handler has interrupted.
+            ring: makes the loop's thread check whether it must call `wake`. An earlier ring is not enough: a signal
+                handler may have interrupted it halfway.
         """
         while not ready():
             lock = threading.Lock()
             lock.acquire()
             self._locks.append(lock)
             ring()
-            # A `wake` that came before the lock was added does not release it.
+            # Check again before waiting: a `wake` that came before the lock was added does not release the lock.
             if not ready():
                 acquire(lock)
 
     def wake(self) -> None:
-        """Have all waiting threads call `ready` again. On the loop's thread."""
+        """Make all waiting threads call `ready` again. On the loop's thread."""
         locks = self._locks
         while locks:
             locks.popleft().release()

@@ -1,4 +1,4 @@
-"""The HTTP client that a function of the user makes on the loop's thread."""
+"""Makes and closes the user's HTTP client on the loop's thread."""
 
 from __future__ import annotations
 
@@ -20,10 +20,11 @@ if TYPE_CHECKING:
 class LazyClient:
     """The HTTP client of one connection: made when it is first needed, closed when the connection has ended.
 
-    Both happen on the loop's thread: the client belongs to that event loop, which ends with the last connection.
+    The client is made and closed on the loop's thread, because it belongs to that event loop, which ends with the last
+    connection.
 
     Args:
-        factory: makes the client; `None` to leave the choice to the asyncio connection.
+        factory: makes the client; with `None` the asyncio connection makes its default client.
     """
 
     def __init__(self, factory: ClientFactory | None) -> None:
@@ -37,7 +38,7 @@ class LazyClient:
 
     @property
     def source(self) -> Any:
-        """The `http=` of the asyncio connection."""
+        """The value for the argument `http` of the asyncio connection."""
         return None if self._factory is None else self._get
 
     def _get(self) -> Any:
@@ -47,7 +48,7 @@ class LazyClient:
         return self._client
 
     async def close(self) -> None:
-        """Close the client, if it was made; the next start makes another."""
+        """Close the client, if there is one. The next start of the connection makes a new client."""
         client, self._client = self._client, None
         close = getattr(client, "aclose", None) or getattr(client, "close", None)
         if close is not None:

@@ -1,4 +1,4 @@
-"""`HubConnection` for threads: it calls the asyncio one, which runs on the loop's thread."""
+"""`HubConnection` without asyncio: calls the asyncio `HubConnection` on the thread of the event loop."""
 
 from __future__ import annotations
 
@@ -38,7 +38,8 @@ T = TypeVar("T")
 H = TypeVar("H", bound=Handler)
 R = TypeVar("R")
 
-# A change to the register of handlers takes microseconds. After so many seconds it does not go on by itself.
+# A change of the registered handlers takes microseconds. A lock that is held for so many seconds is held by a thread
+# that a signal handler has interrupted.
 _STUCK = 0.1
 
 _STYLE: Final = sync_style(Upload, Stream)
@@ -46,12 +47,12 @@ _STYLE: Final = sync_style(Upload, Stream)
 
 @twin_of(AsyncHub)
 class HubConnection(Uncopied):
-    """A connection to a hub, for programs without asyncio: what `signalr_sdk.HubConnection` does, minus `await`.
+    """A connection to a hub, for programs without asyncio. Works like `signalr_sdk.HubConnection`, without `await`.
 
-    Many threads may use one connection at once. Ctrl-C interrupts whatever waits here, and cancels it. Events are
-    handled on one daemon thread of the connection, in the order received; client results come from other threads.
-    Handlers are plain functions, and may call the hub and stop the connection. Creating a connection does no I/O and
-    starts no thread.
+    Many threads may use one connection at the same time. Ctrl-C interrupts and cancels a method that waits. Event
+    handlers run on one daemon thread of the connection, in the order of the events. Handlers of client results run on
+    other threads. Handlers are plain functions, and may call the hub and stop the connection. The constructor does no
+    I/O and starts no thread.
 
     Args:
         url: the hub's http(s) URL (ws(s) means the same); its query string is kept on every request.
@@ -61,10 +62,10 @@ class HubConnection(Uncopied):
         access_token: a bearer token, or a plain callable without arguments that returns one (or `None`), called on a
             thread for each connection attempt.
         access_token_in: `"query"` puts the token into the query of WebSocket and SSE requests, for servers that look
-            only there.
+            for the token only there.
         headers: sent with every HTTP request and the WebSocket upgrade to the hub's own origin.
-        cookies: sent like `headers`.
-        forward_headers: names of `headers` that may go along to another origin after a redirect.
+        cookies: sent with the same requests as `headers`.
+        forward_headers: names of `headers` that are also sent to another origin after a redirect.
         proxy: the URL of a proxy; without it the proxies of the environment are used.
         ssl: an `ssl.SSLContext` (own CA, client certificate), `True` to verify, `False` not to.
         http: a callable that makes the HTTP client, an `aiohttp.ClientSession`, `httpx.AsyncClient` (no WebSockets
@@ -73,13 +74,13 @@ class HubConnection(Uncopied):
         protocol: `"json"`, `"messagepack"`, or a `HubProtocol`.
         converter: converts typed values both ways; cattrs by default (extra `typed`).
         reconnect: `True` for the default policy, `False` or `None` for none, or a `RetryPolicy`.
-        retry_start: the same for `start()`; `True` for the policy of `reconnect`, or the default policy without one.
-        stateful_reconnect: ask the server for stateful reconnect, with which a WebSocket that is cut for some seconds
-            loses nothing. It changes nothing where the server does not offer it.
-        authentication_refresh: refresh the token on the live connection where the server says how long it lives (since
-            .NET 11); an `AuthenticationRefresh` says when, `False` leaves it to `refresh_authentication()`.
+        retry_start: the policy for `start()`; `True` for the policy of `reconnect`, or the default policy without it.
+        stateful_reconnect: ask the server for stateful reconnect: a connection whose WebSocket is cut for some seconds
+            then loses no message. Has no effect if the server does not offer stateful reconnect.
+        authentication_refresh: refresh the token on the live connection if the server tells how long the token is valid
+            (since .NET 11). An `AuthenticationRefresh` says when; `False` leaves it to `refresh_authentication()`.
         timeouts: see `Timeouts`.
-        limits: see `Limits`; `handlers` has no meaning here.
+        limits: see `Limits`; `Limits.handlers` has no effect.
 
     Raises:
         ValueError: an argument makes no sense.
@@ -142,7 +143,7 @@ class HubConnection(Uncopied):
         self._loop_use.first = self._send_buffer.drain
         self._registering = threading.RLock()
 
-    # What it is
+    # State
 
     @property
     def state(self) -> ConnectionState:
@@ -166,11 +167,11 @@ class HubConnection(Uncopied):
     # Starting and stopping
 
     def start(self) -> None:
-        """Connect; return when the hub can be called. Ctrl-C leaves `DISCONNECTED` and nothing open.
+        """Connect; return when the hub can be called. Ctrl-C leaves nothing open, and the state `DISCONNECTED`.
 
         Raises:
             ConnectionFailedError: the attempts failed.
-            ConnectionClosedError: `stop()` was called meanwhile.
+            ConnectionClosedError: `stop()` was called before the connection was up.
             StateError: the state is not `DISCONNECTED`, or a parent of this process has started the connection.
         """
         self._loop_use.call(self._start)
@@ -188,31 +189,31 @@ class HubConnection(Uncopied):
         await self._free_client()
 
     async def _stop(self) -> None:
-        # `LoopUse.first` has done so if this is a call. At the exit of the interpreter it is none.
+        # Send the messages of `send` first. For a call by the user `LoopUse.first` has done this already, but the exit
+        # of the interpreter calls `_stop` directly.
         self._send_buffer.drain()
         await self._hub.stop()
 
     async def _free_client(self) -> None:
-        # A start that fails because the connection is up must leave the client open, and so must a quick restart.
+        # Close the HTTP client only if the connection is down: another start may have brought it up.
         if self._hub.state is ConnectionState.DISCONNECTED:
             await self._http.close()
 
     def stop(self) -> None:
         """End the connection and everything that belongs to it, in good order if `Timeouts.close` is long enough.
 
-        `stop` may be called in any state, any number of times, from any thread and inside any handler. Messages that
-        were sent leave first. Pending calls end with `ConnectionClosedError`. Events that no handler has got yet are
-        discarded. A running handler goes on alone on its thread; `stop` waits neither for it nor for `on_closed`
-        handlers.
+        `stop` may be called in any state, any number of times, from any thread and inside any handler. Messages of
+        `send` are still sent. Pending calls end with `ConnectionClosedError`. Events that no handler has got yet are
+        discarded. A running handler goes on to its end on its thread; `stop` does not wait for handlers.
         """
         self._loop_use.call(self._stop)
 
     def run(self) -> None:
-        """Start, wait until closed, stop. Ctrl-C stops the connection.
+        """Start the connection, wait until it is closed, and stop it. Ctrl-C stops the connection.
 
         Raises:
-            ConnectionFailedError: as `start`.
-            SignalRError: the error that ended the connection, as `wait_closed`.
+            ConnectionFailedError: the attempts to connect failed.
+            SignalRError: the error that ended the connection.
         """
         with self:
             self.wait_closed()
@@ -243,18 +244,18 @@ class HubConnection(Uncopied):
     @overload
     def invoke(self, method: str, *args: Any, timeout: float | Unset | None = UNSET) -> Any: ...
     def invoke(self, method: str, *args: Any, timeout: float | Unset | None = UNSET, result_type: Any = Any) -> Any:
-        """Call a hub method and return its result. Ctrl-C meanwhile sends CancelInvocation.
+        """Call a hub method and return its result. After Ctrl-C, CancelInvocation is sent.
 
         Args:
             method: the method's name.
-            args: its arguments. Generators and `Upload`s among them are uploaded as streams.
-            timeout: seconds for all of it: the connection, room in the outgoing buffer, the answer; `None` for no
-                limit; `Timeouts.invoke` by default.
-            result_type: the type that the result is converted to; by default it is returned as it was decoded.
+            args: arguments of the method. Generators and `Upload` objects are uploaded as streams.
+            timeout: seconds for the whole call: waiting for the connection, for room in the outgoing buffer and for the
+                answer; `None` for no limit; `Timeouts.invoke` by default.
+            result_type: the type to which the result is converted; by default the decoded result is returned.
 
         Raises:
             HubError: the method failed; `str()` is the server's text.
-            InvocationTimeoutError: it took longer than `timeout`.
+            InvocationTimeoutError: the call took longer than `timeout`.
             ConnectionClosedError: the connection ended; the method may or may not have run.
             NotConnectedError: there is no connection, and none came within `Timeouts.ready`.
             LocalProtocolError: an argument cannot be encoded; nothing was sent.
@@ -288,17 +289,17 @@ class HubConnection(Uncopied):
         return Stream(stream, self._loop_use)
 
     def proxy(self, declaration: TypeForm[T], *, naming: NamingChoice = "pascal") -> T:
-        """Return an object that has a hub's methods as a class declares them, and calls the hub.
+        """Return an object with the methods that a class declares. Each method calls the hub method of its name.
 
         Args:
             declaration: a class, best a `typing.Protocol`. Its public methods are plain `def` with a result type
                 (`None` for none; `Iterator[T]` for a stream). Parameters annotated as `Iterator` or `Upload` are
-                uploaded. `method` names a method otherwise, or has it sent without asking for an answer.
+                uploaded. The decorator `method` sets another name, or sends without asking for an answer.
             naming: how names of methods are written on the hub: `"pascal"`, `"camel"`, `None` to leave them, or a
                 function.
 
         Raises:
-            TypeError: a method of the class says too little, or what no hub has.
+            TypeError: a method of the class lacks an annotation, or declares what no hub method can have.
         """
         return cast("T", make_proxy(self, declaration, naming, _STYLE))
 
@@ -324,20 +325,20 @@ class HubConnection(Uncopied):
         return functools.partial(self._register, self._hub.on(event)) if handler is None else self.on(event)(handler)
 
     def register(self, receiver: R, *, naming: NamingChoice = "pascal") -> R:
-        """Register an object's methods as handlers, each for the event of its name; `off(handler=...)` undoes it.
+        """Register each method of an object as handler of the event of its name. `off(handler=...)` removes all.
 
         Args:
-            receiver: the object. Its public methods are handlers, or only those marked with `event` if there is one;
+            receiver: the object. Its public methods are handlers; if some are marked with `event`, only these. They are
                 plain functions, as for `on`. Arguments are converted to the types of the parameters; an argument that
                 does not fit is an error of the handler.
-            naming: how names of methods become those of events, as for `proxy`. Their case does not matter.
+            naming: how names of methods become names of events, as for `proxy`. Their case does not matter.
 
         Returns:
             The object.
 
         Raises:
-            TypeError: a method cannot be a handler, or there is none.
-            LocalProtocolError: arguments are to be converted, and cattrs is missing.
+            TypeError: a method cannot be a handler, or the object has no method.
+            LocalProtocolError: arguments must be converted, but cattrs is missing.
         """
         return register(self.on, self._hub.wanted_converter, receiver, naming, _STYLE)
 
@@ -369,8 +370,9 @@ class HubConnection(Uncopied):
         return self._change_handlers(register, plain(handler, "a handler"))
 
     def _change_handlers(self, change: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Make a change to the register of handlers while no other thread does."""
-        # The lock may be held for as long as a signal handler runs, which may wait for this very thread.
+        """Change the registered handlers while no other thread changes them."""
+        # Do not wait for ever: the thread that holds the lock may be interrupted by a signal handler, which may wait
+        # for this very thread.
         locked = self._registering.acquire(timeout=_STUCK)
         try:
             return change(*args, **kwargs)

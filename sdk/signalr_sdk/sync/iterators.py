@@ -1,4 +1,4 @@
-"""The iterators of users: `Stream` over the items of a hub method, `Messages` over the events of a name."""
+"""`Stream` iterates over the items of a streaming hub method, and `Messages` over the events of one name."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-# A batch for the consumer's thread has at most so many items, and no further one when it has so many bytes as received.
+# A batch for the consumer's thread is full with so many items, or when its items had so many bytes on the wire.
 _ITEMS = 256
 _BYTES = 256 * 1024
 
@@ -28,16 +28,16 @@ class _BatchReader:
     def __init__(self, source: AsyncStream[Any] | AsyncMessages, loop_use: LoopUse) -> None:
         self.source = source
         self._loop_use = loop_use
-        # The loop's thread adds to this deque itself, so a wait that Ctrl-C interrupts loses nothing.
+        # The loop's thread adds items directly to this deque, so Ctrl-C during a wait loses no item.
         self.messages: deque[Any] = deque()
 
     def next(self, timeout: float | None) -> Any:
-        """Return the next item or event; wait if there is none."""
+        """Wait for the next item or event and return it."""
         while True:
             try:
                 return self.messages.popleft()
             except IndexError:
-                # Another thread may take all that this brings, so the deque is tried again.
+                # Fetch, and then try the deque again: another thread may take all items that were fetched.
                 self._fetch(timeout)
 
     def _fetch(self, timeout: float | None) -> None:
@@ -55,9 +55,10 @@ class _BatchReader:
 class Stream(Uncopied, Generic[T]):
     """The items that a streaming hub method yields: an iterator and a context manager.
 
-    `HubConnection.stream` makes it. The call is sent when the first item is asked for, or at the `with`. The stream is
-    cancelled on the server, once, by `cancel()`, by leaving the `with`, or when the object is garbage collected, for
-    example after a `break` out of a bare `for`. Several threads may share a stream: each item goes to one of them.
+    `HubConnection.stream` returns a stream. The call is sent when the first item is asked for, or at the `with`. The
+    stream is cancelled on the server, once: by `cancel()`, by leaving the `with`, or when the object is garbage
+    collected, for example after a `break` out of a bare `for`. Several threads may share a stream: each item goes to
+    one thread.
 
     Example:
         ```python
@@ -111,10 +112,11 @@ class Stream(Uncopied, Generic[T]):
 
 @twin_of(AsyncMessages)
 class Messages(Uncopied):
-    """Events of one name as an iterator of argument tuples, and a context manager.
+    """An iterator over the events of one name, which gives the arguments of each event as a tuple. A context manager.
 
-    `HubConnection.messages` makes it. It gets events from then on, until it is closed or garbage collected, or the
-    connection is `DISCONNECTED` for good. Several threads may share it: each event goes to one of them.
+    `HubConnection.messages` returns this iterator, which gets events from then on: until the iterator is closed or
+    garbage collected, or the connection has ended for good. Several threads may share an iterator: each event goes to
+    one thread.
 
     Example:
         ```python

@@ -1,4 +1,4 @@
-"""How one connection uses the loop's thread: its calls are made there, and it keeps the thread while it is up."""
+"""Runs the calls of one connection on the loop's thread, and keeps the thread alive while the connection is up."""
 
 from __future__ import annotations
 
@@ -22,23 +22,23 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 T = TypeVar("T")
 
-# An interrupted call has so many seconds to be cancelled. Then its caller goes on without waiting for the end.
+# After an interrupt, a call has so many seconds to end. Then its caller goes on without waiting for the end.
 _GRACE = 0.5
 
 
 class _PortalEndedError(Exception):
-    """The loop's thread ended before it took the call. The call must be made again, on another thread."""
+    """The loop's thread ended before it took the call. The call must be made again, on a new thread."""
 
 
 class _Call:
-    """One call of a function on the loop's thread. If the function returns a coroutine, it is awaited there.
+    """One call of a function on the loop's thread. A coroutine that it returns is awaited there.
 
     The calling thread waits on a bare lock, which costs much less than a `concurrent.futures.Future`.
 
     Args:
         portal: the portal whose thread calls the function.
-        function: takes no arguments.
-        first: called on the same thread before the function.
+        function: the function to call, without arguments.
+        first: is called on the loop's thread before the function.
     """
 
     def __init__(self, portal: Portal, function: Callable[[], Any], *, first: Callable[[], None]) -> None:
@@ -50,12 +50,12 @@ class _Call:
         self._task: asyncio.Task[None] | None = None
         self._given_up = False
         self._ended = False
-        # A context variable says which handler, if any, makes the call.
+        # Run the function in the context of the caller: a context variable tells which handler, if any, makes the call.
         self._context = contextvars.copy_context()
         self._done = threading.Lock()
         self._done.acquire()
 
-    # On the loop's thread
+    # Methods for the loop's thread
 
     def begin(self) -> None:
         """Call the function, unless the caller has given up or the portal has ended."""
@@ -68,7 +68,7 @@ class _Call:
             try:
                 self._first()
                 self._result = self._context.run(self._function)
-            except BaseException as error:  # noqa: BLE001 - it is raised where the call was made
+            except BaseException as error:  # noqa: BLE001 - the error is raised in the calling thread
                 self._error = error
         if inspect.iscoroutine(self._result):
             self._task = self._context.run(spawn, self._finish(self._result), "call")
@@ -79,18 +79,19 @@ class _Call:
         try:
             self._result = await awaited
         except BaseException as error:  # noqa: BLE001 - as above
-            # An error refers to this frame. One that nobody takes would keep everything of the call alive.
+            # Drop the error if the caller has given up: nobody takes the error, and it would keep this frame and the
+            # call alive.
             self._error = None if self._given_up else error
         finally:
             self._end()
 
     def cancel(self) -> None:
-        """Cancel the function if it runs. If it has not begun yet, see to it that it never does."""
+        """Cancel the function if it is running. Otherwise make sure that the function never begins."""
         if self._task is None:
             self.begin()
         else:
             self._task.cancel()
-            # A task that is cancelled before its first turn never runs, so `_finish` would not end the call.
+            # End the call when the task is done: a task that is cancelled before its first step never runs `_finish`.
             self._task.add_done_callback(self._end)
 
     def _end(self, _task: object = None) -> None:
@@ -99,13 +100,13 @@ class _Call:
             self._portal.leave()
             self._done.release()
 
-    # On the thread that calls
+    # Methods for the calling thread
 
     def result(self) -> Any:
-        """Have the function called, wait for its result and return it.
+        """Let the loop's thread call the function, wait for its result and return it.
 
         Raises:
-            BaseException: what the function raised.
+            BaseException: the error that the function raised.
         """
         portal = self._portal
         portal.doorbell.ring(self.begin)
@@ -120,11 +121,12 @@ class _Call:
         try:
             raise error
         finally:
-            # The error refers to this frame. A frame that refers to the error would make a cycle of the two.
+            # Delete the variable: the error refers to this frame, and a frame that refers to the error would make a
+            # cycle.
             del error
 
     def give_up(self) -> None:
-        """Cancel the call, whose wait Ctrl-C or another signal has interrupted; wait a moment for its end."""
+        """Cancel the call, because Ctrl-C or another signal has interrupted its caller. Wait a moment for its end."""
         if not self._ended:
             self._given_up = True
             self._portal.doorbell.ring(self.cancel)
@@ -136,10 +138,10 @@ def _nothing() -> None:
 
 
 class LoopUse:
-    """The use that one connection makes of the loop's thread.
+    """Runs the calls of one connection on the loop's thread.
 
     Attributes:
-        first: called on the loop's thread before each function that is called there.
+        first: is called on the loop's thread before the function of each call.
     """
 
     def __init__(self) -> None:
@@ -148,7 +150,7 @@ class LoopUse:
         self._lives = 0
 
     def running(self) -> Portal | None:
-        """Return the portal that the connection runs on; `None` while it does not run.
+        """Return the portal that the connection runs on; `None` while the connection is not up.
 
         Raises:
             StateError: this is the loop's thread, or a child process that has inherited the connection.
@@ -169,7 +171,7 @@ class LoopUse:
     def call(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """Call a function on the loop's thread and return its result. An async function is awaited there.
 
-        Ctrl-C while the function runs cancels it.
+        Ctrl-C cancels the function while it runs.
 
         Raises:
             StateError: this is the loop's thread, or a child process that has inherited the connection.
@@ -187,11 +189,11 @@ class LoopUse:
                 raise
 
     def keep_loop_for(self, life: Coroutine[Any, Any, object], stop: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        """Keep the loop's thread, and have all calls made there, until the connection has ended. On the loop's thread.
+        """Keep this thread alive and run all calls on it, until the connection has ended. Only on the loop's thread.
 
         Args:
-            life: returns when the connection and everything that belongs to it has ended.
-            stop: stops the connection.
+            life: a coroutine that returns when the connection and all that belongs to it have ended.
+            stop: stops the connection at the exit of the interpreter.
         """
         portal = self._portal = current_portal()
         self._lives += 1

@@ -1,4 +1,4 @@
-"""What users give is plain functions here: neither async ones nor what they raise reaches the event loop."""
+"""Checks that functions of users are not async, and turns their exceptions into errors that the loop can pass on."""
 
 from __future__ import annotations
 
@@ -9,26 +9,26 @@ T = TypeVar("T")
 
 
 def plain(function: T, what: str) -> T:
-    """Return the function.
+    """Return the function, after checking that it is not async.
 
     Args:
-        function: what the user gave.
-        what: the name of its role, for the error.
+        function: the function of the user.
+        what: what the function is used for, for the error text.
 
     Raises:
-        TypeError: the function is async: a thread could not await what it returns.
+        TypeError: the function is async: a thread cannot await its result.
     """
-    call = getattr(type(function), "__call__", None)  # noqa: B004 - looked at, not asked for
+    call = getattr(type(function), "__call__", None)  # noqa: B004 - the method itself is needed
     if inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(call):
         raise TypeError(f"{what} of signalr_sdk.sync is a plain function, not an async one: {function!r}")
     return function
 
 
 def result_of(value: T) -> T:
-    """Return what a function of the user returned.
+    """Return the result of a function of the user, after checking that the result is no coroutine.
 
     Raises:
-        TypeError: the value is a coroutine: the function was async, in a way that `plain` cannot see.
+        TypeError: the value is a coroutine: `plain` could not see that the function is async.
     """
     if inspect.iscoroutine(value):
         value.close()
@@ -37,10 +37,9 @@ def result_of(value: T) -> T:
 
 
 def as_error(raised: BaseException) -> Exception:
-    """Return what a function of the user raised as an `Exception`.
+    """Return the exception of a user's function as an `Exception` that a future accepts.
 
-    Neither a `BaseException` nor a `StopIteration` can be set on a future: the one would end the loop's thread, the
-    other is refused.
+    Other `BaseException`s would end the loop's thread, and a future refuses a `StopIteration`.
     """
     if isinstance(raised, Exception) and not isinstance(raised, StopIteration):
         return raised

@@ -1,8 +1,8 @@
-"""The loop's thread: one for all connections of a process, and the event loop that runs there.
+"""The loop's thread: one thread with an event loop, which all connections of a process share.
 
-The thread runs while a connection is up or a call is under way, and ends with the last of them; the next call starts
-another. It is a daemon, so it keeps no process alive: at the exit of the interpreter, the connections that were
-forgotten are stopped, and the messages that they were given to send leave.
+The thread runs while a connection is up or a call is running. It ends with the last connection or call, and the next
+call starts a new thread. It is a daemon thread, so the interpreter can exit while connections are up. At the exit these
+connections are stopped, after their messages were sent.
 """
 
 from __future__ import annotations
@@ -23,23 +23,23 @@ from .doorbell import Doorbell
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
-# Forgotten connections have so many seconds to end at the exit of the interpreter.
+# At the exit of the interpreter, connections that are still up have so many seconds to end.
 _FAREWELL = 1.0
-# A portal that nothing uses so many seconds after it was made ends.
+# A portal ends if no connection or call uses it so many seconds after it was made.
 _UNUSED = 1.0
 
 
 class Portal:
-    """A daemon thread with an event loop, which ends when nothing uses it any more.
+    """A daemon thread with an event loop. It ends when no connection and no call uses it any more.
 
-    Other threads leave work at the `doorbell`. The methods are for the loop's thread.
+    Other threads pass callbacks to it by the `doorbell`. The methods are for the loop's thread only.
 
     Attributes:
         loop: the event loop.
         thread: the thread.
-        doorbell: has the loop's thread call something.
-        ended: whether the loop takes no more calls, for good. A call that comes too late is handed back.
-        forked: whether this is a child process's copy of a portal of its parent, whose thread the child has not got.
+        doorbell: passes callbacks to the loop's thread.
+        ended: whether the portal takes no more calls, for good. A call that comes too late must use another portal.
+        forked: whether a fork has copied this portal into a child process, where its thread does not run.
     """
 
     def __init__(self) -> None:
@@ -63,37 +63,39 @@ class Portal:
             process.portals.pop(thread, None)
 
     async def _stay(self) -> None:
-        # Ctrl-C may interrupt the thread that made the portal before its first call. Then nothing else ends the portal.
+        # End the portal if no call comes: Ctrl-C may interrupt the thread that has made the portal before its first
+        # call.
         self.loop.call_later(_UNUSED, self.end_if_unused)
         await self._unwanted.wait()
 
     def enter(self) -> None:
-        """Count one use, which keeps the thread until `leave`."""
+        """Note that a call or connection uses the thread, which then runs at least until `leave`."""
         self._uses += 1
 
     def leave(self, _task: object = None) -> None:
-        """End one use."""
+        """Note that a call or connection does not use the thread any more."""
         self._uses -= 1
         if self._uses == 0:
             self.loop.call_soon(self.end_if_unused)
 
     def end_if_unused(self) -> None:
-        """End the thread, unless something uses it."""
+        """End the thread, unless a call or connection uses it."""
         if self._uses == 0 and not self.ended:
             process.forget(self)
             self.ended = True
-            # This hands back the calls that were left before `ended` was set. Who leaves one later looks at `ended`.
+            # Hand back the calls that were queued before `ended` was set. A thread that queues a call later checks
+            # `ended` itself.
             self.doorbell.answer()
             self._unwanted.set()
 
     def run_life(
         self, life: Coroutine[Any, Any, object], stop: Callable[[], Coroutine[Any, Any, None]]
     ) -> asyncio.Task[object]:
-        """Run a task that lasts as long as a connection is up, and keep the thread for it.
+        """Run a task that lasts as long as a connection is up. The thread runs at least until the task has ended.
 
         Args:
-            life: returns when the connection and everything that belongs to it has ended.
-            stop: stops the connection; called at the exit of the interpreter.
+            life: a coroutine that returns when the connection and all that belongs to it have ended.
+            stop: stops the connection; is called at the exit of the interpreter.
         """
         self.enter()
         task = spawn(life, "life")
@@ -109,7 +111,7 @@ class Portal:
 
 
 class _Process:
-    """The portals of this process. At most one of them takes calls; others are about to end.
+    """The portals of this process. At most one portal takes calls; other portals are about to end.
 
     Attributes:
         portals: all running portals, by the identity of their threads.
@@ -117,31 +119,33 @@ class _Process:
 
     def __init__(self) -> None:
         self.portals: dict[int, Portal] = {}
-        # The portal that takes calls. If several threads make one, `setdefault` lets one of them win in a single step.
+        # The portal that takes calls. If several threads make a portal at the same time, `setdefault` chooses one
+        # portal in a single step.
         self._current: dict[str, Portal] = {}
-        # A child process's copies of its parent's portals. To free one would close a selector that the parent uses.
+        # The portals that a fork has copied into this process. Keep them: freeing a portal would close a selector that
+        # the parent process uses.
         self._inherited: list[Portal] = []
         atexit.register(self._exit)
         if hasattr(os, "register_at_fork"):
             os.register_at_fork(after_in_child=self._forked)
 
     def portal(self) -> Portal:
-        """Return the portal that takes calls. It may have ended when the call comes: see `Portal.ended`."""
+        """Return the portal that takes calls. It may end before it has taken the call: see `Portal.ended`."""
         if portal := self._current.get("portal"):
             return portal
         made = Portal()
         portal = self._current.setdefault("portal", made)
-        if portal is not made:  # another thread was quicker
+        if portal is not made:  # another thread has made a portal first
             made.doorbell.ring(made.end_if_unused)
         return portal
 
     def forget(self, portal: Portal) -> None:
-        """Do not return this portal any more. Only its own thread may call this."""
+        """Make `portal()` not return this portal any more. Only for the thread of this portal."""
         if self._current.get("portal") is portal:
             del self._current["portal"]
 
     def refuse_loop_thread(self) -> None:
-        """Raise `StateError` on the thread of a portal, where a call that waits for the loop would never end."""
+        """Raise `StateError` on the thread of a portal: the thread would wait for itself, and the call never end."""
         if threading.get_ident() in self.portals:
             raise StateError(
                 "this is the thread of the event loop of signalr_sdk.sync, and a call that blocks it would never end: "
@@ -173,5 +177,5 @@ process: _Process = _Process()
 
 
 def current_portal() -> Portal:
-    """Return the portal whose thread this is."""
+    """Return the portal that runs on the current thread."""
     return process.portals[threading.get_ident()]

@@ -1,4 +1,4 @@
-"""`Connection` for threads: it calls the asyncio one, which runs on the loop's thread."""
+"""`Connection` without asyncio: calls the asyncio `Connection` on the thread of the event loop."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ if TYPE_CHECKING:
 
 @twin_of(AsyncConnection)
 class Connection(Uncopied):
-    """A connection without the hub protocol, for programs without asyncio: `signalr_sdk.Connection` minus `await`.
+    """A connection without the hub protocol, for programs without asyncio.
 
-    Many threads may use one connection at once. Ctrl-C interrupts whatever waits here. A connection that was started
-    keeps the thread of the event loop until `stop()`.
+    Works like `signalr_sdk.Connection`, without `await`. Many threads may use one connection at the same time. Ctrl-C
+    interrupts a method that waits. A connection that was started keeps the thread of the event loop until `stop()`.
 
     Args:
         url: the endpoint's http(s) or ws(s) URL.
         transfer_format: `"text"` (strings, UTF-8 on the wire) or `"binary"` (bytes).
-        transports: as for `HubConnection`; the same holds for all other arguments.
+        transports: as for `HubConnection`, like all other arguments.
 
     Example:
         ```python
@@ -93,10 +93,10 @@ class Connection(Uncopied):
         return self._connection.transport
 
     def start(self) -> None:
-        """Connect. Ctrl-C leaves nothing open.
+        """Connect. After Ctrl-C nothing is left open.
 
         Raises:
-            ConnectionFailedError: connecting failed, or `stop()` was called meanwhile.
+            ConnectionFailedError: connecting failed, or `stop()` was called before the connection was up.
             StateError: the connection was started before.
         """
         self._loop_use.call(self._start)
@@ -117,23 +117,24 @@ class Connection(Uncopied):
         await self._http.close()
 
     def stop(self) -> None:
-        """Close, within `Timeouts.close`. May be called by any thread, any number of times."""
+        """Close the connection within `Timeouts.close`. May be called by any thread, any number of times."""
         self._loop_use.call(self._stop)
 
     async def _stop(self) -> None:
-        # A later `stop` may run in another event loop, where the asyncio connection cannot be used.
+        # Stop only once: a later `stop` may run in another event loop, where the asyncio connection cannot be used.
         if not self._stopped.is_set():
             await self._connection.stop()
             self._stopped.set()
 
     def send(self, data: str | bytes) -> None:
-        """Send; wait while the server takes no more. Data of several threads goes out one after another.
+        """Send data; wait while the server accepts no more. Data of several threads is sent one after another.
 
-        Read at the same time, on another thread: a server may stop reading while nobody reads what it sends. Long
-        polling polls only while somebody reads, and ASP.NET Core closes the connection of a client that does not poll.
+        Read at the same time, on another thread: a server may stop reading while its own data is not read. Over long
+        polling this client polls only while a thread reads, and ASP.NET Core closes the connection of a client that
+        does not poll.
 
         Raises:
-            NotConnectedError: the connection is not started, or stopped.
+            NotConnectedError: the connection is not started, or is stopped.
             ConnectionClosedError: the connection is lost.
             TypeError: `data` is a `str` on a binary connection.
         """

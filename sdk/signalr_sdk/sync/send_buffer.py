@@ -1,4 +1,4 @@
-"""The messages of `send`, which are encoded on the calling thread, on their way to the loop's thread in batches."""
+"""Moves the messages of `send` in batches from the calling threads, which encode them, to the loop's thread."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 _logger = logging.getLogger("signalr_sdk.hub")
 
-# While messages keep coming, the loop's thread looks for them by itself after so many seconds. To wake it for each
-# message would cost more than everything else that is done for the message.
+# While messages keep coming, the loop's thread looks for them after so many seconds without being woken. Waking it for
+# each message would cost more than all other work for the message.
 _PATIENCE = 0.001
 
 
@@ -28,10 +28,10 @@ class SendBuffer:
     """Takes messages from any thread, and puts them into the outgoing buffer on the loop's thread, in the same order.
 
     Args:
-        hub: has the outgoing buffer.
-        loop_use: the use of the loop's thread by the same connection.
-        limit: the bytes that may wait here, or in a full outgoing buffer, before `put` waits. Threads that call `put`
-            at the same time may exceed the limit by a message each.
+        hub: the connection with the outgoing buffer.
+        loop_use: runs the calls of the same connection on the loop's thread.
+        limit: with so many bytes here, or in a full outgoing buffer, `put` waits. Threads that call `put` at the same
+            time may exceed the limit by one message each.
     """
 
     def __init__(self, hub: AsyncHub, loop_use: LoopUse, *, limit: int) -> None:
@@ -39,16 +39,18 @@ class SendBuffer:
         self._loop_use = loop_use
         self._limit = limit
         self._messages: deque[bytes] = deque()
-        # The bytes that were put since the last `_make_room`, about: two threads may count at the same time.
+        # About how many bytes were put since the last `_make_room`. Not exact: several threads change it without a
+        # lock.
         self._held = 0
         self._room = WaitingThreads()
-        # The loop whose timer is set, so that it needs no wake-up. Only the loop's thread sets this and what follows.
+        # The event loop that has set `_timer` and needs no wake-up. Only the loop's thread changes this and the next
+        # two attributes.
         self._looking: asyncio.AbstractEventLoop | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._emptying: asyncio.Task[None] | None = None
 
     def put(self, data: bytes) -> bool:
-        """Add a message; wait while there is no room. Return `False` if the connection is down: nothing was added.
+        """Add a message; wait while there is no room. Return `False`, and add nothing, if the connection is down.
 
         Raises:
             StateError: this is the loop's thread, or a child process that has inherited the connection.
@@ -73,24 +75,24 @@ class SendBuffer:
         return True
 
     def _ring(self, portal: Portal, *, at_once: bool = False) -> None:
-        """Have the loop's thread look, unless its timer is set."""
+        """Make the loop's thread look for messages, unless its timer is set."""
         if at_once or self._looking is not portal.loop:
             portal.doorbell.ring(self._look)
 
-    # On the loop's thread
+    # Methods for the loop's thread
 
     def drain(self) -> None:
-        """Move the messages into the outgoing buffer, so that they leave before what the caller sends next."""
+        """Move the messages into the outgoing buffer, so that they are sent before the next call of the caller."""
         if self._messages:
             self._look()
 
     def _look(self) -> None:
-        """Move the messages into the outgoing buffer; look again soon if there were any. Make room if there is some."""
+        """Move all messages into the outgoing buffer. Look again soon if there were messages, to save a wake-up."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        # Cleared before the messages are taken, since a thread adds its message before it looks at `_looking`. The
-        # other order would leave a message here that nobody looks for.
+        # Clear `_looking` before taking the messages: a thread adds its message before it checks `_looking`. In the
+        # other order a message could stay here without a wake-up of the loop's thread.
         self._looking = None
         full = self._emptying is not None
         if messages := [self._messages.popleft() for _ in range(len(self._messages))]:
@@ -107,7 +109,8 @@ class SendBuffer:
         try:
             await self._hub.room()
         except SignalRError as ended:
-            # Threads that wait for room are woken in every case, and find that the connection is down.
+            # Only log the error: threads that wait for room are woken in any case, and then see that the connection is
+            # down.
             _logger.debug("messages that wait for room have not left: %s", ended)
 
     def _emptied(self, _task: object) -> None:

@@ -1,4 +1,4 @@
-"""Token providers and credentials of the user: they may block, so they are asked on a thread."""
+"""Calls the token providers and credentials of users on a thread, because they may block."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 def token_provider(
     access_token: str | Callable[[], str | None] | None,
 ) -> str | Callable[[], Awaitable[str | None]] | None:
-    """Return a provider for the asyncio connection that asks the user's one on a thread; a string as it is."""
+    """Return an async provider that calls the user's provider on a thread. Return a string unchanged."""
     if access_token is None or isinstance(access_token, str):
         return access_token
     provider = plain(access_token, "an access token provider")
@@ -28,9 +28,9 @@ def token_provider(
 
 
 def credential_on_thread(credential: Credential | None) -> Credential | None:
-    """Return a credential for the asyncio client that asks the user's one on a thread.
+    """Return an async credential that calls the user's credential on a thread.
 
-    An object without `get_token` is returned as it is: the asyncio client says that it is none.
+    An object without `get_token` is returned unchanged: the asyncio client raises the error for it.
     """
     get_token = getattr(credential, "get_token", None)
     return _CredentialOnThread(plain(get_token, "get_token of a credential")) if callable(get_token) else credential

@@ -1,4 +1,4 @@
-"""Documents the classes of `signalr_sdk.sync` as the asyncio classes whose twins they are."""
+"""Copies docstrings from the asyncio classes to their twins, the classes of `signalr_sdk.sync`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ C = TypeVar("C", bound=type)
 def twin_of(original: type) -> Callable[[C], C]:
     """Return a class decorator that copies docstrings from the public members of an asyncio class.
 
-    A member with a docstring keeps it: its words differ from those of its twin.
+    A member that has a docstring keeps it: the docstring of the asyncio class would be wrong for threads.
 
     Raises:
         AttributeError: the asyncio class has no member of the same name.

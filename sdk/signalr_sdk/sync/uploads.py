@@ -1,4 +1,4 @@
-"""Streams from the client to the hub: their items come from any thread, and are sent on the loop's thread."""
+"""Streams from the client to the hub: any thread adds items, and the loop's thread sends them."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ T = TypeVar("T")
 
 Report: TypeAlias = Callable[[Exception], None]
 
-# So many items may wait on their way to the loop's thread. Threads that add at the same time may exceed it by one each.
+# The most items that may wait for the loop's thread. Threads that add items at the same time may exceed it by one each.
 _CAPACITY = 64
-# After each batch the loop's thread first looks for items by itself, after so many seconds. To wake it for each item
-# would cost more than everything else that is done for the item.
+# After a batch, the loop's thread first looks for items after so many seconds without being woken. Waking it for each
+# item would cost more than all other work for the item.
 _PATIENCE = 0.001
-# A number of items that never wait.
+# A number of waiting items that is never reached.
 _NEVER = 1 << 30
-# Follows the last item in a closed queue.
+# The end mark, which follows the last item in a closed queue.
 _END: Final = object()
 
 
 class UploadQueue:
-    """The items of one upload: any thread adds them, and the loop's thread iterates over them. Bounded."""
+    """A bounded queue of the items of one upload. Any thread adds items, and the loop's thread iterates over them."""
 
     def __init__(self) -> None:
         self._items: deque[Any] = deque()
@@ -47,14 +47,15 @@ class UploadQueue:
         self._doorbell: Doorbell | None = None
         # The loop's thread must be woken when so many items wait.
         self._wake_at = _NEVER
-        # Only the loop's thread uses these two: the future of a waiting iteration, and items that have crossed to it.
+        # Only the loop's thread uses the next two attributes: the future of a waiting iteration, and the items that it
+        # has taken from the queue.
         self._waiter: asyncio.Future[None] | None = None
         self._batch: deque[Any] = deque()
 
-    # On any thread
+    # Methods for any thread
 
     def put(self, item: Any) -> bool:
-        """Add an item; wait while the queue is full. Return `False` if the call is over: nothing was added.
+        """Add an item; wait while the queue is full. Return `False`, and add nothing, if the call has ended.
 
         Raises:
             StateError: the queue is closed.
@@ -70,17 +71,18 @@ class UploadQueue:
         return True
 
     def close(self, error: BaseException | None = None) -> None:
-        """End the upload after the items that were added; with an error, it fails after them. Idempotent."""
+        """End the upload after all added items. With an error, the upload then fails. May be called again."""
         if not self._closed:
             self._error = error
             self._items.append(_END)
-            # Set last: a signal handler that interrupts this may close the queue too, and wait for the end of the call.
+            # Set `_closed` last: a signal handler may interrupt this method, close the queue too, and wait for the end
+            # of the call, which never comes without `_END`.
             self._closed = True
         self._ring()
 
     @property
     def over(self) -> bool:
-        """Whether the call is over."""
+        """Whether the call has ended, so that no more items are sent."""
         return self._over
 
     def _has_room(self) -> bool:
@@ -90,7 +92,7 @@ class UploadQueue:
         if self._doorbell is not None:
             self._doorbell.ring(self._wake)
 
-    # On the loop's thread
+    # Methods for the loop's thread
 
     def __aiter__(self) -> Self:
         self._doorbell = current_portal().doorbell
@@ -102,13 +104,13 @@ class UploadQueue:
         return self._batch.popleft()
 
     async def _fill(self) -> None:
-        """Move items into the batch; wait until there is one."""
+        """Wait until the queue has items, and move them into the batch."""
         wake_at = _CAPACITY
         while not self._move():
             self._waiter = asyncio.get_running_loop().create_future()
             self._wake_at = wake_at
-            # Looked at after `_wake_at` is set, since a thread adds its item before it looks at `_wake_at`. The other
-            # order would leave an item here that nobody is woken for.
+            # Check `_items` after setting `_wake_at`: a thread adds its item before it checks `_wake_at`. In the other
+            # order an item could stay here without a wake-up of the loop's thread.
             if not self._items:
                 await asyncio.wait({self._waiter}, timeout=_PATIENCE if wake_at > 1 else None)
             self._wake_at = _NEVER
@@ -134,18 +136,18 @@ class UploadQueue:
             self._waiter.set_result(None)
 
     async def aclose(self) -> None:
-        """Throw the items away, and tell threads that add more that the call is over. Idempotent."""
+        """Drop all items, because the call has ended. From now on `put` returns `False`. May be called again."""
         self._over = True
         self._items.clear()
         self._room.wake()
 
 
 class SourceQueue(UploadQueue):
-    """The items of an iterable. A daemon thread iterates over it, and closes it.
+    """The items of an iterable. A daemon thread iterates over the iterable, and closes it at the end.
 
     Args:
         source: the iterable.
-        report: called on that thread with the error, if closing the iterable fails.
+        report: called on the daemon thread with the error, if closing the iterable fails.
     """
 
     def __init__(self, source: Iterable[Any], report: Report) -> None:
@@ -159,7 +161,7 @@ class SourceQueue(UploadQueue):
         return super().__aiter__()
 
     async def aclose(self) -> None:
-        """Throw the items away. The thread closes the source as soon as the source has yielded its next item."""
+        """Drop all items. The daemon thread closes the source as soon as the source has yielded its next item."""
         await super().aclose()
         self._start()
 
@@ -172,13 +174,13 @@ class SourceQueue(UploadQueue):
         error: BaseException | None = None
         iterator: Iterator[Any] | None = None
         try:
-            # A call that is over already still needs the iterator: a generator must be closed.
+            # Make the iterator even if the call has ended: a generator must be closed.
             iterator = iter(self._source)
             if not self.over:
                 for item in iterator:
                     if not self.put(item):
                         break
-        except BaseException as raised:  # noqa: BLE001 - the source may raise anything; the server hears of it
+        except BaseException as raised:  # noqa: BLE001 - the source may raise anything; the server gets the error
             error = raised
         finally:
             self._close_source(iterator)
@@ -194,13 +196,13 @@ class SourceQueue(UploadQueue):
 
 @twin_of(AsyncUpload)
 class Upload(Uncopied, Generic[T]):
-    """An argument that goes to the hub item by item.
+    """An argument that is sent to the hub item by item, as a stream. For one call only.
 
-    `Upload(iterable)` streams any iterable, pulled on a daemon thread of its own. `Upload()` is fed by hand, from any
-    thread: `send` waits while 64 items are waiting to leave, `close` ends it. Good for one call.
+    `Upload(iterable)` sends the items of an iterable; a daemon thread iterates over it. For an `Upload()` any thread
+    adds items by `send`, which waits while 64 items wait to be sent. `close` ends the upload.
 
     Args:
-        source: what to stream; without it, feed it by hand.
+        source: the iterable; without it, add the items by `send`.
 
     Example:
         ```python
@@ -220,10 +222,10 @@ class Upload(Uncopied, Generic[T]):
         self._unclaimed = [True]
 
     def send(self, item: T) -> None:
-        """Add an item; wait while too many are waiting to leave. Interrupted, it has added nothing.
+        """Add an item; wait while 64 items wait to be sent. If Ctrl-C interrupts the wait, the item was not added.
 
         Raises:
-            StateError: the upload is closed, its call or connection has ended, or it streams an iterable.
+            StateError: the upload is closed, its call or connection has ended, or the upload has an iterable.
         """
         if self._source is not None:
             raise StateError("this Upload streams an iterable: only an Upload() without one is fed by hand")
@@ -236,24 +238,24 @@ class Upload(Uncopied, Generic[T]):
         self._queue.close(error)
 
     def _claim(self, report: Report) -> UploadQueue:
-        """Belong to a call; return what the call takes the items from."""
+        """Mark the upload as used by a call; return the queue from which the call takes the items."""
         try:
-            self._unclaimed.pop()  # a single step: of two calls at the same time, one fails
+            self._unclaimed.pop()  # a single step, so that one of two calls at the same time fails
         except IndexError:
             raise StateError("this Upload was used already: make a new one for each call") from None
         return self._queue if self._source is None else SourceQueue(self._source, report)
 
 
 def queue_uploads(arguments: tuple[Any, ...], report: Report) -> tuple[Any, ...]:
-    """Return the arguments of a call, with a queue in the place of each one that is uploaded.
+    """Return the arguments of a call, with a queue in the place of each argument that is uploaded.
 
     Args:
-        arguments: of the call. If none of them is uploaded, this tuple itself is returned.
+        arguments: the arguments of the call. If no argument is uploaded, this tuple itself is returned.
         report: called with the error if closing a source fails.
 
     Raises:
-        TypeError: one of the arguments is async.
-        StateError: an `Upload` among them belongs to another call.
+        TypeError: an argument is an async iterable.
+        StateError: an `Upload` in the arguments was used by another call.
     """
     uploads = False
     for argument in arguments:

@@ -1,4 +1,4 @@
-"""A hub server in Python, to test clients with and for demos. Not for production."""
+"""A hub server in Python for tests of clients and for demos, not for production."""
 
 from __future__ import annotations
 

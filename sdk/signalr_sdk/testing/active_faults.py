@@ -1,8 +1,8 @@
-"""The faults in force, and what each of them does to a request or a frame.
+"""The faults that are in force, and what each fault does to a request or a frame.
 
-A `Fault` has a `FaultFilter` (where it happens) and an action (what happens there). The server awaits
-`ActiveFaults.apply` at each `FaultPoint`: the matching faults act one after another, in the order in which they were
-made.
+A `Fault` has a `FaultFilter`, which says where the fault happens, and an action, which says what happens. The server
+awaits `ActiveFaults.apply` at each `FaultPoint`: the matching faults act one after another, in the order in which they
+were made.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ FaultAction: TypeAlias = "Callable[[Fault, FaultSite], Awaitable[None]]"
 
 @attrs.define(eq=False)
 class Fault:
-    """A fault in force: until it has happened as often as was asked, its `with` block is left, or `end` is called.
+    """A fault in force. It ends when it has happened `times` times, when its `with` block is left, or by `end`.
 
     Attributes:
         happened: how often the fault has happened.
@@ -45,7 +45,7 @@ class Fault:
     happened: int = attrs.field(default=0, init=False)
 
     def end(self) -> None:
-        """End the fault: requests and frames that it holds go on. From any thread; may be called again."""
+        """End the fault: the requests and frames that it holds go on. Callable from any thread and more than once."""
         self._end(self)
 
     def __enter__(self) -> Self:
@@ -69,23 +69,23 @@ class Fault:
         return self._rule
 
     async def act(self, site: FaultSite) -> None:
-        """Do what the fault does to a request or frame; return when the request or frame may go on."""
+        """Let the fault act on a request or frame; return when the request or frame may go on."""
         if self._action is not None:
             await self._action(self, site)
 
     @property
     def is_spent(self) -> bool:
-        """Whether the fault has happened `times` times and holds nothing."""
+        """Whether the fault has happened `times` times and holds no request or frame any more."""
         return self._left == 0 and not self._held
 
     def count(self) -> None:
-        """Note that the fault happens."""
+        """Count that the fault happens once more."""
         self.happened += 1
         if self._left is not None:
             self._left -= 1
 
     def release(self) -> None:
-        """Note that the fault has ended, and let go on what it holds."""
+        """Mark the fault as ended, and let the requests and frames that it holds go on."""
         self._has_ended = True
         if self._on_end is not None:
             self._on_end()
@@ -136,7 +136,7 @@ class ActiveFaults:
         return any(fault.matches(site) for fault in self._faults)
 
     def suppresses(self, site: FaultSite) -> bool:
-        """Return whether a fault keeps the server from doing this; the fault counts that."""
+        """Return whether a fault stops the server from acting at this site. If so, the fault has happened once more."""
         for fault in self._faults:
             if fault.matches(site):
                 fault.count()
@@ -148,7 +148,7 @@ class ActiveFaults:
 
         Args:
             site: the connection.
-            text: whether the bytes are text, in which no character may be split.
+            text: whether the bytes are text. In text no character may be split.
         """
         for fault in self._faults:
             if fault.matches(site):
@@ -156,7 +156,7 @@ class ActiveFaults:
         return NO_RULE
 
 
-# The actions of faults
+# The actions of faults: what a fault does to a request or frame
 
 
 async def stall(fault: Fault, _site: FaultSite) -> None:
@@ -167,22 +167,22 @@ async def stall(fault: Fault, _site: FaultSite) -> None:
 async def drop(_fault: Fault, site: FaultSite) -> None:
     """Close the TCP connection instead of answering."""
     drop_tcp(site.tcp, reset=False)
-    # Never return: aiohttp cancels the handler of a request whose TCP connection is lost.
+    # Wait for ever: aiohttp cancels the handler of a request whose TCP connection is lost.
     await asyncio.get_running_loop().create_future()
 
 
 @attrs.frozen
 class Delay:
-    """Lets the request or frame go on later.
+    """Holds the request or frame for some seconds.
 
     Attributes:
-        seconds: how much later.
+        seconds: how long.
     """
 
     seconds: float = attrs.field(validator=attrs.validators.ge(0))
 
     async def __call__(self, _fault: Fault, _site: FaultSite) -> None:
-        """Wait."""
+        """Wait until the request or frame may go on."""
         await asyncio.sleep(self.seconds)
 
 
@@ -192,14 +192,14 @@ class Refuse:
 
     Attributes:
         status: the status, from 400 to 599.
-        retry_after: seconds, for the header `Retry-After`.
+        retry_after: seconds in the header `Retry-After`; `None` for no such header.
     """
 
     status: int = attrs.field(validator=[attrs.validators.ge(400), attrs.validators.le(599)])
     retry_after: int | None = None
 
     async def __call__(self, _fault: Fault, _site: FaultSite) -> None:
-        """Raise the answer, as aiohttp wants it."""
+        """Raise the answer as an exception, which aiohttp turns into a response."""
         headers = {} if self.retry_after is None else {"Retry-After": str(self.retry_after)}
         kind = type("Refused", (web.HTTPException,), {"status_code": self.status})
         raise kind(headers=headers, text=f"refused by the test server: {self.status}")

@@ -1,4 +1,4 @@
-"""Argument binding: values of a client become the types that a hub method, or its call of a client, wants."""
+"""Converts the values that a client sends into the types that a hub method, or the caller of a client, wants."""
 
 from __future__ import annotations
 
@@ -23,27 +23,27 @@ _BINDING = (
     "Error binding arguments. Make sure that the types of the provided values match the types of the hub method being "
     "invoked."
 )
-# Values of these types need no converter, so that hubs with plain types work without the extra `typed`.
+# Do not use the converter for values of these types: hubs with plain types then work without the extra `typed`.
 _PLAIN = (str, int, float, bool)
 
 
 @attrs.frozen
 class Binder:
-    """Converts the values of one connection.
+    """Converts the values that come over one connection.
 
     Attributes:
         protocol: the hub protocol that has decoded the values.
-        detailed: whether the client gets the reason why an item of a stream does not fit.
+        detailed: whether the error for a stream item of a wrong type tells the client the reason.
     """
 
     protocol: HubProtocol
     detailed: bool = attrs.field(default=False, kw_only=True)
 
     def bind(self, method: HubMethod, arguments: Sequence[Any], streams: Sequence[ClientStream]) -> list[Any]:
-        """Return the arguments of a hub method, in their order.
+        """Return the converted arguments of a hub method, in the order of its parameters.
 
         Raises:
-            InvalidDataException: the number of arguments or the type of one is wrong.
+            InvalidDataException: the number of arguments is wrong, or an argument has a wrong type.
             HubException: the number of streams is wrong.
         """
         if not method.required <= len(arguments) <= method.arguments:
@@ -63,7 +63,7 @@ class Binder:
         return bound
 
     def client_result(self, value: Any, wanted: Any) -> Any:
-        """Return the result of a client's method.
+        """Return the converted result that a client has sent for a call of the hub.
 
         Raises:
             HubException: the value does not fit the wanted type.

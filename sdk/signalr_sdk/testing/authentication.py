@@ -27,7 +27,7 @@ _logger = logging.getLogger("signalr_sdk.testing")
 
 
 class Authentication:
-    """Asks the server's `authorize` who makes a request.
+    """Asks the option `authorize` of the server which user makes a request.
 
     Args:
         settings: the server's settings.
@@ -37,7 +37,7 @@ class Authentication:
         self._settings = settings
 
     async def identify(self, request: web.Request) -> Identity:
-        """Return who makes the request.
+        """Return the user who makes the request.
 
         Raises:
             web.HTTPUnauthorized: `authorize` does not accept the token.
@@ -65,7 +65,7 @@ class Authentication:
         return {"tokenLifetimeSeconds": max(math.floor(identity.expires_in), 0)}
 
     def set_expiry(self, connection: TransportConnection, identity: Identity) -> None:
-        """Make a connection expire with the token of this identity."""
+        """Let a connection expire when the token of this identity expires."""
         connection.stop_expiry()
         if identity.expires_in is None:
             return
@@ -106,7 +106,7 @@ class Authentication:
 
         Args:
             request: the request.
-            connections: the connections of the hub, by their secret tokens.
+            connections: the connections of the hub, by their connection tokens.
 
         Raises:
             web.HTTPUnauthorized: `authorize` does not accept the token.

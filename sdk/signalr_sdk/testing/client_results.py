@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class ClientResults:
-    """The calls of one client that wait for their results.
+    """The calls that the hub has made to one client, and that wait for their results.
 
     Args:
         session: encodes the calls and routes the results.
@@ -43,14 +43,14 @@ class ClientResults:
             self._session.forget(invocation_id)
 
     def end(self) -> None:
-        """Fail all calls: the client has disconnected."""
+        """Fail all calls that still wait, because the client has disconnected."""
         for result in self._pending:
             if not result.done():
                 result.set_exception(HubException("The client has gone."))
 
 
 class _ResultSink:
-    """Hands the completion of a call to the future of the result."""
+    """Receives the completion of a call, and sets the future of the result."""
 
     def __init__(self, result: asyncio.Future[Any]) -> None:
         self._result = result
@@ -59,7 +59,7 @@ class _ResultSink:
         """Ignore stream items: a client has no streaming methods."""
 
     def completed(self, result: Any, error: str | None) -> None:
-        """Set the result or the error."""
+        """Set the future to the result or the error. Does nothing if the future is done already."""
         if self._result.done():
             return
         if error is not None:

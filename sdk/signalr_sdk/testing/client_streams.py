@@ -14,16 +14,16 @@ if TYPE_CHECKING:
 
     from ..messages import Completion
 
-# How much of a stream may wait for the hub method before the server stops to read from the client.
+# At so many items or bytes that the hub method has not taken yet, the server stops reading from the client.
 _ITEMS = 1000
 _BYTES = 1024 * 1024
 
 
 class ClientStream:
-    """An async iterator over the items of one stream.
+    """An async iterator over the items that a client streams to a hub method.
 
     Attributes:
-        room: done while the stream has room for more items.
+        room: a future that is done while the stream has room for more items.
     """
 
     def __init__(self) -> None:
@@ -38,12 +38,12 @@ class ClientStream:
         self.room.set_result(None)
 
     def converted(self, convert: Callable[[Any], Any]) -> Self:
-        """Convert each item with this function when the hub method takes the item; return the stream."""
+        """Set the function that converts each item when the hub method takes the item; return this stream."""
         self._convert = convert
         return self
 
     def receive(self, message: StreamItem | Completion) -> None:
-        """Add an item, or end the stream with the client's completion. Items after the end are dropped."""
+        """Add an item, or end the stream if the message is a completion. Items after the end are dropped."""
         if not isinstance(message, StreamItem):
             self.end(message.error)
             return
@@ -61,7 +61,7 @@ class ClientStream:
         return len(self._items)
 
     def end(self, error: str | None) -> None:
-        """End the stream after the items that it has. The hub method gets an error as a `HubException`."""
+        """End the stream. The hub method still gets all items in the stream, and then an error as a `HubException`."""
         if not self._has_ended:
             self._has_ended, self._error = True, error
             self._make_room()

@@ -1,7 +1,7 @@
 """One client of a hub as the server sees the client: handshake, messages, keep-alive and end.
 
-`ConnectedClient` drives a `ServerSession` with the bytes of `ConnectionBuffers`, and knows no transport. Its error
-texts are those of ASP.NET Core.
+`ConnectedClient` passes the bytes from `ConnectionBuffers` to a `ServerSession`, and knows no transport. It sends the
+same error texts as ASP.NET Core.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _logger = logging.getLogger("signalr_sdk.testing")
 
 
 class ConnectedClient:
-    """A client, from the handshake to the end of the connection. It is the `Inbox` of its session.
+    """A client, from the handshake to the end of the connection. The session passes it the client's messages.
 
     Args:
         hub: the hub instance that serves the client.
@@ -41,8 +41,8 @@ class ConnectedClient:
 
     Attributes:
         hub: the hub instance that serves the client.
-        results: the client's methods that the hub has called.
-        invocations: the hub's methods that the client has called.
+        results: the calls that the hub has made to the client.
+        invocations: the calls that the client has made to the hub.
     """
 
     def __init__(self, hub: Hub, buffers: ConnectionBuffers, served: ServedHub, *, stateful: bool) -> None:
@@ -72,16 +72,16 @@ class ConnectedClient:
 
     @property
     def binary(self) -> bool:
-        """Whether data to the client is binary and not text."""
+        """Whether the client gets binary data. Otherwise the client gets text."""
         return is_binary(self._session)
 
     @property
     def resumable(self) -> bool:
-        """Whether the connection survives the loss of its transport, with stateful reconnect."""
+        """Whether the client can resume the connection over another transport (stateful reconnect)."""
         return self._session.ready and self._session.replay is not None and not self._buffers.closed.done()
 
     def resume(self) -> None:
-        """Go on over another transport: send what the client may not have got."""
+        """Continue over another transport: send again the messages that the client has not acknowledged."""
         self._buffers.attach_transport()
         for data in self._session.resume(self._loop.time()):
             self._buffers.write_now(data)
@@ -123,7 +123,8 @@ class ConnectedClient:
             for deliver, arguments in deliveries:
                 deliver(*arguments)
             if session.replay is not None:
-                self._buffers.recheck()  # an Ack may have made room in the replay buffer
+                # An Ack may have made room in the replay buffer: let `write` check again.
+                self._buffers.recheck()
             if isinstance(session.ended, RemoteProtocolError):
                 raise InvalidDataException(self._protocol_fault(session.ended))
             if session.ended is not None:
@@ -153,16 +154,16 @@ class ConnectedClient:
         return str(error)
 
     async def _wait_while_congested(self) -> None:
-        """Wait while hub methods are behind; the client timeout does not run meanwhile."""
+        """Wait while too many invocations or stream items are unfinished. The client timeout stands still meanwhile."""
         while (congestion := self.invocations.congestion()) and not self._buffers.closed.done():
             self._session.pause(self._loop.time())
             await asyncio.wait([*congestion, self._buffers.closed], return_when=asyncio.FIRST_COMPLETED)
             self._session.unpause(self._loop.time())
 
     async def _send_close(self, error: Exception) -> None:
-        """Send a Close message with the error that ends the connection."""
+        """Send the client a Close message that names the error which ends the connection."""
         if isinstance(error, ConnectionClosedError):
-            return  # nobody is there to get the message
+            return  # the client is gone, and cannot get a Close message
         _logger.info("closing a connection: %r", error)
         text = "Connection closed with an error." + exception_text(error, detailed=self._settings.detailed_errors)
         allowed = InvalidDataException | OperationCanceledException | ChannelClosedException
@@ -177,16 +178,16 @@ class ConnectedClient:
         self.invocations.end()
 
     def abort(self, error: str | None = None, *, allow_reconnect: bool = False) -> None:
-        """End the connection with a Close message, as `Context.Abort()` does; before the handshake without one."""
+        """End the connection, as `Context.Abort()` does. After the handshake, send a Close message first."""
         if self._session.ready:
             self._buffers.write_now(self._session.close(error, allow_reconnect=allow_reconnect))
         self._buffers.end()
 
     def shut_down(self, error: ConnectionClosedError | None = None) -> None:
-        """End the connection with a Close message that allows the client to reconnect, since the server stops.
+        """End the connection because the server stops, with a Close message that allows the client to reconnect.
 
         Args:
-            error: end the connection without a Close message, with this error for the hub.
+            error: if given, no Close message is sent, and the hub's `on_disconnected` gets this error.
         """
         self._is_stopping = True
         if error is None:
@@ -198,7 +199,7 @@ class ConnectedClient:
     # Keep-alive
 
     def _set_timer(self) -> None:
-        """Set the timer to the session's deadline, if the deadline is earlier now: after the client's first ping."""
+        """Set the timer to the session's deadline. The first ping of the client may have made the deadline earlier."""
         deadline = self._session.next_deadline()
         if self._timer is not None and deadline >= self._timer.when():
             return
@@ -231,7 +232,7 @@ class ConnectedClient:
         self._error = error
         self._buffers.stop_reading()
 
-    # To the client
+    # Messages to the client
 
     async def send(self, event: str, *args: Any) -> None:
         """Send an event; wait while the client's buffer is full."""
@@ -241,21 +242,22 @@ class ConnectedClient:
         """Send an encoded message; wait while the client's buffer, or the replay buffer, is full."""
         replay = self._session.replay
         await self._buffers.writable(lambda: replay is None or not replay.full)
-        # No await between `keep` and `write_now`: a transport that comes in between would send the message twice.
+        # Do not await between `keep` and `write_now`: if another transport were attached in between, it would send the
+        # message twice.
         if replay is not None and not self._buffers.closed.done():
             replay.keep(data)
         self._session.sent(self._loop.time())
         self._buffers.write_now(data)
 
-    # From the client: the methods of `Inbox`
+    # Messages from the client: the methods of `Inbox`, which the session calls
 
     def events(self, targets: list[str], arguments: list[Any], sizes: list[int]) -> None:
-        """Start invocations that want no answer."""
+        """Start the invocations of a batch that want no answer."""
         for target, values, size in zip(targets, arguments, sizes, strict=True):
             self._start(Invocation(target, values, size=size))
 
     def message(self, message: HubMessage) -> None:
-        """Handle any other message."""
+        """Handle any message that is not in a batch of `events`."""
         if isinstance(message, StreamItem | Completion):
             self.invocations.receive(message)
         elif isinstance(message, Invocation | StreamInvocation):

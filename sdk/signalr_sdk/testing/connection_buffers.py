@@ -1,4 +1,4 @@
-"""The bytes of one connection in both directions, buffered between a transport's HTTP requests and the hub."""
+"""The bytes of one connection in both directions, buffered between the transport and the hub."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ if TYPE_CHECKING:
 
     from ..errors import ConnectionClosedError
 
-# Bytes in one direction at which a writer has to wait. ASP.NET Core has the same limit.
+# With so many buffered bytes in one direction a writer has to wait, as in ASP.NET Core.
 _FULL = 64 * 1024
 
 
 @attrs.frozen
 class FrameRule:
-    """How the bytes to a client are divided into frames: WebSocket messages, events or answers to polls.
+    """How the bytes to a client are divided into frames: WebSocket messages, events or responses to polls.
 
     Attributes:
-        writes: how many writes of the hub one frame waits for.
+        writes: a frame is made only when the hub has written so many times.
         size: the most bytes of a frame; `None` for no limit.
-        text: whether the bytes are UTF-8 text, in which no character may be split. A frame may exceed `size` for that.
-        used: called each time the rule makes frames.
+        text: whether the bytes are UTF-8 text. No character is split, so a frame of text may be longer than `size`.
+        used: called each time when the rule makes frames.
     """
 
     writes: int = attrs.field(default=1, validator=attrs.validators.ge(1))
@@ -36,7 +36,7 @@ class FrameRule:
     used: Callable[[], None] | None = None
 
     def split(self, data: bytes) -> Iterator[bytes]:
-        """Yield frames of at most `size` bytes."""
+        """Divide the data into frames of at most `size` bytes."""
         begin = 0
         while self.size is not None and len(data) - begin > self.size:
             end = begin + self.size
@@ -49,16 +49,16 @@ class FrameRule:
 
 
 NO_RULE = FrameRule()
-"""Each frame has all bytes that wait."""
+"""The rule without a fault: each frame holds all bytes that are buffered."""
 
 
 class ConnectionBuffers:
-    """Two bounded byte queues, from the client to the hub and back. Used on one event loop.
+    """Two bounded byte queues, from the client to the hub and from the hub to the client. For one event loop only.
 
     Attributes:
         transport: name of the transport; empty until a transport has connected.
-        inherent_keep_alive: whether the transport is long polling, whose requests make pings needless.
-        closed: done when nothing more can reach the client.
+        inherent_keep_alive: whether the transport is long polling, where the polls of the client make pings needless.
+        closed: a future that is done when no more data can reach the client.
     """
 
     def __init__(self) -> None:
@@ -69,10 +69,10 @@ class ConnectionBuffers:
         self._out = _ByteQueue()
         self._has_transport = True
 
-    # For the hub
+    # Methods for the hub
 
     async def read(self) -> bytes | None:
-        """Return bytes of the client, or `None` at the end of the connection.
+        """Wait for bytes of the client and return them, or return `None` at the end of the connection.
 
         Raises:
             ConnectionClosedError: the connection was lost.
@@ -80,37 +80,39 @@ class ConnectionBuffers:
         while True:
             source = self._in
             data = await source.next_frame()
-            # `attach_transport` replaces the queue and ends the old one: that end is not the connection's.
+            # If `attach_transport` has replaced the queue, the old queue has ended but the connection goes on: read
+            # again.
             if data is not None or source is self._in:
                 return data
 
     async def write(self, data: bytes) -> None:
-        """Send to the client; wait while the queue is full. After the client has gone, the data is dropped."""
+        """Send data to the client, after waiting while the queue is full. Drop the data if the client is gone."""
         await self.writable()
         self.write_now(data)
 
     async def writable(self, allowed: Callable[[], bool] = lambda: True) -> None:
-        """Return when the queue to the client has room, or the client has gone.
+        """Wait until the queue to the client has room, or until the client is gone.
 
         Args:
-            allowed: a further condition to wait for. It is asked again at each change of the queue and after `recheck`.
+            allowed: a second condition to wait for. It is checked at each change of the queue and after `recheck`.
         """
         while not self.closed.done() and (self._out.is_full or not allowed()):
             await self._out.changed()
         if self.closed.done():
-            # A hub method that keeps writing would otherwise never yield to the event loop, and could not be cancelled.
+            # Yield to the event loop: a hub method that keeps writing to a client that is gone could otherwise never be
+            # cancelled.
             await asyncio.sleep(0)
 
     def write_now(self, data: bytes) -> None:
-        """Send to the client without waiting for room. While no transport is attached, the data is dropped."""
+        """Send data to the client without waiting for room. Drop the data while no transport is attached."""
         if self._has_transport:
             self._out.put_now(data)
 
     def end(self, error: ConnectionClosedError | None = None) -> None:
-        """End the connection in both directions; data that waits is still delivered.
+        """End the connection in both directions. Data that is already in the queues is still delivered.
 
         Args:
-            error: raised by `read` after that data; `None` if the connection was closed properly.
+            error: `read` raises this error after the data; `None` if the connection was closed properly.
         """
         self._in.end(error)
         self._out.end()
@@ -118,36 +120,36 @@ class ConnectionBuffers:
             self.closed.set_result(None)
 
     def stop_reading(self) -> None:
-        """Make `read` return `None`, whatever the client still sends."""
+        """Make `read` return `None` from now on. Data that the client still sends is dropped."""
         self._in.end()
 
-    # For the transport
+    # Methods for the transport
 
     async def feed(self, data: bytes) -> None:
-        """Pass on bytes of the client; wait while the hub has not read enough of the bytes before."""
+        """Pass bytes of the client on to the hub, after waiting while the queue to the hub is full."""
         await self._in.put(data)
 
     async def next_frame(self, rule: Callable[[], FrameRule] = lambda: NO_RULE) -> bytes | None:
-        """Return the next frame for the client, waiting for data; `None` at the end.
+        """Wait for data and return the next frame for the client, or `None` at the end of the connection.
 
-        Cancelling this loses no data.
+        Cancelling this method loses no data.
 
         Args:
-            rule: returns the rule for the frame. It is asked again at each change of the queue and after `recheck`.
+            rule: returns the rule for the frame. It is called at each change of the queue and after `recheck`.
         """
         return await self._out.next_frame(rule)
 
     def recheck(self) -> None:
-        """Make `next_frame` ask for its rule again, and `writable` for its condition."""
+        """Make `next_frame` call its `rule` again, and `writable` check its condition again."""
         self._out.wake()
 
     def detach_transport(self) -> None:
-        """Go on without a transport: data to the client is dropped, and data from the client can still be read."""
+        """Continue without a transport: drop data to the client, but let data from the client still be read."""
         self._has_transport = False
         self._renew_out()
 
     def attach_transport(self) -> None:
-        """Go on with another transport, with empty queues: no bytes of the old transport reach the new one."""
+        """Continue with another transport and empty queues: no data of the old transport reaches the new transport."""
         self._has_transport = True
         self._renew_out()
         old, self._in = self._in, _ByteQueue()
@@ -159,11 +161,11 @@ class ConnectionBuffers:
 
 
 class _ByteQueue:
-    """The bytes of one direction."""
+    """A queue of the bytes in one direction."""
 
     def __init__(self) -> None:
         self._writes: deque[bytes] = deque()
-        # Frames that a rule has made, and that were not taken yet.
+        # Frames that a rule has made, and that the transport has not taken yet.
         self._frames: deque[bytes] = deque()
         self._bytes = 0
         self._has_ended = False

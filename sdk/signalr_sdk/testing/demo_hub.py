@@ -1,26 +1,26 @@
-"""The hub of `signalr demo` and `signalr serve`: a chat, and one method for each kind of call."""
+"""The hub of `signalr demo` and `signalr serve`: a chat, and a method for each kind of call."""
 
 from __future__ import annotations
 
-# At run time, since the server evaluates the annotations of hub methods.
+# Import `AsyncIterator` at run time: the server evaluates the annotations of hub methods.
 from collections.abc import AsyncIterator  # noqa: TC003
 
 from .hubs import Hub, HubException
 
 
 class DemoHub(Hub):
-    """A chat with rooms, and one method for each thing that a client can do."""
+    """A chat with rooms, and a method for each kind of call: results, events, streams, client results, errors."""
 
     async def send_message(self, user: str, text: str) -> None:
         """Send the event `ReceiveMessage` to all clients."""
         await self.clients.all.send("ReceiveMessage", user, text)
 
     async def join_room(self, room: str) -> None:
-        """Send the caller the messages to a room from now on."""
+        """Add the caller to a room: from now on the caller gets the messages to that room."""
         await self.groups.add(self.context.connection_id, room)
 
     async def leave_room(self, room: str) -> None:
-        """Send the caller no more messages to a room."""
+        """Remove the caller from a room: the caller gets no more messages to that room."""
         await self.groups.remove(self.context.connection_id, room)
 
     async def send_to_room(self, room: str, user: str, text: str) -> None:
@@ -28,7 +28,7 @@ class DemoHub(Hub):
         await self.clients.group(room).send("ReceiveMessage", user, text)
 
     async def add(self, a: int, b: int) -> int:
-        """Return a sum."""
+        """Return the sum of two numbers."""
         return a + b
 
     async def flood(self, event: str, count: int, size: int) -> None:

@@ -1,4 +1,4 @@
-"""The exceptions and error texts of ASP.NET Core, word for word, for what a client has sent wrongly."""
+"""The exceptions and error texts of ASP.NET Core, word for word, for wrong messages of a client."""
 
 from __future__ import annotations
 
@@ -41,11 +41,13 @@ class OperationCanceledException(Exception):  # noqa: N818 - the name that ASP.N
 
 
 def exception_text(error: Exception, *, detailed: bool) -> str:
-    """Return a blank, the name and the text of an exception, to follow a full stop; empty if clients must not see it.
+    """Return a blank, the name and the text of an exception, to be added to an error text.
+
+    The result is empty if clients must not see the exception.
 
     Args:
         error: the exception.
-        detailed: whether clients may see any exception, and not only a `HubException`.
+        detailed: whether clients may see every exception. Otherwise they see only a `HubException`.
     """
     return f" {type(error).__name__}: {error}" if detailed or isinstance(error, HubException) else ""
 
@@ -66,7 +68,7 @@ class ServerJsonProtocol(JsonProtocol):
 
 
 def _check_message(message: bytes) -> None:
-    """Check a hub message in the order in which ASP.NET Core does.
+    """Check the members of a hub message in the same order as ASP.NET Core.
 
     Raises:
         InvalidDataException: the message is malformed.

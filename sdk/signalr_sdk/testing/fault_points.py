@@ -1,4 +1,4 @@
-"""The points at which the test server asks for faults, and which of them a fault is for."""
+"""The points at which faults can happen in the test server, and the filter that says where one fault happens."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class FaultPoint(StrEnum):
-    """What the server is about to do when it asks for faults."""
+    """What the server is about to do at a point where faults can happen."""
 
     NEGOTIATE = "negotiate"
     CONNECT = "connect"
@@ -27,7 +27,7 @@ class FaultPoint(StrEnum):
     HANDSHAKE = "handshake"
     FRAME_IN = "frame in"
     FRAME_OUT = "frame out"
-    # Users cannot name the points below: `stop_pings`, `split` and `join` are for them.
+    # Users cannot name the points below this line: the methods `stop_pings`, `split` and `join` use them.
     PING = "ping"
     FRAME_RULE = "frame rule"
 
@@ -38,9 +38,9 @@ REQUESTS = frozenset(
         FaultPoint.DELETE, FaultPoint.REFRESH,
     }
 )  # fmt: skip
-"""The points at which an HTTP request waits for its answer."""
+"""The points at which an HTTP request waits for its response."""
 LIVE = frozenset({FaultPoint.POLL, FaultPoint.POST, FaultPoint.FRAME_IN, FaultPoint.FRAME_OUT})
-"""The points through which all data of a live connection goes."""
+"""The points that together see all data of a live connection."""
 
 
 @attrs.frozen
@@ -49,7 +49,7 @@ class FaultSite:
 
     Attributes:
         point: the point.
-        transport: name of the transport; empty if it is not known yet.
+        transport: name of the transport; empty if the transport is not known yet.
         connection_id: id of the connection, if there is one.
         tcp: asyncio's transport of the TCP connection, for faults that close it.
     """
@@ -57,17 +57,17 @@ class FaultSite:
     point: FaultPoint
     transport: str = attrs.field(default="", kw_only=True)
     connection_id: str | None = attrs.field(default=None, kw_only=True)
-    tcp: asyncio.BaseTransport | None = attrs.field(default=None, repr=False, kw_only=True)
+    tcp: asyncio.WriteTransport | None = attrs.field(default=None, repr=False, kw_only=True)
 
 
 @attrs.frozen
 class FaultFilter:
-    """Which sites a fault is for.
+    """Says at which sites a fault happens.
 
     Attributes:
-        points: the points of the fault.
-        transport: only this transport; `None` for all.
-        connection_id: only this connection; `None` for all.
+        points: the fault happens only at these points.
+        transport: the fault happens only with this transport; `None` for all transports.
+        connection_id: the fault happens only to this connection; `None` for all connections.
     """
 
     points: frozenset[FaultPoint]
@@ -75,7 +75,7 @@ class FaultFilter:
     connection_id: str | None = None
 
     def matches(self, site: FaultSite) -> bool:
-        """Return whether the fault is for this site."""
+        """Return whether the fault happens at this site."""
         return (
             site.point in self.points
             and self.transport in (None, site.transport)
@@ -87,7 +87,7 @@ def parse_points(names: str | Iterable[str] | None, allowed: frozenset[FaultPoin
     """Return the points with these names, or all of `allowed` for `None`.
 
     Raises:
-        ValueError: a name is not allowed for this fault, or there is no name.
+        ValueError: a name is not in `allowed`, or `names` is empty.
     """
     if names is None:
         return allowed

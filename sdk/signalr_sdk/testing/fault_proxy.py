@@ -17,12 +17,12 @@ Direction: TypeAlias = Literal["up", "down"]
 """`"up"` is from the client to the server, `"down"` from the server to the client."""
 
 _BOTH: tuple[Direction, Direction] = ("up", "down")
-# Bytes that are read at once, and that a stream buffers before the proxy stops to read.
+# The most bytes of one read. A stream that buffers more makes the proxy stop reading.
 _CHUNK = 64 * 1024
 
 
 class FaultProxy(LoopService):
-    """Forwards TCP connections to a server, and lets them fail.
+    """Forwards TCP connections to a server, and makes them fail when a test asks for that.
 
     Use the proxy in an `async with` on the running event loop, or in a plain `with`, which runs the proxy in a thread
     of its own. All methods but `start` and `stop` may be called from any thread.
@@ -31,7 +31,7 @@ class FaultProxy(LoopService):
         port: port of the server.
         host: host of the server.
         listen_port: port for clients, on the loopback interface; 0 for a free one.
-        piece: forward data in pieces of at most so many bytes, each with a write of its own; `None` for no limit.
+        piece: the most bytes of one write: longer data is forwarded in several writes; `None` for no limit.
 
     Example:
         ```python
@@ -59,7 +59,7 @@ class FaultProxy(LoopService):
 
         Args:
             path: the path, with its slash.
-            scheme: `http` or `https`, as the server wants it.
+            scheme: `http` or `https`, whichever the server speaks.
         """
         return f"{scheme}://127.0.0.1:{self.port}{path}"
 
@@ -109,7 +109,7 @@ class FaultProxy(LoopService):
     # Faults
 
     def cut(self, *, reset: bool = False) -> int:
-        """Close all connections; return how many.
+        """Close all connections; return the number of closed connections.
 
         Args:
             reset: close with RST, which is an error for both ends, instead of FIN.
@@ -138,9 +138,10 @@ class FaultProxy(LoopService):
         return self._on_loop(lose_all)
 
     def cut_after(self, count: int, direction: Direction, *, reset: bool = False) -> None:
-        """Close one connection as soon as exactly so many more bytes have passed, of all connections together.
+        """Close a connection when exactly so many more bytes have passed, counted over all connections together.
 
-        The receiver gets these bytes and then the end of the connection. This happens once.
+        Only the connection that forwards the last of these bytes is closed, and its receiver still gets the bytes. This
+        happens once.
 
         Args:
             count: how many bytes.
@@ -160,10 +161,10 @@ class FaultProxy(LoopService):
         self._on_loop(arm)
 
     def stall(self, direction: Direction | None = None) -> None:
-        """Hold all data, also that of new connections, and keep connections open.
+        """Hold all data, also the data of new connections, but keep the connections open.
 
         Args:
-            direction: only `"up"` or `"down"`; both by default.
+            direction: only the direction `"up"` or `"down"`; both by default.
         """
         for flow in self._some(direction):
             self._on_loop(flow.stall)
@@ -174,7 +175,7 @@ class FaultProxy(LoopService):
             self._on_loop(flow.resume)
 
     def refuse(self) -> None:
-        """Refuse new connections. Open connections stay, and the port stays the proxy's."""
+        """Refuse new connections. Open connections stay open, and no other process can take the port."""
         if self._listener is not None:
             self._on_loop(self._listener.refuse)
 
@@ -196,7 +197,7 @@ class _Flow:
     """The data of all connections in one direction.
 
     Attributes:
-        left: bytes until a connection is cut; `None` for never.
+        left: how many bytes may pass until a connection is cut; `None` for no limit.
         reset: whether the connection is cut with RST.
     """
 
@@ -214,7 +215,7 @@ class _Flow:
         self._held.wake()
 
     async def wait_resumed(self) -> None:
-        """Return when data may pass."""
+        """Wait until data may pass."""
         while self._is_stalled:
             await self._held.wait()
 
@@ -228,7 +229,7 @@ class _Flow:
 
 
 class _ProxiedConnection:
-    """One connection of a client, and the connection to the server that belongs to it.
+    """One connection of a client to the proxy, together with the proxy's own connection to the server.
 
     Args:
         reader: reads from the client.
@@ -255,7 +256,7 @@ class _ProxiedConnection:
         self.is_dead = False
 
     async def run(self, host: str, port: int) -> None:
-        """Connect to the server, and forward in both directions until both ends have ended."""
+        """Connect to the server, and forward data in both directions until client and server have closed."""
         try:
             server = await asyncio.open_connection(host, port, limit=_CHUNK)
             self._writers.append(server[1])
@@ -284,7 +285,8 @@ class _ProxiedConnection:
             await asyncio.get_running_loop().create_future()
 
     async def _forward_all(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, flow: _Flow) -> None:
-        # With this limit `drain` returns when the operating system has all data, so that a cut loses nothing of it.
+        # With the limit 0 `drain` returns only when the operating system has all data, so that closing the connection
+        # loses no data.
         writer.transport.set_write_buffer_limits(0)
         step = self._piece or _CHUNK
         while data := await reader.read(_CHUNK):
@@ -299,7 +301,7 @@ class _ProxiedConnection:
                     self.cut(reset=flow.reset)
                     raise ConnectionAbortedError
                 if self._piece is not None:
-                    await asyncio.sleep(0)  # a reader on this event loop gets the pieces one by one
+                    await asyncio.sleep(0)  # let a reader on this event loop get each piece alone
         await flow.wait_resumed()
         if not writer.is_closing() and not self.is_dead:
             writer.write_eof()

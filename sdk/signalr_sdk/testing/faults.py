@@ -1,4 +1,4 @@
-"""`HubServer.faults`: what tests call to make a server fail."""
+"""`HubServer.faults`: the methods that make a test server fail."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from .pending import Pending
     from .transport_connection import TransportConnection
 
-# The WebSocket close code that stands for a connection that ended without a close frame.
+# The WebSocket close code that means: the connection ended without a close frame.
 _ABNORMAL = 1006
 _HOLDABLE = REQUESTS | LIVE | {FaultPoint.HANDSHAKE}
 _FRAME_RULE = frozenset({FaultPoint.FRAME_RULE})
@@ -26,14 +26,15 @@ _FRAME_RULE = frozenset({FaultPoint.FRAME_RULE})
 
 @attrs.frozen(kw_only=True)
 class ServerControls:
-    """What faults may do with their server. All but `on_loop` is for the server's event loop.
+    """The functions of the server that faults use. All but `on_loop` may be called on the server's event loop only.
 
     Attributes:
         on_loop: runs a function on the server's event loop, from any thread, and returns when the function has ended.
         connections: returns the connections of all hubs.
-        refuse: refuses new TCP connections; calls are counted.
-        accept: accepts new TCP connections again, after as many calls as `refuse` had.
-        restart: ends all connections and begins again after so many seconds; the flag is whether clients are told.
+        refuse: refuses new TCP connections until `accept` was called equally often.
+        accept: accepts new TCP connections again, once it was called as often as `refuse`.
+        restart: ends all connections, and accepts new ones after so many seconds. The flag says whether clients get a
+            Close message.
     """
 
     on_loop: Callable[[Callable[[], None]], None]
@@ -47,14 +48,14 @@ class Faults:
     """The faults of a test server, for clients that must survive them.
 
     All methods may be called from any thread and from coroutines. A method that puts a `Fault` in force returns the
-    fault, which ends when it has happened `times` times, when its `with` block is left, at `Fault.end()`, at `clear()`
-    or when the server stops. Several faults at one place happen in the order in which they were made.
+    fault. The fault ends when it has happened `times` times, when its `with` block is left, at `Fault.end()`, at
+    `clear()` or when the server stops. Several faults at one place happen in the order in which they were made.
 
-    `at` is the name of a place, several names, or `None` for all places of the method. The requests are `"negotiate"`,
-    `"connect"` (the WebSocket upgrade, the event stream, the first poll), `"resume"` (a WebSocket for a connection that
-    has lost its own), `"poll"`, `"post"`, `"delete"` and `"refresh"`. Faults that do not answer may also be at
-    `"handshake"`, `"frame in"` and `"frame out"` (data that is received and sent on a live connection). `transport` and
-    `connection_id` limit a fault to one transport or one connection.
+    `at` is the name of a place, several names, or `None` for all places of the method. The places for requests are
+    `"negotiate"`, `"connect"` (the WebSocket upgrade, the event stream, the first poll), `"resume"` (a WebSocket for a
+    connection that has lost its own), `"poll"`, `"post"`, `"delete"` and `"refresh"`. All methods but `refuse` also
+    know the places `"handshake"`, `"frame in"` and `"frame out"` (data that is received and sent on a live connection).
+    `transport` and `connection_id` limit a fault to one transport or one connection.
 
     Example:
         ```python
@@ -85,11 +86,11 @@ class Faults:
 
         Args:
             status: the status, from 400 to 599.
-            at: which requests.
-            transport: only requests of this transport; a negotiate request has none.
-            connection_id: only requests of this connection; a negotiate request has none.
-            retry_after: seconds, for the header `Retry-After`.
-            times: how many requests; all by default.
+            at: the requests to answer.
+            transport: only requests of this transport; a negotiate request has no transport.
+            connection_id: only requests of this connection; a negotiate request has no connection.
+            retry_after: seconds in the header `Retry-After`; `None` for no such header.
+            times: how many requests are refused; all by default.
         """
         where = FaultFilter(parse_points(at, REQUESTS), transport, connection_id)
         return self._add(where, times, action=Refuse(status, retry_after))
@@ -113,9 +114,9 @@ class Faults:
         connection_id: str | None = None,
         times: int | None = None,
     ) -> Fault:
-        """Hold requests and frames until the fault ends, then go on with them.
+        """Hold requests and frames until the fault ends, then let them go on.
 
-        With `times`, only so many are held, until `Fault.end()` or `clear()`.
+        With `times`, only so many requests and frames are held, until `Fault.end()` or `clear()`.
         """
         return self._add(FaultFilter(parse_points(at, _HOLDABLE), transport, connection_id), times, action=stall)
 
@@ -128,7 +129,7 @@ class Faults:
         connection_id: str | None = None,
         times: int | None = None,
     ) -> Fault:
-        """Go on with requests and frames so many seconds later. Frames stay in order: delays add up."""
+        """Hold each request or frame for so many seconds. Frames stay in order, so their delays add up."""
         where = FaultFilter(parse_points(at, _HOLDABLE), transport, connection_id)
         return self._add(where, times, action=Delay(seconds))
 
@@ -148,9 +149,9 @@ class Faults:
         connection_id: str | None = None,
         times: int | None = None,
     ) -> Fault:
-        """Send data in pieces: a WebSocket message, an event or a poll's answer has no more than `size` bytes.
+        """Send data in pieces: a WebSocket message, an event or the response to a poll has at most `size` bytes.
 
-        Where the data must be text a piece may be longer, since no character is split. `times` counts what is split.
+        A piece of text may be longer, because no character is split. `times` limits how often data is split.
         """
         where = FaultFilter(_FRAME_RULE, transport, connection_id)
         return self._add(where, times, rule=FrameRule(size=size))
@@ -163,18 +164,18 @@ class Faults:
         connection_id: str | None = None,
         times: int | None = None,
     ) -> Fault:
-        """Hold messages back until there are `count` of them, and send them in one frame.
+        """Hold messages back until `count` messages are there, and send them in one frame.
 
-        Handshake answers and pings count as messages. Messages that wait are sent when the fault ends, and when they
+        Handshake responses and pings count as messages. The messages are also sent when the fault ends, and when they
         have 64 KiB together.
         """
         where = FaultFilter(_FRAME_RULE, transport, connection_id)
         return self._add(where, times, rule=FrameRule(writes=count))
 
     def close_port(self) -> Fault:
-        """Refuse TCP connections. The port stays the server's, which listens there again when the fault ends.
+        """Refuse new TCP connections until the fault ends. No other process can take the port meanwhile.
 
-        Open connections stay, except idle ones: HTTP connections without a request in progress.
+        Open connections stay open, except idle ones: HTTP connections without a request in progress.
         """
         fault = Fault(FaultFilter(frozenset()), self._end, on_end=self._server.accept)
 
@@ -192,7 +193,7 @@ class Faults:
     # Faults that happen at once
 
     def cut(self, connection_id: str | None = None, *, code: int = _ABNORMAL, reset: bool = False) -> int:
-        """End connections without a Close message; return how many.
+        """End connections without a Close message; return the number of ended connections.
 
         Args:
             connection_id: the connection to end; all by default.
@@ -238,7 +239,7 @@ class Faults:
     def close(
         self, connection_id: str | None = None, *, error: str | None = None, allow_reconnect: bool = False
     ) -> int:
-        """End connections with a Close message; return how many.
+        """End connections with a Close message; return the number of ended connections.
 
         Args:
             connection_id: the connection to end; all by default.
@@ -253,9 +254,9 @@ class Faults:
         return self._each(connection_id, close_one)
 
     def forget(self, connection_id: str | None = None) -> int:
-        """Answer the next requests of connections with 404, as a server does that does not know them; return how many.
+        """Answer all further requests of connections with 404, as if the server did not know the connections.
 
-        An open WebSocket, event stream or poll stays open.
+        An open WebSocket, event stream or poll stays open. Returns the number of forgotten connections.
         """
 
         def forget_one(connection: TransportConnection) -> None:
@@ -264,18 +265,18 @@ class Faults:
         return self._each(connection_id, forget_one, live=False)
 
     def restart(self, down: float = 0.0, *, graceful: bool = False) -> Pending[None]:
-        """End everything and begin again on the same port, as when the server's process dies and comes back.
+        """End all connections and begin again on the same port, as if the server's process had died and come back.
 
         The restart begins when the returned object is awaited; in a thread without an event loop call its `result()`.
-        Faults in force stay.
+        Faults in force stay in force.
 
         Args:
-            down: seconds in which TCP connections are refused.
-            graceful: whether clients get a Close message that allows them to reconnect, as when a server shuts down.
+            down: seconds for which TCP connections are refused.
+            graceful: whether clients first get a Close message that allows them to reconnect, as at a normal shutdown.
         """
         return self._server.restart(down, graceful)
 
-    # Internals
+    # Internal methods
 
     def _add(
         self, where: FaultFilter, times: int | None, *, action: FaultAction | None = None, rule: FrameRule = NO_RULE
@@ -290,7 +291,7 @@ class Faults:
         self._server.on_loop(lambda: self._active.remove(fault))
 
     def _each(self, connection_id: str | None, act: Callable[[TransportConnection], None], *, live: bool = True) -> int:
-        """Call `act` for the connections, on the server's loop; with `live` only for those that have a transport."""
+        """Call `act` on the server's event loop, for each connection. With `live`, only if it has a transport."""
         count = 0
 
         def act_on_all() -> None:

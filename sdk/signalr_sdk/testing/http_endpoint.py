@@ -1,4 +1,4 @@
-"""The HTTP requests to one hub: negotiate, GET of each transport, POST, DELETE and refresh, as in ASP.NET Core."""
+"""Answers the HTTP requests to one hub: negotiate, GET of each transport, POST, DELETE, refresh, as ASP.NET Core."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from .served_hub import ServedHub
     from .settings import Identity
 
-# Seconds that a connection may take to end when the server stops.
+# When the server stops, a connection may take this many seconds to end.
 _GRACE = 1.0
 _UNKNOWN = "No Connection with that ID"
 _FORMATS = {
@@ -37,10 +37,10 @@ class HubEndpoint:
     """Answers the requests to the URL of one hub, and owns the hub's connections.
 
     Args:
-        hub: the hub.
+        hub: the hub class with its clients and settings.
 
     Attributes:
-        connections: the connections by their secret tokens.
+        connections: the connections by their connection tokens.
         is_closing: whether new connections are answered with 503.
     """
 
@@ -52,7 +52,7 @@ class HubEndpoint:
         self.connections: dict[str, TransportConnection] = {}
 
     def routes(self) -> list[web.RouteDef]:
-        """Return the routes of the hub's path, with and without a slash at its end."""
+        """Return the routes for the path of the hub, with and without a slash at the end of the path."""
         path = self._hub.path.rstrip("/")
         routes = [web.post(f"{path}/negotiate{end}", self._negotiate) for end in ("", "/")]
         routes.append(web.route("*", f"{path}/refresh", self._refresh))
@@ -68,7 +68,7 @@ class HubEndpoint:
         """End all connections and refuse new ones.
 
         Args:
-            error: end the connections without a Close message, with this error for the hub.
+            error: if given, no Close message is sent, and `Hub.on_disconnected` gets this error.
         """
         self.is_closing = True
         connections = list(self.connections.values())
@@ -86,7 +86,7 @@ class HubEndpoint:
                 await asyncio.wait(late)
         self.connections.clear()
 
-    # Negotiation
+    # Negotiate requests
 
     async def _negotiate(self, request: web.Request) -> web.Response:
         await self._apply_faults(FaultPoint.NEGOTIATE, request)
@@ -130,7 +130,7 @@ class HubEndpoint:
         connection.drop_after()
         return connection
 
-    # GET: a transport connects, or a poll asks for data
+    # GET requests: a transport connects, or a poll asks for data
 
     async def _get(self, request: web.Request) -> web.StreamResponse:
         transport = _transport_of(request)
@@ -162,7 +162,7 @@ class HubEndpoint:
                     ConnectionClosedError("the old WebSocket did not end, so the connection is not resumed")
                 )
             if not client.resumable:
-                await socket.close()  # the connection has ended meanwhile
+                await socket.close()  # the connection ended while the upgrade was running
                 return socket
             self._authentication.set_expiry(connection, identity)
             connection.stop_gap_timer()
@@ -180,7 +180,7 @@ class HubEndpoint:
 
     async def _poll(self, request: web.Request, connection: TransportConnection, identity: Identity) -> web.Response:
         if connection.client is None:
-            # As in ASP.NET Core, the first poll only opens the transport.
+            # The first poll gets an empty response at once: it only opens the transport, as in ASP.NET Core.
             self._authentication.check_user(connection, identity)
             self._claim(request, connection, Transport.LONG_POLLING)
             self._begin(connection, identity)
@@ -192,7 +192,7 @@ class HubEndpoint:
         return await answer_poll(request, connection)
 
     def _get_point(self, request: web.Request, transport: Transport) -> FaultPoint:
-        """Return whether a GET connects a transport, resumes a connection or polls for data."""
+        """Return the fault point of a GET request: it connects a transport, resumes a connection or polls for data."""
         connection = self._by_id(request)
         if connection is None or connection.client is None:
             return FaultPoint.CONNECT
@@ -257,7 +257,7 @@ class HubEndpoint:
     # Connections
 
     def _claim(self, request: web.Request, connection: TransportConnection, transport: Transport) -> None:
-        """Make a transport the one of a connection; refuse a second one."""
+        """Note that a connection uses this transport. Refuse the request if a transport has connected before."""
         buffers = connection.buffers
         if buffers.transport not in ("", transport):
             raise web.HTTPBadRequest(text="Cannot change transports mid-connection")
@@ -283,12 +283,13 @@ class HubEndpoint:
         finally:
             connection.buffers.end()
             connection.stop_expiry()
-            # Over long polling the next poll has to tell the client that the connection has ended.
+            # Keep a long polling connection: the response to the next poll has to tell the client that the connection
+            # has ended.
             if connection.buffers.transport != Transport.LONG_POLLING:
                 self.connections.pop(connection.token, None)
 
     async def _may_shake_hands(self, connection: TransportConnection) -> bool:
-        """Let faults of the handshake happen; return whether the client is still there afterwards."""
+        """Let the faults at the handshake happen; return whether the client is still connected afterwards."""
         if not self._faults.has(connection.site(FaultPoint.HANDSHAKE)):
             return True
         held = spawn(connection.apply_faults(FaultPoint.HANDSHAKE), "held handshake")
@@ -300,7 +301,7 @@ class HubEndpoint:
 
 
 def _transport_of(request: web.Request) -> Transport:
-    """Return the transport that a GET request is for."""
+    """Return the transport that a GET request asks for, by the headers of the request."""
     if request.headers.get("Upgrade", "").lower() == "websocket":
         return Transport.WEBSOCKETS
     if "text/event-stream" in request.headers.get("Accept", ""):

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class ClientRegistry:
-    """The connected clients of one hub, and its groups: the `HubGroups` of the hub.
+    """The connected clients and the groups of one hub. Hub methods see this object as their `HubGroups`.
 
     Attributes:
         clients: the clients by connection id.
@@ -26,7 +26,7 @@ class ClientRegistry:
         self.groups: dict[str, set[str]] = {}
 
     def unregister(self, connection_id: str) -> None:
-        """Remove a client, also from its groups."""
+        """Remove a client from the clients and from all groups."""
         self.clients.pop(connection_id, None)
         for name in [name for name, members in self.groups.items() if connection_id in members]:
             self._leave_group(connection_id, name)
@@ -48,11 +48,11 @@ class ClientRegistry:
 
 
 class RegisteredClients:
-    """The `HubClients` of one connection, or, without a connection, those of the server.
+    """The `HubClients` of the hub instance for one caller. `HubServer.clients` returns one without a caller.
 
     Args:
         registry: all clients of the hub.
-        caller_id: connection id of the caller.
+        caller_id: connection id of the caller; `None` without a caller.
     """
 
     def __init__(self, registry: ClientRegistry, caller_id: str | None = None) -> None:
@@ -61,14 +61,14 @@ class RegisteredClients:
 
     @property
     def caller(self) -> OneClient:
-        """The client that the hub instance serves."""
+        """The client that has called the hub method."""
         if self._caller_id is None:
             raise RuntimeError("there is no caller outside of a hub")
         return OneClient(self._registry, self._caller_id)
 
     @property
     def others(self) -> ManyClients:
-        """All clients of the hub but the caller."""
+        """All clients of the hub except the caller."""
         return ManyClients(lambda: [c for name, c in self._registry.clients.items() if name != self._caller_id])
 
     @property
@@ -91,7 +91,7 @@ class RegisteredClients:
 
 
 class ManyClients:
-    """A `ClientProxy` that looks its clients up at each `send`."""
+    """A `ClientProxy` that finds its clients anew at each `send`, since clients come and go."""
 
     def __init__(self, find: Callable[[], Iterable[ConnectedClient]]) -> None:
         self._find = find
@@ -102,7 +102,7 @@ class ManyClients:
 
 
 class OneClient:
-    """A `SingleClientProxy` that looks its client up at each call."""
+    """A `SingleClientProxy` that finds its client anew at each call, since the client may be gone."""
 
     def __init__(self, registry: ClientRegistry, connection_id: str) -> None:
         self._registry = registry

@@ -1,4 +1,4 @@
-"""One invocation by a client: its hub method is found, called, and its result, items or error are sent back."""
+"""Runs one invocation of a client: finds and calls the hub method, and sends back the result, items or error."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ _logger = logging.getLogger("signalr_sdk.testing")
 
 @attrs.frozen(kw_only=True)
 class HubInvocation:
-    """An invocation and what is needed to answer it.
+    """One invocation, with all that is needed to run and answer the invocation.
 
     Attributes:
-        message: the client's message.
+        message: the message with which the client has called the hub method.
         streams: the streams that the client sends with the invocation, in their order.
         hub: the hub instance of the connection.
         session: encodes the messages to the client.
         write: sends encoded messages; waits while the client's buffer is full.
-        detailed: whether the text of any exception reaches the client.
+        detailed: whether the client gets the text of every exception.
     """
 
     message: Invocation | StreamInvocation
@@ -50,7 +50,7 @@ class HubInvocation:
         """Call the hub method and send the answer.
 
         Args:
-            slots: limits how many invocations of a client run at the same time; streams need no slot.
+            slots: limits how many invocations of a client run at the same time. Streaming methods do not count.
         """
         target = self.message.target
         method = methods_of(type(self.hub)).get(normalized(target))
@@ -77,7 +77,7 @@ class HubInvocation:
                 await self._invoke(function, arguments)
 
     def _mismatch(self, method: HubMethod) -> str | None:
-        """Return an error if a streaming method is not called as one, or another method is called as a stream."""
+        """Return an error text if a streaming method is called without streaming, or the other way round."""
         if method.streams is isinstance(self.message, StreamInvocation):
             return None
         kind, how = ("streaming", "non-streaming") if method.streams else ("non-streaming", "streaming")
@@ -117,10 +117,10 @@ class HubInvocation:
                 await aclose()
         await self.complete(failure)
 
-    # Answers without a result
+    # Answers that hold no result
 
     async def complete(self, error: str | None = None) -> None:
-        """Send a completion with an error, or without error and result; nothing if the client wants no answer."""
+        """Send a completion without a result, with an error if given. Does nothing if the client wants no answer."""
         if self.message.invocation_id is not None:
             await self.write(self.session.complete(self.message.invocation_id, error))
 

@@ -1,4 +1,4 @@
-"""Which methods of a hub class clients can call, under which names and with which parameters."""
+"""Finds the methods of a hub class that clients can call, with their names and parameters."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from .hubs import Hub
 
 _STREAMS = (AsyncIterator, AsyncIterable, AsyncGenerator)
-# The server calls these methods; clients cannot.
+# Clients cannot call these methods: the server calls them.
 _RESERVED = frozenset({"on_connected", "on_authentication_refreshed", "on_disconnected"})
 
 
@@ -28,9 +28,9 @@ class HubParameter:
     """A parameter of a hub method.
 
     Attributes:
-        type: its annotation, or `Any` without one; for a stream the type of the items.
-        is_stream: whether the parameter gets a stream of the client.
-        default: its default; `Parameter.empty` without one.
+        type: the annotated type, or `Any` without annotation. For a stream, the type of the items.
+        is_stream: whether the parameter gets a stream of items from the client.
+        default: the default value; `Parameter.empty` without a default.
     """
 
     type: Any
@@ -43,11 +43,11 @@ class HubMethod:
     """A method that clients can call.
 
     Attributes:
-        name: its name in Python.
-        streams: whether the method is a stream of items.
+        name: name of the method in Python.
+        streams: whether the method streams items to the client.
         parameters: all parameters in their order, without `self`.
-        arguments: how many parameters get an argument of the invocation; the others get streams.
-        required: how many of these arguments have no default.
+        arguments: how many parameters get an argument of the invocation. The other parameters get streams.
+        required: how many of the arguments have no default.
         exact: whether a parameter needs numbers with all their digits, as `Decimal`.
     """
 
@@ -60,10 +60,10 @@ class HubMethod:
 
 
 def methods_of(hub: type[Hub]) -> dict[str, HubMethod]:
-    """Return a hub's methods, by their names as `normalized` returns them.
+    """Return the methods of a hub class that clients can call. The keys are the names after `normalized`.
 
     Raises:
-        TypeError: clients could not call a method, or could not tell two methods apart.
+        TypeError: clients cannot call a method because of its parameters, or two methods have the same name to clients.
     """
     return _methods_of(hub)  # type: ignore[arg-type] # mypy looks at Hub.__hash__, not type.__hash__
 
@@ -88,7 +88,7 @@ def exact_methods(hub: type[Hub]) -> Callable[[str], bool] | None:
 
 
 def normalized(name: str) -> str:
-    """Return a method name in lower case and without `_`: names that are equal then are one method."""
+    """Return a method name in lower case and without `_`. Names that are then equal mean the same method."""
     return name.replace("_", "").lower()
 
 

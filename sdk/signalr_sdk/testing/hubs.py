@@ -1,4 +1,4 @@
-"""What users of the test server write hubs with: `Hub`, its context, and the proxies of its clients."""
+"""The classes with which users write hubs for the test server: `Hub`, its context, and the proxies of its clients."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ class HubException(Exception):  # noqa: N818 - the name that ASP.NET Core has
 
 
 class IOException(Exception):  # noqa: N818 - the name that ASP.NET Core has
-    """A hub called a method of a client that is not connected."""
+    """Raised when a hub calls a method of a client that is not connected."""
 
 
 @attrs.frozen
 class HubContext:
-    """What a hub knows of the connection that it serves.
+    """What a hub knows about the connection of its caller.
 
     Attributes:
         connection_id: the connection's id.
-        user: the name that the server's `authorize` returned; `None` without one, and for an empty name.
+        user: the name that the server's `authorize` returned; `None` without a name or for an empty name.
         headers: headers of the request that opened the transport, with names in lower case.
-        query: query of the same request, without the connection's `id`.
+        query: query of the request that opened the transport, without the connection's `id`.
         transport: name of the transport.
         abort: ends the connection, as `Context.Abort()` does.
-        items: values of the hub's own, which live as long as the connection.
+        items: a place where the hub can keep values for as long as the connection lives.
     """
 
     connection_id: str
@@ -43,14 +43,14 @@ class HubContext:
 
 
 class ClientProxy(typing.Protocol):
-    """Some clients of a hub."""
+    """Several clients of a hub, to which one event can be sent."""
 
     async def send(self, event: str, *args: Any) -> None:
-        """Send an event to all of these clients; wait while the buffer of one of them is full."""
+        """Send an event to all of these clients. Wait while the send buffer of a client is full."""
 
 
 class SingleClientProxy(ClientProxy, typing.Protocol):
-    """One client of a hub."""
+    """One client of a hub, which can also be called for a result."""
 
     async def invoke(self, method: str, *args: Any, result_type: Any = Any) -> Any:
         """Call a method of the client, and return its result.
@@ -58,7 +58,7 @@ class SingleClientProxy(ClientProxy, typing.Protocol):
         Args:
             method: the name under which the client has registered its handler.
             args: arguments of the handler.
-            result_type: the type to which the result is converted.
+            result_type: the result is converted to this type.
 
         Raises:
             HubException: the client answered with an error or with a value of another type, or has disconnected.
@@ -71,11 +71,11 @@ class HubClients(typing.Protocol):
 
     @property
     def caller(self) -> SingleClientProxy:
-        """The client that this hub instance serves."""
+        """The client that has called the hub method."""
 
     @property
     def others(self) -> ClientProxy:
-        """All clients of the hub but the caller."""
+        """All clients of the hub except the caller."""
 
     @property
     def all(self) -> ClientProxy:
@@ -85,7 +85,7 @@ class HubClients(typing.Protocol):
         """The client with this connection id. Sending to a client that is not connected does nothing."""
 
     def group(self, name: str, /) -> ClientProxy:
-        """The clients in a group. A group that nobody is in is empty."""
+        """The clients in a group. Sending to a group without clients does nothing."""
 
     def user(self, user: str, /) -> ClientProxy:
         """The clients of a user."""
@@ -102,12 +102,12 @@ class HubGroups(typing.Protocol):
 
 
 class Hub:
-    """Base class of hubs. Clients can call the public methods. Each connection has an instance of its own.
+    """Base class of hubs. Clients can call its public methods. The server makes one instance for each connection.
 
-    A method is `async def`, or an async generator that streams its items. A plain `def` works too and must not block,
-    since it runs on the server's event loop. A parameter annotated as an async iterator gets a stream of the client.
+    A method is `async def`, or an async generator that streams its items. A plain `def` works too, but must not block,
+    because it runs on the server's event loop. A parameter annotated as an async iterator gets a stream of the client.
     Method names match in any case, and without `_`: clients may call `add_numbers` as `AddNumbers`. Annotations are
-    evaluated when the server is made, so their types must be imported at run time.
+    evaluated when the server is made, so the types in annotations must be imported at run time.
 
     Example:
         ```python
@@ -128,4 +128,7 @@ class Hub:
         """Called after a client has renewed its token; `context.user` stays. An exception is logged."""
 
     async def on_disconnected(self, error: Exception | None) -> None:
-        """Called when a client has disconnected, with the error if there was one. An exception is logged."""
+        """Called when a client has disconnected. `error` is `None` if the connection was closed properly.
+
+        An exception that this method raises is logged.
+        """

@@ -1,4 +1,4 @@
-"""The long polling transport of the test server: how polls are answered. The client's data comes in POST requests."""
+"""The long polling transport of the test server: answers polls. The data of the client comes in POST requests."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
 
 async def answer_poll(request: web.Request, connection: TransportConnection) -> web.Response:
-    """Answer a poll with the data that waits, or that comes within `poll_timeout`. A newer poll replaces this one.
+    """Answer a poll with the data that is buffered, or that comes within `poll_timeout`.
 
-    The first poll of a connection is answered at once, by the endpoint.
+    A newer poll of the same connection ends this poll. `HubEndpoint` answers the first poll of a connection itself.
     """
     connection.stop_gap_timer()
     if connection.poll is not None:
@@ -30,7 +30,7 @@ async def answer_poll(request: web.Request, connection: TransportConnection) -> 
         await asyncio.wait({poll}, timeout=connection.hub.settings.poll_timeout)
         await connection.apply_faults(FaultPoint.FRAME_OUT)
     finally:
-        # Data that this poll has not taken stays in the buffer for the next poll.
+        # Cancelling loses no data: data that this poll has not taken stays in the buffer for the next poll.
         poll.cancel()
         if connection.tcp is tcp:
             connection.tcp = None
@@ -40,7 +40,7 @@ async def answer_poll(request: web.Request, connection: TransportConnection) -> 
     if not poll.done():
         return poll_response(b"")
     if poll.cancelled():
-        return web.Response(status=204)  # a newer poll has come
+        return web.Response(status=204)  # a newer poll has replaced this poll
     data = poll.result()
     if data is None:
         connection.drop()

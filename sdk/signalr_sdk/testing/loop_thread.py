@@ -1,4 +1,4 @@
-"""The base of `HubServer` and `FaultProxy`: a service on the running event loop, or in its own thread."""
+"""The base class of `HubServer` and `FaultProxy`: a service on the running event loop, or in its own thread."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ T = TypeVar("T")
 
 
 def running_loop() -> asyncio.AbstractEventLoop | None:
-    """Return the event loop that runs in this thread, or `None`."""
+    """Return the event loop that runs in the current thread, or `None`."""
     try:
         return asyncio.get_running_loop()
     except RuntimeError:
@@ -23,9 +23,9 @@ def running_loop() -> asyncio.AbstractEventLoop | None:
 
 
 class LoopService(abc.ABC):
-    """Runs on the running event loop in an `async with`, and in a thread of its own in a plain `with`."""
+    """A service. It runs on the running event loop in an `async with`, and in its own thread in a plain `with`."""
 
-    _kind: str  # what error texts call the service
+    _kind: str  # how error texts call the service
 
     def __init__(self) -> None:
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -33,11 +33,11 @@ class LoopService(abc.ABC):
         self._thread: _LoopThread | None = None
 
     async def start(self) -> None:
-        """Listen, on the running event loop.
+        """Start to listen, on the running event loop.
 
         Raises:
             RuntimeError: the service is started already.
-            OSError: the port cannot be listened on, for example because another process uses it.
+            OSError: the port is not available, for example because another process uses it.
         """
         if self._is_started:
             raise RuntimeError(f"the {self._kind} is started already")
@@ -45,7 +45,7 @@ class LoopService(abc.ABC):
         self._is_started, self._loop = True, asyncio.get_running_loop()
 
     async def stop(self) -> None:
-        """Listen no more and end all connections. Does nothing if the service is not started."""
+        """Stop listening and end all connections. Does nothing if the service is not started."""
         if self._is_started:
             self._is_started = False
             await self._close()
@@ -53,11 +53,11 @@ class LoopService(abc.ABC):
 
     @abc.abstractmethod
     async def _open(self) -> None:
-        """Start to listen; leave nothing behind after an error."""
+        """Start to listen. After an error, no port and no task may be left behind."""
 
     @abc.abstractmethod
     async def _close(self) -> None:
-        """End all that `_open` has started."""
+        """Release the port and end the tasks and connections that exist since `_open`."""
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -80,7 +80,7 @@ class LoopService(abc.ABC):
     def _on_loop(self, work: Callable[[], T]) -> T:
         """Run `work` on the service's event loop and return its result, from any thread.
 
-        The calling thread is blocked meanwhile, also if it runs an event loop of its own: for short work only.
+        The calling thread is blocked until `work` has ended, even if it runs an event loop: keep `work` short.
         """
         loop = self._loop
         if loop is None or loop is running_loop():
@@ -103,7 +103,7 @@ class _LoopThread:
         self._thread = threading.Thread(target=self._run, name="signalr_sdk server", daemon=True)
 
     def start(self) -> None:
-        """Start the thread; return when the service listens, or raise the error of its `start`."""
+        """Start the thread. Return when the service listens, or raise the error of the service's `start`."""
         self._thread.start()
         try:
             self._ready.result()
@@ -112,7 +112,7 @@ class _LoopThread:
             raise
 
     def stop(self) -> None:
-        """Stop the service; return when the thread has ended."""
+        """Stop the service, and wait until the thread has ended."""
         if self._loop is not None and self._stopping is not None:
             self._loop.call_soon_threadsafe(self._stopping.set)
         self._thread.join()
@@ -124,7 +124,7 @@ class _LoopThread:
         self._loop, self._stopping = asyncio.get_running_loop(), asyncio.Event()
         try:
             await self._service.start()
-        except BaseException as error:  # noqa: BLE001 - `start` raises it in the thread that wanted the service
+        except BaseException as error:  # noqa: BLE001 - `_LoopThread.start` raises the error in the calling thread
             self._ready.set_exception(error)
             return
         self._ready.set_result(None)

@@ -1,4 +1,4 @@
-"""`Pending`: a result that a coroutine awaits, and a thread without an event loop waits for."""
+"""`Pending`: a result to wait for, with `await` in a coroutine or with `result()` in a thread."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ T = TypeVar("T")
 
 
 class Pending(Generic[T]):
-    """A result to come: `await` it in a coroutine on any event loop, or call `result()` in a thread without one.
+    """A result to wait for: use `await` in a coroutine, or `result()` in a thread without a running event loop.
 
-    The work that gives the result begins with the `await` or with `result()`, not before.
+    The work that gives the result begins only with `await` or `result()`.
 
     Args:
-        begin: begins the work and returns the future of its result.
-        timeout: seconds to wait; `None` for no limit.
-        missing: returns the text of the `TimeoutError`.
+        begin: begins the work and returns the future of the result.
+        timeout: seconds to wait for the result; `None` for no limit.
+        missing: returns the text of the `TimeoutError` if the result does not come in time.
     """
 
     def __init__(
@@ -47,10 +47,10 @@ class Pending(Generic[T]):
             raise TimeoutError(self._missing()) from None
 
     def result(self) -> T:
-        """Wait in a thread without a running event loop, and return the result.
+        """Wait for the result and return it. Only in a thread without a running event loop.
 
         Raises:
-            RuntimeError: this thread runs an event loop, which the wait would block.
+            RuntimeError: an event loop runs in this thread, and waiting would block it.
             TimeoutError: the result did not come in time.
         """
         if running_loop() is not None:

@@ -1,4 +1,4 @@
-"""`HubServer.recorded`: what clients did, and waiting for what they will do."""
+"""`HubServer.recorded`: records what clients do, and lets tests wait for what clients will do."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-# How much is kept of each kind of record; the oldest records are dropped first.
+# So many records, or bytes of records, of each kind are kept. The oldest records are dropped first.
 _RECORDS = 10_000
 _BYTES = 16 * 1024 * 1024
-# Headers and query members whose values must not appear in the output of a test run.
+# The values of these headers and query parameters are secrets, and must not appear in the output of a test run.
 _SECRET = frozenset({"access_token", "authorization", "cookie", "proxy-authorization"})
 _HIDDEN = "(hidden)"
 
 
 @attrs.frozen
 class RecordedCall:
-    """A call of a client.
+    """A call of a hub method by a client.
 
     Attributes:
-        method: name of the method as the client wrote it.
-        arguments: arguments that are no streams, as they were decoded.
+        method: name of the method as the client has sent it.
+        arguments: the decoded arguments of the call, without streams.
         connection_id: id of the connection.
         user: user of the connection.
         streams: how many streams the client sends with the call.
@@ -49,7 +49,7 @@ class RecordedCall:
 
 @attrs.frozen
 class RecordedConnect:
-    """A client that has connected: its handshake was good.
+    """A client that has connected, with a successful handshake.
 
     Attributes:
         path: path of the hub.
@@ -66,7 +66,7 @@ class RecordedConnect:
 
 @attrs.frozen
 class RecordedDisconnect:
-    """A client that has disconnected after a good handshake.
+    """A client that has disconnected, after a successful handshake.
 
     Attributes:
         path: path of the hub.
@@ -81,7 +81,7 @@ class RecordedDisconnect:
 
 @attrs.frozen
 class RecordedNegotiation:
-    """A negotiate request that was answered with a connection.
+    """A negotiate request that the server has answered with a new connection.
 
     Attributes:
         path: path of the hub.
@@ -98,12 +98,12 @@ class RecordedNegotiation:
 
 @attrs.define(eq=False)
 class _Waiter(Generic[T]):
-    """Waits for the n-th record that matches.
+    """A wait of a test until enough records have come that fulfil a condition.
 
     Attributes:
-        matches: tells which records match.
-        left: how many matching records are still to come.
-        future: gets the last of them.
+        matches: the condition: returns whether a record counts.
+        left: how many records that count are still to come.
+        future: gets the last record that counts.
     """
 
     matches: Callable[[T], bool]
@@ -111,7 +111,7 @@ class _Waiter(Generic[T]):
     future: Future[T] = attrs.field(factory=Future)
 
     def offer(self, record: T) -> bool:
-        """Look at a record; return whether the waiter needs more records."""
+        """Check a record against the condition of this wait. Return True while the wait needs more records."""
         if self.future.cancelled():
             return False
         if self.matches(record):
@@ -122,7 +122,7 @@ class _Waiter(Generic[T]):
 
 
 class _RecordLog(Generic[T]):
-    """The records of one kind, and who waits for more. From any thread."""
+    """The records of one kind, and the waits for further records. Usable from any thread."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -157,9 +157,9 @@ class _RecordLog(Generic[T]):
 
 
 class Recorded:
-    """What clients did, oldest first. May be read from any thread.
+    """Records of what clients did, the oldest record first. May be read from any thread.
 
-    The last 10 000 records of each kind are kept, and of calls no more than 16 MiB.
+    Only the last 10 000 records of each kind are kept, and at most 16 MiB of calls.
     """
 
     def __init__(self) -> None:
@@ -170,7 +170,7 @@ class Recorded:
 
     @property
     def calls(self) -> list[RecordedCall]:
-        """The calls of clients, also of methods that the hub does not have."""
+        """The calls of hub methods by clients, including calls of methods that the hub does not have."""
         return self._calls.all()
 
     @property
@@ -189,15 +189,15 @@ class Recorded:
         return self._negotiations.all()
 
     def calls_of(self, method: str) -> list[RecordedCall]:
-        """Return the calls of one method, whose name is given in any case."""
+        """Return the calls of one hub method. The case of the name does not matter."""
         return [call for call in self.calls if normalized(call.method) == normalized(method)]
 
     def clear(self) -> None:
-        """Forget all records."""
+        """Remove the records of everything that clients have done so far."""
         for log in (self._calls, self._connects, self._disconnects, self._negotiations):
             log.clear()
 
-    # Waiting
+    # Methods that wait for records
 
     def wait_called(self, method: str, *, times: int = 1, timeout: float | None = 5.0) -> Pending[RecordedCall]:
         """See `HubServer.wait_called`."""
@@ -218,10 +218,10 @@ class Recorded:
         """See `HubServer.wait_disconnected`."""
         return _pending(self._disconnects, "gone", times, timeout)
 
-    # Recording
+    # Methods that add records
 
     def note_call(self, message: Invocation | StreamInvocation, context: HubContext) -> None:
-        """Record a call."""
+        """Record a call of a hub method by a client."""
         arguments, streams = tuple(message.arguments), len(message.stream_ids or ())
         call = RecordedCall(message.target, arguments, context.connection_id, context.user, streams)
         self._calls.add(call, message.size)

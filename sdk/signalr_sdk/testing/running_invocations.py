@@ -1,4 +1,4 @@
-"""The invocations of one client that run or wait, with their streams in both directions."""
+"""The unfinished invocations of one client, with their streams in both directions."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ if TYPE_CHECKING:
     from .hubs import Hub
     from .settings import ServerSettings
 
-# With so many invocations that run or wait, nothing more is read from their client.
+# With so many unfinished invocations, the server stops reading from the client.
 _LIMIT = 1000
-# Seconds for which invocations may go on after their client has disconnected.
+# After the client has disconnected, its invocations may run for this many seconds.
 _GRACE = 1.0
 
 
 class RunningInvocations:
-    """Each invocation is a task. All methods are for the server's event loop.
+    """The unfinished invocations of one client, each with its own task. Only for the server's event loop.
 
     Args:
         hub: the hub instance of the client.
-        session: encodes the answers.
+        session: encodes the messages to the client.
         settings: the server's settings.
         write: sends encoded messages; waits while the client's buffer is full.
         overrun: called when a hub method has ended while more items of its upload waited than `stream_buffer` allows.
@@ -55,7 +55,7 @@ class RunningInvocations:
         self._has_ended = False
 
     def start(self, message: Invocation | StreamInvocation) -> None:
-        """Run an invocation of the client."""
+        """Start the task of an invocation of the client."""
         streams = {stream_id: ClientStream() for stream_id in message.stream_ids or ()}
         invocation = HubInvocation(
             message=message,
@@ -91,34 +91,34 @@ class RunningInvocations:
                 self._overrun()
             for stream_id, stream in streams.items():
                 stream.end("The call has ended.")
-                # A later invocation may have used the id again.
+                # Do not remove the stream of a later invocation that uses the same id again.
                 if self._streams_up.get(stream_id) is stream:
                     del self._streams_up[stream_id]
             if isinstance(invocation.message, StreamInvocation):
                 self._streams_down.pop(invocation.message.invocation_id, None)
 
     def receive(self, message: StreamItem | Completion) -> None:
-        """Pass an item or the end of a client's stream to the hub method; drop messages of unknown streams."""
+        """Pass a stream item, or the end of a stream, to the hub method. Drop messages of unknown streams."""
         stream = self._streams_up.get(message.invocation_id)
         if stream is not None:
             stream.receive(message)
 
     def cancel(self, invocation_id: str) -> None:
-        """Cancel a stream to the client. As in ASP.NET Core 10, other invocations cannot be cancelled."""
+        """Cancel a stream to the client. Other invocations cannot be cancelled, as in ASP.NET Core 10."""
         task = self._streams_down.get(invocation_id)
         if task is not None:
-            # A task that is cancelled before its first step runs nothing, and the client would get no completion. The
-            # first step is scheduled already, so it runs before this callback.
+            # Cancel in a callback, after the first step of the task, which is scheduled already. A task that is
+            # cancelled before its first step runs no code at all, and the client would get no completion.
             asyncio.get_running_loop().call_soon(task.cancel)
 
     def congestion(self) -> list[asyncio.Future[None]]:
-        """Return futures, one of which is done before the client may be read from again; empty if it may be now."""
+        """Return futures: read from the client again when one of them is done. Empty if it may be read now."""
         if len(self._tasks) >= _LIMIT:
             return list(self._tasks)
         return [stream.room for stream in self._streams_up.values() if not stream.room.done()]
 
     def end(self) -> None:
-        """End all streams because the client has disconnected; other invocations go on."""
+        """End all streams, because the client has disconnected. Invocations that do not stream go on."""
         self._has_ended = True
         for stream in self._streams_up.values():
             stream.end("The connection ended.")
@@ -126,16 +126,16 @@ class RunningInvocations:
             task.cancel()
 
     def cancel_all(self) -> None:
-        """Cancel all invocations, if the client has disconnected."""
+        """Cancel all invocations if the client has disconnected; otherwise do nothing."""
         if self._has_ended:
             for task in self._tasks:
                 task.cancel()
 
     async def finish(self, *, at_once: bool) -> None:
-        """Return when all invocations have ended; cancel those that do not end soon.
+        """Wait until all invocations have ended. Cancel invocations that do not end within a second.
 
         Args:
-            at_once: cancel all now, because the server stops.
+            at_once: cancel all invocations now, because the server stops.
         """
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=0 if at_once else _GRACE)

@@ -1,4 +1,4 @@
-"""`ServedHub`: one hub of a server, with its clients and the records of what they do."""
+"""`ServedHub`: one hub of a server, with its clients and the records of what the clients do."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ if TYPE_CHECKING:
 
 @attrs.frozen(eq=False)
 class ServedHub:
-    """A hub class at a path.
+    """A hub class that is served at a path of the server.
 
     Attributes:
         path: path of the hub.
-        hub: the hub class; each connection has an instance of its own.
+        hub: the hub class. Each connection has its own instance of the class.
         settings: the server's settings.
         protocols: the hub protocols that clients may choose, by name.
         faults: the server's faults.
@@ -45,7 +45,7 @@ class ServedHub:
     registry: ClientRegistry = attrs.field(factory=ClientRegistry, init=False)
 
     def make_client(self, connection: TransportConnection) -> ConnectedClient:
-        """Return the client of a connection whose transport has connected."""
+        """Make the client of a connection, after the transport of the connection has connected."""
         buffers = connection.buffers
         stateful = connection.is_stateful and buffers.transport == Transport.WEBSOCKETS
         client = ConnectedClient(self.hub(), buffers, self, stateful=stateful)
@@ -62,19 +62,19 @@ class ServedHub:
         return client
 
     def connected(self, client: ConnectedClient) -> None:
-        """Register a client after its handshake, before `Hub.on_connected`."""
+        """Register a client. To be called after the handshake and before `Hub.on_connected`."""
         context = client.hub.context
         self.registry.clients[context.connection_id] = client
         self.recorded.note_connect(self.path, context)
 
     def disconnected(self, client: ConnectedClient, error: Exception | None) -> None:
-        """Remove a client to which nothing more can be sent, before `Hub.on_disconnected`."""
+        """Remove a client that can get no more messages. To be called before `Hub.on_disconnected`."""
         connection_id = client.hub.context.connection_id
         self.registry.unregister(connection_id)
         self.recorded.note_disconnect(self.path, connection_id, error)
 
     def may_ping(self, client: ConnectedClient) -> bool:
-        """Return whether a ping that is due is sent: a fault may suppress pings."""
+        """Return whether a ping may be sent to the client now: a fault may suppress pings."""
         context = client.hub.context
         site = FaultSite(FaultPoint.PING, transport=context.transport, connection_id=context.connection_id)
         return not self.faults.suppresses(site)

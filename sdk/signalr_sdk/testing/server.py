@@ -1,4 +1,4 @@
-"""`HubServer`: a hub server for tests and demos, in the process that uses it."""
+"""`HubServer`: a hub server for tests and demos, which runs in the process of the test."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from .http_endpoint import HubEndpoint
 from .hub_clients import RegisteredClients
 from .hub_methods import methods_of
 from .loop_thread import LoopService
+from .origins import is_allowed
 from .pending import Pending
 from .recording import Recorded
 from .served_hub import ServedHub
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
     from .settings import AllowRefresh, Authorize
     from .transport_connection import TransportConnection
 
-# Seconds that requests in progress may take to end when the server stops.
+# When the server stops, requests in progress may take this many seconds to end.
 _GRACE = 1.0
 _PROTOCOLS = {"json": ServerJsonProtocol, "messagepack": MessagePackProtocol}
 
@@ -45,7 +46,7 @@ class HubServer(LoopService):
     """Serves hubs on the loopback interface, over every transport and both protocols.
 
     Use the server in an `async with` on the running event loop, or in a plain `with`, which runs the server in a thread
-    of its own. Clients get a Close message that allows them to reconnect when the server stops.
+    of its own. When the server stops, clients get a Close message that allows them to reconnect.
 
     Args:
         hubs: a hub class for each path.
@@ -55,28 +56,30 @@ class HubServer(LoopService):
         transports: names of the transports that negotiate offers; all by default.
         protocols: names of the hub protocols that clients may choose.
         detailed_errors: whether the text of any exception is sent to the client, not only that of a `HubException`.
-        keep_alive: seconds without a message to the client after which a ping is sent; `None` for no pings.
-        client_timeout: seconds without a message from the client after which the connection is closed, once the client
-            has sent a ping; `None` for no limit.
+        keep_alive: after so many seconds without a message to the client a ping is sent; `None` for no pings.
+        client_timeout: after so many seconds without a message from the client the connection is closed; `None` for no
+            limit. Counts from the first ping of the client on.
         handshake_timeout: seconds that a client may take for its handshake.
-        poll_timeout: seconds after which a poll without data is answered.
-        send_timeout: seconds after which a client is disconnected that does not read what is sent to it.
+        poll_timeout: after so many seconds a poll gets an empty response if there is no data.
+        send_timeout: a client that has read no data for so many seconds is disconnected.
         message_bytes: largest message that a client may send.
         parallel_invocations: how many invocations of one client run at the same time.
         stream_buffer: how many items of an upload may wait when its hub method ends. With more the whole connection is
             closed, as ASP.NET Core does (`StreamBufferCapacity`, 10 there by default); `None` to drop such items.
-        authorize: called with the bearer token of each request. Returns the user's name, or an `Identity` that has the
-            token's lifetime too, or `None` to answer 401. An empty name is a user without a name.
+        authorize: called with the bearer token of each request. Returns the user's name, or an `Identity` with the name
+            and the token's lifetime, or `None` to answer 401. An empty name means a user without a name.
+        origins: origins of web pages that may use the hubs, such as `https://example.com`; `*` for all pages. Pages of
+            this machine (`localhost`, any port) always may, all others are answered 403. Only browsers send an origin.
         authentication_refresh: whether clients are told the lifetime of their tokens and may renew them, as in ASP.NET
             Core 11. A function is called with the `Identity` of each new token, and says whether the token is taken.
         close_on_expiration: whether a connection is closed when its token expires.
-        stateful_reconnect: whether a client that asks for it may resume its connection over another WebSocket.
-        stateful_window: seconds in which a connection without a WebSocket can be resumed.
-        stateful_buffer: bytes of unacknowledged messages to a client at which hubs have to wait.
+        stateful_reconnect: whether clients may use stateful reconnect: resume a connection over another WebSocket.
+        stateful_window: a connection that has lost its WebSocket can be resumed within so many seconds.
+        stateful_buffer: with so many bytes of unacknowledged messages to a client, hubs wait before they send more.
 
     Attributes:
-        faults: makes the server fail.
-        recorded: what clients did.
+        faults: methods that make the server fail.
+        recorded: records of what clients did.
 
     Example:
         ```python
@@ -110,6 +113,7 @@ class HubServer(LoopService):
         parallel_invocations: int = 1,
         stream_buffer: int | None = None,
         authorize: Authorize | None = None,
+        origins: Iterable[str] = (),
         authentication_refresh: AllowRefresh = False,
         close_on_expiration: bool = False,
         stateful_reconnect: bool = False,
@@ -130,6 +134,7 @@ class HubServer(LoopService):
             parallel_invocations=parallel_invocations,
             stream_buffer=stream_buffer,
             authorize=authorize,
+            origins=origins,
             authentication_refresh=authentication_refresh,
             close_on_expiration=close_on_expiration,
             stateful_reconnect=stateful_reconnect,
@@ -137,7 +142,8 @@ class HubServer(LoopService):
             stateful_buffer=stateful_buffer,
         )
         for hub in hubs.values():
-            methods_of(hub)  # raises now and not at the first call if clients could not call a method
+            # Raise the error for a wrong hub class now, not at the first call.
+            methods_of(hub)
         spoken: dict[str, HubProtocol] = {name: _PROTOCOLS[name]() for name in self._settings.protocols}
         faults = self._active_faults = ActiveFaults(self._recheck_buffers)
         self.recorded: Recorded = Recorded()
@@ -158,7 +164,7 @@ class HubServer(LoopService):
         self._runner: web.AppRunner | None = None
         self._listener: TcpListener | None = None
         self._times_refused = 0
-        self._in_use: set[asyncio.BaseTransport | None] = set()
+        self._in_use: set[asyncio.WriteTransport | None] = set()
 
     def url(self, path: str) -> str:
         """Return the URL of a hub.
@@ -181,19 +187,20 @@ class HubServer(LoopService):
         Args:
             method: the method's name, in any case.
             times: how many calls to wait for.
-            timeout: seconds; `None` for no limit.
+            timeout: seconds to wait; `None` for no limit.
 
         Returns:
-            The last of these calls, to be awaited. A `TimeoutError` names the methods that were called.
+            An object to be awaited, which gives the last of these calls. A `TimeoutError` names the methods that were
+                called.
         """
         return self.recorded.wait_called(method, times=times, timeout=timeout)
 
     def wait_connected(self, *, times: int = 1, timeout: float | None = 5.0) -> Pending[RecordedConnect]:
-        """Wait until so many clients have connected, in the same way."""
+        """Wait until `times` clients have connected. Wait and count in the same way as `wait_called`."""
         return self.recorded.wait_connected(times=times, timeout=timeout)
 
     def wait_disconnected(self, *, times: int = 1, timeout: float | None = 5.0) -> Pending[RecordedDisconnect]:
-        """Wait until so many clients have disconnected, in the same way."""
+        """Wait until `times` clients have disconnected. Wait and count in the same way as `wait_called`."""
         return self.recorded.wait_disconnected(times=times, timeout=timeout)
 
     def send(self, path: str, event: str, *args: Any) -> Pending[None]:
@@ -207,10 +214,10 @@ class HubServer(LoopService):
         return self._later(lambda: self.clients(path).all.send(event, *args))
 
     def clients(self, path: str) -> RegisteredClients:
-        """Return the clients of a hub, to send to them from outside of the hub. Only on the server's event loop."""
+        """Return the clients of a hub, for sending to them without a hub method. Only on the server's event loop."""
         return RegisteredClients(self._hubs[path].registry)
 
-    # Connections
+    # The connections of all hubs
 
     def _connections(self) -> list[TransportConnection]:
         return [connection for endpoint in self._endpoints for connection in endpoint.connections.values()]
@@ -218,7 +225,9 @@ class HubServer(LoopService):
     # Starting and stopping
 
     async def _open(self) -> None:
-        app = web.Application(client_max_size=self._settings.carried_bytes, middlewares=[self._note_in_use])
+        app = web.Application(
+            client_max_size=self._settings.carried_bytes, middlewares=[self._refuse_foreign, self._note_in_use]
+        )
         endpoints = [HubEndpoint(hub) for hub in self._hubs.values()]
         for endpoint in endpoints:
             app.add_routes(endpoint.routes())
@@ -246,8 +255,15 @@ class HubServer(LoopService):
         self._listener = None
 
     @web.middleware
+    async def _refuse_foreign(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Refuse requests of foreign web pages: any page in the user's browser can send requests to this server."""
+        if not is_allowed(request.headers.get("Origin"), self._host, self._settings.origins):
+            raise web.HTTPForbidden(text="This page may not use the hub: name its origin in HubServer(origins=...)")
+        return await handler(request)
+
+    @web.middleware
     async def _note_in_use(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """Note which TCP connections have a request in progress; the others are idle."""
+        """Note which TCP connections have a request in progress. All other TCP connections are idle."""
         tcp = request.transport
         self._in_use.add(tcp)
         try:
@@ -255,14 +271,14 @@ class HubServer(LoopService):
         finally:
             self._in_use.discard(tcp)
 
-    # For faults
+    # The functions that faults use
 
     def _recheck_buffers(self) -> None:
         for connection in self._connections():
             connection.buffers.recheck()
 
     def _refuse(self) -> None:
-        """Refuse TCP connections until `_accept` has been called as often as this method; close idle ones."""
+        """Refuse new TCP connections until `_accept` was called as often as this method; close idle connections."""
         self._times_refused += 1
         if self._listener is not None and self._runner is not None:
             self._listener.refuse()

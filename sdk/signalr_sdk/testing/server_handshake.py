@@ -1,4 +1,4 @@
-"""The server's side of the handshake: the client's request is awaited, checked and answered."""
+"""The server's side of the handshake: waits for the client's request, checks and answers the request."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ _logger = logging.getLogger("signalr_sdk.testing")
 async def shake_hands(
     session: ServerSession, buffers: ConnectionBuffers, settings: ServerSettings
 ) -> Deliveries | None:
-    """Return the deliveries of the messages that came with the handshake; `None` if there was no good handshake.
+    """Do the handshake. Return the messages that came together with the request, or `None` if the handshake failed.
 
-    The client gets an answer in both cases, unless the client has gone.
+    The client gets a handshake response in both cases, unless the client has disconnected.
     """
     request, deliveries = b"", None
     try:
@@ -57,7 +57,7 @@ async def shake_hands(
 
 
 def is_binary(session: ServerSession) -> bool:
-    """Return whether the client gets binary data. Before and after a refused handshake, the client gets text."""
+    """Return whether the client gets binary data. Without a successful handshake the client gets text."""
     return session.ready and session.protocol.transfer_format is TransferFormat.BINARY
 
 

@@ -1,4 +1,4 @@
-"""The Server-Sent Events transport of the test server. The client's data comes in POST requests, to the endpoint."""
+"""The Server-Sent Events transport of the test server: sends events. The client's data comes in POST requests."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 async def send_events(
     request: web.Request, connection: TransportConnection, client: ConnectedClient
 ) -> web.StreamResponse:
-    """Send data to the client as events, until the connection ends."""
+    """Send the hub's data to the client as events, until the connection ends."""
     connection.tcp = request.transport
     response = web.StreamResponse(headers={**UNCACHED, "Content-Type": "text/event-stream"})
     try:

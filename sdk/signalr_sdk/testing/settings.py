@@ -1,4 +1,4 @@
-"""The options of the test server, named as in `HubServer`, and `Identity`, which `authorize` returns."""
+"""The options of the test server, and `Identity`, which the option `authorize` returns."""
 
 from __future__ import annotations
 
@@ -8,15 +8,16 @@ from typing import TypeAlias
 import attrs
 
 from ..options import Transport
+from .origins import Origin, allowed_origins
 
 
 @attrs.frozen
 class Identity:
-    """The user of a token, and how long the token is valid.
+    """The user to whom a bearer token belongs, and how long the token is valid.
 
     Attributes:
         name: the user's name; empty for a user without a name.
-        expires_in: seconds from now until the token expires; `None` for never.
+        expires_in: seconds from now until the token expires; `None` for a token that never expires.
     """
 
     name: str = ""
@@ -41,9 +42,9 @@ def _offered(transports: Iterable[str]) -> tuple[Transport, ...]:
 
 @attrs.frozen(kw_only=True)
 class ServerSettings:
-    """The options of `HubServer` that concern connections; the documents of `HubServer` say what each of them means.
+    """The options of `HubServer` that concern connections. `HubServer` documents each option.
 
-    The defaults are those of ASP.NET Core, apart from `message_bytes` (32 kB there). Times are in seconds.
+    The defaults are the same as in ASP.NET Core, except `message_bytes`, which is 32 kB there. Times are in seconds.
     """
 
     transports: tuple[Transport, ...] = attrs.field(default=tuple(Transport), converter=_offered)
@@ -58,6 +59,7 @@ class ServerSettings:
     parallel_invocations: int = 1
     stream_buffer: int | None = None
     authorize: Authorize | None = None
+    origins: frozenset[Origin] = attrs.field(default=frozenset(), converter=allowed_origins)
     authentication_refresh: AllowRefresh = False
     close_on_expiration: bool = False
     stateful_reconnect: bool = False
@@ -66,5 +68,5 @@ class ServerSettings:
 
     @property
     def carried_bytes(self) -> int:
-        """The largest WebSocket message or request body, which may hold many hub messages."""
+        """The largest allowed WebSocket message or request body. It may hold many hub messages."""
         return 2 * max(self.message_bytes, 1024 * 1024)

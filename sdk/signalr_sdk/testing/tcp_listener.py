@@ -1,4 +1,4 @@
-"""A listening port that can refuse connections for a while without being given up to another process."""
+"""A listening port that can refuse connections for a while, without losing the port to another process."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _BACKLOG = 128
-# An IPv4 address is a tuple of two members, an IPv6 address of four.
+# The address of an IPv4 socket is a tuple of two members, and of an IPv6 socket a tuple of four.
 _IPV4_MEMBERS = 2
 
 
 class TcpListener:
-    """Listens on the running event loop. All methods are for that event loop only.
+    """Listens for TCP connections on the running event loop. All methods are for that event loop only.
 
     Args:
         make_protocol: makes the asyncio protocol of each accepted connection.
-        ssl: the TLS context of the server; without it connections are plain TCP.
+        ssl: the TLS context of the server; `None` for plain TCP.
     """
 
     def __init__(
@@ -40,12 +40,12 @@ class TcpListener:
 
     @property
     def port(self) -> int:
-        """The port, after `open`; the system has chosen a free one if `open` was given 0."""
+        """The port, after `open`. If `open` was given 0, the system has chosen a free port."""
         port: int = self._addresses[0][1]
         return port
 
     async def open(self, host: str, port: int) -> None:
-        """Bind all addresses of the host and accept connections.
+        """Bind the port on all addresses of the host, and accept connections.
 
         Raises:
             OSError: the port cannot be bound, for example because another process uses it.
@@ -55,7 +55,8 @@ class TcpListener:
         )
         try:
             for *_, address in dict.fromkeys(found):
-                # With port 0 the first address gets a free port, and the other addresses of the host get the same one.
+                # With port 0, the system chooses a free port for the first address. Use the same port for the other
+                # addresses.
                 self._bind((address[0], address[1] or (self._addresses and self.port) or 0, *address[2:]))
         except OSError as error:
             self._release()
@@ -84,7 +85,7 @@ class TcpListener:
             await asyncio.wait(serving)
 
     def _bind(self, address: Any) -> None:
-        """Bind a socket that does not listen yet: the port is taken, and the system refuses whoever connects."""
+        """Bind a socket that does not listen yet: the system then keeps the port for us, and refuses connections."""
         family = socket.AF_INET6 if len(address) > _IPV4_MEMBERS else socket.AF_INET
         bound = socket.socket(family, socket.SOCK_STREAM)
         self._sockets.append(bound)
@@ -96,7 +97,7 @@ class TcpListener:
         self._addresses.append(bound.getsockname())
 
     def _listen(self) -> list[socket.socket]:
-        """Let the system accept connections at once; the connections wait there until `_serve` has run."""
+        """Let the system accept connections at once. The system queues the connections until `_serve` has run."""
         for bound in self._sockets:
             bound.listen(_BACKLOG)
         self._is_refusing = False
@@ -120,14 +121,15 @@ class TcpListener:
         self._is_refusing = True
 
 
-def drop_tcp(transport: asyncio.BaseTransport | None, *, reset: bool) -> None:
-    """Close a TCP connection at once, without sending what is still buffered.
+def drop_tcp(transport: asyncio.WriteTransport | None, *, reset: bool) -> None:
+    """Close a TCP connection at once, without sending the data that is still buffered.
 
     Args:
-        transport: asyncio's transport of the connection; with `None` nothing is done.
-        reset: close with RST, which is an error for the peer; otherwise with FIN, as for a process that is killed.
+        transport: asyncio's transport of the connection; for `None` the function does nothing.
+        reset: close with RST, which is an error for the peer. Otherwise close with FIN, as if the process was killed.
     """
-    if not isinstance(transport, asyncio.Transport):
+    # Do not use `isinstance`: the transports of uvloop do not derive from the transports of asyncio.
+    if transport is None:
         return
     own = transport.get_extra_info("socket")
     if reset and own is not None and own.fileno() >= 0:

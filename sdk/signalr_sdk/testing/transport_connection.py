@@ -1,4 +1,4 @@
-"""A connection from its negotiation to its end, as the HTTP side of the test server knows it."""
+"""A connection of the test server, from negotiation to its end, with the state that HTTP requests need."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ if TYPE_CHECKING:
 
 UNCACHED = {"Cache-Control": "no-cache, no-store", "Pragma": "no-cache"}
 
-# Seconds that a client may take to connect a transport after negotiation, and between two polls.
+# A client may take this many seconds to connect a transport after negotiation, and from one poll to the next.
 _GAP = 15.0
-# Seconds that a client may take to answer the close frame of a WebSocket that another WebSocket has replaced.
+# After another WebSocket has replaced a WebSocket, the client may take this many seconds to answer the close frame.
 _CLOSE_TIMEOUT = 5.0
 _NORMAL_CLOSURE = (1000).to_bytes(2, "big")
 
 
 @attrs.define(eq=False)
 class ServerWebSocket:
-    """The WebSocket of a connection. A resumed connection has more than one in its life.
+    """A WebSocket of a connection. A connection that is resumed gets another WebSocket each time.
 
     Attributes:
         socket: aiohttp's WebSocket.
@@ -45,14 +45,15 @@ class ServerWebSocket:
 
     socket: web.WebSocketResponse
     writer: asyncio.Task[None]
-    tcp: asyncio.BaseTransport | None
+    tcp: asyncio.WriteTransport | None
     is_dead: bool = False
     gone: asyncio.Event = attrs.field(factory=asyncio.Event)
 
     async def close(self) -> bool:
         """Send a close frame; return whether the client has answered it in time."""
         self.writer.cancel()
-        # `socket.close()` would close the TCP connection before the client's answer, since another task is reading.
+        # Do not call `socket.close()`: while another task reads from the WebSocket, it closes the TCP connection
+        # without waiting for the client's close frame.
         with suppress(ConnectionError):
             if not self.is_dead:
                 await self.socket.send_frame(_NORMAL_CLOSURE, WSMsgType.CLOSE)
@@ -71,26 +72,26 @@ class ServerWebSocket:
 
 @attrs.define(eq=False)
 class TransportConnection:
-    """A connection that the server knows by its token.
+    """A connection of a client. The requests of the client name the connection by its connection token.
 
     Attributes:
-        connection_id: the id that hubs and clients see.
-        token: the secret id in the URLs of the client's requests.
-        user: name of the user; empty for nobody.
+        connection_id: the id that hubs and clients see, which is no secret.
+        token: the connection token, a secret, in the URLs of the client's requests.
+        user: name of the user; empty for a user without a name.
         hub: the hub that the client has connected to.
         on_drop: called when the connection is dropped.
         buffers: the bytes from and to the client.
         headers: headers of the request that opened the transport.
-        query: query of the same request.
-        client: serves the hub over this connection, once a transport is open.
-        task: runs `client.serve`.
-        poll: waits for the data of the poll that is open.
-        web_socket: the open WebSocket.
+        query: query of the request that opened the transport.
+        client: serves the hub over this connection; `None` until a transport is open.
+        task: the task that runs `client.serve`.
+        poll: the task that waits for the data of the open poll; `None` while no poll is open.
+        web_socket: the open WebSocket, if there is one.
         tcp: asyncio's transport of the TCP connection of the open WebSocket, event stream or poll.
-        close_code: code of the close frame of its WebSocket.
-        is_forgotten: requests are answered as if there were no such connection.
+        close_code: code of the close frame with which the server closes the WebSocket.
+        is_forgotten: whether requests are answered as if this connection did not exist.
         is_stateful: whether stateful reconnect was negotiated.
-        expires_at: when the token of the client expires, in the event loop's time; `None` for never.
+        expires_at: when the token of the client expires, in the event loop's time; `None` if it never expires.
     """
 
     connection_id: str
@@ -105,7 +106,7 @@ class TransportConnection:
     task: asyncio.Task[None] | None = attrs.field(default=None, init=False)
     poll: asyncio.Task[bytes | None] | None = attrs.field(default=None, init=False)
     web_socket: ServerWebSocket | None = attrs.field(default=None, init=False)
-    tcp: asyncio.BaseTransport | None = attrs.field(default=None, init=False)
+    tcp: asyncio.WriteTransport | None = attrs.field(default=None, init=False)
     close_code: int = attrs.field(default=1000, init=False)
     is_forgotten: bool = attrs.field(default=False, init=False)
     is_stateful: bool = attrs.field(default=False, init=False)
@@ -114,7 +115,7 @@ class TransportConnection:
     _gap: asyncio.TimerHandle | None = attrs.field(default=None, init=False)
 
     def site(self, point: FaultPoint) -> FaultSite:
-        """Return where faults may happen to this connection."""
+        """Return the site of a fault that happens to this connection at this point."""
         return FaultSite(point, transport=self.buffers.transport, connection_id=self.connection_id, tcp=self.tcp)
 
     async def apply_faults(self, point: FaultPoint) -> None:
@@ -128,7 +129,7 @@ class TransportConnection:
         return data
 
     def frame_rule(self, *, text: bool) -> FrameRule:
-        """Return how the data to the client is divided into frames: see `ActiveFaults.frame_rule`."""
+        """Return the rule that divides the data to the client into frames: see `ActiveFaults.frame_rule`."""
         return self.hub.faults.frame_rule(self.site(FaultPoint.FRAME_RULE), text=text)
 
     async def replace_web_socket(self) -> bool:
@@ -140,37 +141,37 @@ class TransportConnection:
         old, self.web_socket = self.web_socket, None
         return old is None or await old.close()
 
-    # Its end
+    # The end of the connection
 
     def drop_after(self, seconds: float | None = None) -> None:
-        """Drop the connection if the client makes no request for it in time: 15 s by default."""
+        """Drop the connection if the client makes no request for it within so many seconds, 15 by default."""
         error = ConnectionClosedError("the client has not come back")
         self.stop_gap_timer()
         delay = _GAP if seconds is None else seconds
         self._gap = asyncio.get_running_loop().call_later(delay, self.drop, error)
 
     def stop_gap_timer(self) -> None:
-        """Do not drop the connection any more, since the client has made a request."""
+        """Stop the timer of `drop_after`, because the client has made a request."""
         if self._gap is not None:
             self._gap.cancel()
             self._gap = None
 
     def drop(self, error: ConnectionClosedError | None = None) -> None:
-        """End the connection; the hub gets the error, if there is one."""
+        """End the connection and remove it from the server. `Hub.on_disconnected` gets the error, if there is one."""
         self.stop_gap_timer()
         self.stop_expiry()
         self.buffers.end(error)
         self.on_drop()
 
     def expire(self) -> None:
-        """End the connection because its token has expired; the client may reconnect with another token."""
+        """End the connection because the client's token has expired. The client may reconnect with another token."""
         if self.client is not None:
             self.client.abort(allow_reconnect=True)
         else:
             self.is_forgotten = True
 
     def stop_expiry(self) -> None:
-        """Let the connection outlive its token."""
+        """Stop the timer that ends the connection when the client's token expires."""
         self.expires_at = None
         if self.expiry is not None:
             self.expiry.cancel()
@@ -181,7 +182,7 @@ class TransportConnection:
 def closing_when_unreachable(
     request: web.Request, connection: TransportConnection, client: ConnectedClient
 ) -> Iterator[None]:
-    """Close the TCP connection of a client that has gone, or that reads nothing for `send_timeout`."""
+    """Run the block that writes to a client. If the client is gone or reads too slowly, close its TCP connection."""
     try:
         yield
     except (ConnectionError, TimeoutError):

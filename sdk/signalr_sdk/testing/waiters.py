@@ -1,4 +1,4 @@
-"""`Waiters`: the coroutines that wait for something to change, woken together."""
+"""`Waiters`: coroutines that wait for a change of the same object, and that are woken together."""
 
 from __future__ import annotations
 
@@ -6,7 +6,10 @@ import asyncio
 
 
 class Waiters:
-    """Unlike `asyncio.Condition`, needs no lock and no event loop of its own, so that a server can change its loop."""
+    """Wakes all waiting coroutines at once. Not bound to one event loop, as an `asyncio.Condition` would be.
+
+    A server can therefore be stopped, and started again on another event loop.
+    """
 
     def __init__(self) -> None:
         self._futures: list[asyncio.Future[None]] = []
@@ -15,13 +18,13 @@ class Waiters:
         return not all(future.done() for future in self._futures)
 
     async def wait(self) -> None:
-        """Return after the next `wake`; the waiter must then check what it waits for once more."""
+        """Wait for the next `wake`. After that the caller must check its condition again."""
         future = asyncio.get_running_loop().create_future()
         self._futures.append(future)
         await future
 
     def wake(self) -> None:
-        """Wake all who wait now. Only on the event loop on which they wait."""
+        """Wake all coroutines that wait now. Only on the event loop on which these coroutines wait."""
         futures, self._futures = self._futures, []
         for future in futures:
             if not future.done():

@@ -1,4 +1,4 @@
-"""The WebSockets transport of the test server."""
+"""The WebSockets transport of the test server: moves bytes between a WebSocket and the buffers of a connection."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 async def upgrade(request: web.Request, settings: ServerSettings) -> web.WebSocketResponse:
-    """Answer the upgrade request of a WebSocket."""
+    """Answer the upgrade request of a client, and return the open WebSocket."""
     socket = web.WebSocketResponse(max_msg_size=settings.carried_bytes, compress=False)
     await socket.prepare(request)
     return socket
@@ -27,7 +27,7 @@ async def upgrade(request: web.Request, settings: ServerSettings) -> web.WebSock
 async def run_web_socket(
     request: web.Request, socket: web.WebSocketResponse, connection: TransportConnection, client: ConnectedClient
 ) -> None:
-    """Move bytes until the WebSocket ends, or until another WebSocket replaces this one."""
+    """Move bytes between WebSocket and buffers, until this WebSocket ends or is replaced by another."""
     writer = spawn(_write_frames(request, socket, connection, client), "hub writer")
     current = connection.web_socket = ServerWebSocket(socket, writer, request.transport)
     connection.tcp = request.transport
@@ -44,7 +44,7 @@ async def run_web_socket(
 
 
 def _lose(connection: TransportConnection, client: ConnectedClient) -> None:
-    """End a connection whose WebSocket is lost, or keep the connection for the resume window."""
+    """End a connection whose WebSocket is lost. If the client can resume, keep the connection for some seconds."""
     if client.resumable:
         connection.buffers.detach_transport()
         connection.drop_after(connection.hub.settings.stateful_window)

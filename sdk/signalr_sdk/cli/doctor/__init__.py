@@ -1,1 +1,1 @@
-"""`signalr doctor`: checks each step of the way to a hub, and advises what to do about what fails."""
+"""`signalr doctor`: checks each step of connecting to a hub, and gives advice about each step that fails."""

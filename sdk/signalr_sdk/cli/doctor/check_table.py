@@ -1,4 +1,4 @@
-"""What `signalr doctor` prints: the table of the checks, and below it each problem with advice."""
+"""What `signalr doctor` prints: the table of the checks, and below the table each problem with advice."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .findings import Finding, Mark, Problem
 
 
 class CheckTable:
-    """The results so far, as a table for a terminal or a pipe.
+    """The results of the checks so far, as a table for a terminal or a pipe.
 
     Args:
         url: URL of the hub; its query, which may hold a secret, is not shown.
@@ -32,7 +32,7 @@ class CheckTable:
         self._plain = plain
 
     def update(self, result: Finding | StepResult) -> None:
-        """Show a check or a step that runs or has ended."""
+        """Show the latest result of a check or step, which may still be running."""
         if isinstance(result, StepResult):
             self.steps.update(result)
         else:
@@ -54,7 +54,7 @@ class CheckTable:
 
     def __rich__(self) -> Group:
         findings = list(self._findings.values())
-        # The keep-alive check comes after the steps.
+        # Show the keep-alive check below the steps, because this check runs after them.
         last = [finding for finding in findings if finding.check == KEEP_ALIVE]
         first = [finding for finding in findings if finding not in last]
         parts: list[Text | Table | StepTable] = [Text(self._title, "bold"), self._rows(first)]
@@ -76,7 +76,7 @@ class CheckTable:
         return table
 
     def verdict(self, examination: Examination) -> Group:
-        """Return the text below the table: each problem with its cause and what to do, and a summary."""
+        """Return the text below the table: the cause of each problem and what to do, then a summary."""
         problems = examination.problems()
         parts: list[Text | Table] = []
         for problem in problems:
@@ -95,7 +95,7 @@ class CheckTable:
         table.add_column(no_wrap=True)
         table.add_column(no_wrap=True, style="dim")
         table.add_column(overflow="fold")
-        # The table above shows already what a check has seen.
+        # Do not repeat what a check has seen: the table of the checks shows it already.
         said = "" if problem.where in self._findings else f": {problem.said}"
         table.add_row(self._sign(problem.mark), "what", Text.assemble((problem.where, "bold"), said))
         table.add_row("", "why", problem.advice.cause)

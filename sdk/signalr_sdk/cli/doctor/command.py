@@ -1,4 +1,4 @@
-"""`signalr doctor`: find out why a hub cannot be reached, or that it can."""
+"""`signalr doctor`: finds out whether a hub can be reached and, if not, why."""
 
 from __future__ import annotations
 
@@ -60,7 +60,8 @@ def doctor(
 
         wanted = allowed_combinations(connection)
         examination = Examination(url, connection, wanted=wanted, limit=timeout, keep_alive=keep_alive, report=report)
-        # Each step has a limit of its own; this one is long enough never to end a step.
+        # Each check and step has its own time limit. The limit of the whole run is longer than all these limits
+        # together, so the limit of the run is never reached.
         exit_status.run(examination.run(), timeout=keep_alive + 40 * (timeout + 10))
     if as_json:
         exit_status.show(_as_dict(url, examination, table))

@@ -1,4 +1,4 @@
-"""The order of the checks of `signalr doctor`, from the host's name up to the hub, each with a time limit."""
+"""Runs the checks of `signalr doctor` in order, from the host's name up to the hub, each with a time limit."""
 
 from __future__ import annotations
 
@@ -30,7 +30,8 @@ T = TypeVar("T")
 
 KEEP_ALIVE = "keep-alive"
 
-# Seconds beyond the limits inside of a check. Those end the check first, with errors that say more.
+# A check may take this many seconds longer than the requests that it makes, so that a request reaches its own limit
+# first: its error says more.
 _GRACE = 1.0
 _LONGEST_CLOSE = 5.0
 _PROTOCOL_NAMES = {"json": "JSON", "messagepack": "MessagePack"}
@@ -38,7 +39,7 @@ _PROTOCOL_NAMES = {"json": "JSON", "messagepack": "MessagePack"}
 
 @attrs.define
 class Examination:
-    """Examines a hub, as far as each check allows the next one.
+    """Runs the checks of one hub in order, and stops after a failed check without which later checks make no sense.
 
     Attributes:
         url: URL of the hub, as `urls.hub_url` returns it.
@@ -68,7 +69,7 @@ class Examination:
         self._hub = HubChecks(url=self.url, arguments=arguments, limit=self.limit)
 
     async def run(self) -> None:
-        """Do all checks; the results are in the attributes."""
+        """Run all checks. The results are in `findings` and in the properties of this object."""
         token = self._hub.arguments["access_token"]
         self._hub.token = await token() if callable(token) else token
         home = urls.origin(self.url)
@@ -77,7 +78,8 @@ class Examination:
         asked: list[str] = []
         endpoint = await self._check("negotiate", self._hub.negotiate(asked))
         if endpoint is None:
-            # If a redirect leads to another server, the layers below HTTP tell why that server does not answer.
+            # Negotiate was redirected to another server and failed there. Run the checks below HTTP for that server
+            # too: they tell why that server does not answer.
             if asked and urls.origin(asked[-1]) != home:
                 await self._reach(urls.origin(asked[-1]), " 2")
             return
@@ -100,23 +102,23 @@ class Examination:
 
     @property
     def server(self) -> str:
-        """The kind of server; empty if that is not known."""
+        """The kind of server, as a text for users. Empty while the kind is not known."""
         return self._hub.server
 
     @property
     def connected(self) -> bool:
-        """Whether a connection worked, over any transport."""
+        """Whether at least one transport connected to the hub."""
         return any(result.ending is Ending.WORKED for result in self._results)
 
     @property
     def good(self) -> bool:
-        """Whether a connection worked and nothing failed."""
+        """Whether at least one transport connected, and no check and no step failed."""
         return self.connected and all(problem.mark is not Mark.FAILED for problem in self.problems())
 
-    # One check
+    # Running one check
 
     async def _check(self, name: str, work: Awaitable[tuple[Finding, T]], limit: float | None = None) -> T | None:
-        """Do a check within its time limit; return the value that later checks need, `None` after an error."""
+        """Run a check within its time limit. Return the value that later checks need, or `None` if the check failed."""
         self.report(Finding(None, check=name))
         limit = limit or self.limit + _GRACE
         began = time.perf_counter()
@@ -135,14 +137,14 @@ class Examination:
         self.report(finding)
         return value
 
-    # Below HTTP
+    # The checks below HTTP
 
     async def _reach(self, origin: tuple[str, str, int], suffix: str) -> bool:
-        """Do the checks below HTTP for a server; return whether they all worked.
+        """Run the checks below HTTP for a server; return whether all of them worked.
 
         Args:
             origin: scheme, host and port of the server.
-            suffix: for the names of the checks, to tell two servers apart.
+            suffix: is added to the names of the checks, to tell the checks of two servers apart.
         """
         proxy = await self._check(f"proxy{suffix}", self._proxy_for(origin))
         if proxy is None:
@@ -171,7 +173,7 @@ class Examination:
         source = "--proxy" if given else "the environment"
         return Finding(Mark.GOOD, f"{proxy.scheme}://{HostPort.of_proxy(proxy)}, from {source}"), (proxy,)
 
-    # Steps over each transport
+    # The steps over each transport
 
     async def _run_steps(self, offered: Sequence[Combination]) -> None:
         runner = StepRunner(
@@ -189,7 +191,7 @@ class Examination:
             self._results.append(result)
         self.report(result)
 
-    # What is wrong
+    # The problems that were found
 
     def problems(self) -> list[Problem]:
         """Return all problems, in the order of the checks; the steps come before the keep-alive check."""
@@ -202,7 +204,7 @@ class Examination:
         return [*(problem for problem in found if problem not in last), *self._problems_of_steps(), *last]
 
     def _problems_of_steps(self) -> list[Problem]:
-        """Return one problem for each advice, whatever the number of steps that failed."""
+        """Return the problems of the steps. Steps that failed and have the same advice make one problem together."""
         working = {result.combination.transport for result in self._results if result.ending is Ending.WORKED}
         found: dict[Advice, dict[str, StepResult]] = {}
         for result in self._results:
@@ -222,6 +224,6 @@ class Examination:
 
 
 def _said(result: StepResult) -> str:
-    """Return the error of a step, without the transports that were not tried."""
+    """Return the error text of a step. If connecting failed, return the error of the one transport that was tried."""
     attempts: Any = getattr(result.error, "attempts", ())
     return str(attempts[0]) if attempts else result.said

@@ -1,4 +1,4 @@
-"""What the checks of `signalr doctor` find: how each check ended, and advice for what failed."""
+"""The results of the checks of `signalr doctor`: how each check ended, and advice if the check failed."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ class Mark(StrEnum):
 
 @attrs.frozen
 class Advice:
-    """Advice for something that failed.
+    """Advice about a check or step that failed.
 
     Attributes:
         cause: the probable cause, as far as a client can tell.
-        action: what to do.
+        action: what the user can do.
     """
 
     cause: str = attrs.field(converter=for_terminal)
@@ -37,8 +37,8 @@ class Finding:
 
     Attributes:
         mark: how the check ended; `None` while it runs.
-        said: what the check has seen.
-        advice: for a check that failed, or that found something worth knowing.
+        said: what the check has seen, as a text for users.
+        advice: advice about a check that failed or that found a risk; otherwise `None`.
         check: name of the check.
         seconds: how long the check took.
     """
@@ -52,12 +52,12 @@ class Finding:
 
 @attrs.frozen(kw_only=True)
 class Problem:
-    """Something that the user should look at.
+    """A failure or a risk that the user should look at.
 
     Attributes:
-        where: the check, or the transports and protocols with their steps.
-        said: what was seen there.
-        advice: the cause, and what to do.
+        where: name of the check; for steps the transports with the names of the steps.
+        said: what the check has seen, or the error of the step.
+        advice: the probable cause, and what the user can do.
         mark: how bad the problem is.
     """
 

@@ -1,4 +1,4 @@
-"""From errors of negotiate, of transports and of steps to advice. Pure: no I/O, and the clock is an argument."""
+"""Turns errors of negotiate, transports and steps into advice. Pure: no I/O, and the clock is an argument."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ WITHOUT_PROTOCOL = {
     ),
 }
 
-# Negotiate
+# Errors of negotiate
 
 
 def for_negotiation(
@@ -60,9 +60,9 @@ def for_negotiation(
 
     Args:
         error: the error of the negotiation.
-        answer: the last answer, if there was one.
-        token: the user's bearer token.
-        now: seconds since 1970.
+        answer: the last HTTP response, if there was one.
+        token: the user's bearer token; `None` without one.
+        now: the current time, in seconds since 1970.
         proxied: whether the requests went through a proxy, which may have answered in place of the server.
     """
     if isinstance(error, ClassicServerError):
@@ -151,7 +151,7 @@ def _for_unauthorized(token: str | None, now: float) -> Advice:
     )
 
 
-# Transports
+# Errors of transports and steps
 
 
 def for_step(error: Exception | None, transport: Transport, *, others_work: bool) -> Advice:

@@ -1,4 +1,4 @@
-"""The checks of the hub: negotiate, where the bearer token is needed, and the server's keep-alive pings."""
+"""The checks that talk to the hub: negotiate, where the bearer token is needed, and the server's keep-alive pings."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 
 class _RecordingClient(AiohttpClient):
-    """An HTTP client that keeps the last answer."""
+    """An HTTP client that keeps its last response. Advice about a failed negotiation needs the response."""
 
     answer: HttpResponse | None = None
 
@@ -43,10 +43,10 @@ class _RecordingClient(AiohttpClient):
 
 
 class _PingWatch:
-    """A hub protocol that notes the pings of the server.
+    """A hub protocol that passes all calls on to another hub protocol, and notes when the server has sent a ping.
 
     Attributes:
-        seen: set when a ping has come.
+        seen: set once a ping has come.
     """
 
     def __init__(self, protocol: HubProtocol) -> None:
@@ -67,11 +67,11 @@ class _PingWatch:
 
 @attrs.define(kw_only=True)
 class HubChecks:
-    """Checks one hub.
+    """Runs the checks of one hub.
 
     Attributes:
         url: URL of the hub.
-        arguments: arguments of `HubConnection` for connecting.
+        arguments: the arguments of `HubConnection` that say how to connect.
         limit: seconds for each request.
         token: the bearer token, once it is known.
         proxied: whether requests go through a proxy.
@@ -86,7 +86,7 @@ class HubChecks:
     server: str = ""
 
     async def negotiate(self, asked: list[str]) -> tuple[Finding, Endpoint | None]:
-        """Negotiate, with all redirects; return the finding and the result.
+        """Negotiate, following all redirects; return the finding and the result.
 
         Args:
             asked: a list to which the URL of each request is added.
@@ -116,7 +116,7 @@ class HubChecks:
         return Finding(Mark.FAILED, said, advice.NOTHING_IN_COMMON), None
 
     async def where_token(self, endpoint: Endpoint, offered: Sequence[Combination]) -> tuple[Finding, None]:
-        """Find out whether the token is needed, and whether the header and the query are accepted for it."""
+        """Find out whether the server needs the token, and whether it accepts the token in header and query."""
         if self.token is None:
             return Finding(Mark.GOOD, "none given, and none needed to negotiate"), None
         lasts = lifetime_remark(self.token, time.time())
@@ -133,7 +133,7 @@ class HubChecks:
         return Finding(Mark.GOOD, "; ".join(said) + lasts), None
 
     async def _refused_at(self, transport: Transport, **more: Any) -> str | None:
-        """Connect; return the request that was refused, or `None`."""
+        """Connect once. Return the name of the request that the server refused, or `None` if connecting worked."""
         connection = Connection(self.url, transports=transport, **{**self.arguments, **more})
         try:
             await connection.start()
@@ -149,7 +149,7 @@ class HubChecks:
         """Wait for a ping of the server on an idle connection.
 
         Args:
-            usable: the combinations that work.
+            usable: the combinations of transport and protocol that work.
             patience: seconds to wait; 0 skips the check.
         """
         if not patience:

@@ -1,4 +1,4 @@
-"""From errors of the network, of proxies and of TLS to advice. Pure: no I/O, and the clock is an argument."""
+"""Turns errors of the network, of proxies and of TLS into advice. Pure: no I/O, and the clock is an argument."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def for_name(host: str, *, is_proxy: bool) -> Advice:
-    """Return advice for a host name without an address."""
+    """Return advice for a host name that no name server knows."""
     whose = "the proxy's URL" if is_proxy else "the URL"
     return Advice(
         f"no name server that is asked from here knows {host}: it is misspelt, or known only inside another network",
@@ -66,7 +66,7 @@ def for_tunnel(status: int | None) -> Advice:
     )
 
 
-# Certificates
+# Errors of certificates
 
 
 @attrs.frozen
@@ -88,7 +88,7 @@ class Certificate:
         return int((self.ends - now) / 86400)
 
 
-# By OpenSSL's number of the error.
+# The advice for each number that OpenSSL gives an error of a certificate (`verify_code`).
 _CERTIFICATES = {
     9: Advice("the certificate is not valid yet", "check the clock of this machine, then that of the server"),
     10: Advice("the certificate has expired{when}", "renew it on the server, and automate the renewal"),
@@ -122,7 +122,7 @@ def for_certificate(error: ssl.SSLCertVerificationError, host: str, seen: Certif
         error: the error of the verification.
         host: the host in the URL.
         seen: the certificate, if it could be read.
-        now: seconds since 1970.
+        now: the current time, in seconds since 1970.
     """
     advice = _CERTIFICATES.get(_SAME.get(error.verify_code, error.verify_code), _UNVERIFIED)
     names, issuer, when = "", "", ""

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 
     from yarl import URL
 
-# OpenSSL's flag X509_V_FLAG_NO_CHECK_TIME, which the module `ssl` does not have: accept expired certificates.
+# OpenSSL's flag X509_V_FLAG_NO_CHECK_TIME, which accepts expired certificates. Python's module `ssl` does not have this
+# flag.
 _NO_CHECK_TIME = 0x200000
 _FEW_DAYS = 14
 _HEAD_LIMIT = 16 * 1024
@@ -61,7 +62,7 @@ class HostPort:
 
 
 async def check_name(target: HostPort) -> tuple[Finding, list[str]]:
-    """Look the host up; return the finding and all addresses."""
+    """Look up the host's name; return the finding and all addresses."""
     try:
         found = await _look_up(target)
     except OSError as error:
@@ -77,7 +78,9 @@ async def check_name(target: HostPort) -> tuple[Finding, list[str]]:
 async def _look_up(target: HostPort) -> list[Any]:
     """Look the host up in a daemon thread: a look-up that hangs must not keep the command from ending."""
     answer: Future[list[Any]] = Future()
-    answer.set_running_or_notify_cancel()  # so that a cancelled command does not cancel the future of the thread
+    # A future that is marked as running cannot be cancelled. Otherwise a cancelled command would cancel the future, and
+    # the thread could not set its result.
+    answer.set_running_or_notify_cancel()
 
     def ask() -> None:
         try:
@@ -125,17 +128,17 @@ async def _connect(address: str, port: int, limit: float) -> float | OSError:
 
 
 def _plain(error: OSError) -> str:
-    # The text of asyncio's error repeats the address.
+    # Do not use the text of asyncio's error: it repeats the address.
     return os.strerror(error.errno) if error.errno else str(error)
 
 
 @attrs.frozen
 class Route:
-    """How to connect to a server.
+    """The way to a server: directly, or through a proxy.
 
     Attributes:
-        address: the address of the server, or of the proxy.
-        server: the server.
+        address: the IP address to connect to: that of the proxy if there is one, otherwise that of the server.
+        server: host and port of the server.
         proxy: URL of the proxy on the way, if there is one.
     """
 
@@ -180,7 +183,7 @@ class Route:
 
 
 class TunnelError(ConnectionError):
-    """The proxy made no tunnel.
+    """The proxy did not open a tunnel to the server.
 
     Attributes:
         status: HTTP status of the proxy's answer; `None` if the answer was not HTTP.
@@ -192,7 +195,7 @@ class TunnelError(ConnectionError):
 
 
 async def check_tunnel(route: Route) -> tuple[Finding, bool]:
-    """Have the proxy connect to the server; return the finding and whether the tunnel works."""
+    """Let the proxy connect to the server; return the finding and whether the tunnel works."""
     try:
         async with route.open():
             return Finding(Mark.GOOD, f"the proxy connects to {route.server}"), True
@@ -202,10 +205,10 @@ async def check_tunnel(route: Route) -> tuple[Finding, bool]:
 
 
 async def check_tls(route: Route, verification: ssl.SSLContext | bool) -> tuple[Finding, bool]:
-    """Do the TLS handshake and verify the certificate; return the finding and whether clients would go on.
+    """Do the TLS handshake and verify the certificate; return the finding and whether later checks make sense.
 
     Args:
-        route: how to connect.
+        route: the way to the server.
         verification: the `ssl` argument of the connection; with `False` a bad certificate is a warning only.
     """
     finding = await _check_tls(route, verification)
@@ -246,8 +249,9 @@ async def _untrusted_certificate(route: Route) -> Certificate | None:
     """Return the certificate of a server that is not trusted; `None` if the certificate cannot be read."""
     unverified = ssl.create_default_context()
     unverified.check_hostname, unverified.verify_mode = False, ssl.CERT_NONE
-    # Python parses only verified certificates. So get the encoded certificate first, without verification, and then
-    # connect once more with a context that trusts this certificate, whatever its dates and its names are.
+    # Python parses only a certificate that was verified, so connect twice. The first time, get the encoded certificate
+    # without verification. The second time, trust exactly this certificate, even if it has expired or is for another
+    # host.
     trusting = ssl.create_default_context()
     trusting.check_hostname = False
     trusting.verify_flags |= ssl.VerifyFlags.VERIFY_X509_PARTIAL_CHAIN | ssl.VerifyFlags(_NO_CHECK_TIME)

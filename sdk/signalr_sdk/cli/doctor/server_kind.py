@@ -1,4 +1,4 @@
-"""Which kind of server answers: ASP.NET Core, Azure SignalR Service, classic ASP.NET SignalR, or none of them."""
+"""Tells which kind of server answers: ASP.NET Core, Azure SignalR Service, classic ASP.NET SignalR, or none of them."""
 
 from __future__ import annotations
 
@@ -42,12 +42,12 @@ def _kind_by_answer(answer: HttpResponse) -> str:
 
 
 def is_html(answer: HttpResponse) -> bool:
-    """Return whether an answer is a web page."""
+    """Return whether an HTTP response is a web page."""
     return "html" in (answer.header("Content-Type") or "").lower() or answer.body.lstrip()[:1] == b"<"
 
 
 def _is_azure(url: str) -> bool:
-    """Return whether a URL is one of Azure SignalR Service, by its host, or by its path (the emulator)."""
+    """Return whether a URL belongs to Azure SignalR Service, by its host, or to the emulator, by its path."""
     path, _mark, query = url.partition("?")
     _scheme, host, _port = urls.origin(url)
     is_client = path.rstrip("/").endswith("/client") and "hub=" in query.lower()

@@ -1,4 +1,4 @@
-"""From when until when a bearer token is valid, if it is a JSON web token (JWT). Pure: the clock is an argument."""
+"""Reads from a JSON web token (JWT) from when until when the token is valid. Pure: the clock is an argument."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import attrs
 
 @attrs.frozen
 class TokenTimes:
-    """When a token is valid, in seconds since 1970; `None` where the token does not say.
+    """From when until when a token is valid, in seconds since 1970. A time is `None` if it is not in the token.
 
     Attributes:
-        begins: the claim `nbf`.
-        ends: the claim `exp`.
+        begins: the claim `nbf` (not before).
+        ends: the claim `exp` (expiration time).
     """
 
     begins: float | None = None
@@ -22,7 +22,7 @@ class TokenTimes:
 
 
 def token_times(token: str) -> TokenTimes:
-    """Return when a JWT is valid. Its signature is not verified; any other token gives no times."""
+    """Return from when until when a JWT is valid. The signature is not verified. Both `None` for any other token."""
     parts = token.split(".")
     try:
         claims = json.loads(base64.urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4)))
@@ -33,7 +33,7 @@ def token_times(token: str) -> TokenTimes:
 
 
 def lifetime_remark(token: str, now: float) -> str:
-    """Return how long a token is still valid, to follow another text; empty if the token does not say."""
+    """Return a text that can be added to another: `; valid for 20 min`. Empty if the token does not tell its end."""
     ends = token_times(token).ends
     if ends is None:
         return ""
@@ -42,7 +42,7 @@ def lifetime_remark(token: str, now: float) -> str:
 
 
 def rough_duration(seconds: float) -> str:
-    """Return a duration in its largest unit of which there are at least two, or in seconds."""
+    """Return a duration as a text in days, h, min or s: in the largest unit of which the duration has at least two."""
     for unit, size in (("days", 86400.0), ("h", 3600.0), ("min", 60.0)):
         if seconds >= 2 * size:
             return f"{seconds / size:.0f} {unit}"

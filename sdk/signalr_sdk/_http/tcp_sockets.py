@@ -1,0 +1,73 @@
+"""The TCP sockets of an own HTTP client: turns keep-alive on, and reads what Linux knows of acknowledgements."""
+
+from __future__ import annotations
+
+import socket
+import struct
+import sys
+import weakref
+from contextlib import suppress
+from typing import TYPE_CHECKING, Final
+
+from .._core.path_watch import PathSample
+
+if TYPE_CHECKING:
+    from aiohttp import AddrInfoType
+
+# `struct tcp_info` of Linux begins with eight bytes. Numbers of 32 bits follow.
+_HEAD: Final = 8
+_UNACKNOWLEDGED, _SINCE_ACK, _NUMBERS = 4, 12, 13
+# The system probes an idle peer so many times before it gives the connection up.
+_PROBES: Final = 4
+
+
+class TcpSockets:
+    """All open sockets of one HTTP client.
+
+    Args:
+        timeout: after so many seconds without an answer from an idle peer's system, the connection is lost; `None` for
+            no probes.
+    """
+
+    def __init__(self, timeout: float | None) -> None:
+        self._timeout = timeout
+        self._sockets = weakref.WeakSet[socket.socket]()
+
+    def make(self, address: AddrInfoType) -> socket.socket:
+        """Return a new socket for an address, as aiohttp's `socket_factory`."""
+        new = socket.socket(*address[:3])
+        if self._timeout is not None:
+            _keep_alive(new, self._timeout)
+        self._sockets.add(new)
+        return new
+
+    def shut_down(self) -> None:
+        """Shut all sockets down, so that closing them does not wait for the peer."""
+        for each in self._sockets:
+            with suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)
+
+    def samples(self) -> dict[int, PathSample]:
+        """Return what the system knows of the path of each socket. Empty on systems that do not tell this."""
+        found = {}
+        if sys.platform == "linux":
+            for each in self._sockets:
+                with suppress(OSError):  # the socket is closed
+                    size = _HEAD + 4 * _NUMBERS
+                    info = each.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, size)
+                    if len(info) == size:
+                        numbers = struct.unpack_from(f"{_NUMBERS}I", info, _HEAD)
+                        found[id(each)] = PathSample(numbers[_UNACKNOWLEDGED], numbers[_SINCE_ACK] / 1000)
+        return found
+
+
+def _keep_alive(new: socket.socket, timeout: float) -> None:
+    """Let the system probe an idle peer, so that a connection without a peer is lost after about `timeout` seconds."""
+    # Send the first probe after a third of the time, and divide the rest among the others. Systems count whole seconds.
+    first, step = max(1, round(timeout / 3)), max(1, round(timeout * 2 / 3 / _PROBES))
+    options = {"TCP_KEEPIDLE": first, "TCP_KEEPALIVE": first, "TCP_KEEPINTVL": step, "TCP_KEEPCNT": _PROBES}
+    with suppress(OSError):  # a socket of another family than TCP, or a system with fewer options
+        new.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        for name, value in options.items():
+            if hasattr(socket, name) and not (name == "TCP_KEEPALIVE" and hasattr(socket, "TCP_KEEPIDLE")):
+                new.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)

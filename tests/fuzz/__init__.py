@@ -1,0 +1,1 @@
+"""Fuzzing of every parser of bytes and texts from outside. `python -m tests.fuzz` runs it: see README.md."""
