@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Coroutine
 from concurrent.futures import Future
 from contextlib import AsyncExitStack
 from datetime import UTC, date, datetime, timedelta
+from datetime import time as clock_time
 from decimal import Decimal
 from http.cookies import SimpleCookie
 from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar
@@ -95,6 +96,9 @@ class TwinHub(Hub):
         self.seen_by_hubs.connected[self.context.connection_id] = self
         self._note("connected", self.context.transport)
 
+    async def on_authentication_refreshed(self) -> None:
+        self._note("refreshed", self.context.user)
+
     async def on_disconnected(self, error: Exception | None) -> None:
         self.seen_by_hubs.connected.pop(self.context.connection_id, None)
         self._note("disconnected", str(error) if error is not None else None)
@@ -168,6 +172,9 @@ class TwinHub(Hub):
         return value
 
     async def echo_date_only(self, value: date) -> date:
+        return value
+
+    async def echo_time_only(self, value: clock_time) -> clock_time:
         return value
 
     async def echo_time_span(self, value: timedelta) -> timedelta:
@@ -388,6 +395,12 @@ PATHS: dict[str, dict[str, Any]] = {
     "/hub-refusing": {},
     "/hub-auth": {"authorize": _somebody},
     "/hub-refresh": {"authorize": _for_a_while, "authentication_refresh": True},
+    "/hub-refresh-closing": {
+        "authorize": _for_a_while,
+        "authentication_refresh": True,
+        "close_on_expiration": True,
+    },
+    "/hub-refresh-refusing": {"authorize": _for_a_while, "authentication_refresh": lambda _identity: False},
     "/hub-impatient": {"keep_alive": 0.5, "client_timeout": 1.5},
     "/hub-quiet": {"keep_alive": 3600.0},
     "/hub-one-at-a-time": {"parallel_invocations": 1},

@@ -14,14 +14,16 @@ from tests.python_server import AnyServer, PythonServer
 
 from signalr_sdk import Transport
 
-from .hub_server import HubServer, ServerMissingError
+from .hub_server import BEFORE, NEWEST, HubServer, ServerMissingError
 
 HERE = Path(__file__).parent
-SERVER = pytest.StashKey[HubServer | ServerMissingError]()
+SERVERS = pytest.StashKey[dict[str, HubServer | ServerMissingError]]()
+# The fixtures that need the server of a release.
+WANTED_BY = {NEWEST: {"hub_server", "any_server"}, BEFORE: {"any_server"}}
 LOG_TAIL = 4000  # characters of the server's log that a failed test shows
 
 
-# The server is started before the first test, so that no test's time limit pays for it.
+# The servers are started before the first test, so that no test's time limit pays for them.
 
 
 # A start takes two seconds on an idle machine.
@@ -37,34 +39,41 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    wanted = any({"hub_server", "any_server"} & {*getattr(item, "fixturenames", ())} for item in session.items)
-    if not wanted or session.config.option.collectonly:
+    servers = session.config.stash.setdefault(SERVERS, {})
+    if session.config.option.collectonly:
         return
-    try:
-        session.config.stash[SERVER] = HubServer.start()
-    except ServerMissingError as error:
-        session.config.stash[SERVER] = error
+    asked = {name for item in session.items for name in getattr(item, "fixturenames", ())}
+    for name, fixtures in WANTED_BY.items():
+        if fixtures & asked:
+            try:
+                servers[name] = HubServer.start(name)
+            except ServerMissingError as error:
+                servers[name] = error
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
-    server = config.stash.get(SERVER, None)
-    if isinstance(server, HubServer):
-        server.close()
+    for server in config.stash.get(SERVERS, {}).values():
+        if isinstance(server, HubServer):
+            server.close()
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     report = yield
-    server = item.config.stash.get(SERVER, None)
-    if report.failed and isinstance(server, HubServer) and (text := server.log_text()):
-        report.sections.append(("end of the server's log", text[-LOG_TAIL:]))
+    for name, server in item.config.stash.get(SERVERS, {}).items():
+        if report.failed and isinstance(server, HubServer) and (text := server.log_text()):
+            report.sections.append((f"end of the log of {name}", text[-LOG_TAIL:]))
     return report
 
 
 @pytest.fixture(scope="session")
 def hub_server(request: pytest.FixtureRequest) -> HubServer:
     """The one server of this test run. Tests that stop it, or count all of its events, start their own."""
-    server = request.config.stash[SERVER]
+    return _running(request, NEWEST)
+
+
+def _running(request: pytest.FixtureRequest, name: str) -> HubServer:
+    server = request.config.stash[SERVERS][name]
     if isinstance(server, ServerMissingError):
         pytest.skip(str(server))
     return server
@@ -77,11 +86,13 @@ def python_server() -> Iterator[PythonServer]:
         yield server
 
 
-@pytest.fixture(scope="session", params=["aspnetcore", "python"])
+@pytest.fixture(scope="session", params=["aspnetcore", "aspnetcore-10", "python"])
 def any_server(request: pytest.FixtureRequest) -> AnyServer:
-    """ASP.NET Core, and the test server in Python: they cannot be told apart but for what the docs list."""
-    server: AnyServer = request.getfixturevalue("hub_server" if request.param == "aspnetcore" else "python_server")
-    return server
+    """ASP.NET Core, the release before, and the test server in Python: none differs but for what the docs list."""
+    if request.param == "python":
+        server: AnyServer = request.getfixturevalue("python_server")
+        return server
+    return _running(request, NEWEST if request.param == "aspnetcore" else BEFORE)
 
 
 # Servers of a test's own

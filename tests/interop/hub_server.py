@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[2]
 SOURCE = Path(__file__).parent / "server"
 VARIABLE = "SIGNALR_INTEROP_SERVER"
+# The newest release of ASP.NET Core that is in support, and the release before.
+NEWEST, BEFORE = "hub-server", "hub-server-10"
 START_LIMIT = 60.0  # seconds; it takes two on an idle machine
 BUILD_LIMIT = 600.0
 STOP_LIMIT = 5.0
@@ -49,29 +51,31 @@ class ServerEvent:
     detail: str | None
 
 
-def find_program() -> Path:
-    """Return the server program, built if need be (see server/README.md)."""
-    if named := os.environ.get(VARIABLE):
+def find_program(name: str = NEWEST) -> Path:
+    """Return the server program of a release, the newest one built if need be (see server/README.md)."""
+    variable = VARIABLE if name == NEWEST else f"{VARIABLE}_10"
+    if named := os.environ.get(variable):
         program = Path(named)
         if not program.is_file():
-            raise ServerFailedError(f"{VARIABLE} names {named}, which is not a file")
+            raise ServerFailedError(f"{variable} names {named}, which is not a file")
         return program
-    shared = ROOT / ".." / "shared" / "aspnet" / "bin" / "hub-server"
+    shared = ROOT / ".." / "shared" / "aspnet" / "bin" / name
     if shared.is_file():
         return shared.resolve()
-    built = SOURCE / "bin" / "hub-server"
+    built = SOURCE / "bin" / name
     if built.is_file():
         return built
-    if dotnet := shutil.which("dotnet"):
+    if name == NEWEST and (dotnet := shutil.which("dotnet")):
         return _build(dotnet, built)
     raise ServerMissingError(
-        f"no ASP.NET Core server: set {VARIABLE} to a hub-server program, or install the .NET SDK to build "
+        f"no ASP.NET Core server: set {variable} to a {name} program, or install the .NET SDK to build "
         f"{SOURCE.relative_to(ROOT)}"
     )
 
 
 def _build(dotnet: str, program: Path) -> Path:
-    command = [dotnet, "publish", "-c", "Release", "--self-contained", "-p:PublishSingleFile=true", "-o", "bin"]
+    options = ["-f", "net11.0", "-c", "Release", "--self-contained", "-p:PublishSingleFile=true", "-o", "bin"]
+    command = [dotnet, "publish", *options]
     done = subprocess.run(command, cwd=SOURCE, capture_output=True, text=True, timeout=BUILD_LIMIT, check=False)
     if done.returncode != 0:
         raise ServerFailedError(f"cannot build {SOURCE}:\n{done.stdout}\n{done.stderr}")
@@ -89,6 +93,7 @@ class HubServer:
     @classmethod
     def start(
         cls,
+        name: str = NEWEST,
         *,
         port: int = 0,
         certificate: Path | None = None,
@@ -99,6 +104,7 @@ class HubServer:
         """Start a server and wait until it listens.
 
         Args:
+            name: of the program, which says the release.
             port: of plain HTTP; a free one by default.
             certificate: PEM file; with `key` the server listens with HTTPS too.
             key: PEM file.
@@ -109,7 +115,7 @@ class HubServer:
             ServerMissingError: there is no program to start.
             ServerFailedError: it ended, or did not say that it is ready; the text has what it wrote.
         """
-        arguments = [str(find_program()), "serve", "--watch-stdin", "--port", str(port)]
+        arguments = [str(find_program(name)), "serve", "--watch-stdin", "--port", str(port)]
         if redis is not None:
             arguments += ["--redis", redis]
         if certificate is not None:

@@ -11,8 +11,8 @@ import pytest
 from tests.raw_client import END, RawClient, call, until
 from tests.testing.faulty import AT_ONCE, Chat, server
 
-from signalr_sdk import ConnectionClosedError, HubConnection, Transport
-from signalr_sdk.testing import FaultProxy, HubServer
+from signalr_sdk import ConnectionClosedError, HubConnection, Timeouts, Transport
+from signalr_sdk.testing import FaultProxy, HubServer, transport_connection
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -187,25 +187,78 @@ async def test_a_second_one_replaces_the_first() -> None:
         url = await raw_url(chat)
         async with raw(url) as one:
             assert await one.hear() == "{}"
+            hearing = asyncio.create_task(one.hear_all())
             async with raw(url, '{"type":9,"sequenceId":1}' + END + call("Add", 1, 2)) as two:
                 await two.hears(['{"type":9,"sequenceId":1}', '{"type":3,"invocationId":"1","result":3}'])
-                assert await one.hear_all() == []
+                assert await hearing == []
                 assert one.code == 1000
+                cut(two)
                 async with raw(url, '{"type":9,"sequenceId":2}' + END) as three:
                     await three.hears(['{"type":9,"sequenceId":1}', '{"type":3,"invocationId":"1","result":3}'])
     assert len(chat.recorded.connects) == 1
 
 
-async def test_the_first_does_not_answer_any_more() -> None:
+@pytest.fixture
+def short_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The server waits 0.3 s, and not 5 s, for the close of an old WebSocket."""
+    monkeypatch.setattr(transport_connection, "_CLOSE_TIMEOUT", 0.3)
+
+
+@pytest.mark.usefixtures("short_wait")
+@pytest.mark.parametrize("fault", ["lost by the proxy", "lost by the server", "held by the proxy"])
+async def test_the_first_does_not_answer_any_more(fault: str) -> None:
+    """As ASP.NET Core does: it waits, accepts the new WebSocket, and ends it and the connection."""
     async with stateful() as chat, FaultProxy(chat.port) as proxy:
         token = (await negotiated(chat))["connectionToken"]
         async with raw(f"{proxy.url('/chat')}?id={token}") as one:
             assert await one.hear() == "{}"
-            proxy.stall()
-            again = '{"type":9,"sequenceId":1}' + END + call("Add", 1, 2)
-            async with raw(f"{chat.url('/chat')}?id={token}", again) as two:
-                await two.hears(['{"type":9,"sequenceId":1}', '{"type":3,"invocationId":"1","result":3}'])
+            if fault == "lost by the server":
+                assert chat.faults.lose_line() == 1
+            elif fault == "lost by the proxy":
+                assert proxy.lose_line() == 1
+            else:
+                proxy.stall()
+            began = asyncio.get_running_loop().time()
+            async with raw(f"{chat.url('/chat')}?id={token}", '{"type":9,"sequenceId":1}' + END) as two:
+                assert asyncio.get_running_loop().time() - began > 0.25
+                assert await two.hear_all() == []
+            assert await status(f"{chat.url('/chat')}?id={token}") == 404
             proxy.cut()
+    (gone,) = chat.recorded.disconnects
+    assert "did not end" in str(gone.error)
+
+
+@pytest.mark.usefixtures("short_wait")
+@pytest.mark.parametrize("by", ["proxy", "server"])
+async def test_a_client_whose_line_died_without_a_word_reconnects(by: str) -> None:
+    """The resume is accepted and ended, and the next one refused, so an ordinary reconnect follows."""
+    async with stateful(keep_alive=0.1) as chat, FaultProxy(chat.port) as proxy:
+        async with client(proxy.url("/chat"), timeouts=Timeouts(server=0.5, keep_alive=0.2)) as hub:
+            first = hub.connection_id
+            reconnecting: asyncio.Queue[object] = asyncio.Queue()
+            hub.on_reconnecting(reconnecting.put_nowait)
+            pending = asyncio.create_task(hub.invoke("Slowly", "go on"))
+            await chat.wait_called("Slowly")
+            (proxy if by == "proxy" else chat.faults).lose_line()
+            with pytest.raises(ConnectionClosedError):
+                await pending
+            await asyncio.wait_for(reconnecting.get(), 5)
+            await until(lambda: hub.connection_id not in (None, first))
+            assert await hub.invoke("Add", 1, 2) == 3
+        proxy.cut()
+
+
+async def test_a_server_notices_a_dead_line_by_the_timeout_of_its_client() -> None:
+    async with stateful(client_timeout=0.5) as chat:
+        async with raw(await raw_url(chat)) as one:
+            assert await one.hear() == "{}"
+            await one.say(PING, call("Add", 1, 2))
+            await one.hears(['{"type":3,"invocationId":"1","result":3}'])
+            chat.faults.lose_line()
+            await one.say(call("Add", 1, 2))
+            cut(one)
+            await chat.wait_disconnected()
+        assert len(chat.recorded.calls) == 1
 
 
 @pytest.mark.parametrize("handshake", [None, '{"protocol":"json","version":1}' + END])

@@ -412,6 +412,8 @@ class ServerSession(HubSession):
     Args:
         protocols: the hub protocols on offer, by name.
         inbox: see `HubSession`.
+        exact: whether the arguments and the uploaded items of calls of a method are decoded with all digits, numbers
+            with a fraction as `Decimal`; called with the name of the method. `None` for no method.
         options: see `HubSession`.
 
     Attributes:
@@ -421,7 +423,14 @@ class ServerSession(HubSession):
     replay: Replay | None
     _id_prefix = "s"
 
-    def __init__(self, protocols: Mapping[str, HubProtocol], inbox: Inbox, **options: Unpack[SessionOptions]) -> None:
+    def __init__(
+        self,
+        protocols: Mapping[str, HubProtocol],
+        inbox: Inbox,
+        exact: Callable[[str], bool] | None = None,
+        **options: Unpack[SessionOptions],
+    ) -> None:
+        self._is_exact = exact
         super().__init__(next(iter(protocols.values())), inbox, **options)
         self._timeout, self._timeout_with_pings = math.inf, self._timeout
         self.reply: bytes = handshake.response()
@@ -429,6 +438,22 @@ class ServerSession(HubSession):
         # the call that names the upload, which may be in the same payload.
         self._router.forwards_unclaimed = True
         self._protocols = protocols
+
+    def _use(self, protocol: HubProtocol) -> None:
+        super()._use(protocol)
+        if self._is_exact is not None:
+            self._decode_all = None
+
+    def _decode_one(self, frame: bytes) -> HubMessage | None:
+        message = super()._decode_one(frame)
+        if (
+            self._is_exact is not None
+            and isinstance(message, Invocation | StreamInvocation)
+            and self._is_exact(message.target)
+        ):
+            self._exact.update(message.stream_ids or ())
+            return self._protocol.decode(frame, exact=True)
+        return message
 
     def _on_ping(self) -> None:
         self._timeout = self._timeout_with_pings

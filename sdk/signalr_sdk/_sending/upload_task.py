@@ -16,6 +16,13 @@ if TYPE_CHECKING:
     from .._core.session import HubSession
     from .outgoing import Outgoing
 
+# An upload begins slowly: ASP.NET Core ends the whole connection when a hub method ends while more items wait than
+# its buffer takes (10 by default). Few items leave first. When the operating system has taken them, or the POST with
+# them is answered, twice as many leave, and so on. A hub method that fails soon has seldom more items before it, and a
+# long upload is as fast as without this.
+_FIRST_ITEMS = 8
+_MOST_ITEMS = 1024
+
 # The error that Microsoft's JavaScript client sends for a cancelled upload.
 _CANCELLED = "Stream canceled by client."
 
@@ -104,6 +111,7 @@ class UploadTask:
 
     async def _upload(self, iterator: AsyncIterator[Any]) -> str | None:
         outgoing, encode, stream_id = self._outgoing, self._session.item, self._id
+        left = window = _FIRST_ITEMS
         async for item in iterator:
             try:
                 data = encode(stream_id, item)
@@ -116,6 +124,10 @@ class UploadTask:
                 await outgoing.put(data, stream_id)
             else:
                 outgoing.put_now(data, stream_id)
+            left -= 1
+            if not left:
+                await outgoing.flush()
+                left = window = min(2 * window, _MOST_ITEMS)
         return None
 
     def _end_stream(self, error: str | None, *, tell: bool = True) -> None:

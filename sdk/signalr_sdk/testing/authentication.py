@@ -1,9 +1,10 @@
-"""Bearer tokens of requests: who the user is, when the token expires, and how clients renew tokens, as in .NET 11."""
+"""Bearer tokens of requests: who the user is, when the connection expires, and renewal as in ASP.NET Core 11."""
 
 from __future__ import annotations
 
 import asyncio
 import inspect
+import logging
 import math
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,11 @@ if TYPE_CHECKING:
 _BEARER = "Bearer "
 _CONNECTION_TOKEN = "X-SignalR-Connection-Token"
 _NOBODY = Identity()
+# Two tokens whose ends are no more than so many seconds apart count as the same token.
+_SAME = 0.001
+_OTHER_USER = "The user associated with this connection changed."
+
+_logger = logging.getLogger("signalr_sdk.testing")
 
 
 class Authentication:
@@ -53,10 +59,10 @@ class Authentication:
         return Identity(answer) if isinstance(answer, str) else answer
 
     def lifetime_members(self, identity: Identity) -> dict[str, int]:
-        """Return the members of a JSON response that tell the client how long its token is valid; empty if none."""
+        """Return the members of a JSON answer that tell the client how long its token is valid: whole seconds."""
         if not self._settings.authentication_refresh or identity.expires_in is None:
             return {}
-        return {"tokenLifetimeSeconds": math.ceil(identity.expires_in)}
+        return {"tokenLifetimeSeconds": max(math.floor(identity.expires_in), 0)}
 
     def set_expiry(self, connection: TransportConnection, identity: Identity) -> None:
         """Let a connection expire when the token of this identity expires."""
@@ -68,40 +74,84 @@ class Authentication:
         if self._settings.close_on_expiration:
             connection.expiry = loop.call_at(connection.expires_at, connection.expire)
 
-    def check_poll(self, connection: TransportConnection | None) -> None:
-        """Check before a poll that the token of the connection has not expired. Only if clients can renew tokens.
+    def check_user(self, connection: TransportConnection, identity: Identity) -> None:
+        """Check that a request for a connection comes from the connection's user.
 
         Raises:
-            web.HTTPConflict: the token has expired. The response asks the client to renew the token.
+            web.HTTPForbidden: another user makes the request.
         """
-        if (
-            self._settings.authentication_refresh
-            and connection is not None
-            and connection.expires_at is not None
-            and connection.expires_at < asyncio.get_running_loop().time()
-        ):
+        if _is_other_user(connection, identity):
+            raise web.HTTPForbidden(text=_OTHER_USER)
+
+    async def take_poll(self, connection: TransportConnection, identity: Identity) -> None:
+        """Check who polls for data. A token that ends later than the connection's token renews the connection.
+
+        Raises:
+            web.HTTPConflict: another user polls; the answer asks the client to renew the token.
+            web.HTTPForbidden: another user polls where tokens cannot be renewed, or the application refuses the token.
+        """
+        renewable = bool(self._settings.authentication_refresh)
+        if renewable and _is_other_user(connection, identity):
             raise web.HTTPConflict(text='{"error":"authentication_refresh_required"}', content_type="application/json")
+        self.check_user(connection, identity)
+        if not _ends_later(connection, identity):
+            return
+        if renewable and not await self._may_renew(identity):
+            connection.drop()
+            raise web.HTTPForbidden(text='{"error":"permission_change_rejected"}', content_type="application/json")
+        await self._renew(connection, identity)
 
     async def refresh(self, request: web.Request, connections: dict[str, TransportConnection]) -> web.Response:
         """Answer a request that brings a new token for a live connection.
 
         Args:
             request: the request.
-            connections: the connections of the hub, by their connection tokens.
+            connections: the connections of the hub, by their secret tokens.
+
+        Raises:
+            web.HTTPUnauthorized: `authorize` does not accept the token.
         """
+        identity = await self.identify(request)
         token = request.headers.get(_CONNECTION_TOKEN, "")
         if not token:
             return _refused(400, "missing_connection_token")
-        identity = await self._authorize(request)
-        if identity is None:
-            return _refused(401, "invalid_token")
         connection = connections.get(token)
         if connection is None or connection.is_forgotten:
             return _refused(404, "connection_not_found")
-        if (connection.user or "") != identity.name:
-            return _refused(403, "user_mismatch")
-        self.set_expiry(connection, identity)
+        if _is_other_user(connection, identity):
+            return _refused(403, "user_changed")
+        if not await self._may_renew(identity):
+            return _refused(403, "permission_change_rejected")
+        await self._renew(connection, identity)
         return web.json_response(self.lifetime_members(identity))
+
+    async def _may_renew(self, identity: Identity) -> bool:
+        """Ask the application, if it wants to be asked."""
+        allowed = self._settings.authentication_refresh
+        answer = allowed(identity) if callable(allowed) else True
+        return bool(await answer if inspect.isawaitable(answer) else answer)
+
+    async def _renew(self, connection: TransportConnection, identity: Identity) -> None:
+        self.set_expiry(connection, identity)
+        if not self._settings.authentication_refresh or connection.client is None:
+            return
+        try:
+            await connection.client.hub.on_authentication_refreshed()
+        except Exception:
+            _logger.exception("on_authentication_refreshed failed")
+
+
+def _is_other_user(connection: TransportConnection, identity: Identity) -> bool:
+    return (connection.user or "") != identity.name
+
+
+def _ends_later(connection: TransportConnection, identity: Identity) -> bool:
+    """Return whether a token ends later than the connection's token, by more than the clocks' resolution."""
+    if connection.expires_at is None:
+        return False
+    if identity.expires_in is None:
+        return True
+    return asyncio.get_running_loop().time() + identity.expires_in > connection.expires_at + _SAME
 
 
 def _refused(status: int, error: str) -> web.Response:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
+from .._typed.structure import needs_exact
 from .argument_binding import Binder
 from .hubs import HubException
 
@@ -30,7 +31,9 @@ class ClientResults:
     async def invoke(self, method: str, *args: Any, result_type: Any = Any) -> Any:
         """See `SingleClientProxy.invoke`."""
         result: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        invocation_id, data = self._session.invoke(method, list(args), _ResultSink(result))
+        invocation_id, data = self._session.invoke(
+            method, list(args), _ResultSink(result), exact=needs_exact(result_type)
+        )
         self._pending.add(result)
         try:
             await self._write(data)

@@ -17,6 +17,7 @@ from ..errors import ConnectionClosedError, RemoteProtocolError, ServerTimeoutEr
 from ..messages import CancelInvocation, Completion, HubMessage, Invocation, StreamInvocation, StreamItem
 from .client_results import ClientResults
 from .error_texts import InvalidDataException, OperationCanceledException, exception_text
+from .hub_methods import exact_methods
 from .running_invocations import RunningInvocations
 from .server_handshake import is_binary, shake_hands
 
@@ -54,6 +55,7 @@ class ConnectedClient:
         self._session = ServerSession(
             served.protocols,
             self,
+            exact=exact_methods(served.hub),
             message_bytes=settings.message_bytes,
             keep_alive=settings.keep_alive if needs_pings else None,
             timeout=settings.client_timeout if needs_pings else None,

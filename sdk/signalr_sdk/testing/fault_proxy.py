@@ -123,6 +123,20 @@ class FaultProxy(LoopService):
             task.cancel()
         return len(all_proxied)
 
+    def lose_line(self) -> int:
+        """Let all open connections die without a word; return how many.
+
+        Both ends keep their sockets, and nothing arrives at either any more, the end of the other one included. New
+        connections work.
+        """
+
+        def lose_all() -> int:
+            for proxied in self._proxied.values():
+                proxied.is_dead = True
+            return len(self._proxied)
+
+        return self._on_loop(lose_all)
+
     def cut_after(self, count: int, direction: Direction, *, reset: bool = False) -> None:
         """Close a connection when exactly so many more bytes have passed, counted over all connections together.
 
@@ -222,6 +236,9 @@ class _ProxiedConnection:
         writer: writes to the client.
         flows: the proxy's two directions.
         piece: the most bytes of one write; `None` for no limit.
+
+    Attributes:
+        is_dead: whether nothing is forwarded any more, the end of a connection included.
     """
 
     def __init__(
@@ -236,6 +253,7 @@ class _ProxiedConnection:
         self._writers = [writer]
         self._flows = flows
         self._piece = piece
+        self.is_dead = False
 
     async def run(self, host: str, port: int) -> None:
         """Connect to the server, and forward data in both directions until client and server have closed."""
@@ -257,13 +275,24 @@ class _ProxiedConnection:
             drop_tcp(writer.transport, reset=reset)
 
     async def _forward(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, flow: _Flow) -> None:
-        # With the limit 0 `drain` returns only when the operating system has all data, so that closing the connection
-        # loses no data.
+        try:
+            await self._forward_all(reader, writer, flow)
+        except OSError:
+            if not self.is_dead:
+                raise
+        if self.is_dead:
+            # The other end is not told. The end of the proxy, or `cut`, cancels this task.
+            await asyncio.get_running_loop().create_future()
+
+    async def _forward_all(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, flow: _Flow) -> None:
+        # With this limit `drain` returns when the operating system has all data, so that a cut loses nothing of it.
         writer.transport.set_write_buffer_limits(0)
         step = self._piece or _CHUNK
         while data := await reader.read(_CHUNK):
             for begin in range(0, len(data), step):
                 await flow.wait_resumed()
+                if self.is_dead:
+                    break
                 piece, is_last = flow.take(data[begin : begin + step])
                 writer.write(piece)
                 await writer.drain()
@@ -273,5 +302,5 @@ class _ProxiedConnection:
                 if self._piece is not None:
                     await asyncio.sleep(0)  # let a reader on this event loop get each piece alone
         await flow.wait_resumed()
-        if not writer.is_closing():
+        if not writer.is_closing() and not self.is_dead:
             writer.write_eof()

@@ -216,6 +216,26 @@ class Faults:
 
         return self._each(connection_id, cut_one)
 
+    def lose_line(self, connection_id: str | None = None) -> int:
+        """Let the TCP connections under live connections die without a word; return how many died.
+
+        Both ends keep their sockets, and nothing arrives at either any more: as when a firewall forgets a connection or
+        a phone leaves its network. New TCP connections work. A WebSocket can then not be resumed, as in ASP.NET Core:
+        the server waits 5 s for the old WebSocket to close, accepts the new one and ends it.
+
+        Args:
+            connection_id: the connection; all by default.
+        """
+
+        def lose_one(connection: TransportConnection) -> None:
+            if connection.web_socket is not None:
+                connection.web_socket.is_dead = True
+            else:
+                where = FaultFilter(LIVE, None, connection.connection_id)
+                self._active.add(Fault(where, self._active.remove, action=stall))
+
+        return self._each(connection_id, lose_one)
+
     def close(
         self, connection_id: str | None = None, *, error: str | None = None, allow_reconnect: bool = False
     ) -> int:

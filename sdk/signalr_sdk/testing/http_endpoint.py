@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from aiohttp import web
 
 from .._guard.tasks import spawn
+from ..errors import ConnectionClosedError
 from ..options import TransferFormat, Transport
 from .authentication import Authentication
 from .fault_points import FaultPoint, FaultSite
@@ -18,7 +19,6 @@ from .transport_connection import TransportConnection
 from .web_sockets import run_web_socket, upgrade
 
 if TYPE_CHECKING:
-    from ..errors import ConnectionClosedError
     from .connected_client import ConnectedClient
     from .served_hub import ServedHub
     from .settings import Identity
@@ -55,8 +55,7 @@ class HubEndpoint:
         """Return the routes for the path of the hub, with and without a slash at the end of the path."""
         path = self._hub.path.rstrip("/")
         routes = [web.post(f"{path}/negotiate{end}", self._negotiate) for end in ("", "/")]
-        if self._settings.authentication_refresh:
-            routes.append(web.post(f"{path}/refresh", self._refresh))
+        routes.append(web.route("*", f"{path}/refresh", self._refresh))
         for same in {path or "/", f"{path}/"}:
             routes += [
                 web.get(same, self._get, allow_head=False),
@@ -136,20 +135,18 @@ class HubEndpoint:
     async def _get(self, request: web.Request) -> web.StreamResponse:
         transport = _transport_of(request)
         await self._apply_faults(self._get_point(request, transport), request, transport)
-        if transport is Transport.LONG_POLLING:
-            self._authentication.check_poll(self._by_id(request))
         identity = await self._authentication.identify(request)
         if transport not in self._settings.transports:
             raise web.HTTPNotFound(text=f"{transport} transport not supported by this end point type")
         if transport is Transport.WEBSOCKETS:
             has_id = "id" in request.query
-            connection = self._find(request) if has_id else self._new_connection(identity, 1)
+            connection = self._find_users(request, identity) if has_id else self._new_connection(identity, 1)
             return await self._web_socket(request, connection, identity)
-        connection = self._find(request)
-        if transport is Transport.SERVER_SENT_EVENTS:
-            self._claim(request, connection, transport)
-            return await send_events(request, connection, self._begin(connection))
-        return await self._poll(request, connection)
+        if transport is Transport.LONG_POLLING:
+            return await self._poll(request, self._find(request), identity)
+        connection = self._find_users(request, identity)
+        self._claim(request, connection, transport)
+        return await send_events(request, connection, self._begin(connection, identity))
 
     async def _web_socket(
         self, request: web.Request, connection: TransportConnection, identity: Identity
@@ -158,12 +155,17 @@ class HubEndpoint:
         if connection.is_stateful and connection.buffers.closed.done():
             raise web.HTTPNotFound(text=_UNKNOWN)
         if client is not None and client.resumable:
+            answered = await connection.replace_web_socket()
             socket = await upgrade(request, self._settings)
+            if not answered:
+                connection.drop(
+                    ConnectionClosedError("the old WebSocket did not end, so the connection is not resumed")
+                )
             if not client.resumable:
-                await socket.close()  # the connection ended while the upgrade was running
+                await socket.close()  # the connection has ended meanwhile
                 return socket
             self._authentication.set_expiry(connection, identity)
-            connection.replace_web_socket()
+            connection.stop_gap_timer()
             client.resume()
         else:
             self._claim(request, connection, Transport.WEBSOCKETS)
@@ -172,17 +174,19 @@ class HubEndpoint:
             except BaseException:
                 connection.drop()
                 raise
-            client = self._begin(connection)
+            client = self._begin(connection, identity)
         await run_web_socket(request, socket, connection, client)
         return socket
 
-    async def _poll(self, request: web.Request, connection: TransportConnection) -> web.Response:
+    async def _poll(self, request: web.Request, connection: TransportConnection, identity: Identity) -> web.Response:
         if connection.client is None:
-            # The first poll gets an empty response at once: it only opens the transport, as in ASP.NET Core.
+            # As in ASP.NET Core, the first poll only opens the transport.
+            self._authentication.check_user(connection, identity)
             self._claim(request, connection, Transport.LONG_POLLING)
-            self._begin(connection)
+            self._begin(connection, identity)
             connection.drop_after()
             return poll_response(b"")
+        await self._authentication.take_poll(connection, identity)
         if connection.buffers.transport != Transport.LONG_POLLING:
             raise web.HTTPBadRequest(text="Cannot change transports mid-connection")
         return await answer_poll(request, connection)
@@ -198,8 +202,7 @@ class HubEndpoint:
 
     async def _post(self, request: web.Request) -> web.Response:
         await self._apply_faults(FaultPoint.POST, request)
-        await self._authentication.identify(request)
-        connection = self._find(request)
+        connection = self._find_users(request, await self._authentication.identify(request))
         if connection.buffers.transport == Transport.WEBSOCKETS:
             raise web.HTTPMethodNotAllowed(
                 "POST", ["GET"], text="POST requests are not allowed for WebSocket connections."
@@ -211,12 +214,15 @@ class HubEndpoint:
 
     async def _refresh(self, request: web.Request) -> web.Response:
         await self._apply_faults(FaultPoint.REFRESH, request)
+        if not self._settings.authentication_refresh:
+            raise web.HTTPNotFound(text="")
+        if request.method != "POST":
+            raise web.HTTPMethodNotAllowed(request.method, ["POST"], text="")
         return await self._authentication.refresh(request, self.connections)
 
     async def _delete(self, request: web.Request) -> web.Response:
         await self._apply_faults(FaultPoint.DELETE, request)
-        await self._authentication.identify(request)
-        connection = self._find(request)
+        connection = self._find_users(request, await self._authentication.identify(request))
         if connection.buffers.transport != Transport.LONG_POLLING:
             raise web.HTTPBadRequest(text="Cannot terminate this connection using the DELETE endpoint.")
         connection.drop()
@@ -242,6 +248,12 @@ class HubEndpoint:
             raise web.HTTPNotFound(text=_UNKNOWN)
         return connection
 
+    def _find_users(self, request: web.Request, identity: Identity) -> TransportConnection:
+        """Return the connection of a request that the connection's own user makes."""
+        connection = self._find(request)
+        self._authentication.check_user(connection, identity)
+        return connection
+
     # Connections
 
     def _claim(self, request: web.Request, connection: TransportConnection, transport: Transport) -> None:
@@ -257,8 +269,9 @@ class HubEndpoint:
         connection.headers = {name.lower(): value for name, value in request.headers.items()}
         connection.query = {name: value for name, value in request.query.items() if name != "id"}
 
-    def _begin(self, connection: TransportConnection) -> ConnectedClient:
-        """Start to serve the hub to the client, after the transport of the connection has connected."""
+    def _begin(self, connection: TransportConnection, identity: Identity) -> ConnectedClient:
+        """Start to serve the hub over a connection whose transport has connected with the token of this identity."""
+        self._authentication.set_expiry(connection, identity)
         client = connection.client = self._hub.make_client(connection)
         connection.task = spawn(self._serve(connection, client), "hub connection")
         return client

@@ -10,15 +10,17 @@ from typing import TYPE_CHECKING, Annotated, Any, get_args, get_origin
 import attrs
 
 from .._typed.annotations import read_function
+from .._typed.structure import needs_exact
 
 if TYPE_CHECKING:
     import types
+    from collections.abc import Callable
 
     from .hubs import Hub
 
 _STREAMS = (AsyncIterator, AsyncIterable, AsyncGenerator)
-# Clients cannot call these methods: the server calls them.
-_RESERVED = frozenset({"on_connected", "on_disconnected"})
+# The server calls these methods; clients cannot.
+_RESERVED = frozenset({"on_connected", "on_authentication_refreshed", "on_disconnected"})
 
 
 @attrs.frozen
@@ -44,8 +46,9 @@ class HubMethod:
         name: name of the method in Python.
         streams: whether the method streams items to the client.
         parameters: all parameters in their order, without `self`.
-        arguments: how many parameters get an argument of the invocation. The other parameters get streams.
-        required: how many of the arguments have no default.
+        arguments: how many parameters get an argument of the invocation; the others get streams.
+        required: how many of these arguments have no default.
+        exact: whether a parameter needs numbers with all their digits, as `Decimal`.
     """
 
     name: str
@@ -53,6 +56,7 @@ class HubMethod:
     parameters: tuple[HubParameter, ...]
     arguments: int
     required: int
+    exact: bool
 
 
 def methods_of(hub: type[Hub]) -> dict[str, HubMethod]:
@@ -75,6 +79,12 @@ def _methods_of(hub: type[Hub]) -> dict[str, HubMethod]:
         if other is not method:
             raise TypeError(f"{hub.__name__}: '{other.name}' and '{name}' are the same name to clients")
     return found
+
+
+def exact_methods(hub: type[Hub]) -> Callable[[str], bool] | None:
+    """Return whether a call of a method, by any of its names, is decoded exactly; `None` if no method needs that."""
+    exact = {name for name, method in methods_of(hub).items() if method.exact}
+    return (lambda target: normalized(target) in exact) if exact else None
 
 
 def normalized(name: str) -> str:
@@ -102,6 +112,7 @@ def _method(hub: type[Hub], name: str, function: types.FunctionType) -> HubMetho
         parameters=tuple(parameters),
         arguments=sum(not parameter.is_stream for parameter in parameters),
         required=required,
+        exact=any(needs_exact(parameter.type) for parameter in parameters),
     )
 
 

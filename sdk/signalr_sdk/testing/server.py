@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from ..interfaces import HubProtocol
     from .hubs import Hub
     from .recording import RecordedCall, RecordedConnect, RecordedDisconnect
-    from .settings import Authorize
+    from .settings import AllowRefresh, Authorize
     from .transport_connection import TransportConnection
 
 # When the server stops, requests in progress may take this many seconds to end.
@@ -68,7 +68,8 @@ class HubServer(LoopService):
             and the token's lifetime, or `None` to answer 401. An empty name means a user without a name.
         origins: origins of web pages that may use the hubs, such as `https://example.com`; `*` for all pages. Pages of
             this machine (`localhost`, any port) always may, all others are answered 403. Only browsers send an origin.
-        authentication_refresh: whether clients are told the lifetime of their tokens and may renew them, as in .NET 11.
+        authentication_refresh: whether clients are told the lifetime of their tokens and may renew them, as in ASP.NET
+            Core 11. A function is called with the `Identity` of each new token, and says whether the token is taken.
         close_on_expiration: whether a connection is closed when its token expires.
         stateful_reconnect: whether clients may use stateful reconnect: resume a connection over another WebSocket.
         stateful_window: a connection that has lost its WebSocket can be resumed within so many seconds.
@@ -110,7 +111,7 @@ class HubServer(LoopService):
         parallel_invocations: int = 1,
         authorize: Authorize | None = None,
         origins: Iterable[str] = (),
-        authentication_refresh: bool = False,
+        authentication_refresh: AllowRefresh = False,
         close_on_expiration: bool = False,
         stateful_reconnect: bool = False,
         stateful_window: float = 15.0,

@@ -30,6 +30,11 @@ Authorize: TypeAlias = Callable[[str | None], "Awaitable[Authorized] | Authorize
 (empty for a user without a name), or `None` to answer 401."""
 
 
+AllowRefresh: TypeAlias = "bool | Callable[[Identity], Awaitable[bool] | bool]"
+"""Whether tokens can be renewed; a function is called with the identity of each new token, and says whether the token
+is taken."""
+
+
 def _offered(transports: Iterable[str]) -> tuple[Transport, ...]:
     names = {transports} if isinstance(transports, str) else set(transports)
     return tuple(transport for transport in Transport if transport in {Transport(name) for name in names})
@@ -54,7 +59,7 @@ class ServerSettings:
     parallel_invocations: int = 1
     authorize: Authorize | None = None
     origins: frozenset[Origin] = attrs.field(default=frozenset(), converter=allowed_origins)
-    authentication_refresh: bool = False
+    authentication_refresh: AllowRefresh = False
     close_on_expiration: bool = False
     stateful_reconnect: bool = False
     stateful_window: float = 15.0

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 import attrs
 from aiohttp import WSMsgType
 
-from .._guard.tasks import spawn
 from ..errors import ConnectionClosedError
 from .connection_buffers import ConnectionBuffers, FrameRule
 from .fault_points import FaultPoint, FaultSite
@@ -40,32 +39,34 @@ class ServerWebSocket:
         socket: aiohttp's WebSocket.
         writer: the task that writes to the WebSocket.
         tcp: asyncio's transport of the TCP connection.
-        closing: the task that closes the WebSocket after another WebSocket has replaced it.
+        is_dead: whether its line is lost: nothing arrives at either end any more, and neither end is told.
+        gone: set when the WebSocket has ended; never if its line is lost.
     """
 
     socket: web.WebSocketResponse
     writer: asyncio.Task[None]
     tcp: asyncio.WriteTransport | None
-    closing: asyncio.Task[None] | None = None
+    is_dead: bool = False
+    gone: asyncio.Event = attrs.field(factory=asyncio.Event)
 
-    def close(self) -> None:
-        """Send a close frame, and close the TCP connection if the client does not answer the frame."""
+    async def close(self) -> bool:
+        """Send a close frame; return whether the client has answered it in time."""
         self.writer.cancel()
-        self.closing = spawn(self._close(), "hub WebSocket closing")
-
-    async def _close(self) -> None:
-        # Do not call `socket.close()`: while another task reads from the WebSocket, it closes the TCP connection
-        # without waiting for the client's close frame.
+        # `socket.close()` would close the TCP connection before the client's answer, since another task is reading.
         with suppress(ConnectionError):
-            await self.socket.send_frame(_NORMAL_CLOSURE, WSMsgType.CLOSE)
-            await asyncio.sleep(_CLOSE_TIMEOUT)
+            if not self.is_dead:
+                await self.socket.send_frame(_NORMAL_CLOSURE, WSMsgType.CLOSE)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_CLOSE_TIMEOUT):
+                await self.gone.wait()
         drop_tcp(self.tcp, reset=False)
+        return self.gone.is_set()
 
     def end(self) -> None:
-        """Cancel the tasks of this WebSocket, because no more data can be read from the client."""
+        """Note that nothing more can be read from the client."""
         self.writer.cancel()
-        if self.closing is not None:
-            self.closing.cancel()
+        if not self.is_dead:
+            self.gone.set()
 
 
 @attrs.define(eq=False)
@@ -130,12 +131,14 @@ class TransportConnection:
         """Return the rule that divides the data to the client into frames: see `ActiveFaults.frame_rule`."""
         return self.hub.faults.frame_rule(self.site(FaultPoint.FRAME_RULE), text=text)
 
-    def replace_web_socket(self) -> None:
-        """Close the open WebSocket, because another WebSocket replaces it."""
+    async def replace_web_socket(self) -> bool:
+        """Close the open WebSocket, since another one is to take its place; return whether the client has answered.
+
+        ASP.NET Core cannot resume a connection whose old WebSocket does not end: see `HubEndpoint`.
+        """
         self.stop_gap_timer()
-        if self.web_socket is not None:
-            self.web_socket.close()
-            self.web_socket = None
+        old, self.web_socket = self.web_socket, None
+        return old is None or await old.close()
 
     # The end of the connection
 

@@ -37,7 +37,8 @@ async def run_web_socket(
             await writer
     finally:
         current.end()
-        if connection.web_socket is current:
+        # On a lost line the server hears nothing of the end: the timeout of the client ends the connection.
+        if connection.web_socket is current and not current.is_dead:
             connection.web_socket = connection.tcp = None
             _lose(connection, client)
 
@@ -56,6 +57,10 @@ async def _read_frames(connection: TransportConnection, current: ServerWebSocket
         message = await current.socket.receive()
         if connection.web_socket is not current:
             return
+        if current.is_dead and message.type in (WSMsgType.TEXT, WSMsgType.BINARY):
+            continue
+        if current.is_dead:
+            return
         if message.type not in (WSMsgType.TEXT, WSMsgType.BINARY):
             if message.type is WSMsgType.CLOSE:
                 connection.buffers.end()
@@ -73,6 +78,8 @@ async def _write_frames(
 ) -> None:
     with closing_when_unreachable(request, connection, client):
         while (data := await connection.next_frame()) is not None:
+            if connection.web_socket is not None and connection.web_socket.is_dead:
+                continue
             async with asyncio.timeout(connection.hub.settings.send_timeout):
                 await socket.send_frame(data, WSMsgType.BINARY if client.binary else WSMsgType.TEXT)
         await socket.close(code=connection.close_code)
