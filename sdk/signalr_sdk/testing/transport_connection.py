@@ -45,8 +45,8 @@ class ServerWebSocket:
 
     socket: web.WebSocketResponse
     writer: asyncio.Task[None]
-    tcp: asyncio.WriteTransport | None
-    closing: asyncio.Task[None] | None = None
+    tcp: asyncio.WriteTransport | None = attrs.field(kw_only=True)
+    closing: asyncio.Task[None] | None = attrs.field(default=None, init=False)
 
     def close(self) -> None:
         """Send a close frame, and close the TCP connection if the client does not answer the frame."""
