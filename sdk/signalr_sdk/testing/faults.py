@@ -104,11 +104,8 @@ class Faults:
         times: int | None = None,
     ) -> Fault:
         """Close the TCP connection instead of answering a request, or instead of passing a frame on."""
-        return self._add(
-            FaultFilter(parse_points(at, _HOLDABLE), transport=transport, connection_id=connection_id),
-            times,
-            action=drop,
-        )
+        where = FaultFilter(parse_points(at, _HOLDABLE), transport=transport, connection_id=connection_id)
+        return self._add(where, times, action=drop)
 
     def stall(
         self,
@@ -122,11 +119,8 @@ class Faults:
 
         With `times`, only so many requests and frames are held, until `Fault.end()` or `clear()`.
         """
-        return self._add(
-            FaultFilter(parse_points(at, _HOLDABLE), transport=transport, connection_id=connection_id),
-            times,
-            action=stall,
-        )
+        where = FaultFilter(parse_points(at, _HOLDABLE), transport=transport, connection_id=connection_id)
+        return self._add(where, times, action=stall)
 
     def delay(
         self,
