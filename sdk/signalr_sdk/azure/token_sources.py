@@ -138,7 +138,7 @@ class EntraClientTokens:
 
     _rest: RestClient
     _hub: str
-    _clock: Callable[[], float]
+    _clock: Callable[[], float] = attrs.field(kw_only=True)
     _key: SigningKey | None = attrs.field(default=None, init=False)
     _key_from: float = attrs.field(default=0.0, init=False)
     _renew_at: float = attrs.field(default=0.0, init=False)

@@ -45,7 +45,7 @@ class ConnectedClient:
         invocations: the calls that the client has made to the hub.
     """
 
-    def __init__(self, hub: Hub, buffers: ConnectionBuffers, served: ServedHub, *, stateful: bool) -> None:
+    def __init__(self, hub: Hub, buffers: ConnectionBuffers, *, served: ServedHub, stateful: bool) -> None:
         self.hub = hub
         self._buffers = buffers
         self._served = served
@@ -63,7 +63,9 @@ class ConnectedClient:
             replay=Replay(settings.stateful_buffer) if stateful else None,
         )
         self.results: ClientResults = ClientResults(self._session, self.write)
-        self.invocations: RunningInvocations = RunningInvocations(hub, self._session, settings, self.write)
+        self.invocations: RunningInvocations = RunningInvocations(
+            hub, self._session, settings=settings, write=self.write
+        )
         self._timer: asyncio.TimerHandle | None = None
         self._error: Exception | None = None
         self._is_stopping = False

@@ -35,7 +35,7 @@ class RunningInvocations:
     """
 
     def __init__(
-        self, hub: Hub, session: ServerSession, settings: ServerSettings, write: Callable[[bytes], Awaitable[None]]
+        self, hub: Hub, session: ServerSession, *, settings: ServerSettings, write: Callable[[bytes], Awaitable[None]]
     ) -> None:
         self._hub = hub
         self._session = session
