@@ -215,6 +215,30 @@ def test_exact_answers_lose_no_digit(protocol: HubProtocol) -> None:
     assert Decimal(items[2].result) == number
 
 
+def test_a_server_decodes_the_arguments_and_uploads_of_some_methods_exactly() -> None:
+    session = ServerSession(
+        {"json": JsonProtocol()},
+        inbox,
+        exact=lambda target: target == "Price",
+        message_bytes=LIMIT,
+        keep_alive=None,
+        timeout=None,
+        now=0.0,
+    )
+    session.receive(b'{"protocol":"json","version":1}\x1e', 0.0)
+
+    def received(text: str) -> list[Any]:
+        return [message for _sink, message in pairs_of(session.receive(text.encode(), 0.0))]
+
+    number = "0.1234567890123456789012345"
+    (exact,) = received(f'{{"type":1,"target":"Price","arguments":[{number}],"streamIds":["u"]}}\x1e')
+    (plain,) = received(f'{{"type":1,"target":"Other","arguments":[{number}],"streamIds":["v"]}}\x1e')
+    assert (exact.arguments, plain.arguments) == ([Decimal(number)], [float(number)])
+    (exact,) = received(f'{{"type":2,"invocationId":"u","item":{number}}}\x1e')
+    (plain,) = received(f'{{"type":2,"invocationId":"v","item":{number}}}\x1e')
+    assert (exact.item, plain.item) == (Decimal(number), float(number))
+
+
 def test_forgetting_an_exact_call_leaves_nothing() -> None:
     session = ready_client()
     invocation_id, _data = session.invoke("Price", [], inbox, exact=True)

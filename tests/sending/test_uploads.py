@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 from typing import TYPE_CHECKING
 
 import pytest
+from tests.raw_client import until
+from tests.scripted import ScriptedServer
 
 from signalr_sdk._sending.uploads import Upload, close_source, iterate, split
-from signalr_sdk.errors import StateError
+from signalr_sdk.errors import ConnectionClosedError, StateError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -127,3 +130,34 @@ async def test_sources_are_closed_also_when_they_never_began() -> None:
     assert await anext(iterator) == 1
     await close_source(Upload(half), iterator)
     assert closed == ["source", "source", "generator", "generator"]
+
+
+async def test_an_upload_begins_slowly() -> None:
+    """ASP.NET Core closes the whole connection if a method ends before more items than its buffer takes."""
+    server = ScriptedServer()
+    hub = server.hub()
+    socket = await server.accept(hub)
+    yielded: list[int] = []
+
+    def has_more_than(count: int) -> bool:
+        return len(yielded) > count
+
+    async def source() -> AsyncIterator[int]:
+        for number in range(100_000):
+            yielded.append(number)
+            yield number
+
+    socket.stalled.clear()
+    call = asyncio.create_task(hub.invoke("Sum", source()))
+    for least in (8, 24):
+        for _ in range(20):
+            await asyncio.sleep(0)
+        assert len(yielded) == least
+        socket.stalled.set()
+        await until(functools.partial(has_more_than, least))
+        socket.stalled.clear()
+    socket.stalled.set()
+    await hub.stop()
+    assert len(yielded) < 20_000
+    with pytest.raises(ConnectionClosedError):
+        await call

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator  # noqa: TC003  # the server looks the types of the hub's methods up
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Annotated, Any
 
 import attrs
 import pytest
 
-from signalr_sdk import HubConnection, HubError
+from signalr_sdk import HubConnection, HubError, Upload
 from signalr_sdk.testing import Hub, HubServer
 from signalr_sdk.testing.hub_methods import methods_of
 
@@ -24,6 +25,30 @@ class Point:
 class Line:
     start: Point
     ends: list[Point]
+
+
+class Exact(Hub):
+    async def double(self, value: Decimal, items: AsyncIterator[Decimal]) -> list[Decimal]:
+        return [value, *[item async for item in items]]
+
+    async def ask(self) -> Decimal:
+        answer: Decimal = await self.clients.caller.invoke("price", result_type=Decimal)
+        return answer
+
+    async def anything(self, value: Any) -> str:
+        return type(value).__name__
+
+
+@pytest.mark.parametrize("protocol", ["json", "messagepack"])
+async def test_a_decimal_keeps_all_its_digits(protocol: Any) -> None:
+    price = Decimal("0.1234567890123456789012345678")
+    async with HubServer({"/exact": Exact}) as server:
+        hub = HubConnection(server.url("/exact"), protocol=protocol)
+        hub.on("price", lambda: price)
+        async with hub:
+            assert await hub.invoke("Double", price, Upload([price]), result_type=list[Decimal]) == [price, price]
+            assert await hub.invoke("Ask", result_type=Decimal) == price
+            assert await hub.invoke("Anything", 1.5) == "float"
 
 
 class Calling(Hub):

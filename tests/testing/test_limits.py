@@ -13,7 +13,7 @@ import aiohttp
 import pytest
 from tests.raw_client import END, SHAKE_HANDS, RawClient, call, until
 
-from signalr_sdk import ConnectionClosedError, HubConnection, Transport
+from signalr_sdk import ConnectionClosedError, HubConnection, HubError, Transport, Upload
 from signalr_sdk.testing import Hub, HubException, HubServer, client_streams, running_invocations, transport_connection
 
 if TYPE_CHECKING:
@@ -406,3 +406,35 @@ async def test_answers(answer: str, text: str | None, hub_class: type[Busy]) -> 
         assert message["result"] == "7"
     else:
         assert message["error"] == f"An unexpected error occurred invoking 'Ask' on the server. HubException: {text}"
+
+
+class Leaving(Hub):
+    async def first(self, numbers: AsyncIterator[int]) -> int:
+        async for number in numbers:
+            return number
+        raise HubException("nothing came")
+
+
+@pytest.mark.parametrize("transport", Transport)
+async def test_a_method_that_leaves_items_behind_ends_the_connection_when_asked(transport: Transport) -> None:
+    """As in ASP.NET Core, where the buffer takes 10 items by default; 8 items leave at once, and one is taken."""
+    for buffer, survives in ((6, False), (7, True), (None, True)):
+        async with (
+            HubServer({"/chat": Leaving}, stream_buffer=buffer, detailed_errors=True) as server,
+            HubConnection(server.url("/chat"), transports=transport, reconnect=False) as hub,
+        ):
+
+            async def numbers() -> AsyncIterator[int]:
+                for number in range(8):
+                    yield number
+                await asyncio.Event().wait()
+
+            assert await hub.invoke("First", numbers()) == 0
+            if survives:
+                with pytest.raises(HubError, match="nothing came"):
+                    await hub.invoke("First", Upload([]))
+                continue
+            with pytest.raises(ConnectionClosedError) as caught:
+                await hub.wait_closed()
+            text = "Connection closed with an error. ChannelClosedException: The channel has been closed."
+            assert (caught.value.reason, caught.value.allow_reconnect) == (text, True)

@@ -16,10 +16,10 @@ if TYPE_CHECKING:
     from .._core.session import HubSession
     from .outgoing import Outgoing
 
-# An upload begins slowly: ASP.NET Core ends the whole connection when a hub method ends while more items wait than
-# its buffer takes (10 by default). Few items leave first. When the operating system has taken them, or the POST with
-# them is answered, twice as many leave, and so on. A hub method that fails soon has seldom more items before it, and a
-# long upload is as fast as without this.
+# An upload begins slowly: few items leave first. When the operating system has taken these items, or the POST with them
+# is answered, twice as many leave, and so on. ASP.NET Core ends the whole connection when a hub method ends while more
+# items wait than its buffer takes, 10 by default. A hub method that fails soon then seldom has more items before it. A
+# long upload is as fast as without the slow begin.
 _FIRST_ITEMS = 8
 _MOST_ITEMS = 1024
 

@@ -106,7 +106,7 @@ class Authentication:
 
         Args:
             request: the request.
-            connections: the connections of the hub, by their secret tokens.
+            connections: the connections of the hub, by their connection tokens.
 
         Raises:
             web.HTTPUnauthorized: `authorize` does not accept the token.

@@ -55,6 +55,11 @@ class ClientStream:
             self.room = self._loop.create_future()
         self._wake()
 
+    @property
+    def waiting(self) -> int:
+        """The number of items that have come and that the hub method has not taken."""
+        return len(self._items)
+
     def end(self, error: str | None) -> None:
         """End the stream. The hub method still gets all items in the stream, and then an error as a `HubException`."""
         if not self._has_ended:

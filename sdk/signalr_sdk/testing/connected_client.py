@@ -16,7 +16,7 @@ from .._core.session import ServerSession
 from ..errors import ConnectionClosedError, RemoteProtocolError, ServerTimeoutError
 from ..messages import CancelInvocation, Completion, HubMessage, Invocation, StreamInvocation, StreamItem
 from .client_results import ClientResults
-from .error_texts import InvalidDataException, OperationCanceledException, exception_text
+from .error_texts import ChannelClosedException, InvalidDataException, OperationCanceledException, exception_text
 from .hub_methods import exact_methods
 from .running_invocations import RunningInvocations
 from .server_handshake import is_binary, shake_hands
@@ -64,7 +64,7 @@ class ConnectedClient:
         )
         self.results: ClientResults = ClientResults(self._session, self.write)
         self.invocations: RunningInvocations = RunningInvocations(
-            hub, self._session, settings=settings, write=self.write
+            hub, self._session, settings=settings, write=self.write, overrun=self._overrun
         )
         self._timer: asyncio.TimerHandle | None = None
         self._error: Exception | None = None
@@ -166,7 +166,8 @@ class ConnectedClient:
             return  # the client is gone, and cannot get a Close message
         _logger.info("closing a connection: %r", error)
         text = "Connection closed with an error." + exception_text(error, detailed=self._settings.detailed_errors)
-        allow_reconnect = isinstance(error, InvalidDataException | OperationCanceledException)
+        allowed = InvalidDataException | OperationCanceledException | ChannelClosedException
+        allow_reconnect = isinstance(error, allowed)
         await self._buffers.write(self._session.close(text, allow_reconnect=allow_reconnect))
 
     def _end(self) -> None:
@@ -214,16 +215,22 @@ class ConnectedClient:
         try:
             ping = self._session.on_time(now)
         except ServerTimeoutError:
-            self._error = OperationCanceledException(
-                "Client hasn't sent a message/ping within the configured ClientTimeoutInterval."
-            )
-            self._buffers.stop_reading()
+            text = "Client hasn't sent a message/ping within the configured ClientTimeoutInterval."
+            self._fail(OperationCanceledException(text))
             return
         if ping and self._served.may_ping(self):
             due += ping
         if due:
             self._buffers.write_now(due)
         self._set_timer()
+
+    def _overrun(self) -> None:
+        self._fail(ChannelClosedException("The channel has been closed."))
+
+    def _fail(self, error: Exception) -> None:
+        """End the connection with a Close message for this error."""
+        self._error = error
+        self._buffers.stop_reading()
 
     # Messages to the client
 

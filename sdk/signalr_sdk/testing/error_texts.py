@@ -32,6 +32,10 @@ class InvalidDataException(Exception):  # noqa: N818 - the name that ASP.NET Cor
     """A message of the client is malformed, or its arguments do not fit the hub method."""
 
 
+class ChannelClosedException(Exception):  # noqa: N818 - the name that ASP.NET Core has
+    """A hub method has ended while more items of its upload waited than the buffer takes."""
+
+
 class OperationCanceledException(Exception):  # noqa: N818 - the name that ASP.NET Core has
     """The client has sent nothing for longer than the client timeout."""
 

@@ -285,7 +285,8 @@ class _ProxiedConnection:
             await asyncio.get_running_loop().create_future()
 
     async def _forward_all(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, flow: _Flow) -> None:
-        # With this limit `drain` returns when the operating system has all data, so that a cut loses nothing of it.
+        # With the limit 0 `drain` returns only when the operating system has all data, so that closing the connection
+        # loses no data.
         writer.transport.set_write_buffer_limits(0)
         step = self._piece or _CHUNK
         while data := await reader.read(_CHUNK):

@@ -233,7 +233,7 @@ class Faults:
             if connection.web_socket is not None:
                 connection.web_socket.is_dead = True
             else:
-                where = FaultFilter(LIVE, None, connection.connection_id)
+                where = FaultFilter(LIVE, connection_id=connection.connection_id)
                 self._active.add(Fault(where, self._active.remove, action=stall))
 
         return self._each(connection_id, lose_one)

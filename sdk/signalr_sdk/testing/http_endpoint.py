@@ -162,7 +162,7 @@ class HubEndpoint:
                     ConnectionClosedError("the old WebSocket did not end, so the connection is not resumed")
                 )
             if not client.resumable:
-                await socket.close()  # the connection has ended meanwhile
+                await socket.close()  # the connection ended while the upgrade was running
                 return socket
             self._authentication.set_expiry(connection, identity)
             connection.stop_gap_timer()
@@ -180,7 +180,7 @@ class HubEndpoint:
 
     async def _poll(self, request: web.Request, connection: TransportConnection, identity: Identity) -> web.Response:
         if connection.client is None:
-            # As in ASP.NET Core, the first poll only opens the transport.
+            # The first poll gets an empty response at once: it only opens the transport, as in ASP.NET Core.
             self._authentication.check_user(connection, identity)
             self._claim(request, connection, Transport.LONG_POLLING)
             self._begin(connection, identity)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from .hubs import Hub
 
 _STREAMS = (AsyncIterator, AsyncIterable, AsyncGenerator)
-# The server calls these methods; clients cannot.
+# Clients cannot call these methods: the server calls them.
 _RESERVED = frozenset({"on_connected", "on_authentication_refreshed", "on_disconnected"})
 
 
@@ -46,8 +46,8 @@ class HubMethod:
         name: name of the method in Python.
         streams: whether the method streams items to the client.
         parameters: all parameters in their order, without `self`.
-        arguments: how many parameters get an argument of the invocation; the others get streams.
-        required: how many of these arguments have no default.
+        arguments: how many parameters get an argument of the invocation. The other parameters get streams.
+        required: how many of the arguments have no default.
         exact: whether a parameter needs numbers with all their digits, as `Decimal`.
     """
 

@@ -32,11 +32,19 @@ class RunningInvocations:
         session: encodes the messages to the client.
         settings: the server's settings.
         write: sends encoded messages; waits while the client's buffer is full.
+        overrun: called when a hub method has ended while more items of its upload waited than `stream_buffer` allows.
     """
 
     def __init__(
-        self, hub: Hub, session: ServerSession, *, settings: ServerSettings, write: Callable[[bytes], Awaitable[None]]
+        self,
+        hub: Hub,
+        session: ServerSession,
+        *,
+        settings: ServerSettings,
+        write: Callable[[bytes], Awaitable[None]],
+        overrun: Callable[[], None],
     ) -> None:
+        self._overrun = overrun
         self._hub = hub
         self._session = session
         self._settings = settings
@@ -75,6 +83,13 @@ class RunningInvocations:
                 raise
             await invocation.complete()
         finally:
+            buffer = self._settings.stream_buffer
+            if (
+                buffer is not None
+                and not self._has_ended
+                and any(stream.waiting > buffer for stream in streams.values())
+            ):
+                self._overrun()
             for stream_id, stream in streams.items():
                 stream.end("The call has ended.")
                 # Do not remove the stream of a later invocation that uses the same id again.

@@ -64,6 +64,8 @@ class HubServer(LoopService):
         send_timeout: a client that has read no data for so many seconds is disconnected.
         message_bytes: largest message that a client may send.
         parallel_invocations: how many invocations of one client run at the same time.
+        stream_buffer: how many items of an upload may wait when its hub method ends. With more the whole connection is
+            closed, as ASP.NET Core does (`StreamBufferCapacity`, 10 there by default); `None` to drop such items.
         authorize: called with the bearer token of each request. Returns the user's name, or an `Identity` with the name
             and the token's lifetime, or `None` to answer 401. An empty name means a user without a name.
         origins: origins of web pages that may use the hubs, such as `https://example.com`; `*` for all pages. Pages of
@@ -109,6 +111,7 @@ class HubServer(LoopService):
         send_timeout: float = 10.0,
         message_bytes: int = 32 * 1024 * 1024,
         parallel_invocations: int = 1,
+        stream_buffer: int | None = None,
         authorize: Authorize | None = None,
         origins: Iterable[str] = (),
         authentication_refresh: AllowRefresh = False,
@@ -129,6 +132,7 @@ class HubServer(LoopService):
             send_timeout=send_timeout,
             message_bytes=message_bytes,
             parallel_invocations=parallel_invocations,
+            stream_buffer=stream_buffer,
             authorize=authorize,
             origins=origins,
             authentication_refresh=authentication_refresh,

@@ -57,6 +57,7 @@ class ServerSettings:
     send_timeout: float = 10.0
     message_bytes: int = 32 * 1024 * 1024
     parallel_invocations: int = 1
+    stream_buffer: int | None = None
     authorize: Authorize | None = None
     origins: frozenset[Origin] = attrs.field(default=frozenset(), converter=allowed_origins)
     authentication_refresh: AllowRefresh = False

@@ -52,7 +52,8 @@ class ServerWebSocket:
     async def close(self) -> bool:
         """Send a close frame; return whether the client has answered it in time."""
         self.writer.cancel()
-        # `socket.close()` would close the TCP connection before the client's answer, since another task is reading.
+        # Do not call `socket.close()`: while another task reads from the WebSocket, it closes the TCP connection
+        # without waiting for the client's close frame.
         with suppress(ConnectionError):
             if not self.is_dead:
                 await self.socket.send_frame(_NORMAL_CLOSURE, WSMsgType.CLOSE)
