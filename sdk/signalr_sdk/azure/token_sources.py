@@ -85,7 +85,7 @@ class EntraTokens:
 
     _credential: Credential
     _clock: Callable[[], float]
-    _token: str = attrs.field(default="", init=False)
+    _token: str = attrs.field(default="", init=False, repr=False)
     _expires_at: float = attrs.field(default=0.0, init=False)
     _asking: asyncio.Lock = attrs.field(factory=asyncio.Lock, init=False)
 
