@@ -200,7 +200,7 @@ async def test_the_page_on_logging(monkeypatch: pytest.MonkeyPatch, capsys: pyte
             if block.kind == "python":
                 await programs.run(block)
                 said.append(capsys.readouterr().out.splitlines())
-    wire, lines = said
+    wire, lines, _nothing = said
     page = (DOCS / "how-to" / "logging.md").read_text(encoding="utf-8")
     promised = page.partition("from the second connection nothing:")[2].split("```")[1].splitlines()[1:]
     # The first ping of a connection comes when it likes.

@@ -100,7 +100,8 @@ class Timeouts:
 
     Attributes:
         connect: for TCP, TLS and the WebSocket upgrade of one attempt.
-        request: for negotiate, DELETE and refresh requests.
+        request: one negotiation with all its redirects, the answers of the token provider and the retry after a 401.
+            Also each DELETE and each refresh, and each answer of a token provider that is asked elsewhere.
         handshake: for the hub handshake, on every transport.
         keep_alive: a ping is sent when nothing else was sent for so long.
         server: the connection is lost when the server was silent for so long. Not used with long polling.

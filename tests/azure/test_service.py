@@ -7,6 +7,7 @@ import json
 import pickle
 import socket
 import ssl
+import traceback
 from typing import Any
 
 import httpx
@@ -554,3 +555,19 @@ async def test_an_httpx_client_does_it_all() -> None:
         assert [each async for each in azure.group_connections("g")] == [GroupConnection("c")]
     assert all(route.call_count == 1 for route in (send, exists, add, close, pages))
     assert json.loads(send.calls.last.request.content) == {"target": "m", "arguments": [1]}
+
+
+# Secrets
+
+
+@pytest.mark.parametrize("answer", [refused(403), OSError("the network is down"), RemoteProtocolError("too large")])
+async def test_no_frame_of_a_failed_request_holds_a_token(answer: Any) -> None:
+    azure, http, _naps = azure_with(*[answer] * 3)
+    with pytest.raises(AzureSignalRError) as caught:
+        await azure.send_user("anna", "Receive", 1)
+    token = http.requests[0].headers["Authorization"].removeprefix("Bearer ")
+    for frame, _line in traceback.walk_tb(caught.value.__traceback__):
+        if "signalr_sdk" in frame.f_code.co_filename:
+            shown = repr(frame.f_locals)
+            assert token not in shown
+            assert KEY not in shown

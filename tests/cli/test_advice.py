@@ -77,7 +77,7 @@ def test_no_tunnel(status: int | None, said: str) -> None:
 def test_no_trust(code: int, said: str) -> None:
     error = ssl.SSLCertVerificationError()
     error.verify_code = code
-    seen = Certificate(("a.example",), "Acme", NOW - 1.5 * DAY)
+    seen = Certificate(("a.example",), "Acme", ends=NOW - 1.5 * DAY)
     assert said in network_advice.for_certificate(error, "b.example", seen, NOW).cause
     unseen = network_advice.for_certificate(error, "b.example", None, NOW).cause
     assert "{" not in unseen

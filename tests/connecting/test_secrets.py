@@ -1,4 +1,4 @@
-"""No secret is in an error: not in a text of the server, not in the frames of tracebacks; nor in the repr of a request."""
+"""No secret is in an error: not in a text of the server, not in the frames of tracebacks, not in a request's repr."""
 
 from __future__ import annotations
 

@@ -228,3 +228,10 @@ def test_a_long_url_costs_time_in_proportion_to_its_length(kind: str) -> None:
         urls.origin(urls.hub_url(url))
     urls.without_query(url)
     assert time.process_time() - began < 2.0
+
+
+@pytest.mark.parametrize("query", ["??", "a?", "a=?&", "a?id=1", "?"])
+def test_question_marks_in_a_query_are_no_begin_of_one(query: str) -> None:
+    url = urls.with_access_token(urls.connect_url(f"https://hub.test/a&b?{query}", "token"), "secret")
+    separator = "" if query.endswith("&") else "&"
+    assert url == f"https://hub.test/a&b?{query}{separator}access_token=secret&id=token"

@@ -12,7 +12,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from .runner import Runner, run_atheris, run_for
+from .runner import Runner, run_for
 from .targets import CORPUS, TARGETS
 
 _EXECUTED = re.compile(r"stat::number_of_executed_units:\s+([0-9]+)")
@@ -27,7 +27,6 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--plain", action="store_true", help="without atheris, also where it is installed")
     parser.add_argument("--input", type=Path, help="run this one input of the parser that --only names")
     parser.add_argument("--folder", type=Path, help="where broken inputs are written to (default: a temporary folder)")
-    parser.add_argument("--libfuzzer", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
     return parser.parse_args(arguments)
 
 
@@ -35,8 +34,6 @@ def main(arguments: list[str]) -> int:
     """Run; return the exit status: 0, or 1 if something is broken."""
     options = parse(arguments)
     names = options.only or list(TARGETS)
-    if options.libfuzzer is not None:
-        run_atheris(names[0], options.libfuzzer)
     if options.input is not None:
         Runner(TARGETS[names[0]], timed=True).run(options.input.read_bytes())
         say(f"{names[0]}: nothing is broken")
@@ -65,7 +62,7 @@ def run_guided(name: str, seconds: float, seed: int, folder: Path) -> tuple[int,
     """Run atheris in a process of its own; return the number of inputs, of broken ones, and a note."""
     found = folder / f"corpus-{name}"
     found.mkdir(parents=True, exist_ok=True)
-    command = [sys.executable, "-m", "tests.fuzz", "--only", name, "--libfuzzer"]
+    command = [sys.executable, "-m", "tests.fuzz.guided", name]
     limits = [
         f"-max_total_time={seconds:.0f}",
         f"-seed={seed + 1}",

@@ -1,22 +1,20 @@
-"""Runs inputs: made from a seed, from the corpus, or by atheris, which looks for inputs that reach new code."""
+"""Runs inputs: from the corpus, or made from a seed."""
 
 from __future__ import annotations
 
 import faulthandler
-import importlib
 import sys
 import time
 import traceback
 import zlib
 from random import Random
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from .bounds import check_memory, check_time
 from .mutation import LONGEST
 
 if TYPE_CHECKING:
     from pathlib import Path
-    from typing import NoReturn
 
     from .targets import Target
 
@@ -124,30 +122,3 @@ def _report(target: Target, data: bytes, error: Exception, seed: int, folder: Pa
     sys.stdout.write(f"BROKEN {target.name}, seed {seed}, {len(data)} bytes in {path}: {data[:200]!r}\n")
     sys.stdout.write("".join(line[:2000] for line in lines[-4:]) + "\n")
     sys.stdout.flush()
-
-
-def run_atheris(target_name: str, arguments: list[str]) -> NoReturn:
-    """Run libFuzzer over one target; it ends the process.
-
-    Args:
-        target_name: name of the target.
-        arguments: of libFuzzer.
-    """
-    # Optional: there is none for some versions of Python.
-    atheris: Any = importlib.import_module("atheris")
-
-    with atheris.instrument_imports(include=["signalr_sdk"]):
-        from .targets import TARGETS
-
-    target = TARGETS[target_name]
-    runner, seeds = Runner(target, timed=True), target.seeds
-
-    def mutator(data: bytes, longest: int, seed: int) -> bytes:
-        random = Random(seed)
-        if random.random() < 0.5:
-            return bytes(atheris.Mutate(data, longest))
-        return target.change(data, random, seeds)[:longest]
-
-    atheris.Setup([sys.argv[0], *arguments], runner.run, custom_mutator=mutator)
-    atheris.Fuzz()
-    raise SystemExit

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import gzip
-import time
 import tracemalloc
 import zlib
 from contextlib import asynccontextmanager
@@ -351,14 +350,12 @@ async def test_a_flood_of_1xx_ends_with_the_time_limit(http: HttpClient, flood: 
             await connection.writer.drain()
 
     async def ask() -> None:
-        async with raw_server(serve) as server:
-            await fails(http.request(get(server.url, timeout=0.3)), OSError)
-            with pytest.raises(OSError):  # noqa: PT011
-                await read_all(http, get(server.url, timeout=0.3))
+        await fails(http.request(get(server.url, timeout=0.2)), OSError)
 
-    began = time.monotonic()
-    assert await peak_of(ask()) < 16 * MIB
-    assert time.monotonic() - began < 5
+    async with raw_server(serve) as server:
+        assert await peak_of(ask()) < 16 * MIB
+        with pytest.raises(OSError):  # noqa: PT011
+            await read_all(http, get(server.url, timeout=0.2))
 
 
 async def test_a_body_that_trickles_ends_with_the_time_limit(http: HttpClient) -> None:

@@ -66,6 +66,7 @@ def test_an_empty_text_message_is_a_message() -> None:
     assert TextFraming(LIMIT).feed(b"\x1ea\x1e") == [b"", b"a"]
 
 
+@pytest.mark.timeout(60)  # seconds of work under coverage
 def test_a_large_message_in_single_bytes_is_no_quadratic_work() -> None:
     # 300 000 pieces: joined anew with each, they would be 45 GB of copying.
     message = b"x" * 300_000

@@ -134,7 +134,7 @@ def test_what_a_lost_connection_takes_with_it_is_logged(caplog: pytest.LogCaptur
     accept(server, hub)
     hub.stop()
     assert hub._loop_use.call(hub._hub.put_now, [b"two", b"three"]) is False
-    assert "2 messages were not sent before the connection ended" in caplog.text
+    until(lambda: "2 messages were not sent before the connection ended" in caplog.text)
 
 
 def test_those_who_wait_for_room_learn_that_the_connection_ended() -> None:

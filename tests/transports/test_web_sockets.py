@@ -6,7 +6,7 @@ import asyncio
 import base64
 import hashlib
 import struct
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
@@ -273,6 +273,33 @@ async def test_pings_are_answered_while_we_wait() -> None:
     async with raw_server(web_socket_server(serve)) as server, opened(server.url) as transport:
         assert await transport.receive() == b"x"
     assert seen == [(PONG, b"are you there")]
+
+
+@pytest.mark.parametrize("shared", [False, True])
+@pytest.mark.parametrize("frame", [(TEXT, b""), (BINARY, b""), (PING, b""), (PONG, b""), (TEXT, b"x")])
+async def test_a_flood_of_small_frames_leaves_the_event_loop_to_others(frame: tuple[int, bytes], shared: bool) -> None:
+    turns = 0
+
+    async def serve(frames: Frames) -> None:
+        for _ in range(30_000):
+            frames.write(*frame)
+        frames.write(TEXT, b"end")
+        await frames.say_goodbye()
+
+    async def count() -> None:
+        nonlocal turns
+        while True:
+            await asyncio.sleep(0)
+            turns += 1
+
+    async with raw_server(web_socket_server(serve)) as server, AsyncExitStack() as stack:
+        session = await stack.enter_async_context(aiohttp.ClientSession()) if shared else None
+        async with opened(server.url, session=session) as transport:
+            counting = asyncio.create_task(count())
+            while await transport.receive() != b"end":
+                pass
+            counting.cancel()
+    assert turns >= 50
 
 
 async def test_a_message_split_into_frames_and_bytes_is_one() -> None:

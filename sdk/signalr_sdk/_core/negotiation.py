@@ -202,7 +202,10 @@ class _Answer:
             raise self._wrong("negotiateVersion", "an integer")
         connection_id = self._required("connectionId")
         # In version 0 of negotiation the id is used as the token too, even if the response has a token.
-        return connection_id, self._required("connectionToken") if version > 0 else connection_id
+        token = self._required("connectionToken") if version > 0 else connection_id
+        if _UNSENDABLE.search(token):
+            raise self._error("the answer has a connection token with characters that no HTTP header can carry")
+        return connection_id, token
 
     def transports(self) -> tuple[OfferedTransport, ...]:
         """Return the transports that the server offers, at least one."""
@@ -230,8 +233,6 @@ class _Answer:
         text = self._text(name)
         if not text or text.isspace():
             raise self._error(f"the answer has no {name}")
-        if _UNSENDABLE.search(text):
-            raise self._error(f"the answer has a {name} with characters that no HTTP header can carry")
         return text
 
     def _text(self, name: str) -> str | None:

@@ -6,9 +6,12 @@ import re
 
 from ..errors import HubError, SignalRError
 
-# Servers quote the request that they refuse, together with its token. A JSON web token begins with eyJ, which is `{"`
-# in base64.
-_SECRET = re.compile(r"(?i)(access_token=|(?:\bbearer\s+)+)[^\s&\"'<>]+|\beyJ[\w-]+\.[\w.-]+")
+# Servers quote the request that they refuse, with its token.
+_SECRET = re.compile(r"(?i)(access_token=|(?:\bbearer\s+)+)[^\s&\"'<>]+")
+# A JSON web token begins with eyJ, in base64 `{"`, and has dots. One expression for all of that
+# would take quadratic time.
+_WORD = re.compile(r"[\w.-]{5,}")
+_TOKEN = re.compile(r"\beyJ[\w-]")
 _FOREIGN_LIMIT = 500
 # An error of this package may list one error for each transport that was tried.
 _OWN_LIMIT = 4000
@@ -22,8 +25,13 @@ def redact(text: str, limit: int = 200) -> str:
         'no way: Bearer ***'
     """
     visible = printable(text[: 4 * limit])
-    line = _SECRET.sub(lambda found: f"{found[1] or ''}***", " ".join(visible.split()))
+    line = _WORD.sub(_without_token, _SECRET.sub(r"\1***", " ".join(visible.split())))
     return line if len(line) <= limit else line[:limit] + "…"
+
+
+def _without_token(word: re.Match[str]) -> str:
+    begin = _TOKEN.search(word[0])
+    return word[0] if begin is None or "." not in word[0][begin.end() :] else f"{word[0][: begin.start()]}***"
 
 
 def redact_error(error: BaseException) -> str:

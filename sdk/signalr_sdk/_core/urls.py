@@ -88,8 +88,7 @@ def _host(host: str) -> str:
             name = ""
         if not _DEVIATIONS.isdisjoint(host):
             name = ""
-    # Names in DNS have at most 253 characters. Check this, because errors show the host.
-    if not _HOST.fullmatch(name) or len(name) > 255:
+    if not _HOST.fullmatch(name):
         advice = "" if host.isascii() else "; write it in its ASCII form (xn--…)"
         raise ValueError(f"the hub's URL has no valid host: {redact(host)!r}{advice}")
     return name
@@ -140,16 +139,14 @@ def connect_url(url: str, connection_token: str | None) -> str:
 def with_access_token(url: str, token: str) -> str:
     """Return the URL with the token in its query. An `id` stays last: servers and proxies expect it at the end."""
     parameter = "access_token=" + quote(token, safe="", errors="replace")
-    head, mark, last = url.rpartition("&" if "&" in url else "?")
-    if last.startswith("id=") and mark:
-        return f"{_append(head, parameter)}&{last}"
-    return _append(url, parameter)
+    path, _mark, query = url.partition("?")
+    others, also, last = query.rpartition("&")
+    return f"{path}?{others}{also}{parameter}&{last}" if last.startswith("id=") else _append(url, parameter)
 
 
 def _append(url: str, parameter: str) -> str:
-    if "?" not in url:
-        return f"{url}?{parameter}"
-    return f"{url}{'' if url.endswith(('?', '&')) else '&'}{parameter}"
+    path, _mark, query = url.partition("?")
+    return f"{path}?{query}{'&' if query and not query.endswith('&') else ''}{parameter}"
 
 
 def without_query(url: str) -> str:

@@ -1,1 +1,1 @@
-"""What holds users' code and our own tasks: a misbehaving one must not break a connection."""
+"""Guards around users' code and around the package's own tasks, so that an error in them breaks no connection."""

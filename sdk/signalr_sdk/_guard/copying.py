@@ -1,4 +1,4 @@
-"""What belongs to one event loop cannot be copied, nor handed to another process."""
+"""The base class of objects that belong to one event loop: they cannot be copied or pickled."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import NoReturn
 
 
 class Uncopied:
-    """The base class of connections, streams and uploads. `pickle` and `copy` raise TypeError for their objects."""
+    """The base class of connections, streams and uploads: `pickle` and `copy` raise TypeError for such objects."""
 
     __slots__ = ()
 

@@ -1,7 +1,8 @@
-"""The one guard for code of the user's: handlers, providers, policies, HTTP clients, connectors, protocols, sources.
+"""How the package calls users' code: handlers, providers, policies, HTTP clients, connectors, protocols, sources.
 
-Such code may raise anything, a `CancelledError` of its own making included, and may never return. Each place that runs
-such code catches `BaseException` and asks `error_of` what the exception means; code that may hang runs by `bounded`.
+Users' code may raise any exception, even a `CancelledError` that nobody asked for, and it may never return. Each place
+that runs users' code catches `BaseException`, and `error_of` turns the exception into an error to report. Users' code
+that may hang is awaited with `bounded`, which has a time limit.
 """
 
 from __future__ import annotations
@@ -28,20 +29,25 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-# A coroutine cannot raise the first; the second would end the user's `async for` without a word.
+# These exceptions must not be raised again: Python forbids StopIteration in a coroutine, and StopAsyncIteration would
+# end an `async for` loop of the user as if there were no error.
 _UNRAISABLE = (StopIteration, StopAsyncIteration)
 
 
 def error_of(raised: BaseException, whose: str) -> Exception:
-    """Return the error that an exception of the user's code means. It has a text, and may be raised again.
+    """Turn an exception from users' code into an error that can be reported or raised.
 
     Args:
         raised: the exception.
-        whose: the code that raised, as a sentence begins with it: "a handler", "the access token provider".
+        whose: names the code that raised, for the error text: "a handler", "the access token provider".
+
+    Returns:
+        `raised` itself if it is an `Exception` whose text can be read; otherwise a `SignalRError` with `raised` as its
+        cause.
 
     Raises:
-        BaseException: `raised` itself if the current task is being cancelled, or if `KeyboardInterrupt` or `SystemExit`
-            came on the main thread: the program is to end.
+        BaseException: `raised` itself, if the current task is being cancelled, if its event loop was closed, or if the
+            program is to end (`KeyboardInterrupt` or `SystemExit` on the main thread).
     """
     if isinstance(raised, Exception) and not isinstance(raised, _UNRAISABLE) and _has_text(raised):
         return raised
@@ -50,7 +56,7 @@ def error_of(raised: BaseException, whose: str) -> Exception:
     if isinstance(raised, asyncio.CancelledError):
         if is_cancelled():
             raise raised
-        # A task or future that the code waited for was cancelled, not the current task.
+        # Nobody cancelled the current task: users' code awaited another task or future, which was cancelled.
         error = SignalRError(f"{whose} was cancelled from inside")
     else:
         error = SignalRError(f"{whose} raised {type(raised).__name__}: {redact_error(raised)}")
@@ -59,7 +65,7 @@ def error_of(raised: BaseException, whose: str) -> Exception:
 
 
 def is_closing(raised: BaseException) -> bool:
-    """Return whether a coroutine of ours is being closed, since its event loop was closed under it."""
+    """Return whether Python is closing a coroutine whose event loop was closed before the coroutine ended."""
     return isinstance(raised, GeneratorExit) and loop_or_none() is None
 
 
@@ -72,30 +78,33 @@ def _has_text(error: BaseException) -> bool:
 
 
 def ends_program(raised: BaseException) -> bool:
-    """Return whether an exception is to leave the event loop: on another thread it would end that thread only."""
+    """Return whether an exception is to end the program: KeyboardInterrupt or SystemExit on the main thread.
+
+    On another thread these two exceptions would end only that thread.
+    """
     return isinstance(raised, KeyboardInterrupt | SystemExit) and threading.current_thread() is threading.main_thread()
 
 
 def is_cancelled() -> bool:
-    """Return whether somebody has cancelled the current task; the user's code may have swallowed that."""
+    """Return whether the current task was cancelled, even if users' code has caught the CancelledError."""
     try:
         task = asyncio.current_task()
-    except RuntimeError:  # no event loop runs in this thread
+    except RuntimeError:  # no event loop is running in this thread
         return False
     return task is not None and task.cancelling() > 0
 
 
 def forgive_cancellation() -> None:
-    """Take back the cancellation of the current task, which goes on: see `is_cancelled`."""
+    """Reset the cancellation of the current task, so that the task can go on: `is_cancelled` is false from now on."""
     task = asyncio.current_task()
     while task is not None and task.uncancel() > 0:
         pass
 
 
 def text_of(error: BaseException) -> str:
-    """Return the text of an exception, or its type if there is none; fit for a hub message, a log line and a terminal.
+    """Return the text of an exception as valid UTF-8; the name of its type if the text is empty or cannot be read.
 
-    The `__str__` of a class of the user's may raise, and a text may hold surrogates, which UTF-8 cannot encode.
+    The `__str__` method of a user's exception may raise. Surrogate characters, which UTF-8 cannot encode, are escaped.
     """
     try:
         text = str(error)
@@ -105,44 +114,46 @@ def text_of(error: BaseException) -> str:
 
 
 def forget_locals(error: BaseException | None) -> None:
-    """Clear the local variables in the traceback of an error, and of its causes, where the code is not the user's.
+    """Clear the local variables in the tracebacks of an error and of its causes, except in users' functions.
 
-    The frames hold tokens and headers, which error collectors show, and they keep the connection in memory.
+    The local variables hold tokens and headers, which error collectors would show. The local variables would also keep
+    the connection in memory.
     """
     while error is not None:
         for frame, _line in traceback.walk_tb(error.__traceback__):
             if not is_users(frame.f_code.co_filename):
-                with suppress(RuntimeError):  # a frame that still runs
+                with suppress(RuntimeError):  # Python cannot clear the frame of a running function
                     frame.clear()
         error = error.__cause__ or error.__context__
 
 
-class BoundExceeded(TimeoutError):  # noqa: N818 - it is caught within the package
-    """The user's code took longer than `bounded` allows."""
+class BoundExceeded(TimeoutError):  # noqa: N818 - the package catches this exception itself
+    """Users' code took longer than the limit of `bounded`."""
 
 
 async def bounded(
     work: Awaitable[T], limit: float | None, *, whose: str, patience: float | None, log: Log | logging.Logger
 ) -> T:
-    """Await code of the user's for so long at most, even if the code swallows its cancellation.
+    """Await users' code with a time limit, which holds even if the code ignores its cancellation.
 
     Args:
-        work: the awaitable that the code returned.
-        limit: seconds.
-        whose: names the code in a warning: "the access token provider".
-        patience: seconds that the code gets to end when it is cancelled. Then it is left behind.
-        log: gets the warning about code that is left behind.
+        work: the awaitable that users' code returned.
+        limit: seconds until the code is cancelled; `None` for no limit.
+        whose: names the code in warnings and errors: "the access token provider".
+        patience: seconds to wait for the cancelled code to end. After that, the code is left running.
+        log: gets a warning if the code is left running.
 
     Raises:
-        BoundExceeded: `limit` is over.
-        Exception: what `error_of` makes of what the code raised.
+        BoundExceeded: the code did not end within `limit`.
+        Exception: the code raised; `error_of` made this error from the exception.
     """
     task = spawn_contained(work, whose)
     try:
         await asyncio.wait({task}, timeout=limit)
     except asyncio.CancelledError:
         if inspect.getcoroutinestate(task.get_coro()) == inspect.CORO_CREATED:  # type: ignore[arg-type]
-            # A task that is cancelled before its first step runs none of its code, and would close nothing.
+            # A task that is cancelled before its first step runs no code. Let the first step run: the code may be a
+            # clean-up, which must at least begin.
             await asyncio.sleep(0)
         await cut_off(task, patience, whose=whose, log=log)
         raise
@@ -151,23 +162,25 @@ async def bounded(
         raise BoundExceeded
     try:
         return task.result()
-    except asyncio.CancelledError as raised:  # the program has cancelled the task
+    except asyncio.CancelledError as raised:  # the program itself cancelled the task
         raise error_of(raised, whose) from None
 
 
 def spawn_contained(work: Awaitable[T], whose: str, owner: set[asyncio.Task[T]] | None = None) -> asyncio.Task[T]:
-    """Return a new task, as `spawn`, that awaits code of the user's and raises what it raises as `error_of` says.
+    """Start a task that awaits users' code; an exception of the code becomes the error that `error_of` returns.
 
-    A task that ends with `KeyboardInterrupt` or `SystemExit` would stop the event loop, also on a thread of ours.
+    Use this instead of `spawn` for users' code: a task that ends with `KeyboardInterrupt` or `SystemExit` would stop
+    the event loop, also on a thread that the package started.
 
     Args:
         work: the awaitable.
-        whose: names the code, and the task.
-        owner: as for `spawn`.
+        whose: names the code in errors, and is the name of the task.
+        owner: a set that holds the task until the task ends.
     """
     task = spawn(_contained(work, whose), whose, owner)
     if inspect.iscoroutine(work):
-        # A task that is cancelled before its first step awaits nothing, and Python warns of such a coroutine.
+        # A task that is cancelled before its first step never awaits `work`. Close `work`, or Python warns that the
+        # coroutine was never awaited.
         task.add_done_callback(lambda _task: work.close())
     return task
 
@@ -190,14 +203,17 @@ async def cut_off(
     log: Log | logging.Logger,
     undo: Callable[[T], Coroutine[Any, Any, None]] | None = None,
 ) -> None:
-    """Cancel a task that runs code of the user's, and wait until it has ended, but not for ever.
+    """Cancel a task that runs users' code, and wait a limited time for the task to end.
+
+    A task that does not end in time, or before this wait is cancelled, is left running and a warning is logged.
 
     Args:
         task: the task.
-        patience: seconds. Then, or when this wait is cancelled, the task is left behind with a warning.
+        patience: seconds to wait; `None` for no limit.
         whose: names the code in the warning.
         log: gets the warning.
-        undo: takes the result back if the task returns one all the same, now or later.
+        undo: if the task returns a result despite the cancellation, now or later, `undo(result)` disposes of the
+            result, for example closes a connection.
     """
     task.cancel()
     try:
@@ -208,7 +224,7 @@ async def cut_off(
             task.add_done_callback(functools.partial(_take_back, undo))
             undoing = None
         else:
-            # In a task of its own, since this wait may have been cancelled.
+            # `undo` runs in a new task: the current task may have been cancelled.
             undoing = _take_back(undo, task)
     if undoing is not None:
         await asyncio.wait({undoing})
@@ -222,5 +238,5 @@ def _take_back(
     return spawn_contained(undo(task.result()), "the HTTP client", _undoing)
 
 
-# Tasks that take results back; the event loop itself holds its tasks weakly.
+# The tasks that run `undo` in `cut_off`. The set keeps them alive: an event loop has only weak references to tasks.
 _undoing: set[asyncio.Task[None]] = set()

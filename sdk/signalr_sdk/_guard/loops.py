@@ -1,4 +1,4 @@
-"""The right event loop, or an error that says what to do."""
+"""Functions that check which event loop is running, and raise an error with advice if it is the wrong one."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from ..errors import StateError
 
 
 def loop_or_none() -> asyncio.AbstractEventLoop | None:
-    """Return the event loop that runs in this thread, if there is one."""
+    """Return the event loop that is running in this thread; `None` if there is none."""
     try:
         return asyncio.get_running_loop()
     except RuntimeError:
@@ -19,7 +19,7 @@ def running_loop() -> asyncio.AbstractEventLoop:
     """Return the running event loop.
 
     Raises:
-        StateError: none runs in this thread, or it is not one of asyncio.
+        StateError: no asyncio event loop is running in this thread.
     """
     loop = loop_or_none()
     if loop is None:
@@ -31,10 +31,13 @@ def running_loop() -> asyncio.AbstractEventLoop:
 
 
 def check_loop(loop: asyncio.AbstractEventLoop | None) -> None:
-    """Make sure that this is the event loop of the connection, unless the connection has none, or that one is closed.
+    """Check that the running event loop is the event loop of a connection.
+
+    Args:
+        loop: the event loop of the connection. `None` or a closed loop passes the check.
 
     Raises:
-        StateError: this is another event loop, another thread, or no asyncio.
+        StateError: another event loop is running in this thread, or none.
     """
     if loop is None or loop.is_closed() or running_loop() is loop:
         return

@@ -1,4 +1,4 @@
-"""How every task of the package begins, and what is said of one that does not end."""
+"""Starting a task, and describing a task that does not end. Every task of the package is started by `spawn`."""
 
 from __future__ import annotations
 
@@ -12,22 +12,23 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-# The folders of asyncio and of this package. The HTTP library lies beside the package or in a folder of its name.
+# Code in the folders of asyncio, of this package and of aiohttp is not users' code. aiohttp has no fixed place: any
+# folder named aiohttp counts.
 _OURS: Final = (str(Path(asyncio.__file__).parent), str(Path(__file__).parents[1]))
 _LIBRARY: Final = f"{os.sep}aiohttp{os.sep}"
 
 
 def spawn(work: Coroutine[Any, Any, T], name: str, owner: set[asyncio.Task[T]] | None = None) -> asyncio.Task[T]:
-    """Return a new task, which does its first step in a later turn of the event loop.
+    """Start a task. Its first step always runs in a later turn of the event loop.
 
-    A task made by `asyncio.create_task` may run to its end before its maker knows it, if the program uses
-    `asyncio.eager_task_factory`. A task that is cancelled before its first step runs no code: what must happen at its
-    end belongs into a done callback.
+    Do not use `asyncio.create_task` instead: with `asyncio.eager_task_factory` the new task may run to its end before
+    `create_task` returns the task. A task that is cancelled before its first step runs no code, not even a `finally`
+    block: put necessary clean-up into a done callback.
 
     Args:
-        work: what the task does.
-        name: appears behind `signalr_sdk` in debuggers and in the warnings of asyncio.
-        owner: holds the task from now to its end.
+        work: the coroutine that the task runs.
+        name: the task's name, after the prefix "signalr_sdk", in debuggers and in asyncio's warnings.
+        owner: a set that holds the task until the task ends, since the event loop has only weak references to tasks.
     """
     task: asyncio.Task[T] = asyncio.Task(work, loop=asyncio.get_running_loop(), name=f"signalr_sdk {name}")
     if owner is not None:
@@ -37,12 +38,12 @@ def spawn(work: Coroutine[Any, Any, T], name: str, owner: set[asyncio.Task[T]] |
 
 
 def is_users(file: str) -> bool:
-    """Return whether code in this file is the user's: neither ours nor that of a library below us."""
+    """Return whether a file holds users' code: it belongs neither to this package nor to asyncio or aiohttp."""
     return not file.startswith(_OURS) and _LIBRARY not in file
 
 
 def where(task: asyncio.Task[Any]) -> str:
-    """Return the function in which a task waits, with its file and line: the innermost one that is the user's."""
+    """Return the function, file and line where a task is waiting: the innermost users' function if there is one."""
     functions: list[tuple[bool, str]] = []
     at: Any = task.get_coro()
     while (frame := getattr(at, "cr_frame", None) or getattr(at, "ag_frame", None)) is not None:

@@ -101,6 +101,7 @@ class AiohttpClient:
                     proxy=proxy,
                     ssl=self._ssl,
                     compress=0,
+                    autoping=False,  # `AiohttpWebSocket` answers pings
                     # Pass one more than the limit: some versions of aiohttp already refuse a message of exactly the
                     # limit. `AiohttpWebSocket` checks the limit itself.
                     max_msg_size=min(options.max_bytes + 1, _LARGEST_LIMIT),

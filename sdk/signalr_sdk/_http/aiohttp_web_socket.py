@@ -19,6 +19,11 @@ if TYPE_CHECKING:
 
 _TEXT = aiohttp.WSMsgType.TEXT
 _BINARY = aiohttp.WSMsgType.BINARY
+_PING = aiohttp.WSMsgType.PING
+_PONG = aiohttp.WSMsgType.PONG
+# aiohttp does not wait for frames that arrived together, which may be 30,000 pings of two bytes. After so many frames
+# the other tasks of the event loop have a turn.
+_FRAMES_A_TURN = 200
 # Read less than 256 KB at a time, as asyncio does by default: glibc gets blocks of that size from the system and gives
 # them back at once, which took a third of the time of a call (tests/bench/end_to_end.py, "invoke, one after another").
 _RECEIVED_AT_ONCE = 64 * 1024
@@ -74,6 +79,7 @@ class AiohttpWebSocket:
         self._opcode = _BINARY if options.binary else _TEXT
         self._max_bytes = options.max_bytes
         self._close_timeout = options.close_timeout
+        self._taken = 0
         self._closing = False
         self._ended = False
         # If the session is the user's, `ws` may be of another class, and the TCP connection cannot be reached. Then
@@ -87,11 +93,19 @@ class AiohttpWebSocket:
     async def receive(self) -> bytes | None:
         """See `WebSocket.receive`."""
         while True:
+            self._taken += 1
+            if self._taken == _FRAMES_A_TURN:
+                self._taken = 0
+                await asyncio.sleep(0)
             message = await self._ws.receive()
             kind = message.type
             if kind is not _TEXT and kind is not _BINARY:
-                self._check_end(message)
-                return None
+                if kind is _PING:
+                    await self._answer(message.data)
+                elif kind is not _PONG:
+                    self._check_end(message)
+                    return None
+                continue
             data: bytes | str = message.data
             if isinstance(data, str):
                 data = data.encode()
@@ -99,6 +113,11 @@ class AiohttpWebSocket:
                 raise self._too_large()
             if data:
                 return data
+
+    async def _answer(self, ping: bytes) -> None:
+        # If the connection is lost, the next `receive` of aiohttp says so.
+        with suppress(aiohttp.ClientError, OSError):
+            await self._ws.pong(ping)
 
     def _check_end(self, message: aiohttp.WSMessage) -> None:
         """Raise the error of a WebSocket that has ended, unless `close` was called or the server closed it properly.

@@ -75,7 +75,8 @@ class HubConnection(ManagedConnection[HubLink]):
         access_token: a bearer token, or a sync or async callable without arguments that returns one (or `None`),
             called for each connection attempt. A sync callable runs on the event loop: it must not block.
         access_token_in: `"query"` puts the token into the query of WebSocket and SSE requests, for servers that look
-            only there.
+            for the token only there. An `Authorization` among `headers` stays; the token is then in the query of every
+            request.
         headers: sent with every HTTP request and the WebSocket upgrade to the hub's own origin.
         cookies: sent like `headers`.
         forward_headers: names of `headers` that may go along to another origin after a redirect.

@@ -1,1 +1,1 @@
-"""The life of a connection, whatever protocol it speaks: starting, reconnecting, stopping."""
+"""Starting, reconnecting and stopping a connection, for every kind of hub connection."""

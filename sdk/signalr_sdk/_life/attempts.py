@@ -1,4 +1,4 @@
-"""The number of attempts to connect, and what the retry policies say about the next one."""
+"""Counting the attempts to connect, and asking the retry policies for the delay before the next attempt."""
 
 from __future__ import annotations
 
@@ -14,21 +14,22 @@ if TYPE_CHECKING:
 
     from ..interfaces import RetryPolicy
 
-# A connection that was up for so many seconds is stable. After a stable connection, attempts count from zero.
+# A connection that was up for this number of seconds was stable. When a stable connection is lost, the count of
+# attempts starts at zero again.
 _STABLE = 10.0
 
 
 class Attempts:
-    """Counts attempts since the connection was last stable, and asks the policy about each further one.
+    """Counts the attempts to connect, and asks the retry policies for the delay before each further attempt.
 
     Args:
         reconnect: as for `HubConnection`.
         retry_start: as for `HubConnection`.
-        report: called with the exception of a policy that raises.
+        report: called with the error if a policy raises an exception.
 
     Attributes:
-        count: the attempts made since then.
-        was_connected: whether the connection was up once since `start()`.
+        count: the attempts since `start()`, or since a stable connection was lost.
+        was_connected: whether the connection was up at least once since `start()`.
     """
 
     def __init__(
@@ -49,7 +50,7 @@ class Attempts:
 
     @property
     def reconnects(self) -> bool:
-        """Whether `reconnect` is a policy."""
+        """Whether a lost connection is to be made again: a policy was given as `reconnect`."""
         return self._policy is not None
 
     @staticmethod
@@ -57,37 +58,38 @@ class Attempts:
         return asyncio.get_running_loop().time()
 
     def begin(self) -> None:
-        """Count from zero: the user has called `start`."""
+        """Set the count to zero. To be called when the user has called `start`."""
         self.count, self.was_connected, self._since = 0, False, self._now()
 
     def note_up(self) -> None:
-        """Note that the connection is up now."""
+        """Record that the connection is up from now on."""
         self.was_connected, self._up_since = True, self._now()
 
     def note_lost(self) -> None:
-        """Note that the connection is lost now; count from zero if it was stable."""
+        """Record that the connection is lost now. Set the count to zero if the connection was stable."""
         now = self._now()
         if now - self._up_since >= _STABLE:
             self.count, self._since = 0, now
 
     def delay_of_start(self, error: Exception) -> float | None:
-        """Return the seconds to wait before the next attempt of `start`, or `None` to give up."""
+        """Return the seconds until the next attempt of `start` to connect; `None` means give up."""
         return self._delay(self._start_policy, error)
 
     def delay(self, error: Exception | None) -> float | None:
-        """Return the seconds to wait before the next attempt to connect again, or `None` to give up."""
+        """Return the seconds until the next attempt to reconnect after a loss; `None` means give up."""
         return self._delay(self._policy, error)
 
     def delay_of_resume(self, error: Exception | None, tried: int) -> float | None:
-        """Return the seconds to wait before the next attempt to resume, or `None` to give up.
+        """Return the seconds until the next attempt to resume the connection on a new transport; `None` means give up.
 
         Args:
-            error: why the last attempt failed, or why the transport was lost.
-            tried: the attempts to resume since the transport was lost.
+            error: why the last attempt failed; before the first attempt, why the transport was lost.
+            tried: the number of attempts to resume since the transport was lost.
         """
         if self.reconnects:
             return self.delay(error)
-        # Without a policy there is one attempt, at once. If the transport is lost again and again, it waits a while.
+        # Without a policy, resuming is attempted once, without delay. If earlier attempts are still counted, the
+        # connection was not stable: wait before the attempt, so that a bad network does not cause a busy loop.
         if tried:
             return None
         return self._delay(_AT_ONCE if self.count == 0 else _SPREAD, error)
@@ -99,7 +101,7 @@ class Attempts:
         try:
             delay = policy.next_delay(context)
             return None if delay is None else max(_seconds(delay), retry_after(error))
-        except BaseException as raised:  # noqa: BLE001 - a policy of the user's may raise anything
+        except BaseException as raised:  # noqa: BLE001 - a user's policy may raise anything
             self._report(error_of(raised, "the retry policy"))
             return None
 

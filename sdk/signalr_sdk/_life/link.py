@@ -1,4 +1,4 @@
-"""What `_life` knows of a live connection: the same few things for every kind of hub."""
+"""`Link`: the interface of one live connection that the supervisor uses, the same for every kind of hub."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 
 @attrs.frozen
 class NotResumed:
-    """A link could not be resumed.
+    """The result of `Link.resume` when the link could not go on over a new transport.
 
     Attributes:
-        error: why.
-        delay: seconds before the first attempt to make a new connection; `None` for no attempt.
+        error: the reason.
+        delay: seconds until the first attempt to make a new connection; `None` if no attempt is to be made.
     """
 
     error: SignalRError | None
@@ -28,53 +28,61 @@ class NotResumed:
 
 
 class Link(Protocol):
-    """One connection from its handshake to its end, good for one use.
+    """One connection, from its finished handshake to its end. A reconnect makes a new link.
 
-    The supervisor calls `begin` and then `run`. While the link `is_resumable` after `run`, `resume` and another `run`
-    may follow. The last call is always `close`; `drop` takes its place for a link that never began.
+    The supervisor calls `begin` and then `run`. If `run` returns and `is_resumable` is true, the supervisor may call
+    `resume` and then `run` again. The last call is `close`, or `drop` for a link whose `begin` was never called.
 
     Attributes:
-        stuck: called with the reason of the loss if `run` should have ended and does not; set before `begin`.
+        stuck: a callback that the supervisor sets before `begin`. The link calls `stuck(error)` when the connection is
+            lost and `run` does not end, since users' code in `run` ignores its cancellation.
     """
 
     stuck: Callable[[SignalRError], None]
 
     @property
     def connection_id(self) -> str | None:
-        """The id that the server gave; `None` if negotiation was skipped."""
+        """The connection id from the server; `None` if negotiation was skipped."""
 
     @property
     def transport_kind(self) -> Transport:
         """The transport in use."""
 
     def begin(self) -> None:
-        """Be connected: hand on what came with the handshake, and keep time from now on."""
+        """Dispatch the messages that arrived with the handshake, and start the timers (keep-alive, server timeout)."""
 
     async def run(self) -> SignalRError | None:
-        """Receive until the end. Return the reason, `None` for an end in good order."""
+        """Receive messages until the connection ends.
+
+        Returns:
+            The error that ended the connection; `None` if the server closed the connection without an error.
+        """
 
     async def flush(self) -> None:
-        """Return when all that was sent so far is with the operating system."""
+        """Wait until all messages sent so far were handed to the operating system."""
 
     async def close(self, error: SignalRError, *, goodbye: bool) -> None:
-        """End everything that belongs to the link. Cancelling `close` drops the connection at once.
+        """End the calls, uploads, timers and transport of the link. If `close` is cancelled, cut the transport.
 
         Args:
-            error: the cause that pending calls are told.
-            goodbye: first send what waits, and a message that ends the connection in good order.
+            error: raised by the calls that still wait for an answer.
+            goodbye: whether to send the waiting messages and a Close message before the transport is closed.
         """
 
     async def drop(self) -> None:
-        """Close the transport at once."""
+        """Close the transport at once, without a Close message."""
 
     @property
     def is_resumable(self) -> bool:
-        """Whether the server may let the link go on over another transport."""
+        """Whether the link has lost its transport and may go on over a new one (stateful reconnect)."""
 
     async def resume(self, lost: SignalRError | None, attempts: Attempts) -> NotResumed | None:
-        """Try to go on over another transport as long as the server keeps the connection; return `None` on success.
+        """Try to go on over a new transport, for as long as the server keeps the connection.
 
         Args:
             lost: why the link lost its transport.
-            attempts: counts each try, and knows the delays of the policy.
+            attempts: counts the attempts, and gives the delays between the attempts.
+
+        Returns:
+            `None` if the link was resumed; otherwise the reason, and when to make a new connection.
         """

@@ -1,4 +1,4 @@
-"""`ManagedConnection`: the part of a hub connection that starts, reconnects, stops and waits, for all kinds of hub."""
+"""`ManagedConnection`: the base class of hub connections, with starting, reconnecting, stopping and waiting."""
 
 from __future__ import annotations
 
@@ -31,17 +31,17 @@ H = TypeVar("H", bound=Handler)
 
 
 class ManagedConnection(Uncopied, Generic[L]):
-    """The base class of hub connections. A subclass says how a link is made, and adds how the hub is called.
+    """The base class of hub connections. A subclass passes a function that connects, and adds calls to the hub.
 
     Args:
-        options: what all connections have in common.
-        connect: makes one attempt to connect, and returns a link whose handshake is done. Cancelling it leaves nothing
-            open.
+        options: the options that all kinds of connections have.
+        connect: makes one attempt to connect, and returns a link whose handshake is done. If `connect` is cancelled, it
+            must leave no connection open.
         reconnect: as for `HubConnection`.
         retry_start: as for `HubConnection`.
     """
 
-    # `signalr_sdk.sync` has another one, which runs handlers on threads.
+    # `signalr_sdk.sync` replaces this class by a dispatcher that runs handlers on threads.
     _dispatcher_class: type[Dispatcher] = Dispatcher
 
     def __init__(
@@ -71,10 +71,12 @@ class ManagedConnection(Uncopied, Generic[L]):
         )
 
     def _check_loop(self) -> None:
-        """Make sure that this is the event loop of the connection. Forget a loop that was closed under it.
+        """Check that the connection's event loop is running in this thread.
+
+        If that loop was closed without `stop()`, the connection gets a new, disconnected state.
 
         Raises:
-            StateError: this is another event loop, another thread, or no asyncio.
+            StateError: another event loop is running in this thread, or none.
         """
         loop = self._life.loop
         check_loop(loop)
@@ -82,11 +84,11 @@ class ManagedConnection(Uncopied, Generic[L]):
             self._dispatcher.end_subscriptions()
             self._make_life()
 
-    # What it is
+    # Properties
 
     @property
     def state(self) -> ConnectionState:
-        """The state; on any thread. A connection whose event loop was closed is `DISCONNECTED`."""
+        """The state of the connection: `DISCONNECTED` also if its event loop was closed. May be read on any thread."""
         life = self._life
         if life.loop is not None and life.loop.is_closed():
             return ConnectionState.DISCONNECTED
@@ -94,19 +96,19 @@ class ManagedConnection(Uncopied, Generic[L]):
 
     @property
     def connection_id(self) -> str | None:
-        """The id that the server gave; `None` unless connected, and when negotiation is skipped."""
-        link = self._life.link  # read once: another thread may ask while the link is lost
+        """The connection id from the server; `None` if not connected, or if negotiation was skipped."""
+        link = self._life.link  # read only once: on another thread, the link may become `None` at any time
         return link.connection_id if link else None
 
     @property
     def transport(self) -> Transport | None:
-        """The transport in use; `None` unless connected."""
+        """The transport in use; `None` if not connected."""
         link = self._life.link
         return link.transport_kind if link else None
 
     @property
     def url(self) -> str:
-        """The hub's URL as http(s)."""
+        """The hub's URL, always with the scheme http or https."""
         return self._options.url
 
     def __repr__(self) -> str:
@@ -115,32 +117,35 @@ class ManagedConnection(Uncopied, Generic[L]):
     # Starting and stopping
 
     async def start(self) -> None:
-        """Connect; return when the hub can be called. Cancelling it leaves `DISCONNECTED` and nothing open.
+        """Connect to the hub; return when the hub can be called.
+
+        If `start` is cancelled, the connection is `DISCONNECTED` again and nothing stays open.
 
         Raises:
-            ConnectionFailedError: the attempts failed.
-            ConnectionClosedError: `stop()` was called meanwhile.
+            ConnectionFailedError: no attempt to connect succeeded.
+            ConnectionClosedError: `stop()` was called before the connection was up.
             StateError: the state is not `DISCONNECTED`.
         """
         self._check_loop()
         await self._life.start()
 
     async def stop(self) -> None:
-        """End the connection and everything that belongs to it, in good order if `Timeouts.close` is long enough.
+        """End the connection.
 
-        `stop` may be called in any state, any number of times, inside any handler. Messages that were sent leave first.
-        Pending calls end with `ConnectionClosedError`. Events that no handler has got yet are discarded, and running
-        handlers are cancelled (but not a handler that calls `stop`). `stop` does not wait for `on_closed` handlers.
+        `stop` may be called in any state, any number of times, and inside any handler. `stop` first sends the waiting
+        messages and a Close message; after `Timeouts.close`, the connection is cut. Pending calls raise
+        `ConnectionClosedError`. Events that no handler has got yet are discarded. Running handlers are cancelled,
+        except a handler that calls `stop`. `stop` does not wait for `on_closed` handlers.
         """
         self._check_loop()
         await self._life.stop()
 
     async def run(self) -> None:
-        """Start, wait until closed, stop: for a task of its own. Cancelling it stops the connection.
+        """Start the connection, and return when the connection has ended. Cancelling `run` stops the connection.
 
         Raises:
-            ConnectionFailedError: as `start`.
-            SignalRError: the error that ended the connection, as `wait_closed`.
+            ConnectionFailedError: no attempt to connect succeeded.
+            SignalRError: the error that ended the connection.
         """
         async with self:
             await self.wait_closed()
@@ -153,13 +158,13 @@ class ManagedConnection(Uncopied, Generic[L]):
         await self.stop()
 
     async def wait_closed(self) -> None:
-        """Return when the connection is `DISCONNECTED` for good and the events that came before the end are handled.
+        """Wait until the connection has ended without reconnecting, and handlers have run for all received events.
 
-        Inside a handler it does not wait for handlers.
+        If a handler calls `wait_closed`, the call does not wait for handlers.
 
         Raises:
-            SignalRError: the error that ended the connection. There is none after `stop()`, nor after a Close message
-                in good order.
+            SignalRError: the error that ended the connection. Nothing is raised after `stop()`, or if the server
+                closed the connection without an error.
         """
         self._check_loop()
         if self._life.closed is None:
@@ -170,14 +175,14 @@ class ManagedConnection(Uncopied, Generic[L]):
             raise error
 
     async def wait_connected(self, timeout: float | None = None) -> None:
-        """Return when `CONNECTED`.
+        """Wait until the connection is `CONNECTED`.
 
         Args:
             timeout: seconds; `None` for no limit.
 
         Raises:
-            TimeoutError: it took longer.
-            SignalRError: the connection ended instead.
+            TimeoutError: the connection was not up within `timeout`.
+            SignalRError: the connection ended before it was up.
         """
         self._check_loop()
         try:
@@ -189,11 +194,11 @@ class ManagedConnection(Uncopied, Generic[L]):
             raise
 
     async def flush(self) -> None:
-        """Return when all that was sent so far is with the operating system.
+        """Wait until all messages sent so far were handed to the operating system.
 
         Raises:
             NotConnectedError: there is no connection.
-            ConnectionClosedError: the connection ended first.
+            ConnectionClosedError: the connection ended before the messages were handed over.
         """
         self._check_loop()
         link = self._life.link or await self._life.ready()
@@ -202,23 +207,23 @@ class ManagedConnection(Uncopied, Generic[L]):
     # Lifecycle events
 
     def on_connected(self, handler: H) -> H:
-        """Register `handler(connection_id)`, called for each connection before any event of it is handled."""
+        """Register `handler(connection_id)`, called each time the connection is up, before any other event."""
         return self._on_lifecycle("connected", handler)
 
     def on_reconnecting(self, handler: H) -> H:
-        """Register `handler(error)`, called when the connection is lost and another is about to be tried."""
+        """Register `handler(error)`, called when the connection is lost and a reconnect will be tried."""
         return self._on_lifecycle("reconnecting", handler)
 
     def on_reconnected(self, handler: H) -> H:
-        """Register `handler(connection_id)`, called after `on_connected` for each connection but the first."""
+        """Register `handler(connection_id)`, called after `on_connected` each time a lost connection is up again."""
         return self._on_lifecycle("reconnected", handler)
 
     def on_closed(self, handler: H) -> H:
-        """Register `handler(error)`, called when the connection has ended for good; the error may be `None`."""
+        """Register `handler(error)`, called when the connection has ended for good. `error` may be `None`."""
         return self._on_lifecycle("closed", handler)
 
     def on_error(self, handler: H) -> H:
-        """Register `handler(error)` for errors that no caller can be told, for example those of handlers."""
+        """Register `handler(error)` for errors that no call can raise, for example an error in a handler."""
         return self._on_lifecycle("error", handler)
 
     def _on_lifecycle(self, name: str, handler: H) -> H:

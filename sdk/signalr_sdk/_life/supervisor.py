@@ -1,6 +1,6 @@
-"""The life of a connection, from `start` to the end: one task that makes a link, watches it, and makes the next.
+"""The supervisor: one task from `start` to the end, which makes a link and, when the link is lost, a new link.
 
-The supervisor owns the lifecycle: only it fires events.
+Only the supervisor changes the state of the connection (`_core.lifecycle`).
 """
 
 from __future__ import annotations
@@ -41,7 +41,8 @@ if TYPE_CHECKING:
 
 L = TypeVar("L", bound=Link)
 
-# `stop` takes at most so many seconds more than `Timeouts.close`, twice, where users' code swallows its cancellation.
+# Seconds that cancelled users' code gets to end. If the code ignores its cancellation, `stop` waits this time twice,
+# after `Timeouts.close`.
 _LAST_CHANCE = 0.2
 _CANCELLED = (
     "the task of the connection was cancelled, as happens when the event loop of start() has ended: "
@@ -50,20 +51,21 @@ _CANCELLED = (
 
 
 class Supervisor(Generic[L]):
-    """Keeps a connection up, as the policies want it.
+    """Starts a connection, makes a new link after a loss if the retry policy allows it, and stops the connection.
 
     Args:
-        connect: makes a link whose handshake is done. Cancelling it leaves nothing open.
-        options: of the connection.
+        connect: makes one attempt, and returns a link whose handshake is done. If `connect` is cancelled, it must leave
+            no connection open.
+        options: the options of the connection.
         dispatcher: runs the lifecycle handlers.
-        attempts: counts attempts, and asks the policies.
+        attempts: counts attempts, and asks the retry policies.
 
     Attributes:
-        link: the live connection; `None` unless connected.
-        lifecycle: the state.
-        closed: resolved when the connection is `DISCONNECTED` for good, with the error that ended it; `None` before
-            the first start.
-        loop: the event loop of `start`; `None` when the connection is `DISCONNECTED`.
+        link: the live connection; `None` if not connected.
+        lifecycle: the state of the connection.
+        closed: a future for the end of the connection, whose result is the error that ended the connection; `None`
+            before the first start.
+        loop: the event loop on which `start` was called; `None` if the connection is `DISCONNECTED`.
         thread: the thread of that loop.
     """
 
@@ -87,13 +89,13 @@ class Supervisor(Generic[L]):
         self._dispatcher = dispatcher
         self._attempts = attempts
         self._main: asyncio.Task[None] | None = None
-        # Also the task of the connection before this one, which may still be closing its transport.
+        # `_main`, and the tasks of earlier starts that are still closing their transports.
         self._mains: set[asyncio.Task[None]] = set()
         self._cancelled: list[asyncio.Task[None]] = []
         self._stopping: asyncio.Task[None] | None = None
-        # Set when the program has cancelled `_stopping`, and the task of the connection is to do the rest.
+        # If the program cancels `_stopping`, `_main` finishes the stop. The timer replaces a `_main` that is too slow.
         self._replacing: asyncio.TimerHandle | None = None
-        # What `NotConnectedError` says of a connection whose task was cancelled.
+        # Added to the text of `NotConnectedError` if `_main` was cancelled.
         self._hint = ""
         self._waiting: dict[asyncio.Future[None], None] = {}
 
@@ -117,7 +119,8 @@ class Supervisor(Generic[L]):
             await started
         except asyncio.CancelledError:
             main.cancel()
-            # Leave nothing open, also if the caller is cancelled once more: closing has a limit.
+            # Wait for `main` even if the caller is cancelled again, so that nothing stays open. This cannot take for
+            # ever: closing has a time limit.
             while not main.done():
                 with suppress(asyncio.CancelledError):
                     await asyncio.wait({main})
@@ -129,7 +132,7 @@ class Supervisor(Generic[L]):
         return main
 
     def _note_main_over(self, started: asyncio.Future[None], main: asyncio.Task[None]) -> None:
-        # A task that is cancelled before its first turn runs none of its code.
+        # A task that is cancelled before its first step runs no code: `start` must be ended here.
         if self._main is main and self.lifecycle.state is State.CONNECTING:
             self._end_start(started, None)
         if not started.done():
@@ -144,23 +147,23 @@ class Supervisor(Generic[L]):
             live = self.lifecycle.state is State.CONNECTED
             self.lifecycle.fire(Event.STOP)
             if not live and self._main is not None:
-                # Cancel in this turn of the loop: in the next one the connection may be up.
+                # Cancel at once: after another turn of the event loop the connection may be up.
                 self._main.cancel()
             self._cancelled = self._dispatcher.discard()
             link, self.link = self.link, None
             self._stopping = spawn(self._shut_down(link, self._cancelled), "stop")
             self._stopping.add_done_callback(functools.partial(self._note_stopped, link))
         elif running_handler() in self._cancelled:
-            # The running stop has cancelled this handler and waits for it: the handler must not wait for the stop.
+            # Do not wait: the running stop waits for this cancelled handler, and both would wait for ever.
             return
         stopping = self._stopping
         await asyncio.wait({stopping})
         while self._stopping is stopping and (tasks := self._unfinished()):
-            # The program has cancelled `stopping`: the task of the connection does the rest, or is replaced.
+            # The program has cancelled `stopping`. Wait for `_main`, or for the task that replaces `_main`, to finish.
             await asyncio.wait(tasks, timeout=_LAST_CHANCE)
 
     async def _end_remains(self) -> None:
-        """End what a connection that ended by itself has left: handlers, and a transport that is closing."""
+        """Stop a connection that has ended by itself: cancel running handlers, and wait for closing transports."""
         tasks = {*self._dispatcher.discard(), *self._unfinished()}
         if tasks:
             _ended, left = await asyncio.wait(tasks, timeout=self._timeouts.close)
@@ -187,7 +190,7 @@ class Supervisor(Generic[L]):
                 self._leave_behind(left)
                 self._logger.info("stop() took longer than %s s and dropped the connection", self._timeouts.close)
                 return
-            # Closing may have reported errors, and their handlers run now.
+            # Closing may have reported errors: cancel the `on_error` handlers that these errors have started.
             tasks = set(self._dispatcher.discard())
 
     def _leave_behind(self, tasks: set[asyncio.Task[None]]) -> None:
@@ -201,8 +204,8 @@ class Supervisor(Generic[L]):
         if self._stopping is not stopping:
             return
         if stopping.cancelled() and self._main is not None:
-            # The task of the connection ends what the cancelled task has not ended. At the end of the event loop
-            # nobody waits for a new task.
+            # Let `_main` finish the stop. Do not start a new task: if the event loop is ending, nobody would wait for a
+            # new task.
             self._main.cancel()
             if self._main.done():
                 self._finish_stop(link, self._main)
@@ -235,7 +238,7 @@ class Supervisor(Generic[L]):
 
     @property
     def _is_superseded(self) -> bool:
-        """Whether this task was left behind, since users' code in it swallowed a cancellation."""
+        """Whether the current task was replaced by another `_main`, since users' code in it ignored a cancellation."""
         return asyncio.current_task() is not self._main
 
     async def _live(
@@ -244,7 +247,13 @@ class Supervisor(Generic[L]):
         next_link: Callable[[], Coroutine[Any, Any, L | None]],
         link: L | None = None,
     ) -> None:
-        """Watch one link after another, beginning with what `next_link` returns; `link` is the one before."""
+        """Run one link after another until there is no next link.
+
+        Args:
+            started: resolved when the first link is live.
+            next_link: returns the first link to run; `None` for none.
+            link: the link before that, to be closed if `next_link` fails.
+        """
         try:
             link = await next_link()
             while link is not None:
@@ -259,7 +268,7 @@ class Supervisor(Generic[L]):
                 raise
 
     async def _fail(self, started: asyncio.Future[None], link: L | None, raised: BaseException) -> None:
-        """End the connection, whose task was cancelled or met an exception that nothing handles."""
+        """End the connection after `_main` was cancelled or failed with an unexpected exception."""
         cancelled = isinstance(raised, asyncio.CancelledError)
         if cancelled:
             self._hint = f"; {_CANCELLED}"
@@ -268,14 +277,15 @@ class Supervisor(Generic[L]):
             self._end_start(started, None if cancelled else raised)
             return
         if isinstance(raised, Exception):
-            self._logger.error("the connection failed", exc_info=raised)  # a bug of the package
+            self._logger.error("the connection failed", exc_info=raised)  # a bug in the package
         ended = ConnectionClosedError(_CANCELLED)
         await self._abandon(link, ended if cancelled else _wrapped(raised))
 
     async def _abandon(self, link: L | None, cause: SignalRError) -> None:
-        """End at once, in any state, within the task of the connection: it may be the end of the event loop.
+        """End the connection at once, in any state.
 
-        Nothing happens if `stop` does the same in a task of its own, which has not been cancelled.
+        Do not start tasks here, but use the current task: the event loop may be ending. If `stop` is running and was
+        not cancelled, `_abandon` does nothing, since `stop` ends the connection.
         """
         stopping, state, was_connected = self._stopping, self.lifecycle.state, self._attempts.was_connected
         if state is State.DISCONNECTED or (stopping is not None and not stopping.cancelling()):
@@ -291,7 +301,7 @@ class Supervisor(Generic[L]):
             if link is not None:
                 await self._close(link, cause, goodbye=False)
         finally:
-            # The program may cancel the task a second time.
+            # Also if the program cancels the current task again while the link is closing.
             if state is State.DISCONNECTING:
                 self._end_stop()
             if was_connected:
@@ -299,7 +309,7 @@ class Supervisor(Generic[L]):
 
     async def _first_link(self, previous: asyncio.Task[None] | None) -> L:
         if previous is not None and not previous.done() and previous.get_loop() is self.loop:
-            # The previous connection may still be closing its transport.
+            # The task of the previous start may still be closing its transport.
             await asyncio.wait({previous})
         while True:
             try:
@@ -313,7 +323,7 @@ class Supervisor(Generic[L]):
             self._attempts.count += 1
 
     async def _connect(self) -> L:
-        """Make one attempt in a task of its own, since users' code in it may swallow a cancellation."""
+        """Make one attempt to connect, in a new task: users' code in the attempt may ignore its cancellation."""
         whose = "the access token provider or the HTTP client"
         attempt = spawn_contained(self._connect_once(), whose)
         try:
@@ -335,7 +345,8 @@ class Supervisor(Generic[L]):
         except Exception as error:
             raise ConnectionFailedError(f"{whose} raised {type(error).__name__}: {redact_error(error)}") from error
         except BaseException as raised:
-            # The exception has left the event loop already. End this task as the end of the loop does.
+            # KeyboardInterrupt or SystemExit has stopped the event loop already. End the current task like a cancelled
+            # one: asyncio cancels every task when the event loop ends.
             raise asyncio.CancelledError from raised
 
     async def _cut_off(self, attempt: asyncio.Task[L]) -> None:
@@ -344,9 +355,9 @@ class Supervisor(Generic[L]):
 
     @property
     def _longest_attempt(self) -> float | None:
-        """The seconds after which an attempt is stuck, in users' code that swallows its cancellation.
+        """The seconds that one attempt takes at most if users' code respects its timeouts; `None` for no limit.
 
-        For each transport the server is asked and the transport opened, and both ask the token provider.
+        Each transport may need a negotiate request, the opening of the transport, and two calls of the token provider.
         """
         connect, request, handshake = self._timeouts.connect, self._timeouts.request, self._timeouts.handshake
         if connect is None or request is None or handshake is None:
@@ -372,7 +383,7 @@ class Supervisor(Generic[L]):
                 waiter.set_result(None)
 
     async def _live_once(self, link: L) -> L | None:
-        """Watch a link until it ends; return the next one, or `None` when that was the last."""
+        """Run a link until it ends. Return the next link, or `None` if the connection has ended."""
         error = await link.run()
         if self._is_superseded:
             return None
@@ -395,7 +406,7 @@ class Supervisor(Generic[L]):
         return await self._lose(link, error, self._attempts.delay(error) if _may_reconnect(error) else None)
 
     def _replace_stuck(self, link: L, error: SignalRError) -> None:
-        """Go on in a new task: users' code that the link runs has swallowed a cancellation."""
+        """Replace `_main`, in which users' code ignores its cancellation, by a new task, which reconnects."""
         main = self._main
         if main is None or main.done() or self.link is not link:
             return
@@ -410,12 +421,12 @@ class Supervisor(Generic[L]):
         return await self._lose(link, error, self._attempts.delay(error))
 
     async def _lose(self, link: L, error: SignalRError | None, delay: float | None) -> L | None:
-        """Close a link that has ended; return the next one, or `None` if there is none.
+        """Close a link that was lost, and reconnect. Return the new link, or `None` if the connection has ended.
 
         Args:
             link: the link.
-            error: why it ended.
-            delay: seconds before the next attempt; `None` for no attempt.
+            error: why the link ended.
+            delay: seconds until the first attempt to reconnect; `None` to end the connection instead.
         """
         self.link = None
         cause = error or ConnectionClosedError("the server closed the connection")
@@ -437,20 +448,20 @@ class Supervisor(Generic[L]):
             self._attempts.count += 1
             try:
                 return await self._connect()
-            except Exception as error:  # noqa: BLE001 - the policy decides about all of them
+            except Exception as error:  # noqa: BLE001 - the retry policy decides about every error
                 again = self._attempts.delay(error)
                 if again is None:
                     self.lifecycle.fire(Event.GIVEN_UP)
                     self._report_end(error if isinstance(error, SignalRError) else _wrapped(error))
                     return None
                 delay = again
-                # A failure that no first start is repeated for, such as a 404 or a 401, is a WARNING.
+                # Log a lasting failure (for example status 404 or 401) as WARNING, and a passing failure as INFO.
                 passing = is_transient(RetryContext(0, 0.0, error, was_connected=False))
                 level = logging.INFO if passing else logging.WARNING
                 self._logger.log(level, "attempt %d failed, next in %.1f s: %s", self._attempts.count, delay, error)
 
     async def _end(self, link: L, error: SignalRError | None, cause: SignalRError) -> None:
-        """End for good without a `stop`."""
+        """End the connection without reconnecting, and without a call of `stop`."""
         self.lifecycle.fire(Event.LOST_FOR_GOOD)
         self._report_end(error)
         await self._close(link, cause, goodbye=False)
@@ -462,20 +473,21 @@ class Supervisor(Generic[L]):
 
     async def _close(self, link: L, cause: SignalRError, *, goodbye: bool) -> None:
         limit, whose = self._timeouts.close, "the closing of the transport"
-        # The program may cancel the task before its first step. Otherwise a second `close` does nothing.
+        # Close twice: the program may have cancelled the first closing before its first step. If the first closing has
+        # run, the second does nothing.
         for _ in range(2):
             closing = link.close(cause, goodbye=goodbye)
             try:
                 await bounded(closing, limit, whose=whose, patience=_LAST_CHANCE, log=self._logger)
             except BoundExceeded:
                 self._logger.debug("the transport did not close within %s s", limit)
-            except Exception as error:  # noqa: BLE001 - HTTP clients and protocols of users may raise anything
+            except Exception as error:  # noqa: BLE001 - users' HTTP clients and protocols may raise anything
                 self._logger.info("the transport did not close in good order: %s", error)
                 continue
             return
 
     def _end_start(self, started: asyncio.Future[None], raised: BaseException | None) -> None:
-        """Fail `start`: the attempts failed, or the task of the connection was cancelled."""
+        """End a `start` that did not succeed: all attempts failed, or `_main` was cancelled."""
         self.lifecycle.fire(Event.CONNECT_FAILED)
         error: Exception = ConnectionClosedError(self._ended_early())
         if isinstance(raised, Exception):
@@ -492,7 +504,7 @@ class Supervisor(Generic[L]):
         return "the connection was ended before it was up: its task was cancelled, or the program is ending"
 
     def _end_waits(self, error: Exception | None) -> None:
-        """Tell all that wait for the connection that it is DISCONNECTED for good."""
+        """Wake every caller that waits for the connection or for its events: the connection has ended."""
         self.loop = None
         self._fail_waiting(error)
         self._dispatcher.end_subscriptions()
@@ -502,7 +514,11 @@ class Supervisor(Generic[L]):
     # Waiting for a connection
 
     async def ready(self) -> L:
-        """Return the link; while the connection is being made, wait for up to `Timeouts.ready` seconds."""
+        """Return the live link. If the connection is not up yet, wait for at most `Timeouts.ready` seconds.
+
+        Raises:
+            NotConnectedError: the connection is disconnected, or was not up in time.
+        """
         try:
             async with asyncio.timeout(self._timeouts.ready):
                 return await self.next_link()
@@ -513,13 +529,14 @@ class Supervisor(Generic[L]):
             ) from None
 
     async def next_link(self) -> L:
-        """Return the link; while the connection is being made, wait.
+        """Return the live link. If the connection is not up yet, wait without a time limit.
 
         Raises:
-            NotConnectedError: the connection is disconnected, or ended meanwhile; then the reason is the cause.
+            NotConnectedError: the connection is disconnected, or ended during the wait. The error that ended the
+                connection is the `__cause__`.
         """
         cause: SignalRError | None = None
-        # Look again after each wait: the link may be lost before the waiter has its turn.
+        # Check again after each wait: the link may be lost again before this waiting task runs.
         while self.link is None:
             if self.lifecycle.state in (State.DISCONNECTED, State.DISCONNECTING):
                 state = self.lifecycle.public
@@ -543,13 +560,13 @@ class Supervisor(Generic[L]):
 
 
 def _retrieve(main: asyncio.Task[None]) -> None:
-    """Mark the exception of a task as seen: KeyboardInterrupt or SystemExit, which have left the event loop already."""
+    """Read the exception of a task, so that asyncio does not report it again: KeyboardInterrupt or SystemExit."""
     if not main.cancelled():
         main.exception()
 
 
 def _may_reconnect(error: SignalRError | None) -> bool:
-    """Return whether an end is a loss: all are but a Close message that does not allow to reconnect."""
+    """Return whether to reconnect: not after an end without error, nor after a Close message that forbids it."""
     return error is not None and not (isinstance(error, ConnectionClosedError) and not error.allow_reconnect)
 
 

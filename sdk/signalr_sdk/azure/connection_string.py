@@ -24,7 +24,7 @@ _NAMES = {
         "ClientSecret", "ClientCert", "ClientCertPath", "TenantId",
     )
 }  # fmt: skip
-_VERSION = re.compile(r"1\.\d+(?:[\w.-]+)?", re.ASCII)
+_VERSION = re.compile(r"1\.\d[\w.-]*", re.ASCII)
 _FEWEST_PROPERTIES = 2
 
 # The classes of azure-identity for the different kinds of AuthType.

@@ -41,7 +41,7 @@ class HubOperations:
         timeouts: `invoke` is the default for `invoke_connection`.
     """
 
-    def __init__(self, rest: RestClient, hub: str, timeouts: Timeouts) -> None:
+    def __init__(self, rest: RestClient, hub: str, *, timeouts: Timeouts) -> None:
         self._rest = rest
         self._hub = hub
         self._hub_path = f"hubs/{names.segment('hub', hub)}"

@@ -14,6 +14,7 @@ import tenacity
 
 from .._core import headers as http_headers
 from .._core import urls
+from .._guard.foreign import forget_locals
 from ..errors import AzureSignalRError, RemoteProtocolError
 from ..interfaces import HttpRequest
 from . import names, rest_responses
@@ -122,7 +123,12 @@ class RestClient:
             sleep=self._sleep,
             reraise=True,
         )
-        response: HttpResponse = await retrying(self.ask_once, request)
+        try:
+            response: HttpResponse = await retrying(self.ask_once, request)
+        except AzureSignalRError as error:
+            # The frames below hold the token.
+            forget_locals(error)
+            raise
         return response
 
     async def ask_once(self, request: HttpRequest, *, anonymous: bool = False) -> HttpResponse:

@@ -83,11 +83,11 @@ class AzureSignalR(Uncopied, HubOperations):
         rest = RestClient(
             client, parsed.server_endpoint, tokens=tokens, timeouts=timeouts, api_version=api_version, clock=clock
         )
-        super().__init__(rest, name, timeouts)
+        super().__init__(rest, name, timeouts=timeouts)
         self._parsed = parsed
         self._http = http
         self._client_tokens: ClientTokens = (
-            tokens if isinstance(tokens, KeyTokens) else EntraClientTokens(rest, name, clock)
+            tokens if isinstance(tokens, KeyTokens) else EntraClientTokens(rest, name, clock=clock)
         )
 
     def __repr__(self) -> str:

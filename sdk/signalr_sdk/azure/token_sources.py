@@ -85,7 +85,7 @@ class EntraTokens:
 
     _credential: Credential
     _clock: Callable[[], float]
-    _token: str = attrs.field(default="", init=False)
+    _token: str = attrs.field(default="", init=False, repr=False)
     _expires_at: float = attrs.field(default=0.0, init=False)
     _asking: asyncio.Lock = attrs.field(factory=asyncio.Lock, init=False)
 
@@ -138,7 +138,7 @@ class EntraClientTokens:
 
     _rest: RestClient
     _hub: str
-    _clock: Callable[[], float]
+    _clock: Callable[[], float] = attrs.field(kw_only=True)
     _key: SigningKey | None = attrs.field(default=None, init=False)
     _key_from: float = attrs.field(default=0.0, init=False)
     _renew_at: float = attrs.field(default=0.0, init=False)

@@ -177,18 +177,17 @@ def _kind(category: str, event: str) -> UpstreamKind:
 
 def _claims(text: str) -> dict[str, tuple[str, ...]]:
     """Return the claims of a text like `name: value, name: value`, in which a value may have commas."""
-    pairs: list[tuple[str, str]] = []
+    pairs: list[tuple[str, list[str]]] = []
     for part in text.split(","):
         name, colon, value = part.partition(": ")
         if colon:
-            pairs.append((name.strip(), value))
+            pairs.append((name.strip(), [value]))
         elif pairs:
-            name, value = pairs.pop()
-            pairs.append((name, f"{value},{part}"))
-    claims: dict[str, tuple[str, ...]] = {}
-    for name, value in pairs:
-        claims[name] = (*claims.get(name, ()), value.strip())
-    return claims
+            pairs[-1][1].append(part)
+    claims: dict[str, list[str]] = {}
+    for name, values in pairs:
+        claims.setdefault(name, []).append(",".join(values).strip())
+    return {name: tuple(values) for name, values in claims.items()}
 
 
 def _with_call(event: UpstreamEvent, body: bytes) -> UpstreamEvent:

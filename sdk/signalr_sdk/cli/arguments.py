@@ -46,12 +46,12 @@ class MethodCall:
 
     method: str
     arguments: list[Any]
-    upload: str | None
+    upload: str | None = attrs.field(kw_only=True)
 
     @classmethod
     def from_options(cls, context: Context, method: Method, args: Args = None, upload: Upload = None) -> MethodCall:
         """Return the call that the command line asks for. `options.command` turns these parameters into arguments."""
-        return cls(method, parse_arguments(args, context.obj), upload)
+        return cls(method, parse_arguments(args, context.obj), upload=upload)
 
 
 def parse_argument(text: str) -> Any:

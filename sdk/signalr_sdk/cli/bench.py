@@ -45,9 +45,9 @@ class Row:
 
     scenario: str
     count: int
-    seconds: float = 0.0
-    cpu: float = 0.0
-    error: str | None = None
+    seconds: float = attrs.field(default=0.0, kw_only=True)
+    cpu: float = attrs.field(default=0.0, kw_only=True)
+    error: str | None = attrs.field(default=None, kw_only=True)
 
     @property
     def per_second(self) -> float:
@@ -207,7 +207,7 @@ async def _timed(name: str, count: int, work: Awaitable[None]) -> Row:
         await work
     except HubError as error:
         return Row(name, count, error=redact_error(error))
-    return Row(name, count, time.perf_counter() - seconds, time.process_time() - cpu)
+    return Row(name, count, seconds=time.perf_counter() - seconds, cpu=time.process_time() - cpu)
 
 
 def _table(rows: list[Row]) -> Table:

@@ -37,7 +37,7 @@ def listen(
     Exit status: 0 done, 1 the hub ended the connection, 2 wrong usage, 3 no connection, or fewer events in time than
     --count.
     """
-    exit_status.run(_Listening(connection, events or (), count).run(url, timeout), timeout=None)
+    exit_status.run(_Listening(connection, events or (), count=count).run(url, timeout), timeout=None)
 
 
 @attrs.frozen
@@ -58,7 +58,7 @@ class _AnnouncedRetry:
 class _Listening:
     """One run of the command. Knows which events to print, and how many events are still to come."""
 
-    def __init__(self, connection: ConnectionOptions, events: Sequence[str], count: int | None) -> None:
+    def __init__(self, connection: ConnectionOptions, events: Sequence[str], *, count: int | None) -> None:
         self._connection = connection
         self._wanted = frozenset(event.casefold() for event in events)
         self._left = count

@@ -76,7 +76,7 @@ class StepResult:
 
     combination: Combination
     step: Step
-    ending: Ending | None = None
+    ending: Ending | None = attrs.field(default=None, kw_only=True)
     said: str = attrs.field(default="", converter=for_terminal, kw_only=True)
     seconds: float = attrs.field(default=0.0, kw_only=True)
     error: Exception | None = attrs.field(default=None, repr=False, kw_only=True)
@@ -108,7 +108,7 @@ class StepRunner:
             if combination in self.offered:
                 await self._run_over(combination)
             else:
-                self.report(StepResult(combination, self.steps[0], Ending.NOT_OFFERED))
+                self.report(StepResult(combination, self.steps[0], ending=Ending.NOT_OFFERED))
 
     async def _run_over(self, combination: Combination) -> None:
         hub = HubConnection(

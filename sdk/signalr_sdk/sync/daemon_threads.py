@@ -36,6 +36,11 @@ def begin_exit() -> None:
     _Exit.begun = True
 
 
+def has_exit_begun() -> bool:
+    """Return whether no thread starts any more."""
+    return _Exit.begun
+
+
 def start_thread(function: Callable[..., object], *args: Any, name: str) -> None:
     """Run a function on a daemon thread of its own."""
     if _Exit.begun:

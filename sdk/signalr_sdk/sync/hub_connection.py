@@ -62,7 +62,8 @@ class HubConnection(Uncopied):
         access_token: a bearer token, or a plain callable without arguments that returns one (or `None`), called on a
             thread for each connection attempt.
         access_token_in: `"query"` puts the token into the query of WebSocket and SSE requests, for servers that look
-            for the token only there.
+            for the token only there. An `Authorization` among `headers` stays; the token is then in the query of every
+            request.
         headers: sent with every HTTP request and the WebSocket upgrade to the hub's own origin.
         cookies: sent with the same requests as `headers`.
         forward_headers: names of `headers` that are also sent to another origin after a redirect.

@@ -19,6 +19,7 @@ from .._guard.tasks import spawn
 from ..errors import StateError
 from .daemon_threads import begin_exit
 from .doorbell import Doorbell
+from .log_thread import LogThread, divert
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -45,6 +46,7 @@ class Portal:
     def __init__(self) -> None:
         self.loop: asyncio.AbstractEventLoop = asyncio.new_event_loop()
         self.doorbell: Doorbell = Doorbell(self.loop)
+        self.log_thread: LogThread = LogThread()
         self.ended: bool = False
         self.forked = False
         self._uses = 0
@@ -61,6 +63,7 @@ class Portal:
                 runner.run(self._stay())
         finally:
             process.portals.pop(thread, None)
+            self.log_thread.end()
 
     async def _stay(self) -> None:
         # End the portal if no call comes: Ctrl-C may interrupt the thread that has made the portal before its first
@@ -158,13 +161,18 @@ class _Process:
             self._inherited.append(portal)
         self.portals.clear()
         self._current.clear()
+        LogThread.running.clear()
 
     def _exit(self) -> None:
         begin_exit()
-        portal = self._current.get("portal")
-        if portal is None:
-            return
         until = time.monotonic() + _FAREWELL
+        portal = self._current.get("portal")
+        if portal is not None:
+            self._stop_all(portal, until)
+        for log_thread in list(LogThread.running):
+            log_thread.flush(until)
+
+    def _stop_all(self, portal: Portal, until: float) -> None:
         stopping = threading.Lock()
         stopping.acquire()
         with suppress(RuntimeError):  # the portal has ended by itself meanwhile
@@ -174,6 +182,14 @@ class _Process:
 
 
 process: _Process = _Process()
+
+
+def _log_thread() -> LogThread | None:
+    portal = process.portals.get(threading.get_ident())
+    return None if portal is None else portal.log_thread
+
+
+divert(_log_thread)
 
 
 def current_portal() -> Portal:

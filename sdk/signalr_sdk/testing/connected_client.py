@@ -45,7 +45,7 @@ class ConnectedClient:
         invocations: the calls that the client has made to the hub.
     """
 
-    def __init__(self, hub: Hub, buffers: ConnectionBuffers, served: ServedHub, *, stateful: bool) -> None:
+    def __init__(self, hub: Hub, buffers: ConnectionBuffers, *, served: ServedHub, stateful: bool) -> None:
         self.hub = hub
         self._buffers = buffers
         self._served = served
@@ -64,7 +64,7 @@ class ConnectedClient:
         )
         self.results: ClientResults = ClientResults(self._session, self.write)
         self.invocations: RunningInvocations = RunningInvocations(
-            hub, self._session, settings, self.write, self._overrun
+            hub, self._session, settings=settings, write=self.write, overrun=self._overrun
         )
         self._timer: asyncio.TimerHandle | None = None
         self._error: Exception | None = None

@@ -71,8 +71,10 @@ class FaultFilter:
     """
 
     points: frozenset[FaultPoint]
-    transport: Transport | None = attrs.field(default=None, converter=attrs.converters.optional(Transport))
-    connection_id: str | None = None
+    transport: Transport | None = attrs.field(
+        default=None, converter=attrs.converters.optional(Transport), kw_only=True
+    )
+    connection_id: str | None = attrs.field(default=None, kw_only=True)
 
     def matches(self, site: FaultSite) -> bool:
         """Return whether the fault happens at this site."""

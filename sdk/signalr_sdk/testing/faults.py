@@ -92,7 +92,7 @@ class Faults:
             retry_after: seconds in the header `Retry-After`; `None` for no such header.
             times: how many requests are refused; all by default.
         """
-        where = FaultFilter(parse_points(at, REQUESTS), transport, connection_id)
+        where = FaultFilter(parse_points(at, REQUESTS), transport=transport, connection_id=connection_id)
         return self._add(where, times, action=Refuse(status, retry_after))
 
     def drop(
@@ -104,7 +104,8 @@ class Faults:
         times: int | None = None,
     ) -> Fault:
         """Close the TCP connection instead of answering a request, or instead of passing a frame on."""
-        return self._add(FaultFilter(parse_points(at, _HOLDABLE), transport, connection_id), times, action=drop)
+        where = FaultFilter(parse_points(at, _HOLDABLE), transport=transport, connection_id=connection_id)
+        return self._add(where, times, action=drop)
 
     def stall(
         self,
@@ -118,7 +119,8 @@ class Faults:
 
         With `times`, only so many requests and frames are held, until `Fault.end()` or `clear()`.
         """
-        return self._add(FaultFilter(parse_points(at, _HOLDABLE), transport, connection_id), times, action=stall)
+        where = FaultFilter(parse_points(at, _HOLDABLE), transport=transport, connection_id=connection_id)
+        return self._add(where, times, action=stall)
 
     def delay(
         self,
@@ -130,16 +132,16 @@ class Faults:
         times: int | None = None,
     ) -> Fault:
         """Hold each request or frame for so many seconds. Frames stay in order, so their delays add up."""
-        where = FaultFilter(parse_points(at, _HOLDABLE), transport, connection_id)
+        where = FaultFilter(parse_points(at, _HOLDABLE), transport=transport, connection_id=connection_id)
         return self._add(where, times, action=Delay(seconds))
 
     def freeze(self, connection_id: str | None = None, *, transport: str | None = None) -> Fault:
         """Hold all data of live connections, in both directions, and keep the connections open."""
-        return self._add(FaultFilter(LIVE, transport, connection_id), None, action=stall)
+        return self._add(FaultFilter(LIVE, transport=transport, connection_id=connection_id), None, action=stall)
 
     def stop_pings(self, connection_id: str | None = None, *, times: int | None = None) -> Fault:
         """Send no keep-alive pings."""
-        return self._add(FaultFilter(frozenset({FaultPoint.PING}), None, connection_id), times)
+        return self._add(FaultFilter(frozenset({FaultPoint.PING}), connection_id=connection_id), times)
 
     def split(
         self,
@@ -153,7 +155,7 @@ class Faults:
 
         A piece of text may be longer, because no character is split. `times` limits how often data is split.
         """
-        where = FaultFilter(_FRAME_RULE, transport, connection_id)
+        where = FaultFilter(_FRAME_RULE, transport=transport, connection_id=connection_id)
         return self._add(where, times, rule=FrameRule(size=size))
 
     def join(
@@ -169,7 +171,7 @@ class Faults:
         Handshake responses and pings count as messages. The messages are also sent when the fault ends, and when they
         have 64 KiB together.
         """
-        where = FaultFilter(_FRAME_RULE, transport, connection_id)
+        where = FaultFilter(_FRAME_RULE, transport=transport, connection_id=connection_id)
         return self._add(where, times, rule=FrameRule(writes=count))
 
     def close_port(self) -> Fault:
@@ -211,7 +213,7 @@ class Faults:
             elif connection.tcp is not None:
                 drop_tcp(connection.tcp, reset=reset)
             else:
-                next_poll = FaultFilter(frozenset({FaultPoint.POLL}), None, connection.connection_id)
+                next_poll = FaultFilter(frozenset({FaultPoint.POLL}), connection_id=connection.connection_id)
                 self._active.add(Fault(next_poll, self._active.remove, action=drop, left=1))
 
         return self._each(connection_id, cut_one)
@@ -231,7 +233,7 @@ class Faults:
             if connection.web_socket is not None:
                 connection.web_socket.is_dead = True
             else:
-                where = FaultFilter(LIVE, None, connection.connection_id)
+                where = FaultFilter(LIVE, connection_id=connection.connection_id)
                 self._active.add(Fault(where, self._active.remove, action=stall))
 
         return self._each(connection_id, lose_one)

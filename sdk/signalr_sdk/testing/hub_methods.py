@@ -35,7 +35,7 @@ class HubParameter:
 
     type: Any
     is_stream: bool
-    default: Any
+    default: Any = attrs.field(kw_only=True)
 
 
 @attrs.frozen(kw_only=True)
@@ -104,7 +104,7 @@ def _method(hub: type[Hub], name: str, function: types.FunctionType) -> HubMetho
         hint = hints.get(parameter.name, Any)
         is_stream = _is_stream(hint)
         wanted = next(iter(get_args(hint)), Any) if is_stream else hint
-        parameters.append(HubParameter(wanted, is_stream, parameter.default))
+        parameters.append(HubParameter(wanted, is_stream, default=parameter.default))
         required += parameter.default is inspect.Parameter.empty and not is_stream
     return HubMethod(
         name=name,

@@ -39,6 +39,7 @@ class RunningInvocations:
         self,
         hub: Hub,
         session: ServerSession,
+        *,
         settings: ServerSettings,
         write: Callable[[bytes], Awaitable[None]],
         overrun: Callable[[], None],

@@ -48,7 +48,7 @@ class ServedHub:
         """Make the client of a connection, after the transport of the connection has connected."""
         buffers = connection.buffers
         stateful = connection.is_stateful and buffers.transport == Transport.WEBSOCKETS
-        client = ConnectedClient(self.hub(), buffers, self, stateful=stateful)
+        client = ConnectedClient(self.hub(), buffers, served=self, stateful=stateful)
         client.hub.context = HubContext(
             connection.connection_id,
             connection.user or None,

@@ -45,9 +45,9 @@ class ServerWebSocket:
 
     socket: web.WebSocketResponse
     writer: asyncio.Task[None]
-    tcp: asyncio.WriteTransport | None
-    is_dead: bool = False
-    gone: asyncio.Event = attrs.field(factory=asyncio.Event)
+    tcp: asyncio.WriteTransport | None = attrs.field(kw_only=True)
+    is_dead: bool = attrs.field(default=False, init=False)
+    gone: asyncio.Event = attrs.field(factory=asyncio.Event, init=False)
 
     async def close(self) -> bool:
         """Send a close frame; return whether the client has answered it in time."""

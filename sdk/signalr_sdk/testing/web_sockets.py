@@ -29,7 +29,7 @@ async def run_web_socket(
 ) -> None:
     """Move bytes between WebSocket and buffers, until this WebSocket ends or is replaced by another."""
     writer = spawn(_write_frames(request, socket, connection, client), "hub writer")
-    current = connection.web_socket = ServerWebSocket(socket, writer, request.transport)
+    current = connection.web_socket = ServerWebSocket(socket, writer, tcp=request.transport)
     connection.tcp = request.transport
     try:
         await _read_frames(connection, current)

@@ -129,9 +129,11 @@ class Examination:
         except TimeoutError as error:
             said = str(error) or f"no answer within {limit:g} s"
             why = Advice("it hangs, or is very slow", "try again with a longer --timeout")
-            finding = Finding(Mark.FAILED, said, why)
+            finding = Finding(Mark.FAILED, said, advice=why)
         except (SignalRError, OSError) as error:
-            finding = Finding(Mark.FAILED, str(error), Advice("it failed in an unexpected way", "try again with -vv"))
+            finding = Finding(
+                Mark.FAILED, str(error), advice=Advice("it failed in an unexpected way", "try again with -vv")
+            )
         finding = attrs.evolve(finding, check=name, seconds=time.perf_counter() - began)
         self.findings.append(finding)
         self.report(finding)
@@ -160,7 +162,7 @@ class Examination:
             return False
         if origin[0] != "https":
             return True
-        route = Route(address, server, proxy[0] if proxy else None)
+        route = Route(address, server, proxy=proxy[0] if proxy else None)
         if proxy and not await self._check(f"tunnel{suffix}", check_tunnel(route)):
             return False
         return bool(await self._check(f"TLS{suffix}", check_tls(route, self._hub.arguments["ssl"])))

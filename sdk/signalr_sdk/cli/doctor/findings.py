@@ -45,7 +45,7 @@ class Finding:
 
     mark: Mark | None
     said: str = attrs.field(default="", converter=for_terminal)
-    advice: Advice | None = None
+    advice: Advice | None = attrs.field(default=None, kw_only=True)
     check: str = attrs.field(default="", kw_only=True)
     seconds: float = attrs.field(default=0.0, kw_only=True)
 

@@ -28,25 +28,27 @@ _LOGIN_WORDS = ("login", "signin", "sign-in", "logon", "account", "oauth", "auth
 
 NO_ANSWER_BEHIND_REDIRECT = Advice(
     "the hub redirects to another server, and from that no answer comes",
-    "see what is found about that one (marked with a 2): a firewall may let only the first through",
+    "see the checks of that server (marked with a 2): a firewall may allow only the first server",
 )
 NOTHING_IN_COMMON = Advice(
-    "the server offers no transport with a format that is wanted and known here",
-    "give no --transport or --protocol, or enable more on the server (HttpConnectionDispatcherOptions.Transports)",
+    "the server offers no transport and format that the options allow and that this client knows",
+    "leave out --transport and --protocol, or enable more on the server (HttpConnectionDispatcherOptions.Transports)",
 )
 LOST_WHILE_IDLE = Advice(
-    "something on the way ends connections that are idle, or the hub closed it",
+    "something on the way closes idle connections, or the hub has closed this one",
     "raise the idle timeout of proxies and load balancers above the server's KeepAliveInterval; see the server's log",
 )
 NO_PING = Advice(
-    "the server's KeepAliveInterval (15 s unless changed) is longer than that, or something on the way holds it back",
+    "the server's KeepAliveInterval (15 s unless changed) is longer, or something on the way holds the pings back",
     "clients give up after 30 s of silence (Timeouts.server): keep the server's interval under half of that",
 )
 WITHOUT_PROTOCOL = {
-    "json": Advice("the hub's server does not speak JSON", "AddJsonProtocol() on the server; MessagePack may do"),
+    "json": Advice(
+        "the hub's server does not speak JSON", "call AddJsonProtocol() there, or use --protocol messagepack"
+    ),
     "messagepack": Advice(
-        "the hub's server does not speak MessagePack, which ASP.NET Core has only when told so",
-        "AddMessagePackProtocol() on the server, or use --protocol json",
+        "the hub's server does not speak MessagePack, which ASP.NET Core does only on request",
+        "call AddMessagePackProtocol() on the server, or use --protocol json",
     ),
 }
 
@@ -72,11 +74,11 @@ def for_negotiation(
         )
     status = error.status if isinstance(error, NegotiationError) else None
     if status is None and answer is not None:
-        return Advice("the servers redirect in a circle, or without end", "see where they redirect to")
+        return Advice("the servers redirect in a circle, or without end", "see where the servers redirect to")
     if status is None or answer is None:
         return Advice(
             "the connection works, but no usable answer to the HTTP request came",
-            "check that this port is that of the web server, and the server's log",
+            "check that this is the port of the web server, and see the server's log",
         )
     if status < 300:
         return _for_unusable(error, answer)
@@ -90,10 +92,10 @@ def _for_unusable(error: Exception, answer: HttpResponse) -> Advice:
         return Advice(
             "a web page comes instead of a hub's answer: a login page, the page of a proxy, or a site that answers "
             "every path with its start page",
-            "check the path of the URL; if a login stands before it, pass --token, or its cookie with --header",
+            "check the path of the URL; if the hub needs a login, pass --token, or the login's cookie with --header",
         )
     if "the server refused" in str(error):
-        return Advice("the hub's server refuses this client itself", "see what it says, and its log")
+        return Advice("the hub's server refuses this client itself", "see the server's error text, and its log")
     return Advice("something else than a SignalR hub answers there", "check the host, the port and the path of the URL")
 
 
@@ -101,10 +103,10 @@ def _for_redirect(location: str) -> Advice:
     place = urls.without_query(location).lower()
     if any(word in place for word in _LOGIN_WORDS):
         return Advice(
-            "it redirects to a login page: the hub, or a gateway before it, wants to know who you are",
+            "the hub, or a gateway before it, redirects to a login page: a user must log in",
             "pass --token, or the login's cookie with --header 'Cookie: NAME=VALUE'",
         )
-    return Advice("the hub has moved, or wants another scheme or host", "use the URL that it redirects to")
+    return Advice("the hub has moved, or wants another scheme or host", "use the URL of the redirect")
 
 
 _NO_HUB = Advice(
@@ -114,7 +116,7 @@ _NO_HUB = Advice(
 _NO_UPSTREAM = Advice("a reverse proxy answers, but does not reach the hub behind it", "see whether the hub runs")
 _STATUSES = {
     403: Advice(
-        "{who} refuses, whoever asks or this user: a missing right, a rule of a firewall",
+        "{who} refuses this user, or everybody: a missing right, or a rule of a firewall",
         "check what the user may do, and the rules of gateways and firewalls before the hub",
     ),
     404: _NO_HUB,
@@ -125,8 +127,8 @@ _STATUSES = {
     503: Advice("{who} is not available at the moment", "see whether the hub runs; try again"),
     504: _NO_UPSTREAM,
 }
-_FAILING = Advice("the application on the server fails", "see its log")
-_REFUSING = Advice("{who} refuses the request", "see its log")
+_FAILING = Advice("the application on the server fails", "see the server's log")
+_REFUSING = Advice("{who} refuses the request", "see the server's log")
 
 
 def _for_status(status: int, token: str | None, now: float, *, proxied: bool) -> Advice:
@@ -147,7 +149,7 @@ def _for_unauthorized(token: str | None, now: float) -> Advice:
         return Advice("the token is not valid yet", "check the clock of this machine")
     return Advice(
         "the token is not accepted: it is for another audience, from another issuer, or signed with another key",
-        "compare its issuer and audience with what the server is set up for",
+        "compare the token's issuer and audience with the settings of the server",
     )
 
 
@@ -176,16 +178,16 @@ def for_step(error: Exception | None, transport: Transport, *, others_work: bool
     if isinstance(error, ConnectionClosedError | HandshakeError | NotConnectedError):
         return Advice(
             "the server ends the connection right after it was opened",
-            "see the server's log: OnConnectedAsync, and what the hub demands of a user",
+            "see the server's log: OnConnectedAsync, and the rights that the hub wants of a user",
         )
-    return Advice("the server, or something on the way, holds back what it should send", "see the server's log")
+    return Advice("the server, or something on the way, holds back messages", "see the server's log")
 
 
 def _for_refused_transport(refusal: TransportError, transport: Transport, *, others_work: bool) -> Advice:
     if refusal.status == 401:
         return Advice(
             "the token is accepted by negotiate, but not here",
-            "the server must take it from the Authorization header here, or from the query as access_token",
+            "make the server read the token from the Authorization header here too, or from access_token in the query",
         )
     if refusal.status == 404:
         return Advice(
@@ -195,12 +197,12 @@ def _for_refused_transport(refusal: TransportError, transport: Transport, *, oth
     if others_work and transport == "WebSockets":
         return Advice(
             "something between here and the hub (reverse proxy, load balancer, firewall) lets no WebSocket through",
-            "have it pass the headers Upgrade and Connection on (nginx), or turn WebSockets on (IIS, App Service); "
-            "meanwhile clients fall back to another transport",
+            "make it pass on the headers Upgrade and Connection (nginx), or turn on WebSockets (IIS, App Service); "
+            "meanwhile clients use another transport",
         )
     if others_work:
         return Advice(
-            "something between here and the hub refuses this transport, or buffers what it carries",
+            "something between here and the hub refuses this transport, or buffers its data",
             "check the rules and the buffering of reverse proxies; other transports work",
         )
     return Advice(

@@ -104,7 +104,7 @@ class HubChecks:
             why = advice.for_negotiation(failure, client.answer, self.token, now=time.time(), proxied=self.proxied)
             if client.answer is None and len(asked) > 1:
                 why = advice.NO_ANSWER_BEHIND_REDIRECT
-            return Finding(Mark.FAILED, str(failure), why), None
+            return Finding(Mark.FAILED, str(failure), advice=why), None
         redirects = "".join(f", redirected to {urls.without_query(url)}" for url in asked[1:])
         offered = redact(", ".join(offer.name for offer in endpoint.transports))
         return Finding(Mark.GOOD, f"status 200{redirects}; {self.server}; offers {offered}"), endpoint
@@ -113,7 +113,7 @@ class HubChecks:
         """Return the finding for a server that offers none of the allowed transports."""
         offers = ", ".join(f"{offer.name} ({', '.join(sorted(offer.formats))})" for offer in endpoint.transports)
         said = f"none of those wanted; the server offers {redact(offers)}"
-        return Finding(Mark.FAILED, said, advice.NOTHING_IN_COMMON), None
+        return Finding(Mark.FAILED, said, advice=advice.NOTHING_IN_COMMON), None
 
     async def where_token(self, endpoint: Endpoint, offered: Sequence[Combination]) -> tuple[Finding, None]:
         """Find out whether the server needs the token, and whether it accepts the token in header and query."""
@@ -174,8 +174,8 @@ async def _ping_or_end(hub: HubConnection, watch: _PingWatch, patience: float) -
         if closed.done():
             why = closed.exception() or "the server closed it"
             said = f"the idle connection was lost after {took:.1f} s: {why}"
-            return Finding(Mark.FAILED, said, advice.LOST_WHILE_IDLE)
-        return Finding(Mark.WARNING, f"{hub.transport}: no ping within {patience:g} s", advice.NO_PING)
+            return Finding(Mark.FAILED, said, advice=advice.LOST_WHILE_IDLE)
+        return Finding(Mark.WARNING, f"{hub.transport}: no ping within {patience:g} s", advice=advice.NO_PING)
     finally:
         seen.cancel()
         closed.cancel()

@@ -26,18 +26,18 @@ def for_tcp(error: OSError, port: int, *, is_proxy: bool) -> Advice:
     """Return advice for a TCP connection that failed."""
     if is_proxy:
         return Advice(
-            "the proxy cannot be reached: it does not run, or that is not its address",
+            "the proxy cannot be reached: it is not running, or its address is wrong",
             "check --proxy and the environment (HTTP_PROXY, HTTPS_PROXY, NO_PROXY)",
         )
     if isinstance(error, ConnectionRefusedError):
         return Advice(
             f"the machine is there, but nothing listens on port {port}",
-            "start the server, check the port in the URL, and that it listens on this address and not on loopback only",
+            "start the server; check the port in the URL; check that the server does not listen on loopback only",
         )
     if isinstance(error, TimeoutError):
         return Advice(
-            "the machine is off or not there, or a firewall drops what is sent to it",
-            f"check the host, and whether this network lets connections to port {port} out",
+            "the machine is off or does not exist, or a firewall drops the packets to it",
+            f"check the host, and whether this network allows connections to port {port}",
         )
     if error.errno in (errno.ENETUNREACH, errno.EHOSTUNREACH):
         return Advice("there is no route to that network from here", "check the network, VPN or container")
@@ -53,7 +53,7 @@ def for_tunnel(status: int | None) -> Advice:
     if status == 407:
         return Advice(
             "the proxy wants a user and password",
-            "put them into its URL: --proxy http://user:password@proxy:3128, or the same in the environment",
+            "put both into the proxy's URL: --proxy http://user:password@proxy:3128, or the same in the environment",
         )
     if status is None:
         return Advice(
@@ -62,7 +62,7 @@ def for_tunnel(status: int | None) -> Advice:
         )
     return Advice(
         "the proxy does not let connections to that host and port through",
-        "have it allowed there (method CONNECT), or name the host in NO_PROXY if it can be reached directly",
+        "allow them in the proxy (method CONNECT), or add the host to NO_PROXY if it can be reached directly",
     )
 
 
@@ -81,7 +81,7 @@ class Certificate:
 
     names: tuple[str, ...]
     issuer: str
-    ends: float
+    ends: float = attrs.field(kw_only=True)
 
     def days_left(self, now: float) -> int:
         """Return whole days until the certificate expires; negative if it has expired."""
@@ -91,8 +91,10 @@ class Certificate:
 # The advice for each number that OpenSSL gives an error of a certificate (`verify_code`).
 _CERTIFICATES = {
     9: Advice("the certificate is not valid yet", "check the clock of this machine, then that of the server"),
-    10: Advice("the certificate has expired{when}", "renew it on the server, and automate the renewal"),
-    18: Advice("the certificate is signed by itself", "pass it as --ca FILE, or use one from an authority"),
+    10: Advice("the certificate has expired{when}", "renew the certificate on the server, and automate the renewal"),
+    18: Advice(
+        "the certificate is signed by itself", "pass the certificate as --ca FILE, or use one from an authority"
+    ),
     19: Advice(
         "the certificate comes from an authority{issuer} of its own, which this machine does not trust",
         "pass that authority's certificate as --ca FILE (in Python: ssl.create_default_context(cafile=...))",
@@ -100,15 +102,15 @@ _CERTIFICATES = {
     20: Advice(
         "the certificate comes from an authority{issuer} that this machine does not trust, "
         "or the server does not send those between its own and the authority's",
-        "pass the authority's certificate as --ca FILE, or have the server send its whole chain",
+        "pass the authority's certificate as --ca FILE, or make the server send its whole chain",
     ),
     62: Advice(
         "the certificate is not for {host}{names}",
-        "use one of its names in the URL, or have the server use a certificate for this one",
+        "use one of the certificate's names in the URL, or give the server a certificate for this host",
     ),
     66: Advice(
         "the certificate, or one that signed it, has a key or signature that is too weak by today's rules",
-        "have it issued again with at least 2048 bits (RSA) or an elliptic curve, and SHA-256",
+        "issue the certificate again with at least 2048 bits (RSA) or an elliptic curve, and SHA-256",
     ),
 }
 _SAME = {21: 20, 64: 62, 67: 66, 68: 66}
@@ -135,7 +137,9 @@ def for_certificate(error: ssl.SSLCertVerificationError, host: str, seen: Certif
 
 def for_expiring(days: int) -> Advice:
     """Return advice for a certificate that expires in a few days."""
-    return Advice(f"the certificate expires in {days} days", "renew it on the server, and automate the renewal")
+    return Advice(
+        f"the certificate expires in {days} days", "renew the certificate on the server, and automate the renewal"
+    )
 
 
 def for_tls(error: OSError) -> Advice:
@@ -145,8 +149,8 @@ def for_tls(error: OSError) -> Advice:
         return Advice("what listens there does not speak TLS", "use http:// in the URL, or the port that has HTTPS")
     if "PROTOCOL" in reason or "DH_KEY" in reason or "HANDSHAKE_FAILURE" in reason or "NO_SHARED" in reason:
         return Advice(
-            "the server has no TLS version or cipher that this machine takes: it is too old, or set up too narrowly",
-            "have it offer TLS 1.2 or 1.3 with today's ciphers",
+            "the server has no TLS version or cipher that this machine accepts: too old, or too narrow settings",
+            "make the server offer TLS 1.2 or 1.3 with today's ciphers",
         )
     return Advice(
         "the server, or a firewall on the way, ends the connection when TLS begins",

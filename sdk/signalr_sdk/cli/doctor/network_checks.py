@@ -45,7 +45,7 @@ class HostPort:
 
     host: str
     port: int
-    is_proxy: bool = False
+    is_proxy: bool = attrs.field(default=False, kw_only=True)
 
     @classmethod
     def of_origin(cls, origin: tuple[str, str, int]) -> HostPort:
@@ -67,7 +67,7 @@ async def check_name(target: HostPort) -> tuple[Finding, list[str]]:
         found = await _look_up(target)
     except OSError as error:
         said = f"{target.host}: {error.strerror or error}"
-        return Finding(Mark.FAILED, said, advice.for_name(target.host, is_proxy=target.is_proxy)), []
+        return Finding(Mark.FAILED, said, advice=advice.for_name(target.host, is_proxy=target.is_proxy)), []
     addresses = list(dict.fromkeys(str(each[4][0]) for each in found))
     if addresses == [target.host]:
         return Finding(Mark.GOOD, f"{target.host} is an address"), addresses
@@ -103,12 +103,12 @@ async def check_tcp(target: HostPort, addresses: list[str], limit: float) -> tup
     said = "; ".join(f"{address} {_plain(error)}" for address, error in bad)
     why = advice.for_tcp(bad[0][1], target.port, is_proxy=target.is_proxy) if bad else None
     if not good:
-        return Finding(Mark.FAILED, f"{target}: {said}", why), None
+        return Finding(Mark.FAILED, f"{target}: {said}", advice=why), None
     count = f"{len(good)} of {len(tried)} addresses connect" if len(tried) > 1 else "connected"
     works = f"{target}: {count}, {good[0][0] * 1000:.1f} ms"
     if why is not None:
         why = attrs.evolve(why, cause=f"not all addresses work, so that connecting can be slow: {why.cause}")
-        return Finding(Mark.WARNING, f"{works}; {said}", why), good[0][1]
+        return Finding(Mark.WARNING, f"{works}; {said}", advice=why), good[0][1]
     return Finding(Mark.GOOD, works), good[0][1]
 
 
@@ -144,7 +144,7 @@ class Route:
 
     address: str
     server: HostPort
-    proxy: URL | None = attrs.field(default=None, repr=False)
+    proxy: URL | None = attrs.field(default=None, repr=False, kw_only=True)
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[asyncio.StreamWriter]:
@@ -201,7 +201,7 @@ async def check_tunnel(route: Route) -> tuple[Finding, bool]:
             return Finding(Mark.GOOD, f"the proxy connects to {route.server}"), True
     except TunnelError as error:
         said = f"the proxy does not connect to {route.server}: {error}"
-        return Finding(Mark.FAILED, said, advice.for_tunnel(error.status)), False
+        return Finding(Mark.FAILED, said, advice=advice.for_tunnel(error.status)), False
 
 
 async def check_tls(route: Route, verification: ssl.SSLContext | bool) -> tuple[Finding, bool]:
@@ -224,10 +224,10 @@ async def _check_tls(route: Route, verification: ssl.SSLContext | bool) -> Findi
         why = advice.for_certificate(error, route.server.host, seen, time.time())
         said = f"not trusted: {error.verify_message}" + (f"; {_described(seen)}" if seen else "")
         if verification is False:
-            return Finding(Mark.WARNING, f"--insecure, {said}", why)
-        return Finding(Mark.FAILED, said, why)
+            return Finding(Mark.WARNING, f"--insecure, {said}", advice=why)
+        return Finding(Mark.FAILED, said, advice=why)
     except (ssl.SSLError, ConnectionError) as error:
-        return Finding(Mark.FAILED, str(getattr(error, "reason", None) or error), advice.for_tls(error))
+        return Finding(Mark.FAILED, str(getattr(error, "reason", None) or error), advice=advice.for_tls(error))
     finding = Finding(Mark.GOOD, f"{version}, {_described(certificate)}" if certificate else version)
     days = certificate.days_left(time.time()) if certificate else _FEW_DAYS
     if days < _FEW_DAYS:
@@ -273,7 +273,7 @@ def _parsed(certificate: dict[str, Any] | None) -> Certificate | None:
     return Certificate(
         tuple(value for _kind, value in certificate.get("subjectAltName", ())),
         " ".join(issuer[name] for name in ("organizationName", "commonName") if name in issuer),
-        ssl.cert_time_to_seconds(certificate["notAfter"]),
+        ends=ssl.cert_time_to_seconds(certificate["notAfter"]),
     )
 
 

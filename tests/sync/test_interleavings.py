@@ -1,0 +1,89 @@
+"""start, stop, loss and cancellation by several threads at once, in orders that a seed says."""
+
+from __future__ import annotations
+
+import random
+import threading
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+import pytest
+from tests.users.seams import SEAMS, Server
+from tests.users.wrongs import Chance
+
+from signalr_sdk import ConnectionState, Retry, SignalRError, Timeouts
+from signalr_sdk.sync import HubConnection
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+NORMAL, ALL = 25, 10_000
+
+
+class Interleaving:
+    """Three threads that start, stop, call and cut one connection at the same time."""
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+        self.random = random.Random(seed)
+        self.servers: list[Server] = []
+        self.hub = HubConnection(
+            "http://hub.test/chat",
+            http=self.client,
+            reconnect=Retry.delays(0, 0) if self.random.random() < 0.5 else False,
+            timeouts=Timeouts(close=1.0, ready=0.2),
+        )
+        self.plans = [
+            [self.random.choice(["start", "start", "stop", "invoke", "send", "flush", "cut", "wait"]) for _ in range(6)]
+            for _ in range(3)
+        ]
+
+    def client(self) -> Server:
+        chance = Chance(self.seed, SEAMS)
+        chance.rate = 0.0
+        self.servers.append(Server(chance))
+        return self.servers[-1]
+
+    def cut(self) -> None:
+        loop = self.hub._hub._life.loop
+        for server in self.servers:
+            for peer in server.peers:
+                if loop is not None:
+                    loop.call_soon_threadsafe(peer.vanish)
+
+    def act(self, plan: list[str]) -> None:
+        hub = self.hub
+        actions: dict[str, Callable[[], object]] = {
+            "start": hub.start,
+            "stop": hub.stop,
+            "invoke": lambda: hub.invoke("Echo", 1, timeout=0.2),
+            "send": lambda: hub.send("Log", 1),
+            "flush": hub.flush,
+            "wait": lambda: hub.wait_connected(0.05),
+            "cut": self.cut,
+        }
+        for name in plan:
+            with suppress(SignalRError, OSError, RuntimeError):
+                actions[name]()
+
+    def play(self) -> None:
+        threads = [threading.Thread(target=self.act, args=(plan,), daemon=True) for plan in self.plans]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(20)
+            assert not thread.is_alive(), f"a call never ends: seed {self.seed}, {self.plans}"
+        self.hub.stop()
+        assert self.hub.state is ConnectionState.DISCONNECTED
+
+
+def test_some_interleavings() -> None:
+    for seed in range(NORMAL):
+        Interleaving(seed).play()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+def test_many_interleavings() -> None:
+    for seed in range(NORMAL, ALL):
+        Interleaving(seed).play()
