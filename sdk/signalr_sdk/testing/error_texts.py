@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 from ..errors import RemoteProtocolError
+from ..messages import Invocation, StreamInvocation
 from ..protocols import JsonProtocol
 from .hubs import HubException
 
@@ -58,13 +59,26 @@ class ServerJsonProtocol(JsonProtocol):
     def decode(self, message: bytes, *, exact: bool = False) -> Any:
         """See `HubProtocol.decode`."""
         try:
-            return super().decode(message, exact=exact)
+            decoded = super().decode(message, exact=exact)
         except RemoteProtocolError as error:
-            try:
-                _check_message(message)
-            except InvalidDataException as fault:
-                raise RemoteProtocolError(str(fault)) from error
+            _explain(message, error)
             raise
+        # The decoder takes messages without `arguments`. ASP.NET Core refuses these messages.
+        if isinstance(decoded, Invocation | StreamInvocation) and not decoded.arguments:
+            _explain(message)
+        return decoded
+
+
+def _explain(message: bytes, error: RemoteProtocolError | None = None) -> None:
+    """Raise the error that ASP.NET Core has for a malformed message; return if it has none.
+
+    Raises:
+        RemoteProtocolError: the message is malformed.
+    """
+    try:
+        _check_message(message)
+    except InvalidDataException as fault:
+        raise RemoteProtocolError(str(fault)) from error
 
 
 def _check_message(message: bytes) -> None:
