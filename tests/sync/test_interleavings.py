@@ -17,6 +17,8 @@ from signalr_sdk.sync import HubConnection
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from signalr_sdk.interfaces import RetryPolicy
+
 NORMAL, ALL = 25, 10_000
 
 
@@ -27,10 +29,11 @@ class Interleaving:
         self.seed = seed
         self.random = random.Random(seed)
         self.servers: list[Server] = []
+        policy: RetryPolicy | bool = self.random.choice([Retry.delays(0, 0), False])
         self.hub = HubConnection(
             "http://hub.test/chat",
             http=self.client,
-            reconnect=Retry.delays(0, 0) if self.random.random() < 0.5 else False,
+            reconnect=policy,
             timeouts=Timeouts(close=1.0, ready=0.2),
         )
         self.plans = [

@@ -87,8 +87,11 @@ class Chance:
         rate: how often something goes wrong, from 0 to 1.
         released: set when all that hangs is to end.
         callbacks: what code that calls back may call; set by the world.
+        pace: how fast time goes, 1 on a clock that leaps.
         stubborn: the seams that hang at this moment and swallow their cancellation.
     """
+
+    pace = 1.0
 
     def __init__(self, seed: int, seams: tuple[str, ...]) -> None:
         self.random = random.Random(seed)
@@ -107,7 +110,11 @@ class Chance:
 
     def note(self, text: str) -> None:
         """Add a line to the schedule."""
-        self.schedule.append(f"{asyncio.get_running_loop().time():9.3f}  {text}")
+        self.schedule.append(f"{self.now():9.3f}  {text}")
+
+    def now(self) -> float:
+        """Return the time of the schedule."""
+        return asyncio.get_running_loop().time()
 
     def quiet(self) -> None:
         """Let nothing go wrong from now on; what hangs goes on to hang."""
@@ -131,7 +138,7 @@ class Chance:
                 finally:
                     self.stubborn[seam] -= 1
             case "slow":
-                await asyncio.sleep(self.random.choice([0.0, 0.01, 1.0, 10.0]))
+                await asyncio.sleep(self.random.choice([0.0, 0.01, 1.0, 10.0]) * self.pace)
             case "call":
                 called = self.random.choice(self.callbacks)()
                 if called is not None:
