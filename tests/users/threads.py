@@ -14,8 +14,8 @@ from signalr_sdk import ConnectionState, SignalRError, Timeouts, Transport
 from signalr_sdk.sync import HubConnection, Upload
 
 from .seams import SEAMS, Converter, Money, Policy, Protocol, Server
-from .wrongs import FINE, Chance
 from .world import BrokenError
+from .wrongs import FINE, Chance
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,24 +38,24 @@ class ThreadChance(Chance):
         self.began = time.monotonic()
         self.loose = threading.Event()
         self._ends = True
+        # The thread of the event loop ends with the last connection, and another one may follow.
+        self._events: dict[asyncio.AbstractEventLoop, asyncio.Event] = {}
 
     def now(self) -> float:
         return time.monotonic() - self.began
 
+    @property
+    def released(self) -> asyncio.Event:
+        event = self._events.setdefault(asyncio.get_running_loop(), asyncio.Event())
+        if self.loose.is_set():
+            event.set()
+        return event
+
     def release(self) -> None:
         self.loose.set()
-
-    async def meddle(self, seam: str) -> Any:
-        waiter = asyncio.ensure_future(self._wait_loose())
-        try:
-            return await super().meddle(seam)
-        finally:
-            waiter.cancel()
-
-    async def _wait_loose(self) -> None:
-        while not self.loose.is_set():
-            await asyncio.sleep(0.01)
-        self.released.set()
+        for loop, event in list(self._events.items()):
+            with suppress(RuntimeError):  # closed
+                loop.call_soon_threadsafe(event.set)
 
     def meddle_now(self, seam: str, *, ends: bool = True) -> Any:
         wrong = self._choose(seam)
@@ -238,7 +238,7 @@ class ThreadWorld:
     def live(self) -> None:
         """Let things happen at random times."""
         self.begin(self.hub.start)
-        for _ in range(self.random.randint(3, 25)):
+        for _ in range(self.random.randint(10, 40)):
             self.step()
             time.sleep(self.random.choice([0.0, 0.0, 0.001, 0.01, 0.05]))
 
@@ -302,6 +302,11 @@ class ThreadWorld:
         if self.hub.state is not ConnectionState.DISCONNECTED:
             raise BrokenError(f"after the last stop() the connection is {self.hub.state}")
 
+    def look(self, bugs: list[str]) -> None:
+        """Raise the first sign of a bug."""
+        if bugs:
+            raise BrokenError(bugs[0])
+
 
 def play(seed: int) -> ThreadWorld:
     """Play one round.
@@ -317,8 +322,7 @@ def play(seed: int) -> ThreadWorld:
         world.live()
         world.end()
         gc.collect(0)
-        if handler.bugs:
-            raise BrokenError(handler.bugs[0])
+        world.look(handler.bugs)
     except BaseException as error:
         error.add_note("\n".join([f"seed {seed}, seams {sorted(world.chance.seams)}", *world.chance.schedule]))
         raise

@@ -85,7 +85,6 @@ class Chance:
         schedule: what was done, with the time.
         counts: how often each wrong thing was done.
         rate: how often something goes wrong, from 0 to 1.
-        released: set when all that hangs is to end.
         callbacks: what code that calls back may call; set by the world.
         pace: how fast time goes, 1 on a clock that leaps.
         stubborn: the seams that hang at this moment and swallow their cancellation.
@@ -102,11 +101,16 @@ class Chance:
         self.kinds = self.random.sample(
             ["raise", "raise", "raise", "hang", "stubborn", "slow", "nonsense", "call"], self.random.randint(1, 8)
         )
-        self.released = asyncio.Event()
+        self._released = asyncio.Event()
         self.callbacks: list[Callable[[], Awaitable[Any] | None]] = []
         self.background: set[asyncio.Task[Any]] = set()
         self.stubborn: Counter[str] = Counter()
         self._ends = threading.current_thread() is not threading.main_thread()
+
+    @property
+    def released(self) -> asyncio.Event:
+        """Set when all that hangs is to end."""
+        return self._released
 
     def note(self, text: str) -> None:
         """Add a line to the schedule."""
