@@ -10,7 +10,6 @@ from collections.abc import AsyncIterator  # noqa: TC003 - hubs are read at run 
 import httpx
 import pytest
 import respx
-
 from tests.servers import RawConnection, raw_server
 
 from signalr_sdk import (

@@ -98,9 +98,10 @@ class _Stream:
 
 
 def _joined(older: str, newer: str) -> str:
-    """Return all cookies, without the older ones of the same names."""
+    """Return all cookies, without the older ones of the same names, and those that httpx may have decoded wrongly."""
     names = {pair.partition("=")[0] for pair in newer.split("; ")}
-    return "; ".join([*(pair for pair in older.split("; ") if pair and pair.partition("=")[0] not in names), newer])
+    kept = [pair for pair in older.split("; ") if pair and pair.isascii() and pair.partition("=")[0] not in names]
+    return "; ".join([*kept, newer])
 
 
 def _head(response: httpx.Response) -> HttpResponse:
