@@ -25,7 +25,7 @@ Handler: TypeAlias = Callable[..., Any]
 class HubProtocol(Protocol):
     """Encodes and decodes hub messages.
 
-    A `HubProtocol` must not keep the state of a connection: several connections, on several threads, may share it.
+    A `HubProtocol` must not keep the state of a connection: several connections on several threads may share one.
     """
 
     @property
@@ -202,7 +202,7 @@ class WebSocketOptions:
 
 @runtime_checkable
 class WebSocketConnector(Protocol):
-    """Opens WebSockets. If an `HttpClient` also has this method, the WebSockets transport can be used with it."""
+    """Opens WebSockets. An `HttpClient` with this method can be used for the WebSockets transport too."""
 
     async def connect_web_socket(self, request: HttpRequest, options: WebSocketOptions, /) -> WebSocket:
         """Open a WebSocket; `request.url` is an http(s) URL.

@@ -158,8 +158,8 @@ class AuthenticationRefresh:
     """When to refresh the access token of a live connection, if the server sends the token's lifetime (since .NET 11).
 
     Attributes:
-        before: the token is refreshed this number of seconds before it expires. A token with a lifetime of at most
-            twice `before` is refreshed after half of its lifetime.
+        before: a token is refreshed this number of seconds before the token expires. A token with a lifetime of at
+            most twice `before` is refreshed after half of its lifetime.
     """
 
     before: float = attrs.field(default=300.0)

@@ -81,7 +81,7 @@ def _may_pass(error: BaseException | None, was_connected: bool) -> bool:
 
 
 def retry_after(error: BaseException | None) -> float:
-    """Return the seconds from the header `Retry-After` of a failed answer, at most an hour; 0 without it."""
+    """Return the seconds from the header `Retry-After` of a failed answer, at most an hour; 0 if absent."""
     if isinstance(error, NegotiationError | TransportError) and error.retry_after is not None:
         return min(error.retry_after, _LONGEST_RETRY_AFTER)
     if isinstance(error, ConnectionFailedError):

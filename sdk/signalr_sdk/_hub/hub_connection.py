@@ -80,8 +80,8 @@ class HubConnection(ManagedConnection[HubLink]):
             The function is called for each attempt to connect. A sync function runs on the event loop and must not
             block.
         access_token_in: `"query"` puts the token into the query of WebSocket and SSE requests, for servers that look
-            for the token only there. If `headers` has an `Authorization`, that header is kept, and the token is put into
-            the query of every request.
+            for the token only there. If `headers` has an `Authorization`, that header is kept, and the token is put
+            into the query of every request.
         headers: sent with every HTTP request and WebSocket upgrade, but only to the origin of `url`.
         cookies: sent like `headers`.
         forward_headers: names of `headers` that are also sent to another origin after a redirect.

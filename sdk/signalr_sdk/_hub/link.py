@@ -134,7 +134,7 @@ class HubLink:
         self._timer: asyncio.TimerHandle | None = None
         self._grace: asyncio.TimerHandle | None = None
         self._watchdog: asyncio.TimerHandle | None = None
-        # The timeout around the receiving in `run`: `lose` lets it expire at once, which ends `run`.
+        # The timeout around the receiving in `run`. `lose` ends `run` by letting this timeout expire at once.
         self._scope: asyncio.Timeout | None = None
         # Why the transport was lost. After such an error (unlike a protocol error) the link may be resumed.
         self._lost: SignalRError | None = None

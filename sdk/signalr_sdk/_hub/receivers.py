@@ -49,7 +49,7 @@ def register(
 
 
 class EventHandler:
-    """A handler that calls a method of a receiver. For `off`, it is equal to the method and the receiver."""
+    """A handler that calls a method of a receiver. The handler equals both, so that `off` can find the handler."""
 
     __slots__ = ("_converter", "_event", "_method", "_receiver", "_rest", "_wanted")
 

@@ -47,7 +47,7 @@ class _Run:
 
     Attributes:
         task: the task that runs the handler.
-        active: whether the handler is still running; a task that it started may run longer.
+        active: whether the handler is still running. A task that the handler started may run longer.
     """
 
     task: asyncio.Task[Any]
