@@ -115,8 +115,7 @@ class HandshakeError(ConnectionFailedError):
     transport: Transport | None = attrs.field(default=None, kw_only=True)
 
     def __str__(self) -> str:
-        where = [str(part) for part in (self.url, self.transport) if part is not None]
-        return f"{self.message} ({', '.join(where)})" if where else self.message
+        return self.message + _where(self.url, transport=self.transport)
 
 
 @attrs.define(slots=False, eq=False, repr=False)
@@ -252,8 +251,10 @@ class RemoteProtocolError(ProtocolError):
 _LONGEST_URL = 300
 
 
-def _where(url: str | None, status: int | None) -> str:
+def _where(url: str | None, status: int | None = None, transport: Transport | None = None) -> str:
     parts = [url if len(url) <= _LONGEST_URL else f"{url[:_LONGEST_URL]}…"] if url else []
+    if transport is not None:
+        parts.append(str(transport))
     if status is not None:
         parts.append(f"status {status}")
     return f" ({', '.join(parts)})" if parts else ""
