@@ -34,7 +34,13 @@ TYPED = ("sdk", "tests", "examples", "noxfile.py")
 # Tests without an event loop, in a few seconds.
 PURE = ("tests/core", "tests/protocols", "tests/typed", "tests/test_retry.py")
 # Tests of what leans on the event loop.
-SCHEDULED = (*PURE, "tests/sending", "tests/hub/test_hub_connection.py")
+SCHEDULED = (
+    *PURE,
+    "tests/sending",
+    "tests/life/test_interleavings.py",
+    "tests/life/test_users_code.py",
+    "tests/hub/test_hub_connection.py",
+)
 SHELL = ("tests/http", "tests/transports", "tests/connecting", "tests/sending", "tests/life", "tests/hub")
 # What is pure in signalr_sdk.azure.
 AZURE = ("rest_responses", "connection_string", "names", "payloads", "tokens", "upstream")
@@ -250,6 +256,18 @@ def lowest(session: nox.Session) -> None:
     session.run("python", "-m", "pytest", "-q", "--may-skip", *PURE, *SHELL)
 
 
+# Hunts with fixed seeds; each runs longer, with fresh seeds, when its options say so
+
+
+@nox.session(venv_backend="none")
+def users(session: nox.Session) -> None:
+    """Users' code that does every wrong thing, for 20 s; `nox -s users -- --rounds 20000` runs longer."""
+    readme_environment(session)
+    fixed = ("--seed 1 --seconds 14".split(), "--seed 1 --seconds 6 --threads".split())
+    for options in [session.posargs] if session.posargs else fixed:
+        session.run(f"{BIN}/python", "-m", "tests.users", *options)
+
+
 # What takes long
 
 
@@ -279,8 +297,9 @@ def full(session: nox.Session) -> None:
     """All that is too long for the gate; it takes hours."""
     for version in PYTHONS:
         session.notify(f"whole-{version}")
-    for name in ("debug", "uvloop"):
+    for name in ("debug", "uvloop", "eager"):
         session.notify(name, posargs=["tests"])
+    session.notify("users", posargs=["--rounds", "20000"])
     session.notify("faults")
 
 

@@ -13,6 +13,7 @@ import signal
 import sys
 import threading
 import time
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -64,9 +65,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--may-skip", action="store_true", help="with CI=true too, skipped tests are no failures")
 
 
-@pytest.hookimpl(wrapper=True)
+@pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    report = yield
+    with _without_limit():
+        report = yield
     return _not_skipped(item.config, report)
 
 
@@ -76,6 +78,19 @@ def pytest_make_collect_report(
 ) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
     report = yield
     return _not_skipped(collector.config, report)
+
+
+@contextmanager
+def _without_limit() -> Iterator[None]:
+    """Stop the test's time limit: a limit that ends while a report is made would end the whole run."""
+    if sys.platform == "win32":
+        yield
+        return
+    left, _interval = signal.setitimer(signal.ITIMER_REAL, 0)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, left)
 
 
 def _not_skipped(config: pytest.Config, report: Report) -> Report:

@@ -1,4 +1,4 @@
-"""SignalR client for Python: asyncio, every transport, both protocols, ASP.NET Core and Azure SignalR Service."""
+"""A SignalR client for Python with asyncio, for hubs of ASP.NET Core and for Azure SignalR Service."""
 
 from __future__ import annotations
 

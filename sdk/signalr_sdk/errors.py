@@ -1,7 +1,7 @@
-"""All errors that this package raises on purpose. `SignalRError` is the base of each.
+"""All error classes of this package. `SignalRError` is the base class of all errors.
 
-Every text says what happened, where, and what to do about it. URLs have no query, which may hold a token. Errors
-hold plain values only: they can be pickled and copied, and carry no request, header or token.
+Every error text says what happened, where, and what to do. URLs in errors have no query, since a query may hold a
+token. Errors hold only simple values, and no request, header or token. So errors can be pickled, copied and logged.
 """
 
 from __future__ import annotations
@@ -13,17 +13,17 @@ import attrs
 if TYPE_CHECKING:
     from .options import ConnectionState, Transport
 
-# An error is equal only to itself, as every exception is. With slots, an error could not derive from a built-in
-# exception that has a layout of its own. Classes without attributes of their own need no attrs, which makes the import
-# slower with each class.
+# `eq=False`: an error is equal only to itself, as every Python exception. `slots=False`: a class with slots could not
+# derive from built-in exceptions such as ConnectionError. Error classes without new attributes do not use attrs, since
+# attrs makes the import slower with each class.
 
 
 @attrs.define(slots=False, eq=False, repr=False)
 class SignalRError(Exception):
-    """Base of every error of this package.
+    """The base class of all errors of this package.
 
     Attributes:
-        message: what happened, and what to do about it.
+        message: what happened, and what to do.
     """
 
     message: str
@@ -32,12 +32,12 @@ class SignalRError(Exception):
         return self.message
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # Exceptions pickle and copy as `type(self)(*self.args)`, which fails for keyword-only attributes.
+        # By default, pickle and copy call `type(self)(*self.args)`, which fails for keyword-only attributes.
         return _restored, (type(self), self.args), self.__dict__
 
 
 def _restored(kind: type[SignalRError], args: tuple[object, ...]) -> SignalRError:
-    """Return an error without attributes: `pickle` and `copy` set them next, from its `__dict__`."""
+    """Return an error without attributes. `pickle` and `copy` then set the attributes from the saved `__dict__`."""
     error = kind.__new__(kind)
     error.args = args
     return error
@@ -45,10 +45,10 @@ def _restored(kind: type[SignalRError], args: tuple[object, ...]) -> SignalRErro
 
 @attrs.define(slots=False, eq=False, repr=False)
 class ConnectionFailedError(SignalRError, ConnectionError):
-    """An attempt to connect failed, at the start or while reconnecting.
+    """An attempt to connect failed, in `start()` or while reconnecting.
 
     Attributes:
-        attempts: one error for each transport that was tried or skipped; empty if the attempt failed before.
+        attempts: one error for each transport that was tried or skipped; empty if no transport was reached.
     """
 
     attempts: tuple[Exception, ...] = ()
@@ -61,12 +61,12 @@ class ConnectionFailedError(SignalRError, ConnectionError):
 
 @attrs.define(slots=False, eq=False, repr=False)
 class NegotiationError(ConnectionFailedError):
-    """The negotiate request failed, or its answer cannot be used.
+    """The negotiate request failed, or the server's answer cannot be used.
 
     Attributes:
         url: URL of the request, without its query.
-        status: HTTP status of the answer; `None` without an answer.
-        retry_after: seconds to wait before the next attempt, if the server named them (`Retry-After`).
+        status: HTTP status of the answer; `None` if there was no answer.
+        retry_after: seconds to wait before the next attempt, from the header `Retry-After`; `None` if there was none.
     """
 
     url: str | None = attrs.field(default=None, kw_only=True)
@@ -78,18 +78,18 @@ class NegotiationError(ConnectionFailedError):
 
 
 class ClassicServerError(NegotiationError):
-    """The server speaks classic ASP.NET SignalR, which is another protocol than ASP.NET Core SignalR."""
+    """The server uses classic ASP.NET SignalR. This package supports only ASP.NET Core SignalR, another protocol."""
 
 
 @attrs.define(slots=False, eq=False, repr=False)
 class TransportError(ConnectionFailedError):
-    """A transport could not be started, or was not tried.
+    """A transport could not be started, or was skipped.
 
     Attributes:
-        transport: the transport; `None` if this package does not know it.
+        transport: the transport; `None` if this package does not know the transport.
         url: URL of the request, without its query.
-        status: HTTP status of the answer; `None` without an answer.
-        retry_after: seconds to wait before the next attempt, if the server named them (`Retry-After`).
+        status: HTTP status of the answer; `None` if there was no answer.
+        retry_after: seconds to wait before the next attempt, from the header `Retry-After`; `None` if there was none.
     """
 
     transport: Transport | None = attrs.field(default=None, kw_only=True)
@@ -104,7 +104,7 @@ class TransportError(ConnectionFailedError):
 
 @attrs.define(slots=False, eq=False, repr=False)
 class HandshakeError(ConnectionFailedError):
-    """The transport is open, but the server refused the hub protocol, did not answer, or is no hub.
+    """The handshake failed: the server refused the hub protocol, did not answer, or is not a SignalR hub.
 
     Attributes:
         url: URL of the connection, without its query.
@@ -115,20 +115,17 @@ class HandshakeError(ConnectionFailedError):
     transport: Transport | None = attrs.field(default=None, kw_only=True)
 
     def __str__(self) -> str:
-        where = [str(part) for part in (self.url, self.transport) if part is not None]
-        return f"{self.message} ({', '.join(where)})" if where else self.message
+        return self.message + _where(self.url, transport=self.transport)
 
 
 @attrs.define(slots=False, eq=False, repr=False)
 class ConnectionClosedError(SignalRError, ConnectionError):
-    """The connection ended, or it ended while a call was pending.
-
-    A pending call may or may not have run on the server.
+    """The connection ended. If a call raises this error, the hub method may or may not have run.
 
     Attributes:
-        reason: the error text in the server's Close message; `None` without one.
-        allow_reconnect: whether reconnecting makes sense: true after a lost transport, and after a Close message that
-            allows it.
+        reason: the error text in the server's Close message; `None` if there was no such text.
+        allow_reconnect: whether the client may reconnect: true after a lost transport, and after a Close message that
+            allows a reconnect.
     """
 
     reason: str | None = None
@@ -136,7 +133,7 @@ class ConnectionClosedError(SignalRError, ConnectionError):
 
 
 class ServerTimeoutError(ConnectionClosedError, TimeoutError):
-    """The server was silent for longer than `Timeouts.server`."""
+    """The server sent nothing for longer than `Timeouts.server`."""
 
 
 @attrs.define(slots=False, eq=False, repr=False)
@@ -144,19 +141,19 @@ class NotConnectedError(SignalRError):
     """A call was made while there was no connection.
 
     Attributes:
-        state: state of the connection at that time.
+        state: the state of the connection at the time of the call.
     """
 
     state: ConnectionState | None = None
 
 
 class StateError(SignalRError, RuntimeError):
-    """The state of the object does not allow this operation, for example `start()` after it was started."""
+    """The state of the object does not allow the operation, for example a second `start()`."""
 
 
 @attrs.define(slots=False, eq=False, repr=False)
 class HubError(SignalRError):
-    """The hub method failed. `str()` is the server's own text.
+    """The hub method failed. `str()` of the error is the server's text.
 
     Attributes:
         method: the hub method that was called.
@@ -166,16 +163,16 @@ class HubError(SignalRError):
 
 
 class InvocationTimeoutError(SignalRError, TimeoutError):
-    """The call did not end within its `timeout`. The server was asked to cancel it, which older servers ignore."""
+    """A call took longer than its `timeout`. The server was asked to cancel the call, but older servers ignore this."""
 
 
 @attrs.define(slots=False, eq=False, repr=False)
 class ResultTypeError(SignalRError, TypeError):
-    """A value from the server does not fit the wanted `result_type` or `item_type`.
+    """A value from the server does not fit the type that was asked for by `result_type` or `item_type`.
 
     Attributes:
-        value: the value as it was decoded.
-        type: the wanted type.
+        value: the decoded value, before the conversion.
+        type: the type that was asked for.
     """
 
     value: object = None
@@ -184,10 +181,10 @@ class ResultTypeError(SignalRError, TypeError):
 
 @attrs.define(slots=False, eq=False, repr=False)
 class StreamOverflowError(SignalRError):
-    """A stream was cancelled, since its consumer was too slow: the waiting items went over `Limits.buffered_bytes`.
+    """A stream was cancelled, because its items were read too slowly and exceeded `Limits.buffered_bytes`.
 
     Attributes:
-        buffered: number of waiting items. All of them are delivered before this error is raised.
+        buffered: number of waiting items. The iteration returns all waiting items before it raises this error.
     """
 
     buffered: int = 0
@@ -195,7 +192,7 @@ class StreamOverflowError(SignalRError):
 
 @attrs.define(slots=False, eq=False, repr=False)
 class SlowConsumerError(SignalRError):
-    """Events were dropped, the oldest first, because their handlers were too slow. Given to `on_error` handlers.
+    """The oldest events were dropped, because handlers were too slow. `on_error` handlers are called with this error.
 
     Attributes:
         dropped: number of dropped events.
@@ -206,10 +203,10 @@ class SlowConsumerError(SignalRError):
 
 @attrs.define(slots=False, eq=False, repr=False)
 class AuthenticationRefreshError(SignalRError):
-    """The token of a live connection could not be refreshed. The connection stays.
+    """The access token of a live connection could not be refreshed. The connection stays up.
 
     Attributes:
-        status: HTTP status of the answer; `None` without an answer.
+        status: HTTP status of the answer; `None` if there was no answer.
     """
 
     status: int | None = None
@@ -217,14 +214,15 @@ class AuthenticationRefreshError(SignalRError):
 
 @attrs.define(slots=False, eq=False, repr=False)
 class AzureSignalRError(SignalRError):
-    """A request to Azure SignalR Service failed: it was refused, not answered, or answered by another server.
+    """A request to Azure SignalR Service failed: the service refused, or did not answer, or another server answered.
 
     Attributes:
-        status: HTTP status of the answer; `None` without an answer (the network's error is then the `__cause__`).
-        code: the service's name for the error, for example `Error.Connection.NotExisted`; `None` without one.
+        status: HTTP status of the answer; `None` if there was no answer (then the network error is the `__cause__`).
+        code: the service's code for the error, for example `Error.Connection.NotExisted`; `None` if there is no code.
         url: URL of the request, without its query.
-        retry_after: seconds to wait before the next request, if the service named them (`Retry-After`).
-        target: the user, group or connection that the request was for, if it was one of many.
+        retry_after: seconds to wait before the next request, if the service sent a `Retry-After` header; otherwise
+            `None`.
+        target: for one of several requests made together, the user, group or connection of the failed request.
     """
 
     status: int | None = None
@@ -238,23 +236,25 @@ class AzureSignalRError(SignalRError):
 
 
 class ProtocolError(SignalRError):
-    """A message is against the SignalR protocol."""
+    """A message violates the SignalR protocol. Base of LocalProtocolError and RemoteProtocolError."""
 
 
 class LocalProtocolError(ProtocolError, ValueError):
-    """An argument or item cannot be sent. Nothing was sent, and the connection stays."""
+    """An argument or a stream item cannot be encoded. Nothing was sent, and the connection stays up."""
 
 
 class RemoteProtocolError(ProtocolError):
-    """The server sent something that is not SignalR, or is over a limit."""
+    """The server sent data that violates the SignalR protocol or is larger than a limit."""
 
 
-# URLs of redirects are texts of servers, of any length.
+# Longer URLs are cut in error texts: the URL of a redirect comes from a server and may have any length.
 _LONGEST_URL = 300
 
 
-def _where(url: str | None, status: int | None) -> str:
+def _where(url: str | None, status: int | None = None, transport: Transport | None = None) -> str:
     parts = [url if len(url) <= _LONGEST_URL else f"{url[:_LONGEST_URL]}…"] if url else []
+    if transport is not None:
+        parts.append(str(transport))
     if status is not None:
         parts.append(f"status {status}")
     return f" ({', '.join(parts)})" if parts else ""

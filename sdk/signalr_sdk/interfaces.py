@@ -1,4 +1,4 @@
-"""Interfaces that users may implement themselves, as `typing.Protocol` classes, and the values that they exchange."""
+"""Interfaces that users may implement (`typing.Protocol` classes), and the classes of their arguments and results."""
 
 from __future__ import annotations
 
@@ -25,59 +25,59 @@ Handler: TypeAlias = Callable[..., Any]
 class HubProtocol(Protocol):
     """Encodes and decodes hub messages.
 
-    It keeps no state of a connection: one object may serve many connections, on any thread.
+    A `HubProtocol` must not keep the state of a connection: several connections on several threads may share one.
     """
 
     @property
     def name(self) -> str:
-        """Name of the protocol in the handshake, for example `json`."""
+        """The name of the protocol in the SignalR handshake, for example `json`."""
 
     @property
     def transfer_format(self) -> TransferFormat:
-        """`TEXT`: each message ends with the separator 0x1E. `BINARY`: each begins with its length, as a VarInt."""
+        """`TEXT` if each message ends with the byte 0x1E; `BINARY` if each message begins with its VarInt length."""
 
     @property
     def naming(self) -> Callable[[str], str]:
-        """The function that turns attribute names of classes into names on the wire."""
+        """The function that turns Python attribute names into the names in encoded messages."""
 
     def encode(self, message: HubMessage, /) -> bytes:
-        """Return the message as it goes on the wire, with its separator or length.
+        """Return the encoded message, including its separator or length.
 
         Raises:
-            LocalProtocolError: a value cannot be encoded; the text has the path of the value.
+            LocalProtocolError: a value cannot be encoded. The error text says where the value is in the message.
         """
 
     def decode(self, frame: bytes, /, *, exact: bool = False) -> HubMessage | None:
-        """Return the message in one frame (without separator or length), or `None` for an unknown type.
+        """Decode one message. Return `None` if the type of the message is unknown.
 
         Args:
-            frame: one message, without its separator or length.
-            exact: decode numbers with a fraction as `Decimal`, so that no digit is lost.
+            frame: one encoded message, without its separator or length.
+            exact: whether to decode numbers with a fraction as `Decimal`, so that no digit is lost.
 
         Raises:
-            RemoteProtocolError: this is no hub message.
+            RemoteProtocolError: `frame` is not a valid hub message.
         """
 
 
 class RetryPolicy(Protocol):
-    """Decides whether and when to try to connect again. The connection waits; the policy must not."""
+    """Decides whether and when to try to connect again. A policy returns the delay and must not wait itself."""
 
     def next_delay(self, context: RetryContext, /) -> float | None:
-        """Return the seconds to wait before the next attempt, or `None` to give up."""
+        """Return the seconds until the next attempt to connect, or `None` to give up."""
 
 
 class Converter(Protocol):
-    """Converts plain values into typed ones, and back. A `cattrs.Converter` has these methods."""
+    """Converts decoded values (dicts, lists, texts, numbers) to typed objects and back, as `cattrs.Converter` does."""
 
     def structure(self, obj: Any, cl: Any, /) -> Any:
-        """Return the decoded value `obj` as an instance of the type `cl`; raise any `Exception` if it does not fit."""
+        """Convert the decoded value `obj` to the type `cl`; raise any `Exception` if `obj` does not fit."""
 
     def unstructure(self, obj: Any, /) -> Any:
-        """Return plain values that stand for an object of a type that the protocols cannot encode."""
+        """Convert an object that the protocols cannot encode to values that they can encode."""
 
 
 def _url_without_query(url: str) -> str:
-    # The query may hold a token.
+    # Without the query, which may hold a token.
     return repr(re.split(r"[?#]", url, maxsplit=1)[0])
 
 
@@ -87,13 +87,14 @@ class HttpRequest:
 
     Attributes:
         method: `GET`, `POST` or `DELETE`; from `signalr_sdk.azure` also `HEAD` or `PUT`.
-        url: complete and encoded URL. Send its query as it is.
-        headers: all headers but `Host`, `Content-Length` and others that the HTTP client makes.
+        url: complete, encoded URL. The HTTP client must not change the query.
+        headers: the headers to send. The HTTP client adds `Host`, `Content-Length` and the like.
         body: the body to send.
         connect_timeout: seconds for TCP and TLS; `None` for no limit.
-        timeout: seconds until the whole answer is there, for `HttpClient.stream` until its head is there; `None` for no
+        timeout: seconds until the whole answer has arrived (in `HttpClient.stream`: status and headers); `None` for no
             limit.
-        max_bytes: largest body of an answer; raise `RemoteProtocolError` for a larger one. `None` for no limit.
+        max_bytes: largest allowed body of the answer; `None` for no limit. The HTTP client must raise
+            `RemoteProtocolError` for a larger body.
     """
 
     method: str
@@ -111,8 +112,8 @@ class HttpResponse:
 
     Attributes:
         status: HTTP status.
-        headers: name and value of each header. Names are in any case, and may be repeated.
-        body: the whole body; empty in the head of a stream.
+        headers: name and value of each header. Names may be in upper or lower case, and may be repeated.
+        body: the whole body; empty in `HttpStream.response`.
     """
 
     status: int
@@ -120,76 +121,78 @@ class HttpResponse:
     body: bytes = attrs.field(default=b"", repr=False)
 
     def header(self, name: str) -> str | None:
-        """Return the first header of this name, `None` without one. The case of the name does not matter."""
+        """Return the value of the first header with this name, in upper or lower case; `None` if there is none."""
         name = name.lower()
         return next((value for key, value in self.headers if key.lower() == name), None)
 
 
 class HttpStream(Protocol):
-    """An answer whose body is read as it arrives."""
+    """The answer to a request, whose body is read piece by piece."""
 
     @property
     def response(self) -> HttpResponse:
         """Status and headers, with an empty body."""
 
     async def read(self) -> bytes:
-        """Wait for at least one byte, and return the bytes that have arrived; `b""` at the end of the body.
+        """Wait for at least one byte, and return all bytes that have arrived; `b""` at the end of the body.
 
         Raises:
-            OSError: the connection broke, or ended before the body was complete.
+            OSError: the connection was lost before the body was complete.
         """
 
 
 @runtime_checkable
 class HttpClient(Protocol):
-    """Sends HTTP requests. It must not follow redirects, and not repeat a request.
+    """Sends HTTP requests. An `HttpClient` must not follow redirects, and must not repeat a request.
 
-    For failures of the network it raises `OSError`, or a subclass such as `TimeoutError`, `ssl.SSLError` and
-    `socket.gaierror`. Their texts and causes must not hold a query, a header or a password.
+    If the network fails, an `HttpClient` must raise `OSError` or a subclass, such as `TimeoutError`, `ssl.SSLError` or
+    `socket.gaierror`. The text and the cause of the error must not contain a query, a header or a password.
     """
 
     async def request(self, request: HttpRequest, /) -> HttpResponse:
-        """Send the request and return the whole answer, whatever its status."""
+        """Send the request, and return the whole answer, also if its status is an error."""
 
     def stream(self, request: HttpRequest, /) -> AbstractAsyncContextManager[HttpStream]:
-        """Send the request; the context is entered when the head of the answer is there.
+        """Send the request. The `async with` block begins when status and headers of the answer have arrived.
 
-        Leaving the context drops the TCP connection.
+        The end of the `async with` block closes the TCP connection.
         """
 
 
 class WebSocket(Protocol):
-    """An open WebSocket. It answers the WebSocket pings of the other side itself."""
+    """An open WebSocket. The implementation must answer WebSocket pings."""
 
     async def receive(self) -> bytes | None:
-        """Return the next message (text as UTF-8), or `None` when the other side closed with code 1000 or without one.
+        """Wait for the next message, and return its bytes (text as UTF-8).
+
+        Return `None` if the other side closed the WebSocket with code 1000 or without a code.
 
         Raises:
-            ConnectionClosedError: the connection ended in another way; the text has the close code and the reason.
-            RemoteProtocolError: the message is over the limit, or is not UTF-8.
+            ConnectionClosedError: the WebSocket ended in another way. The error text has the close code and the reason.
+            RemoteProtocolError: the message is larger than `max_bytes`, or is not valid UTF-8.
         """
 
     async def send(self, data: bytes, /) -> None:
-        """Send one message, as binary or text by `WebSocketOptions.binary`; wait while the system takes no more."""
+        """Send a message, as binary if `WebSocketOptions.binary` is true, else as text. Wait while buffers are full."""
 
     async def flush(self) -> None:
-        """Return when the operating system has taken all bytes that were sent."""
+        """Wait until all sent bytes were handed to the operating system."""
 
     async def close(self) -> None:
-        """Close with code 1000, and wait for the answer of the other side. A pending `receive` ends.
+        """Close the WebSocket with code 1000, and wait for the Close frame of the other side. A pending `receive` ends.
 
-        Cancelling this call drops the connection at once.
+        If `close` is cancelled, the TCP connection is closed at once.
         """
 
 
 @attrs.frozen(kw_only=True)
 class WebSocketOptions:
-    """How to open a WebSocket.
+    """Options for opening a WebSocket.
 
     Attributes:
-        binary: send binary messages instead of text.
-        max_bytes: largest incoming message, in bytes.
-        close_timeout: the longest that `WebSocket.close` waits for the other side; `None` for no limit.
+        binary: whether messages are sent as binary instead of text.
+        max_bytes: the largest message that is accepted from the server, in bytes.
+        close_timeout: seconds that `WebSocket.close` waits for the other side; `None` for no limit.
     """
 
     binary: bool = False
@@ -199,13 +202,13 @@ class WebSocketOptions:
 
 @runtime_checkable
 class WebSocketConnector(Protocol):
-    """Opens WebSockets. An `HttpClient` with this method offers the WebSockets transport too."""
+    """Opens WebSockets. An `HttpClient` with this method can be used for the WebSockets transport too."""
 
     async def connect_web_socket(self, request: HttpRequest, options: WebSocketOptions, /) -> WebSocket:
         """Open a WebSocket; `request.url` is an http(s) URL.
 
         Raises:
-            TransportError: the server answered without an upgrade; the error has the status of the answer.
+            TransportError: the server answered, but refused the WebSocket. The error has the status of the answer.
             OSError: the network failed.
         """
 

@@ -1,10 +1,13 @@
-"""Options and enums for the arguments of a connection. Options are frozen; `attrs.evolve` makes changed copies."""
+"""Option classes and enums for the arguments of a connection.
+
+Option objects cannot be changed; `attrs.evolve` makes a changed copy.
+"""
 
 from __future__ import annotations
 
 import enum
 import math
-from datetime import datetime  # noqa: TC003  # converters resolve the annotations of DateTimeOffset
+from datetime import datetime  # noqa: TC003  # needed at run time: converters read the annotations of DateTimeOffset
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeGuard
 
 import attrs
@@ -18,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class Transport(enum.StrEnum):
-    """The transports. The values are the names on the wire, and the order is that of preference."""
+    """The transports, in the order in which they are tried. The values are the names in the SignalR protocol."""
 
     WEBSOCKETS = "WebSockets"
     SERVER_SENT_EVENTS = "ServerSentEvents"
@@ -26,14 +29,14 @@ class Transport(enum.StrEnum):
 
 
 class TransferFormat(enum.StrEnum):
-    """The formats of transports. The values are the names on the wire."""
+    """The transfer formats. The values are the names in the SignalR protocol."""
 
     TEXT = "Text"
     BINARY = "Binary"
 
 
 class ConnectionState(enum.StrEnum):
-    """The states of a `HubConnection`. A stateful reconnect counts as connected."""
+    """The states of a `HubConnection`. During a stateful reconnect, the state is `CONNECTED`."""
 
     DISCONNECTED = "disconnected"
     CONNECTING = "connecting"
@@ -52,7 +55,7 @@ class Unset(enum.Enum):
 
 
 UNSET: Final = Unset.UNSET
-"""The default of arguments for which `None` has a meaning: the argument is not given."""
+"""The default value of arguments for which `None` has another meaning. `UNSET` means: the argument was not given."""
 
 
 def is_count(value: object) -> bool:
@@ -65,7 +68,7 @@ def _is_seconds(value: object) -> TypeGuard[float]:
 
 
 def _without_infinity(value: float | None) -> float | None:
-    """Return no limit for an infinite one, which aiohttp cannot take."""
+    """Return `None` for infinity, since aiohttp does not accept infinity as a timeout."""
     return None if value == math.inf else value
 
 
@@ -96,19 +99,19 @@ def _limit(default: int) -> int:
 
 @attrs.frozen(kw_only=True)
 class Timeouts:
-    """Time limits, in seconds. `None` or infinity switches a limit off.
+    """Time limits, in seconds. `None` or infinity means no limit.
 
     Attributes:
-        connect: for TCP, TLS and the WebSocket upgrade of one attempt.
-        request: one negotiation with all its redirects, the answers of the token provider and the retry after a 401.
-            Also each DELETE and each refresh, and each answer of a token provider that is asked elsewhere.
-        handshake: for the hub handshake, on every transport.
-        keep_alive: a ping is sent when nothing else was sent for so long.
-        server: the connection is lost when the server was silent for so long. Not used with long polling.
-        close: the longest time that `stop()` takes.
-        pause: the longest pause in reading while consumers are slow.
-        invoke: default for `invoke(timeout=)`.
-        ready: for a call that waits until a connection is up; 0: the call does not wait.
+        connect: limit for TCP, TLS and the WebSocket upgrade together, in each attempt to connect.
+        request: limit for one negotiation, including its redirects, the calls of the token provider and the retry after
+            a 401. Also the limit for each DELETE, each token refresh, and each other call of the token provider.
+        handshake: limit for the hub handshake.
+        keep_alive: a ping is sent if nothing else was sent for this time.
+        server: the connection counts as lost if the server sent nothing for this time. Not used with long polling.
+        close: `stop()` cuts the connection after this time.
+        pause: the longest time for which the connection stops reading because handlers or iterators are slow.
+        invoke: the default `timeout` of `invoke`.
+        ready: how long a call waits for a connection; with 0, a call without a connection raises at once.
     """
 
     connect: float | None = _timeout(15.0)
@@ -124,18 +127,19 @@ class Timeouts:
 
 @attrs.frozen(kw_only=True)
 class Limits:
-    """Limits of sizes and numbers.
+    """Limits of sizes and numbers. Above some limits, the connection stops reading for a while, which slows the server.
 
     Attributes:
-        message_bytes: largest incoming hub message, in bytes.
-        messages: number of events that wait for their handlers before reading pauses.
-        stream_items: number of items that wait in one stream before reading pauses.
-        buffered_bytes: bytes of all events and items that wait for consumers, counted as received.
-        outgoing_bytes: bytes that wait to be sent before `send` waits.
-        stateful_buffer: bytes that are kept for a stateful reconnect before senders wait.
-        handlers: number of events that are handled at the same time; with more than 1, their order is lost.
-        client_results: number of client results that are worked out at the same time.
-        redirects: number of redirects in one negotiation.
+        message_bytes: the largest hub message that is accepted from the server, in bytes.
+        messages: above this number of events that wait for handlers, the connection stops reading.
+        stream_items: above this number of items that wait in one stream, the connection stops reading.
+        buffered_bytes: the most bytes of received events and items that may wait; above half of this number, the
+            connection stops reading.
+        outgoing_bytes: above this number of bytes that wait to be sent, `send` waits.
+        stateful_buffer: above this number of bytes that are kept for a stateful reconnect, `send` waits.
+        handlers: the number of events that are handled at the same time. Above 1, events may be handled out of order.
+        client_results: the number of client results for which handlers run at the same time.
+        redirects: the largest number of redirects in one negotiation.
     """
 
     message_bytes: int = _limit(16 * 1024 * 1024)
@@ -151,11 +155,11 @@ class Limits:
 
 @attrs.frozen(kw_only=True)
 class AuthenticationRefresh:
-    """When the token of a live connection is refreshed, if the server says how long the token lives (since .NET 11).
+    """When to refresh the access token of a live connection, if the server sends the token's lifetime (since .NET 11).
 
     Attributes:
-        before: seconds before the end of the token's life. A token that lives no more than twice as long is refreshed
-            at half of its life.
+        before: a token is refreshed this number of seconds before the token expires. A token with a lifetime of at
+            most twice `before` is refreshed after half of its lifetime.
     """
 
     before: float = attrs.field(default=300.0)
@@ -173,10 +177,10 @@ def _aware(_instance: object, _attribute: Attribute[Any], value: datetime) -> No
 
 @attrs.frozen
 class DateTimeOffset:
-    """A moment with its offset, for hub methods that take a .NET `DateTimeOffset`.
+    """A date and time for a hub method that takes a .NET `DateTimeOffset`, for the MessagePack protocol.
 
-    JSON needs no such wrapper. In MessagePack, .NET writes `DateTimeOffset` and `DateTime` in different ways, so the
-    sender must say which of them the hub method takes.
+    In MessagePack, .NET encodes `DateTimeOffset` and `DateTime` differently, so the client must know which type the hub
+    method takes. With JSON, a plain `datetime` is enough.
 
     Example:
         >>> from datetime import datetime, timezone
@@ -187,7 +191,7 @@ class DateTimeOffset:
     value: datetime = attrs.field(validator=_aware)
 
 
-# For converters it is one value, as a datetime is: cattrs would take an attrs class apart.
+# Not an attrs class: cattrs would convert an attrs class to a dict of its attributes.
 del DateTimeOffset.__attrs_attrs__
 
 

@@ -1,4 +1,4 @@
-"""When to try to connect again, and when to give up: policies made of tenacity's strategies. No function here waits."""
+"""`Retry`: a policy that decides when to try to connect again and when to give up, with strategies of tenacity."""
 
 from __future__ import annotations
 
@@ -22,23 +22,23 @@ if TYPE_CHECKING:
 
     from tenacity import RetryCallState
 
-# HTTP statuses of passing failures, beside those from 500 on.
+# The HTTP statuses below 500 after which a new attempt may succeed.
 _PASSING = frozenset({408, 429})
 _SERVER_ERROR = 500
-# The default policy's longest delay, in seconds.
+# The longest delay of the default policy, in seconds.
 _LONGEST = 30.0
-# The most seconds that a server can make a client wait by `Retry-After`.
+# A longer `Retry-After` of a server is shortened to this number of seconds.
 _LONGEST_RETRY_AFTER = 3600.0
 
 
 @attrs.frozen
 class RetryContext:
-    """The facts on which a policy may base its decision.
+    """What a retry policy knows about the failed attempts.
 
     Attributes:
-        attempt: number of attempts since the connection was last stable; 0 before the first one.
-        elapsed: seconds since the connection was last stable.
-        error: the error that ended the connection, or the last attempt.
+        attempt: number of attempts since `start()`, or since a stable connection was lost; 0 before the first attempt.
+        elapsed: seconds since `start()`, or since a stable connection was lost.
+        error: the error of the last attempt; before the first attempt, the error that ended the connection.
         was_connected: whether the connection was up at least once since `start()`.
     """
 
@@ -49,11 +49,12 @@ class RetryContext:
 
 
 def is_transient(context: RetryContext) -> bool:
-    """Return whether trying again may help.
+    """Return whether a new attempt may succeed after an error.
 
-    Errors of the network, DNS and certificates, timeouts, 408, 429, 5xx and a failing token provider may pass. A Close
-    message that forbids reconnecting and a classic server never do. All other refusals (400, 401, 403, 404, 405, a
-    refused handshake) mean a wrong URL or token until the connection was up once, and may pass from then on.
+    Always true: errors of the network, DNS or certificates, timeouts, a failed token provider, the statuses 408, 429
+    and 5xx. Always false: a Close message that forbids reconnecting, and a classic ASP.NET server. Other refusals (for
+    example 401, 404, a refused handshake): false before the connection was up for the first time, because the URL or
+    the token is probably wrong; true afterwards.
     """
     return _may_pass(context.error, context.was_connected)
 
@@ -80,7 +81,7 @@ def _may_pass(error: BaseException | None, was_connected: bool) -> bool:
 
 
 def retry_after(error: BaseException | None) -> float:
-    """Return the seconds that the server asked to wait, at most an hour; 0 if the error holds none."""
+    """Return the seconds from the header `Retry-After` of a failed answer, at most an hour; 0 if absent."""
     if isinstance(error, NegotiationError | TransportError) and error.retry_after is not None:
         return min(error.retry_after, _LONGEST_RETRY_AFTER)
     if isinstance(error, ConnectionFailedError):
@@ -90,14 +91,14 @@ def retry_after(error: BaseException | None) -> float:
 
 @attrs.frozen(kw_only=True)
 class Retry:
-    """A `RetryPolicy` made of tenacity's strategies. It is immutable and never sleeps, so connections may share it.
+    """A `RetryPolicy` made of tenacity's strategies. Several connections may share one `Retry` object.
 
     Args:
-        wait: the delay before an attempt, for example `tenacity.wait_random_exponential(max=60)`. By default a random
-            delay of up to 1 s before the first attempt, and up to twice as much before each next one, at most 30 s.
-        stop: when to give up, for example `tenacity.stop_after_delay(600)`; never by default.
-        retry: for which errors to try again: a function of a `RetryContext`, by default `is_transient`, or one of
-            tenacity's strategies such as `retry_if_exception(...)`.
+        wait: the delay before each attempt, for example `tenacity.wait_random_exponential(max=60)`. The default is
+            a random delay: up to 1 s before the first attempt, up to 2 s before the second, then 4 s, at most 30 s.
+        stop: when to give up, for example `tenacity.stop_after_delay(600)`; by default never.
+        retry: after which errors to try again: a function that is called with a `RetryContext` (by default
+            `is_transient`), or a strategy of tenacity such as `retry_if_exception(...)`.
 
     Example:
         >>> policy = Retry.delays(0, 2, 10)
@@ -111,17 +112,20 @@ class Retry:
 
     @classmethod
     def delays(cls, *seconds: float) -> Retry:
-        """Return a policy with one delay for each attempt, which then gives up (official clients: 0, 2, 10, 30)."""
+        """Return a policy with a list of delays in seconds, which gives up after the last one.
+
+        The official clients use 0, 2, 10, 30.
+        """
         table = tuple(float(each) for each in seconds)
         return cls(wait=_Delays(table), stop=_AfterDelays(len(table)))
 
     def __attrs_post_init__(self) -> None:
         if not isinstance(self.wait, _Delays | None) or not isinstance(self.stop, _AfterDelays | None):
-            # A policy is made before its connection starts. At the first loss, the import would stop the event loop.
+            # Import tenacity now, before the connection starts: an import later would block the event loop.
             import tenacity  # noqa: F401
 
     def next_delay(self, context: RetryContext) -> float | None:
-        """Return the seconds to wait before the next attempt, or `None` to give up."""
+        """Return the seconds until the next attempt to connect, or `None` to give up."""
         if self.wait is None and self.stop is None and self.retry is is_transient:
             return _default_delay(context.attempt) if is_transient(context) else None
         if not self.retry(_state(context) if _is_tenacity(self.retry) else context):
@@ -139,7 +143,10 @@ class _HasAttempt(Protocol):
 
 @attrs.frozen
 class _Delays:
-    """Waits as a table says. The attempt may be one more than the table has, since tenacity asks it before `stop`."""
+    """A `wait` strategy with a list of delays.
+
+    The number of the attempt may be greater than the length of the list, since tenacity calls `wait` before `stop`.
+    """
 
     table: tuple[float, ...]
 
@@ -149,7 +156,7 @@ class _Delays:
 
 @attrs.frozen
 class _AfterDelays:
-    """Stops after so many attempts."""
+    """A `stop` strategy that gives up after a number of attempts."""
 
     attempts: int
 
@@ -159,18 +166,18 @@ class _AfterDelays:
 
 @attrs.define
 class _Attempt:
-    """What `_Delays` and `_AfterDelays` need of tenacity's state, without tenacity."""
+    """The argument of `_Delays` and `_AfterDelays` if tenacity is not imported, instead of its `RetryCallState`."""
 
     attempt_number: int
 
 
 def _default_delay(attempt: int) -> float:
-    # A pseudo-random number is good enough to spread clients over time.
+    # The delay is random so that many clients do not reconnect at the same moment. `random` is good enough for that.
     return random.uniform(0.0, min(_LONGEST, 2.0 ** min(attempt, 16)))
 
 
 def _is_tenacity(strategy: Callable[[Any], bool]) -> bool:
-    # A strategy of tenacity's is there only where tenacity is.
+    # Do not import tenacity for this check: if tenacity is not imported, the strategy cannot be tenacity's.
     module = sys.modules.get("tenacity.retry")
     return module is not None and isinstance(strategy, module.retry_base)
 
@@ -180,7 +187,7 @@ def _state_for(strategy: object, context: RetryContext) -> Any:
 
 
 def _state(context: RetryContext) -> RetryCallState:
-    # Imported at the first use, since tenacity would make `import signalr_sdk` slower.
+    # Import at the first use: tenacity would make `import signalr_sdk` slower.
     import tenacity
 
     state = tenacity.RetryCallState(tenacity.Retrying(), None, (), {})

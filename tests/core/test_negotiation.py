@@ -483,3 +483,16 @@ def test_a_connection_token_that_no_header_can_carry_is_refused(text: str) -> No
     old = {name: value for name, value in GOOD.items() if name != "negotiateVersion"}
     for answer in ({**GOOD, "connectionToken": text}, {**old, "connectionId": text}):
         assert "has a connection token with characters" in str(failure(reply(answer)))
+
+
+def test_a_redirect_to_an_endless_url_is_refused_in_few_words() -> None:
+    error = failure(reply({"url": "https://a.example/" + "x" * 100_000}))
+    assert "too long" in str(error)
+    assert len(str(error)) < 1000
+
+
+def test_the_url_of_a_server_is_cut_in_the_text_and_whole_in_the_attribute() -> None:
+    url = "https://a.example/" + "x" * 5000
+    error = failure(reply({"url": url}), HttpResponse(500))
+    assert error.url == f"{url}/negotiate"
+    assert len(str(error)) < 1000

@@ -72,7 +72,7 @@ def _check_endpoint(endpoint: Endpoint) -> None:
     require(endpoint.connection_id and endpoint.connection_token, "there are ids")
     require(endpoint.transports, "there are transports")
     lifetime = endpoint.token_lifetime
-    require(lifetime is None or 0 < lifetime <= 2.0**31, "the lifetime makes sense", lifetime)
+    require(lifetime is None or 0 <= lifetime <= 2.0**31, "the lifetime makes sense", lifetime)
 
 
 def _check_sendable(url: str) -> None:
@@ -90,7 +90,7 @@ def check_refresh(data: bytes) -> None:
     if isinstance(answer, token_refresh.RefreshAnswer):
         token, lifetime = answer.access_token, answer.lifetime
         require(token is None or (token.isascii() and token.isprintable()), "the token fits into a header", token)
-        require(lifetime is None or 0 < lifetime <= 2.0**31, "the lifetime makes sense", lifetime)
+        require(lifetime is None or 0 <= lifetime <= 2.0**31, "the lifetime makes sense", lifetime)
         if lifetime is not None:
             require(0.5 <= token_refresh.delay(lifetime, 300.0) < 2.0**32, "it is refreshed in time", lifetime)
 

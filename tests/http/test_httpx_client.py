@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator  # noqa: TC003 - hubs are read at run 
 import httpx
 import pytest
 import respx
+from tests.servers import RawConnection, raw_server
 
 from signalr_sdk import (
     ConnectionClosedError,
@@ -20,6 +21,7 @@ from signalr_sdk import (
     Transport,
 )
 from signalr_sdk._http.httpx_client import HttpxClient
+from signalr_sdk._http.request_sender import RequestSender
 from signalr_sdk.errors import RemoteProtocolError
 from signalr_sdk.interfaces import HttpClient, HttpRequest, WebSocketConnector
 from signalr_sdk.testing import Hub, HubServer
@@ -220,3 +222,22 @@ async def test_an_answer_over_the_limit_is_not_read(client: httpx.AsyncClient) -
     respx.get("http://hub.test/").respond(200, content=b"x" * 100)
     with pytest.raises(RemoteProtocolError, match="10 bytes"):
         await HttpxClient(client).request(HttpRequest(method="GET", url="http://hub.test/", max_bytes=10))
+
+
+async def test_cookies_of_the_client_and_of_the_connection_go_along_together() -> None:
+    """A login with httpx must not be forgotten when a load balancer sets a cookie."""
+    seen: list[str] = []
+
+    async def serve(connection: RawConnection) -> None:
+        while (request := await connection.request()) is not None:
+            seen.append(request.headers.get("cookie", ""))
+            connection.answer(200, Set_Cookie="affinity=1")
+
+    async with raw_server(serve) as server, httpx.AsyncClient(cookies={"login": "me", "mine": "old"}) as client:
+        sender = RequestSender(HttpxClient(client), server.url, timeouts=Timeouts(), cookies={"mine": "é"})
+        for _ in range(2):
+            await sender.request("POST", f"{server.url}/hub", timeout=5.0)
+        plain = RequestSender(HttpxClient(client), server.url, timeouts=Timeouts())
+        await plain.request("POST", f"{server.url}/hub", timeout=5.0)
+    assert seen[:2] == ["login=me; mine=é", "login=me; mine=é; affinity=1"]
+    assert sorted(seen[2].split("; ")) == ["affinity=1", "login=me", "mine=old"]

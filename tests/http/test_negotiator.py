@@ -146,6 +146,21 @@ async def test_a_client_that_will_not_be_cancelled_is_left_behind(caplog: pytest
     http.released.set()
 
 
+class Failed(BaseException):
+    """As `pytest.fail()` raises it."""
+
+
+class Failing(ScriptedHttp):
+    async def request(self, request: HttpRequest, /) -> HttpResponse:
+        raise Failed("no")
+
+
+@without_waiting
+async def test_whatever_a_client_raises_is_a_connection_that_failed() -> None:
+    error, _took = await fails(Failing())
+    assert "the HTTP client raised Failed: no" in str(error)
+
+
 @without_waiting
 async def test_without_a_limit_there_is_none() -> None:
     sender = RequestSender(Slow(1000.0, redirect(1), OK), HUB, timeouts=Timeouts(request=None))

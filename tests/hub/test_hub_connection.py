@@ -1425,6 +1425,10 @@ async def test_bad_options_are_refused_at_once() -> None:
         {"protocol": "messagepack", "transports": "ServerSentEvents"},
         {"reconnect": 5},
         {"access_token_in": "body"},
+        {"headers": {"X Y": "1"}},
+        {"headers": {"X": "a\nb"}},
+        {"cookies": {"a": "b; c=d"}},
+        {"cookies": {"a; b": "c"}},
     ]
     for options in bad:
         with pytest.raises(ValueError, match=r".+"):

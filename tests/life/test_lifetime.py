@@ -728,6 +728,8 @@ class RandomWorld:
 
     def begin(self, call: Awaitable[Any]) -> None:
         async def run() -> None:
+            task = asyncio.current_task()
+            assert task is not None
             self.running.append(task)
             try:
                 self.ended.append(repr(await call))
@@ -736,8 +738,7 @@ class RandomWorld:
                 self.ended.append(repr(error))
 
         self.begun += 1
-        task = asyncio.create_task(run())
-        self.calls.append(task)
+        self.calls.append(asyncio.create_task(run()))
 
     def source(self) -> Any:
         kind = self.random.randrange(3)

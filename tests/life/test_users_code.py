@@ -764,7 +764,7 @@ async def test_another_event_loop_is_told_to_hand_its_calls_over() -> None:
                 await wait()
             raised.append(error.value)
 
-    await asyncio.to_thread(asyncio.run, use())
+    _on_thread(lambda: asyncio.run(use()))
     assert len(raised) == len(_all_waits(scene.hub))
     await settle()
     assert [message for message in scene.server.peers[0].received[sent:] if message["type"] != 6] == []
@@ -787,7 +787,7 @@ async def test_what_works_anywhere() -> None:
         assert scene.hub.transport is Transport.WEBSOCKETS
         scene.hub.messages("tick").close()
 
-    await asyncio.to_thread(use)
+    _on_thread(use)
     assert scene.server.last is not None
     scene.server.last.say({"type": 1, "target": "tick", "arguments": [1]})
     await settle()

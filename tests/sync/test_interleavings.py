@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import threading
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from tests.users.seams import SEAMS, Server
@@ -27,10 +27,11 @@ class Interleaving:
         self.seed = seed
         self.random = random.Random(seed)
         self.servers: list[Server] = []
+        policy: Any = self.random.choice([Retry.delays(0, 0), False])
         self.hub = HubConnection(
             "http://hub.test/chat",
             http=self.client,
-            reconnect=Retry.delays(0, 0) if self.random.random() < 0.5 else False,
+            reconnect=policy,
             timeouts=Timeouts(close=1.0, ready=0.2),
         )
         self.plans = [

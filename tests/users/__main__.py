@@ -11,7 +11,7 @@ import time
 import traceback
 from collections import Counter
 
-from .world import play
+from . import threads, world
 
 
 def _say(text: str) -> None:
@@ -26,10 +26,12 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--seconds", type=float, default=float("inf"), help="no round begins later")
     parser.add_argument("--seed", type=int, help="of the first round; each round has the next one (default: random)")
     parser.add_argument("--go-on", action="store_true", help="also after a failure: print one line for each")
+    parser.add_argument("--threads", action="store_true", help="the thread facade, in real time")
     options = parser.parse_args(arguments)
     first = secrets.randbelow(1_000_000) if options.seed is None else options.seed
     logging.getLogger("signalr_sdk").propagate = False
     logging.getLogger("signalr_sdk").setLevel(logging.INFO)
+    play = threads.play if options.threads else world.play
     began, counts, broken, rounds = time.monotonic(), Counter[str](), 0, 0
     for seed in range(first, first + options.rounds):
         if time.monotonic() - began > options.seconds:

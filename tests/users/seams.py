@@ -115,7 +115,7 @@ class Peer:
     def _ping(self) -> None:
         if self.open:
             self.say({"type": 6})
-            self._timer = self._loop.call_later(_PING, self._ping)
+            self._timer = self._loop.call_later(_PING * self._server.pace, self._ping)
 
     def end(self) -> None:
         """End in good order."""
@@ -189,6 +189,7 @@ class Server:
 
     def __init__(self, chance: Chance) -> None:
         self.peers: list[Peer] = []
+        self.pace = chance.pace
         self._chance = chance
 
     @property
@@ -310,7 +311,7 @@ class Policy:
     def next_delay(self, _context: RetryContext, /) -> Any:
         """See `RetryPolicy`."""
         wrong = self._chance.meddle_now("policy")
-        return self._chance.random.choice([0.0, 0.5, 3.0]) if wrong is FINE else wrong
+        return self._chance.random.choice([0.0, 0.5, 3.0]) * self._chance.pace if wrong is FINE else wrong
 
 
 class Source:

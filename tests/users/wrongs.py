@@ -85,10 +85,12 @@ class Chance:
         schedule: what was done, with the time.
         counts: how often each wrong thing was done.
         rate: how often something goes wrong, from 0 to 1.
-        released: set when all that hangs is to end.
         callbacks: what code that calls back may call; set by the world.
+        pace: how fast time goes, 1 on a clock that leaps.
         stubborn: the seams that hang at this moment and swallow their cancellation.
     """
+
+    pace = 1.0
 
     def __init__(self, seed: int, seams: tuple[str, ...]) -> None:
         self.random = random.Random(seed)
@@ -99,15 +101,24 @@ class Chance:
         self.kinds = self.random.sample(
             ["raise", "raise", "raise", "hang", "stubborn", "slow", "nonsense", "call"], self.random.randint(1, 8)
         )
-        self.released = asyncio.Event()
+        self._released = asyncio.Event()
         self.callbacks: list[Callable[[], Awaitable[Any] | None]] = []
         self.background: set[asyncio.Task[Any]] = set()
         self.stubborn: Counter[str] = Counter()
         self._ends = threading.current_thread() is not threading.main_thread()
 
+    @property
+    def released(self) -> asyncio.Event:
+        """Set when all that hangs is to end."""
+        return self._released
+
     def note(self, text: str) -> None:
         """Add a line to the schedule."""
-        self.schedule.append(f"{asyncio.get_running_loop().time():9.3f}  {text}")
+        self.schedule.append(f"{self.now():9.3f}  {text}")
+
+    def now(self) -> float:
+        """Return the time of the schedule."""
+        return asyncio.get_running_loop().time()
 
     def quiet(self) -> None:
         """Let nothing go wrong from now on; what hangs goes on to hang."""
@@ -131,7 +142,7 @@ class Chance:
                 finally:
                     self.stubborn[seam] -= 1
             case "slow":
-                await asyncio.sleep(self.random.choice([0.0, 0.01, 1.0, 10.0]))
+                await asyncio.sleep(self.random.choice([0.0, 0.01, 1.0, 10.0]) * self.pace)
             case "call":
                 called = self.random.choice(self.callbacks)()
                 if called is not None:

@@ -8,6 +8,7 @@ import attrs
 
 from .._core import urls
 from .._core.logs import ConnectionLogs
+from .._http.request_sender import checked_cookies, checked_headers
 from ..options import Limits, Timeouts, TransferFormat, Transport
 
 if TYPE_CHECKING:
@@ -41,6 +42,14 @@ def _names(value: Iterable[str]) -> tuple[str, ...]:
     return tuple(value)
 
 
+def _headers(_options: object, _attribute: object, value: Mapping[str, str] | None) -> None:
+    checked_headers(value)
+
+
+def _cookies(_options: object, _attribute: object, value: Mapping[str, str] | None) -> None:
+    checked_cookies(value)
+
+
 def _transfer_format(value: str) -> TransferFormat:
     return TransferFormat(value.capitalize())
 
@@ -59,8 +68,8 @@ class ConnectionOptions:
     skip_negotiation: bool
     access_token: str | TokenProvider | None = attrs.field(repr=False)
     access_token_in: Literal["header", "query"] = attrs.field(validator=attrs.validators.in_(("header", "query")))
-    headers: Mapping[str, str] | None = attrs.field(repr=False)
-    cookies: Mapping[str, str] | None = attrs.field(repr=False)
+    headers: Mapping[str, str] | None = attrs.field(repr=False, validator=_headers)
+    cookies: Mapping[str, str] | None = attrs.field(repr=False, validator=_cookies)
     forward_headers: tuple[str, ...] = attrs.field(converter=_names)
     proxy: str | None = attrs.field(repr=False)
     ssl: ssl_module.SSLContext | bool

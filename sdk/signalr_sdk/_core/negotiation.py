@@ -25,6 +25,9 @@ from .redaction import redact
 # The most seconds for the lifetime of a token. The timers of the official clients have the same limit.
 _LONGEST_LIFETIME = 2.0**31
 
+# Servers take URLs of 8 KiB, some twice as much.
+_LONGEST_URL = 16 * 1024
+
 _UNSENDABLE = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
 
 _CLASSIC = (
@@ -168,6 +171,8 @@ class _Answer:
         if not url:
             return None
         shown = redact(urls.without_query(url))
+        if len(url) > _LONGEST_URL:
+            raise self._error(f"the server redirects to a URL that is too long ({len(url)} characters): {shown!r}")
         try:
             target = urls.hub_url(url)
         except ValueError as error:

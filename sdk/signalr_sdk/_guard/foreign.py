@@ -1,8 +1,8 @@
 """How the package calls users' code: handlers, providers, policies, HTTP clients, connectors, protocols, sources.
 
-Users' code may raise any exception, even a `CancelledError` that nobody asked for, and it may never return. Each place
-that runs users' code catches `BaseException`, and `error_of` turns the exception into an error to report. Users' code
-that may hang is awaited with `bounded`, which has a time limit.
+Users' code may raise any exception, even a `CancelledError` that nobody asked for. Users' code may also never return.
+Each place that runs users' code catches `BaseException`, and `error_of` turns the exception into an error to report.
+Users' code that may hang is awaited with `bounded`, which has a time limit.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Functions that check which event loop is running, and raise an error with advice if it is the wrong one."""
+"""Functions that check which event loop is running, and raise an error with advice if the event loop is wrong."""
 
 from __future__ import annotations
 

@@ -56,7 +56,7 @@ class AiohttpClient:
         ssl: ssl_module.SSLContext | bool = True,
         server_timeout: float | None = None,
     ) -> None:
-        self.sockets = TcpSockets(server_timeout)
+        self.sockets: TcpSockets = TcpSockets(server_timeout)
         self._session = session
         self._own = session is None
         self._proxy = None if proxy is None else proxy_url(proxy)

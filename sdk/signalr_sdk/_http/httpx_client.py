@@ -62,15 +62,20 @@ class HttpxClient:
     async def _send(self, request: HttpRequest) -> httpx.Response:
         if self._client.is_closed:
             raise ConnectionError("the httpx.AsyncClient given as http= is closed")
-        # Pass headers as bytes: httpx refuses text that is not ASCII.
         headers = {**answers.NOT_COMPRESSED, **request.headers}
+        cookies = headers.pop("Cookie", "")
         message = self._client.build_request(
             request.method,
             request.url,
+            # Pass headers as bytes: httpx refuses text that is not ASCII.
             headers=[(name.encode(), value.encode()) for name, value in headers.items()],
             content=request.body,
             timeout=httpx.Timeout(None, connect=request.connect_timeout),
         )
+        if cookies:
+            # httpx adds the cookies of the client only to a request that has none.
+            message.headers.encoding = "utf-8"
+            message.headers["Cookie"] = _joined(message.headers.get("Cookie", ""), cookies)
         return await self._client.send(message, stream=True, follow_redirects=False)
 
 
@@ -90,6 +95,13 @@ class _Stream:
                 if chunk:
                     return chunk
         return b""
+
+
+def _joined(older: str, newer: str) -> str:
+    """Return all cookies, without the older ones of the same names, and those that httpx may have decoded wrongly."""
+    names = {pair.partition("=")[0] for pair in newer.split("; ")}
+    kept = [pair for pair in older.split("; ") if pair and pair.isascii() and pair.partition("=")[0] not in names]
+    return "; ".join([*kept, newer])
 
 
 def _head(response: httpx.Response) -> HttpResponse:

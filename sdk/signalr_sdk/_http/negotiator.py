@@ -9,7 +9,7 @@ from .._core import urls
 from .._core.negotiation import negotiate
 from .._core.redaction import redact_error
 from .._guard.foreign import BoundExceeded, bounded
-from ..errors import ConnectionFailedError, NegotiationError, RemoteProtocolError
+from ..errors import ConnectionFailedError, NegotiationError, RemoteProtocolError, SignalRError
 from .request_sender import GRACE
 
 if TYPE_CHECKING:
@@ -61,6 +61,9 @@ async def run_negotiation(
     except ConnectionFailedError as error:
         sender.secrets.hide_in(error)
         raise
+    except SignalRError as error:
+        # What `bounded` makes of an exception that is no `Exception`.
+        raise ConnectionFailedError(str(error)) from error
 
 
 async def _negotiate(

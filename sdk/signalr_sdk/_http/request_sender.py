@@ -79,8 +79,8 @@ class RequestSender:
         self._home = urls.origin(url)
         self._token = AccessToken(access_token, timeouts, self.logs.http)
         self._token_in_query = access_token_in == "query"
-        self._headers = {name.lower(): (name, _checked(name, value)) for name, value in (headers or {}).items()}
-        self._cookies = [(name, _cookie(name, value)) for name, value in (cookies or {}).items()]
+        self._headers = checked_headers(headers)
+        self._cookies = checked_cookies(cookies)
         self._forwarded = frozenset(name.lower() for name in forward_headers)
         self._stored_cookies = CookieStore()
         self.timeouts = timeouts
@@ -315,6 +315,24 @@ async def _in_time(work: Awaitable[T], request: HttpRequest) -> T:
             raise
     _scheme, host, port = urls.origin(request.url)
     raise TimeoutError(f"no answer from {host}:{port} within {limit:g} s")
+
+
+def checked_headers(headers: Mapping[str, str] | None) -> dict[str, tuple[str, str]]:
+    """Return name and value of each header that the user gave, by the name in lower case.
+
+    Raises:
+        ValueError: a name or a value cannot be sent.
+    """
+    return {name.lower(): (name, _checked(name, value)) for name, value in (headers or {}).items()}
+
+
+def checked_cookies(cookies: Mapping[str, str] | None) -> list[tuple[str, str]]:
+    """Return the cookies that the user gave: the name of each, and its text for the `Cookie` header.
+
+    Raises:
+        ValueError: a name or a value cannot be sent, or would make another cookie.
+    """
+    return [(name, _cookie(name, value)) for name, value in (cookies or {}).items()]
 
 
 def _checked(name: str, value: object) -> str:

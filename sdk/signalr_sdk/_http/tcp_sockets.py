@@ -7,12 +7,9 @@ import struct
 import sys
 import weakref
 from contextlib import suppress
-from typing import TYPE_CHECKING, Final
+from typing import Any, Final
 
 from .._core.path_watch import PathSample
-
-if TYPE_CHECKING:
-    from aiohttp import AddrInfoType
 
 # `struct tcp_info` of Linux begins with eight bytes. Numbers of 32 bits follow.
 _HEAD: Final = 8
@@ -33,7 +30,7 @@ class TcpSockets:
         self._timeout = timeout
         self._sockets = weakref.WeakSet[socket.socket]()
 
-    def make(self, address: AddrInfoType) -> socket.socket:
+    def make(self, address: tuple[int, int, int, str, tuple[Any, ...]]) -> socket.socket:
         """Return a new socket for an address, as aiohttp's `socket_factory`."""
         new = socket.socket(*address[:3])
         if self._timeout is not None:

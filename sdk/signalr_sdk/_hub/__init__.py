@@ -1,1 +1,1 @@
-"""Hubs of ASP.NET Core: what users hold, and what a live connection to one consists of."""
+"""`HubConnection`, and the parts of one live connection to a hub of ASP.NET Core SignalR."""

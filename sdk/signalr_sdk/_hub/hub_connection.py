@@ -1,4 +1,7 @@
-"""`HubConnection`: the object that users hold. `ManagedConnection`, its base class, starts, reconnects and stops it."""
+"""`HubConnection`, the asyncio client: calling the hub, and handling its events.
+
+The base class, `ManagedConnection`, has the methods for starting, reconnecting and stopping.
+"""
 
 from __future__ import annotations
 
@@ -40,7 +43,7 @@ R = TypeVar("R")
 
 @functools.cache
 def _named_protocol(name: str) -> HubProtocol:
-    """Return the protocol of this name. All connections share it, since a protocol has no state."""
+    """Return the built-in protocol with this name. All connections share the object, since a protocol has no state."""
     if name == "json":
         return JsonProtocol()
     if name == "messagepack":
@@ -64,39 +67,44 @@ def _refresh(value: AuthenticationRefresh | bool) -> AuthenticationRefresh | Non
 class HubConnection(ManagedConnection[HubLink]):
     """A connection to a hub of ASP.NET Core SignalR or Azure SignalR Service.
 
-    One object lasts for the life of a program: it can be started, lost, reconnected, stopped and started again.
-    Creating it does no I/O and needs no running event loop. Everything else belongs to the event loop of `start`.
+    One object can be used for the whole life of a program: after `stop`, the connection can be started again. Creating
+    the object does no I/O and needs no running event loop. All other methods must be called on the event loop on which
+    `start` was called.
 
     Args:
-        url: the hub's http(s) URL (ws(s) means the same); its query is kept on every request.
-        transports: one or several of `Transport`, as members or names; all by default. The order of preference is
-            always WebSockets, Server-Sent Events, long polling.
-        skip_negotiation: open a WebSocket without negotiation, which some servers allow.
-        access_token: a bearer token, or a sync or async callable without arguments that returns one (or `None`),
-            called for each connection attempt. A sync callable runs on the event loop: it must not block.
+        url: the hub's http(s) URL (ws(s) means the same); its query is part of every request.
+        transports: the transports to use: one or several members of `Transport`, or their names. By default all, tried
+            in the order WebSockets, Server-Sent Events, long polling. This order cannot be changed.
+        skip_negotiation: open a WebSocket without a negotiate request. The server must allow this.
+        access_token: a bearer token, or a sync or async function without arguments that returns a token (or `None`).
+            The function is called for each attempt to connect. A sync function runs on the event loop and must not
+            block.
         access_token_in: `"query"` puts the token into the query of WebSocket and SSE requests, for servers that look
-            for the token only there. An `Authorization` among `headers` stays; the token is then in the query of every
-            request.
-        headers: sent with every HTTP request and the WebSocket upgrade to the hub's own origin.
+            for the token only there. If `headers` has an `Authorization`, that header is kept, and the token is put
+            into the query of every request.
+        headers: sent with every HTTP request and WebSocket upgrade, but only to the origin of `url`.
         cookies: sent like `headers`.
-        forward_headers: names of `headers` that may go along to another origin after a redirect.
-        proxy: the URL of a proxy; without it the proxies of the environment are used.
-        ssl: an `ssl.SSLContext` (own CA, client certificate), `True` to verify, `False` not to.
-        http: an `aiohttp.ClientSession` to share between connections, an `httpx.AsyncClient` (no WebSockets then), or
-            any `HttpClient`. The connection never closes it.
-        protocol: `"json"`, `"messagepack"`, or a `HubProtocol`.
-        converter: converts typed values both ways; cattrs by default (extra `typed`).
-        reconnect: `True` for the default policy, `False` or `None` for none, or a `RetryPolicy`.
-        retry_start: the same for `start()`; `True` for the policy of `reconnect`, or the default policy without one.
-        stateful_reconnect: ask the server for stateful reconnect, with which a WebSocket that is cut for some seconds
-            loses nothing. It changes nothing where the server does not offer it.
-        authentication_refresh: refresh the token on the live connection where the server says how long it lives (since
-            .NET 11); an `AuthenticationRefresh` says when, `False` leaves it to `refresh_authentication()`.
-        timeouts: see `Timeouts`.
-        limits: see `Limits`.
+        forward_headers: names of `headers` that are also sent to another origin after a redirect.
+        proxy: the URL of a proxy; by default the proxy settings of the environment are used.
+        ssl: an `ssl.SSLContext` (own CA, client certificate); `True` to verify the certificate, `False` not to.
+        http: the HTTP client to use: an `aiohttp.ClientSession`, an `httpx.AsyncClient` (without WebSockets), or any
+            `HttpClient`. Several connections may share the client; a connection never closes the client.
+        protocol: the hub protocol: `"json"`, `"messagepack"`, or a `HubProtocol`.
+        converter: converts between JSON or MessagePack values and typed objects; by default cattrs (extra `typed`).
+        reconnect: when to reconnect after a loss: `True` for the default policy, `False` or `None` for never, or a
+            `RetryPolicy`.
+        retry_start: when `start()` tries again: `True` for the policy of `reconnect` (if that is none, the default
+            policy), `False` or `None` for never, or a `RetryPolicy`.
+        stateful_reconnect: use stateful reconnect if the server offers this: if a WebSocket is cut for some seconds, no
+            message is lost.
+        authentication_refresh: whether to refresh the access token of the live connection before the token expires, if
+            the server sends the lifetime (since .NET 11). An `AuthenticationRefresh` sets the time. With `False`, call
+            `refresh_authentication()`.
+        timeouts: time limits, see `Timeouts`.
+        limits: limits of sizes and numbers, see `Limits`.
 
     Raises:
-        ValueError: an argument makes no sense.
+        ValueError: an argument is invalid.
 
     Example:
         ```python
@@ -125,8 +133,8 @@ class HubConnection(ManagedConnection[HubLink]):
         retry_start: RetryPolicy | bool | None = False,
         stateful_reconnect: bool = False,
         authentication_refresh: AuthenticationRefresh | bool = True,
-        timeouts: Timeouts = Timeouts(),  # noqa: B008 - immutable
-        limits: Limits = Limits(),  # noqa: B008 - immutable
+        timeouts: Timeouts = Timeouts(),  # noqa: B008 - the default value is immutable
+        limits: Limits = Limits(),  # noqa: B008 - the default value is immutable
     ) -> None:
         self._protocol = _protocol(protocol, converter)
         options = ConnectionOptions.of(
@@ -143,13 +151,13 @@ class HubConnection(ManagedConnection[HubLink]):
         self._closing: set[asyncio.Task[None]] = set()
 
     async def refresh_authentication(self) -> float | None:
-        """Ask the access token provider for a token, and send it to the server for the live connection (since .NET 11).
+        """Get a new token from `access_token`, and send it to the server for the live connection (since .NET 11).
 
         Returns:
-            The seconds that the new token lives; `None` if the server does not say it.
+            The lifetime of the new token in seconds; `None` if the server does not send the lifetime.
 
         Raises:
-            AuthenticationRefreshError: the server refused, or has no refresh; the connection stays as it was.
+            AuthenticationRefreshError: the server refused the token, or has no refresh. The connection stays up.
             NotConnectedError: there is no connection.
         """
         self._check_loop()
@@ -167,32 +175,33 @@ class HubConnection(ManagedConnection[HubLink]):
     async def invoke(
         self, method: str, *args: Any, timeout: float | Unset | None = UNSET, result_type: Any = Any
     ) -> Any:
-        """Call a hub method and return its result. Cancelling it sends CancelInvocation.
+        """Call a hub method and return its result. If `invoke` is cancelled, the hub is asked to cancel the method.
 
         Args:
-            method: the method's name.
-            args: its arguments. Async iterables and `Upload`s among them are uploaded as streams.
-            timeout: seconds for all of it: the connection, room in the outgoing buffer, the answer; `None` for no
-                limit; `Timeouts.invoke` by default.
-            result_type: the type that the result is converted to; by default it is returned as it was decoded.
+            method: the name of the hub method.
+            args: the arguments of the hub method. Async iterables and `Upload`s are sent as streams.
+            timeout: seconds for the whole call, including waiting for a connection and for room in the outgoing buffer;
+                `None` for no limit; `Timeouts.invoke` by default.
+            result_type: the type to which the result is converted; by default the result is not converted.
 
         Raises:
-            HubError: the method failed; `str()` is the server's text.
-            InvocationTimeoutError: it took longer than `timeout`.
-            ConnectionClosedError: the connection ended; the method may or may not have run.
-            NotConnectedError: there is no connection, and none came within `Timeouts.ready`.
+            HubError: the hub method failed. `str()` of the error is the server's text.
+            InvocationTimeoutError: the call took longer than `timeout`.
+            ConnectionClosedError: the connection ended during the call. The hub method may or may not have run.
+            NotConnectedError: there was no connection within `Timeouts.ready`.
             LocalProtocolError: an argument cannot be encoded; nothing was sent.
             ResultTypeError: the result does not fit `result_type`.
         """
         life = self._life
-        # `get_running_loop` alone would cost a fifth of a `send` on Python 3.11 (tests/bench/test_end_to_end.py).
+        # Do not call `get_running_loop` here: that would make `send` 20 % slower (Python 3.11,
+        # tests/bench/test_end_to_end.py).
         if get_ident() != life.thread or life.loop is None or current_task(life.loop) is None:
             self._check_loop()
         limit = self._timeouts.invoke if timeout is UNSET else timeout
         arguments, uploads = self._prepare(method, args)
         link = self._life.link
         if limit is None and link is not None and uploads is None and result_type is Any:
-            # Most calls end here. One coroutine more would cost a twentieth of the time of a call
+            # The common case has its own path: the coroutine of `_invoke` would make a call 5 % slower
             # (tests/bench/test_end_to_end.py, `invoke-concurrent`).
             return await link.calls.invoke(method, arguments, None, exact=False)
         if limit is None:
@@ -218,17 +227,18 @@ class HubConnection(ManagedConnection[HubLink]):
         return result if convert is None else convert(result)
 
     async def send(self, method: str, *args: Any) -> None:
-        """Call a hub method without asking for an answer; return when the message is in the outgoing buffer.
+        """Call a hub method without waiting for an answer. Return when the message is in the outgoing buffer.
 
-        `send` waits while the buffer is full. A cancelled `send` has sent nothing.
+        `send` waits while the outgoing buffer is full. If `send` is cancelled, nothing was sent.
 
         Raises:
-            ConnectionClosedError: the connection ended while waiting for room.
-            NotConnectedError: there is no connection, and none came within `Timeouts.ready`.
+            ConnectionClosedError: the connection ended while `send` was waiting for room.
+            NotConnectedError: there was no connection within `Timeouts.ready`.
             LocalProtocolError: an argument cannot be encoded; nothing was sent.
         """
         life = self._life
-        # `get_running_loop` alone would cost a fifth of a `send` on Python 3.11 (tests/bench/test_end_to_end.py).
+        # Do not call `get_running_loop` here: that would make `send` 20 % slower (Python 3.11,
+        # tests/bench/test_end_to_end.py).
         if get_ident() != life.thread or life.loop is None or current_task(life.loop) is None:
             self._check_loop()
         arguments, uploads = self._prepare(method, args)
@@ -246,13 +256,14 @@ class HubConnection(ManagedConnection[HubLink]):
     @overload
     def stream(self, method: str, *args: Any, buffer: int | None = None) -> Stream[Any]: ...
     def stream(self, method: str, *args: Any, item_type: Any = Any, buffer: int | None = None) -> Stream[Any]:
-        """Return the items of a streaming hub method. The call is sent when the first item is asked for.
+        """Call a streaming hub method. The call is sent when you begin to iterate over the returned `Stream`.
 
         Args:
-            method: the method's name.
-            args: as for `invoke`.
-            item_type: the type that each item is converted to; by default it is returned as it was decoded.
-            buffer: items that may wait before reading pauses; `Limits.stream_items` by default.
+            method: the name of the hub method.
+            args: the arguments of the hub method, as for `invoke`.
+            item_type: the type to which each item is converted; by default items are not converted.
+            buffer: the number of waiting items above which the connection stops reading for a while;
+                `Limits.stream_items` by default.
         """
         arguments, uploads = self._prepare(method, args)
         convert: Callable[[Any], Any] | None = None
@@ -273,18 +284,18 @@ class HubConnection(ManagedConnection[HubLink]):
         return Stream(StreamCall(queue, open_, discard), convert)
 
     def proxy(self, declaration: TypeForm[T], *, naming: NamingChoice = "pascal") -> T:
-        """Return an object that has a hub's methods as a class declares them, and calls the hub.
+        """Return an object with typed methods that call the hub. A class declares the methods.
 
         Args:
             declaration: a class, best a `typing.Protocol`. Its public methods are `async def` with a result type
-                (`None` for none), or `def` with `AsyncIterator[T]` as their result: a stream. Parameters annotated as
-                `AsyncIterable`, `AsyncIterator` or `Upload` are uploaded. `method` names a method otherwise, or has it
-                sent without asking for an answer.
-            naming: how names of methods are written on the hub: `"pascal"`, `"camel"`, `None` to leave them, or a
+                (`None` for no result), or `def` with the result type `AsyncIterator[T]` for a streaming hub method.
+                Parameters annotated as `AsyncIterable`, `AsyncIterator` or `Upload` are sent as streams. The decorator
+                `method` gives a method another name on the hub, or makes the method send without waiting for an answer.
+            naming: how Python names become names of hub methods: `"pascal"`, `"camel"`, `None` for no change, or a
                 function.
 
         Raises:
-            TypeError: a method of the class says too little, or what no hub has.
+            TypeError: a method of the class lacks a type, or is declared in a way that no hub method can have.
 
         Example:
             ```python
@@ -298,7 +309,7 @@ class HubConnection(ManagedConnection[HubLink]):
                 print(number)
             ```
         """
-        # Imported at the first use, since few programs need it: `import signalr_sdk` stays light.
+        # Import at the first use, so that `import signalr_sdk` is fast: few programs need proxies.
         from .proxies import ASYNC, make_proxy
 
         return cast("T", make_proxy(self, declaration, naming, ASYNC))
@@ -309,16 +320,20 @@ class HubConnection(ManagedConnection[HubLink]):
         return split(args)
 
     async def _converting(self, type_: Any) -> tuple[bool, Callable[[Any], Any]]:
-        """Return whether the type needs numbers decoded without losing a digit, and what converts a value to it."""
+        """Return how to decode and convert values for a type.
+
+        Returns:
+            Whether numbers must be decoded without losing a digit; and a function that converts a value to the type.
+        """
         if self._typed is None:
-            # In a thread, since the imports of the first typed call would stop the event loop for many milliseconds.
+            # Import in a thread: the first import would block the event loop for many milliseconds.
             await asyncio.to_thread(self._load_typed)
         return self._load_typed()[0].needs_exact(type_), functools.partial(self._convert, type_)
 
     def _load_typed(self) -> tuple[ModuleType, Converter]:
         """Return the module for typed values, and the converter."""
         if self._typed is None:
-            # Imported at the first use, as in `proxy`.
+            # Import at the first use, so that `import signalr_sdk` is fast.
             from .._typed import structure
 
             self._typed = structure, self._converter or structure.default_converter(self._protocol.naming)
@@ -340,7 +355,7 @@ class HubConnection(ManagedConnection[HubLink]):
         return buffer
 
     async def _close_sources(self, uploads: list[Any]) -> None:
-        """Close the sources of uploads that did not begin. Closing goes on if the caller is cancelled."""
+        """Close the sources of uploads that never began. If the caller is cancelled, the closing still goes on."""
         await asyncio.wait({spawn(self._close_source(source), "close an upload", self._closing) for source in uploads})
 
     async def _close_source(self, source: Any) -> None:
@@ -350,18 +365,19 @@ class HubConnection(ManagedConnection[HubLink]):
         except BaseException as raised:  # noqa: BLE001 - the user's source may raise anything
             self._dispatcher.push_error(error_of(raised, whose))
 
-    # Being called by the hub
+    # Events from the hub
 
     @overload
     def on(self, event: str, handler: H) -> H: ...
     @overload
     def on(self, event: str, handler: None = None) -> Callable[[H], H]: ...
     def on(self, event: str, handler: H | None = None) -> H | Callable[[H], H]:
-        """Register a handler for an event. If the server asks for a client result, the handler's return value is sent.
+        """Register a handler for an event. If the hub asks for a client result, the handler returns the result.
 
         Args:
-            event: the event's name, in any case.
-            handler: sync or async; gets the event's arguments. Without it, `on` is a decorator.
+            event: the name of the event, in upper or lower case.
+            handler: a sync or async function, called with the event's arguments. Without `handler`, `on` returns a
+                decorator.
 
         Returns:
             The handler.
@@ -376,32 +392,34 @@ class HubConnection(ManagedConnection[HubLink]):
         return register if handler is None else register(handler)
 
     def off(self, event: str | None = None, handler: object | None = None) -> None:
-        """Unregister: all handlers of an event, one of them, or one handler wherever it is registered.
+        """Remove all handlers of an event, one handler of an event, or one handler from all events.
 
         Args:
-            event: the event's name.
-            handler: the handler; without an event it is unregistered everywhere, lifecycle events included. An object
-                that was given to `register` stands for all of its methods.
+            event: the name of the event. Without `event`, the handler is removed from all events and lifecycle events.
+            handler: the handler to remove, or an object that was passed to `register`, to remove all of its methods.
+                Without `handler`, all handlers of the event are removed.
         """
         if event is None and handler is None:
             raise TypeError("off() needs an event, a handler, or both")
         self._handlers.remove(event, handler)
 
     def register(self, receiver: R, *, naming: NamingChoice = "pascal") -> R:
-        """Register an object's methods as handlers, each for the event of its name; `off(handler=...)` undoes it.
+        """Register each method of an object as the handler of the event with its name.
+
+        `off(handler=receiver)` removes the handlers.
 
         Args:
-            receiver: the object. Its public methods are handlers, or only those marked with `event` if there is one;
-                sync or async, as for `on`. Arguments are converted to the types of the parameters; an argument that
-                does not fit is an error of the handler.
-            naming: how names of methods become those of events, as for `proxy`. Their case does not matter.
+            receiver: the object. All public methods are registered; if a method is marked with the decorator `event`,
+                only marked methods are registered. Methods may be sync or async. Arguments are converted to the types
+                of the parameters; if an argument does not fit, the handler fails.
+            naming: how names of methods become names of events, as for `proxy`. Upper and lower case are the same.
 
         Returns:
             The object.
 
         Raises:
-            TypeError: a method cannot be a handler, or there is none.
-            LocalProtocolError: arguments are to be converted, and cattrs is missing.
+            TypeError: a method cannot be a handler, or the object has no methods to register.
+            LocalProtocolError: a parameter has a type, but cattrs is not installed.
 
         Example:
             ```python
@@ -412,30 +430,31 @@ class HubConnection(ManagedConnection[HubLink]):
             hub.register(Chat())
             ```
         """
-        # Imported at the first use, as in `proxy`.
+        # Import at the first use, so that `import signalr_sdk` is fast.
         from .proxies import ASYNC
         from .receivers import register
 
         return register(self.on, self._need_converter, receiver, naming, ASYNC)
 
     def on_any(self, handler: H) -> H:
-        """Register `handler(event, args)` for all events that have neither a handler nor a `messages` iterator."""
+        """Register `handler(event, args)` for all events without a handler and without a `messages` iterator."""
         self._handlers.add_any(handler)
         return handler
 
     def on_authentication_refreshed(self, handler: H) -> H:
-        """Register `handler(lifetime)`, called when the server has taken a new token; seconds, or `None` if unknown."""
+        """Register `handler(lifetime)`, called after each token refresh: its seconds to live, or `None` if unknown."""
         return self._on_lifecycle("authentication_refreshed", handler)
 
     def messages(
         self, event: str, buffer: int | None = None, overflow: Literal["wait", "drop_oldest"] = "wait"
     ) -> Messages:
-        """Return an iterator over the argument tuples of an event, subscribed from now on.
+        """Return an iterator over the events of one name that arrive from now on. Each item is a tuple of arguments.
 
         Args:
-            event: the event's name, in any case.
-            buffer: events that may wait; `Limits.messages` by default.
-            overflow: what happens when more come: `"wait"` pauses reading, `"drop_oldest"` keeps the newest.
+            event: the name of the event, in upper or lower case.
+            buffer: the largest number of waiting events before `overflow` applies; `Limits.messages` by default.
+            overflow: with `"wait"`, the connection stops reading for a while; with `"drop_oldest"`, the oldest events
+                are dropped.
         """
         if overflow not in ("wait", "drop_oldest"):
             raise ValueError(f"overflow must be 'wait' or 'drop_oldest', not {overflow!r}")
@@ -443,15 +462,15 @@ class HubConnection(ManagedConnection[HubLink]):
         return self._dispatcher.subscribe(event, mark, newest=overflow == "drop_oldest", loop=lambda: self._life.loop)
 
     async def wait_for(self, event: str, timeout: float | None = None) -> tuple[Any, ...]:
-        """Return the arguments of the next event of this name.
+        """Wait for the next event of one name, and return its arguments.
 
         Args:
-            event: the event's name, in any case.
+            event: the name of the event, in upper or lower case.
             timeout: seconds; `None` for no limit.
 
         Raises:
-            TimeoutError: no event came in time.
-            ConnectionClosedError: the connection ended first.
+            TimeoutError: no event came within `timeout`.
+            ConnectionClosedError: the connection ended before the event came.
         """
         async with self.messages(event) as messages:
             try:

@@ -1,4 +1,7 @@
-"""`HubLink`: one live connection of a hub, from handshake to end, over one or (if it is resumed) several transports."""
+"""`HubLink`: one connection to a hub, from the handshake to the end.
+
+After a stateful reconnect, the same link goes on over a new transport.
+"""
 
 from __future__ import annotations
 
@@ -44,32 +47,33 @@ if TYPE_CHECKING:
 
 _wire = logging.getLogger("signalr_sdk.transport")
 
-# A payload of many messages is handled in slices. After so many seconds of work the event loop gets a turn.
+# After this number of seconds of work on one payload with many messages, other tasks get a turn of the event loop.
 _SLICE = 0.004
-# After a failed write, give the reader this long: it usually finds a Close message that says why.
+# After a failed write, the reader has this number of seconds to receive a Close message with the reason.
 _READER_GRACE = 1.0
-# `run` ends at once after a loss. After so many seconds, users' code in it has swallowed the cancellation.
+# `run` should end at once after a loss. If `run` is still running after this number of seconds, users' code in `run`
+# has ignored its cancellation.
 _LOSS_GRACE = 1.0
 
 
 class Phase(enum.Enum):
-    """How far a link has come."""
+    """The phase in the life of a link."""
 
-    OPENING = enum.auto()  # the handshake is not done, or `begin` was not called
+    OPENING = enum.auto()  # before `begin`
     LIVE = enum.auto()
-    SUSPENDED = enum.auto()  # the transport is lost, and another one may take its place
-    CLOSING = enum.auto()  # `close` was called
+    SUSPENDED = enum.auto()  # the transport is lost, and a stateful reconnect may follow
+    CLOSING = enum.auto()  # after `close` was called
 
 
 async def open_link(
     options: ConnectionOptions, protocol: HubProtocol, refresh: AuthenticationRefresh | None, dispatcher: Dispatcher
 ) -> HubLink:
-    """Make one attempt: token, negotiate, transport, handshake. Cancelling it leaves nothing open.
+    """Make one attempt to connect: token, negotiate, transport, handshake. If cancelled, nothing stays open.
 
     Args:
-        options: of the connection.
-        protocol: what the hub is spoken to in.
-        refresh: when to refresh the token; `None` for by hand only.
+        options: the options of the connection.
+        protocol: the hub protocol.
+        refresh: when to refresh the token; `None` for no automatic refresh.
         dispatcher: runs the handlers.
     """
     connection = await open_connection(options)
@@ -87,13 +91,13 @@ async def open_link(
 
 
 class HubLink:
-    """Drives one `HubSession` over one open connection: see `Link`.
+    """Does the I/O and the timers for one `HubSession` over one open connection. Implements `Link`.
 
     Attributes:
-        connection: the transport, and what it stands on.
-        timeouts: of the connection.
-        outgoing: the messages that wait to be sent.
-        calls: the calls that go over the connection.
+        connection: the open transport with its HTTP client, URL and token.
+        timeouts: the timeouts of the connection.
+        outgoing: the buffer of messages that wait to be sent.
+        calls: the calls that are sent over this link.
         stuck: see `Link`.
     """
 
@@ -130,9 +134,9 @@ class HubLink:
         self._timer: asyncio.TimerHandle | None = None
         self._grace: asyncio.TimerHandle | None = None
         self._watchdog: asyncio.TimerHandle | None = None
-        # The timeout that `lose` ends `run` by.
+        # The timeout around the receiving in `run`. `lose` ends `run` by letting this timeout expire at once.
         self._scope: asyncio.Timeout | None = None
-        # The loss of the transport, or the silence of the server: what a resume may mend.
+        # Why the transport was lost. After such an error (unlike a protocol error) the link may be resumed.
         self._lost: SignalRError | None = None
 
     def _new_session(self, protocol: HubProtocol, limits: Limits) -> HubSession:
@@ -151,7 +155,7 @@ class HubLink:
         return PathWatch(self.timeouts.server if self.connection.sees_paths else None)
 
     def _new_outgoing(self, limit: int) -> tuple[Outgoing, StatefulOutgoing | None]:
-        """Return the outgoing buffer; and once more if it outlives a transport."""
+        """Return the outgoing buffer twice; the second is `None` without stateful reconnect."""
         writing, failed, log = self._note_writing, self._note_write_failed, self.connection.logs.transport
         replay = self._session.replay
         if replay is None:
@@ -183,10 +187,10 @@ class HubLink:
     # From the handshake to the end
 
     async def shake_hands(self) -> None:
-        """Agree on the hub protocol. Messages that arrive with the answer wait for `begin`.
+        """Do the handshake, which agrees on the hub protocol. Keep messages that arrive with the answer until `begin`.
 
         Raises:
-            HandshakeError: the server refused the handshake, did not answer it in time, or is no hub.
+            HandshakeError: the server refused the handshake, did not answer in time, or is not a SignalR hub.
         """
         try:
             async with asyncio.timeout(self.timeouts.handshake):
@@ -203,7 +207,8 @@ class HubLink:
 
     async def _shake_hands(self) -> None:
         session = self._session
-        # The outgoing buffer is for messages, which stateful reconnect numbers. The handshake has no number.
+        # Send the handshake without the outgoing buffer: stateful reconnect numbers the messages in the buffer, and the
+        # handshake must have no number.
         handshake = session.start()
         self._log_payload("sending", handshake)
         await self._transport.send(handshake)
@@ -224,8 +229,8 @@ class HubLink:
         self._phase = Phase.LIVE
         self._dispatcher.respond = self.calls.respond
         if not self._transport.inherent_keep_alive:
-            # A server expects pings once it has seen one. The first ping leaves alone, before all messages of the user.
-            # On a path that swallows large packets the server would never see a ping behind a large message.
+            # Send the first ping alone, before all messages of the user: a server times the client out only after it
+            # has received a ping. If the network loses large packets, a ping after a large message would never arrive.
             self._put_encoded(self._session.ping)
         self._hand_on(self._first)
         self._first = []
@@ -234,7 +239,7 @@ class HubLink:
         self._set_timer()
 
     def _put_encoded(self, encode: Callable[[], bytes]) -> None:
-        """Send a message of our own. A hub protocol of the user's that cannot encode the message is a loss."""
+        """Send a ping or a Close message. If a user's hub protocol cannot encode the message, the link is lost."""
         try:
             if data := encode():
                 self.outgoing.put_unnumbered(data)
@@ -273,7 +278,7 @@ class HubLink:
             return error
         except RemoteProtocolError as error:
             return error
-        except BaseException as raised:  # noqa: BLE001 - HTTP clients and protocols of users may raise anything
+        except BaseException as raised:  # noqa: BLE001 - users' HTTP clients and protocols may raise anything
             cause = error_of(raised, "the HTTP client or the hub protocol")
             lost = ConnectionClosedError(f"receiving failed: {redact_error(cause)}", allow_reconnect=True)
             lost.__cause__ = cause
@@ -315,7 +320,7 @@ class HubLink:
         self.connection.logs.transport.debug("%s %d bytes: %.100r", what, len(payload), payload[:100])
 
     def lose(self, error: SignalRError) -> None:
-        """End `run` with this error."""
+        """Make `run` return this error, unless the connection is lost already."""
         if self._lost is None:
             self._lost = error
             if self._scope is not None:
@@ -349,7 +354,7 @@ class HubLink:
             if tasks:
                 await asyncio.wait(tasks)
         finally:
-            # An upload may take too long to close its source: `close` waits no longer.
+            # Do not wait for an upload whose source takes too long to close: cancel the upload.
             for task in tasks:
                 if not task.done():
                     task.cancel()
@@ -361,13 +366,14 @@ class HubLink:
                 await self._say_goodbye()
             self._end_outgoing(error)
             if goodbye or self._session.ended is not None:
-                # A server that said nothing is gone, and would not answer.
+                # Wait for the transport's closing handshake only after a Close message, ours or the server's: a server
+                # that is gone would not answer.
                 await self.connection.close()
         finally:
             self._end_outgoing(error)
             await self.connection.drop()
             await self.outgoing.close()
-            # The dispatcher and the backlog outlive the link, and must not keep it in memory.
+            # The dispatcher and the backlog are used longer than the link, and must not keep the link in memory.
             self._dispatcher.forget_link(self.calls.respond)
 
     async def _say_goodbye(self) -> None:
@@ -387,8 +393,9 @@ class HubLink:
     def is_resumable(self) -> bool:
         """See `Link.is_resumable`.
 
-        The server must have gone without a word. A server that took a transport and was then silent for too long is
-        stuck, as ASP.NET Core can be, and would be silent on the next transport too.
+        A link is not resumable after a Close message from the server. Nor is a link resumable if the server accepted a
+        transport and then sent nothing until the server timeout: ASP.NET Core can get stuck in this way, and would send
+        nothing over the next transport either.
         """
         if self._stateful is None or self._lost is None or self._phase is Phase.CLOSING:
             return False
@@ -400,7 +407,7 @@ class HubLink:
         return await resume(self, lost, attempts)
 
     async def suspend(self) -> None:
-        """Be without a transport: messages are kept, and calls go on waiting."""
+        """Drop the lost transport. Messages are kept and calls go on waiting until `reopen` or `close`."""
         self._phase = Phase.SUSPENDED
         self._stop_timers()
         if self._stateful is not None:
@@ -409,15 +416,15 @@ class HubLink:
         await self.connection.drop_transport()
 
     async def reopen(self) -> None:
-        """Go on over a new transport; return when the server has said with which message it goes on.
+        """Open a new transport, and continue over it; return when the server has sent its Sequence message.
 
-        After a cancellation or an error the link is to be suspended again, or closed.
+        If `reopen` is cancelled or raises, call `suspend` or `close`.
 
         Raises:
-            ConnectionFailedError: no transport could be opened; a status says that the server refused.
+            ConnectionFailedError: the new transport could not be opened.
             ConnectionClosedError: the new transport was lost too.
-            RemoteProtocolError: the server sent bytes that are no hub messages.
-            TimeoutError: the server said nothing.
+            RemoteProtocolError: the server sent bytes that are not hub messages.
+            TimeoutError: the server sent no Sequence message in time.
         """
         assert self._stateful is not None
         await self.connection.reopen()
@@ -447,7 +454,7 @@ class HubLink:
             self._hand_on(session.receive(payload, self._loop.time()))
 
     def _note_numbers(self, outgoing: StatefulOutgoing) -> None:
-        """Let senders in for whom an Ack made room, and acknowledge what came."""
+        """After receiving, with stateful reconnect: wake senders for which an Ack made room, and send an Ack if due."""
         outgoing.admit()
         if ack := self._session.acknowledge(self._loop.time()):
             outgoing.put_unnumbered(ack)
@@ -467,7 +474,7 @@ class HubLink:
     # Time
 
     def _set_timer(self) -> None:
-        """Set the one timer of the link to the next deadline of the session."""
+        """Set the timer to the next deadline: keep-alive, server timeout, or the check of the network path."""
         if self._phase is Phase.CLOSING:
             return
         if self._timer is not None:
@@ -511,11 +518,11 @@ class HubLink:
         elif not self._stateful.suspended:
             self._stateful.suspend()
         else:
-            # The loss is known already, and the next transport may be up soon.
+            # The loss of the transport is known already: do not lose the link again, since a resume may be running.
             return
         if not closing:
             self._grace = self._loop.call_later(_READER_GRACE, self.lose, error)
 
     def _wake_reader(self) -> None:
-        """Let a pause in reading end, since a call waits for an answer."""
+        """Let `ReadPause` check again whether to read: a call has begun to wait for its answer."""
         self._pause.look_again()

@@ -1,4 +1,4 @@
-"""The keyword arguments of hub connections, as types for functions that only hand them on."""
+"""Types for `**options`: functions that pass keyword arguments on to a `HubConnection` use them as annotations."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
 
 class CommonHubOptions(TypedDict, total=False):
-    """The keyword arguments that both kinds of `HubConnection`, for tasks and for threads, take alike.
+    """The keyword arguments that `HubConnection` and `signalr_sdk.sync.HubConnection` share, except `access_token`.
 
-    `access_token` is not among them: functions that hand on options make the token themselves.
+    `access_token` is left out, because the functions that use this type provide the token themselves.
     """
 
     transports: str | Iterable[str] | None
@@ -40,6 +40,6 @@ class CommonHubOptions(TypedDict, total=False):
 
 
 class HubOptions(CommonHubOptions, total=False):
-    """The keyword arguments of `HubConnection`, but for `access_token`."""
+    """All keyword arguments of the asyncio `HubConnection`, except `access_token`."""
 
     http: aiohttp.ClientSession | httpx.AsyncClient | HttpClient | None

@@ -1,7 +1,7 @@
-"""Proxies: objects with the methods of a hub as a class declares them, which call the hub.
+"""Proxies: objects with typed methods that call the hub. A class of the user declares the methods.
 
-`_typed.declarations` reads the class. The same code serves the asyncio client and `signalr_sdk.sync`, whose methods
-return results instead of awaitables.
+`_typed.declarations` reads the class. The asyncio client and `signalr_sdk.sync` share this module: proxy methods are
+async for the asyncio client, and plain functions for `signalr_sdk.sync`.
 """
 
 from __future__ import annotations
@@ -23,35 +23,35 @@ ASYNC: Final = async_style(Upload, Stream)
 
 
 class Calls(Protocol):
-    """The part of a hub connection that proxies need; asyncio's `invoke` and `send` return awaitables."""
+    """The methods of a hub connection that proxies use. In the asyncio client, `invoke` and `send` are async."""
 
     def invoke(self, method: str, *args: Any, result_type: Any) -> Any:
-        """Call a method for its result."""
+        """Call a hub method and wait for its result."""
 
     def send(self, method: str, *args: Any) -> Any:
-        """Call a method without an answer."""
+        """Call a hub method without waiting for an answer."""
 
     def stream(self, method: str, *args: Any, item_type: Any) -> Any:
-        """Call a streaming method."""
+        """Call a streaming hub method, and return an iterator over its items."""
 
 
 def make_proxy(hub: Calls, declaration: Any, naming: NamingChoice, style: Style) -> Any:
-    """Return an object of a class that derives from the declaration, whose methods call the hub.
+    """Return a proxy: an object of a subclass of the declaration, whose methods call the hub.
 
     Raises:
-        TypeError: the declaration is no class, or one of its methods is no method of a hub.
+        TypeError: the declaration is not a class, or a method of the class cannot be a hub method.
     """
     if not isinstance(declaration, type):
         raise TypeError(f"proxy() takes a class that declares the hub's methods, not {declaration!r:.100}")
     proxy: Any = object.__new__(_proxy_class(declaration, resolve_naming(naming), style))
-    # The declaration may have an __init__ and a __setattr__ of its own, which must not run.
+    # Use `object.__new__` and `object.__setattr__`: an `__init__` or `__setattr__` of the declaration must not run.
     object.__setattr__(proxy, "_signalr_hub", hub)
     return proxy
 
 
 @lru_cache(maxsize=256)
 def _proxy_class(declaration: Any, naming: Naming, style: Style) -> type:
-    """Derive a class from the declaration, so that `isinstance(proxy, declaration)` holds."""
+    """Return a subclass of the declaration. As a subclass, `isinstance(proxy, declaration)` is true."""
     calls = read_hub(declaration, naming, style)
     make = _async_method if style.is_async else _sync_method
     members: dict[str, Any] = {name: _like(call.function, make(call)) for name, call in calls.items()}
@@ -60,11 +60,11 @@ def _proxy_class(declaration: Any, naming: Naming, style: Style) -> type:
 
 
 def _show(proxy: Any) -> str:
-    return f"<{type(proxy).__name__} at {proxy._signalr_hub!r}>"  # noqa: SLF001 - it is a method of the proxy
+    return f"<{type(proxy).__name__} at {proxy._signalr_hub!r}>"  # noqa: SLF001 - `_show` is a method of the proxy
 
 
 def _like(function: Callable[..., Any], made: Callable[..., Any]) -> Callable[..., Any]:
-    # The __dict__ of an abstract method says that it is abstract, so it is not copied.
+    # Do not copy the function's `__dict__`: an abstract method is marked there, and the proxy would be abstract too.
     return functools.wraps(function, updated=())(made)
 
 

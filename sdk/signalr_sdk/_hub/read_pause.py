@@ -1,4 +1,4 @@
-"""Reading pauses while consumers are behind, so that the transport holds the server back."""
+"""`ReadPause`: stops reading while handlers or iterators are slow, so that TCP slows the server down."""
 
 from __future__ import annotations
 
@@ -14,18 +14,19 @@ if TYPE_CHECKING:
 
 
 class ReadPause:
-    """Decides when the reader of one link waits instead of reading, and for how long.
+    """Decides how long the reader of one link waits before reading again.
 
     Args:
-        session: its server timeout stands still during a pause.
-        backlog: counts what waits for consumers.
-        calls: a consumer that waits for an answer must get it, so reading goes on for a young invocation.
-        limit: the longest pause in seconds (`Timeouts.pause`), and the age to which an invocation is young; `None` for
-            no limit.
-        resumed: called when reading goes on, since the deadline of the session has moved.
+        session: the session, whose server timeout stands still during a pause.
+        backlog: counts the messages that wait for consumers.
+        calls: the pending invocations. A slow handler may itself wait for an answer, so an invocation younger than
+            `limit` ends the pause.
+        limit: the longest pause in seconds (`Timeouts.pause`); `None` for no limit.
+        resumed: called at the end of a pause, because the server timeout of the session has moved.
 
     Attributes:
-        exhausted: whether a pause took all of its time; reading then goes on until consumers have caught up.
+        exhausted: whether a pause has reached `limit`. After that, reading goes on without pauses until the consumers
+            are fast enough again.
     """
 
     def __init__(
@@ -47,7 +48,7 @@ class ReadPause:
         self._wait: asyncio.Future[None] | None = None
 
     async def hold(self) -> None:
-        """Return when consumers have caught up, when a young invocation waits, or when the pause took too long."""
+        """Wait until consumers are fast enough again, a new invocation is pending, or `limit` is over."""
         self._session.pause(self._time())
         try:
             async with asyncio.timeout(self._limit):
@@ -68,16 +69,16 @@ class ReadPause:
         return self._limit is None or self._time() - youngest < self._limit
 
     def note_relieved(self) -> None:
-        """Note that consumers have caught up."""
+        """End the pause, because the consumers are fast enough again."""
         self.exhausted = False
         self.look_again()
 
     def look_again(self) -> None:
-        """Have a reader that waits look whether the pause is over."""
+        """Make a waiting reader check whether the pause is over."""
         if self._wait is not None and not self._wait.done():
             self._wait.set_result(None)
 
     def end(self) -> None:
-        """End the pause: the link closes."""
+        """End the pause, because the link is closing."""
         self.exhausted = True
         self.look_again()

@@ -1,4 +1,4 @@
-"""Receivers: objects of the user whose methods are handlers, each for the event of its name."""
+"""Receivers: objects of the user whose methods are registered as handlers, each for the event with its name."""
 
 from __future__ import annotations
 
@@ -25,31 +25,31 @@ def register(
     naming: NamingChoice,
     style: Style,
 ) -> R:
-    """Register methods of an object as handlers; return the object.
+    """Register the methods of an object as handlers; return the object.
 
     Args:
-        on: registers one handler.
-        converter: returns the converter; called only if a parameter has a type.
-        receiver: the object.
+        on: a function that registers one handler.
+        converter: a function that returns the converter, called only if a parameter has a type.
+        receiver: the object of the user.
         naming: how names of methods become names of events.
-        style: whether handlers may be async.
+        style: says whether handlers may be async: yes for the asyncio client, no for `signalr_sdk.sync`.
 
     Raises:
-        TypeError: a method cannot be a handler, or there is none.
-        LocalProtocolError: arguments are to be converted, and cattrs is missing.
+        TypeError: a method cannot be a handler, or the object has no methods to register.
+        LocalProtocolError: a parameter has a type, but cattrs is not installed.
     """
     if isinstance(receiver, type):
         raise TypeError(f"register() takes an object, not the class {receiver.__name__}")
     methods = read_receiver(type(receiver), resolve_naming(naming), style)
     made = [EventHandler(receiver, method, converter() if method.is_typed else None) for method in methods]
-    # All methods were read before the first is registered, so a wrong method leaves none registered.
+    # Register only after all methods were checked: if one method is wrong, no method is registered.
     for method, handler in zip(methods, made, strict=True):
         on(method.event, handler)
     return receiver
 
 
 class EventHandler:
-    """A method of a receiver as a handler. It equals the method and the receiver, so `off` finds it by either."""
+    """A handler that calls a method of a receiver. The handler equals both, so that `off` can find the handler."""
 
     __slots__ = ("_converter", "_event", "_method", "_receiver", "_rest", "_wanted")
 

@@ -1,4 +1,4 @@
-"""Stateful reconnect: the attempts to let a link go on over another transport."""
+"""Stateful reconnect: attempts to continue a link over a new transport after the old transport was lost."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from ..errors import SignalRError
     from .link import HubLink
 
-# ASP.NET Core keeps a connection that lost its transport for so many seconds. No attempt begins later.
+# Seconds for which ASP.NET Core keeps a connection after its transport was lost. After that, do not try to resume.
 _WINDOW = 15.0
 
 
@@ -34,7 +34,7 @@ async def resume(link: HubLink, lost: SignalRError | None, attempts: Attempts) -
         tried += 1
         try:
             await bounded(link.reopen(), _WINDOW, whose="an attempt to resume", patience=link.timeouts.close, log=log)
-        except BaseException as raised:  # noqa: BLE001 - HTTP clients and token providers of users may raise anything
+        except BaseException as raised:  # noqa: BLE001 - users' HTTP clients and token providers may raise anything
             error = failure = error_of(raised, "the access token provider or the HTTP client")
             await link.suspend()
             if _is_refusal(failure):
@@ -47,14 +47,14 @@ async def resume(link: HubLink, lost: SignalRError | None, attempts: Attempts) -
 
 
 def _is_refusal(error: Exception) -> bool:
-    """Return whether the server says that it will not resume; a server that is busy or away may resume later."""
+    """Return whether the server refused to resume. No answer, or an answer such as 429 or 503, is no refusal."""
     if not isinstance(error, TransportError) or error.status is None:
         return False
     return 300 <= error.status < 500 and error.status not in (408, 429)
 
 
 def _not_resumed(lost: SignalRError | None, failure: Exception | None) -> SignalRError | None:
-    """Return the reason of the loss, which now includes why the connection could not be resumed."""
+    """Return an error that says why the transport was lost, and why the connection could not be resumed."""
     if failure is None or failure is lost:
         return lost
     error = ConnectionClosedError(

@@ -1,4 +1,4 @@
-"""The timer that refreshes the token of a live connection, if the server says how long tokens live."""
+"""`TokenRefreshTimer`: refreshes the access token of a live connection before the token expires."""
 
 from __future__ import annotations
 
@@ -14,19 +14,20 @@ if TYPE_CHECKING:
 
     from .._http.token_refresh import Refresher
 
-# A refresh that failed is tried again when half of the rest of the token's life has passed. The last try is so many
-# seconds before the end.
+# A failed refresh is tried again after half of the token's remaining lifetime. If that half is shorter than this number
+# of seconds, there is no further try.
 _PAUSE = 5.0
 
 
 class TokenRefreshTimer:
-    """One timer, which each refresh sets again: a refresh by the timer, by the user, or by a long poll.
+    """A timer for the next token refresh. Each refresh sets the timer again, also a refresh by the user or a long poll.
 
     Args:
-        refresher: refreshes the token.
-        before: see `AuthenticationRefresh`; `None` for no timer.
-        refreshed: called after each refresh with the lifetime in seconds, `None` if the server did not say it.
-        failed: called with the error when a refresh by the timer fails.
+        refresher: sends the refresh request.
+        before: seconds before the token expires, see `AuthenticationRefresh`; `None` for no automatic refresh.
+        refreshed: called after each refresh with the token's lifetime in seconds (`None` if the server did not send
+            the lifetime).
+        failed: called with the error when a refresh that the timer started has failed.
     """
 
     def __init__(
@@ -48,12 +49,12 @@ class TokenRefreshTimer:
         self._task: asyncio.Task[None] | None = None
 
     def begin(self, lifetime: float | None) -> None:
-        """Set the timer for the first token, which lives for `lifetime` seconds since negotiation."""
+        """Set the timer for the first token. `lifetime` is in seconds and counts from the negotiate request."""
         self._refresher.refreshed = self._note_refreshed
         self._set(lifetime, self._refresher.made_at)
 
     def stop(self) -> list[asyncio.Task[None]]:
-        """End the timer; return the task of a refresh that still runs, cancelled, in a list."""
+        """Stop the timer, and cancel a running refresh. Return the task of that refresh in a list, or no task."""
         self._refresher.refreshed = self._refreshed
         self._cancel()
         if self._task is None or self._task.done():

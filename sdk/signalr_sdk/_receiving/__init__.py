@@ -1,1 +1,1 @@
-"""From the hub to the client: handlers, iterators, and the queues that they are fed from."""
+"""Receiving from the hub: queues of received messages, and the handlers and iterators that consume the messages."""

@@ -1,8 +1,9 @@
-"""Bounded queues for consumers, and the account of bytes that all queues of a connection share.
+"""Queues of received messages with limits: `WaitingQueue` is one queue, `Backlog` counts the bytes in all queues.
 
-SignalR has no flow control of its own. While a queue is above its mark, or all queues together hold half of the bytes
-that they may hold, the connection stops reading for a while, so that the transport holds the server back. Beyond the
-whole number of bytes (`Limits.buffered_bytes`, counted as received) the fullest queue sheds messages.
+The SignalR protocol has no flow control. A connection therefore stops reading for a while if handlers or iterators are
+slow: when one queue holds more messages than its mark, or when all queues together hold more than half of
+`Limits.buffered_bytes`. While the client does not read, TCP slows the server down. If the queues hold more than
+`Limits.buffered_bytes` all the same, the fullest queue drops messages.
 """
 
 from __future__ import annotations
@@ -16,15 +17,15 @@ if TYPE_CHECKING:
 
 
 class Backlog:
-    """The account of one hub connection.
+    """Counts the bytes of received messages that wait in all queues of one hub connection.
 
     Attributes:
-        held: bytes in all queues.
-        limit: bytes that all queues may hold.
-        half: half of the limit; above it reading pauses.
-        over_half_full: whether more than half of the limit is held.
-        above: how many reasons there are to pause reading: queues above their marks, and `over_half_full`.
-        relieved: called when the last reason is gone; set by the link that reads.
+        held: the number of bytes in all queues.
+        limit: the largest number of bytes in all queues.
+        half: half of `limit`. Above `half`, the connection stops reading for a while.
+        over_half_full: whether `held` is above `half`.
+        above: the number of reasons to stop reading: one for each queue above its mark, and one for `over_half_full`.
+        relieved: a callback that the link sets, called when `above` becomes 0.
     """
 
     __slots__ = ("_queues", "above", "half", "held", "limit", "over_half_full", "relieved")
@@ -39,25 +40,25 @@ class Backlog:
         self._queues: set[WaitingQueue] = set()
 
     def join(self, queue: WaitingQueue) -> None:
-        """Count this queue among those that may have to shed messages."""
+        """Add a queue to the queues that drop messages when `held` is above `limit`."""
         self._queues.add(queue)
 
     def leave(self, queue: WaitingQueue) -> None:
-        """Forget a queue and its bytes. Its messages may still be taken."""
+        """Stop counting the bytes of a queue. The consumer may still take the messages in the queue."""
         self._queues.discard(queue)
         self.release(queue.held)
         self.note_mark(queue, above=False)
         queue.account = _NO_ACCOUNT
 
     def release(self, size: int) -> None:
-        """Count bytes as no longer held."""
+        """Subtract bytes of messages that have left a queue."""
         self.held -= size
         if self.over_half_full and self.held <= self.half:
             self.over_half_full = False
             self._count(-1)
 
     def note_over_half(self) -> None:
-        """Note that more than half of the limit is held; above the limit have queues shed messages."""
+        """To be called when `held` is above `half`: set `over_half_full`; above `limit`, make queues drop messages."""
         if not self.over_half_full:
             self.over_half_full = True
             self._count(1)
@@ -65,7 +66,7 @@ class Backlog:
             self.shed_excess()
 
     def note_mark(self, queue: WaitingQueue, *, above: bool) -> None:
-        """Note whether a queue is above its mark."""
+        """Record whether a queue holds more messages than its mark."""
         if queue.above is above:
             return
         queue.above = above
@@ -77,7 +78,7 @@ class Backlog:
             self.relieved()
 
     def shed_excess(self) -> None:
-        """Have the fullest queues shed messages until the limit is kept. The last message of a queue always stays."""
+        """Make the fullest queues drop messages until `held` is within `limit`. Each queue keeps its last message."""
         candidates = set(self._queues)
         while self.held > self.limit and candidates:
             fullest = max(candidates, key=_held_beyond_last)
@@ -86,26 +87,26 @@ class Backlog:
             held = self.held
             fullest.shed(held - self.limit)
             if self.held == held:
-                # This queue can shed nothing more: try the next fullest.
+                # This queue can drop no more messages: try the next fullest queue.
                 candidates.discard(fullest)
 
 
 class WaitingQueue:
-    """Messages that wait for one consumer, oldest first.
+    """A queue of received messages that wait for one consumer, oldest first.
 
     Attributes:
         messages: the messages.
-        sizes: the bytes of each message, as received.
+        sizes: the number of bytes of each message, as received.
         held: the sum of `sizes`.
-        mark: the number of messages above which reading pauses.
-        above: whether more messages wait than `mark`.
+        mark: the connection stops reading while the queue holds more messages than this number.
+        above: whether the queue holds more messages than `mark`.
         account: the backlog that counts `held`.
     """
 
     __slots__ = ("above", "account", "held", "mark", "messages", "sizes")
 
     def __init__(self, backlog: Backlog, mark: int) -> None:
-        # An empty deque takes 0.7 KB, and many a queue never holds anything.
+        # All queues share one empty deque until the first `put`, because a deque takes 0.7 KB even if empty.
         self.messages: deque[Any] = _EMPTY
         self.sizes: deque[int] = _EMPTY
         self.held: int = 0
@@ -117,13 +118,13 @@ class WaitingQueue:
         """Add a message at the end.
 
         Args:
-            message: what the consumer gets.
-            size: bytes as received.
+            message: the object that the consumer gets.
+            size: the number of bytes of the message, as received.
         """
         self.put_all((message,), (size,))
 
     def put_all(self, messages: Iterable[Any], sizes: Sequence[int]) -> None:
-        """Add messages at the end, with the size of each."""
+        """Add messages at the end. `sizes` has the number of bytes of each message, as received."""
         if self.messages is _EMPTY:
             self.messages, self.sizes = deque(), deque()
         self.messages.extend(messages)
@@ -137,13 +138,16 @@ class WaitingQueue:
             account.note_over_half()
 
     def take(self) -> Any:
-        """Return and remove the oldest message."""
+        """Remove the oldest message, and return the message."""
         message = self.messages.popleft()
         self.release_taken()
         return message
 
     def release_taken(self) -> None:
-        """Release the bytes of messages that a consumer has popped from `messages`. Call it before each await."""
+        """Subtract the bytes of messages that a consumer has popped from `messages`.
+
+        A consumer that pops messages calls `release_taken` before each `await`: other tasks need the correct numbers.
+        """
         messages, sizes, size = self.messages, self.sizes, self.held
         if messages:
             size = 0
@@ -155,17 +159,17 @@ class WaitingQueue:
         if self.account.over_half_full:
             self.account.release(size)
         else:
-            # A call of `release` for each message would cost a twentieth more (tests/bench/test_receiving.py).
+            # Do not call `release` here: that would make receiving 5 % slower (tests/bench/test_receiving.py).
             self.account.held -= size
         if self.above and len(messages) <= self.mark:
             self.account.note_mark(self, above=False)
 
     def take_many(self, count: int, size: int) -> list[Any]:
-        """Return and remove the oldest messages in one step, for a consumer on another thread.
+        """Remove the oldest messages, and return them as a list, for a consumer on another thread.
 
         Args:
             count: the largest number of messages.
-            size: the number of bytes after which no further message is taken.
+            size: no more messages are taken after the taken messages have this number of bytes.
         """
         taken: list[Any] = []
         messages, held = self.messages, 0
@@ -179,7 +183,7 @@ class WaitingQueue:
 
     @property
     def caught_up(self) -> bool:
-        """Whether the consumer is as fast as the server again."""
+        """Whether this queue gives no reason to stop reading, and the queues together give none."""
         return not self.above and not self.account.over_half_full
 
     def clear(self) -> None:
@@ -188,7 +192,7 @@ class WaitingQueue:
         self.release_taken()
 
     def shed(self, excess: int) -> None:
-        """Discard messages, but not the last one: all queues together hold `excess` bytes too many."""
+        """Drop the oldest messages until `excess` bytes are gone or only the last message is left."""
         goal = self.held - excess
         while self.held > goal and len(self.messages) > 1:
             self.take()
@@ -202,7 +206,7 @@ def _nothing() -> None:
     return None
 
 
-# A deque that stays empty even if code adds to it by mistake.
+# The shared empty deque. With `maxlen=0` the deque stays empty even if code adds a message by mistake.
 _EMPTY: Final[deque[Any]] = deque(maxlen=0)
-# The account of queues that get nothing more. Nobody reads its figures.
+# The `account` of queues that have ended. Its numbers are never used.
 _NO_ACCOUNT = Backlog(sys.maxsize)

@@ -1,7 +1,7 @@
-"""From received events to the user's handlers: in order, not in the task that receives, with errors isolated.
+"""`Dispatcher`: calls the user's handlers for received events, in order. A failed handler does not stop the next one.
 
-Events and lifecycle events wait in one queue. A worker task handles them one after another and lives only while events
-wait, so an idle connection has no such task. Handlers that the server wants a client result of run beside the worker.
+Events and lifecycle events wait in one queue. A worker task takes the events from the queue and calls the handlers. The
+worker task ends when the queue is empty. If the server asks for a client result, the handlers run in a separate task.
 """
 
 from __future__ import annotations
@@ -33,17 +33,22 @@ if TYPE_CHECKING:
     from .handlers import Handlers
     from .queues import Respond
 
-# The worker looks at the time after so many events. It gives the event loop a turn after so many seconds.
+# After each `_BATCH` of events a worker checks the time. After `_SLICE` seconds the worker lets other tasks run.
 _BATCH = 128
 _SLICE = 0.01
-# The names of so many events without a handler are remembered, each cut at so many characters, so that each is warned
-# about only once.
+# An event without a handler is logged only once. To limit memory, at most `_NAMES` names of such events are stored,
+# each cut to `_NAME` characters.
 _NAMES, _NAME = 1024, 100
 
 
 @attrs.define(eq=False)
 class _Run:
-    """A running async handler. Tasks that the handler starts inherit it by their context: see `active`."""
+    """One run of an async handler, stored in a context variable, which tasks that the handler starts inherit.
+
+    Attributes:
+        task: the task that runs the handler.
+        active: whether the handler is still running. A task that the handler started may run longer.
+    """
 
     task: asyncio.Task[Any]
     active: bool = True
@@ -53,18 +58,22 @@ _current_run: ContextVar[_Run | None] = ContextVar("signalr_sdk_handler", defaul
 
 
 def running_handler() -> asyncio.Task[Any] | None:
-    """Return the task of the handler that calls this, directly or in a task that it started; else `None`."""
+    """Return the task of the handler that calls this function, directly or from a task that the handler has started.
+
+    Returns:
+        The task of the handler; `None` if the caller is no handler.
+    """
     run = _current_run.get()
     return run.task if run is not None and run.active else None
 
 
 class Dispatcher:
-    """Runs the handlers of one hub connection, over all of its links: the `Inbox` of their sessions.
+    """Runs the handlers of one hub connection, for its whole life: reconnects keep the dispatcher.
 
     Attributes:
-        backlog: counts what waits.
-        respond: sends client results over the link that hands on messages; each new link sets it.
-        loop: the event loop of the connection; `start` sets it.
+        backlog: counts the bytes of all messages that wait for handlers and iterators.
+        respond: sends a client result over the current link; each new link sets `respond`.
+        loop: the event loop of the connection, set by `start`.
     """
 
     def __init__(self, handlers: Handlers, backlog: Backlog, limits: Limits, log: Log) -> None:
@@ -81,24 +90,28 @@ class Dispatcher:
         self._workers: set[asyncio.Task[None]] = set()
         self._answering: set[asyncio.Task[None]] = set()
         self._barrier: asyncio.Task[None] | None = None
-        # The tasks of on_closed handlers, which no stop() cancels.
+        # The tasks that run on_closed handlers. `stop` does not cancel these tasks.
         self._closing: set[asyncio.Task[None]] = set()
         self._unknown: set[str] = set()
         self._idle: list[asyncio.Future[None]] = []
 
     @functools.cached_property
     def _client_results(self) -> ClientResultQueue:
-        # The queue is made at its first use: few hubs want client results, and empty deques take 1.5 KB.
+        # Create the queue at the first use, to save 1.5 KB of memory: few hubs ask for client results.
         queue = ClientResultQueue(self.backlog, self._limits.messages, self._logger)
         self.backlog.join(queue)
         return queue
 
     def forget_link(self, respond: Respond) -> None:
-        """Keep a closed link no longer in memory, unless another one has taken its place already."""
+        """Drop the references to a closed link, so that the link can be freed; do nothing if a new link is set already.
+
+        Args:
+            respond: the method of the closed link that sends client results.
+        """
         if self.respond == respond:
             self.respond, self.backlog.relieved = _nobody, _nothing
 
-    # What comes in
+    # Received messages
 
     def events(self, targets: list[str], arguments: list[Any], sizes: list[int]) -> None:
         """See `Inbox.events`."""
@@ -109,9 +122,10 @@ class Dispatcher:
             self._start_workers(len(targets))
 
     def message(self, message: HubMessage) -> None:
-        """See `Inbox.message`: an invocation that wants a client result, or an event in a rare shape."""
+        """See `Inbox.message`. The message is a request for a client result, or an event with unusual members."""
         if message.__class__ is not Invocation:
-            # A client has no streaming methods, and the server ignores client results that it no longer waits for.
+            # Ignore StreamInvocation, since a client has no streaming methods. Ignore CancelInvocation, since the
+            # server discards a client result that comes too late.
             self._logger.debug("ignored a %s from the server", type(message).__name__)
         elif message.invocation_id is None:
             self.events([message.target], [message.arguments], [message.size])
@@ -121,7 +135,7 @@ class Dispatcher:
             self._start_answering()
 
     def _publish(self, *columns: list[Any]) -> tuple[list[Any], ...]:
-        """Give events to their iterators; return the columns of the events that are for handlers too."""
+        """Put events into the queues of their `Messages` iterators; return the events that handlers get too."""
         for_handlers: list[tuple[Any, ...]] = []
         for row in zip(*columns, strict=True):
             target, arguments, size = row
@@ -140,20 +154,20 @@ class Dispatcher:
             self._start_workers(1)
 
     def push_error(self, error: Exception) -> None:
-        """Log an error that no caller can be told, and give it to `on_error` handlers."""
+        """Log an error that no call can raise, and queue a call of the `on_error` handlers with the error."""
         self._logger.error("%s", error, exc_info=error)
         self.push_lifecycle("error", error)
 
     def subscribe(
         self, event: str, buffer: int, *, newest: bool, loop: Callable[[], asyncio.AbstractEventLoop | None]
     ) -> Messages:
-        """Return an iterator over the events of this name from now on.
+        """Return an iterator over the events of one name that arrive from now on.
 
         Args:
-            event: the name, in any case.
-            buffer: the mark of the iterator's queue.
-            newest: keep the newest events instead of pausing reading.
-            loop: returns the event loop of the connection, while there is one.
+            event: the name of the event, in upper or lower case.
+            buffer: the largest number of waiting events before `newest` decides.
+            newest: whether to drop the oldest events; otherwise the connection stops reading for a while.
+            loop: returns the event loop of the connection; `None` if the connection is not started.
         """
         queue = EventQueue(self.backlog, buffer, newest=newest, dropped=self._report_dropped)
         key = event.lower()
@@ -176,7 +190,7 @@ class Dispatcher:
         queue.end()
 
     def end_subscriptions(self) -> None:
-        """End all iterators: the connection is gone for good."""
+        """End all `Messages` iterators, after the connection has ended without reconnecting."""
         subscribers, self._subscribers = self._subscribers, {}
         for queues in subscribers.values():
             for queue in queues:
@@ -185,7 +199,7 @@ class Dispatcher:
     # Handling events
 
     def _start_workers(self, count: int) -> None:
-        """Start workers for so many more events, up to `Limits.handlers` workers in all."""
+        """Start one worker task for each of `count` new events, as long as fewer than `Limits.handlers` workers run."""
         if self._barrier is None:
             for _ in range(min(count, self._concurrency - len(self._workers))):
                 worker = spawn(self._work(), "events")
@@ -193,12 +207,12 @@ class Dispatcher:
                 worker.add_done_callback(self._worker_ended)
 
     def _worker_ended(self, worker: asyncio.Task[None]) -> None:
-        # Events still wait if the program has cancelled the worker, maybe before its first step.
+        # Start new workers for waiting events: the program may have cancelled this worker before its first step.
         self._workers.discard(worker)
         self._start_workers(len(self._queue.messages))
         self._check_idle()
         if not worker.cancelled() and isinstance(error := worker.exception(), Exception):
-            # A hub protocol of the user's has made an event of nonsense.
+            # The event itself was invalid, as a user's hub protocol can cause.
             self.push_error(error)
 
     async def _work(self) -> None:
@@ -219,9 +233,10 @@ class Dispatcher:
             self._check_idle()
 
     async def _handle_some(self, queue: HandlerQueue, task: asyncio.Task[None]) -> None:
-        """Handle a batch of events; return early after a handler that was awaited, since much may have changed.
+        """Call the handlers for up to `_BATCH` events. Return early after an awaited handler: state may have changed.
 
-        A coroutine for each event would cost more than a plain handler does (tests/bench/test_receiving.py).
+        A batch is one coroutine. A coroutine for each event would take longer than a sync handler itself
+        (tests/bench/test_receiving.py).
         """
         messages, events = queue.messages, self._handlers.events
         waited = False
@@ -261,7 +276,7 @@ class Dispatcher:
         await self._tell("error", (error,))
 
     async def _tell(self, name: str, arguments: tuple[Any, ...]) -> None:
-        """Call lifecycle handlers one after another, also after one that fails."""
+        """Call the lifecycle handlers of one name, one after another. A failed handler does not stop the next one."""
         task = asyncio.current_task()
         assert task is not None
         for handler in self._handlers.lifecycle.get(name, ()):
@@ -277,7 +292,7 @@ class Dispatcher:
                     await self._failed(f"on_{name}", error)
 
     async def _run_lifecycle(self, event: LifecycleEvent, task: asyncio.Task[None]) -> None:
-        """Wait until no other event is being handled, then run the lifecycle handlers."""
+        """Wait until the other workers have finished their events, then run the lifecycle handlers alone."""
         self._barrier = task
         if event.name == "closed":
             self._closing.add(task)
@@ -295,7 +310,7 @@ class Dispatcher:
 
     def _fallback(self, target: str) -> tuple[Handler, ...]:
         if self._handlers.any:
-            # Handlers of `on_any` get the name and the arguments as two arguments.
+            # A handler of `on_any` is called with two arguments: the name of the event, and a tuple of its arguments.
             return tuple(functools.partial(_with_name, handler, target) for handler in self._handlers.any)
         name = target[:_NAME]
         if name not in self._unknown and len(self._unknown) < _NAMES:
@@ -324,7 +339,7 @@ class Dispatcher:
 
     def _answered(self, message: Invocation, respond: Respond, task: asyncio.Task[None]) -> None:
         if task in self._answering and (task.cancelled() or task.exception() is not None):
-            # The program has cancelled the task, or is ending: the server must not wait for ever.
+            # The program has cancelled the task, or is ending. Send an error, or the server would wait for ever.
             assert message.invocation_id is not None
             answer = respond(message.invocation_id, None, "The handler was cancelled.")
             self._answering.add(spawn(answer, "client result", self._answering))
@@ -361,10 +376,10 @@ class Dispatcher:
     # The end
 
     def discard(self) -> list[asyncio.Task[None]]:
-        """Discard all that waits, and cancel handlers that run, but not one that calls this, nor `on_closed` ones.
+        """Discard all waiting events, and cancel running handlers, except `on_closed` handlers and the calling handler.
 
         Returns:
-            The cancelled tasks. The caller awaits them.
+            The cancelled tasks. The caller must await them.
         """
         caller = running_handler()
         for message in self._queue.messages:
@@ -383,19 +398,19 @@ class Dispatcher:
         return tasks
 
     def run_apart(self, name: str, *arguments: Any) -> None:
-        """Run lifecycle handlers in a task that nobody waits for or cancels."""
+        """Start a task for the lifecycle handlers of one name. No caller waits for the task or cancels the task."""
         if name in self._handlers.lifecycle:
             _ = spawn(self._tell(name, arguments), f"on_{name}", self._closing)
 
     async def run_closed(self, error: Exception | None, limit: float | None) -> None:
-        """Run `on_closed` handlers for so many seconds at most; the event loop may be at its end."""
+        """Run the `on_closed` handlers, for at most `limit` seconds, since the event loop may be ending."""
         with suppress(TimeoutError):
             await bounded(
                 self._tell("closed", (error,)), limit, whose="an on_closed handler", patience=0.2, log=self._logger
             )
 
     async def drained(self) -> None:
-        """Return when no event waits and no handler runs; at once inside a handler."""
+        """Wait until no event waits and no handler runs. Called from a handler, return at once instead."""
         while (self._workers or self._answering) and running_handler() is None:
             future = asyncio.get_running_loop().create_future()
             self._idle.append(future)
@@ -414,8 +429,8 @@ def _with_name(handler: Handler, name: str, *arguments: Any) -> Any:
 
 
 async def _nobody(_invocation_id: str, _result: Any, _error: str | None) -> None:
-    """Send no client result: there is no link."""
+    """The `respond` of a dispatcher without a link: send nothing."""
 
 
 def _nothing() -> None:
-    """Do nothing when consumers have caught up: there is no link whose reading could go on."""
+    """The `relieved` callback of a backlog without a link: do nothing."""

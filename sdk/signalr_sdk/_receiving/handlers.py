@@ -1,4 +1,4 @@
-"""The handlers that the user has registered."""
+"""`Handlers`: the handlers that the user has registered for one hub connection."""
 
 from __future__ import annotations
 
@@ -9,14 +9,15 @@ if TYPE_CHECKING:
 
 
 class Handlers:
-    """The handlers of one hub connection.
+    """Stores the handlers of one hub connection: three collections of tuples.
 
     Attributes:
-        events: by the lower-case name of the event.
+        events: the handlers for each event; the keys are event names in lower case.
         any: the handlers of `on_any`.
-        lifecycle: by the name of the lifecycle event, without `on_`.
+        lifecycle: the handlers for each lifecycle event; the keys are names without `on_`, for example "closed".
 
-    Each tuple is replaced and never changed, so a handler may add and remove handlers while it is being called.
+    To add or remove a handler, a tuple is replaced by a new tuple. So handlers may be added and removed while the
+    dispatcher iterates over a tuple.
     """
 
     def __init__(self) -> None:
@@ -25,7 +26,7 @@ class Handlers:
         self.lifecycle: dict[str, tuple[Handler, ...]] = {}
 
     def add(self, event: str, handler: Handler) -> None:
-        """Register a handler for an event. A handler that is registered already is not called twice."""
+        """Register a handler for an event. Registering the same handler again changes nothing."""
         self.events[event.lower()] = _with(self.events.get(event.lower(), ()), handler)
 
     def add_any(self, handler: Handler) -> None:
@@ -33,11 +34,11 @@ class Handlers:
         self.any = _with(self.any, handler)
 
     def add_lifecycle(self, name: str, handler: Handler) -> None:
-        """Register a handler for a lifecycle event, whose name has no `on_`."""
+        """Register a handler for a lifecycle event. `name` has no `on_`: for example "closed"."""
         self.lifecycle[name] = _with(self.lifecycle.get(name, ()), handler)
 
     def remove(self, event: str | None, handler: object | None) -> None:
-        """Remove all handlers of an event, one of them, or (without an event) one handler wherever it is registered."""
+        """Remove all handlers of an event, one handler of an event, or (without an event) one handler of all events."""
         if event is not None:
             _remove(self.events, event.lower(), handler)
             return

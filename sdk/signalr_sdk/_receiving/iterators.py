@@ -1,7 +1,7 @@
-"""The iterators of users: `Stream` over the items of a hub method, `Messages` over the events of a name.
+"""Async iterators for users: `Stream` over the items of a hub method, `Messages` over the events of one name.
 
-The user holds the iterator, and the connection holds the queue only. So an iterator that the user lets go of, by a
-`break` out of a bare `async for` for example, is collected and then cancels its stream on the server.
+The connection has no reference to the iterator, only to its queue. If the user drops the iterator, for example by a
+`break` out of an `async for` loop, Python frees the iterator, whose `__del__` then cancels the stream on the server.
 """
 
 from __future__ import annotations
@@ -30,12 +30,13 @@ class _Phase(enum.Enum):
 
 
 class StreamCall:
-    """The part of a `Stream` that the connection makes.
+    """The queue and the functions that a `Stream` gets from its connection.
 
     Args:
-        queue: gets the items.
-        open_: sends the call, and returns a function that cancels the stream. A cancelled `open_` has sent nothing.
-        discard: closes the sources of uploads, if the call was never sent.
+        queue: the received items.
+        open_: sends the call, and returns a function that cancels the stream on the server. If `open_` is cancelled,
+            nothing was sent.
+        discard: closes the sources of the call's uploads; called if the call was never sent.
     """
 
     __slots__ = ("discard", "loop", "open", "queue")
@@ -53,10 +54,11 @@ class StreamCall:
 
 
 class Stream(Uncopied, Generic[T]):
-    """The items that a streaming hub method yields: an async iterator and an async context manager.
+    """The items of a streaming hub method, as an async iterator and an async context manager.
 
-    `HubConnection.stream` makes it. The call is sent at the first `__anext__` or `__aenter__`. The stream is cancelled
-    on the server, once, by `cancel()`, by leaving the `async with`, or when the object is garbage collected.
+    `HubConnection.stream` returns a `Stream`. The call is sent when the iteration or the `async with` block begins. The
+    stream is cancelled on the server by `cancel()`, at the end of the `async with` block, or when Python frees the
+    `Stream` object.
 
     Example:
         ```python
@@ -85,7 +87,7 @@ class Stream(Uncopied, Generic[T]):
         return item if self._convert is None else self._convert(item)
 
     async def _fill(self) -> None:
-        """Return when a message waits in the queue; raise the exception that ends the iteration."""
+        """Wait until the queue has a message; at the end, raise the exception that ends the iteration."""
         queue = self._queue
         check_loop(self._call.loop)
         while not queue.messages:
@@ -98,25 +100,25 @@ class Stream(Uncopied, Generic[T]):
                 await queue.wait()
 
     async def next(self, timeout: float | None = None) -> T:
-        """Return the next item.
+        """Wait for the next item.
 
         Args:
             timeout: seconds to wait; `None` for no limit.
 
         Raises:
-            TimeoutError: no item came in time; no item is lost, and the stream goes on.
+            TimeoutError: no item came within `timeout`. No item is lost; `next` can be called again.
             StopAsyncIteration: the stream has ended.
             HubError: the hub method failed.
-            ConnectionClosedError: the connection is lost.
-            StreamOverflowError: this consumer was too slow.
-            ResultTypeError: the item does not fit `item_type`; the stream goes on.
+            ConnectionClosedError: the connection ended before the stream.
+            StreamOverflowError: the items were not read fast enough, and the stream was cancelled.
+            ResultTypeError: the item does not fit `item_type`. `next` can be called again for the next item.
         """
         check_loop(self._call.loop)
         async with asyncio.timeout(timeout):
             return await self.__anext__()
 
     async def cancel(self) -> None:
-        """End the stream: nothing more is delivered, and the hub method is cancelled. Idempotent."""
+        """End the stream, discard waiting items, and cancel the hub method. A second call does nothing."""
         check_loop(self._call.loop)
         self._cancel()
 
@@ -131,7 +133,7 @@ class Stream(Uncopied, Generic[T]):
     async def _open(self) -> None:
         self._phase = _Phase.OPENING
         self._call.loop = asyncio.get_running_loop()
-        # The queue joins the backlog only now: a stream that is never used leaves no trace.
+        # Join the backlog only when the stream is opened: a stream that is never used would stay in the backlog.
         self._queue.account.join(self._queue)
         try:
             self._release = await self._call.open()
@@ -162,7 +164,7 @@ class Stream(Uncopied, Generic[T]):
             self._release()
 
     def __del__(self) -> None:
-        # The garbage collector may run this on any thread, also when the loop is closed.
+        # Python may call `__del__` on any thread, and after the event loop was closed.
         phase = getattr(self, "_phase", _Phase.OVER)
         if phase is _Phase.OVER or self._call.loop is None or self._call.loop.is_closed():
             return
@@ -179,15 +181,15 @@ def _abandon(queue: AwaitedQueue, release: Callable[[], None]) -> None:
 
 
 async def fetch(source: Stream[Any] | Messages, into: deque[Any], count: int, size: int) -> None:
-    """Wait until something has come, and move a batch of messages to a consumer on another thread.
+    """Wait until an iterator has at least one message, and move a batch of messages from its queue into a deque.
 
-    Cancelling it loses nothing: messages that were taken are in `into`.
+    `signalr_sdk.sync` uses `fetch` to hand messages to another thread. If `fetch` is cancelled, no message is lost.
 
     Args:
         source: the iterator.
-        into: gets the batch.
+        into: the deque to which the messages are appended.
         count: the largest number of messages.
-        size: the number of bytes after which no further message is taken.
+        size: no more messages are moved after the moved messages have this number of bytes.
     """
     queue = source._queue  # noqa: SLF001 - one module, one owner
     if not queue.messages:
@@ -196,15 +198,18 @@ async def fetch(source: Stream[Any] | Messages, into: deque[Any], count: int, si
 
 
 def converter_of(stream: Stream[T]) -> Callable[[Any], T] | None:
-    """Return the function that converts a decoded item to `item_type`, on any thread; `None` if there is no type."""
+    """Return the function that converts a decoded item to the `item_type` of a stream; `None` without an `item_type`.
+
+    The function may be called on any thread.
+    """
     return stream._convert  # noqa: SLF001 - one module, one owner
 
 
 class Messages(Uncopied):
-    """Events of one name as an async iterator of argument tuples, and an async context manager.
+    """The events of one name, as an async iterator of argument tuples and an async context manager.
 
-    `HubConnection.messages` makes it. It gets events from then on, until it is closed or garbage collected, or the
-    connection is `DISCONNECTED` for good.
+    `HubConnection.messages` returns a `Messages` iterator, which gets the events that arrive after that call. The
+    iterator ends when `close` is called, when Python frees the iterator, or when the connection has ended for good.
 
     Example:
         ```python
@@ -221,7 +226,7 @@ class Messages(Uncopied):
     ) -> None:
         self._queue = queue
         self._loop = loop
-        # Any thread may call it.
+        # Unsubscribes the queue. `__del__` may call this function on any thread.
         self._release = release
 
     def __aiter__(self) -> Self:
@@ -235,7 +240,7 @@ class Messages(Uncopied):
         return tuple(queue.take())
 
     async def _fill(self) -> None:
-        """Return when a message waits in the queue; raise the exception that ends the iteration."""
+        """Wait until the queue has a message; at the end, raise the exception that ends the iteration."""
         queue = self._queue
         check_loop(self._loop())
         while not queue.messages:
@@ -244,13 +249,13 @@ class Messages(Uncopied):
             await queue.wait()
 
     async def next(self, timeout: float | None = None) -> tuple[Any, ...]:
-        """Return the arguments of the next event.
+        """Wait for the next event, and return its arguments.
 
         Args:
             timeout: seconds to wait; `None` for no limit.
 
         Raises:
-            TimeoutError: no event came in time.
+            TimeoutError: no event came within `timeout`.
             StopAsyncIteration: the iterator is closed, or the connection has ended.
         """
         check_loop(self._loop())
@@ -258,7 +263,7 @@ class Messages(Uncopied):
             return await self.__anext__()
 
     def close(self) -> None:
-        """Get no more events, and discard those that wait. Idempotent."""
+        """End the iteration, and discard waiting events. A second call does nothing."""
         self._queue.end()
         self._queue.clear()
         self._release(self._queue)
@@ -270,6 +275,6 @@ class Messages(Uncopied):
         self.close()
 
     def __del__(self) -> None:
-        # The garbage collector may run this on any thread.
+        # Python may call `__del__` on any thread.
         if not self._queue.ended:
             self._release(self._queue)

@@ -1,4 +1,4 @@
-"""The queues in which received messages wait: for handlers, for iterators, and for places among client results."""
+"""The queues of received messages: for iterators, for handlers, and for requests for a client result."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 
 
 class AwaitedQueue(WaitingQueue):
-    """A queue whose consumer is an iterator, which awaits messages.
+    """A queue whose consumer, an async iterator, can wait for messages.
 
     Attributes:
-        ended: whether nothing more comes.
-        error: the error that ends the iteration, raised once; `None` for an end in good order.
+        ended: whether no more messages can be added.
+        error: the error that the iteration raises once after the last message; `None` for an end without error.
     """
 
     __slots__ = ("_waiters", "ended", "error")
@@ -36,7 +36,7 @@ class AwaitedQueue(WaitingQueue):
         self._waiters: list[asyncio.Future[None]] = []
 
     def put_all(self, messages: Iterable[Any], sizes: Sequence[int]) -> None:
-        """See `WaitingQueue.put_all`. After the end nothing is added."""
+        """See `WaitingQueue.put_all`. After `end`, nothing is added."""
         if self.ended:
             return
         super().put_all(messages, sizes)
@@ -44,24 +44,24 @@ class AwaitedQueue(WaitingQueue):
             self.wake()
 
     def end(self, error: Exception | None = None) -> None:
-        """Let nothing more in. Messages that wait can still be taken; after them the iteration ends with the error."""
+        """Accept no more messages. After the last waiting message was taken, the iteration raises `error`."""
         if not self.ended:
             self.ended = True
             self.error = error
-            # The rest cannot grow any more, so it neither pauses reading nor has to be shed.
+            # The queue cannot grow any more: do not stop reading for its messages, and do not drop its messages.
             self.account.leave(self)
             self.wake()
 
     def wake(self) -> None:
-        """Have all callers of `wait` look again."""
+        """Make all pending calls of `wait` return."""
         waiters, self._waiters = self._waiters, []
         for waiter in waiters:
-            # On a closed loop a future cannot call back, and nobody waits.
+            # Skip futures of a closed event loop: nobody can wait for them, and `set_result` would raise an exception.
             if not waiter.done() and not waiter.get_loop().is_closed():
                 waiter.set_result(None)
 
     async def wait(self) -> None:
-        """Return when a message or the end has come. Cancelling it changes nothing."""
+        """Wait until a message is added or the queue is ended. Cancelling `wait` has no other effect."""
         waiter = asyncio.get_running_loop().create_future()
         self._waiters.append(waiter)
         try:
@@ -72,17 +72,18 @@ class AwaitedQueue(WaitingQueue):
             raise
 
     def end_of_iteration(self) -> Exception:
-        """Return the exception that ends the iteration: the error at the first call, then `StopAsyncIteration`."""
+        """Return the exception that ends the iteration: `error` at the first call, StopAsyncIteration later."""
         error, self.error = self.error, None
         return StopAsyncIteration() if error is None else error
 
 
 class StreamQueue(AwaitedQueue):
-    """The items of one stream: a `Sink` of the session.
+    """The received items of one stream. The session calls `items` and `completed` when the server sends them.
 
     Attributes:
-        finished: called once when the stream has ended by itself; set by the connection.
-        overflowed: called when the consumer was too slow; cancels the stream on the server.
+        finished: a callback that `Calls` sets, called once when the server has completed the stream.
+        overflowed: a callback that `Calls` sets, called when the consumer was too slow. `overflowed` cancels the stream
+            on the server.
     """
 
     __slots__ = ("_method", "finished", "overflowed")
@@ -93,16 +94,16 @@ class StreamQueue(AwaitedQueue):
         self.finished: Callable[[], None]
         self.overflowed: Callable[[], None]
 
-    # The session hands stream items on by this name.
+    # The session calls `items` with stream items.
     items: Final = AwaitedQueue.put_all
 
     def completed(self, _result: Any, error: str | None) -> None:
-        """End the stream with its completion."""
+        """End the stream, with the error of its completion if there is one."""
         self.end(None if error is None else HubError(error, self._method))
         self.finished()
 
     def shed(self, excess: int) -> None:
-        """Fail the whole stream: a stream with a gap would be wrong without a sign."""
+        """Fail the whole stream instead of dropping some items: the user would not notice that items are missing."""
         buffered = len(self.messages)
         self.end(
             StreamOverflowError(
@@ -124,11 +125,11 @@ class EventQueue(AwaitedQueue):
         backlog.join(self)
         self._newest = newest
         self._dropped = 0
-        # Called with the number of dropped events when the consumer has caught up.
+        # Called with the number of dropped events when the consumer is fast enough again.
         self._report = dropped
 
     def put_all(self, messages: Iterable[Any], sizes: Sequence[int]) -> None:
-        """See `WaitingQueue.put_all`. With `overflow="drop_oldest"` only the newest events stay."""
+        """See `WaitingQueue.put_all`. With `overflow="drop_oldest"`, only the newest events are kept."""
         if self._newest and not self.ended:
             messages, sizes = list(messages)[-self.mark :], sizes[-self.mark :]
             for _ in range(len(self.messages) + len(sizes) - self.mark):
@@ -136,13 +137,13 @@ class EventQueue(AwaitedQueue):
         super().put_all(messages, sizes)
 
     def release_taken(self) -> None:
-        """See `WaitingQueue.release_taken`; report dropped events when the consumer has caught up."""
+        """See `WaitingQueue.release_taken`. Report dropped events when the consumer is fast enough again."""
         super().release_taken()
         if self._dropped and self.caught_up:
             self._report_dropped()
 
     def take_many(self, count: int, size: int) -> list[Any]:
-        """See `WaitingQueue.take_many`. A consumer that wants the newest event gets one, since more would grow old."""
+        """See `WaitingQueue.take_many`. With `overflow="drop_oldest"`, take one event: more would soon be old."""
         return super().take_many(1 if self._newest else count, size)
 
     def end(self, error: Exception | None = None) -> None:
@@ -166,17 +167,17 @@ class EventQueue(AwaitedQueue):
 
 @attrs.define(eq=False)
 class LifecycleEvent:
-    """Waits among the events, so that its handlers run between those of the events around it."""
+    """A lifecycle event in the queue of events, so that lifecycle and event handlers run in the right order."""
 
     name: str
     arguments: tuple[Any, ...]
 
 
 class HandlerQueue(WaitingQueue):
-    """The events that wait for handlers, as (target, arguments), and the lifecycle events, which are never dropped.
+    """The queue of events for handlers, as (target, arguments), and of lifecycle events, which are never dropped.
 
     Attributes:
-        dropped: the number of events that were dropped since handlers were last fast enough.
+        dropped: the number of dropped events that were not reported yet.
     """
 
     __slots__ = ("dropped",)
@@ -186,7 +187,7 @@ class HandlerQueue(WaitingQueue):
         self.dropped = 0
 
     def take_dropped(self) -> int:
-        """Return the number of dropped events, and count from zero again."""
+        """Return the number of dropped events, and set `dropped` to zero."""
         dropped, self.dropped = self.dropped, 0
         return dropped
 
@@ -204,11 +205,11 @@ class HandlerQueue(WaitingQueue):
 
 
 Respond = Callable[[str, Any, "str | None"], Coroutine[Any, Any, None]]
-"""Sends a client result: the id of the server's invocation, the result, and the error if there is one."""
+"""Sends a client result. Arguments: the id of the server's invocation, the result, and the error text or `None`."""
 
 
 class ClientResultQueue(WaitingQueue):
-    """The invocations that want a client result and wait for one of the `Limits.client_results` places."""
+    """The queue of requests for a client result. At most `Limits.client_results` requests are handled at a time."""
 
     __slots__ = ("_logger", "_responds")
 
@@ -218,21 +219,21 @@ class ClientResultQueue(WaitingQueue):
         self._responds: deque[Respond] = deque()
 
     def add(self, message: Invocation, respond: Respond) -> None:
-        """Add an invocation, and what answers it on the connection that it came over."""
+        """Add a request, and the function that sends the answer over the link on which the request came."""
         self._responds.append(respond)
         self.put(message, message.size)
 
     def take_first(self) -> tuple[Invocation, Respond]:
-        """Return and remove the oldest invocation with what answers it."""
+        """Remove the oldest request; return the request and the function that sends its answer."""
         return self.take(), self._responds.popleft()
 
     def clear(self) -> None:
-        """Discard all invocations."""
+        """Discard all requests."""
         self._responds.clear()
         super().clear()
 
     def shed(self, excess: int) -> None:
-        """Drop the oldest invocations, which get no answer."""
+        """Drop the oldest requests. The server gets no answer to a dropped request."""
         goal, dropped = self.held - excess, 0
         while self.held > goal and len(self.messages) > 1:
             self.take_first()

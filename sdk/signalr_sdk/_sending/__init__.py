@@ -1,1 +1,1 @@
-"""From the client to the hub: calls, uploads, and the buffer that they leave by."""
+"""Sending from the client to the hub: calls, uploads, and the buffer of messages that wait to be sent."""

@@ -1,4 +1,4 @@
-"""The calls of one connection: invocations that wait for their completions, streams, and the uploads of both."""
+"""`Calls`: the calls that one connection sends to the hub, with their results, streams and uploads."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class PendingInvocation:
-    """An invocation that waits for its completion: a `Sink` of the session."""
+    """An invocation that waits for its completion. The session calls `items` or `completed` when the server answers."""
 
     __slots__ = ("_pending", "future", "invocation_id", "method", "started", "uploads")
 
@@ -34,7 +34,7 @@ class PendingInvocation:
         self._pending = pending
 
     def items(self, _items: list[Any], _sizes: list[int]) -> None:
-        """Fail the call: the server answered with stream items."""
+        """Fail the call, because the server answered an invocation with stream items."""
         self.fail(
             RemoteProtocolError(
                 f"'{self.method}' answered with a stream item: it is a streaming method, call it with stream()"
@@ -42,7 +42,7 @@ class PendingInvocation:
         )
 
     def completed(self, result: Any, error: str | None) -> None:
-        """End the call with its completion."""
+        """End the call with the result or the error of its completion."""
         if error is not None:
             self.fail(HubError(error, self.method))
             return
@@ -51,7 +51,7 @@ class PendingInvocation:
             self.future.set_result(result)
 
     def abandon(self) -> None:
-        """Mark an error as seen that came after the caller went away: asyncio would log it as never retrieved."""
+        """Read the future's error after the caller was cancelled, so that asyncio does not log the error."""
         if self.future.done() and not self.future.cancelled():
             self.future.exception()
 
@@ -68,7 +68,7 @@ class PendingInvocation:
 
 
 def _closed_under(method: str, cause: SignalRError) -> ConnectionClosedError:
-    """Return an error for one call that was pending when the connection ended; each call gets an error of its own."""
+    """Return a new error for one call that was pending when the connection ended. Calls must not share an error."""
     reason = cause.reason if isinstance(cause, ConnectionClosedError) else None
     allow = isinstance(cause, ConnectionClosedError) and cause.allow_reconnect
     why = redact_error(cause)
@@ -82,14 +82,14 @@ def _closed_under(method: str, cause: SignalRError) -> ConnectionClosedError:
 
 
 class Calls:
-    """All calls of one connection.
+    """Sends the calls of one connection, and gives each caller the result.
 
     Args:
         session: encodes the calls.
-        outgoing: takes the encoded calls.
-        push_error: called with errors that no caller can be told.
+        outgoing: the buffer for the encoded calls.
+        push_error: called with each error that no call can raise.
         waiting: called when an invocation begins to wait for its completion.
-        log: of the connection.
+        log: the log of the connection.
     """
 
     def __init__(
@@ -113,16 +113,16 @@ class Calls:
 
     @property
     def youngest(self) -> float | None:
-        """The time at which the last of the pending invocations began, by the clock of the event loop."""
+        """The start time of the newest pending invocation, by the event loop's clock; `None` if none is pending."""
         return next(reversed(self._pending.values())).started if self._pending else None
 
     @property
     def uploads(self) -> list[asyncio.Task[None]]:
-        """The tasks of the uploads that go on."""
+        """The tasks of all uploads that have not ended."""
         return [upload.task for upload in self._uploads]
 
     def end(self, error: SignalRError) -> None:
-        """Fail all calls, since the connection has ended."""
+        """Fail all pending calls and streams, and stop all uploads, after the connection has ended."""
         for upload in list(self._uploads):
             upload.stop(tell=False)
         for call in list(self._pending.values()):
@@ -132,7 +132,7 @@ class Calls:
         self._streams.clear()
 
     def send_now(self, method: str, arguments: list[Any]) -> bool:
-        """Send an invocation without an id and without uploads; return `False` if the buffer has no room for it."""
+        """Send an invocation that wants no answer and has no uploads; return `False` if the outgoing buffer is full."""
         outgoing = self._outgoing
         if outgoing.full:
             return False
@@ -140,14 +140,14 @@ class Calls:
         return True
 
     async def send(self, method: str, arguments: list[Any], uploads: list[Any] | None) -> None:
-        """Send an invocation without an id; wait for room in the buffer."""
+        """Send an invocation that wants no answer; wait while the outgoing buffer is full."""
         stream_ids = self._new_stream_ids(uploads)
         await self._outgoing.put(self._session.send(method, arguments, stream_ids))
         if uploads:
             self._start_uploads(stream_ids, uploads, self._push_error)
 
     async def invoke(self, method: str, arguments: list[Any], uploads: list[Any] | None, *, exact: bool) -> Any:
-        """Call a method and wait for its result. Cancelling it cancels the call on the server."""
+        """Call a hub method and wait for its result. Cancelling `invoke` also cancels the call on the server."""
         stream_ids = self._new_stream_ids(uploads)
         call = PendingInvocation(method, self._pending, self._loop)
         invocation_id, data = self._session.invoke(method, arguments, call, stream_ids, exact=exact)
@@ -171,17 +171,17 @@ class Calls:
             raise
 
     def _give_up(self, call: PendingInvocation, error: LocalProtocolError) -> None:
-        """Cancel a call whose upload has an item that cannot be encoded."""
+        """Cancel a call on the server, and fail the call, because an item of its upload cannot be encoded."""
         self._cancel(call.invocation_id, call.uploads, sent=True)
         call.fail(error)
 
     async def stream(
         self, queue: StreamQueue, method: str, arguments: list[Any], uploads: list[Any] | None, *, exact: bool
     ) -> Callable[[], None]:
-        """Call a streaming method, whose items go to the queue. A cancelled `stream` has sent nothing.
+        """Call a streaming hub method; the received items go to `queue`. If `stream` is cancelled, nothing was sent.
 
         Returns:
-            A function that cancels the stream on the server, unless it has ended.
+            A function that cancels the stream on the server. The function does nothing after the stream has ended.
         """
         stream_ids = self._new_stream_ids(uploads)
         invocation_id, data = self._session.invoke(method, arguments, queue, stream_ids, stream=True, exact=exact)
@@ -213,7 +213,7 @@ class Calls:
         if uploads:
             tasks += self._start_uploads(stream_ids, uploads, unsendable)
         if ended:
-            # A server that guesses the ids of calls has completed the stream before it was sent.
+            # The server has completed the stream already, before the call was sent: the server guessed the call's id.
             finished()
         return release
 
@@ -224,7 +224,7 @@ class Calls:
         if sent and was_pending:
             try:
                 self._outgoing.put_now(self._session.cancel(invocation_id))
-            except BaseException as raised:  # noqa: BLE001 - a hub protocol of the user's may raise anything
+            except BaseException as raised:  # noqa: BLE001 - a user's hub protocol may raise anything
                 self._push_error(error_of(raised, "the hub protocol"))
 
     def _new_stream_ids(self, uploads: list[Any] | None) -> list[str] | None:
@@ -239,7 +239,7 @@ class Calls:
             )
             for stream_id, source in zip(stream_ids or (), sources, strict=True)
         ]
-        # The upload tasks close their sources from now on: leave the caller none to close.
+        # Empty the caller's list: from now on the upload tasks, not the caller, close the sources.
         sources.clear()
         for upload in uploads:
             self._uploads.add(upload)
@@ -250,7 +250,7 @@ class Calls:
         self._uploads.discard(upload)
 
     async def respond(self, invocation_id: str, result: Any, error: str | None) -> None:
-        """Send the client result that the server asked for."""
+        """Send a client result to the server: the return value or the error of a handler."""
         whose = "the converter or the hub protocol"
         try:
             try:
@@ -265,5 +265,5 @@ class Calls:
             await self._outgoing.put(data)
         except ConnectionClosedError as closed:
             self._logger.debug("a client result was not sent: %s", closed)
-        except BaseException as raised:  # noqa: BLE001 - the hub protocol cannot encode the error either
+        except BaseException as raised:  # noqa: BLE001 - a user's hub protocol may fail to encode even the error
             self._push_error(error_of(raised, whose))

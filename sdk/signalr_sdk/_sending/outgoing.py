@@ -1,4 +1,4 @@
-"""The outgoing buffer of one connection, and the writer that joins the messages in it."""
+"""`Outgoing`: the buffer of messages that wait to be sent, and the task that writes them to the transport."""
 
 from __future__ import annotations
 
@@ -17,39 +17,39 @@ if TYPE_CHECKING:
     from .._core.logs import Log
 
 _logger = logging.getLogger("signalr_sdk.transport")
-# A writer that is cancelled has so many seconds to end. Then the HTTP client's `send` is left behind.
+# Seconds that the cancelled writer task gets to end. After that the task, with a user's HTTP client, is left running.
 _PATIENCE = 0.5
 
 
 class Sender(Protocol):
-    """The part of an `ActiveTransport` that sends."""
+    """The methods of an open transport that `Outgoing` uses for sending."""
 
     async def send(self, data: bytes, /) -> None:
         """See `ActiveTransport.send`."""
 
     def send_now(self, data: bytes, /) -> bool:
-        """Send if nothing has to be waited for; return whether it was sent."""
+        """Send the data if this is possible without waiting; return whether the data was sent."""
 
     async def flush(self) -> None:
         """See `ActiveTransport.flush`."""
 
 
 class Outgoing:
-    """Holds encoded messages until the transport takes them, in the order of the calls.
+    """Keeps encoded messages in order until the transport takes them.
 
-    The writer is a task that lives while messages wait. Messages that gather while the writer waits for its turn of the
-    event loop, or for the transport, leave in one transport write. One message may leave earlier: see `eager`.
+    A writer task runs while messages are in the buffer. The writer joins all messages that are in the buffer, and sends
+    the joined messages in one write. If `eager` is set, one message may be sent without the writer.
 
     Args:
         transport: takes the bytes.
-        limit: the number of bytes from which on `put` waits.
-        writing: called with each write, before a write that may have to wait.
-        failed: called once, with the reason, when the transport takes no more.
-        log: of the connection.
+        limit: `put` waits while the buffer holds this number of bytes or more.
+        writing: called each time bytes are written to the transport.
+        failed: called once, with the error, when writing to the transport has failed.
+        log: the log of the connection.
 
     Attributes:
-        eager: the next message need not wait for the writer if the transport takes it at once. The link sets this when
-            one message was received alone, as between calls that are made one after another
+        eager: whether the next message is offered to the transport at once, without the writer. The link sets `eager`
+            when a payload held only one message, since a program that makes one call after another is then faster
             (tests/bench/test_end_to_end.py, `invoke`).
     """
 
@@ -73,7 +73,7 @@ class Outgoing:
         self._queued = 0
         self._done = 0
         self._writer: asyncio.Task[None] | None = None
-        # Callers of `put` that wait for room, in their order, and the number of bytes that each will add.
+        # The callers of `put` that wait for room, oldest first, with the number of bytes that each caller will add.
         self._waiters: dict[asyncio.Future[None], int] = {}
         self._flushers: list[tuple[int, asyncio.Future[None]]] = []
         self._error: SignalRError | None = None
@@ -85,7 +85,7 @@ class Outgoing:
 
     @property
     def full(self) -> bool:
-        """Whether `put` would wait or raise: the buffer is full, others wait already, or the connection has ended."""
+        """Whether `put` would wait or raise: the buffer is full, other callers wait, or the connection has ended."""
         return self._bytes >= self._limit or bool(self._waiters) or self._error is not None
 
     @property
@@ -99,22 +99,22 @@ class Outgoing:
 
     @property
     def unsent(self) -> int:
-        """The number of messages that were added and have not left."""
+        """The number of messages in the buffer, including the messages that are being written."""
         return self._queued - self._done
 
     def put_now(self, data: bytes, stream_id: str | None = None) -> None:
-        """Add a message, even to a full buffer. After the end of the connection nothing happens.
+        """Add a message, even if the buffer is full. After the connection has ended, `put_now` does nothing.
 
         Args:
             data: the message.
-            stream_id: the stream of an upload item, which stateful reconnect needs to know.
+            stream_id: the id of the stream, if the message is an item of an upload. Stateful reconnect needs the id.
         """
         if self._over:
             return
-        # While callers wait for room the writer must run: it lets them in.
+        # Do not bypass the writer while callers wait for room: only the writer wakes them.
         if self.eager and self._writer is None and not self._waiters and self._send_now(data):
             return
-        # A hub protocol of the user's may return nonsense, which has no length: note nothing of that.
+        # `len` comes first: if a user's hub protocol returned no bytes, `len` raises before anything is counted.
         self._bytes += len(data)
         self._queued += 1
         self._messages.append(data)
@@ -122,11 +122,11 @@ class Outgoing:
             self._start_writer()
 
     def put_unnumbered(self, data: bytes) -> None:
-        """Add a ping, an Ack or a Close message, as `put_now`: messages that mean nothing on another transport."""
+        """Add a ping, an Ack or a Close message: stateful reconnect does not number or repeat these messages."""
         self.put_now(data)
 
     def _send_now(self, data: bytes) -> bool:
-        # Later messages of the same turn are joined by the writer.
+        # Only one message bypasses the writer. The writer joins later messages of the same turn of the event loop.
         self.eager = False
         if not self._try_to_send(data):
             return False
@@ -142,10 +142,10 @@ class Outgoing:
         self._writer.add_done_callback(self._writer_ended)
 
     async def put(self, data: bytes, stream_id: str | None = None) -> None:
-        """Add a message, as `put_now`, but wait for room first. A cancelled `put` has added nothing.
+        """Wait until the buffer has room, and add a message. If `put` is cancelled, the message was not added.
 
         Raises:
-            ConnectionClosedError: the connection ended meanwhile.
+            ConnectionClosedError: the connection has ended, before the call or during the wait.
         """
         if self._error is not None:
             raise self._ended(self._error)
@@ -154,10 +154,10 @@ class Outgoing:
         self.put_now(data, stream_id)
 
     async def room(self) -> None:
-        """Return when `put` would not wait.
+        """Wait until the buffer has room for a message.
 
         Raises:
-            ConnectionClosedError: the connection ended meanwhile.
+            ConnectionClosedError: the connection has ended, before the call or during the wait.
         """
         if self._error is not None:
             raise self._ended(self._error)
@@ -171,7 +171,7 @@ class Outgoing:
             await waiter
         except BaseException:
             del self._waiters[waiter]
-            # Give the room that this waiter was granted to the next one.
+            # Give the room that was kept for this cancelled caller to the next caller.
             self._admit()
             raise
         del self._waiters[waiter]
@@ -179,10 +179,10 @@ class Outgoing:
             raise self._ended(self._error)
 
     async def flush(self) -> None:
-        """Return when all messages that were added so far are with the operating system.
+        """Wait until all messages added so far were handed to the operating system.
 
         Raises:
-            ConnectionClosedError: the connection ended first.
+            ConnectionClosedError: the connection ended before the messages were handed over.
         """
         if self._over and self._error is not None:
             raise self._ended(self._error)
@@ -193,7 +193,7 @@ class Outgoing:
         await self._transport.flush()
 
     def refuse(self, error: SignalRError) -> None:
-        """Let `put` raise from now on, also where it waits for room. Messages that were added still leave."""
+        """Make every call of `put` raise, also calls that wait for room. Messages in the buffer are still sent."""
         if self._error is not None:
             return
         self._error = error
@@ -202,10 +202,10 @@ class Outgoing:
                 waiter.set_exception(self._ended(error))
 
     def end(self, error: SignalRError) -> int:
-        """Discard the messages that wait, and raise the error wherever a caller waits.
+        """Discard the messages in the buffer. Every waiting call of `put` and `flush` raises a ConnectionClosedError.
 
         Returns:
-            The number of messages that are lost.
+            The number of messages that were not sent.
         """
         if self._over:
             return 0
@@ -219,7 +219,7 @@ class Outgoing:
         return self.unsent
 
     async def close(self) -> None:
-        """End the writer. Close the transport first: a POST on a live connection must not be cut."""
+        """Cancel the writer task. Close the transport before, because cancelling would cut a POST in the middle."""
         if self._writer is not None:
             writer, self._writer = self._writer, None
             await cut_off(writer, _PATIENCE, whose="the HTTP client", log=self._log)
@@ -248,17 +248,17 @@ class Outgoing:
 
     def _writer_ended(self, writer: asyncio.Task[None]) -> None:
         if self._writer is writer:
-            # The program has cancelled the writer before its first step, so none of its code has run.
+            # The program has cancelled the writer before its first step: `_write` did not run and reported nothing.
             self._writer = None
             self._failed(_loss(asyncio.CancelledError()))
         elif not writer.cancelled():
-            writer.exception()  # KeyboardInterrupt and SystemExit have left the event loop already
+            writer.exception()  # retrieve KeyboardInterrupt or SystemExit, or asyncio logs it
 
     def _log_sending(self, chunk: bytes) -> None:
         self._log.debug("sending %d bytes: %.100r", len(chunk), chunk[:100])
 
     def _release(self) -> None:
-        """Wake callers of `put` for whom there is room, and callers of `flush` whose messages have left."""
+        """After a write: wake callers of `put` if there is room, and callers of `flush` whose messages were written."""
         self._admit()
         waiting = []
         for goal, flushed in self._flushers:
@@ -269,10 +269,10 @@ class Outgoing:
         self._flushers = waiting
 
     def _admit(self) -> None:
-        """Wake callers of `put` for whom there is room, first come first served.
+        """Wake waiting callers of `put`, oldest first, while there is room.
 
-        A woken caller adds its message itself and counts as waiting until then. So no other message overtakes it, and
-        a caller that is cancelled meanwhile has sent nothing.
+        A woken caller adds its own message, and stays in `_waiters` until then. So later messages cannot overtake that
+        message, and a woken caller that is cancelled adds nothing.
         """
         room = self._room
         for waiter, size in self._waiters.items():
@@ -292,7 +292,7 @@ class Outgoing:
 
 
 def _loss(raised: BaseException) -> ConnectionClosedError:
-    """Return the error for a writer that users' code has ended: a WebSocket or an HTTP client, or a cancellation."""
+    """Return the error to report when the writer task was cancelled, or its transport raised an unknown exception."""
     lost = ConnectionClosedError(f"sending failed: {redact_error(raised)}", allow_reconnect=True)
     lost.__cause__ = raised
     return lost

@@ -1,4 +1,4 @@
-"""The outgoing buffer of a connection with stateful reconnect, which outlives its transports."""
+"""`StatefulOutgoing`: the outgoing buffer with stateful reconnect, used over several transports one after another."""
 
 from __future__ import annotations
 
@@ -16,18 +16,19 @@ if TYPE_CHECKING:
 
 
 class StatefulOutgoing(Outgoing):
-    """An outgoing buffer over one transport after another: messages without an Ack of the server are sent again.
+    """An outgoing buffer that, on a new transport, sends messages again that the server has not acknowledged.
 
     Args:
         transport: the first transport.
         limit: as for `Outgoing`.
-        replay: numbers the messages and keeps them until the server acknowledges them. `put` waits while it is full.
+        replay: numbers the messages, and keeps messages until the server acknowledges them. `put` waits while `replay`
+            is full.
         writing: as for `Outgoing`.
         failed: as for `Outgoing`.
         log: as for `Outgoing`.
 
     Attributes:
-        suspended: whether there is no transport at the moment.
+        suspended: whether the old transport is lost and there is no new transport yet.
     """
 
     def __init__(
@@ -46,7 +47,7 @@ class StatefulOutgoing(Outgoing):
 
     @property
     def full(self) -> bool:
-        """Whether `put` would wait or raise."""
+        """Whether `put` would wait or raise: as for `Outgoing`, or `replay` is full."""
         return self._replay.full or super().full
 
     @property
@@ -54,7 +55,7 @@ class StatefulOutgoing(Outgoing):
         return min(super()._room, self._replay.room)
 
     def put_now(self, data: bytes, stream_id: str | None = None) -> None:
-        """Add a message, even to a full buffer. While there is no transport, the message waits for the next one."""
+        """Add a message, even if the buffer is full. Without a transport, the message waits for the next transport."""
         if self._over:
             return
         self._replay.keep(data, stream_id)
@@ -64,28 +65,29 @@ class StatefulOutgoing(Outgoing):
             super().put_now(data)
 
     def put_unnumbered(self, data: bytes) -> None:
-        """Add a ping, an Ack or a Close message; while there is no transport it is dropped."""
+        """Add a ping, an Ack or a Close message. Without a transport, such a message is dropped."""
         if data and not self.suspended:
             super().put_now(data)
 
     def admit(self) -> None:
-        """Wake callers of `put` for whom an Ack made room."""
+        """Wake waiting callers of `put`, after an Ack from the server made room."""
         if self._waiters:
             self._admit()
 
     def suspend(self) -> None:
-        """Write nothing until `resume`, since the transport is lost. End the writer by `close` before `resume`."""
+        """Stop writing after the transport was lost. Call `close`, which ends the writer task, and then `resume`."""
         self.suspended = True
         self._messages.clear()
         self._bytes = 0
         self.admit()
 
     def resume(self, transport: Sender, first: list[bytes]) -> None:
-        """Write to another transport from now on.
+        """Write to a new transport from now on.
 
         Args:
-            transport: the transport, open.
-            first: the messages that must leave first: a Sequence, then all that the server has not acknowledged.
+            transport: the new transport, already open.
+            first: the messages to send first: a Sequence message, then all messages that the server has not
+                acknowledged.
         """
         self._use(transport)
         self.suspended = False
@@ -96,14 +98,15 @@ class StatefulOutgoing(Outgoing):
         self._start_writer()
 
     async def flush(self) -> None:
-        """Return when all messages that were added so far are with the operating system, over any transport."""
+        """Wait until all messages added so far were handed to the operating system, on this or a later transport."""
         while True:
             try:
                 await super().flush()
             except ConnectionClosedError:
                 if self.is_ending:
                     raise
-                # The transport is lost. Its messages leave again behind the Sequence of the next transport.
+                # The transport is lost: wait until the next one has sent a Sequence message and, again, the messages
+                # that the server has not acknowledged.
                 resumed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
                 self._flushers.append((self._queued + 1, resumed))
                 await resumed
@@ -111,7 +114,7 @@ class StatefulOutgoing(Outgoing):
                 return
 
     def end(self, error: SignalRError) -> int:
-        """See `Outgoing.end`. Messages that the server has not acknowledged are lost while there is no transport."""
+        """See `Outgoing.end`. Without a transport, return the number of messages without an Ack."""
         kept = 0 if self._over else self._replay.kept
         unsent = super().end(error)
         return kept if self.suspended else unsent

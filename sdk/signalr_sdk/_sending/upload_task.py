@@ -1,4 +1,4 @@
-"""The task that uploads one stream."""
+"""`UploadTask`: sends the items of one upload to the hub."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ if TYPE_CHECKING:
     from .._core.session import HubSession
     from .outgoing import Outgoing
 
-# An upload begins slowly: few items leave first. When the operating system has taken these items, or the POST with them
-# is answered, twice as many leave, and so on. ASP.NET Core ends the whole connection when a hub method ends while more
-# items wait than its buffer takes, 10 by default. A hub method that fails soon then seldom has more items before it. A
-# long upload is as fast as without the slow begin.
+# An upload starts with a few items, waits until the items were handed to the operating system (or the POST was
+# answered), then sends twice as many items, and so on up to `_MOST_ITEMS`. The reason is a limit of ASP.NET Core: if a
+# hub method ends while more items wait on the server than its buffer holds (10 by default), the server ends the whole
+# connection. With a slow start this seldom happens to a hub method that fails early. Long uploads are not slower.
 _FIRST_ITEMS = 8
 _MOST_ITEMS = 1024
 
-# The error that Microsoft's JavaScript client sends for a cancelled upload.
+# The error text for a cancelled upload, the same as in Microsoft's JavaScript client.
 _CANCELLED = "Stream canceled by client."
 
 
 class UploadTask:
-    """Uploads one source as one stream, and closes the source in every case.
+    """Uploads the items of one source as one stream. The source is always closed, also after an error.
 
     Args:
         stream_id: the stream's id.
         source: the argument of the call: an async iterable or an `Upload`.
         session: encodes the items.
-        outgoing: takes the encoded items.
+        outgoing: the buffer for the encoded items.
         unsendable: called with the error if an item cannot be encoded.
         unclosable: called with the error if closing the source fails.
     """
@@ -61,24 +61,24 @@ class UploadTask:
         self.task.add_done_callback(self._task_ended)
 
     def stop(self, *, tell: bool) -> None:
-        """End the upload.
+        """Cancel the upload.
 
         Args:
-            tell: tell the server that it was cancelled.
+            tell: whether to tell the server that the upload was cancelled.
         """
         if self._stopped or self.task.done():
             return
         self._stopped = True
         self._end_stream(_CANCELLED, tell=tell)
-        # A task that is cancelled before its first step runs no code, and would not close its source.
+        # Do not cancel the task before its first step: the task would run no code, and not close its source.
         if self._running:
             self.task.cancel()
 
     def _task_ended(self, task: asyncio.Task[None]) -> None:
         if not task.cancelled():
-            task.exception()  # KeyboardInterrupt and SystemExit have left the event loop already
+            task.exception()  # retrieve KeyboardInterrupt or SystemExit, or asyncio logs it
         elif not self._running:
-            # The program has cancelled the task before its first step, so the source is closed in another one.
+            # The program has cancelled the task before its first step: close the source in a new task.
             if not self._stopped:
                 self._stopped = True
                 self._end_stream(_CANCELLED)
@@ -99,7 +99,7 @@ class UploadTask:
                 return
             error = _CANCELLED
         except BaseException as raised:
-            # The server is told what the user's source raised.
+            # The source of the user raised: send the text of the exception to the server.
             error = text_of(raised)
             if ends_program(raised):
                 raise
@@ -139,11 +139,11 @@ class UploadTask:
                 if not tell:
                     outgoing.put_now(session.filler())
                 outgoing.put_unnumbered(session.resync_after_stream(self._id))
-        except BaseException as raised:  # noqa: BLE001 - a hub protocol of the user's may raise anything
+        except BaseException as raised:  # noqa: BLE001 - a user's hub protocol may raise anything
             self._unclosable(error_of(raised, "the hub protocol"))
 
     async def _close(self, iterator: AsyncIterator[Any] | None) -> None:
         try:
             await close_source(self._source, iterator)
-        except BaseException as raised:  # noqa: BLE001 - as in `_run`
+        except BaseException as raised:  # noqa: BLE001 - the user's source may raise anything
             self._unclosable(error_of(raised, "the source of an upload"))

@@ -1,4 +1,4 @@
-"""Streams from the client to the hub: `Upload`, and which arguments of a call are uploaded."""
+"""`Upload`, an argument that is sent to the hub as a stream, and finding the arguments of a call that are uploads."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ T = TypeVar("T")
 
 _USED = "this Upload was used already: make a new one for each call"
 
-# Arguments of these types are never uploaded. A look into this set is quicker than `hasattr(..., "__aiter__")`
+# Arguments of these types are never uploads. Checking this set first is faster than `hasattr(..., "__aiter__")`
 # (tests/bench/test_end_to_end.py, `send`).
 PLAIN = frozenset({type(None), bool, int, float, str, bytes, list, tuple, dict})
 
 
 class Upload(Uncopied, Generic[T]):
-    """An argument that goes to the hub item by item.
+    """An argument of a hub method that is sent to the hub as a stream of items.
 
-    `Upload(iterable)` streams any sync or async iterable. `Upload()` is fed by hand, from the event loop's thread:
-    `send` waits while 64 items are waiting to leave, `close` ends it. Good for one call.
+    `Upload(iterable)` sends the items of a sync or async iterable. `Upload()` sends the items that you pass to `send`;
+    `close` ends the stream. Call both methods on the thread of the event loop. An `Upload` can be used for one call.
 
     Args:
-        source: the items; without a source, feed the upload by hand.
+        source: a sync or async iterable of the items. Leave `source` out to use `send` and `close`.
 
     Example:
         ```python
@@ -57,10 +57,10 @@ class Upload(Uncopied, Generic[T]):
         self._changed: asyncio.Event | None = None
 
     async def send(self, item: T) -> None:
-        """Add an item; wait while 64 items are waiting to leave. A cancelled `send` has added nothing.
+        """Add an item; wait while 64 items are waiting to be sent. If `send` is cancelled, the item was not added.
 
         Raises:
-            StateError: the upload is closed, its call or connection has ended, or it streams an iterable.
+            StateError: the upload is closed or has a `source`, or its call or connection has ended.
         """
         check_loop(self._loop)
         self._check()
@@ -71,7 +71,14 @@ class Upload(Uncopied, Generic[T]):
         self._notify()
 
     def close(self, error: BaseException | None = None) -> None:
-        """End the upload. The hub method gets the error, if there is one. Idempotent."""
+        """End the stream after the items that were added. A second call does nothing.
+
+        Args:
+            error: if given, the hub method's stream fails with the text of this error.
+
+        Raises:
+            StateError: the upload has a `source`.
+        """
         if self._source is not None:
             raise StateError("this Upload streams an iterable and ends with it")
         if not self._closed:
@@ -97,7 +104,7 @@ class Upload(Uncopied, Generic[T]):
             self._changed.set()
 
     def _claim(self) -> None:
-        """Belong to a call: a second call must neither upload the items nor close the upload."""
+        """Reserve this upload for one call; raise StateError if another call uses the upload already."""
         if self._claimed:
             raise StateError(_USED)
         self._claimed = True
@@ -125,14 +132,14 @@ class Upload(Uncopied, Generic[T]):
             self._end()
 
     def _end(self) -> Iterable[T] | AsyncIterable[T] | None:
-        """Wake callers of `send`, whose items can leave no more; return the source."""
+        """Make waiting calls of `send` raise, since the upload has ended. Return the source, which is to be closed."""
         self._over = True
         self._notify()
         return self._source
 
 
 class _Stepper(Generic[T]):
-    """An async iterator over a sync iterable."""
+    """Turns a sync iterable into an async iterator."""
 
     def __init__(self, source: Iterable[T]) -> None:
         self._source = source
@@ -147,23 +154,26 @@ class _Stepper(Generic[T]):
         raise StopAsyncIteration
 
     async def aclose(self) -> None:
-        # A file has a `close` too, but the user opened the file and closes it.
+        # Close only generators. A file has a `close` method too, but the user opened the file and must close it.
         if inspect.isgenerator(self._iterator):
             self._iterator.close()
 
 
 def iterate(source: Iterable[T] | AsyncIterable[T]) -> AsyncIterator[T]:
-    """Return an async iterator over either kind of iterable."""
+    """Return an async iterator over the items of a sync or async iterable."""
     if isinstance(source, AsyncIterable):
         return aiter(source)
     return _Stepper(source)
 
 
 def split(arguments: tuple[Any, ...]) -> tuple[list[Any], list[Any] | None]:
-    """Return the plain arguments, and the arguments that are uploaded (`None` if there are none).
+    """Split the arguments of a call into plain arguments and uploads.
+
+    Returns:
+        The plain arguments, and the uploads; `None` instead of the uploads if there are none.
 
     Raises:
-        StateError: an `Upload` among them belongs to another call.
+        StateError: an `Upload` was used for another call already.
     """
     for argument in arguments:
         if argument.__class__ not in PLAIN and hasattr(argument.__class__, "__aiter__"):
@@ -179,11 +189,11 @@ def split(arguments: tuple[Any, ...]) -> tuple[list[Any], list[Any] | None]:
 
 
 async def close_source(source: Any, iterator: AsyncIterator[Any] | None) -> None:
-    """Close the source of an upload, whether the upload began or not.
+    """Close the source of an upload, and the iterator over the source.
 
     Args:
-        source: the argument of the call.
-        iterator: the iterator over the source, if the upload began.
+        source: the argument of the call: an async iterable or an `Upload`.
+        iterator: the iterator over the source; `None` if the upload has not begun.
     """
     if isinstance(source, Upload):
         source = source._end()  # noqa: SLF001 - one module, one owner

@@ -53,7 +53,11 @@ class Portal:
         self._unwanted = asyncio.Event()
         self._lives: dict[asyncio.Task[object], Callable[[], Coroutine[Any, Any, None]]] = {}
         self.thread: threading.Thread = threading.Thread(target=self._main, name="signalr_sdk loop", daemon=True)
-        self.thread.start()
+        try:
+            self.thread.start()
+        except RuntimeError as error:
+            self.loop.close()
+            raise StateError("no thread can be started: the interpreter is about to exit") from error
 
     def _main(self) -> None:
         thread = threading.get_ident()
