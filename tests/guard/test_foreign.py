@@ -177,6 +177,7 @@ async def test_what_never_began_is_closed() -> None:
         raise AssertionError("it was cancelled before")
 
     waiting = asyncio.create_task(bounded(work(), None, whose="the provider", patience=1, log=LOG))
+    _cancel_provider()  # there is one already with eager tasks
     asyncio.get_running_loop().call_soon(_cancel_provider)
     with pytest.raises(SignalRError):
         await waiting
