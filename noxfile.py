@@ -36,12 +36,21 @@ PURE = ("tests/core", "tests/protocols", "tests/typed", "tests/test_retry.py")
 # Tests of what leans on the event loop.
 SCHEDULED = (
     *PURE,
+    "tests/guard",
     "tests/sending",
     "tests/life/test_interleavings.py",
     "tests/life/test_users_code.py",
     "tests/hub/test_hub_connection.py",
 )
-SHELL = ("tests/http", "tests/transports", "tests/connecting", "tests/sending", "tests/life", "tests/hub")
+SHELL = (
+    "tests/guard",
+    "tests/http",
+    "tests/transports",
+    "tests/connecting",
+    "tests/sending",
+    "tests/life",
+    "tests/hub",
+)
 # What is pure in signalr_sdk.azure.
 AZURE = ("rest_responses", "connection_string", "names", "payloads", "tokens", "upstream")
 # Modules of which every branch is tested.
@@ -263,7 +272,7 @@ def lowest(session: nox.Session) -> None:
 def users(session: nox.Session) -> None:
     """Users' code that does every wrong thing, for 20 s; `nox -s users -- --rounds 20000` runs longer."""
     readme_environment(session)
-    fixed = ("--seed 1 --seconds 14".split(), "--seed 1 --seconds 6 --threads".split())
+    fixed = (["--seed", "1", "--seconds", "14"], ["--seed", "1", "--seconds", "6", "--threads"])
     for options in [session.posargs] if session.posargs else fixed:
         session.run(f"{BIN}/python", "-m", "tests.users", *options)
 
