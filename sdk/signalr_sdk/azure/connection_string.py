@@ -37,7 +37,7 @@ class ConnectionString:
     """A parsed connection string. Its `repr` has no secret.
 
     Attributes:
-        endpoint: URL of the service, ending in `/`. It has no port, as in the tokens of clients.
+        endpoint: URL of the service, ending in `/`. It has no port: the tokens of clients name none.
         client_endpoint: URL for clients, ending in `/`.
         server_endpoint: URL for REST requests, ending in `/`.
         access_key: the key that signs tokens; `None` with Entra ID.

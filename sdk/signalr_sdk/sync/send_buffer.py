@@ -82,7 +82,7 @@ class SendBuffer:
     # Methods for the loop's thread
 
     def drain(self) -> None:
-        """Move the messages into the outgoing buffer, so that they are sent before the next call of the caller."""
+        """Move the messages into the outgoing buffer. A thread does this before each other call, to keep the order."""
         if self._messages:
             self._look()
 

@@ -91,10 +91,10 @@ class ConnectionBuffers:
         self.write_now(data)
 
     async def writable(self, allowed: Callable[[], bool] = lambda: True) -> None:
-        """Wait until the queue to the client has room, or until the client is gone.
+        """Wait until the queue to the client has room and `allowed` returns true, or until the client is gone.
 
         Args:
-            allowed: a second condition to wait for. It is checked at each change of the queue and after `recheck`.
+            allowed: is called at each change of the queue, and when `recheck` is called.
         """
         while not self.closed.done() and (self._out.is_full or not allowed()):
             await self._out.changed()

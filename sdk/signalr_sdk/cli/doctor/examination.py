@@ -196,7 +196,7 @@ class Examination:
     # The problems that were found
 
     def problems(self) -> list[Problem]:
-        """Return all problems, in the order of the checks; the steps come before the keep-alive check."""
+        """Return the problems of all checks and steps, in the order in which these ran."""
         found = [
             Problem(where=finding.check, said=finding.said, advice=finding.advice, mark=finding.mark)
             for finding in self.findings

@@ -22,7 +22,7 @@ class TokenTimes:
 
 
 def token_times(token: str) -> TokenTimes:
-    """Return from when until when a JWT is valid. The signature is not verified. Both `None` for any other token."""
+    """Return the times between which a JWT is valid, `None` twice for other tokens. The signature is not verified."""
     parts = token.split(".")
     try:
         claims = json.loads(base64.urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4)))
