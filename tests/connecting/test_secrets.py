@@ -151,6 +151,13 @@ def test_short_values_are_no_secrets() -> None:
 # Frames
 
 
+def test_the_options_of_a_connection_show_no_secret() -> None:
+    hub = HubConnection(
+        f"{URL}?sig={QUOTED}", **options(access_token=TOKEN, proxy=f"http://me:{API_KEY}@proxy.test:3128")
+    )
+    assert not [secret for secret in SECRETS if secret in repr(hub._options)]
+
+
 async def test_no_frame_of_a_failed_start_holds_a_secret(server: ScriptedServer) -> None:
     server.negotiate = lambda: HttpResponse(500)
     with pytest.raises(NegotiationError) as caught:
@@ -169,7 +176,7 @@ async def test_no_frame_over_aiohttp_holds_a_secret(serve: str, kind: Any, skip:
 
     more = {} if kind is Connection else {"reconnect": False}
     async with raw_server(answer) as server:
-        url = "http://127.0.0.1:9/hub" if serve == "nobody" else f"{server.url}/hub"
+        url = f"http://127.0.0.1:9/hub?sig={QUOTED}" if serve == "nobody" else f"{server.url}/hub?sig={QUOTED}"
         values = options(access_token_in="query", skip_negotiation=skip)
         del values["reconnect"]
         connection = kind(url, **values, **more)

@@ -63,7 +63,7 @@ class ConnectionOptions:
         logs: the loggers of the connection.
     """
 
-    url: str = attrs.field(converter=urls.hub_url)
+    url: str = attrs.field(converter=urls.hub_url, repr=urls.without_query)
     transports: tuple[Transport, ...] = attrs.field(converter=_transports)
     skip_negotiation: bool
     access_token: str | TokenProvider | None = attrs.field(repr=False)
