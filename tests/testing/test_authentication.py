@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import aiohttp
+import attrs
 import pytest
 from tests.raw_client import until
 from tests.testing.faulty import AT_ONCE, Chat
@@ -16,7 +18,7 @@ from signalr_sdk.testing import HubServer, Identity
 
 if TYPE_CHECKING:
     import logging
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
 
 
 class Named(Chat):
@@ -42,6 +44,19 @@ TOKENS = {
 
 def known(token: str | None) -> Identity | None:
     return TOKENS.get(token or "")
+
+
+def known_from_now() -> Callable[[str | None], Identity | None]:
+    """Return what knows the tokens, each of which ends at a fixed time, however slow the machine is."""
+    begin = time.monotonic()
+
+    def known_then(token: str | None) -> Identity | None:
+        identity = known(token)
+        if identity is None or identity.expires_in is None:
+            return identity
+        return attrs.evolve(identity, expires_in=max(identity.expires_in - (time.monotonic() - begin), 0.01))
+
+    return known_then
 
 
 def serving(**options: Any) -> HubServer:
@@ -163,7 +178,8 @@ async def polling(session: aiohttp.ClientSession, chat: HubServer, token: str) -
 async def test_polls_and_their_tokens(session: aiohttp.ClientSession) -> None:
     """A token that ran out is a 401; one that ends later renews the connection; another user's is a 409."""
     Named.renewals.clear()
-    async with serving(authentication_refresh=True, poll_timeout=0.01, close_on_expiration=True) as chat:
+    options = {"authorize": known_from_now(), "poll_timeout": 0.01, "close_on_expiration": True}
+    async with serving(authentication_refresh=True, **options) as chat:
         url = await polling(session, chat, "long")
         (connection,) = chat._connections()
         ends = connection.expires_at
