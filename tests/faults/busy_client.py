@@ -169,9 +169,9 @@ class Client:
         self.invariants.counts["lost calls"] += 1
         return None
 
-    def _check_not_connected(self, name: str, error: Exception, ends: int, began: float) -> None:
+    def _check_not_connected(self, name: str, error: NotConnectedError, ends: int, began: float) -> None:
         assert TIMEOUTS.ready is not None
-        down = self.hub.state in (ConnectionState.DISCONNECTED, ConnectionState.DISCONNECTING)
+        down = error.state in (ConnectionState.DISCONNECTED, ConnectionState.DISCONNECTING)
         if not down and ends == self.invariants.changes.ends and now() - began < TIMEOUTS.ready:
             self.invariants.fail(f"{name} did not wait for the connection: {error}")
 

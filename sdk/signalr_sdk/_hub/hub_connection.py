@@ -148,7 +148,6 @@ class HubConnection(ManagedConnection[HubLink]):
         )
         self._converter = converter
         self._typed: tuple[ModuleType, Converter] | None = None
-        self._closing: set[asyncio.Task[None]] = set()
 
     async def refresh_authentication(self) -> float | None:
         """Get a new token from `access_token`, and send it to the server for the live connection (since .NET 11).

@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 L = TypeVar("L", bound=Link)
 H = TypeVar("H", bound=Handler)
 
+# `stop` waits for so many seconds more while sources of uploads are being closed.
+_CLOSING = 0.2
+
 
 class ManagedConnection(Uncopied, Generic[L]):
     """The base class of hub connections. A subclass passes a function that connects, and adds calls to the hub.
@@ -57,6 +60,8 @@ class ManagedConnection(Uncopied, Generic[L]):
         self._limits = options.limits
         self._handlers = Handlers()
         self._connect, self._reconnect, self._retry_start = connect, reconnect, retry_start
+        # The tasks that close the sources of uploads that never began.
+        self._closing: set[asyncio.Task[None]] = set()
         self._make_life()
 
     def _make_life(self) -> None:
@@ -139,6 +144,9 @@ class ManagedConnection(Uncopied, Generic[L]):
         """
         self._check_loop()
         await self._life.stop()
+        if self._closing:
+            # Calls that waited for the connection close the sources of their uploads now.
+            await asyncio.wait(self._closing, timeout=_CLOSING)
 
     async def run(self) -> None:
         """Start the connection, and return when the connection has ended. Cancelling `run` stops the connection.
