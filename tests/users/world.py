@@ -316,6 +316,9 @@ class World:
         self.chance.quiet()
         await self.stop()
         self.chance.release()
+        for peer in self.server.peers:
+            if not peer.up:
+                peer.end()  # a server closes a connection whose handshake does not come
         await asyncio.sleep(15)
         for task in self.chance.background:
             task.cancel()
