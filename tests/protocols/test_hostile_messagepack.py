@@ -91,6 +91,7 @@ def test_bytes_behind_a_message_with_a_timestamp_are_refused(rest: bytes) -> Non
         PROTOCOL.decode(item_frame(stamp) + rest)
 
 
+@pytest.mark.skipif(msgpack.version < (1, 1), reason="msgpack 1.0 takes too many nanoseconds as seconds")
 def test_a_timestamp_with_too_many_nanoseconds_arrives_raw() -> None:
     data = struct.pack(">Iq", 2_000_000_000, 1)
     extension = item_of(b"\xc7\x0c\xff" + data)
