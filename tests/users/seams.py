@@ -7,7 +7,7 @@ import json
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
-from signalr_sdk import ConnectionClosedError, JsonProtocol
+from signalr_sdk import ConnectionClosedError, JsonProtocol, Transport, TransportError
 from signalr_sdk.interfaces import HttpRequest, HttpResponse, WebSocketOptions
 
 from .wrongs import FINE, Chance
@@ -29,6 +29,8 @@ class Peer:
         up: whether the handshake is done.
         polled: whether the first poll of long polling was answered.
         name: the connection token.
+        queue: what the client is to receive over the current line.
+        stateful: whether a line that is cut may be replaced by another one.
     """
 
     def __init__(self, server: Server, name: str) -> None:
@@ -39,7 +41,12 @@ class Peer:
         self.received: list[dict[str, Any]] = []
         self._server = server
         self._loop = asyncio.get_running_loop()
-        self._to_client: asyncio.Queue[bytes | Exception | None] = asyncio.Queue()
+        self.queue: asyncio.Queue[bytes | Exception | None] = asyncio.Queue()
+        self.stateful = False
+        # Stateful reconnect: the messages that the client has not acknowledged, and their numbers.
+        self._kept: list[bytes] = []
+        self._acknowledged = self._got = 0
+        self._position = 1
         self._calls: dict[str, list[str]] = {}
         self._timer: asyncio.TimerHandle | None = None
 
@@ -48,11 +55,12 @@ class Peer:
         """The completions that the client has sent: of uploads, and of client results."""
         return [message for message in self.received if message.get("type") == 3]
 
-    async def next(self) -> bytes | None:
-        """Return what comes next for the client, `None` at the end."""
-        if not self.open and self._to_client.empty():
+    async def next(self, queue: asyncio.Queue[bytes | Exception | None] | None = None) -> bytes | None:
+        """Return what comes next for the client over this line, `None` at the end."""
+        queue = self.queue if queue is None else queue
+        if queue.empty() and not (self.open and queue is self.queue):
             return None
-        data = await self._to_client.get()
+        data = await queue.get()
         if isinstance(data, Exception):
             raise data
         return data
@@ -72,11 +80,13 @@ class Peer:
 
     def _handle(self, message: dict[str, Any]) -> None:
         if "protocol" in message:
-            self.up = True
+            self.up, self.stateful = True, message["version"] == 2
             self.say({})
             self._ping()
             return
         kind, call = message["type"], message.get("invocationId")
+        if self.stateful and not self._is_new(kind, message):
+            return
         if kind == 7:
             self.end()
         elif kind in (1, 4):
@@ -88,6 +98,28 @@ class Peer:
             self._end_stream(call)
         elif kind == 5:
             self.say({"type": 3, "invocationId": call, "error": "canceled"})
+
+    def _is_new(self, kind: int, message: dict[str, Any]) -> bool:
+        """Count a message; return whether it has not come before."""
+        if kind == 8:
+            del self._kept[: message["sequenceId"] - self._acknowledged]
+            self._acknowledged = message["sequenceId"]
+        elif kind == 9:
+            self._position = message["sequenceId"]
+        elif kind <= 5:
+            self._position += 1
+            if self._position - 1 <= self._got:
+                return False
+            self._got = self._position - 1
+        return True
+
+    def resume(self) -> None:
+        """Go on over another line."""
+        self.open, self.queue = True, asyncio.Queue()
+        self.queue.put_nowait(json.dumps({"type": 9, "sequenceId": self._acknowledged + 1}).encode() + b"\x1e")
+        for data in self._kept:
+            self.queue.put_nowait(data)
+        self._ping()
 
     def _end_stream(self, stream: str | None) -> None:
         for call, streams in list(self._calls.items()):
@@ -109,19 +141,22 @@ class Peer:
 
     def say(self, *messages: dict[str, Any] | bytes) -> None:
         """Send this to the client."""
-        parts = [m if isinstance(m, bytes) else json.dumps(m).encode() + b"\x1e" for m in messages]
-        self._to_client.put_nowait(b"".join(parts))
+        for message in messages:
+            data = message if isinstance(message, bytes) else json.dumps(message).encode() + b"\x1e"
+            if self.stateful and isinstance(message, dict) and message.get("type", 6) <= 5:
+                self._kept.append(data)
+            self.queue.put_nowait(data)
 
     def _ping(self) -> None:
         if self.open:
-            self.say({"type": 6})
+            self.say(*[{"type": 8, "sequenceId": self._got}] * self.stateful, {"type": 6})
             self._timer = self._loop.call_later(_PING * self._server.pace, self._ping)
 
     def end(self) -> None:
         """End in good order."""
         if self.open:
-            self.open = False
-            self._to_client.put_nowait(None)
+            self.open = self.stateful = False
+            self.queue.put_nowait(None)
         if self._timer is not None:
             self._timer.cancel()
 
@@ -129,7 +164,7 @@ class Peer:
         """End as a cut line does."""
         if self.open:
             self.open = False
-            self._to_client.put_nowait(ConnectionClosedError("cut", allow_reconnect=True))
+            self.queue.put_nowait(ConnectionClosedError("cut", allow_reconnect=True))
         if self._timer is not None:
             self._timer.cancel()
 
@@ -139,16 +174,19 @@ class Socket:
 
     def __init__(self, peer: Peer, chance: Chance) -> None:
         self._peer = peer
+        self._line = peer.queue
         self._chance = chance
 
     async def receive(self) -> Any:
         """See `WebSocket`."""
         wrong = await self._chance.meddle("socket receive")
-        return await self._peer.next() if wrong is FINE else wrong
+        return await self._peer.next(self._line) if wrong is FINE else wrong
 
     async def send(self, data: bytes, /) -> None:
         """See `WebSocket`."""
         if await self._chance.meddle("socket send") is FINE:
+            if self._peer.queue is not self._line:
+                raise ConnectionClosedError("cut", allow_reconnect=True)
             self._peer.take(data)
 
     async def flush(self) -> None:
@@ -160,7 +198,8 @@ class Socket:
         try:
             await self._chance.meddle("socket close")
         finally:
-            self._peer.end()
+            if self._peer.queue is self._line:
+                self._peer.end()
 
 
 class Stream:
@@ -190,6 +229,8 @@ class Server:
     def __init__(self, chance: Chance) -> None:
         self.peers: list[Peer] = []
         self.pace = chance.pace
+        # What the server says of the life of tokens, in seconds.
+        self.lifetime: float | None = None
         self._chance = chance
 
     @property
@@ -212,7 +253,9 @@ class Server:
         if wrong is not FINE:
             return wrong
         if "/negotiate" in request.url:
-            return self._negotiate()
+            return self._negotiate(stateful="useStatefulReconnect" in request.url)
+        if "id=" not in request.url:
+            return HttpResponse(200, (), b'{"tokenLifetimeSeconds": 50}')
         peer = self._peer(request.url)
         try:
             if request.method == "GET":
@@ -225,9 +268,9 @@ class Server:
             raise OSError("cut") from error
         return HttpResponse(200)
 
-    def _negotiate(self) -> HttpResponse:
+    def _negotiate(self, *, stateful: bool) -> HttpResponse:
         formats = ["Text", "Binary"]
-        answer = {
+        answer: dict[str, Any] = {
             "negotiateVersion": 1,
             "connectionId": f"c{len(self.peers)}",
             "connectionToken": f"t{self._chance.random.random()}",
@@ -237,6 +280,10 @@ class Server:
                 {"transport": "LongPolling", "transferFormats": formats},
             ],
         }
+        if stateful:
+            answer["useStatefulReconnect"] = True
+        if self.lifetime is not None:
+            answer["tokenLifetimeSeconds"] = self.lifetime
         return HttpResponse(200, (), json.dumps(answer).encode())
 
     async def _poll(self, peer: Peer) -> HttpResponse:
@@ -260,7 +307,14 @@ class Server:
     async def connect_web_socket(self, request: HttpRequest, _options: WebSocketOptions, /) -> Any:
         """See `WebSocketConnector`."""
         wrong = await self._chance.meddle("connector")
-        return Socket(self._peer(request.url), self._chance) if wrong is FINE else wrong
+        if wrong is not FINE:
+            return wrong
+        peer = self._peer(request.url)
+        if peer.up:
+            if not peer.stateful:
+                raise TransportError("gone", transport=Transport.WEBSOCKETS, status=404)
+            peer.resume()
+        return Socket(peer, self._chance)
 
 
 class Protocol(JsonProtocol):

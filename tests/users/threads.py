@@ -114,6 +114,7 @@ class ThreadWorld:
             "access_token": choose([None, self.provide]),
             "protocol": choose(["json", Protocol(chance)]),
             "converter": choose([None, Converter(chance)]),
+            "stateful_reconnect": choose([False, True]),
         }
         self.hub = HubConnection("http://hub.test/chat", **options)
         self._register()

@@ -64,6 +64,7 @@ class World:
         self.server = Server(chance)
         self.transport = self.random.choice(list(Transport))
         self.converter = Converter(chance)
+        self.server.lifetime = self.random.choice([None, 40])
         self.hub = self._hub()
         self.calls: list[asyncio.Task[Any]] = []
         self.sources: list[Source] = []
@@ -97,6 +98,7 @@ class World:
             "access_token": choose([None, self.provide, self.provide_now]),
             "protocol": choose(["json", Protocol(chance)]),
             "converter": choose([None, self.converter]),
+            "stateful_reconnect": choose([False, True]),
         }
         return HubConnection("http://hub.test/chat", **options)
 
@@ -205,6 +207,7 @@ class World:
             lambda: self.begin(self.send_upload()),
             lambda: self.begin(hub.send("Log", Money())),
             lambda: self.begin(hub.flush()),
+            lambda: self.begin(hub.refresh_authentication()),
             lambda: self.begin(hub.wait_connected(timeout)),
             lambda: self.begin(hub.wait_for("tick", 1.0)),
             lambda: self.begin(self.iterate()),
