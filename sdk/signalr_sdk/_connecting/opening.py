@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+import functools
 from typing import TYPE_CHECKING
 
 import attrs
 
 from .._core import urls
-from .._guard.foreign import BoundExceeded, bounded, error_of, forget_locals
+from .._guard.foreign import BoundExceeded, bounded, error_of, forget_locals, is_cancelled
 from .._http.client_choice import choose_client, has_web_sockets
 from .._http.negotiator import run_negotiation
 from .._http.request_sender import RequestSender
@@ -112,12 +114,17 @@ class OpenConnection:
             ConnectionFailedError: the transport could not be opened.
         """
         self._route.sender.use_fresh_token()
-        self.transport = await self._route.open(self.transport.kind)
+        transport = await self._route.open(self.transport.kind)
+        if is_cancelled():
+            # Users' code has caught the cancellation of this attempt, and another attempt may have followed.
+            await self._drop(transport, functools.partial(self._close, transport))
+            raise asyncio.CancelledError
+        self.transport = transport
 
     async def close(self) -> None:
         """Close the connection properly. Cancelling drops the connection at once."""
         try:
-            await self._close_transport()
+            await self._close(self.transport)
         finally:
             if self._own_client is not None:
                 await self._own_client.close()
@@ -126,21 +133,21 @@ class OpenConnection:
     async def drop(self) -> None:
         """Close the connection at once, without telling the server. Does nothing after `close`."""
         if not self._closed:
-            await self._drop(self.close)
+            await self._drop(self.transport, self.close)
 
     async def drop_transport(self) -> None:
         """Close the transport at once, without telling the server, and keep all that `reopen` needs."""
-        await self._drop(self._close_transport)
+        await self._drop(self.transport, functools.partial(self._close, self.transport))
 
-    async def _close_transport(self) -> None:
+    async def _close(self, transport: ActiveTransport) -> None:
         try:
-            await self.transport.close()
+            await transport.close()
         except BaseException as raised:  # noqa: BLE001 - WebSockets of users may raise anything, and nothing can be done
             error = error_of(raised, "the HTTP client")
             self.logs.transport.info("the transport did not close in good order: %s", error)
 
-    async def _drop(self, close: Callable[[], Coroutine[None, None, None]]) -> None:
-        self.transport.drop()
+    async def _drop(self, transport: ActiveTransport, close: Callable[[], Coroutine[None, None, None]]) -> None:
+        transport.drop()
         try:
             # Call `close` to free the resources, but cancel it as soon as it would wait. The cancellation drops the
             # connection too.

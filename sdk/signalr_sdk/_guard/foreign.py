@@ -94,6 +94,12 @@ def is_cancelled() -> bool:
     return task is not None and task.cancelling() > 0
 
 
+def heed_cancellation() -> None:
+    """Raise CancelledError if the current task was cancelled and users' code has caught the CancelledError."""
+    if is_cancelled():
+        raise asyncio.CancelledError
+
+
 def forgive_cancellation() -> None:
     """Reset the cancellation of the current task, so that the task can go on: `is_cancelled` is false from now on."""
     task = asyncio.current_task()

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from .._core import token_refresh as refreshing
 from .._core import urls
 from .._core.redaction import redact_error
-from .._guard.foreign import forget_locals
-from ..errors import AuthenticationRefreshError, ConnectionFailedError, RemoteProtocolError
+from .._guard.foreign import error_of, forget_locals
+from ..errors import AuthenticationRefreshError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -72,6 +72,9 @@ class Refresher:
             response = await self._sender.refresh(
                 self._url, self._connection_token, timeout=self._timeout, max_bytes=_MAX_ANSWER
             )
-        except (OSError, RemoteProtocolError, ConnectionFailedError) as error:
+            return refreshing.read_answer(response.status, response.body)
+        except AuthenticationRefreshError:
+            raise
+        except BaseException as raised:  # noqa: BLE001 - HTTP clients of users may raise anything
+            error = error_of(raised, "the HTTP client")
             raise AuthenticationRefreshError(f"the token could not be refreshed: {redact_error(error)}") from error
-        return refreshing.read_answer(response.status, response.body)

@@ -16,7 +16,7 @@ from .._core.path_watch import PathWatch
 from .._core.redaction import redact_error
 from .._core.replay import Replay
 from .._core.session import HubSession, ending
-from .._guard.foreign import ends_program, error_of
+from .._guard.foreign import ends_program, error_of, heed_cancellation
 from .._guard.tasks import where
 from .._sending.calls import Calls
 from .._sending.outgoing import Outgoing
@@ -446,6 +446,7 @@ class HubLink:
         session = self._session
         while not session.synced and session.ended is None:
             payload = b"" if session.unread else await self._transport.receive()
+            heed_cancellation()
             if payload is None:
                 raise ConnectionClosedError(
                     "the server closed the connection instead of resuming it", allow_reconnect=True
