@@ -28,7 +28,7 @@ from signalr_sdk import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Coroutine
+    from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 
 CLOSE = 2.0
 TIMEOUTS = Timeouts(close=CLOSE, request=20.0, connect=10.0, ready=5.0)
@@ -894,3 +894,30 @@ async def test_a_connection_goes_with_its_last_reference() -> None:
     await settle()
     gc.collect()
     assert (hub(), client()) == (None, None)
+
+
+@without_waiting
+async def test_uploads_end_with_a_stop_during_the_closing_of_a_lost_link() -> None:
+    scene = Scene()
+    await scene.hub.start()
+    closed: list[bool] = []
+
+    async def source() -> AsyncIterator[int]:
+        try:
+            yield 1
+            await asyncio.Event().wait()
+        finally:
+            closed.append(True)
+
+    call = asyncio.create_task(scene.hub.invoke("Never", source()))
+    await settle()
+    scene.once.arm("socket close", stubborn=True)
+    scene.cut()
+    await scene.once.reached.wait()
+    await scene.stop()
+    assert closed == [True]
+    assert not [task for task in _ours() if "upload" in task.get_name()]
+    with pytest.raises(ConnectionClosedError):
+        await call
+    scene.once.released.set()
+    await asyncio.sleep(1)

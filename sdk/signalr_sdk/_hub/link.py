@@ -51,6 +51,8 @@ _wire = logging.getLogger("signalr_sdk.transport")
 _SLICE = 0.004
 # After a failed write, the reader has this number of seconds to receive a Close message with the reason.
 _READER_GRACE = 1.0
+# An upload that is cancelled because closing takes too long has this number of seconds to end.
+_LAST_CHANCE = 0.1
 # `run` should end at once after a loss. If `run` is still running after this number of seconds, users' code in `run`
 # has ignored its cancellation.
 _LOSS_GRACE = 1.0
@@ -347,7 +349,7 @@ class HubLink:
         self.outgoing.refuse(error)
         self.calls.end(error)
         self._pause.end()
-        tasks = self.calls.uploads + (self._refresh_timer.stop() if self._refresh_timer is not None else [])
+        tasks = {*self.calls.uploads, *(self._refresh_timer.stop() if self._refresh_timer is not None else ())}
         suspended = self._stateful is not None and self._stateful.suspended
         try:
             await self._close_connection(error, goodbye=goodbye and not suspended)
@@ -356,8 +358,10 @@ class HubLink:
         finally:
             # Do not wait for an upload whose source takes too long to close: cancel the upload.
             for task in tasks:
-                if not task.done():
-                    task.cancel()
+                task.cancel()
+            if any(not task.done() for task in tasks):
+                _ended, tasks = await asyncio.wait(tasks, timeout=_LAST_CHANCE)
+                for task in tasks:
                     self._logger.warning("an upload source does not end and is left behind in %s", where(task))
 
     async def _close_connection(self, error: SignalRError, *, goodbye: bool) -> None:
