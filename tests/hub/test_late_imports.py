@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import subprocess
 import sys
 import textwrap
@@ -90,6 +91,8 @@ async def test_the_event_loop_imports_nothing_and_opens_no_file(transport: Trans
                 transport,
             ),
             stdout=subprocess.PIPE,
+            # In asyncio's debug mode the loop reads source files, for the tracebacks of its handles.
+            env={name: value for name, value in os.environ.items() if name != "PYTHONASYNCIODEBUG"},
         )
         assert program.stdout is not None
         assert await program.stdout.readline() == b"cut\n"
