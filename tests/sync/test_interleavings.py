@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import threading
 from contextlib import suppress
@@ -17,7 +18,8 @@ from signalr_sdk.sync import HubConnection
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-NORMAL, ALL = 25, 10_000
+# By hand: `INTERLEAVINGS=10000 pytest -m slow tests/sync/test_interleavings.py`, seven minutes.
+NORMAL, ALL = 25, int(os.environ.get("INTERLEAVINGS", "500"))
 
 
 class Interleaving:
