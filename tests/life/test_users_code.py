@@ -11,11 +11,12 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.doubles import LeapingLoop, without_waiting
+from tests.doubles import LeapingLoop, timers, without_waiting
 from tests.users.seams import SEAMS, Money, Policy, Protocol, Server, Source
 from tests.users.wrongs import FINE, Chance, NastyError, Outcome
 
 from signalr_sdk import (
+    AuthenticationRefreshError,
     ConnectionClosedError,
     ConnectionFailedError,
     ConnectionState,
@@ -921,3 +922,49 @@ async def test_uploads_end_with_a_stop_during_the_closing_of_a_lost_link() -> No
         await call
     scene.once.released.set()
     await asyncio.sleep(1)
+
+
+@without_waiting
+async def test_a_refresh_that_fails_behind_one_of_the_users_leaves_one_timer() -> None:
+    logging.disable(logging.ERROR)
+    try:
+        scene = Scene()
+        scene.server.lifetime = 40.0
+        await scene.hub.start()
+        scene.once.arm("http request")
+        by_hand = asyncio.create_task(scene.hub.refresh_authentication())
+        await scene.once.reached.wait()
+        await asyncio.sleep(20.5)  # the timer's own refresh waits for the first one
+        scene.once.released.set()
+        with suppress(SignalRError):
+            await by_hand
+        scene.once.arm("http request", RAISED["Exception"])
+        await settle()
+        await scene.stop()
+        await settle()
+        assert timers(asyncio.get_running_loop()) == []
+    finally:
+        logging.disable(logging.NOTSET)
+
+
+@pytest.mark.parametrize("raised", RAISED)
+@without_waiting
+async def test_a_refresh_of_the_token_raises(raised: str) -> None:
+    """By hand the caller hears of it, by the timer `on_error`; the connection stays."""
+    logging.disable(logging.ERROR)
+    try:
+        scene = Scene()
+        scene.server.lifetime = 40.0
+        await scene.hub.start()
+        for seam in ("provider", "http request"):
+            scene.once.arm(seam, RAISED[raised])
+            with pytest.raises(AuthenticationRefreshError):
+                await scene.hub.refresh_authentication()
+            scene.once.arm(seam, RAISED[raised])
+            await asyncio.sleep(60)
+            assert isinstance(scene.errors.pop(), AuthenticationRefreshError)
+        await scene.works()
+        assert len(scene.server.peers) == 1
+        await scene.stop()
+    finally:
+        logging.disable(logging.NOTSET)

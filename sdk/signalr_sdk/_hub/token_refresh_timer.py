@@ -89,6 +89,8 @@ class TokenRefreshTimer:
         except AuthenticationRefreshError as error:
             pause = (self._end - self._loop.time()) / 2
             if pause >= _PAUSE and not _is_refused(error):
+                # A refresh by the user, for which this one has waited, may have set the timer.
+                self._cancel()
                 self._timer = self._loop.call_later(pause, self._start)
             self._failed(error)
 
