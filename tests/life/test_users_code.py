@@ -22,6 +22,7 @@ from signalr_sdk import (
     ConnectionState,
     HubConnection,
     HubError,
+    NotConnectedError,
     SignalRError,
     StateError,
     Timeouts,
@@ -841,6 +842,29 @@ def test_a_second_run_says_that_the_end_of_the_first_ended_the_connection() -> N
     assert len(scenes[0].closed) == 1
     assert scenes[0].hub.state is ConnectionState.DISCONNECTED
     _run(invoke)
+
+
+@pytest.mark.parametrize("how", ["stop while reconnecting", "stop while starting", "cancelled start"])
+@without_waiting
+async def test_an_end_that_was_asked_for_is_not_blamed_on_the_event_loop(how: str) -> None:
+    scene = Scene()
+    if how == "stop while reconnecting":
+        await scene.hub.start()
+        scene.once.arm("connector")
+        scene.cut()
+        await scene.once.reached.wait()
+        await scene.stop()
+    else:
+        scene.once.arm("connector")
+        starting = asyncio.create_task(scene.hub.start())
+        await scene.once.reached.wait()
+        if how == "cancelled start":
+            starting.cancel()
+        await scene.stop()
+        with suppress(asyncio.CancelledError, ConnectionClosedError):
+            await starting
+    with pytest.raises(NotConnectedError, match=r"start\(\) it first$"):
+        await scene.hub.invoke("Echo", 1)
 
 
 def test_without_asyncio_the_error_names_what_to_use() -> None:

@@ -362,7 +362,9 @@ class HubLink:
             if any(not task.done() for task in tasks):
                 _ended, tasks = await asyncio.wait(tasks, timeout=_LAST_CHANCE)
                 for task in tasks:
-                    self._logger.warning("an upload source does not end and is left behind in %s", where(task))
+                    self._logger.warning(
+                        "users' code was cancelled and does not end: it is left behind in %s", where(task)
+                    )
 
     async def _close_connection(self, error: SignalRError, *, goodbye: bool) -> None:
         try:

@@ -95,7 +95,7 @@ class Supervisor(Generic[L]):
         self._stopping: asyncio.Task[None] | None = None
         # If the program cancels `_stopping`, `_main` finishes the stop. The timer replaces a `_main` that is too slow.
         self._replacing: asyncio.TimerHandle | None = None
-        # Added to the text of `NotConnectedError` if `_main` was cancelled.
+        # Added to the text of `NotConnectedError` if the program, not `stop`, has cancelled `_main`.
         self._hint = ""
         self._waiting: dict[asyncio.Future[None], None] = {}
 
@@ -271,11 +271,12 @@ class Supervisor(Generic[L]):
         """End the connection after `_main` was cancelled or failed with an unexpected exception."""
         cancelled = isinstance(raised, asyncio.CancelledError)
         if cancelled:
-            self._hint = f"; {_CANCELLED}"
             forgive_cancellation()
         if self.lifecycle.state is State.CONNECTING:
             self._end_start(started, None if cancelled else raised)
             return
+        if cancelled and self.lifecycle.state is not State.DISCONNECTING:
+            self._hint = f"; {_CANCELLED}"
         if isinstance(raised, Exception):
             self._logger.error("the connection failed", exc_info=raised)  # a bug in the package
         ended = ConnectionClosedError(_CANCELLED)
