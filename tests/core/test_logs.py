@@ -43,3 +43,23 @@ def test_levels_are_those_of_the_loggers(name: str, caplog: pytest.LogCaptureFix
     log.warning("loud enough, said %s", "here")
     assert [record.getMessage() for record in caplog.records] == ["loud enough, said here"]
     assert caplog.records[0].funcName == "test_levels_are_those_of_the_loggers"
+
+
+@pytest.mark.parametrize("ending", [KeyboardInterrupt, SystemExit])
+def test_a_log_handler_may_end_the_program(ending: type[BaseException]) -> None:
+    class Ending(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            raise ending
+
+    logger, handler = logging.getLogger("signalr_sdk.hub"), Ending()
+    logger.addHandler(handler)
+    try:
+        with pytest.raises(ending):
+            ConnectionLogs("https://example.com/a").hub.warning("the end")
+    finally:
+        logger.removeHandler(handler)
+
+
+def test_a_record_with_named_arguments_keeps_them(caplog: pytest.LogCaptureFixture) -> None:
+    logging.getLogger("signalr_sdk.hub").warning("said %(what)s", {"what": "this"})
+    assert [record.getMessage() for record in caplog.records] == ["said this"]

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import base64
+import importlib.util
 import json
 import math
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -394,7 +396,15 @@ def test_messagepack_carries_any_float(value: Any, odd: float) -> None:
 
 
 def test_without_orjson_the_standard_library_does_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    # The module is `None` where it could not be imported.
+    monkeypatch.setitem(sys.modules, "orjson", None)  # so that its import is an ImportError
+    name = json_values.__name__
+    spec = importlib.util.spec_from_file_location(name, json_values.__file__)
+    assert spec is not None
+    assert spec.loader is not None
+    without = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(without)
+    assert without.orjson is None
+    assert isinstance(without.choose_backend(), without.StandardBackend)
     monkeypatch.setattr(json_values, "orjson", None)
     assert isinstance(choose_backend(), StandardBackend)
     assert JsonProtocol().encode(StreamItem("1", 1)) == b'{"type":2,"invocationId":"1","item":1}\x1e'

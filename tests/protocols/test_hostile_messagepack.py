@@ -107,3 +107,24 @@ def test_text_that_is_no_utf8_arrives_as_bytes() -> None:
 def test_bytes_that_are_cut_off_or_reserved_are_refused(frame: bytes) -> None:
     with pytest.raises(RemoteProtocolError):
         PROTOCOL.decode(frame)
+
+
+WRONG_TIMESTAMP = b"\xc7\x03\xffabc"
+
+
+@pytest.mark.parametrize(
+    "beside",
+    [
+        pytest.param(msgpack.packb(bytes(1024 * 1024)), id="a large message"),
+        pytest.param(
+            b"\xdc\x00\x80" + b"".join(msgpack.packb(msgpack.ExtType(code, b"")) for code in range(128)),
+            id="all extensions",
+        ),
+    ],
+)
+def test_a_wrong_timestamp_in_a_message_that_cannot_be_mended_is_refused(beside: bytes) -> None:
+    item_of(b"\x91" + beside)
+    wrong, data = item_of(b"\x92" + WRONG_TIMESTAMP + b"\xc4\x01x")
+    assert (tuple(wrong), data) == ((-1, b"abc"), b"x")
+    with pytest.raises(RemoteProtocolError):
+        PROTOCOL.decode(item_frame(b"\x92" + WRONG_TIMESTAMP + beside))
