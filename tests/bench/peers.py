@@ -55,7 +55,10 @@ class Raw:
     async def _read(self) -> None:
         async for message in self._ws:
             if self._binary:
-                for frame in self._framing.feed(message.data):
+                frames = self._framing.feed(message.data)
+                while self._framing.unread:
+                    frames += self._framing.feed(b"")
+                for frame in frames:
                     self._take_array(msgpack.unpackb(frame))
             else:
                 for text in message.data.split(_END):
