@@ -31,7 +31,8 @@ if TYPE_CHECKING:
     from ..interfaces import HttpClient
     from .options import ConnectionOptions
 
-# A transport that is dropped has so many seconds to end. After that its HTTP client is left behind.
+# Seconds that a dropped transport has to end. After that, the task that closes the transport is left running, and a
+# warning names the HTTP client.
 _PATIENCE = 0.5
 
 
@@ -68,7 +69,7 @@ class OpenConnection:
 
     @property
     def connection_id(self) -> str | None:
-        """The id that the server gave; `None` if negotiation was skipped."""
+        """The connection id from the server's answer to negotiate; `None` if negotiation was skipped."""
         return self.endpoint.connection_id if self.endpoint else None
 
     @property
@@ -78,11 +79,11 @@ class OpenConnection:
 
     @property
     def sees_paths(self) -> bool:
-        """Whether `path_samples` can work: the HTTP client is an own client and not the user's."""
+        """Whether `path_samples` can work: only with the package's own HTTP client, not with a client of the user."""
         return self._own_client is not None
 
     def path_samples(self) -> dict[int, PathSample]:
-        """Return what TCP knows of the paths to the server. Empty for an HTTP client of the user."""
+        """Return by socket what the server has not acknowledged yet. Empty with an HTTP client of the user."""
         return {} if self._own_client is None else self._own_client.sockets.samples()
 
     @property
@@ -95,7 +96,7 @@ class OpenConnection:
         self._route.sender.secrets.hide_in(error)
 
     def complete(self, error: HandshakeError) -> None:
-        """Add to an error where the handshake failed, and what was tried before; take the secrets out."""
+        """Add the URL, the transport and the errors of other transports to a handshake error; hide secrets in it."""
         error.url, error.transport = urls.without_query(self._route.url), self.transport.kind
         error.attempts = self._attempts
         self.hide_secrets(error)
@@ -116,7 +117,8 @@ class OpenConnection:
         self._route.sender.use_fresh_token()
         transport = await self._route.open(self.transport.kind)
         if is_cancelled():
-            # Users' code has caught the cancellation of this attempt, and another attempt may have followed.
+            # An HTTP client of the user has swallowed the cancellation of this task. Drop the new transport: nobody
+            # waits for it any more, and another attempt may have followed.
             await self._drop(transport, functools.partial(self._close, transport))
             raise asyncio.CancelledError
         self.transport = transport
@@ -149,8 +151,8 @@ class OpenConnection:
     async def _drop(self, transport: ActiveTransport, close: Callable[[], Coroutine[None, None, None]]) -> None:
         transport.drop()
         try:
-            # Call `close` to free the resources, but cancel it as soon as it would wait. The cancellation drops the
-            # connection too.
+            # Call `close` to free the resources, but cancel it as soon as it would wait for the server. The
+            # cancellation also drops a WebSocket that has no `drop` of its own.
             await bounded(close(), 0, whose="the HTTP client", patience=_PATIENCE, log=self.logs.transport)
         except BoundExceeded:
             self.logs.transport.debug("dropped the connection")
@@ -240,7 +242,8 @@ class _Opening:
             if transport is not None:
                 return transport, route, endpoint
             if len(candidates) == 1:
-                # Do not negotiate again: the server would then keep a connection that is never used.
+                # The last transport that the server offers has failed. Do not negotiate again: the server would then
+                # keep a connection that is never used.
                 raise self._no_transport(skipped)
             wanted.remove(candidates[0])
 

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from ..options import Timeouts
 
 _PROVIDER = "the access token provider"
-# A part that users often add to the token by mistake: servers then answer 401 without a reason.
+# Text that users often put around the access token by mistake: `Bearer`, quotation marks, spaces. Servers answer 401 to
+# such a token without saying why.
 _MORE_THAN_A_TOKEN = re.compile(r" |bearer(?: |:|$)|[\"']|.* $", re.IGNORECASE)
 
 
@@ -28,7 +29,7 @@ class AccessToken:
 
     Args:
         source: a token, a provider of tokens, or `None` for no token.
-        timeouts: the provider has `request` seconds for each answer.
+        timeouts: the provider has `request` seconds for each answer, and is cancelled after that.
         log: gets a warning about a provider that does not end.
 
     Attributes:
@@ -44,22 +45,29 @@ class AccessToken:
         self._provider = source if callable(source) else None
         self._token = None if callable(source) else _checked(source)
         self._known = self._provider is None
-        # Requests run at the same time: one request calls the provider, and the other requests wait and use the same
-        # token.
+        # Lock around the call of the provider: several requests may need a token at the same time. One request calls
+        # the provider, and the other requests wait and use the same token.
         self._asking = asyncio.Lock()
 
     def use(self, token: str | None) -> None:
-        """Use this token in all requests from now on."""
+        """Send this token with all requests from now on; `None` to send no token.
+
+        Raises:
+            ConnectionFailedError: no HTTP header can carry the token, or the text holds more than the token.
+        """
         self._token, self._known = _checked(token), True
 
     def use_from_redirect(self, token: str) -> None:
-        """Use the token of a redirect in all requests from now on, and never call the user's provider again."""
+        """Send the token that came with a redirect of negotiate with all requests from now on.
+
+        Requests do not call the user's provider any more: it cannot renew the redirect's token.
+        """
         self._provider = None
         self.from_redirect = True
         self.use(token)
 
     def forget(self) -> None:
-        """Call the provider again when the next request needs a token. Without a provider, keep the token."""
+        """Call the provider again when the next request needs a token. Without a provider, the token stays in use."""
         self._known = self._provider is None
 
     async def get(self) -> str | None:
@@ -75,7 +83,7 @@ class AccessToken:
         return self._token
 
     async def renew(self, refused: str | None) -> bool:
-        """Replace a token that the server refused. Return `False` without a provider to call.
+        """Replace a token that a server refused with status 401. Return `False` if there is no provider to call.
 
         Raises:
             ConnectionFailedError: the provider failed.
@@ -83,13 +91,16 @@ class AccessToken:
         if self._provider is None:
             return False
         async with self._asking:
-            # Another request may have replaced the refused token while this request was waiting for the lock.
+            # While this request was waiting for the lock, another request may have replaced the refused token. Then do
+            # not call the provider a second time.
             if self._token == refused:
                 await self._ask()
         return True
 
     async def ask_user(self) -> str | None:
-        """Return a new token of the user, even while the token of a redirect is in use.
+        """Call the user's provider for a token refresh, also while the token of a redirect is in use. Return its token.
+
+        Without a provider, return the plain token that the user gave.
 
         Raises:
             ConnectionFailedError: the provider failed.
@@ -110,7 +121,8 @@ class AccessToken:
                 answer,
                 limit,
                 whose=_PROVIDER,
-                # Wait for less time than `stop` waits for the whole attempt, so that the warning names the provider.
+                # Give a cancelled provider half of the seconds that `stop` gives the whole connection attempt: then the
+                # warning about code that does not end names the provider and not the attempt.
                 patience=None if patience is None else patience / 2,
                 log=self._log,
             )

@@ -34,7 +34,7 @@ _CLIENT_CERTIFICATE = "if it wants a client certificate, call load_cert_chain() 
 
 
 class BrokenConnectionError(aiohttp.ClientConnectionError):
-    """Wraps an error after which aiohttp would repeat the request. aiohttp raises an error of this class instead."""
+    """Wraps the error of a broken connection, so that aiohttp does not send the request a second time."""
 
     def __init__(self, error: Exception) -> None:
         super().__init__(*error.args)
@@ -69,7 +69,7 @@ class RequestContext:
 
 @contextmanager
 def translated(context: RequestContext) -> Iterator[None]:
-    """Run a block. If the block raises an error of aiohttp, raise its translation instead."""
+    """Run a `with` block. An error of aiohttp becomes an `OSError` or `TransportError` without secrets."""
     try:
         yield
     except (aiohttp.ClientError, HttpProcessingError, OSError, ValueError) as error:
@@ -77,8 +77,8 @@ def translated(context: RequestContext) -> Iterator[None]:
         try:
             raise failure from cause
         finally:
-            # Remove the context of the error: `from` only hides aiohttp's error in tracebacks, and code that walks the
-            # chain of errors would still find the request.
+            # Remove the context of `failure`: `from` only hides aiohttp's error in tracebacks, and code that walks the
+            # chain of errors would still find the request with its token.
             failure.__context__ = None
 
 
@@ -142,7 +142,7 @@ def _certificate_failure(error: ssl.SSLCertVerificationError, where: str) -> ssl
 def _tls_failure(error: ssl.SSLError, where: str) -> ssl.SSLError:
     reason = redact(error.strerror or str(error))
     advice = "check that it speaks TLS there"
-    # The server has sent a TLS alert: it misses the client's certificate, or does not accept it.
+    # The server has sent a TLS alert: usually it misses the client's certificate, or does not accept that certificate.
     if "ALERT" in reason.upper():
         advice = _CLIENT_CERTIFICATE
     return ssl.SSLError(error.errno or 1, f"the TLS connection to {where} failed: {reason}; {advice}")
@@ -186,8 +186,8 @@ def _timeout(error: TimeoutError, context: RequestContext) -> _Explained:
     if error.errno is not None:
         return _loss(error, context)
     limit = context.request.timeout
-    # If both limits are equal, this limit also ends the wait for a connection, because aiohttp rounds its own limit for
-    # connecting up. So the advice about the pool belongs here.
+    # If `timeout` equals `connect_timeout`, `timeout` also ends the wait for a free connection of the session, because
+    # aiohttp rounds `connect_timeout` up. The error must then name a full session as a possible reason.
     advice = _pool_advice(context) if limit == context.request.connect_timeout else ""
     return TimeoutError(f"no answer from {context.where}{_within(limit)}{advice}"), None
 
@@ -219,7 +219,8 @@ def _loss(error: Exception, context: RequestContext) -> _Explained:
 
 
 def _advice(context: RequestContext) -> str:
-    # The client's certificate may be missing: many servers then close the connection without a TLS alert.
+    # Name the client's certificate if the server has never answered over TLS: many servers that miss a client's
+    # certificate close the connection without a TLS alert.
     tls = context.untried and context.request.url.startswith("https:")
     return f"; {_CLIENT_CERTIFICATE}" if tls else ""
 
@@ -232,7 +233,8 @@ def _harmless(error: BaseException | None) -> Exception | None:
     return error
 
 
-# The order matters: many of aiohttp's errors belong to several of these classes, and the first match counts.
+# The first class in this table that fits an error counts. The order matters: many errors of aiohttp belong to several
+# of the classes.
 _EXPLANATIONS: tuple[tuple[type[Exception], Callable[[Any, RequestContext], _Explained]], ...] = (
     (aiohttp.ClientHttpProxyError, _proxy_refusal),
     (aiohttp.ClientConnectorError, _connect_failure),

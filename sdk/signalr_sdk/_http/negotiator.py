@@ -51,7 +51,9 @@ async def run_negotiation(
             _negotiate(sender, url, redirects=redirects, timeout=timeout, stateful=stateful, asked=asked),
             None if timeout is None else timeout * GRACE,
             whose="the HTTP client",
-            # More seconds than the token provider has, and less than `stop` waits for the whole attempt.
+            # Give a cancelled negotiation three quarters of the seconds that `stop` gives the whole connection attempt,
+            # and more than the token provider gets: then the warning about code that does not end names the innermost
+            # code.
             patience=None if close is None else close * 0.75,
             log=sender.logs.http,
         )
@@ -62,7 +64,8 @@ async def run_negotiation(
         sender.secrets.hide_in(error)
         raise
     except SignalRError as error:
-        # What `bounded` makes of an exception that is no `Exception`.
+        # `bounded` raises a plain SignalRError if the HTTP client raised an exception that is no `Exception`, or was
+        # cancelled from inside. Users expect a ConnectionFailedError.
         raise ConnectionFailedError(str(error)) from error
 
 

@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-# The whole wait takes this much longer than its limit. Each part of the wait has the same limit and ends first, because
-# its error tells more.
+# A time limit around a whole operation (a request, a negotiation) is the limit of its parts times this factor. So a
+# part, such as the HTTP client, ends first, and its error tells more.
 GRACE = 1.05
 
 _CONNECTION_TOKEN = "X-SignalR-Connection-Token"
@@ -36,7 +36,8 @@ _XML_HTTP_REQUEST = ("X-Requested-With", "XMLHttpRequest")
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _SECRET_HEADER = re.compile(r"auth|cookie|key|token|secret|password|session")
 _UNSENDABLE = re.compile(r"[\x00-\x08\x0a-\x1f\x7f\ud800-\udfff]")
-# `_addressed` replaces these headers of the user: cookies come from several places, and no response may be compressed.
+# Headers of the user that are not sent as they are: `_addressed` joins the user's `Cookie` with cookies from other
+# places, and no response may be compressed.
 _NOT_THE_USERS = ("cookie", "accept-encoding")
 
 
@@ -93,15 +94,15 @@ class RequestSender:
             self.secrets.add(value)
 
     def use_redirect_token(self, token: str) -> None:
-        """Use the token of a redirect in all requests from now on, instead of the user's token."""
+        """Send the token of a negotiate redirect with all requests from now on, instead of the user's token."""
         self._token.use_from_redirect(token)
 
     def use_refreshed_token(self, token: str) -> None:
-        """Use a token, which the server has sent in its answer to a refresh, in all requests from now on."""
+        """Send a token, which came with the server's answer to a token refresh, with all requests from now on."""
         self._token.use(token)
 
     def use_fresh_token(self) -> None:
-        """Call the user's provider again for the next request. The token of a redirect stays in use."""
+        """Call the user's token provider again for the next request. The token of a redirect stays in use."""
         self._token.forget()
 
     async def refresh(self, url: str, connection_token: str, *, timeout: float | None, max_bytes: int) -> HttpResponse:
@@ -124,7 +125,8 @@ class RequestSender:
         token = await self._token.ask_user()
         own = {"Accept": "*/*", _CONNECTION_TOKEN: connection_token}
         response = await self._exchange("POST", url, own, token, timeout=timeout, max_bytes=max_bytes)
-        # After a redirect, keep the token of the other server, to which the requests go.
+        # After a redirect of negotiate, keep the redirect's token: all later requests go to the server of the redirect,
+        # and the user's token is for the hub's server.
         if 200 <= response.status < 300 and not self._token.from_redirect:
             self._token.use(token)
         return response
@@ -231,7 +233,7 @@ class RequestSender:
         return web_socket
 
     def _get(self, url: str, token: str | None, own: dict[str, str]) -> HttpRequest:
-        """Return the request for an event stream or a WebSocket."""
+        """Return the GET request that opens an event stream or a WebSocket, within `Timeouts.connect`."""
         url, headers = self._addressed(url, own, token, opens=True)
         return HttpRequest(
             method="GET",
@@ -262,7 +264,7 @@ class RequestSender:
             url: the URL of the request.
             own: headers that the request needs. They replace the user's headers of the same names.
             token: the token for the header `Authorization`, or for the query.
-            opens: whether the request is for an event stream or a WebSocket.
+            opens: whether the request opens an event stream or a WebSocket. Its token may stand in the query.
         """
         self.secrets.add(token)
         home = self._is_home(url)
@@ -292,7 +294,7 @@ class RequestSender:
         return "; ".join(part for part in (header, *pairs, stored) if part)
 
     def _note(self, request: HttpRequest, response: HttpResponse) -> None:
-        """Keep the cookies of an answer, and log the request with its status."""
+        """Store the cookies that a response sets for later requests, and log the request with the response's status."""
         set_cookies = [value for name, value in response.headers if name.lower() == "set-cookie"]
         if set_cookies:
             self._stored_cookies.store(request.url, set_cookies, time.time())
@@ -300,7 +302,7 @@ class RequestSender:
 
 
 async def _in_time(work: Awaitable[T], request: HttpRequest) -> T:
-    """Await the response of an HTTP client, with a time limit: clients of users may not have a limit.
+    """Await the response of an HTTP client, with a time limit: the HTTP client of a user may have no limit.
 
     Raises:
         TimeoutError: the request took longer than its limit.

@@ -58,7 +58,8 @@ class Refresher:
                 answer = await self._refresh()
             except AuthenticationRefreshError as error:
                 self._sender.secrets.hide_in(error)
-                # Users see the traceback, and the frames of the sender hold the token.
+                # Clear the frames in the traceback of the error, which users see: local variables of `RequestSender`
+                # hold the token.
                 forget_locals(error)
                 raise
             if answer.access_token is not None:

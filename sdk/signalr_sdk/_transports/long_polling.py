@@ -18,11 +18,12 @@ if TYPE_CHECKING:
     from ..interfaces import HttpResponse
     from .contract import TransportSettings
 
-# The time limit of a poll, as in the official .NET client. ASP.NET Core answers a poll after 90 s if there are no
-# messages.
+# The time limit of a poll request in seconds, as in the official .NET client. ASP.NET Core answers a poll after 90 s if
+# there are no messages.
 _POLL_SECONDS = 120.0
-# A server should hold a poll until there are messages. If so many polls in a row got an empty response at once, wait
-# before the next poll, longer each time (seconds). Otherwise such a server would be asked a thousand times a second.
+# A server should hold a poll request until it has messages. If more than `_FREE` polls in a row were answered at once
+# and without messages, the client pauses before each poll, from `_SHORTEST_PAUSE` up to `_LONGEST_PAUSE` seconds.
+# Without pauses, the client would poll a thousand times a second.
 _FREE = 2
 _SHORTEST_PAUSE = 0.025
 _LONGEST_PAUSE = 1.0
@@ -92,7 +93,7 @@ class LongPollingTransport(PostingTransport):
         return data or None
 
     async def _poll_in_time(self) -> HttpResponse:
-        """Send a poll. Wait before that if the last polls got an empty response at once."""
+        """Send a poll request; pause before it if the server answered the last polls at once and without messages."""
         if self._quick_empty > _FREE:
             await asyncio.sleep(min(_SHORTEST_PAUSE * 2.0 ** (self._quick_empty - _FREE), _LONGEST_PAUSE))
         time = asyncio.get_running_loop().time

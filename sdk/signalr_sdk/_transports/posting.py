@@ -1,4 +1,4 @@
-"""Sends by POST requests, in the same way for Server-Sent Events and for long polling."""
+"""Sends data to the server by POST requests: the same for Server-Sent Events and for long polling."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from ..errors import ConnectionClosedError
     from .contract import TransportSettings
 
-# The largest response to a POST. Servers send an empty body, and a proxy may send a page that tells what is wrong.
+# The largest response to a POST request, in bytes. Servers send an empty body, and a proxy may send a page that tells
+# what is wrong.
 _ANSWER_BYTES = 1024 * 1024
 
 _CONTENT_TYPES = {
@@ -45,8 +46,8 @@ class PostingTransport:
         Raises:
             ConnectionClosedError: the server did not accept the data, or it is not known whether the server did.
         """
-        # Set no time limit: a busy server may answer late, and a POST that is cut off may leave half a message at the
-        # server.
+        # Set no time limit: a busy server may answer late, and a POST request that is cut off may leave half a message
+        # at the server.
         try:
             response = await self._steps.run(
                 lambda: self._sender.request(
@@ -61,7 +62,7 @@ class PostingTransport:
             raise _refusal(response.status)
 
     def send_now(self, _data: bytes, /) -> bool:
-        """See `ActiveTransport.send_now`. A POST always has to be waited for."""
+        """See `ActiveTransport.send_now`. Always returns `False`: a POST request has to be waited for."""
         return False
 
     async def flush(self) -> None:

@@ -41,7 +41,7 @@ class _Adapter:
         return False
 
     def drop(self) -> None:
-        """Do nothing: the caller then cancels `close`, which drops a `WebSocket`."""
+        """Do nothing: whoever drops a transport then cancels its `close`, which drops the user's `WebSocket`."""
 
 
 class WebSocketsTransport:
