@@ -351,7 +351,7 @@ async def test_side_by_side_they_go_one_after_another() -> None:
 async def test_after_a_redirect_the_hub_gets_the_users_token_and_the_service_its_own() -> None:
     http = ScriptedHttp(answer(tokenLifetimeSeconds=60, accessToken="service-2"), EMPTY)
     sender = RequestSender(http, HUB, access_token=counting(), timeouts=Timeouts())
-    sender.use_redirect_token("service-1")
+    sender.token.use_from_redirect("service-1")
     await Refresher(sender, f"{HUB}?room=1", connection_token="secret-id", timeout=1.0).refresh()
     await sender.request("POST", "http://service.test/client", timeout=1.0)
     refresh, message = http.requests
@@ -363,7 +363,7 @@ async def test_after_a_redirect_the_hub_gets_the_users_token_and_the_service_its
 async def test_without_a_token_in_the_answer_the_service_keeps_its_own() -> None:
     http = ScriptedHttp(answer(), EMPTY)
     sender = RequestSender(http, HUB, access_token=counting(), timeouts=Timeouts())
-    sender.use_redirect_token("service-1")
+    sender.token.use_from_redirect("service-1")
     await Refresher(sender, HUB, connection_token="secret-id", timeout=1.0).refresh()
     await sender.request("POST", "http://service.test/client", timeout=1.0)
     assert http.requests[1].headers["Authorization"] == "Bearer service-1"

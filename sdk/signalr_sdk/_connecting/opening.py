@@ -114,7 +114,7 @@ class OpenConnection:
         Raises:
             ConnectionFailedError: the transport could not be opened.
         """
-        self._route.sender.use_fresh_token()
+        self._route.sender.token.forget()
         transport = await self._route.open(self.transport.kind)
         if is_cancelled():
             # An HTTP client of the user has swallowed the cancellation of this task. Drop the new transport: nobody

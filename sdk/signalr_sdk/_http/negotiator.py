@@ -6,16 +6,14 @@ import time
 from typing import TYPE_CHECKING
 
 from .._core import urls
-from .._core.negotiation import negotiate
+from .._core.negotiation import Endpoint, negotiate
 from .._core.redaction import redact_error
 from .._guard.foreign import BoundExceeded, bounded
 from ..errors import ConnectionFailedError, NegotiationError, RemoteProtocolError, SignalRError
-from .request_sender import GRACE
+from .request_sender import GRACE, RequestSender
 
 if TYPE_CHECKING:
-    from .._core.negotiation import Endpoint
     from ..interfaces import HttpResponse
-    from .request_sender import RequestSender
 
 # The largest negotiate response. Real responses have a few kilobytes, and a wrong server must not fill the memory.
 _MAX_ANSWER = 1024 * 1024
@@ -76,7 +74,7 @@ async def _negotiate(
     request = next(steps)
     while True:
         if request.access_token is not None:
-            sender.use_redirect_token(request.access_token)
+            sender.token.use_from_redirect(request.access_token)
         asked.append(urls.without_query(request.url))
         answer = await _ask(sender, request.url, timeout)
         try:
@@ -84,7 +82,7 @@ async def _negotiate(
         except StopIteration as done:
             endpoint: Endpoint = done.value
             if endpoint.access_token is not None:
-                sender.use_redirect_token(endpoint.access_token)
+                sender.token.use_from_redirect(endpoint.access_token)
             if endpoint.connection_token != endpoint.connection_id:
                 sender.secrets.add(endpoint.connection_token)
             sender.logs.negotiate.debug("negotiated: connect to %s", urls.without_query(endpoint.url))

@@ -63,7 +63,7 @@ class Refresher:
                 forget_locals(error)
                 raise
             if answer.access_token is not None:
-                self._sender.use_refreshed_token(answer.access_token)
+                self._sender.token.use(answer.access_token)
         self._sender.logs.http.info("the token is refreshed (%s)", urls.without_query(self._url))
         self.refreshed(answer.lifetime)
         return answer.lifetime
