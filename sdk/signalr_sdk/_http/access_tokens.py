@@ -41,10 +41,10 @@ class AccessToken:
         self._timeouts = timeouts
         self._log = log
         self._source = source
-        # `None` if there is no provider to call: the user gave a plain token or no token, or a redirect gave the token.
-        self._provider = source if callable(source) else None
+        # False if there is no provider to call: the user gave a plain token or no token, or a redirect gave the token.
+        self._renewable = callable(source)
         self._token = None if callable(source) else _checked(source)
-        self._known = self._provider is None
+        self._known = not self._renewable
         # Lock around the call of the provider: several requests may need a token at the same time. One request calls
         # the provider, and the other requests wait and use the same token.
         self._asking = asyncio.Lock()
@@ -62,13 +62,13 @@ class AccessToken:
 
         Requests do not call the user's provider any more: it cannot renew the redirect's token.
         """
-        self._provider = None
+        self._renewable = False
         self.from_redirect = True
         self.use(token)
 
     def forget(self) -> None:
         """Call the provider again when the next request needs a token. Without a provider, the token stays in use."""
-        self._known = self._provider is None
+        self._known = not self._renewable
 
     async def get(self) -> str | None:
         """Return the token for a request; `None` for a request without a token.
@@ -79,7 +79,7 @@ class AccessToken:
         if not self._known:
             async with self._asking:
                 if not self._known:
-                    await self._ask()
+                    self.use(await self._answer())
         return self._token
 
     async def renew(self, refused: str | None) -> bool:
@@ -88,13 +88,13 @@ class AccessToken:
         Raises:
             ConnectionFailedError: the provider failed.
         """
-        if self._provider is None:
+        if not self._renewable:
             return False
         async with self._asking:
             # While this request was waiting for the lock, another request may have replaced the refused token. Then do
             # not call the provider a second time.
             if self._token == refused:
-                await self._ask()
+                self.use(await self._answer())
         return True
 
     async def ask_user(self) -> str | None:
@@ -105,16 +105,14 @@ class AccessToken:
         Raises:
             ConnectionFailedError: the provider failed.
         """
-        return _checked(await self._answer(self._source)) if callable(self._source) else _checked(self._source)
+        return _checked(await self._answer())
 
-    async def _ask(self) -> None:
-        assert self._provider is not None
-        self.use(await self._answer(self._provider))
-
-    async def _answer(self, provider: TokenProvider) -> str | None:
+    async def _answer(self) -> str | None:
+        if not callable(self._source):
+            return self._source
         limit, patience = self._timeouts.request, self._timeouts.close
         try:
-            answer = provider()
+            answer = self._source()
             if not inspect.isawaitable(answer):
                 return answer
             return await bounded(

@@ -23,7 +23,7 @@ from ..errors import TransportError
 from ..options import Transport
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from ..interfaces import HttpRequest
 
@@ -85,10 +85,8 @@ def translated(context: RequestContext) -> Iterator[None]:
 def _explain(error: Exception, context: RequestContext) -> _Explained:
     if isinstance(error, BrokenConnectionError):
         error = error.error
-    for kind, explain in _EXPLANATIONS:
-        if isinstance(error, kind):
-            return explain(error, context)
-    return _loss(error, context)
+    explain = next(explain for kind, explain in _EXPLANATIONS if isinstance(error, kind))
+    return explain(error, context)
 
 
 def _proxy_refusal(error: aiohttp.ClientHttpProxyError, context: RequestContext) -> _Explained:
@@ -103,14 +101,9 @@ def _proxy_refusal(error: aiohttp.ClientHttpProxyError, context: RequestContext)
     return ConnectionError(message), None
 
 
-def _os_error(error: aiohttp.ClientConnectorError) -> OSError:
+def _connect_failure(error: aiohttp.ClientConnectorError, context: RequestContext) -> _Explained:
     # In aiohttp 3.12 the error for a certificate has the attribute `certificate_error` instead of `os_error`.
     os_error: OSError = getattr(error, "certificate_error", None) or error.os_error
-    return os_error
-
-
-def _connect_failure(error: aiohttp.ClientConnectorError, context: RequestContext) -> _Explained:
-    os_error = _os_error(error)
     where = f"{error.host}:{error.port}" if error.port else error.host
     reason = redact(os_error.strerror or str(os_error)) or "the other side closed the connection"
     failure: OSError
@@ -151,20 +144,20 @@ def _tls_failure(error: ssl.SSLError, where: str) -> ssl.SSLError:
 def _response_failure(error: aiohttp.ClientResponseError, context: RequestContext) -> _Explained:
     if isinstance(error.__cause__, HttpProcessingError):
         return _no_http(error, context)
-    location = error.headers.get("Location") if error.headers else None
+    headers: Mapping[str, str] = error.headers or {}
+    location = headers.get("Location")
     if error.status == 101:
         message = f"the server's upgrade to WebSocket is wrong: {redact(error.message)}"
     elif location:
         message = f"the server redirects to {redact(urls.without_query(location))} instead of opening a WebSocket"
     else:
         message = "the server did not open a WebSocket"
-    retry_after = parse_retry_after(error.headers.get("Retry-After"), time.time()) if error.headers else None
     refusal = TransportError(
         message,
         transport=Transport.WEBSOCKETS,
         url=urls.without_query(context.request.url),
         status=error.status,
-        retry_after=retry_after,
+        retry_after=parse_retry_after(headers.get("Retry-After"), time.time()),
     )
     return refusal, None
 

@@ -8,24 +8,15 @@ import attrs
 
 from .._core.redaction import redact
 from ..errors import RemoteProtocolError
-from ..interfaces import HttpResponse
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable
+    from collections.abc import AsyncIterator
+
+    from ..interfaces import HttpResponse
 
 # Ask servers not to compress responses: a proxy that compresses holds events back, and a small compressed body could
 # become a huge one in memory.
 NOT_COMPRESSED = {"Accept-Encoding": "identity"}
-
-
-def head(status: int, raw_headers: Iterable[tuple[bytes, bytes]]) -> HttpResponse:
-    """Return an `HttpResponse` without a body. In its headers, bytes that are no UTF-8 become surrogate characters."""
-    fields = ((_text(name), _text(value)) for name, value in raw_headers)
-    return HttpResponse(status, tuple(fields))
-
-
-def _text(raw: bytes) -> str:
-    return raw.decode("utf-8", "surrogateescape")
 
 
 def check_encoding(answer: HttpResponse) -> None:

@@ -16,12 +16,11 @@ import httpx
 
 from .._core import urls
 from .._core.redaction import redact
+from ..interfaces import HttpRequest, HttpResponse
 from . import answers
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
-
-    from ..interfaces import HttpRequest, HttpResponse
 
 # After so many chunks of a response body, the other tasks of the event loop run. The number keeps them waiting 5 ms at
 # most.
@@ -111,7 +110,13 @@ def _joined(older: str, newer: str) -> str:
 
 
 def _head(response: httpx.Response) -> HttpResponse:
-    return answers.head(response.status_code, response.headers.raw)
+    """Return the status and the headers. In the headers, bytes that are no UTF-8 become surrogate characters."""
+    fields = ((_text(name), _text(value)) for name, value in response.headers.raw)
+    return HttpResponse(response.status_code, tuple(fields))
+
+
+def _text(raw: bytes) -> str:
+    return raw.decode("utf-8", "surrogateescape")
 
 
 async def _chunks(response: httpx.Response) -> AsyncIterator[bytes]:
@@ -147,20 +152,17 @@ def _plain(error: Exception, url: str) -> OSError:
     _scheme, host, port = urls.origin(url)
     where, reason = f"{host}:{port}", redact(str(error)) or "the other side closed the connection"
     below = _below(error)
-    failure: OSError
     if isinstance(error, TimeoutError | httpx.TimeoutException):
-        failure = TimeoutError(f"{where} did not answer in time")
-    elif isinstance(below, ssl.SSLError):
-        failure = ssl.SSLError(f"the TLS connection to {where} failed: {reason} (own CA: verify= of the httpx client)")
-    elif isinstance(below, socket.gaierror):
-        failure = socket.gaierror(below.errno or socket.EAI_NONAME, f"cannot find the address of {where}")
-    elif isinstance(error, httpx.ProxyError):
-        failure = ConnectionError(f"the proxy refused to connect to {where}: {reason}")
-    elif isinstance(error, httpx.ConnectError):
-        failure = ConnectionError(f"cannot connect to {where}: {reason}")
-    else:
-        failure = ConnectionError(f"the connection to {where} broke off: {reason}")
-    return failure
+        return TimeoutError(f"{where} did not answer in time")
+    if isinstance(below, ssl.SSLError):
+        return ssl.SSLError(f"the TLS connection to {where} failed: {reason} (own CA: verify= of the httpx client)")
+    if isinstance(below, socket.gaierror):
+        return socket.gaierror(below.errno or socket.EAI_NONAME, f"cannot find the address of {where}")
+    if isinstance(error, httpx.ProxyError):
+        return ConnectionError(f"the proxy refused to connect to {where}: {reason}")
+    if isinstance(error, httpx.ConnectError):
+        return ConnectionError(f"cannot connect to {where}: {reason}")
+    return ConnectionError(f"the connection to {where} broke off: {reason}")
 
 
 def _below(error: BaseException) -> OSError | None:
