@@ -214,9 +214,7 @@ class _Opening:
     def __init__(self, options: ConnectionOptions, client: HttpClient) -> None:
         self._options = options
         self._client = client
-        self._settings = TransportSettings(
-            options.transfer_format, options.limits.message_bytes, timeouts=options.timeouts
-        )
+        self._settings = TransportSettings(options.transfer_format, options.limits.message_bytes)
         self.failed: list[Exception] = []
 
     async def open(self) -> tuple[ActiveTransport, Route, Endpoint | None]:
@@ -248,11 +246,11 @@ class _Opening:
             wanted.remove(candidates[0])
 
     def _route(self, sender: RequestSender, endpoint: Endpoint) -> Route:
-        options, token = self._options, endpoint.connection_token
+        token = endpoint.connection_token
         url = urls.connect_url(endpoint.url, token)
         if token is None:
             return Route(sender, url, settings=self._settings)
-        refresher = Refresher(sender, options.url, connection_token=token, timeout=options.timeouts.request)
+        refresher = Refresher(sender, self._options.url, connection_token=token)
         return Route(sender, url, settings=self._settings, refresher=refresher)
 
     async def _open_without_negotiation(self) -> tuple[ActiveTransport, Route]:

@@ -16,7 +16,7 @@ from .._core import urls
 from ..interfaces import HttpRequest, HttpResponse, WebSocketOptions
 from . import answers
 from .aiohttp_errors import BrokenConnectionError, RequestContext, peer, translated
-from .aiohttp_web_socket import AiohttpWebSocket, WebSocketResponse, takes_decode_text
+from .aiohttp_web_socket import AiohttpWebSocket, takes_decode_text
 from .proxies import environment_proxy, proxy_url
 from .tcp_sockets import TcpSockets
 
@@ -192,7 +192,6 @@ class AiohttpClient:
             cookie_jar=aiohttp.DummyCookieJar(),
             timeout=aiohttp.ClientTimeout(total=None),
             middlewares=(_exactly_once,),
-            ws_response_class=WebSocketResponse,
             # Do not set `trust_env=True`: aiohttp would then also send the password that ~/.netrc holds for the host,
             # or fail if the request carries a token. `_proxy_for` reads the proxies of the environment instead.
             trust_env=False,
@@ -259,8 +258,6 @@ class _Upgrading:
     aiohttp's code there calls `request` to ask the server for a WebSocket. This class adds options to the request:
     middlewares that `ws_connect` has no parameter for.
     """
-
-    _ws_response_class = WebSocketResponse
 
     def __init__(self, session: aiohttp.ClientSession, **options: Any) -> None:
         self._session = session

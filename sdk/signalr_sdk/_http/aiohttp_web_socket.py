@@ -7,7 +7,7 @@ import inspect
 from contextlib import suppress
 from functools import cache
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import aiohttp
 
@@ -34,26 +34,6 @@ _RECEIVED_AT_ONCE = 64 * 1024
 def takes_decode_text() -> bool:
     """Return whether this version of aiohttp can return text messages as bytes, which the hub protocols need."""
     return "decode_text" in inspect.signature(aiohttp.ClientSession.ws_connect).parameters
-
-
-class WebSocketResponse(aiohttp.ClientWebSocketResponse):
-    """aiohttp's WebSocket, with the HTTP response from which it was made as the attribute `response`.
-
-    `AiohttpWebSocket` needs the response to reach the TCP connection. aiohttp can neither flush nor drop a connection:
-    after aiohttp's `close`, asyncio still sends the unsent data, for as long as the server needs to read the data.
-    """
-
-    def __init__(
-        self,
-        reader: Any,
-        writer: Any,
-        protocol: str | None,
-        response: aiohttp.ClientResponse,
-        *args: Any,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(reader, writer, protocol, response, *args, **kwargs)
-        self.response = response
 
 
 class AiohttpWebSocket:
@@ -83,9 +63,11 @@ class AiohttpWebSocket:
         self._taken = 0
         self._closing = False
         self._ended = False
-        # If the session is the user's, `ws` may be of another class, and the TCP connection cannot be reached. Then
-        # `flush` returns too early, `send_now` sends nothing, and dropping a stalled connection takes longer.
-        self._response = ws.response if isinstance(ws, WebSocketResponse) else None
+        # Read the private attribute `_response` to reach the TCP connection, which aiohttp can neither flush nor drop:
+        # after aiohttp's `close`, asyncio still sends the unsent data, for as long as the server needs to read it.
+        # If `ws` has no such attribute, `flush` returns too early, `send_now` sends nothing, and dropping a stalled
+        # connection takes longer.
+        self._response: aiohttp.ClientResponse | None = getattr(ws, "_response", None)
         self._asyncio_transports = _asyncio_transports(self._response)
         for transport in self._asyncio_transports:
             if hasattr(transport, "max_size"):  # uvloop's transports have no `max_size`

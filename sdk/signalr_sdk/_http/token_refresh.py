@@ -29,7 +29,6 @@ class Refresher:
         sender: sends the requests of the connection.
         url: the URL of the hub, as the user gave it.
         connection_token: tells the server which connection the token is for.
-        timeout: seconds for each request.
 
     Attributes:
         made_at: when the server negotiated the connection, in the event loop's time: the lifetime of the first token
@@ -38,12 +37,11 @@ class Refresher:
             did not tell this.
     """
 
-    def __init__(self, sender: RequestSender, url: str, *, connection_token: str, timeout: float | None) -> None:
+    def __init__(self, sender: RequestSender, url: str, *, connection_token: str) -> None:
         self.refreshed: Callable[[float | None], None] = lambda _lifetime: None
         self._sender = sender
         self._url = urls.refresh_url(url)
         self._connection_token = connection_token
-        self._timeout = timeout
         self._one_at_a_time = asyncio.Lock()
         self.made_at: float = asyncio.get_running_loop().time()
 
@@ -70,8 +68,9 @@ class Refresher:
 
     async def _refresh(self) -> RefreshAnswer:
         try:
+            limit = self._sender.timeouts.request
             response = await self._sender.refresh(
-                self._url, self._connection_token, timeout=self._timeout, max_bytes=_MAX_ANSWER
+                self._url, self._connection_token, timeout=limit, max_bytes=_MAX_ANSWER
             )
             return refreshing.read_answer(response.status, response.body)
         except AuthenticationRefreshError:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 import attrs
 
 if TYPE_CHECKING:
-    from ..options import Timeouts, TransferFormat, Transport
+    from ..options import TransferFormat, Transport
 
 # Bytes for the many small hub messages that a server may join with a hub message of the largest size, in one WebSocket
 # message, event or poll response.
@@ -21,12 +21,10 @@ class TransportSettings:
     Attributes:
         transfer_format: text or binary.
         message_bytes: the largest hub message that may arrive.
-        timeouts: the time limits of the connection.
     """
 
     transfer_format: TransferFormat
     message_bytes: int
-    timeouts: Timeouts = attrs.field(kw_only=True)
 
     @property
     def payload_bytes(self) -> int:

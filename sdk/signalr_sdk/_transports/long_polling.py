@@ -10,7 +10,7 @@ from ..errors import AuthenticationRefreshError, RemoteProtocolError
 from ..options import Transport
 from .interruption import Interrupted
 from .posting import PostingTransport
-from .transport_errors import lost, refused
+from .transport_errors import lost, refused, refused_later
 
 if TYPE_CHECKING:
     from .._http.request_sender import RequestSender
@@ -58,7 +58,6 @@ class LongPollingTransport(PostingTransport):
         super().__init__(sender, url, settings=settings)
         self._refresher = refresher
         self._limit = settings.payload_bytes
-        self._close_timeout = settings.timeouts.request
         self._first = first
         self._over = False
         self._quick_empty = 0
@@ -68,7 +67,7 @@ class LongPollingTransport(PostingTransport):
         cls, sender: RequestSender, url: str, settings: TransportSettings, refresher: Refresher | None = None
     ) -> LongPollingTransport:
         """See `open_transport`."""
-        response = await sender.request("GET", url, timeout=settings.timeouts.request, max_bytes=settings.payload_bytes)
+        response = await sender.request("GET", url, timeout=sender.timeouts.request, max_bytes=settings.payload_bytes)
         if response.status == 204:
             raise refused(cls.kind, url, response, message="the server closed the connection at once")
         if response.status != 200:
@@ -119,9 +118,7 @@ class LongPollingTransport(PostingTransport):
         self._over = True
         if response.status == 204:
             return b""
-        if response.status == 404:
-            raise lost("the connection is gone: the server does not know it any more (status 404)")
-        raise lost(f"the server refused a poll (status {response.status})")
+        raise refused_later("a poll", response.status)
 
     async def close(self) -> None:
         """See `ActiveTransport.close`. A DELETE request tells the server, unless the connection has ended already."""
@@ -135,7 +132,7 @@ class LongPollingTransport(PostingTransport):
         log = self._sender.logs.transport
         try:
             response = await self._sender.request(
-                "DELETE", self._url, timeout=self._close_timeout, max_bytes=self._limit
+                "DELETE", self._url, timeout=self._sender.timeouts.request, max_bytes=self._limit
             )
         except (OSError, RemoteProtocolError) as error:
             log.debug("the DELETE that ends the connection failed: %s", error)

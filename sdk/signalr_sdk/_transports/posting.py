@@ -8,11 +8,10 @@ from .._core.redaction import redact_error
 from ..errors import RemoteProtocolError
 from ..options import TransferFormat
 from .interruption import Interrupted, InterruptibleSteps
-from .transport_errors import lost
+from .transport_errors import lost, refused_later
 
 if TYPE_CHECKING:
     from .._http.request_sender import RequestSender
-    from ..errors import ConnectionClosedError
     from .contract import TransportSettings
 
 # The largest response to a POST request, in bytes. Servers send an empty body, and a proxy may send a page that tells
@@ -59,7 +58,7 @@ class PostingTransport:
         except (OSError, RemoteProtocolError) as error:
             raise lost(f"sending failed, and it is not known what has arrived: {redact_error(error)}") from error
         if not 200 <= response.status < 300:
-            raise _refusal(response.status)
+            raise refused_later("what was sent", response.status)
 
     def send_now(self, _data: bytes, /) -> bool:
         """See `ActiveTransport.send_now`. Always returns `False`: a POST request has to be waited for."""
@@ -71,11 +70,3 @@ class PostingTransport:
     def drop(self) -> None:
         """See `ActiveTransport.drop`."""
         self._steps.interrupt()
-
-
-def _refusal(status: int) -> ConnectionClosedError:
-    if status == 404:
-        return lost("the connection is gone: the server does not know it any more (status 404)")
-    if status == 413:
-        return lost("the server refused what was sent: it is too large (status 413)")
-    return lost(f"the server refused what was sent (status {status})")

@@ -27,6 +27,19 @@ def lost(message: str) -> ConnectionClosedError:
     return ConnectionClosedError(message, allow_reconnect=True)
 
 
+def refused_later(what: str, status: int) -> ConnectionClosedError:
+    """Return the error for an open connection of which the server refused a request.
+
+    Args:
+        what: names the request or its body, for the error text.
+        status: the status of the response.
+    """
+    if status == 404:
+        return lost("the connection is gone: the server does not know it any more (status 404)")
+    reason = ": it is too large" if status == 413 else ""
+    return lost(f"the server refused {what}{reason} (status {status})")
+
+
 def advice(status: int | None) -> str:
     """Return what an HTTP status means for a transport that the server refused: the end of an error text, or ""."""
     return _ADVICE.get(status or 0, "")
