@@ -17,17 +17,16 @@ from .._http.token_refresh import Refresher
 from .._transports.contract import ActiveTransport, TransportSettings
 from .._transports.opening import open_transport
 from .._transports.selection import select
-from ..errors import ConnectionFailedError, NegotiationError, TransportError
+from ..errors import ConnectionFailedError, HandshakeError, NegotiationError, SignalRError, TransportError
 from ..options import Transport
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Sequence
+    from collections.abc import Callable, Coroutine
 
     from .._core.logs import ConnectionLogs
     from .._core.negotiation import Endpoint
     from .._core.path_watch import PathSample
     from .._http.aiohttp_client import AiohttpClient
-    from ..errors import HandshakeError, SignalRError
     from ..interfaces import HttpClient
     from .options import ConnectionOptions
 
@@ -36,36 +35,24 @@ if TYPE_CHECKING:
 _PATIENCE = 0.5
 
 
+@attrs.define(eq=False, repr=False)
 class OpenConnection:
     """A connection whose transport is open.
 
-    Args:
-        transport: the open transport.
-        route: how to open another transport for this connection.
-        endpoint: the result of negotiate; `None` if negotiation was skipped.
-        attempts: the errors of the transports that were tried before.
-        own_client: the HTTP client, if `close` must close the client too.
-
     Attributes:
         transport: the transport in use; `reopen` replaces it.
+        _route: how to open another transport for this connection.
         endpoint: the result of negotiate; `None` if negotiation was skipped.
+        _attempts: the errors of the transports that were tried before.
+        _own_client: the HTTP client, if `close` must close the client too.
     """
 
-    def __init__(
-        self,
-        transport: ActiveTransport,
-        route: Route,
-        *,
-        endpoint: Endpoint | None = None,
-        attempts: Sequence[Exception] = (),
-        own_client: AiohttpClient | None = None,
-    ) -> None:
-        self.transport = transport
-        self.endpoint = endpoint
-        self._route = route
-        self._attempts = tuple(attempts)
-        self._own_client = own_client
-        self._closed = False
+    transport: ActiveTransport
+    _route: Route
+    endpoint: Endpoint | None
+    _attempts: tuple[Exception, ...] = attrs.field(kw_only=True)
+    _own_client: AiohttpClient | None = attrs.field(kw_only=True)
+    _closed: bool = attrs.field(default=False, init=False)
 
     @property
     def connection_id(self) -> str | None:
@@ -201,7 +188,7 @@ async def open_connection(options: ConnectionOptions) -> OpenConnection:
         if own is not None:
             await own.close()
         raise
-    return OpenConnection(transport, route, endpoint=endpoint, attempts=opening.failed, own_client=own)
+    return OpenConnection(transport, route, endpoint, attempts=tuple(opening.failed), own_client=own)
 
 
 class _Opening:

@@ -6,13 +6,12 @@ from typing import TYPE_CHECKING
 
 from .._core.redaction import redact
 from ..errors import TransportError
-from ..options import Transport
+from ..options import TransferFormat, Transport
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
     from .._core.negotiation import OfferedTransport
-    from ..options import TransferFormat
 
 
 def select(
