@@ -181,14 +181,12 @@ async def open_connection(options: ConnectionOptions) -> OpenConnection:
         options.http, proxy=options.proxy, ssl=options.ssl, server_timeout=options.timeouts.server
     )
     try:
-        opening = _Opening(options, client)
-        transport, route, endpoint = await opening.open()
+        return await _Opening(options, client, own).open()
     except BaseException as error:
         forget_locals(error)
         if own is not None:
             await own.close()
         raise
-    return OpenConnection(transport, route, endpoint, attempts=tuple(opening.failed), own_client=own)
 
 
 class _Opening:
@@ -198,16 +196,17 @@ class _Opening:
         failed: the errors of the transports that were tried so far.
     """
 
-    def __init__(self, options: ConnectionOptions, client: HttpClient) -> None:
+    def __init__(self, options: ConnectionOptions, client: HttpClient, own_client: AiohttpClient | None) -> None:
         self._options = options
         self._client = client
+        self._own_client = own_client
         self._settings = TransportSettings(options.transfer_format, options.limits.message_bytes)
         self.failed: list[Exception] = []
 
-    async def open(self) -> tuple[ActiveTransport, Route, Endpoint | None]:
+    async def open(self) -> OpenConnection:
         options = self._options
         if options.skip_negotiation:
-            return *await self._open_without_negotiation(), None
+            return await self._open_without_negotiation()
         wanted = list(options.transports)
         while True:
             # Negotiate anew for each transport: a connection id is valid for one transport, like its token and cookies.
@@ -223,9 +222,9 @@ class _Opening:
             if not candidates:
                 raise self._no_transport(skipped)
             route = self._route(sender, endpoint)
-            transport = await self._try(candidates[0], route)
-            if transport is not None:
-                return transport, route, endpoint
+            connection = await self._try(candidates[0], route, endpoint)
+            if connection is not None:
+                return connection
             if len(candidates) == 1:
                 # The last transport that the server offers has failed. Do not negotiate again: the server would then
                 # keep a connection that is never used.
@@ -240,16 +239,16 @@ class _Opening:
         refresher = Refresher(sender, self._options.url, connection_token=token)
         return Route(sender, url, settings=self._settings, refresher=refresher)
 
-    async def _open_without_negotiation(self) -> tuple[ActiveTransport, Route]:
+    async def _open_without_negotiation(self) -> OpenConnection:
         if not has_web_sockets(self._client):
             raise ConnectionFailedError(
                 "skip_negotiation needs WebSockets, which the HTTP client given as http= cannot open"
             )
         route = Route(self._new_sender(), self._options.url, settings=self._settings)
-        transport = await self._try(Transport.WEBSOCKETS, route)
-        if transport is None:
+        connection = await self._try(Transport.WEBSOCKETS, route, None)
+        if connection is None:
             raise self._no_transport([])
-        return transport, route
+        return connection
 
     def _new_sender(self) -> RequestSender:
         options = self._options
@@ -280,7 +279,7 @@ class _Opening:
             error.attempts = tuple(self.failed)
             raise
 
-    async def _try(self, kind: Transport, route: Route) -> ActiveTransport | None:
+    async def _try(self, kind: Transport, route: Route, endpoint: Endpoint | None) -> OpenConnection | None:
         logs = self._options.logs
         logs.note_transport(kind)
         try:
@@ -290,7 +289,7 @@ class _Opening:
             self.failed.append(error)
             return None
         logs.negotiate.debug("%s is up", kind)
-        return transport
+        return OpenConnection(transport, route, endpoint, attempts=tuple(self.failed), own_client=self._own_client)
 
     def _no_transport(self, skipped: list[TransportError]) -> ConnectionFailedError:
         tried = {error.transport for error in self.failed if isinstance(error, TransportError)}

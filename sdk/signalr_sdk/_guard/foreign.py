@@ -91,10 +91,7 @@ def ends_program(raised: BaseException) -> bool:
 
 def is_cancelled() -> bool:
     """Return whether the current task was cancelled, even if users' code has caught the CancelledError."""
-    try:
-        task = asyncio.current_task()
-    except RuntimeError:  # no event loop is running in this thread
-        return False
+    task = asyncio.current_task() if loop_or_none() is not None else None
     return task is not None and task.cancelling() > 0
 
 

@@ -14,7 +14,6 @@ from ..errors import AuthenticationRefreshError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from .._core.token_refresh import RefreshAnswer
     from .request_sender import RequestSender
 
 # The largest response to a refresh. Real responses have a few hundred bytes, and a wrong server must not fill the
@@ -66,7 +65,7 @@ class Refresher:
         self.refreshed(answer.lifetime)
         return answer.lifetime
 
-    async def _refresh(self) -> RefreshAnswer:
+    async def _refresh(self) -> refreshing.RefreshAnswer:
         try:
             limit = self._sender.timeouts.request
             response = await self._sender.refresh(
