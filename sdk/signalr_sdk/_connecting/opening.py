@@ -37,7 +37,7 @@ _PATIENCE = 0.5
 
 @attrs.define(eq=False, repr=False)
 class OpenConnection:
-    """A connection whose transport is open.
+    """A connection with an open transport, below the hub protocol. `reopen` replaces the transport after a loss.
 
     Attributes:
         transport: the transport in use; `reopen` replaces it.
@@ -79,7 +79,7 @@ class OpenConnection:
         return self._route.refresher
 
     def hide_secrets(self, error: SignalRError | None) -> None:
-        """Take the secrets of the connection out of the texts of an error, where the server has quoted them."""
+        """Blank out the connection's tokens and keys in the texts of an error, where the server has quoted them."""
         self._route.sender.secrets.hide_in(error)
 
     def complete(self, error: HandshakeError) -> None:

@@ -1,4 +1,4 @@
-"""Chooses the HTTP client of a connection: an own client, or the client that the user gave as `http=`."""
+"""Chooses the HTTP client of a connection: one that the package makes, or the client that the user gave as `http=`."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def choose_client(
         http: the user's client. `signalr_sdk.sync` passes a function that makes the client on the loop's thread.
         proxy: the proxy of an aiohttp client.
         ssl: the TLS settings of an aiohttp client.
-        server_timeout: the `server_timeout` of an own `AiohttpClient`.
+        server_timeout: the `server_timeout` of an `AiohttpClient` that is made here.
 
     Raises:
         TypeError: `http` is no client for asyncio.

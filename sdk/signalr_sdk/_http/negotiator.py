@@ -1,4 +1,4 @@
-"""Runs the negotiation: sends the requests that the generator in `_core.negotiation` asks for."""
+"""Runs the negotiation: sends the POST requests that the generator in `_core.negotiation` asks for."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ _PROBES: Final = 4
 
 
 class TcpSockets:
-    """All open sockets of one HTTP client.
+    """The open sockets of one HTTP client, with TCP keep-alive.
 
     Args:
         timeout: after so many seconds without an answer from an idle peer's system, the connection is lost; `None` for
@@ -32,7 +32,7 @@ class TcpSockets:
         self._sockets = weakref.WeakSet[socket.socket]()
 
     def make(self, address: tuple[int, int, int, str, tuple[Any, ...]]) -> socket.socket:
-        """Return a new socket for an address, as aiohttp's `socket_factory`."""
+        """Return a new socket for an address. aiohttp calls this for each TCP connection, as its `socket_factory`."""
         new = socket.socket(*address[:3])
         if self._timeout is not None:
             _keep_alive(new, self._timeout)

@@ -1,4 +1,4 @@
-"""Authentication refresh: sends the server a new token for a connection that stays up."""
+"""Authentication refresh: sends the server a new access token for a connection that stays up."""
 
 from __future__ import annotations
 

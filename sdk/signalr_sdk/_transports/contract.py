@@ -1,4 +1,4 @@
-"""The contract of every transport: its settings, and its methods."""
+"""What the three transports have in common: the settings they get, and the methods they have."""
 
 from __future__ import annotations
 

@@ -65,7 +65,7 @@ class PostingTransport:
         return False
 
     async def flush(self) -> None:
-        """See `ActiveTransport.flush`. Nothing to do: when `send` returns, the server has the data."""
+        """See `ActiveTransport.flush`. Does nothing: when `send` returns, the server has the data already."""
 
     def drop(self) -> None:
         """See `ActiveTransport.drop`."""
