@@ -238,7 +238,7 @@ async def test_a_provider_asked_at_the_upgrade_has_a_limit_of_its_own() -> None:
     """An interactive sign-in takes longer than a TCP connection may."""
     timeouts = Timeouts(connect=10.0, request=30.0)
     sender = RequestSender(WebSocketAfterA401(), HUB, timeouts=timeouts, access_token=slow_provider(25.0))
-    settings = TransportSettings(TransferFormat.TEXT, 1000, timeouts=timeouts)
+    settings = TransportSettings(TransferFormat.TEXT, 1000)
     await open_transport(Transport.WEBSOCKETS, sender, HUB, settings)
     assert asyncio.get_running_loop().time() == 50
 

@@ -61,7 +61,7 @@ async def headers_of(url: str = HUB, *, token: str | None = None, **options: Any
     http = ScriptedHttp(OK)
     sending = sender(http, **options)
     if token is not None:
-        sending.use_redirect_token(token)
+        sending.token.use_from_redirect(token)
     await sending.request("POST", url, timeout=1.0)
     return dict(http.requests[0].headers)
 
@@ -418,7 +418,7 @@ async def test_the_token_of_a_redirect_replaces_the_provider_and_goes_where_nego
 async def test_a_401_with_the_token_of_a_redirect_is_the_answer() -> None:
     provider = Provider()
     sending = sender(ScriptedHttp(UNAUTHORIZED), access_token=provider)
-    sending.use_redirect_token("service")
+    sending.token.use_from_redirect("service")
     assert (await sending.request("GET", ELSEWHERE, timeout=None)).status == 401
     assert provider.calls == 0
 

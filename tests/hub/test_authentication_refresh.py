@@ -351,8 +351,8 @@ async def test_side_by_side_they_go_one_after_another() -> None:
 async def test_after_a_redirect_the_hub_gets_the_users_token_and_the_service_its_own() -> None:
     http = ScriptedHttp(answer(tokenLifetimeSeconds=60, accessToken="service-2"), EMPTY)
     sender = RequestSender(http, HUB, access_token=counting(), timeouts=Timeouts())
-    sender.use_redirect_token("service-1")
-    await Refresher(sender, f"{HUB}?room=1", connection_token="secret-id", timeout=1.0).refresh()
+    sender.token.use_from_redirect("service-1")
+    await Refresher(sender, f"{HUB}?room=1", connection_token="secret-id").refresh()
     await sender.request("POST", "http://service.test/client", timeout=1.0)
     refresh, message = http.requests
     assert refresh.url == f"{HUB}/refresh?room=1"
@@ -363,8 +363,8 @@ async def test_after_a_redirect_the_hub_gets_the_users_token_and_the_service_its
 async def test_without_a_token_in_the_answer_the_service_keeps_its_own() -> None:
     http = ScriptedHttp(answer(), EMPTY)
     sender = RequestSender(http, HUB, access_token=counting(), timeouts=Timeouts())
-    sender.use_redirect_token("service-1")
-    await Refresher(sender, HUB, connection_token="secret-id", timeout=1.0).refresh()
+    sender.token.use_from_redirect("service-1")
+    await Refresher(sender, HUB, connection_token="secret-id").refresh()
     await sender.request("POST", "http://service.test/client", timeout=1.0)
     assert http.requests[1].headers["Authorization"] == "Bearer service-1"
 
@@ -373,7 +373,7 @@ async def test_without_a_redirect_the_token_that_was_shown_is_used_from_now_on()
     http = ScriptedHttp(EMPTY, EMPTY, EMPTY)
     sender = RequestSender(http, HUB, access_token=counting(), timeouts=Timeouts())
     await sender.request("POST", HUB, timeout=1.0)
-    await Refresher(sender, HUB, connection_token="secret-id", timeout=1.0).refresh()
+    await Refresher(sender, HUB, connection_token="secret-id").refresh()
     await sender.request("POST", HUB, timeout=1.0)
     assert [request.headers["Authorization"][-1] for request in http.requests] == ["1", "2", "2"]
 
@@ -383,7 +383,7 @@ async def test_a_refusal_changes_no_token() -> None:
     sender = RequestSender(http, HUB, access_token=counting(), timeouts=Timeouts())
     await sender.request("POST", HUB, timeout=1.0)
     with pytest.raises(AuthenticationRefreshError):
-        await Refresher(sender, HUB, connection_token="secret-id", timeout=1.0).refresh()
+        await Refresher(sender, HUB, connection_token="secret-id").refresh()
     await sender.request("POST", HUB, timeout=1.0)
     assert http.requests[2].headers["Authorization"] == "Bearer token-1"
 
@@ -395,8 +395,8 @@ async def polled(*answers: HttpResponse | Exception) -> tuple[ScriptedHttp, byte
     """Open long polling over these answers; return what the first `receive` gives."""
     http = ScriptedHttp(EMPTY, *answers)
     sender = RequestSender(http, HUB, access_token=counting(), timeouts=Timeouts())
-    refresher = Refresher(sender, HUB, connection_token="secret-id", timeout=1.0)
-    settings = TransportSettings(TransferFormat.TEXT, 1000, timeouts=Timeouts())
+    refresher = Refresher(sender, HUB, connection_token="secret-id")
+    settings = TransportSettings(TransferFormat.TEXT, 1000)
     transport = await open_transport(
         Transport.LONG_POLLING, sender, f"{HUB}?id=secret-id", settings, refresher=refresher
     )

@@ -47,7 +47,7 @@ async def opened(
     timeouts = timeouts or Timeouts()
     url = f"{url}/hub?id={SECRET}"
     sender = RequestSender(http, url, timeouts=timeouts, **{"access_token": TOKEN, **options})
-    settings = TransportSettings(transfer_format, 1000, timeouts=timeouts)
+    settings = TransportSettings(transfer_format, 1000)
     transport = await open_transport(Transport.LONG_POLLING, sender, url, settings)
     try:
         yield transport

@@ -41,7 +41,7 @@ async def opened(
     timeouts = timeouts or Timeouts()
     url = f"{url}/hub?id={SECRET}"
     sender = RequestSender(http, url, timeouts=timeouts, **{"access_token": TOKEN, **options})
-    settings = TransportSettings(TransferFormat.TEXT, 1000, timeouts=timeouts)
+    settings = TransportSettings(TransferFormat.TEXT, 1000)
     transport = await open_transport(Transport.SERVER_SENT_EVENTS, sender, url, settings)
     try:
         yield transport

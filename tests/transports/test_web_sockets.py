@@ -116,7 +116,7 @@ async def opened(
     url = f"{url}/hub?id={SECRET}"
     try:
         sender = RequestSender(client, url, timeouts=timeouts, **{"access_token": TOKEN, **options})
-        settings = TransportSettings(transfer_format, message_bytes, timeouts=timeouts)
+        settings = TransportSettings(transfer_format, message_bytes)
         transport = await open_transport(Transport.WEBSOCKETS, sender, url, settings)
         try:
             yield transport

@@ -1,1 +1,1 @@
-"""Opens a transport for a URL, without knowing the hub protocol."""
+"""From the URL and options of a user to an open transport, below the hub protocol; and the raw `Connection`."""

@@ -17,58 +17,46 @@ from .._http.token_refresh import Refresher
 from .._transports.contract import ActiveTransport, TransportSettings
 from .._transports.opening import open_transport
 from .._transports.selection import select
-from ..errors import ConnectionFailedError, NegotiationError, TransportError
+from ..errors import ConnectionFailedError, HandshakeError, NegotiationError, SignalRError, TransportError
 from ..options import Transport
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Sequence
+    from collections.abc import Callable, Coroutine
 
     from .._core.logs import ConnectionLogs
     from .._core.negotiation import Endpoint
     from .._core.path_watch import PathSample
     from .._http.aiohttp_client import AiohttpClient
-    from ..errors import HandshakeError, SignalRError
     from ..interfaces import HttpClient
     from .options import ConnectionOptions
 
-# A transport that is dropped has so many seconds to end. After that its HTTP client is left behind.
+# Seconds that a dropped transport has to end. After that, the task that closes the transport is left running, and a
+# warning names the HTTP client.
 _PATIENCE = 0.5
 
 
+@attrs.define(eq=False, repr=False)
 class OpenConnection:
-    """A connection whose transport is open.
-
-    Args:
-        transport: the open transport.
-        route: how to open another transport for this connection.
-        endpoint: the result of negotiate; `None` if negotiation was skipped.
-        attempts: the errors of the transports that were tried before.
-        own_client: the HTTP client, if `close` must close the client too.
+    """A connection with an open transport, below the hub protocol. `reopen` replaces the transport after a loss.
 
     Attributes:
         transport: the transport in use; `reopen` replaces it.
+        _route: how to open another transport for this connection.
         endpoint: the result of negotiate; `None` if negotiation was skipped.
+        _attempts: the errors of the transports that were tried before.
+        _own_client: the HTTP client, if `close` must close the client too.
     """
 
-    def __init__(
-        self,
-        transport: ActiveTransport,
-        route: Route,
-        *,
-        endpoint: Endpoint | None = None,
-        attempts: Sequence[Exception] = (),
-        own_client: AiohttpClient | None = None,
-    ) -> None:
-        self.transport = transport
-        self.endpoint = endpoint
-        self._route = route
-        self._attempts = tuple(attempts)
-        self._own_client = own_client
-        self._closed = False
+    transport: ActiveTransport
+    _route: Route
+    endpoint: Endpoint | None
+    _attempts: tuple[Exception, ...] = attrs.field(kw_only=True)
+    _own_client: AiohttpClient | None = attrs.field(kw_only=True)
+    _closed: bool = attrs.field(default=False, init=False)
 
     @property
     def connection_id(self) -> str | None:
-        """The id that the server gave; `None` if negotiation was skipped."""
+        """The connection id from the server's answer to negotiate; `None` if negotiation was skipped."""
         return self.endpoint.connection_id if self.endpoint else None
 
     @property
@@ -78,11 +66,11 @@ class OpenConnection:
 
     @property
     def sees_paths(self) -> bool:
-        """Whether `path_samples` can work: the HTTP client is an own client and not the user's."""
+        """Whether `path_samples` can work: only with the package's own HTTP client, not with a client of the user."""
         return self._own_client is not None
 
     def path_samples(self) -> dict[int, PathSample]:
-        """Return what TCP knows of the paths to the server. Empty for an HTTP client of the user."""
+        """Return by socket what the server has not acknowledged yet. Empty with an HTTP client of the user."""
         return {} if self._own_client is None else self._own_client.sockets.samples()
 
     @property
@@ -91,11 +79,11 @@ class OpenConnection:
         return self._route.refresher
 
     def hide_secrets(self, error: SignalRError | None) -> None:
-        """Take the secrets of the connection out of the texts of an error, where the server has quoted them."""
+        """Blank out the connection's tokens and keys in the texts of an error, where the server has quoted them."""
         self._route.sender.secrets.hide_in(error)
 
     def complete(self, error: HandshakeError) -> None:
-        """Add to an error where the handshake failed, and what was tried before; take the secrets out."""
+        """Add the URL, the transport and the errors of other transports to a handshake error; hide secrets in it."""
         error.url, error.transport = urls.without_query(self._route.url), self.transport.kind
         error.attempts = self._attempts
         self.hide_secrets(error)
@@ -113,10 +101,11 @@ class OpenConnection:
         Raises:
             ConnectionFailedError: the transport could not be opened.
         """
-        self._route.sender.use_fresh_token()
+        self._route.sender.token.forget()
         transport = await self._route.open(self.transport.kind)
         if is_cancelled():
-            # Users' code has caught the cancellation of this attempt, and another attempt may have followed.
+            # An HTTP client of the user has swallowed the cancellation of this task. Drop the new transport: nobody
+            # waits for it any more, and another attempt may have followed.
             await self._drop(transport, functools.partial(self._close, transport))
             raise asyncio.CancelledError
         self.transport = transport
@@ -149,8 +138,8 @@ class OpenConnection:
     async def _drop(self, transport: ActiveTransport, close: Callable[[], Coroutine[None, None, None]]) -> None:
         transport.drop()
         try:
-            # Call `close` to free the resources, but cancel it as soon as it would wait. The cancellation drops the
-            # connection too.
+            # Call `close` to free the resources, but cancel it as soon as it would wait for the server. The
+            # cancellation also drops a WebSocket that has no `drop` of its own.
             await bounded(close(), 0, whose="the HTTP client", patience=_PATIENCE, log=self.logs.transport)
         except BoundExceeded:
             self.logs.transport.debug("dropped the connection")
@@ -192,14 +181,12 @@ async def open_connection(options: ConnectionOptions) -> OpenConnection:
         options.http, proxy=options.proxy, ssl=options.ssl, server_timeout=options.timeouts.server
     )
     try:
-        opening = _Opening(options, client)
-        transport, route, endpoint = await opening.open()
+        return await _Opening(options, client, own).open()
     except BaseException as error:
         forget_locals(error)
         if own is not None:
             await own.close()
         raise
-    return OpenConnection(transport, route, endpoint=endpoint, attempts=opening.failed, own_client=own)
 
 
 class _Opening:
@@ -209,18 +196,17 @@ class _Opening:
         failed: the errors of the transports that were tried so far.
     """
 
-    def __init__(self, options: ConnectionOptions, client: HttpClient) -> None:
+    def __init__(self, options: ConnectionOptions, client: HttpClient, own_client: AiohttpClient | None) -> None:
         self._options = options
         self._client = client
-        self._settings = TransportSettings(
-            options.transfer_format, options.limits.message_bytes, timeouts=options.timeouts
-        )
+        self._own_client = own_client
+        self._settings = TransportSettings(options.transfer_format, options.limits.message_bytes)
         self.failed: list[Exception] = []
 
-    async def open(self) -> tuple[ActiveTransport, Route, Endpoint | None]:
+    async def open(self) -> OpenConnection:
         options = self._options
         if options.skip_negotiation:
-            return *await self._open_without_negotiation(), None
+            return await self._open_without_negotiation()
         wanted = list(options.transports)
         while True:
             # Negotiate anew for each transport: a connection id is valid for one transport, like its token and cookies.
@@ -236,32 +222,33 @@ class _Opening:
             if not candidates:
                 raise self._no_transport(skipped)
             route = self._route(sender, endpoint)
-            transport = await self._try(candidates[0], route)
-            if transport is not None:
-                return transport, route, endpoint
+            connection = await self._try(candidates[0], route, endpoint)
+            if connection is not None:
+                return connection
             if len(candidates) == 1:
-                # Do not negotiate again: the server would then keep a connection that is never used.
+                # The last transport that the server offers has failed. Do not negotiate again: the server would then
+                # keep a connection that is never used.
                 raise self._no_transport(skipped)
             wanted.remove(candidates[0])
 
     def _route(self, sender: RequestSender, endpoint: Endpoint) -> Route:
-        options, token = self._options, endpoint.connection_token
+        token = endpoint.connection_token
         url = urls.connect_url(endpoint.url, token)
         if token is None:
             return Route(sender, url, settings=self._settings)
-        refresher = Refresher(sender, options.url, connection_token=token, timeout=options.timeouts.request)
+        refresher = Refresher(sender, self._options.url, connection_token=token)
         return Route(sender, url, settings=self._settings, refresher=refresher)
 
-    async def _open_without_negotiation(self) -> tuple[ActiveTransport, Route]:
+    async def _open_without_negotiation(self) -> OpenConnection:
         if not has_web_sockets(self._client):
             raise ConnectionFailedError(
                 "skip_negotiation needs WebSockets, which the HTTP client given as http= cannot open"
             )
         route = Route(self._new_sender(), self._options.url, settings=self._settings)
-        transport = await self._try(Transport.WEBSOCKETS, route)
-        if transport is None:
+        connection = await self._try(Transport.WEBSOCKETS, route, None)
+        if connection is None:
             raise self._no_transport([])
-        return transport, route
+        return connection
 
     def _new_sender(self) -> RequestSender:
         options = self._options
@@ -292,7 +279,7 @@ class _Opening:
             error.attempts = tuple(self.failed)
             raise
 
-    async def _try(self, kind: Transport, route: Route) -> ActiveTransport | None:
+    async def _try(self, kind: Transport, route: Route, endpoint: Endpoint | None) -> OpenConnection | None:
         logs = self._options.logs
         logs.note_transport(kind)
         try:
@@ -302,7 +289,7 @@ class _Opening:
             self.failed.append(error)
             return None
         logs.negotiate.debug("%s is up", kind)
-        return transport
+        return OpenConnection(transport, route, endpoint, attempts=tuple(self.failed), own_client=self._own_client)
 
     def _no_transport(self, skipped: list[TransportError]) -> ConnectionFailedError:
         tried = {error.transport for error in self.failed if isinstance(error, TransportError)}

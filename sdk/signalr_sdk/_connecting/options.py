@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def _transports(value: str | Iterable[str] | None) -> tuple[Transport, ...]:
-    """Return the transports in the order in which they are tried."""
+    """Return the transports that the user allows, in the order in which they are tried."""
     if value is None:
         return tuple(Transport)
     names = {value} if isinstance(value, str) else set(value)
@@ -37,8 +37,8 @@ def _transports(value: str | Iterable[str] | None) -> tuple[Transport, ...]:
 
 
 def _names(value: Iterable[str]) -> tuple[str, ...]:
-    # Do not use `tuple` itself as the converter: attrs reads the signature of a converter, which takes several
-    # milliseconds of the import for a class that is written in C.
+    # Do not give `tuple` itself to attrs as the converter: attrs reads the signature of a converter, which takes
+    # several milliseconds of the import for a class that is written in C.
     return tuple(value)
 
 

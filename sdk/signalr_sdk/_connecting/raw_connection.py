@@ -73,13 +73,14 @@ class Connection(Uncopied):
         self._text = self._options.transfer_format is TransferFormat.TEXT
         self._decoder = codecs.getincrementaldecoder("utf-8")()
         self._wrong_text: str | None = None
-        # The event loop of `start`; `None` when no part of the connection is left on that loop.
+        # The event loop that `start` ran on; `None` before `start`, and when no task or socket of the connection is
+        # left on that loop.
         self._loop: asyncio.AbstractEventLoop | None = None
         self._opening: asyncio.Task[OpenConnection] | None = None
         self._open: OpenConnection | None = None
         self._stopped = False
         self._closing: asyncio.Task[None] | None = None
-        # This future is done at the end of `_closing`.
+        # A future that is done when the task `_closing` has ended. `start` waits for it.
         self._closed: asyncio.Future[None] | None = None
         self._sending = asyncio.Lock()
 
@@ -112,7 +113,8 @@ class Connection(Uncopied):
         self._loop = running_loop()
         self._closed = self._loop.create_future()
         opening = self._opening = spawn(self._connect(), "open")
-        # Wait for `_closed` too: if users' code in the task swallows its cancellation, `stop` leaves the task behind.
+        # Wait for `_closed` too: if users' code swallows the cancellation of the task `opening`, `stop` leaves this
+        # task running, and `start` would wait for it for ever.
         ends: set[asyncio.Future[Any]] = {opening, self._closed}
         try:
             await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
@@ -160,7 +162,8 @@ class Connection(Uncopied):
         try:
             await asyncio.wait({closing})
         except asyncio.CancelledError:
-            # Let the task begin: a task that is cancelled before its first step would close nothing.
+            # Let the event loop start the task `closing` before cancelling it: a task that is cancelled before its
+            # start would close nothing.
             await asyncio.sleep(0)
             closing.cancel()
             await asyncio.wait({closing})
@@ -248,7 +251,10 @@ class Connection(Uncopied):
         raise StopAsyncIteration
 
     def _decode(self, data: bytes | None) -> str:
-        """Return the text of the next bytes, up to the first bytes that are no UTF-8. `None` means the end."""
+        """Decode bytes from the server as UTF-8, up to the first wrong bytes, which are noted in `_wrong_text`.
+
+        `None` stands for the end of the data: an incomplete character there is wrong too.
+        """
         try:
             return self._decoder.decode(data or b"", final=data is None)
         except UnicodeDecodeError as error:

@@ -1,1 +1,1 @@
-"""Guards around users' code and around the package's own tasks, so that an error in them breaks no connection."""
+"""How the package calls users' code and starts its own tasks: an exception in users' code breaks no connection."""

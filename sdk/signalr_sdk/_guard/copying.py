@@ -6,7 +6,10 @@ from typing import NoReturn
 
 
 class Uncopied:
-    """The base class of connections, streams and uploads: `pickle` and `copy` raise TypeError for such objects."""
+    """The base class of connections, streams and uploads: `pickle` and `copy` raise TypeError for such objects.
+
+    Their tasks and sockets belong to one event loop of one process, so a copy could not work.
+    """
 
     __slots__ = ()
 

@@ -1,4 +1,4 @@
-"""How the package calls users' code: handlers, providers, policies, HTTP clients, connectors, protocols, sources.
+"""How the package calls users' code: handlers, token providers, retry policies, HTTP clients, upload sources.
 
 Users' code may raise any exception, even a `CancelledError` that nobody asked for. Users' code may also never return.
 Each place that runs users' code catches `BaseException`, and `error_of` turns the exception into an error to report.
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-# These exceptions must not be raised again: Python forbids StopIteration in a coroutine, and StopAsyncIteration would
-# end an `async for` loop of the user as if there were no error.
+# `error_of` wraps these two exceptions in a SignalRError: Python forbids raising StopIteration from a coroutine, and
+# StopAsyncIteration would end an `async for` loop of the user as if there were no error.
 _UNRAISABLE = (StopIteration, StopAsyncIteration)
 
 
@@ -56,7 +56,8 @@ def error_of(raised: BaseException, whose: str) -> Exception:
     if isinstance(raised, asyncio.CancelledError):
         if is_cancelled():
             raise raised
-        # Nobody cancelled the current task: users' code awaited another task or future, which was cancelled.
+        # Users' code awaited another task or future, and that one was cancelled. Nobody cancelled the current task: a
+        # CancelledError from here would look as if somebody had.
         error = SignalRError(f"{whose} was cancelled from inside")
     else:
         error = SignalRError(f"{whose} raised {type(raised).__name__}: {redact_error(raised)}")
@@ -65,14 +66,17 @@ def error_of(raised: BaseException, whose: str) -> Exception:
 
 
 def is_closing(raised: BaseException) -> bool:
-    """Return whether Python is closing a coroutine whose event loop was closed before the coroutine ended."""
+    """Return whether Python is closing a coroutine whose event loop was closed before the coroutine ended.
+
+    `raised` is then a GeneratorExit, and must be raised again: the coroutine can await nothing more.
+    """
     return isinstance(raised, GeneratorExit) and loop_or_none() is None
 
 
 def _has_text(error: BaseException) -> bool:
     try:
         str(error)
-    except Exception:  # noqa: BLE001 - code of the user's
+    except Exception:  # noqa: BLE001 - `__str__` of a user's exception
         return False
     return True
 
@@ -80,28 +84,31 @@ def _has_text(error: BaseException) -> bool:
 def ends_program(raised: BaseException) -> bool:
     """Return whether an exception is to end the program: KeyboardInterrupt or SystemExit on the main thread.
 
-    On another thread these two exceptions would end only that thread.
+    On another thread these two exceptions would end only that thread, so they count as errors of users' code.
     """
     return isinstance(raised, KeyboardInterrupt | SystemExit) and threading.current_thread() is threading.main_thread()
 
 
 def is_cancelled() -> bool:
     """Return whether the current task was cancelled, even if users' code has caught the CancelledError."""
-    try:
-        task = asyncio.current_task()
-    except RuntimeError:  # no event loop is running in this thread
-        return False
+    task = asyncio.current_task() if loop_or_none() is not None else None
     return task is not None and task.cancelling() > 0
 
 
 def heed_cancellation() -> None:
-    """Raise CancelledError if the current task was cancelled and users' code has caught the CancelledError."""
+    """Raise CancelledError if the current task was cancelled and users' code has caught the CancelledError.
+
+    Otherwise a task that was cancelled would go on after the call of users' code.
+    """
     if is_cancelled():
         raise asyncio.CancelledError
 
 
 def forgive_cancellation() -> None:
-    """Reset the cancellation of the current task, so that the task can go on: `is_cancelled` is false from now on."""
+    """Undo the cancellation of the current task, whose CancelledError users' code has caught.
+
+    From now on `is_cancelled` is false, and the task can go on.
+    """
     task = asyncio.current_task()
     while task is not None and task.uncancel() > 0:
         pass
@@ -114,7 +121,7 @@ def text_of(error: BaseException) -> str:
     """
     try:
         text = str(error)
-    except Exception:  # noqa: BLE001 - code of the user's
+    except Exception:  # noqa: BLE001 - `__str__` of a user's exception
         text = ""
     return text.encode("utf-8", "backslashreplace").decode() or type(error).__name__
 
@@ -134,7 +141,7 @@ def forget_locals(error: BaseException | None) -> None:
 
 
 class BoundExceeded(TimeoutError):  # noqa: N818 - the package catches this exception itself
-    """Users' code took longer than the limit of `bounded`."""
+    """Raised by `bounded`: users' code took longer than the time limit."""
 
 
 async def bounded(
@@ -158,8 +165,8 @@ async def bounded(
         await asyncio.wait({task}, timeout=limit)
     except asyncio.CancelledError:
         if inspect.getcoroutinestate(task.get_coro()) == inspect.CORO_CREATED:  # type: ignore[arg-type]
-            # A task that is cancelled before its first step runs no code. Let the first step run: the code may be a
-            # clean-up, which must at least begin.
+            # Let the event loop start the task before cancelling it: a task that is cancelled before its start runs no
+            # code at all, and users' code may be a clean-up that must at least begin.
             await asyncio.sleep(0)
         await cut_off(task, patience, whose=whose, log=log)
         raise
@@ -168,7 +175,7 @@ async def bounded(
         raise BoundExceeded
     try:
         return task.result()
-    except asyncio.CancelledError as raised:  # the program itself cancelled the task
+    except asyncio.CancelledError as raised:  # the program cancelled `task`, for example by asyncio.all_tasks()
         raise error_of(raised, whose) from None
 
 
@@ -185,8 +192,8 @@ def spawn_contained(work: Awaitable[T], whose: str, owner: set[asyncio.Task[T]] 
     """
     task = spawn(_contained(work, whose), whose, owner)
     if inspect.iscoroutine(work):
-        # A task that is cancelled before its first step never awaits `work`. Close `work`, or Python warns that the
-        # coroutine was never awaited.
+        # A task that is cancelled before the event loop has started it never awaits `work`. Close `work` then:
+        # otherwise Python warns that the coroutine was never awaited.
         task.add_done_callback(lambda _task: work.close())
     return task
 
@@ -211,7 +218,8 @@ async def cut_off(
 ) -> None:
     """Cancel a task that runs users' code, and wait a limited time for the task to end.
 
-    A task that does not end in time, or before this wait is cancelled, is left running and a warning is logged.
+    If the task does not end in time, or if this wait is itself cancelled first, the task is left running and a warning
+    is logged.
 
     Args:
         task: the task.
@@ -230,7 +238,8 @@ async def cut_off(
             task.add_done_callback(functools.partial(_take_back, undo))
             undoing = None
         else:
-            # `undo` runs in a new task: the current task may have been cancelled.
+            # Run `undo` in a task of its own: if the current task was cancelled, its next `await` would raise
+            # CancelledError, and `undo` would not be finished.
             undoing = _take_back(undo, task)
     if undoing is not None:
         await asyncio.wait({undoing})
@@ -244,5 +253,6 @@ def _take_back(
     return spawn_contained(undo(task.result()), "the HTTP client", _undoing)
 
 
-# The tasks that run `undo` in `cut_off`. The set keeps them alive: an event loop has only weak references to tasks.
+# The tasks that run `undo` in `cut_off`. This set keeps them alive: the event loop has only weak references to tasks,
+# and Python could delete a task that is still closing a connection.
 _undoing: set[asyncio.Task[None]] = set()

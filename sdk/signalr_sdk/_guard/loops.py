@@ -33,6 +33,8 @@ def running_loop() -> asyncio.AbstractEventLoop:
 def check_loop(loop: asyncio.AbstractEventLoop | None) -> None:
     """Check that the running event loop is the event loop of a connection.
 
+    A call from another event loop could hang, because a future wakes only tasks of its own event loop.
+
     Args:
         loop: the event loop of the connection. `None` or a closed loop passes the check.
 

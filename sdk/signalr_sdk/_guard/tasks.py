@@ -12,18 +12,18 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-# Code in the folders of asyncio, of this package and of aiohttp is not users' code. aiohttp has no fixed place: any
-# folder named aiohttp counts.
+# Files in the folders of asyncio, of this package and of aiohttp do not count as users' code (see `is_users`). aiohttp
+# is not imported here, so any folder named aiohttp counts as aiohttp's.
 _OURS: Final = (str(Path(asyncio.__file__).parent), str(Path(__file__).parents[1]))
 _LIBRARY: Final = f"{os.sep}aiohttp{os.sep}"
 
 
 def spawn(work: Coroutine[Any, Any, T], name: str, owner: set[asyncio.Task[T]] | None = None) -> asyncio.Task[T]:
-    """Start a task. Its first step always runs in a later turn of the event loop.
+    """Start a task. The event loop runs the beginning of the task in a later turn, never before `spawn` returns.
 
     Do not use `asyncio.create_task` instead: with `asyncio.eager_task_factory` the new task may run to its end before
-    `create_task` returns the task. A task that is cancelled before its first step runs no code, not even a `finally`
-    block: put necessary clean-up into a done callback.
+    `create_task` returns the task. A task that is cancelled before the event loop has started it runs no code, not even
+    a `finally` block: put necessary clean-up into a done callback.
 
     Args:
         work: the coroutine that the task runs.
@@ -38,7 +38,7 @@ def spawn(work: Coroutine[Any, Any, T], name: str, owner: set[asyncio.Task[T]] |
 
 
 def is_users(file: str) -> bool:
-    """Return whether a file holds users' code: it belongs neither to this package nor to asyncio or aiohttp."""
+    """Return whether users' code is in a file: code of neither this package nor asyncio nor aiohttp."""
     return not file.startswith(_OURS) and _LIBRARY not in file
 
 

@@ -1,1 +1,1 @@
-"""HTTP: the clients that can be used, and the requests that one connection sends through one of them."""
+"""HTTP: clients over aiohttp and httpx, and the requests of a connection: negotiate, transports, token refreshes."""

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from ..options import Timeouts
 
 _PROVIDER = "the access token provider"
-# A part that users often add to the token by mistake: servers then answer 401 without a reason.
+# Text that users often put around the access token by mistake: `Bearer`, quotation marks, spaces. Servers answer 401 to
+# such a token without saying why.
 _MORE_THAN_A_TOKEN = re.compile(r" |bearer(?: |:|$)|[\"']|.* $", re.IGNORECASE)
 
 
@@ -28,7 +29,7 @@ class AccessToken:
 
     Args:
         source: a token, a provider of tokens, or `None` for no token.
-        timeouts: the provider has `request` seconds for each answer.
+        timeouts: the provider has `request` seconds for each answer, and is cancelled after that.
         log: gets a warning about a provider that does not end.
 
     Attributes:
@@ -40,27 +41,34 @@ class AccessToken:
         self._timeouts = timeouts
         self._log = log
         self._source = source
-        # `None` if there is no provider to call: the user gave a plain token or no token, or a redirect gave the token.
-        self._provider = source if callable(source) else None
+        # False if there is no provider to call: the user gave a plain token or no token, or a redirect gave the token.
+        self._renewable = callable(source)
         self._token = None if callable(source) else _checked(source)
-        self._known = self._provider is None
-        # Requests run at the same time: one request calls the provider, and the other requests wait and use the same
-        # token.
+        self._known = not self._renewable
+        # Lock around the call of the provider: several requests may need a token at the same time. One request calls
+        # the provider, and the other requests wait and use the same token.
         self._asking = asyncio.Lock()
 
     def use(self, token: str | None) -> None:
-        """Use this token in all requests from now on."""
+        """Send this token with all requests from now on; `None` to send no token.
+
+        Raises:
+            ConnectionFailedError: no HTTP header can carry the token, or the text holds more than the token.
+        """
         self._token, self._known = _checked(token), True
 
     def use_from_redirect(self, token: str) -> None:
-        """Use the token of a redirect in all requests from now on, and never call the user's provider again."""
-        self._provider = None
+        """Send the token that came with a redirect of negotiate with all requests from now on.
+
+        Requests do not call the user's provider any more: it cannot renew the redirect's token.
+        """
+        self._renewable = False
         self.from_redirect = True
         self.use(token)
 
     def forget(self) -> None:
-        """Call the provider again when the next request needs a token. Without a provider, keep the token."""
-        self._known = self._provider is None
+        """Call the provider again when the next request needs a token. Without a provider, the token stays in use."""
+        self._known = not self._renewable
 
     async def get(self) -> str | None:
         """Return the token for a request; `None` for a request without a token.
@@ -71,46 +79,48 @@ class AccessToken:
         if not self._known:
             async with self._asking:
                 if not self._known:
-                    await self._ask()
+                    self.use(await self._answer())
         return self._token
 
     async def renew(self, refused: str | None) -> bool:
-        """Replace a token that the server refused. Return `False` without a provider to call.
+        """Replace a token that a server refused with status 401. Return `False` if there is no provider to call.
 
         Raises:
             ConnectionFailedError: the provider failed.
         """
-        if self._provider is None:
+        if not self._renewable:
             return False
         async with self._asking:
-            # Another request may have replaced the refused token while this request was waiting for the lock.
+            # While this request was waiting for the lock, another request may have replaced the refused token. Then do
+            # not call the provider a second time.
             if self._token == refused:
-                await self._ask()
+                self.use(await self._answer())
         return True
 
     async def ask_user(self) -> str | None:
-        """Return a new token of the user, even while the token of a redirect is in use.
+        """Call the user's provider for a token refresh, also while the token of a redirect is in use. Return its token.
+
+        Without a provider, return the plain token that the user gave.
 
         Raises:
             ConnectionFailedError: the provider failed.
         """
-        return _checked(await self._answer(self._source)) if callable(self._source) else _checked(self._source)
+        return _checked(await self._answer())
 
-    async def _ask(self) -> None:
-        assert self._provider is not None
-        self.use(await self._answer(self._provider))
-
-    async def _answer(self, provider: TokenProvider) -> str | None:
+    async def _answer(self) -> str | None:
+        if not callable(self._source):
+            return self._source
         limit, patience = self._timeouts.request, self._timeouts.close
         try:
-            answer = provider()
+            answer = self._source()
             if not inspect.isawaitable(answer):
                 return answer
             return await bounded(
                 answer,
                 limit,
                 whose=_PROVIDER,
-                # Wait for less time than `stop` waits for the whole attempt, so that the warning names the provider.
+                # Give a cancelled provider half of the seconds that `stop` gives the whole connection attempt: then the
+                # warning about code that does not end names the provider and not the attempt.
                 patience=None if patience is None else patience / 2,
                 log=self._log,
             )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import concurrent.futures.thread  # noqa: F401 - or the event loop imports this to look up a name
+import concurrent.futures.thread  # noqa: F401 - else the first look-up of a host name waits for this import
 import io
 from contextlib import asynccontextmanager
 from functools import partial
@@ -16,7 +16,7 @@ from .._core import urls
 from ..interfaces import HttpRequest, HttpResponse, WebSocketOptions
 from . import answers
 from .aiohttp_errors import BrokenConnectionError, RequestContext, peer, translated
-from .aiohttp_web_socket import AiohttpWebSocket, WebSocketResponse, takes_decode_text
+from .aiohttp_web_socket import AiohttpWebSocket, takes_decode_text
 from .proxies import environment_proxy, proxy_url
 from .tcp_sockets import TcpSockets
 
@@ -74,7 +74,9 @@ class AiohttpClient:
                 try:
                     return await answers.whole(_head(response), response.content.iter_any(), request.max_bytes)
                 finally:
-                    # Close the response. Only a response that was not read to its end still holds its connection here.
+                    # Close the TCP connection of a response that was not read to its end: it would stay open. A
+                    # response that was read to its end has given its connection back to aiohttp already, and `close`
+                    # does nothing.
                     response.close()
 
     @asynccontextmanager
@@ -114,7 +116,7 @@ class AiohttpClient:
     def _web_socket_opener(
         self, session: aiohttp.ClientSession
     ) -> Callable[..., Awaitable[aiohttp.ClientWebSocketResponse]]:
-        """Return the function that opens WebSockets over this session."""
+        """Return the function that opens a WebSocket over this session: like `ws_connect`, but follows no redirect."""
         # Call the private method behind `ws_connect`, to add the middleware `_exactly_once`: `ws_connect` uses only the
         # middlewares of the session, and the user's session lacks this middleware. If aiohttp does not have the private
         # method, WebSockets over the user's session follow redirects.
@@ -131,8 +133,8 @@ class AiohttpClient:
         session, self._session = self._session, None
         if not self._own or session is None:
             return
-        # Shut the sockets down first: otherwise closing waits until a peer that has stopped reading takes all unsent
-        # data.
+        # Shut the sockets down first: otherwise closing the session waits until a server that has stopped reading takes
+        # all unsent data.
         self.sockets.shut_down()
         await session.close()
 
@@ -157,7 +159,7 @@ class AiohttpClient:
         return response
 
     async def _prepare(self, request: HttpRequest) -> tuple[aiohttp.ClientSession, URL | None, RequestContext]:
-        """Return the session to use, the proxy if there is one, and the facts for the texts of errors."""
+        """Return what a request needs: aiohttp's session, the proxy or `None`, and the facts for texts of errors."""
         if self._session is not None:
             # Let the event loop run once: asyncio then notices idle connections that the server has closed, and aiohttp
             # does not send this request over such a connection.
@@ -176,8 +178,8 @@ class AiohttpClient:
         session = self._session
         if session.closed:
             raise ConnectionError("the aiohttp session given as http= is closed: keep it open as long as it is in use")
-        # Read a private attribute: aiohttp has no public name for the session's loop. On another loop a request would
-        # hang, or fail with an error that does not tell the reason.
+        # Read the private attribute `_loop`: aiohttp has no public name for the event loop of a session. On another
+        # event loop a request would hang, or fail with an error that does not tell the reason.
         if getattr(session, "_loop", None) not in (None, asyncio.get_running_loop()):
             raise ConnectionError(
                 "the aiohttp session given as http= belongs to another event loop: make it in the loop that uses it"
@@ -190,7 +192,6 @@ class AiohttpClient:
             cookie_jar=aiohttp.DummyCookieJar(),
             timeout=aiohttp.ClientTimeout(total=None),
             middlewares=(_exactly_once,),
-            ws_response_class=WebSocketResponse,
             # Do not set `trust_env=True`: aiohttp would then also send the password that ~/.netrc holds for the host,
             # or fail if the request carries a token. `_proxy_for` reads the proxies of the environment instead.
             trust_env=False,
@@ -252,9 +253,11 @@ async def _exactly_once(request: aiohttp.ClientRequest, handler: aiohttp.ClientH
 
 
 class _Upgrading:
-    """Replaces the user's session in `ClientSession._ws_connect`, to add options to the request made there."""
+    """Stands in for the user's aiohttp session in `ClientSession._ws_connect`.
 
-    _ws_response_class = WebSocketResponse
+    aiohttp's code there calls `request` to ask the server for a WebSocket. This class adds options to the request:
+    middlewares that `ws_connect` has no parameter for.
+    """
 
     def __init__(self, session: aiohttp.ClientSession, **options: Any) -> None:
         self._session = session
@@ -272,13 +275,17 @@ def _head(response: aiohttp.ClientResponse) -> HttpResponse:
 
 
 def _sendable(headers: Mapping[str, str]) -> Mapping[str, str]:
-    """Return the headers. Raise an error for half a surrogate pair, which aiohttp would silently leave out."""
+    """Return the headers of a request as they are.
+
+    Raises:
+        UnicodeEncodeError: a value holds half a surrogate pair. aiohttp would silently leave out this half.
+    """
     for value in headers.values():
         value.encode()
     return headers
 
 
 def _payload(body: bytes) -> bytes | io.BytesIO | None:
-    # Wrap a large body in a file object, which aiohttp writes in pieces: it writes `bytes` in one piece, with a
-    # warning.
+    # Wrap a large request body in a file object, which aiohttp writes in pieces: aiohttp writes `bytes` in one piece,
+    # and warns if they are large.
     return io.BytesIO(body) if len(body) > _LARGE else body or None

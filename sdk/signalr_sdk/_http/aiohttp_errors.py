@@ -23,7 +23,7 @@ from ..errors import TransportError
 from ..options import Transport
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from ..interfaces import HttpRequest
 
@@ -34,7 +34,7 @@ _CLIENT_CERTIFICATE = "if it wants a client certificate, call load_cert_chain() 
 
 
 class BrokenConnectionError(aiohttp.ClientConnectionError):
-    """Wraps an error after which aiohttp would repeat the request. aiohttp raises an error of this class instead."""
+    """Wraps the error of a broken connection, so that aiohttp does not send the request a second time."""
 
     def __init__(self, error: Exception) -> None:
         super().__init__(*error.args)
@@ -69,7 +69,7 @@ class RequestContext:
 
 @contextmanager
 def translated(context: RequestContext) -> Iterator[None]:
-    """Run a block. If the block raises an error of aiohttp, raise its translation instead."""
+    """Run a `with` block. An error of aiohttp becomes an `OSError` or `TransportError` without secrets."""
     try:
         yield
     except (aiohttp.ClientError, HttpProcessingError, OSError, ValueError) as error:
@@ -77,18 +77,16 @@ def translated(context: RequestContext) -> Iterator[None]:
         try:
             raise failure from cause
         finally:
-            # Remove the context of the error: `from` only hides aiohttp's error in tracebacks, and code that walks the
-            # chain of errors would still find the request.
+            # Remove the context of `failure`: `from` only hides aiohttp's error in tracebacks, and code that walks the
+            # chain of errors would still find the request with its token.
             failure.__context__ = None
 
 
 def _explain(error: Exception, context: RequestContext) -> _Explained:
     if isinstance(error, BrokenConnectionError):
         error = error.error
-    for kind, explain in _EXPLANATIONS:
-        if isinstance(error, kind):
-            return explain(error, context)
-    return _loss(error, context)
+    explain = next(explain for kind, explain in _EXPLANATIONS if isinstance(error, kind))
+    return explain(error, context)
 
 
 def _proxy_refusal(error: aiohttp.ClientHttpProxyError, context: RequestContext) -> _Explained:
@@ -103,14 +101,9 @@ def _proxy_refusal(error: aiohttp.ClientHttpProxyError, context: RequestContext)
     return ConnectionError(message), None
 
 
-def _os_error(error: aiohttp.ClientConnectorError) -> OSError:
+def _connect_failure(error: aiohttp.ClientConnectorError, context: RequestContext) -> _Explained:
     # In aiohttp 3.12 the error for a certificate has the attribute `certificate_error` instead of `os_error`.
     os_error: OSError = getattr(error, "certificate_error", None) or error.os_error
-    return os_error
-
-
-def _connect_failure(error: aiohttp.ClientConnectorError, context: RequestContext) -> _Explained:
-    os_error = _os_error(error)
     where = f"{error.host}:{error.port}" if error.port else error.host
     reason = redact(os_error.strerror or str(os_error)) or "the other side closed the connection"
     failure: OSError
@@ -142,7 +135,7 @@ def _certificate_failure(error: ssl.SSLCertVerificationError, where: str) -> ssl
 def _tls_failure(error: ssl.SSLError, where: str) -> ssl.SSLError:
     reason = redact(error.strerror or str(error))
     advice = "check that it speaks TLS there"
-    # The server has sent a TLS alert: it misses the client's certificate, or does not accept it.
+    # The server has sent a TLS alert: usually it misses the client's certificate, or does not accept that certificate.
     if "ALERT" in reason.upper():
         advice = _CLIENT_CERTIFICATE
     return ssl.SSLError(error.errno or 1, f"the TLS connection to {where} failed: {reason}; {advice}")
@@ -151,20 +144,20 @@ def _tls_failure(error: ssl.SSLError, where: str) -> ssl.SSLError:
 def _response_failure(error: aiohttp.ClientResponseError, context: RequestContext) -> _Explained:
     if isinstance(error.__cause__, HttpProcessingError):
         return _no_http(error, context)
-    location = error.headers.get("Location") if error.headers else None
+    headers: Mapping[str, str] = error.headers or {}
+    location = headers.get("Location")
     if error.status == 101:
         message = f"the server's upgrade to WebSocket is wrong: {redact(error.message)}"
     elif location:
         message = f"the server redirects to {redact(urls.without_query(location))} instead of opening a WebSocket"
     else:
         message = "the server did not open a WebSocket"
-    retry_after = parse_retry_after(error.headers.get("Retry-After"), time.time()) if error.headers else None
     refusal = TransportError(
         message,
         transport=Transport.WEBSOCKETS,
         url=urls.without_query(context.request.url),
         status=error.status,
-        retry_after=retry_after,
+        retry_after=parse_retry_after(headers.get("Retry-After"), time.time()),
     )
     return refusal, None
 
@@ -186,8 +179,8 @@ def _timeout(error: TimeoutError, context: RequestContext) -> _Explained:
     if error.errno is not None:
         return _loss(error, context)
     limit = context.request.timeout
-    # If both limits are equal, this limit also ends the wait for a connection, because aiohttp rounds its own limit for
-    # connecting up. So the advice about the pool belongs here.
+    # If `timeout` equals `connect_timeout`, `timeout` also ends the wait for a free connection of the session, because
+    # aiohttp rounds `connect_timeout` up. The error must then name a full session as a possible reason.
     advice = _pool_advice(context) if limit == context.request.connect_timeout else ""
     return TimeoutError(f"no answer from {context.where}{_within(limit)}{advice}"), None
 
@@ -219,7 +212,8 @@ def _loss(error: Exception, context: RequestContext) -> _Explained:
 
 
 def _advice(context: RequestContext) -> str:
-    # The client's certificate may be missing: many servers then close the connection without a TLS alert.
+    # Name the client's certificate if the server has never answered over TLS: many servers that miss a client's
+    # certificate close the connection without a TLS alert.
     tls = context.untried and context.request.url.startswith("https:")
     return f"; {_CLIENT_CERTIFICATE}" if tls else ""
 
@@ -232,7 +226,8 @@ def _harmless(error: BaseException | None) -> Exception | None:
     return error
 
 
-# The order matters: many of aiohttp's errors belong to several of these classes, and the first match counts.
+# The first class in this table that fits an error counts. The order matters: many errors of aiohttp belong to several
+# of the classes.
 _EXPLANATIONS: tuple[tuple[type[Exception], Callable[[Any, RequestContext], _Explained]], ...] = (
     (aiohttp.ClientHttpProxyError, _proxy_refusal),
     (aiohttp.ClientConnectorError, _connect_failure),

@@ -7,7 +7,7 @@ import inspect
 from contextlib import suppress
 from functools import cache
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import aiohttp
 
@@ -21,11 +21,12 @@ _TEXT = aiohttp.WSMsgType.TEXT
 _BINARY = aiohttp.WSMsgType.BINARY
 _PING = aiohttp.WSMsgType.PING
 _PONG = aiohttp.WSMsgType.PONG
-# aiohttp does not wait for frames that arrived together, which may be 30,000 pings of two bytes. After so many frames
-# the other tasks of the event loop have a turn.
+# After so many WebSocket frames, `receive` lets the other tasks of the event loop run: aiohttp does not wait between
+# frames that arrived together, which may be 30,000 pings of two bytes.
 _FRAMES_A_TURN = 200
-# Read less than 256 KB at a time, as asyncio does by default: glibc gets blocks of that size from the system and gives
-# them back at once, which took a third of the time of a call (tests/bench/end_to_end.py, "invoke, one after another").
+# Read fewer bytes from a socket at once than asyncio's default of 256 KB: glibc gets blocks of that size from the
+# system and gives them back at once, which took a third of the time of a call (tests/bench/end_to_end.py, "invoke, one
+# after another").
 _RECEIVED_AT_ONCE = 64 * 1024
 
 
@@ -33,26 +34,6 @@ _RECEIVED_AT_ONCE = 64 * 1024
 def takes_decode_text() -> bool:
     """Return whether this version of aiohttp can return text messages as bytes, which the hub protocols need."""
     return "decode_text" in inspect.signature(aiohttp.ClientSession.ws_connect).parameters
-
-
-class WebSocketResponse(aiohttp.ClientWebSocketResponse):
-    """Keeps the HTTP response below the WebSocket. `AiohttpWebSocket` reaches the TCP connection by this response.
-
-    aiohttp can neither flush nor drop a connection: after its `close`, asyncio still sends the unsent data, for as long
-    as the peer needs to read it.
-    """
-
-    def __init__(
-        self,
-        reader: Any,
-        writer: Any,
-        protocol: str | None,
-        response: aiohttp.ClientResponse,
-        *args: Any,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(reader, writer, protocol, response, *args, **kwargs)
-        self.response = response
 
 
 class AiohttpWebSocket:
@@ -82,12 +63,14 @@ class AiohttpWebSocket:
         self._taken = 0
         self._closing = False
         self._ended = False
-        # If the session is the user's, `ws` may be of another class, and the TCP connection cannot be reached. Then
-        # `flush` returns too early, `send_now` sends nothing, and dropping a stalled connection takes longer.
-        self._response = ws.response if isinstance(ws, WebSocketResponse) else None
+        # Read the private attribute `_response` to reach the TCP connection, which aiohttp can neither flush nor drop:
+        # after aiohttp's `close`, asyncio still sends the unsent data, for as long as the server needs to read it.
+        # If `ws` has no such attribute, `flush` returns too early, `send_now` sends nothing, and dropping a stalled
+        # connection takes longer.
+        self._response: aiohttp.ClientResponse | None = getattr(ws, "_response", None)
         self._asyncio_transports = _asyncio_transports(self._response)
         for transport in self._asyncio_transports:
-            if hasattr(transport, "max_size"):  # uvloop does not have this
+            if hasattr(transport, "max_size"):  # uvloop's transports have no `max_size`
                 transport.max_size = _RECEIVED_AT_ONCE
 
     async def receive(self) -> bytes | None:
@@ -115,7 +98,7 @@ class AiohttpWebSocket:
                 return data
 
     async def _answer(self, ping: bytes) -> None:
-        # If the connection is lost, the next `receive` of aiohttp says so.
+        # Ignore the failure of a pong: if the connection is lost, aiohttp's next `receive` says so.
         with suppress(aiohttp.ClientError, OSError):
             await self._ws.pong(ping)
 
@@ -152,7 +135,7 @@ class AiohttpWebSocket:
     def send_now(self, data: bytes, /) -> bool:
         """See `ActiveTransport.send_now`.
 
-        Only if the write buffers are empty: otherwise the message would wait behind their content.
+        Sends only if the write buffers of the connection are empty: otherwise the message would wait behind older data.
         """
         transports = self._asyncio_transports
         if not transports or transports[0].is_closing():
@@ -166,17 +149,17 @@ class AiohttpWebSocket:
         except StopIteration:
             return True
         except (aiohttp.ClientError, OSError):
-            # Return False: the caller then uses `send`, which raises the right error.
+            # Return False: the caller of `send_now` then calls `send`, which raises the right error.
             return False
-        # Do not go on: the frame is in the write buffer, and aiohttp would only wait until the peer takes it, as the
-        # next `send` does.
+        # Close the coroutine `sending` unfinished: the frame is in the write buffer already, and aiohttp would only
+        # wait until the server reads it. The next `send` also waits for that.
         sending.close()
         return True
 
     async def flush(self) -> None:
         """See `WebSocket.flush`."""
-        # Poll the buffers: asyncio tells only aiohttp's protocol object that a write buffer is empty. The buffers are
-        # nearly always empty, since they fill only when the peer is slow.
+        # Poll the write buffers: asyncio tells only aiohttp's own protocol object when a write buffer is empty. Polling
+        # costs little, because the buffers fill only when the server reads slowly.
         delay = 0.001
         while any(transport.get_write_buffer_size() for transport in self._asyncio_transports):
             if self._asyncio_transports[0].is_closing():
@@ -190,8 +173,8 @@ class AiohttpWebSocket:
             return
         self._closing = True
         try:
-            # Drop a peer that does not answer in time. A limit of our own is needed, because aiohttp's limit does not
-            # include the wait for room in the write buffer.
+            # Drop a server that does not answer the close frame in time. A limit of our own is needed: aiohttp's limit
+            # does not include the wait for room in the write buffer.
             with suppress(TimeoutError):
                 async with asyncio.timeout(self._close_timeout):
                     await self._ws.close()

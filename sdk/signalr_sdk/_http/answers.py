@@ -8,23 +8,15 @@ import attrs
 
 from .._core.redaction import redact
 from ..errors import RemoteProtocolError
-from ..interfaces import HttpResponse
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable
+    from collections.abc import AsyncIterator
 
-# Ask for no compression: a proxy that compresses holds events back, and a small response could become a huge one.
+    from ..interfaces import HttpResponse
+
+# Ask servers not to compress responses: a proxy that compresses holds events back, and a small compressed body could
+# become a huge one in memory.
 NOT_COMPRESSED = {"Accept-Encoding": "identity"}
-
-
-def head(status: int, raw_headers: Iterable[tuple[bytes, bytes]]) -> HttpResponse:
-    """Return a response without its body. In headers, bytes that are no UTF-8 become surrogates."""
-    fields = ((_text(name), _text(value)) for name, value in raw_headers)
-    return HttpResponse(status, tuple(fields))
-
-
-def _text(raw: bytes) -> str:
-    return raw.decode("utf-8", "surrogateescape")
 
 
 def check_encoding(answer: HttpResponse) -> None:
@@ -53,7 +45,8 @@ async def whole(answer: HttpResponse, chunks: AsyncIterator[bytes], limit: int |
         RemoteProtocolError: the body is over the limit, or compressed.
     """
     _check_size(_announced(answer), limit)
-    # Collect the body in one bytearray: a list of chunks of one byte would take fifty times its size.
+    # Collect the body in one bytearray: a list would take fifty times the size of the body if the chunks have one byte
+    # each.
     body = bytearray()
     async for chunk in chunks:
         body += chunk

@@ -1,4 +1,4 @@
-"""Chooses the HTTP client of a connection: an own client, or the client that the user gave as `http=`."""
+"""Chooses the HTTP client of a connection: one that the package makes, or the client that the user gave as `http=`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def has_web_sockets(http: HttpClient) -> TypeGuard[WebSocketConnector]:
-    """Return whether the client can open WebSockets."""
+    """Return whether an HTTP client can open WebSockets: whether it has the method `connect_web_socket`."""
     # Do not use `isinstance`: since Python 3.12 it does not see methods that a wrapper provides by `__getattr__`.
     return hasattr(http, "connect_web_socket")
 
@@ -27,13 +27,13 @@ def choose_client(
     ssl: ssl_module.SSLContext | bool = True,
     server_timeout: float | None = None,
 ) -> tuple[HttpClient, AiohttpClient | None]:
-    """Return the HTTP client to use, and the same client again if the caller must close it.
+    """Return the HTTP client of a connection, and the same client again if the package made it and must close it.
 
     Args:
         http: the user's client. `signalr_sdk.sync` passes a function that makes the client on the loop's thread.
         proxy: the proxy of an aiohttp client.
         ssl: the TLS settings of an aiohttp client.
-        server_timeout: the `server_timeout` of an own `AiohttpClient`.
+        server_timeout: the `server_timeout` of an `AiohttpClient` that is made here.
 
     Raises:
         TypeError: `http` is no client for asyncio.
@@ -48,7 +48,7 @@ def choose_client(
     if "Client" in ancestors:
         raise TypeError("http= takes an httpx.AsyncClient: an httpx.Client would block the event loop")
     if "AsyncClient" in ancestors:
-        # Import httpx only here: it belongs to the extra `httpx`, which may be missing.
+        # Import `httpx_client` only here: it imports httpx, which belongs to the extra `httpx` and may be missing.
         from .httpx_client import HttpxClient
 
         return HttpxClient(cast("httpx.AsyncClient", http)), None

@@ -16,14 +16,14 @@ import httpx
 
 from .._core import urls
 from .._core.redaction import redact
+from ..interfaces import HttpRequest, HttpResponse
 from . import answers
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
-    from ..interfaces import HttpRequest, HttpResponse
-
-# The most chunks that are read before the event loop runs again: 5 ms of work at most.
+# After so many chunks of a response body, the other tasks of the event loop run. The number keeps them waiting 5 ms at
+# most.
 _CHUNKS_A_TURN = 500
 
 
@@ -73,7 +73,8 @@ class HttpxClient:
             timeout=httpx.Timeout(None, connect=request.connect_timeout),
         )
         if cookies:
-            # httpx adds the cookies of the client only to a request that has none.
+            # Set the hub's cookies only now: `build_request` leaves out the cookies of the user's httpx client if the
+            # request has a `Cookie` header already.
             message.headers.encoding = "utf-8"
             message.headers["Cookie"] = _joined(message.headers.get("Cookie", ""), cookies)
         return await self._client.send(message, stream=True, follow_redirects=False)
@@ -98,25 +99,35 @@ class _Stream:
 
 
 def _joined(older: str, newer: str) -> str:
-    """Return all cookies, without the older ones of the same names, and those that httpx may have decoded wrongly."""
+    """Join two `Cookie` headers: the cookies of the user's httpx client, and the newer cookies of the connection.
+
+    Cookies of the httpx client are left out if the connection has newer ones of the same names, or if they are not
+    ASCII: httpx may have decoded them wrongly.
+    """
     names = {pair.partition("=")[0] for pair in newer.split("; ")}
     kept = [pair for pair in older.split("; ") if pair and pair.isascii() and pair.partition("=")[0] not in names]
     return "; ".join([*kept, newer])
 
 
 def _head(response: httpx.Response) -> HttpResponse:
-    return answers.head(response.status_code, response.headers.raw)
+    """Return the status and the headers. In the headers, bytes that are no UTF-8 become surrogate characters."""
+    fields = ((_text(name), _text(value)) for name, value in response.headers.raw)
+    return HttpResponse(response.status_code, tuple(fields))
+
+
+def _text(raw: bytes) -> str:
+    return raw.decode("utf-8", "surrogateescape")
 
 
 async def _chunks(response: httpx.Response) -> AsyncIterator[bytes]:
-    # Do not use `aiter_bytes`: it decompresses a whole body before its size is known. If a hook of the user has read
-    # the body, the body is in memory already.
+    # Do not use `aiter_bytes`: it decompresses a whole body before its size is known. If a hook of the user's httpx
+    # client has read the body, the body is in memory already, and only `aiter_bytes` can return it.
     chunks = response.aiter_bytes() if response.is_stream_consumed else response.aiter_raw()
     taken = 0
     async for chunk in chunks:
         taken += 1
-        # Let the event loop run in between: httpx does not wait while it splits data that arrived together, which may
-        # be 10,000 chunks of one byte.
+        # Let other tasks of the event loop run between the chunks: httpx does not wait while it splits data that
+        # arrived together, which may be 10,000 chunks of one byte.
         if taken % _CHUNKS_A_TURN == 0:
             await asyncio.sleep(0)
         yield chunk
@@ -124,7 +135,7 @@ async def _chunks(response: httpx.Response) -> AsyncIterator[bytes]:
 
 @contextmanager
 def _translated(url: str) -> Iterator[None]:
-    """Run a block, and translate httpx's errors: these errors carry the request with its headers and query."""
+    """Run a `with` block. An error of httpx, which carries the request with its token, becomes a plain `OSError`."""
     try:
         yield
     except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, TimeoutError, UnicodeError) as error:
@@ -132,7 +143,7 @@ def _translated(url: str) -> Iterator[None]:
         try:
             raise failure from None
         finally:
-            # Remove the context of the error: `from None` only hides httpx's error in tracebacks, and code that walks
+            # Remove the context of `failure`: `from None` only hides httpx's error in tracebacks, and code that walks
             # the chain of errors would find the request.
             failure.__context__ = None
 
@@ -141,24 +152,24 @@ def _plain(error: Exception, url: str) -> OSError:
     _scheme, host, port = urls.origin(url)
     where, reason = f"{host}:{port}", redact(str(error)) or "the other side closed the connection"
     below = _below(error)
-    failure: OSError
     if isinstance(error, TimeoutError | httpx.TimeoutException):
-        failure = TimeoutError(f"{where} did not answer in time")
-    elif isinstance(below, ssl.SSLError):
-        failure = ssl.SSLError(f"the TLS connection to {where} failed: {reason} (own CA: verify= of the httpx client)")
-    elif isinstance(below, socket.gaierror):
-        failure = socket.gaierror(below.errno or socket.EAI_NONAME, f"cannot find the address of {where}")
-    elif isinstance(error, httpx.ProxyError):
-        failure = ConnectionError(f"the proxy refused to connect to {where}: {reason}")
-    elif isinstance(error, httpx.ConnectError):
-        failure = ConnectionError(f"cannot connect to {where}: {reason}")
-    else:
-        failure = ConnectionError(f"the connection to {where} broke off: {reason}")
-    return failure
+        return TimeoutError(f"{where} did not answer in time")
+    if isinstance(below, ssl.SSLError):
+        return ssl.SSLError(f"the TLS connection to {where} failed: {reason} (own CA: verify= of the httpx client)")
+    if isinstance(below, socket.gaierror):
+        return socket.gaierror(below.errno or socket.EAI_NONAME, f"cannot find the address of {where}")
+    if isinstance(error, httpx.ProxyError):
+        return ConnectionError(f"the proxy refused to connect to {where}: {reason}")
+    if isinstance(error, httpx.ConnectError):
+        return ConnectionError(f"cannot connect to {where}: {reason}")
+    return ConnectionError(f"the connection to {where} broke off: {reason}")
 
 
 def _below(error: BaseException) -> OSError | None:
-    """Return the first error of the operating system in the chain of causes. The chain may be endless."""
+    """Return the first error of the operating system among the causes of an error; `None` if there is none.
+
+    The chain of causes may be endless: an error can be its own cause.
+    """
     seen: set[int] = set()
     below: BaseException | None = error
     while below is not None and id(below) not in seen:

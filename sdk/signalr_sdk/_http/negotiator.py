@@ -1,4 +1,4 @@
-"""Runs the negotiation: sends the requests that the generator in `_core.negotiation` asks for."""
+"""Runs the negotiation: sends the POST requests that the generator in `_core.negotiation` asks for."""
 
 from __future__ import annotations
 
@@ -6,16 +6,14 @@ import time
 from typing import TYPE_CHECKING
 
 from .._core import urls
-from .._core.negotiation import negotiate
+from .._core.negotiation import Endpoint, negotiate
 from .._core.redaction import redact_error
 from .._guard.foreign import BoundExceeded, bounded
 from ..errors import ConnectionFailedError, NegotiationError, RemoteProtocolError, SignalRError
-from .request_sender import GRACE
+from .request_sender import GRACE, RequestSender
 
 if TYPE_CHECKING:
-    from .._core.negotiation import Endpoint
     from ..interfaces import HttpResponse
-    from .request_sender import RequestSender
 
 # The largest negotiate response. Real responses have a few kilobytes, and a wrong server must not fill the memory.
 _MAX_ANSWER = 1024 * 1024
@@ -51,7 +49,9 @@ async def run_negotiation(
             _negotiate(sender, url, redirects=redirects, timeout=timeout, stateful=stateful, asked=asked),
             None if timeout is None else timeout * GRACE,
             whose="the HTTP client",
-            # More seconds than the token provider has, and less than `stop` waits for the whole attempt.
+            # Give a cancelled negotiation three quarters of the seconds that `stop` gives the whole connection attempt,
+            # and more than the token provider gets: then the warning about code that does not end names the innermost
+            # code.
             patience=None if close is None else close * 0.75,
             log=sender.logs.http,
         )
@@ -62,7 +62,8 @@ async def run_negotiation(
         sender.secrets.hide_in(error)
         raise
     except SignalRError as error:
-        # What `bounded` makes of an exception that is no `Exception`.
+        # `bounded` raises a plain SignalRError if the HTTP client raised an exception that is no `Exception`, or was
+        # cancelled from inside. Users expect a ConnectionFailedError.
         raise ConnectionFailedError(str(error)) from error
 
 
@@ -73,7 +74,7 @@ async def _negotiate(
     request = next(steps)
     while True:
         if request.access_token is not None:
-            sender.use_redirect_token(request.access_token)
+            sender.token.use_from_redirect(request.access_token)
         asked.append(urls.without_query(request.url))
         answer = await _ask(sender, request.url, timeout)
         try:
@@ -81,7 +82,7 @@ async def _negotiate(
         except StopIteration as done:
             endpoint: Endpoint = done.value
             if endpoint.access_token is not None:
-                sender.use_redirect_token(endpoint.access_token)
+                sender.token.use_from_redirect(endpoint.access_token)
             if endpoint.connection_token != endpoint.connection_id:
                 sender.secrets.add(endpoint.connection_token)
             sender.logs.negotiate.debug("negotiated: connect to %s", urls.without_query(endpoint.url))

@@ -9,7 +9,7 @@ import urllib.request
 
 from yarl import URL
 
-# On these systems, the settings of the system can name proxies, not only the environment.
+# On macOS and Windows, a proxy may be named in the system settings, and not only in the environment.
 _SYSTEM_HAS_PROXIES = sys.platform in ("darwin", "win32")
 
 
@@ -22,7 +22,7 @@ def proxy_url(text: str) -> URL:
     try:
         url = URL(text if "://" in text else f"http://{text}")
     except ValueError:
-        # Hide yarl's error by `from None`: it quotes a part of the text, which may be the password.
+        # Hide yarl's error by `from None`: its text quotes a part of the proxy's URL, which may be the password.
         raise ValueError("proxy must be a URL as http://user:password@proxy:3128, with %2F for a / in it") from None
     if url.scheme not in ("http", "https") or not url.host:
         raise ValueError(

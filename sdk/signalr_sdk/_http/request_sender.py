@@ -8,27 +8,26 @@ import time
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Literal, TypeVar
 
+import attrs
+
 from .._core import headers as http_headers
 from .._core import urls
 from .._core.cookies import CookieStore
 from .._core.known_secrets import KnownSecrets
 from .._core.logs import ConnectionLogs
 from ..errors import TransportError
-from ..interfaces import HttpRequest, HttpResponse
-from ..options import Transport
+from ..interfaces import HttpClient, HttpRequest, HttpResponse, HttpStream, TokenProvider, WebSocket, WebSocketOptions
+from ..options import Timeouts, Transport
 from .access_tokens import AccessToken
 from .client_choice import has_web_sockets
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Iterable, Mapping
 
-    from ..interfaces import HttpClient, HttpStream, TokenProvider, WebSocket, WebSocketOptions
-    from ..options import Timeouts
-
 T = TypeVar("T")
 
-# The whole wait takes this much longer than its limit. Each part of the wait has the same limit and ends first, because
-# its error tells more.
+# A time limit around a whole operation (a request, a negotiation) is the limit of its parts times this factor. So a
+# part, such as the HTTP client, ends first, and its error tells more.
 GRACE = 1.05
 
 _CONNECTION_TOKEN = "X-SignalR-Connection-Token"
@@ -36,7 +35,8 @@ _XML_HTTP_REQUEST = ("X-Requested-With", "XMLHttpRequest")
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _SECRET_HEADER = re.compile(r"auth|cookie|key|token|secret|password|session")
 _UNSENDABLE = re.compile(r"[\x00-\x08\x0a-\x1f\x7f\ud800-\udfff]")
-# `_addressed` replaces these headers of the user: cookies come from several places, and no response may be compressed.
+# Headers of the user that are not sent as they are: `_addressed` joins the user's `Cookie` with cookies from other
+# places, and no response may be compressed.
 _NOT_THE_USERS = ("cookie", "accept-encoding")
 
 
@@ -57,6 +57,7 @@ class RequestSender:
 
     Attributes:
         logs: the connection's loggers.
+        token: the token of the requests, which negotiation and token refreshes replace.
         timeouts: the time limits of the connection.
         secrets: the tokens, keys and cookies of the requests so far.
     """
@@ -77,7 +78,7 @@ class RequestSender:
         self.logs = ConnectionLogs(urls.without_query(url)) if logs is None else logs
         self._http = http
         self._home = urls.origin(url)
-        self._token = AccessToken(access_token, timeouts, self.logs.http)
+        self.token = AccessToken(access_token, timeouts, self.logs.http)
         self._token_in_query = access_token_in == "query"
         self._headers = checked_headers(headers)
         self._cookies = checked_cookies(cookies)
@@ -91,18 +92,6 @@ class RequestSender:
                 self.secrets.add(value.rpartition(" ")[2])
         for value in (cookies or {}).values():
             self.secrets.add(value)
-
-    def use_redirect_token(self, token: str) -> None:
-        """Use the token of a redirect in all requests from now on, instead of the user's token."""
-        self._token.use_from_redirect(token)
-
-    def use_refreshed_token(self, token: str) -> None:
-        """Use a token, which the server has sent in its answer to a refresh, in all requests from now on."""
-        self._token.use(token)
-
-    def use_fresh_token(self) -> None:
-        """Call the user's provider again for the next request. The token of a redirect stays in use."""
-        self._token.forget()
 
     async def refresh(self, url: str, connection_token: str, *, timeout: float | None, max_bytes: int) -> HttpResponse:
         """Send the server a new token of the user for a live connection. Use the token from now on if it is accepted.
@@ -121,12 +110,14 @@ class RequestSender:
             ConnectionFailedError: the token provider failed.
             RemoteProtocolError: the answer is over `max_bytes`.
         """
-        token = await self._token.ask_user()
+        token = await self.token.ask_user()
         own = {"Accept": "*/*", _CONNECTION_TOKEN: connection_token}
-        response = await self._exchange("POST", url, own, token, timeout=timeout, max_bytes=max_bytes)
-        # After a redirect, keep the token of the other server, to which the requests go.
-        if 200 <= response.status < 300 and not self._token.from_redirect:
-            self._token.use(token)
+        request = HttpRequest(method="POST", url=url, headers=own, timeout=timeout, max_bytes=max_bytes)
+        response = await self._exchange(request, token)
+        # After a redirect of negotiate, keep the redirect's token: all later requests go to the server of the redirect,
+        # and the user's token is for the hub's server.
+        if 200 <= response.status < 300 and not self.token.from_redirect:
+            self.token.use(token)
         return response
 
     async def request(
@@ -148,37 +139,15 @@ class RequestSender:
             RemoteProtocolError: the answer is over `max_bytes`.
         """
         own = {"Accept": accept} if content_type is None else {"Accept": accept, "Content-Type": content_type}
-
-        async def send(token: str | None) -> HttpResponse:
-            return await self._exchange(method, url, own, token, body=body, timeout=timeout, max_bytes=max_bytes)
-
+        request = HttpRequest(method=method, url=url, headers=own, body=body, timeout=timeout, max_bytes=max_bytes)
         token = await self._token_for(url)
-        response = await send(token)
+        response = await self._exchange(request, token)
         if response.status == 401 and await self._renewed(url, token):
-            response = await send(await self._token_for(url))
+            response = await self._exchange(request, await self._token_for(url))
         return response
 
-    async def _exchange(
-        self,
-        method: str,
-        url: str,
-        own: dict[str, str],
-        token: str | None,
-        *,
-        body: bytes = b"",
-        timeout: float | None,
-        max_bytes: int | None,
-    ) -> HttpResponse:
-        url, headers = self._addressed(url, own, token)
-        request = HttpRequest(
-            method=method,
-            url=url,
-            headers=headers,
-            body=body,
-            connect_timeout=self.timeouts.connect,
-            timeout=timeout,
-            max_bytes=max_bytes,
-        )
+    async def _exchange(self, request: HttpRequest, token: str | None) -> HttpResponse:
+        request = self._addressed(request, token)
         response = await _in_time(self._http.request(request), request)
         self._note(request, response)
         return response
@@ -196,7 +165,9 @@ class RequestSender:
 
     @asynccontextmanager
     async def _event_stream(self, url: str, token: str | None) -> AsyncIterator[HttpStream]:
-        request = self._get(url, token, {"Accept": "text/event-stream", "Cache-Control": "no-cache"})
+        own = {"Accept": "text/event-stream", "Cache-Control": "no-cache"}
+        bare = HttpRequest(method="GET", url=url, headers=own, timeout=self.timeouts.connect)
+        request = self._addressed(bare, token, opens=True)
         async with AsyncExitStack() as stack:
             stream = await _in_time(stack.enter_async_context(self._http.stream(request)), request)
             self._note(request, stream.response)
@@ -221,7 +192,8 @@ class RequestSender:
     async def _web_socket(self, url: str, token: str | None, options: WebSocketOptions) -> WebSocket:
         if not has_web_sockets(self._http):
             raise TransportError("the HTTP client given as http= has no WebSockets", transport=Transport.WEBSOCKETS)
-        request = self._get(url, token, {})
+        bare = HttpRequest(method="GET", url=url, timeout=self.timeouts.connect)
+        request = self._addressed(bare, token, opens=True)
         try:
             web_socket = await _in_time(self._http.connect_web_socket(request, options), request)
         except TransportError as error:
@@ -230,40 +202,27 @@ class RequestSender:
         self._note(request, HttpResponse(101))
         return web_socket
 
-    def _get(self, url: str, token: str | None, own: dict[str, str]) -> HttpRequest:
-        """Return the request for an event stream or a WebSocket."""
-        url, headers = self._addressed(url, own, token, opens=True)
-        return HttpRequest(
-            method="GET",
-            url=url,
-            headers=headers,
-            connect_timeout=self.timeouts.connect,
-            timeout=self.timeouts.connect,
-        )
-
     async def _token_for(self, url: str) -> str | None:
-        return await self._token.get() if self._may_have_token(url) else None
+        return await self.token.get() if self._may_have_token(url) else None
 
     async def _renewed(self, url: str, refused: str | None) -> bool:
-        return self._may_have_token(url) and await self._token.renew(refused)
+        return self._may_have_token(url) and await self.token.renew(refused)
 
     def _may_have_token(self, url: str) -> bool:
-        return self._token.from_redirect or self._is_home(url) or "authorization" in self._forwarded
+        return self.token.from_redirect or self._is_home(url) or "authorization" in self._forwarded
 
     def _is_home(self, url: str) -> bool:
         return urls.origin(url) == self._home
 
-    def _addressed(
-        self, url: str, own: dict[str, str], token: str | None, *, opens: bool = False
-    ) -> tuple[str, dict[str, str]]:
-        """Return the URL and all headers of a request, with the token in one of them.
+    def _addressed(self, request: HttpRequest, token: str | None, *, opens: bool = False) -> HttpRequest:
+        """Return a request with all its headers, and with the token in a header or in the URL.
 
         Args:
-            url: the URL of the request.
-            own: headers that the request needs. They replace the user's headers of the same names.
+            request: the request with the headers that it needs. They replace the user's headers of the same names.
             token: the token for the header `Authorization`, or for the query.
-            opens: whether the request is for an event stream or a WebSocket.
+            opens: whether the request opens an event stream or a WebSocket. Its token may stand in the query.
         """
+        url, own = request.url, request.headers
         self.secrets.add(token)
         home = self._is_home(url)
         users = {key: pair for key, pair in self._headers.items() if home or key in self._forwarded}
@@ -279,7 +238,7 @@ class RequestSender:
             headers["Authorization"] = f"Bearer {token}"
         if cookies := self._cookies_for(url, home=home):
             headers["Cookie"] = cookies
-        return url, headers
+        return attrs.evolve(request, url=url, headers=headers, connect_timeout=self.timeouts.connect)
 
     def _cookies_for(self, url: str, *, home: bool) -> str:
         stored = self._stored_cookies.header(url) or ""
@@ -292,7 +251,7 @@ class RequestSender:
         return "; ".join(part for part in (header, *pairs, stored) if part)
 
     def _note(self, request: HttpRequest, response: HttpResponse) -> None:
-        """Keep the cookies of an answer, and log the request with its status."""
+        """Store the cookies that a response sets for later requests, and log the request with the response's status."""
         set_cookies = [value for name, value in response.headers if name.lower() == "set-cookie"]
         if set_cookies:
             self._stored_cookies.store(request.url, set_cookies, time.time())
@@ -300,7 +259,7 @@ class RequestSender:
 
 
 async def _in_time(work: Awaitable[T], request: HttpRequest) -> T:
-    """Await the response of an HTTP client, with a time limit: clients of users may not have a limit.
+    """Await the response of an HTTP client, with a time limit: the HTTP client of a user may have no limit.
 
     Raises:
         TimeoutError: the request took longer than its limit.

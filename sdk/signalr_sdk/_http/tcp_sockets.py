@@ -1,4 +1,4 @@
-"""The TCP sockets of an own HTTP client: turns keep-alive on, and reads what Linux knows of acknowledgements."""
+"""The TCP sockets of the package's own HTTP client: keep-alive, and what Linux knows of acknowledgements."""
 
 from __future__ import annotations
 
@@ -11,15 +11,16 @@ from typing import Any, Final
 
 from .._core.path_watch import PathSample
 
-# `struct tcp_info` of Linux begins with eight bytes. Numbers of 32 bits follow.
+# The layout of Linux's `struct tcp_info`: eight bytes, then numbers of 32 bits. The first 13 numbers are read;
+# `_UNACKNOWLEDGED` and `_SINCE_ACK` are the indexes of two of them.
 _HEAD: Final = 8
 _UNACKNOWLEDGED, _SINCE_ACK, _NUMBERS = 4, 12, 13
-# The system probes an idle peer so many times before it gives the connection up.
+# The operating system probes an idle peer so many times without an answer before it gives the connection up.
 _PROBES: Final = 4
 
 
 class TcpSockets:
-    """All open sockets of one HTTP client.
+    """The open sockets of one HTTP client, with TCP keep-alive.
 
     Args:
         timeout: after so many seconds without an answer from an idle peer's system, the connection is lost; `None` for
@@ -31,7 +32,7 @@ class TcpSockets:
         self._sockets = weakref.WeakSet[socket.socket]()
 
     def make(self, address: tuple[int, int, int, str, tuple[Any, ...]]) -> socket.socket:
-        """Return a new socket for an address, as aiohttp's `socket_factory`."""
+        """Return a new socket for an address. aiohttp calls this for each TCP connection, as its `socket_factory`."""
         new = socket.socket(*address[:3])
         if self._timeout is not None:
             _keep_alive(new, self._timeout)
@@ -39,13 +40,13 @@ class TcpSockets:
         return new
 
     def shut_down(self) -> None:
-        """Shut all sockets down, so that closing them does not wait for the peer."""
+        """Shut all sockets down both ways, so that closing them does not wait until the peer reads unsent data."""
         for each in self._sockets:
             with suppress(OSError):
                 each.shutdown(socket.SHUT_RDWR)
 
     def samples(self) -> dict[int, PathSample]:
-        """Return what the system knows of the path of each socket. Empty on systems that do not tell this."""
+        """Return by the `id` of each socket what the peer has not acknowledged. Empty on systems other than Linux."""
         found = {}
         if sys.platform == "linux":
             for each in self._sockets:
@@ -59,8 +60,9 @@ class TcpSockets:
 
 
 def _keep_alive(new: socket.socket, timeout: float) -> None:
-    """Let the system probe an idle peer, so that a connection without a peer is lost after about `timeout` seconds."""
-    # Send the first probe after a third of the time, and divide the rest among the others. Systems count whole seconds.
+    """Let the operating system probe an idle peer: without answers, a connection is lost after about `timeout` s."""
+    # Send the first probe after a third of the timeout, and divide the rest among the other probes. Systems count whole
+    # seconds.
     first, step = max(1, round(timeout / 3)), max(1, round(timeout * 2 / 3 / _PROBES))
     options = {"TCP_KEEPIDLE": first, "TCP_KEEPALIVE": first, "TCP_KEEPINTVL": step, "TCP_KEEPCNT": _PROBES}
     with suppress(OSError):  # a socket of another family than TCP, or a system with fewer options

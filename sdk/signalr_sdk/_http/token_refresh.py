@@ -1,4 +1,4 @@
-"""Authentication refresh: sends the server a new token for a connection that stays up."""
+"""Authentication refresh: sends the server a new access token for a connection that stays up."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from ..errors import AuthenticationRefreshError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from .._core.token_refresh import RefreshAnswer
     from .request_sender import RequestSender
 
 # The largest response to a refresh. Real responses have a few hundred bytes, and a wrong server must not fill the
@@ -29,7 +28,6 @@ class Refresher:
         sender: sends the requests of the connection.
         url: the URL of the hub, as the user gave it.
         connection_token: tells the server which connection the token is for.
-        timeout: seconds for each request.
 
     Attributes:
         made_at: when the server negotiated the connection, in the event loop's time: the lifetime of the first token
@@ -38,12 +36,11 @@ class Refresher:
             did not tell this.
     """
 
-    def __init__(self, sender: RequestSender, url: str, *, connection_token: str, timeout: float | None) -> None:
+    def __init__(self, sender: RequestSender, url: str, *, connection_token: str) -> None:
         self.refreshed: Callable[[float | None], None] = lambda _lifetime: None
         self._sender = sender
         self._url = urls.refresh_url(url)
         self._connection_token = connection_token
-        self._timeout = timeout
         self._one_at_a_time = asyncio.Lock()
         self.made_at: float = asyncio.get_running_loop().time()
 
@@ -58,19 +55,21 @@ class Refresher:
                 answer = await self._refresh()
             except AuthenticationRefreshError as error:
                 self._sender.secrets.hide_in(error)
-                # Users see the traceback, and the frames of the sender hold the token.
+                # Clear the frames in the traceback of the error, which users see: local variables of `RequestSender`
+                # hold the token.
                 forget_locals(error)
                 raise
             if answer.access_token is not None:
-                self._sender.use_refreshed_token(answer.access_token)
+                self._sender.token.use(answer.access_token)
         self._sender.logs.http.info("the token is refreshed (%s)", urls.without_query(self._url))
         self.refreshed(answer.lifetime)
         return answer.lifetime
 
-    async def _refresh(self) -> RefreshAnswer:
+    async def _refresh(self) -> refreshing.RefreshAnswer:
         try:
+            limit = self._sender.timeouts.request
             response = await self._sender.refresh(
-                self._url, self._connection_token, timeout=self._timeout, max_bytes=_MAX_ANSWER
+                self._url, self._connection_token, timeout=limit, max_bytes=_MAX_ANSWER
             )
             return refreshing.read_answer(response.status, response.body)
         except AuthenticationRefreshError:

@@ -1,4 +1,4 @@
-"""The contract of every transport: its settings, and its methods."""
+"""What the three transports have in common: the settings they get, and the methods they have."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Protocol
 import attrs
 
 if TYPE_CHECKING:
-    from ..options import Timeouts, TransferFormat, Transport
+    from ..options import TransferFormat, Transport
 
-# One WebSocket message, event or poll response may hold many small hub messages beside a message of the largest size.
+# Bytes for the many small hub messages that a server may join with a hub message of the largest size, in one WebSocket
+# message, event or poll response.
 _ROOM = 128 * 1024
 
 
@@ -20,16 +21,14 @@ class TransportSettings:
     Attributes:
         transfer_format: text or binary.
         message_bytes: the largest hub message that may arrive.
-        timeouts: the time limits of the connection.
     """
 
     transfer_format: TransferFormat
     message_bytes: int
-    timeouts: Timeouts = attrs.field(kw_only=True)
 
     @property
     def payload_bytes(self) -> int:
-        """The most bytes that one WebSocket message, event or poll response may hold."""
+        """The most bytes that one WebSocket message, event or poll response may hold. A larger one is an error."""
         return 2 * self.message_bytes + _ROOM
 
 
@@ -38,14 +37,14 @@ class ActiveTransport(Protocol):
 
     @property
     def kind(self) -> Transport:
-        """Which transport this is."""
+        """Which of the three transports this is."""
 
     @property
     def inherent_keep_alive(self) -> bool:
         """Whether the transport itself notices that the server is gone. Pings and the server timeout are then off."""
 
     async def receive(self) -> bytes | None:
-        """Return the next bytes that arrived, at least one byte. While `receive` is not called, the server must wait.
+        """Return the next bytes from the server, at least one. Until `receive` is called, further data must wait there.
 
         Returns:
             `None` when the server has ended the connection in good order, or `close` or `drop` was called.
@@ -70,7 +69,7 @@ class ActiveTransport(Protocol):
         """
 
     async def flush(self) -> None:
-        """Wait until the operating system has all sent data."""
+        """Wait until the operating system has taken all sent data from this process."""
 
     async def close(self) -> None:
         """Close the connection properly and leave nothing open. A `receive` that waits returns `None`.

@@ -1,4 +1,4 @@
-"""Ends the waits of several tasks, without cancelling the tasks."""
+"""Interrupts what several tasks of one transport wait for (a poll, a POST, a read), without cancelling the tasks."""
 
 from __future__ import annotations
 
@@ -12,14 +12,15 @@ T = TypeVar("T")
 
 
 class Interrupted(Exception):  # noqa: N818  # a signal between two tasks, no error
-    """Raised by a step that `InterruptibleSteps.interrupt` has ended."""
+    """Raised in a task whose poll, POST or read was ended by `InterruptibleSteps.interrupt`."""
 
 
 class InterruptibleSteps:
-    """Runs steps for several tasks until one task ends all steps.
+    """Runs steps (a poll, a POST, a read of the event stream) of several tasks, until one task ends all steps at once.
 
     Each step runs in an `asyncio.timeout` without a deadline. `interrupt` sets the deadline to now, which cancels only
-    the step. So a step needs no task of its own, and the caller of a step cannot mistake this for its own cancellation.
+    the step and not the task that runs it. So a step needs no task of its own, and no task mistakes the end of its step
+    for a cancellation of itself.
 
     Attributes:
         interrupted: whether `interrupt` was called.
@@ -31,7 +32,7 @@ class InterruptibleSteps:
         self._all_ended = asyncio.Event()
 
     async def run(self, step: Callable[[], Awaitable[T]]) -> T:
-        """Run a step, until the step or `interrupt` ends it.
+        """Run a step until the step ends, or until `interrupt` ends the step.
 
         Raises:
             Interrupted: `interrupt` was called, before the step or during the step.
@@ -54,7 +55,7 @@ class InterruptibleSteps:
             raise
 
     def interrupt(self) -> None:
-        """End all steps, and let none begin from now on. The steps end in the next turns of the event loop."""
+        """End all running steps in the next turns of the event loop. A step that begins later raises `Interrupted`."""
         if not self.interrupted:
             self.interrupted = True
             now = asyncio.get_running_loop().time()
@@ -62,6 +63,6 @@ class InterruptibleSteps:
                 scope.reschedule(now)
 
     async def ended(self) -> None:
-        """Wait until all steps have ended. To be called after `interrupt`."""
+        """Wait until no step is running. Call `interrupt` before: otherwise the steps may never end."""
         if self._running:
             await self._all_ended.wait()

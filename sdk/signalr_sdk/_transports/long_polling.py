@@ -10,7 +10,7 @@ from ..errors import AuthenticationRefreshError, RemoteProtocolError
 from ..options import Transport
 from .interruption import Interrupted
 from .posting import PostingTransport
-from .transport_errors import lost, refused
+from .transport_errors import lost, refused, refused_later
 
 if TYPE_CHECKING:
     from .._http.request_sender import RequestSender
@@ -18,11 +18,12 @@ if TYPE_CHECKING:
     from ..interfaces import HttpResponse
     from .contract import TransportSettings
 
-# The time limit of a poll, as in the official .NET client. ASP.NET Core answers a poll after 90 s if there are no
-# messages.
+# The time limit of a poll request in seconds, as in the official .NET client. ASP.NET Core answers a poll after 90 s if
+# there are no messages.
 _POLL_SECONDS = 120.0
-# A server should hold a poll until there are messages. If so many polls in a row got an empty response at once, wait
-# before the next poll, longer each time (seconds). Otherwise such a server would be asked a thousand times a second.
+# A server should hold a poll request until it has messages. If more than `_FREE` polls in a row were answered at once
+# and without messages, the client pauses before each poll, from `_SHORTEST_PAUSE` up to `_LONGEST_PAUSE` seconds.
+# Without pauses, the client would poll a thousand times a second.
 _FREE = 2
 _SHORTEST_PAUSE = 0.025
 _LONGEST_PAUSE = 1.0
@@ -57,7 +58,6 @@ class LongPollingTransport(PostingTransport):
         super().__init__(sender, url, settings=settings)
         self._refresher = refresher
         self._limit = settings.payload_bytes
-        self._close_timeout = settings.timeouts.request
         self._first = first
         self._over = False
         self._quick_empty = 0
@@ -67,7 +67,7 @@ class LongPollingTransport(PostingTransport):
         cls, sender: RequestSender, url: str, settings: TransportSettings, refresher: Refresher | None = None
     ) -> LongPollingTransport:
         """See `open_transport`."""
-        response = await sender.request("GET", url, timeout=settings.timeouts.request, max_bytes=settings.payload_bytes)
+        response = await sender.request("GET", url, timeout=sender.timeouts.request, max_bytes=settings.payload_bytes)
         if response.status == 204:
             raise refused(cls.kind, url, response, message="the server closed the connection at once")
         if response.status != 200:
@@ -92,7 +92,7 @@ class LongPollingTransport(PostingTransport):
         return data or None
 
     async def _poll_in_time(self) -> HttpResponse:
-        """Send a poll. Wait before that if the last polls got an empty response at once."""
+        """Send a poll request; pause before it if the server answered the last polls at once and without messages."""
         if self._quick_empty > _FREE:
             await asyncio.sleep(min(_SHORTEST_PAUSE * 2.0 ** (self._quick_empty - _FREE), _LONGEST_PAUSE))
         time = asyncio.get_running_loop().time
@@ -118,9 +118,7 @@ class LongPollingTransport(PostingTransport):
         self._over = True
         if response.status == 204:
             return b""
-        if response.status == 404:
-            raise lost("the connection is gone: the server does not know it any more (status 404)")
-        raise lost(f"the server refused a poll (status {response.status})")
+        raise refused_later("a poll", response.status)
 
     async def close(self) -> None:
         """See `ActiveTransport.close`. A DELETE request tells the server, unless the connection has ended already."""
@@ -134,7 +132,7 @@ class LongPollingTransport(PostingTransport):
         log = self._sender.logs.transport
         try:
             response = await self._sender.request(
-                "DELETE", self._url, timeout=self._close_timeout, max_bytes=self._limit
+                "DELETE", self._url, timeout=self._sender.timeouts.request, max_bytes=self._limit
             )
         except (OSError, RemoteProtocolError) as error:
             log.debug("the DELETE that ends the connection failed: %s", error)

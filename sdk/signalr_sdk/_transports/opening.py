@@ -1,4 +1,4 @@
-"""Opens one transport of a given kind."""
+"""Opens one transport of a given kind: WebSockets, Server-Sent Events or long polling."""
 
 from __future__ import annotations
 

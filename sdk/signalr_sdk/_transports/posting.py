@@ -1,4 +1,4 @@
-"""Sends by POST requests, in the same way for Server-Sent Events and for long polling."""
+"""Sends data to the server by POST requests: the same for Server-Sent Events and for long polling."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from .._core.redaction import redact_error
 from ..errors import RemoteProtocolError
 from ..options import TransferFormat
 from .interruption import Interrupted, InterruptibleSteps
-from .transport_errors import lost
+from .transport_errors import lost, refused_later
 
 if TYPE_CHECKING:
     from .._http.request_sender import RequestSender
-    from ..errors import ConnectionClosedError
     from .contract import TransportSettings
 
-# The largest response to a POST. Servers send an empty body, and a proxy may send a page that tells what is wrong.
+# The largest response to a POST request, in bytes. Servers send an empty body, and a proxy may send a page that tells
+# what is wrong.
 _ANSWER_BYTES = 1024 * 1024
 
 _CONTENT_TYPES = {
@@ -45,8 +45,8 @@ class PostingTransport:
         Raises:
             ConnectionClosedError: the server did not accept the data, or it is not known whether the server did.
         """
-        # Set no time limit: a busy server may answer late, and a POST that is cut off may leave half a message at the
-        # server.
+        # Set no time limit: a busy server may answer late, and a POST request that is cut off may leave half a message
+        # at the server.
         try:
             response = await self._steps.run(
                 lambda: self._sender.request(
@@ -58,23 +58,15 @@ class PostingTransport:
         except (OSError, RemoteProtocolError) as error:
             raise lost(f"sending failed, and it is not known what has arrived: {redact_error(error)}") from error
         if not 200 <= response.status < 300:
-            raise _refusal(response.status)
+            raise refused_later("what was sent", response.status)
 
     def send_now(self, _data: bytes, /) -> bool:
-        """See `ActiveTransport.send_now`. A POST always has to be waited for."""
+        """See `ActiveTransport.send_now`. Always returns `False`: a POST request has to be waited for."""
         return False
 
     async def flush(self) -> None:
-        """See `ActiveTransport.flush`. Nothing to do: when `send` returns, the server has the data."""
+        """See `ActiveTransport.flush`. Does nothing: when `send` returns, the server has the data already."""
 
     def drop(self) -> None:
         """See `ActiveTransport.drop`."""
         self._steps.interrupt()
-
-
-def _refusal(status: int) -> ConnectionClosedError:
-    if status == 404:
-        return lost("the connection is gone: the server does not know it any more (status 404)")
-    if status == 413:
-        return lost("the server refused what was sent: it is too large (status 413)")
-    return lost(f"the server refused what was sent (status {status})")

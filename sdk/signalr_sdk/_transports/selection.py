@@ -6,13 +6,12 @@ from typing import TYPE_CHECKING
 
 from .._core.redaction import redact
 from ..errors import TransportError
-from ..options import Transport
+from ..options import TransferFormat, Transport
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
     from .._core.negotiation import OfferedTransport
-    from ..options import TransferFormat
 
 
 def select(
@@ -31,7 +30,7 @@ def select(
         web_sockets_supported: whether the HTTP client can open WebSockets.
     """
     candidates: set[Transport] = set()
-    # Keep one error for each transport and reason: a server may offer the same transport many thousand times.
+    # Keep one error for each transport and reason: a wrong server may offer the same transport many thousand times.
     skipped: dict[tuple[str, Transport | None], TransportError] = {}
     unknown = 0
     for offer in offered:
@@ -57,6 +56,7 @@ def select(
     return [kind for kind in Transport if kind in candidates], errors
 
 
-# The most unknown transports that are named in an error.
+# At most so many unknown transports get an error each, since a wrong server may offer thousands; one more error tells
+# how many others there are.
 _NAMED = 5
 _KINDS = {str(kind): kind for kind in Transport}

@@ -1,4 +1,4 @@
-"""Makes the errors of transports: what a refusal by the server means for the connection."""
+"""Makes the errors of transports: refused by the server when opened, or lost later."""
 
 from __future__ import annotations
 
@@ -23,12 +23,25 @@ _ADVICE = {
 
 
 def lost(message: str) -> ConnectionClosedError:
-    """Return the error for a connection that is lost, after which reconnecting makes sense."""
+    """Return the error for a lost connection: a `ConnectionClosedError` that allows the client to reconnect."""
     return ConnectionClosedError(message, allow_reconnect=True)
 
 
+def refused_later(what: str, status: int) -> ConnectionClosedError:
+    """Return the error for an open connection of which the server refused a request.
+
+    Args:
+        what: names the request or its body, for the error text.
+        status: the status of the response.
+    """
+    if status == 404:
+        return lost("the connection is gone: the server does not know it any more (status 404)")
+    reason = ": it is too large" if status == 413 else ""
+    return lost(f"the server refused {what}{reason} (status {status})")
+
+
 def advice(status: int | None) -> str:
-    """Return what the status of a refused transport means, as a text to be added to an error text."""
+    """Return what an HTTP status means for a transport that the server refused: the end of an error text, or ""."""
     return _ADVICE.get(status or 0, "")
 
 

@@ -28,20 +28,12 @@ def _is_prompt(web_socket: WebSocket) -> TypeGuard[PromptWebSocket]:
     return hasattr(web_socket, "send_now") and hasattr(web_socket, "drop")
 
 
-class _Adapter:
-    """Turns a user's `WebSocket`, which has neither `send_now` nor `drop`, into a `PromptWebSocket`."""
+def _cannot_send_now(_data: bytes, /) -> bool:
+    return False
 
-    def __init__(self, web_socket: WebSocket) -> None:
-        self.receive = web_socket.receive
-        self.send = web_socket.send
-        self.flush = web_socket.flush
-        self.close = web_socket.close
 
-    def send_now(self, _data: bytes, /) -> bool:
-        return False
-
-    def drop(self) -> None:
-        """Do nothing: the caller then cancels `close`, which drops a `WebSocket`."""
+def _drop_later() -> None:
+    """Do nothing: whoever drops a transport then cancels its `close`, which drops the user's `WebSocket`."""
 
 
 class WebSocketsTransport:
@@ -55,12 +47,12 @@ class WebSocketsTransport:
     inherent_keep_alive: Final = False
 
     def __init__(self, web_socket: WebSocket) -> None:
-        self._web_socket = web_socket if _is_prompt(web_socket) else _Adapter(web_socket)
-        self.send = self._web_socket.send
-        self.send_now = self._web_socket.send_now
-        self.flush = self._web_socket.flush
-        self.close = self._web_socket.close
-        self.drop = self._web_socket.drop
+        self._web_socket = web_socket
+        self.send = web_socket.send
+        self.flush = web_socket.flush
+        self.close = web_socket.close
+        self.send_now = web_socket.send_now if _is_prompt(web_socket) else _cannot_send_now
+        self.drop = web_socket.drop if _is_prompt(web_socket) else _drop_later
 
     @classmethod
     async def open(cls, sender: RequestSender, url: str, settings: TransportSettings) -> WebSocketsTransport:
@@ -68,7 +60,7 @@ class WebSocketsTransport:
         options = WebSocketOptions(
             binary=settings.transfer_format is TransferFormat.BINARY,
             max_bytes=settings.payload_bytes,
-            close_timeout=settings.timeouts.close,
+            close_timeout=sender.timeouts.close,
         )
         try:
             return cls(await sender.connect_web_socket(url, options))
