@@ -191,7 +191,8 @@ class DateTimeOffset:
     value: datetime = attrs.field(validator=_aware)
 
 
-# Not an attrs class: cattrs would convert an attrs class to a dict of its attributes.
+# Remove the mark by which cattrs recognises an attrs class: cattrs would convert a `DateTimeOffset` to a dict, which
+# the protocol cannot send as a `DateTimeOffset`.
 del DateTimeOffset.__attrs_attrs__
 
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from tenacity import RetryCallState
 
-# The HTTP statuses below 500 after which a new attempt may succeed.
+# The HTTP statuses below 500 after which a new attempt to connect may succeed: request timeout, too many requests.
 _PASSING = frozenset({408, 429})
 _SERVER_ERROR = 500
 # The longest delay of the default policy, in seconds.
@@ -81,7 +81,7 @@ def _may_pass(error: BaseException | None, was_connected: bool) -> bool:
 
 
 def retry_after(error: BaseException | None) -> float:
-    """Return the seconds from the header `Retry-After` of a failed answer, at most an hour; 0 if absent."""
+    """Return the seconds to wait that the server asked for by a `Retry-After` header, at most an hour; otherwise 0."""
     if isinstance(error, NegotiationError | TransportError) and error.retry_after is not None:
         return min(error.retry_after, _LONGEST_RETRY_AFTER)
     if isinstance(error, ConnectionFailedError):
@@ -143,7 +143,7 @@ class _HasAttempt(Protocol):
 
 @attrs.frozen
 class _Delays:
-    """A `wait` strategy with a list of delays.
+    """A `wait` strategy for `Retry.delays`: returns the delay before each attempt, in seconds.
 
     The number of the attempt may be greater than the length of the list, since tenacity calls `wait` before `stop`.
     """
@@ -156,7 +156,7 @@ class _Delays:
 
 @attrs.frozen
 class _AfterDelays:
-    """A `stop` strategy that gives up after a number of attempts."""
+    """A `stop` strategy for `Retry.delays`: gives up after one attempt for each delay."""
 
     attempts: int
 
@@ -187,7 +187,7 @@ def _state_for(strategy: object, context: RetryContext) -> Any:
 
 
 def _state(context: RetryContext) -> RetryCallState:
-    # Import at the first use: tenacity would make `import signalr_sdk` slower.
+    # Import tenacity at its first use: tenacity would make `import signalr_sdk` slower.
     import tenacity
 
     state = tenacity.RetryCallState(tenacity.Retrying(), None, (), {})

@@ -36,7 +36,7 @@ def _record(members: dict[str, Any]) -> bytes:
 
 
 class HandshakeReader:
-    """Collects the handshake, which may come in several pieces, and hub messages may follow in the same piece.
+    """Collects the other side's handshake from received bytes. The last piece may also hold hub messages.
 
     Attributes:
         record: the handshake without its separator; empty until `feed` has returned bytes.
@@ -47,7 +47,7 @@ class HandshakeReader:
         self._pending = bytearray()
 
     def feed(self, data: bytes) -> bytes | None:
-        """Take the next bytes; return the bytes after the handshake, or `None` while the handshake is incomplete.
+        """Take the next received bytes; return the bytes after the handshake, `None` while the handshake is incomplete.
 
         Raises:
             HandshakeError: more than 64 KiB came, which is longer than any handshake.
@@ -65,7 +65,7 @@ class HandshakeReader:
 
 
 def check_response(record: bytes) -> None:
-    """Check that the record accepts the handshake. `minorVersion` and unknown members are ignored.
+    """Check that a server's handshake response is JSON without an error. Other members are ignored.
 
     Raises:
         HandshakeError: the server refused, or the record is no handshake response.

@@ -41,9 +41,9 @@ def format_user_agent(version: str, platform: str, python: str) -> str:
 
 
 def installed_version(folders: Iterable[Path]) -> str:
-    """Return the version of this package, by the name of the folder that holds its metadata; 0.0.0 without one.
+    """Return the installed version of this package, as its `.dist-info` folder is named; 0.0.0 without this folder.
 
-    `importlib.metadata` would say the same. To import it and to read the metadata takes as long as connecting.
+    `importlib.metadata` would return the same version, but its import takes as long as connecting to a server.
 
     Args:
         folders: where packages are installed.
@@ -85,7 +85,7 @@ def parse_retry_after(value: str | None, now: float) -> float | None:
 
 
 def parse_date(text: str) -> float | None:
-    """Return the date in a text of an HTTP header, in seconds since 1970; `None` if the text is no date."""
+    """Return the date of an HTTP header such as `Expires`, in seconds since 1970; `None` if the text is no date."""
     found: dict[str, re.Match[str]] = {}
     for token in _DATE_DELIMITERS.split(text):
         for part, pattern in _DATE_PARTS.items():

@@ -85,7 +85,7 @@ _PUBLIC: Final[Mapping[State, ConnectionState]] = {
 
 
 class Lifecycle:
-    """The state of one hub connection."""
+    """Holds the state of one hub connection. Only `fire` changes the state."""
 
     def __init__(self) -> None:
         self._state = State.DISCONNECTED

@@ -22,10 +22,11 @@ from . import urls
 from .headers import parse_retry_after
 from .redaction import redact
 
-# The most seconds for the lifetime of a token. The timers of the official clients have the same limit.
+# A longer token lifetime, in seconds, is shortened to this value: a timer cannot wait for any number of seconds. The
+# official clients have the same limit.
 _LONGEST_LIFETIME = 2.0**31
 
-# Servers take URLs of 8 KiB, some twice as much.
+# Refuse a redirect to a URL with more characters: servers accept URLs of 8 KiB, some servers of 16 KiB.
 _LONGEST_URL = 16 * 1024
 
 _UNSENDABLE = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
@@ -141,7 +142,7 @@ def negotiate(url: str, *, limit: int = 100, stateful: bool = False, now: float 
 
 
 class _Answer:
-    """The response to a negotiate request that succeeded. Each member is checked when it is read."""
+    """The JSON of a negotiate response with a status of success. Each method checks the members that it reads."""
 
     def __init__(self, asked: str, response: HttpResponse) -> None:
         self._asked = asked
@@ -192,7 +193,7 @@ class _Answer:
         return token or None
 
     def lifetime(self, before: float | None) -> float | None:
-        """Return the lifetime of the token in seconds; `before` if this response has no lifetime."""
+        """Return the token's lifetime in seconds; `before`, from an earlier redirect, if this response has none."""
         value = self._members.get("tokenLifetimeSeconds")
         if value is None:
             return before
@@ -201,7 +202,7 @@ class _Answer:
         return float(min(value, _LONGEST_LIFETIME)) if value >= 0 else None
 
     def connection(self) -> tuple[str, str]:
-        """Return the connection id and the connection token."""
+        """Return the connection id, which is public, and the connection token, which is secret."""
         version = self._members.get("negotiateVersion") or 0
         if isinstance(version, bool) or not isinstance(version, int):
             raise self._wrong("negotiateVersion", "an integer")
@@ -228,7 +229,7 @@ class _Answer:
         return OfferedTransport(offer["transport"], frozenset(formats))
 
     def flag(self, name: str) -> bool:
-        """Return the value of a member that is a boolean; false if it is missing."""
+        """Return the boolean member `name` of the negotiate response; false if the member is missing."""
         value = self._members.get(name)
         if value is not None and not isinstance(value, bool):
             raise self._wrong(name, "true or false")
@@ -263,7 +264,7 @@ def _is_classic(members: dict[str, Any]) -> bool:
     if "availableTransports" in members or "negotiateVersion" in members:
         return False
     lower = {name.lower(): value for name, value in members.items()}
-    # A classic server sends as Url a path on the same server. A redirect of ASP.NET Core is an absolute URL.
+    # Only classic ASP.NET sends a path as `Url`. ASP.NET Core sends `url` in redirects, as an absolute URL.
     has_path = "connectiontoken" in lower and str(lower.get("url")).startswith("/")
     return "protocolversion" in lower or has_path
 
@@ -297,7 +298,7 @@ def _refused(asked: str, response: HttpResponse, retry_after: float | None) -> s
 
 
 def _said(response: HttpResponse) -> str:
-    """Return the error text of the server from JSON or plain text. Not from HTML, which may quote the request."""
+    """Return the server's error text, if its body is JSON or plain text. HTML may quote the request with its token."""
     kind = (response.header("Content-Type") or "").lower()
     if "json" in kind:
         return _start(response.body)

@@ -53,12 +53,12 @@ _CallEncoder: TypeAlias = Callable[[str, list[Any], str | None, list[str] | None
 # If a timer fires more than this many seconds late, this process was suspended: the other side need not have been
 # silent. Messages that arrived meanwhile are still unread, so the other side gets this many seconds more.
 _LATE = 1.0
-# The versions of the hub protocols. Version 2 adds stateful reconnect.
+# The versions that a handshake can ask for: version 2 of a hub protocol adds stateful reconnect.
 _PLAIN, _STATEFUL = 1, 2
 
 
 class SessionOptions(TypedDict):
-    """The options that `HubSession` and `ServerSession` have in common."""
+    """The keyword arguments that `HubSession` and `ServerSession` have in common. See `HubSession`."""
 
     message_bytes: int
     keep_alive: float | None
@@ -127,7 +127,7 @@ class HubSession:
         """The hub protocol in use. Until the client has chosen, a server uses the first protocol on offer."""
         return self._protocol
 
-    # Receiving
+    # Receiving: bytes from the transport become deliveries
 
     @property
     def ready(self) -> bool:
@@ -136,7 +136,7 @@ class HubSession:
 
     @property
     def overflowed(self) -> bool:
-        """Whether the session has `ended` because a message was over the limit."""
+        """Whether the session has `ended` because a received message was larger than `message_bytes`."""
         return self._framing.error is not None
 
     @property
@@ -151,7 +151,7 @@ class HubSession:
 
     @property
     def unread(self) -> bool:
-        """Whether a large payload is not read to its end yet. Call `receive(b"", now)` for its next slice."""
+        """Whether a part of a large payload is still to be read. Call `receive(b"", now)` for its next slice."""
         return bool(self._framing.unread) and self.ended is None
 
     def receive(self, payload: bytes, now: float) -> Deliveries:
@@ -229,7 +229,7 @@ class HubSession:
                 begin += 1
 
     def _handle(self, message: HubMessage | None) -> None:
-        """Act on a message for the session itself. Messages of unknown types (`None`) are ignored."""
+        """Act on a Close, a ping or an Ack. Messages of unknown types (`None`) are ignored."""
         if isinstance(message, Close):
             self.ended = message
         elif isinstance(message, Ping):
@@ -240,19 +240,19 @@ class HubSession:
             self.replay.acknowledge(message.sequence_id)
 
     def _on_ping(self) -> None:
-        """Do nothing: to a client a ping is a sign of life, as is every other message."""
+        """Do nothing: `receive` has noted the time already, and a ping has no other meaning for a client."""
 
     def _check_handshake(self, record: bytes) -> None:
         handshake.check_response(record)
 
-    # Calling
+    # Sending: each method returns the bytes of a message, and the shell sends the bytes
 
     def start(self) -> bytes:
         """Return the handshake request, which a client sends before anything else."""
         return handshake.request(self._protocol.name, _PLAIN if self.replay is None else _STATEFUL)
 
     def resume(self, now: float) -> list[bytes]:
-        """Continue over a new transport. Return the messages that must be sent first, which have their numbers already.
+        """Continue over a new transport. Return the messages to send first. Do not number them again.
 
         Raises:
             ValueError: the session has no `replay`.
@@ -280,7 +280,7 @@ class HubSession:
         return self._protocol.encode(Sequence(number))
 
     def new_id(self) -> str:
-        """Return an id that no other call or stream of this side has."""
+        """Return an id for a call or upload that no other call or upload of this side has."""
         self._last_id += 1
         return f"{self._id_prefix}{self._last_id}"
 
@@ -324,24 +324,24 @@ class HubSession:
         return invocation_id, data
 
     def forget(self, invocation_id: str) -> bool:
-        """Drop all further answers with this id. Return whether a sink was waiting for answers."""
+        """Drop all further answers to the call with this id. Return whether its sink was still waiting."""
         self._exact.discard(invocation_id)
         return self._router.sinks.pop(invocation_id, None) is not None
 
     def cancel(self, invocation_id: str) -> bytes:
-        """Return the message that cancels a call on the other side."""
+        """Return the CancelInvocation that ends a call of this side on the other side."""
         return self._protocol.encode(Cancel(invocation_id))
 
     def item(self, stream_id: str, item: Any) -> bytes:
-        """Return one item of a stream that this side sends."""
+        """Return the encoded message for one item of a stream that this side sends."""
         return self._protocol.encode(StreamItem(stream_id, item))
 
     def complete(self, invocation_id: str, error: str | None = None) -> bytes:
-        """Return the completion of a stream of this side, or of a call of the other side without a result."""
+        """Return the completion that ends a stream of this side, or answers a call without a result."""
         return self._protocol.encode(Completion(invocation_id, error=error))
 
     def answer(self, invocation_id: str, result: Any) -> bytes:
-        """Return the completion, with a result, of a call of the other side."""
+        """Return the completion that answers a call of the other side with a result."""
         return self._protocol.encode(Completion(invocation_id, result, has_result=True))
 
     def ping(self) -> bytes:
@@ -352,10 +352,10 @@ class HubSession:
         """Return the Close message. This side must send nothing after it."""
         return self._protocol.encode(Close(error, allow_reconnect))
 
-    # Time
+    # Time: keep-alive pings, Acks and the server timeout
 
     def sent(self, now: float) -> None:
-        """Note the time of a write: the next ping is due `keep_alive` seconds later."""
+        """Note that the shell has written at this time: the next ping is due `keep_alive` seconds later."""
         self._last_sent = now
 
     def pause(self, now: float) -> None:
@@ -363,7 +363,7 @@ class HubSession:
         self._paused_at = now
 
     def unpause(self, now: float) -> None:
-        """Note that the shell reads again. Does nothing without a `pause` before."""
+        """Note that the shell reads again: the server timeout goes on. Does nothing without a `pause` before."""
         if self._paused_at is not None:
             self._last_received += now - self._paused_at
             self._paused_at = None
@@ -377,7 +377,7 @@ class HubSession:
         return self._deadline
 
     def acknowledge(self, now: float) -> bytes:
-        """Return the Ack, or no bytes if none is due."""
+        """Return an Ack for the received messages, or no bytes if no Ack is due at this time."""
         if self.replay is None or now < self.replay.ack_at:
             return b""
         return self._protocol.encode(Ack(self.replay.next_ack()))
@@ -412,8 +412,8 @@ class ServerSession(HubSession):
     Args:
         protocols: the hub protocols on offer, by name.
         inbox: see `HubSession`.
-        exact: whether the arguments and the uploaded items of calls of a method are decoded with all digits, numbers
-            with a fraction as `Decimal`; called with the name of the method. `None` for no method.
+        exact: a function that gets the name of a hub method and returns whether numbers in its calls and uploads are
+            decoded with all digits, as `Decimal`. `None` for no method.
         options: see `HubSession`.
 
     Attributes:

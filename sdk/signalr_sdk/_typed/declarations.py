@@ -25,7 +25,7 @@ _POSITIONAL: Final = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSIT
 _UNKNOWN_TYPES: Final = (TypeVar, typing.ParamSpec, typing.TypeVarTuple)
 
 
-# The two ways to write a declaration
+# The styles of declarations: for asyncio, and for threads
 
 
 @attrs.frozen(eq=False)
@@ -75,7 +75,7 @@ def sync_style(upload: type, stream: type) -> Style:
     return Style(False, (Iterator, Generator, stream), upload, foreign, to_upload)
 
 
-# Methods of a hub
+# Reading the declared methods of a hub, which the client calls
 
 
 class CallKind(Enum):
@@ -215,7 +215,7 @@ def _check_form(where: str, function: types.FunctionType, style: Style, *, is_st
         _refuse(where, f"it must be async def, or def ... -> {style.stream_name} for a stream")
 
 
-# Handlers of a client
+# Reading the handlers of a client, which the hub's events call
 
 
 @attrs.frozen(eq=False)
@@ -281,7 +281,7 @@ def _read_handler(where: str, name: str, member: Any, event_name: str, style: St
     return EventMethod(name, event_name, tuple(wanted), rest)
 
 
-# Reading classes and functions
+# Reading the members of users' classes
 
 
 def _refuse(where: str, why: str) -> NoReturn:
@@ -303,7 +303,7 @@ def _annotated(cls: type) -> dict[str, None]:
     return {name: None for name in names if not name.startswith("_")}
 
 
-# Reading types
+# Reading the types in users' annotations
 
 
 def _bare(hint: Any) -> Any:

@@ -105,7 +105,7 @@ def _to_datetime(value: Any) -> datetime:
 
 
 def to_offset(value: Any) -> DateTimeOffset:
-    """Return a moment as a `DateTimeOffset`."""
+    """Return the decoded date and time, which may come as a text or a list, as a `DateTimeOffset`."""
     return DateTimeOffset(_to_datetime(value))
 
 
@@ -189,7 +189,7 @@ def _folded(name: str) -> str:
     return name.replace("_", "").lower()
 
 
-# The keys of dicts: in JSON every key is a text.
+# Keys of dicts: in JSON every key is a text, so these functions also accept the text of a number or of a bool.
 
 
 def _to_int_key(value: Any) -> int:
@@ -212,7 +212,7 @@ KEY_HOOKS: Final[dict[type, Callable[[Any], Any]]] = {bool: _to_bool_key, int: _
 
 
 def key_meanings(key: Any) -> Iterator[Any]:
-    """Yield the values that a key of a decoded dict may stand for: the key itself first."""
+    """Yield the values for which a key of a decoded dict may stand: the key, then its text as bool, int or float."""
     yield key
     if isinstance(key, str):
         for hook in KEY_HOOKS.values():

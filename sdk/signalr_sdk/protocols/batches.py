@@ -53,7 +53,7 @@ class Batch:
         self.values.append(value)
 
     def end_of_run(self, begin: int, end: int) -> int:
-        """Return the end of the run that begins at `begin`: neighbouring events, items of one stream, or one row."""
+        """Return the end of the run from `begin` on: events, items of one stream, or one row of another kind."""
         kinds, names = self.kinds, self.names
         kind, name = kinds[begin], names[begin]
         if kind in (MESSAGE, RESULT):

@@ -49,8 +49,8 @@ class JsonProtocol:
         b'{"type":6}\x1e'
     """
 
-    # Do not declare these as Final: for pyright, Final makes class variables, which do not match the properties of
-    # HubProtocol.
+    # Do not declare `name` and `transfer_format` as Final: pyright would take them for class variables, which do not
+    # match the properties of HubProtocol.
     name: str = "json"
     transfer_format: TransferFormat = TransferFormat.TEXT
 
@@ -63,14 +63,14 @@ class JsonProtocol:
 
     @property
     def naming(self) -> Naming:
-        """How attribute names of classes are written."""
+        """The function that turns an attribute name of a user's class into the name in JSON."""
         return self._naming
 
     # Encoding. Each message becomes a dict, which the codec encodes in one call: the fastest way for every message. The
     # id stands before the value, because .NET must know the id to decode the value.
 
     def encode(self, message: HubMessage, /) -> bytes:
-        """Return the encoded message, followed by the separator.
+        """Return the message in JSON, followed by the record separator 0x1E.
 
         Raises:
             LocalProtocolError: a value cannot be encoded.
@@ -116,7 +116,8 @@ class JsonProtocol:
             # Use the slow writer: it encodes some values that the codec cannot encode, or raises an error with the path
             # of the fault.
             return write_slowly(members, self._naming) + SEPARATOR
-        # A null in the text may stand for a NaN. `rfind` takes half the time of `in` (tests/bench/test_codec.py).
+        # orjson writes a NaN as null, which must be an error, so look for the NaN if the text holds a null. `rfind`
+        # takes half the time of `in` (tests/bench/test_codec.py).
         if (
             not is_flat
             and self._hides_nonfinite
@@ -132,7 +133,7 @@ class JsonProtocol:
         members = {name: value for name, value in rare_members(message).items() if value is not None}
         return self._written(members, False)
 
-    # Decoding
+    # Decoding: each frame is one message in JSON, without the record separator
 
     # Plain messages are read here, since `read_message` takes a tenth longer (tests/bench/pieces.py, "decode").
     def decode(self, frame: bytes, /, *, exact: bool = False) -> HubMessage | None:

@@ -1,4 +1,4 @@
-"""Values in JSON: two codecs with the same behaviour, and a slow writer for what the codecs cannot encode."""
+"""Values in JSON: two codecs with the same behaviour, and a slow writer for values that the codecs cannot encode."""
 
 from __future__ import annotations
 
@@ -113,7 +113,8 @@ class _Backend:
 
 @lru_cache(maxsize=16)
 def _encoder(default: Default) -> json.JSONEncoder:
-    # `json.dumps` makes a new encoder for each call, which takes longer than encoding a small message.
+    # Keep the encoder: `json.dumps` would make a new encoder for each message, which takes longer than encoding a small
+    # message.
     return json.JSONEncoder(default=default, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
 
@@ -179,7 +180,7 @@ def holds_nonfinite(value: object, naming: Naming) -> bool:
 
 
 def plain(value: object, naming: Naming) -> object:
-    """Return a value that the codecs can encode, in place of a value whose type they do not know.
+    """Return a value that a JSON codec can encode, in place of a value whose type the codec does not know.
 
     Raises:
         TypeError: values of this type cannot be sent.
@@ -288,7 +289,7 @@ class _SlowWriter:
             self.write(replaced, path)
 
     def write_object(self, members: Iterable[tuple[str, str, object]]) -> None:
-        """Write an object. Each member is a name, the path of the value, and the value."""
+        """Write a JSON object. Each member is a name, the path of the value for errors, and the value."""
         separator = "{"
         for name, path, value in members:
             self.path = path

@@ -27,7 +27,7 @@ _THE_PING: Final = Ping()
 _PING: Final = b"\x02" + _PING_FRAME
 _ERROR, _VOID, _RESULT = 1, 2, 3
 
-# The names of the members by the type of the message, as in JSON.
+# For each type of message, the names of the array's members in their order. The names are those of the JSON protocol.
 _CALL = ("type", "headers", "invocationId", "target", "arguments", "streamIds")
 _MEMBERS: Final = {
     1: _CALL,
@@ -41,7 +41,8 @@ _MEMBERS: Final = {
 }
 # JSON leaves out members without a value. MessagePack writes these values instead, or nil.
 _EMPTY: Final[dict[str, object]] = {"headers": {}, "streamIds": [], "allowReconnect": False}
-# The fewest members by the type of the message. The JavaScript client writes calls without stream ids.
+# For each type of message, the fewest members that are accepted. The JavaScript client leaves out the stream ids of
+# calls.
 _FEWEST: Final = {1: 5, 2: 4, 3: 4, 4: 5, 5: 3, 7: 2, 8: 2, 9: 2}
 # How many members a plain event, item or result has.
 _PLAIN_CALL, _PLAIN_ITEM, _PLAIN_RESULT = 6, 4, 5
@@ -60,8 +61,8 @@ class MessagePackProtocol:
         b'\x02\x91\x06'
     """
 
-    # Do not declare these as Final: for pyright, Final makes class variables, which do not match the properties of
-    # HubProtocol.
+    # Do not declare `name` and `transfer_format` as Final: pyright would take them for class variables, which do not
+    # match the properties of HubProtocol.
     name: str = "messagepack"
     transfer_format: TransferFormat = TransferFormat.BINARY
 
@@ -72,13 +73,13 @@ class MessagePackProtocol:
 
     @property
     def naming(self) -> Naming:
-        """How attribute names of classes are written."""
+        """The function that turns an attribute name of a user's class into the name in MessagePack."""
         return self._naming
 
-    # Encoding
+    # Encoding: each message becomes a list, which msgpack encodes in one call
 
     def encode(self, message: HubMessage, /) -> bytes:
-        """Return the length of the encoded message, followed by the message.
+        """Return the message in MessagePack, after its length as a VarInt.
 
         Raises:
             LocalProtocolError: a value cannot be encoded.
@@ -109,7 +110,7 @@ class MessagePackProtocol:
         except ENCODING_ERRORS:
             raise self._codec.explain(zip(_MEMBERS[members[0]], members, strict=False)) from None
 
-    # Decoding
+    # Decoding: each frame is one message in MessagePack, without its length
 
     def decode(self, frame: bytes, /, *, exact: bool = False) -> HubMessage | None:
         """Return the message in a frame, `None` for an unknown type.
@@ -143,7 +144,7 @@ class MessagePackProtocol:
         except WrongMemberError as error:
             raise _wrong(error, members) from None
 
-    # Read plain messages inside the loop, as in JSON (tests/bench/pieces.py, "receive").
+    # Plain messages are read inside the loop: one call for each would take longer (tests/bench/pieces.py, "receive").
     def decode_all(self, frames: Sequences[bytes], batch: Batch, /) -> None:
         """See `JsonProtocol.decode_all`."""
         unpackb, check_large = self._unpackb, self._codec.check_large

@@ -41,9 +41,11 @@ _KEPT_PACKER = 65536
 # a message with more than so many bytes and headers is checked first.
 LARGE: Final = 4096
 _HEADERS = 16
-# Reading wrong timestamps takes 0.2 s for each MiB, so refuse a larger message with a wrong timestamp.
+# Refuse a message of more bytes if a timestamp in it is wrong: reading such a message blocks the event loop for 0.2 s
+# for each MiB.
 _MOST_RECODED = 1024 * 1024
-# The code of a timestamp, and the sizes in bytes of what follows each first byte: a length, or a value of fixed size.
+# The extension code of timestamps, and for the first byte of a value the number of bytes that follow: bytes of a length
+# (`_EXTENSIONS`, `_SIZED`), or bytes of a value with a fixed size (`_FIXED`).
 _TIMESTAMP: Final = -1
 _EXTENSIONS: Final = {0xC7: 1, 0xC8: 2, 0xC9: 4}
 _SIZED: Final = {0xC4: 1, 0xC5: 2, 0xC6: 4, 0xD9: 1, 0xDA: 2, 0xDB: 4}
@@ -124,7 +126,7 @@ class MessagePackCodec:
 
         Raises:
             ValueError, TypeError, RecursionError: the bytes are no MessagePack.
-            RemoteProtocolError: a map is made to be slow.
+            RemoteProtocolError: a map has so many keys with the same hash that reading it would take very long.
         """
         unpack = partial(
             self.unpackb,
@@ -136,8 +138,8 @@ class MessagePackCodec:
         try:
             value = unpack(data, timestamp=0)
         except ValueError:
-            # A timestamp may be wrong. Give all timestamps a code that no other extension in the message has, and read
-            # the timestamps here.
+            # msgpack refuses the message if one timestamp is wrong. So give all timestamps the code of an unknown
+            # extension, which no other value in the message has: `_reserved` then reads the timestamps.
             self._check_complete(data)
             data, spare = _recode_timestamps(data)
             value = unpack(data, timestamp=0, ext_hook=partial(self._reserved, spare=spare))
@@ -149,7 +151,7 @@ class MessagePackCodec:
                 return self._timestamp.from_bytes(data)
             except ValueError:
                 code = _TIMESTAMP
-        # `ExtType(...)` refuses the reserved codes.
+        # Make the tuple itself, since `ExtType(...)` refuses codes below 0, which MessagePack reserves.
         return tuple.__new__(self._extension, (code, data))
 
     def _with_datetimes(self, value: Any) -> Any:
@@ -168,7 +170,7 @@ class MessagePackCodec:
     def _plain(self, value: object) -> object:
         """Return a value that msgpack can pack, in place of a value whose type msgpack does not know.
 
-        msgpack calls this once for each value, so the result must not need another call.
+        msgpack does not call this function again for the returned value, so msgpack itself must know the returned type.
         """
         replace = _REPLACED.get(type(value))
         if replace is not None:
@@ -195,7 +197,7 @@ class MessagePackCodec:
         return [value.replace(tzinfo=UTC), offset // MINUTE]
 
     def explain(self, members: Iterable[tuple[str, Any]]) -> LocalProtocolError:
-        """Return an error with the path of the first part of a message that cannot be encoded.
+        """Return an error that names the first value in a message that cannot be encoded, by its path.
 
         Args:
             members: name and value of each member of the message.
@@ -293,7 +295,7 @@ def _datetime_of(stamp: Any) -> Any:
 
 
 def _text_or_bytes(text: str) -> str | bytes:
-    """Return the bytes of a text that was no UTF-8, and was decoded with surrogates."""
+    """Return the received bytes of a text that was no UTF-8 and has surrogates; return any other text unchanged."""
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -325,7 +327,8 @@ def _pack_datetime(value: datetime) -> datetime:
 
 # The types that msgpack packs without calling `_plain`.
 _NATIVE: Final = frozenset({type(None), bool, float, str, bytes, list, dict})
-# For each type, the function that replaces its values. The order matters for subclasses, since a datetime is a date.
+# For each type, the function that turns its values into values that msgpack packs. datetime must stand before date: for
+# a subclass, the first base class in this order counts, and a datetime is a date.
 _REPLACED: Final[dict[type, Callable[[Any], object]]] = {
     tuple: list,
     datetime: _pack_datetime,
