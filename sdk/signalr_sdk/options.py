@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import enum
 import math
+from collections.abc import Callable
 from datetime import datetime  # noqa: TC003  # needed at run time: converters read the annotations of DateTimeOffset
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeGuard
 
 import attrs
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from attrs import Attribute
 
     _Validator: TypeAlias = Callable[[object, Attribute[Any], float | None], None]

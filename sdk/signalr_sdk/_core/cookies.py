@@ -7,13 +7,10 @@ would only send the cookie to more hosts. A cookie does not expire while its con
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from collections.abc import Iterable
 
 from . import urls
 from .headers import parse_date
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
 
 # Limits for a hostile server: the number of cookies of one origin, and the bytes of one cookie. RFC 6265 (section 6.1)
 # asks browsers to keep as much.

@@ -19,14 +19,12 @@ The diagram in the documentation is generated from the table.
 from __future__ import annotations
 
 import enum
+from collections.abc import Mapping
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from ..errors import StateError
 from ..options import ConnectionState
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 
 class State(enum.Enum):

@@ -8,12 +8,9 @@ no acknowledgement comes in this time.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
 
 import attrs
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 # Look at the sockets for the first time so many seconds after data was sent: earlier, the data may be unacknowledged on
 # a good path too.

@@ -37,12 +37,9 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from typing import TYPE_CHECKING
+from collections.abc import Callable
 
 from ..errors import RemoteProtocolError
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 # Send an Ack this many seconds after the first message that it covers, or earlier: when a quarter of the bytes that the
 # other side may keep has come. With only one Ack a second, as in Microsoft's clients, the buffer of a fast sender would

@@ -5,16 +5,13 @@ With stateful reconnect, `new_runs` leaves out the messages that came before the
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
-from ..messages import CancelInvocation, Completion, Invocation, Sequence, StreamInvocation, StreamItem
+from ..messages import CancelInvocation, Completion, HubMessage, Invocation, Sequence, StreamInvocation, StreamItem
 from ..protocols.batches import EVENT, ITEM, MESSAGE, Batch
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from ..messages import HubMessage
     from .replay import Replay
 
 # The types of messages that are numbered, kept and repeated with stateful reconnect.

@@ -29,7 +29,7 @@ Source: HubProtocol.md of dotnet/aspnetcore.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, NotRequired, TypeAlias, TypedDict, Unpack
 
 from ..errors import ConnectionClosedError, HandshakeError, RemoteProtocolError, ServerTimeoutError, SignalRError
@@ -43,8 +43,6 @@ from .redaction import redact
 from .routing import Deliveries, Inbox, Router, Sink, new_runs
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from ..interfaces import HubProtocol
     from .replay import Replay
 

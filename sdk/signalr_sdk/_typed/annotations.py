@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import inspect
 import sys
+import types
 import typing
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    import types
+from typing import Any
 
 if sys.version_info >= (3, 14):
     import annotationlib

@@ -8,19 +8,17 @@ from __future__ import annotations
 
 import base64
 import re
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from datetime import date, datetime, time, timedelta, timezone
 from decimal import Decimal, InvalidOperation
 from enum import Enum, Flag
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Final, TypeGuard
+from typing import Any, Final, TypeGuard
 from uuid import UUID
 
 from ..options import DateTimeOffset
 from ..protocols.values import TICKS_PER_MICROSECOND
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
 
 _TIMEDELTA = re.compile(r"(-)?(?:([0-9]+)\.)?([0-9]{1,2}):([0-9]{2}):([0-9]{2})(?:\.([0-9]{1,7}))?")
 _INT_TEXT = re.compile(r"[+-]?[0-9]{1,40}")

@@ -12,6 +12,7 @@ import functools
 import reprlib
 import types
 import typing
+from collections.abc import Callable
 from decimal import Decimal
 from enum import Enum
 from functools import lru_cache, reduce
@@ -27,8 +28,6 @@ from .annotations import annotations_of
 from .leaf_values import HOOKS, KEY_HOOKS, key_meanings, to_enum, to_offset, unfit
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from ..interfaces import Converter
 
     Hook = Callable[[Any, Any], Any]

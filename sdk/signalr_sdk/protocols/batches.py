@@ -7,13 +7,9 @@ rows of one kind are delivered in one call.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import Any, Final, cast
 
-from ..messages import Completion, Invocation, StreamItem
-
-if TYPE_CHECKING:
-    from ..messages import HubMessage
-
+from ..messages import Completion, HubMessage, Invocation, StreamItem
 
 # The kinds of rows in a `Batch`. A plain message has its type number of the specification, any other has `MESSAGE`.
 # Integers are compared in less time than members of an enum (tests/bench/test_receiving.py).

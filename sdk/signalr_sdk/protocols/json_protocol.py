@@ -6,25 +6,21 @@ Source: HubProtocol.md of dotnet/aspnetcore, "JSON encoding".
 
 from __future__ import annotations
 
+from collections.abc import Sequence as Sequences
 from datetime import datetime
 from decimal import Decimal
 from types import NoneType
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 from uuid import UUID
 
 from ..errors import RemoteProtocolError
 from ..messages import Completion, HubMessage, Invocation, Ping, StreamItem
 from ..options import TransferFormat
-from .batches import EVENT, ITEM, MESSAGE, RESULT
+from .batches import EVENT, ITEM, MESSAGE, RESULT, Batch
 from .framing import SEPARATOR
 from .json_values import JsonBackend, choose_backend, holds_nonfinite, write_slowly
 from .members import WrongMemberError, rare_members, read_message
 from .values import ENCODING_ERRORS, Naming, NamingChoice, resolve_naming
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence as Sequences
-
-    from .batches import Batch
 
 _PING_FRAME: Final = b'{"type":6}'
 _THE_PING: Final = Ping()

@@ -5,11 +5,13 @@ from __future__ import annotations
 import base64
 import json
 import math
+from collections.abc import Callable, Iterable
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal, InvalidOperation
 from enum import Enum
 from functools import lru_cache, partial
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+from types import ModuleType
+from typing import Any, Protocol, TypeAlias
 from uuid import UUID
 
 from ..errors import LocalProtocolError
@@ -28,11 +30,7 @@ from .values import (
     to_dict,
 )
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
-    from types import ModuleType
-
-    Default: TypeAlias = Callable[[object], object]
+Default: TypeAlias = Callable[[object], object]
 
 orjson: ModuleType | None
 try:

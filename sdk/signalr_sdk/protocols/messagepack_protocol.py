@@ -6,21 +6,17 @@ Source: HubProtocol.md of dotnet/aspnetcore, "MessagePack encoding".
 from __future__ import annotations
 
 import reprlib
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Sequence as Sequences
+from typing import Any, Final
 
 from ..errors import RemoteProtocolError
 from ..messages import Completion, HubMessage, Invocation, Ping, StreamItem
 from ..options import TransferFormat
-from .batches import EVENT, ITEM, MESSAGE, RESULT
+from .batches import EVENT, ITEM, MESSAGE, RESULT, Batch
 from .framing import frame_binary
 from .members import WrongMemberError, rare_members, read_message
 from .messagepack_values import LARGE, MessagePackCodec
 from .values import ENCODING_ERRORS, Naming, NamingChoice, resolve_naming
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence as Sequences
-
-    from .batches import Batch
 
 _PING_FRAME: Final = b"\x91\x06"
 _THE_PING: Final = Ping()

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Callable, Iterable
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 from uuid import UUID
 
 import msgpack
@@ -28,9 +29,6 @@ from .values import (
     to_dict,
     whole_minutes,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 # A packer never frees the memory of its largest message, so a packer that wrote more than this many bytes is dropped.
