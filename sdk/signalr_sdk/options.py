@@ -9,14 +9,12 @@ import enum
 import math
 from collections.abc import Callable
 from datetime import datetime  # noqa: TC003  # needed at run time: converters read the annotations of DateTimeOffset
-from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeGuard
+from typing import TYPE_CHECKING, Any, Final, TypeGuard
 
 import attrs
 
 if TYPE_CHECKING:
     from attrs import Attribute
-
-    _Validator: TypeAlias = Callable[[object, Attribute[Any], float | None], None]
 
 
 class Transport(enum.StrEnum):
@@ -86,14 +84,12 @@ def _positive(_instance: object, attribute: Attribute[Any], value: int) -> None:
         raise ValueError(f"{attribute.name} must be a positive integer, not {value!r}")
 
 
-def _timeout(default: float | None, validator: _Validator = _seconds) -> float | None:
-    field: float | None = attrs.field(default=default, converter=_without_infinity, validator=validator)
-    return field
+def _timeout(default: float | None, validator: Callable[..., None] = _seconds) -> Any:
+    return attrs.field(default=default, converter=_without_infinity, validator=validator)
 
 
-def _limit(default: int) -> int:
-    field: int = attrs.field(default=default, validator=_positive)
-    return field
+def _limit(default: int) -> Any:
+    return attrs.field(default=default, validator=_positive)
 
 
 @attrs.frozen(kw_only=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import sys
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
@@ -136,10 +136,6 @@ class Retry:
         return float(self.wait(_state_for(self.wait, context)))
 
 
-class _HasAttempt(Protocol):
-    attempt_number: int
-
-
 @attrs.frozen
 class _Delays:
     """A `wait` strategy for `Retry.delays`: returns the delay before each attempt, in seconds.
@@ -149,7 +145,7 @@ class _Delays:
 
     table: tuple[float, ...]
 
-    def __call__(self, state: _HasAttempt) -> float:
+    def __call__(self, state: RetryCallState | _Attempt) -> float:
         return self.table[min(state.attempt_number, len(self.table)) - 1] if self.table else 0.0
 
 
@@ -159,7 +155,7 @@ class _AfterDelays:
 
     attempts: int
 
-    def __call__(self, state: _HasAttempt) -> bool:
+    def __call__(self, state: RetryCallState | _Attempt) -> bool:
         return state.attempt_number > self.attempts
 
 

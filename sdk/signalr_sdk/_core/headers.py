@@ -52,16 +52,12 @@ def installed_version(folders: Iterable[Path]) -> str:
     return "0.0.0"
 
 
-_USER_AGENT: Final = format_user_agent(
+USER_AGENT: Final = format_user_agent(
     installed_version((Path(__file__).parents[2], *map(Path, sys.path))),
     sys.platform,
     ".".join(map(str, sys.version_info[:3])),
 )
-
-
-def user_agent() -> str:
-    """Return the `User-Agent` of this package, in the form of the official clients."""
-    return _USER_AGENT
+"""The `User-Agent` of this package, in the form of the official clients."""
 
 
 def parse_retry_after(value: str | None, now: float) -> float | None:

@@ -20,7 +20,6 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Mapping
-from types import MappingProxyType
 from typing import Final
 
 from ..errors import StateError
@@ -54,27 +53,25 @@ class Event(enum.Enum):
     CLOSED = "closed"
 
 
-TABLE: Final[Mapping[tuple[State, Event], State]] = MappingProxyType(
-    {
-        (State.DISCONNECTED, Event.START): State.CONNECTING,
-        (State.CONNECTING, Event.CONNECT_OK): State.CONNECTED,
-        (State.CONNECTING, Event.CONNECT_FAILED): State.DISCONNECTED,
-        (State.CONNECTING, Event.STOP): State.DISCONNECTING,
-        (State.CONNECTED, Event.LOST): State.RECONNECTING,
-        (State.CONNECTED, Event.LOST_RESUMABLE): State.RESUMING,
-        (State.CONNECTED, Event.LOST_FOR_GOOD): State.DISCONNECTED,
-        (State.CONNECTED, Event.STOP): State.DISCONNECTING,
-        (State.RESUMING, Event.RESUMED): State.CONNECTED,
-        (State.RESUMING, Event.RESUME_REFUSED): State.RECONNECTING,
-        (State.RESUMING, Event.LOST_FOR_GOOD): State.DISCONNECTED,
-        (State.RESUMING, Event.STOP): State.DISCONNECTING,
-        (State.RECONNECTING, Event.CONNECT_OK): State.CONNECTED,
-        (State.RECONNECTING, Event.GIVEN_UP): State.DISCONNECTED,
-        (State.RECONNECTING, Event.STOP): State.DISCONNECTING,
-        (State.DISCONNECTING, Event.STOP): State.DISCONNECTING,
-        (State.DISCONNECTING, Event.CLOSED): State.DISCONNECTED,
-    }
-)
+TABLE: Final[Mapping[tuple[State, Event], State]] = {
+    (State.DISCONNECTED, Event.START): State.CONNECTING,
+    (State.CONNECTING, Event.CONNECT_OK): State.CONNECTED,
+    (State.CONNECTING, Event.CONNECT_FAILED): State.DISCONNECTED,
+    (State.CONNECTING, Event.STOP): State.DISCONNECTING,
+    (State.CONNECTED, Event.LOST): State.RECONNECTING,
+    (State.CONNECTED, Event.LOST_RESUMABLE): State.RESUMING,
+    (State.CONNECTED, Event.LOST_FOR_GOOD): State.DISCONNECTED,
+    (State.CONNECTED, Event.STOP): State.DISCONNECTING,
+    (State.RESUMING, Event.RESUMED): State.CONNECTED,
+    (State.RESUMING, Event.RESUME_REFUSED): State.RECONNECTING,
+    (State.RESUMING, Event.LOST_FOR_GOOD): State.DISCONNECTED,
+    (State.RESUMING, Event.STOP): State.DISCONNECTING,
+    (State.RECONNECTING, Event.CONNECT_OK): State.CONNECTED,
+    (State.RECONNECTING, Event.GIVEN_UP): State.DISCONNECTED,
+    (State.RECONNECTING, Event.STOP): State.DISCONNECTING,
+    (State.DISCONNECTING, Event.STOP): State.DISCONNECTING,
+    (State.DISCONNECTING, Event.CLOSED): State.DISCONNECTED,
+}
 
 _HIDDEN: Final = {State.RESUMING: State.CONNECTED}
 _PUBLIC: Final[Mapping[State, ConnectionState]] = {

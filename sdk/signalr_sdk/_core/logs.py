@@ -82,11 +82,6 @@ class ConnectionLogs:
         hub: the URL without its query.
     """
 
-    hub: logging.LoggerAdapter[logging.Logger]
-    transport: logging.LoggerAdapter[logging.Logger]
-    negotiate: logging.LoggerAdapter[logging.Logger]
-    http: logging.LoggerAdapter[logging.Logger]
-
     def __init__(self, hub: str) -> None:
         # The four loggers share this dict: when the connection id or the transport changes, the later records of all
         # four loggers have the new value.

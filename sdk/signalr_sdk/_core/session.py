@@ -103,7 +103,6 @@ class HubSession:
         self._router = Router(inbox)
         self._message_bytes = message_bytes
         self._handshake: handshake.HandshakeReader | None = handshake.HandshakeReader()
-        self._framing: TextFraming | BinaryFraming
         self._exact: set[str] = set()
         self._last_id = 0
         self._keep_alive = math.inf if keep_alive is None else keep_alive
@@ -118,7 +117,7 @@ class HubSession:
         self._protocol = protocol
         self._decode_all: Callable[[list[bytes], Batch], None] | None = shortcut(protocol, "decode", "decode_all")
         self._encode_call: _CallEncoder = shortcut(protocol, "encode", "encode_call") or self._encode_invocation
-        self._framing = (BinaryFraming if binary else TextFraming)(self._message_bytes)
+        self._framing: TextFraming | BinaryFraming = (BinaryFraming if binary else TextFraming)(self._message_bytes)
 
     @property
     def protocol(self) -> HubProtocol:
@@ -418,7 +417,6 @@ class ServerSession(HubSession):
         reply: the handshake response. Send it when `ready` is true, and when `receive` has raised an error.
     """
 
-    replay: Replay | None
     _id_prefix = "s"
 
     def __init__(

@@ -105,8 +105,6 @@ class TextFraming(_Framing):
         limit: largest message in bytes.
     """
 
-    unread: bytes
-
     def feed(self, data: bytes) -> list[bytes]:
         """Take the next received bytes; return the complete messages. Look at `error` and `unread` afterwards."""
         if self.error is not None:
@@ -150,8 +148,6 @@ class BinaryFraming(_Framing):
     Args:
         limit: largest message in bytes.
     """
-
-    unread: bytes
 
     def __init__(self, limit: int) -> None:
         super().__init__(limit)

@@ -9,6 +9,8 @@ import reprlib
 from collections.abc import Sequence as Sequences
 from typing import Any, Final
 
+import msgpack
+
 from ..errors import RemoteProtocolError
 from ..messages import Completion, HubMessage, Invocation, Ping, StreamItem
 from ..options import TransferFormat
@@ -65,7 +67,6 @@ class MessagePackProtocol:
     def __init__(self, *, naming: NamingChoice = "pascal") -> None:
         self._naming = resolve_naming(naming)
         self._codec = MessagePackCodec(self._naming)
-        self._unpackb = self._codec.unpackb
 
     @property
     def naming(self) -> Naming:
@@ -143,7 +144,7 @@ class MessagePackProtocol:
     # Plain messages are read inside the loop: one call for each would take longer (tests/bench/pieces.py, "receive").
     def decode_all(self, frames: Sequences[bytes], batch: Batch, /) -> None:
         """See `JsonProtocol.decode_all`."""
-        unpackb, check_large = self._unpackb, self._codec.check_large
+        unpackb, check_large = msgpack.unpackb, self._codec.check_large
         add_kind, add_name, add_value = batch.kinds.append, batch.names.append, batch.values.append
         for frame in frames:
             if frame == _PING_FRAME:
@@ -183,11 +184,11 @@ class MessagePackProtocol:
             if len(frame) > LARGE:
                 self._codec.check_large(frame)
             try:
-                return self._unpackb(frame, timestamp=3, strict_map_key=False)
+                return msgpack.unpackb(frame, timestamp=3, strict_map_key=False)
             except (ValueError, TypeError, OverflowError):
                 return self._codec.unpack_slowly(frame)
         except (ValueError, TypeError) as error:
-            raise _no_messagepack(error) from None
+            raise RemoteProtocolError(f"this is no hub message, it is not MessagePack: {error!s:.200}") from None
         except RecursionError:
             raise RemoteProtocolError("this is no hub message, it is nested too deeply") from None
 
@@ -223,10 +224,6 @@ def _named_outcome(outcome: object, value: list[Any]) -> dict[str, Any]:
         if outcome == _ERROR and value and value[0] is not None:
             return {"error": value[0]}
     raise WrongMemberError("its result kind is unknown, or its result is missing")
-
-
-def _no_messagepack(error: Exception) -> RemoteProtocolError:
-    return RemoteProtocolError(f"this is no hub message, it is not MessagePack: {error!s:.200}")
 
 
 def _wrong(why: object, members: Any) -> RemoteProtocolError:

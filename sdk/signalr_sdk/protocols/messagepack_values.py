@@ -66,8 +66,6 @@ class MessagePackCodec:
     """
 
     def __init__(self, naming: Naming) -> None:
-        self._timestamp: Any = msgpack.Timestamp
-        self._extension: Any = msgpack.ExtType
         self._naming = naming
         self._new_packer: Callable[[], Any] = partial(
             msgpack.Packer, default=self._plain, strict_types=True, datetime=True
@@ -75,9 +73,6 @@ class MessagePackCodec:
         # Packers are kept, since a new one costs as much as packing a small message (tests/bench/test_codec.py).
         # A packer is neither thread-safe nor re-entrant, so `pack` takes it out of the list, in one atomic step.
         self._packers: list[Any] = []
-        self.unpackb: Callable[..., Any] = msgpack.unpackb
-        self._new_unpacker: Callable[..., Any] = msgpack.Unpacker
-        self._unpack_error: type[Exception] = msgpack.UnpackException
 
     def pack(self, value: object) -> bytes:
         """Return the value in MessagePack.
@@ -106,11 +101,11 @@ class MessagePackCodec:
             self._check_complete(data)
 
     def _check_complete(self, data: bytes) -> None:
-        unpacker = self._new_unpacker(max_buffer_size=len(data))
+        unpacker = msgpack.Unpacker(max_buffer_size=len(data))
         unpacker.feed(data)
         try:
             unpacker.skip()  # makes no objects
-        except (ValueError, self._unpack_error) as error:
+        except (ValueError, msgpack.UnpackException) as error:
             raise ValueError(f"an array or map promises more than there is: {error}") from None
         if unpacker.tell() != len(data):
             raise ValueError("bytes follow behind the message")
@@ -127,7 +122,7 @@ class MessagePackCodec:
             RemoteProtocolError: a map has so many keys with the same hash that reading it would take very long.
         """
         unpack = partial(
-            self.unpackb,
+            msgpack.unpackb,
             strict_map_key=False,
             ext_hook=self._reserved,
             object_pairs_hook=_with_any_keys,
@@ -146,16 +141,16 @@ class MessagePackCodec:
     def _reserved(self, code: int, data: bytes, spare: int | None = None) -> Any:
         if code == spare:
             try:
-                return self._timestamp.from_bytes(data)
+                return msgpack.Timestamp.from_bytes(data)
             except ValueError:
                 code = _TIMESTAMP
         # Make the tuple itself, since `ExtType(...)` refuses codes below 0, which MessagePack reserves.
-        return tuple.__new__(self._extension, (code, data))
+        return tuple.__new__(msgpack.ExtType, (code, data))
 
     def _with_datetimes(self, value: Any) -> Any:
         if isinstance(value, str):
             return _text_or_bytes(value)
-        if isinstance(value, self._timestamp):
+        if isinstance(value, msgpack.Timestamp):
             return _datetime_of(value)
         if isinstance(value, list):
             return [self._with_datetimes(part) for part in value]
