@@ -9,14 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from .errors import (
-    ClassicServerError,
-    ConnectionClosedError,
-    ConnectionFailedError,
-    HandshakeError,
-    NegotiationError,
-    TransportError,
-)
+from . import errors
 
 if TYPE_CHECKING:
     from tenacity import RetryCallState
@@ -60,19 +53,19 @@ def is_transient(context: RetryContext) -> bool:
 
 def _may_pass(error: BaseException | None, was_connected: bool) -> bool:
     match error:
-        case ClassicServerError() | ValueError() | TypeError():
+        case errors.ClassicServerError() | ValueError() | TypeError():
             passes = False
-        case ConnectionClosedError():
+        case errors.ConnectionClosedError():
             passes = error.allow_reconnect
-        case HandshakeError() if isinstance(error.__cause__, ConnectionClosedError | TimeoutError):
+        case errors.HandshakeError() if isinstance(error.__cause__, errors.ConnectionClosedError | TimeoutError):
             passes = _may_pass(error.__cause__, was_connected)
-        case HandshakeError():
+        case errors.HandshakeError():
             passes = was_connected
-        case NegotiationError() | TransportError() if error.status is not None:
+        case errors.NegotiationError() | errors.TransportError() if error.status is not None:
             passes = error.status in _PASSING or error.status >= _SERVER_ERROR or was_connected
-        case NegotiationError() | TransportError():
+        case errors.NegotiationError() | errors.TransportError():
             passes = was_connected or isinstance(error.__cause__, OSError)
-        case ConnectionFailedError() if error.attempts:
+        case errors.ConnectionFailedError() if error.attempts:
             passes = any(_may_pass(attempt, was_connected) for attempt in error.attempts)
         case _:
             passes = True
@@ -81,9 +74,9 @@ def _may_pass(error: BaseException | None, was_connected: bool) -> bool:
 
 def retry_after(error: BaseException | None) -> float:
     """Return the seconds to wait that the server asked for by a `Retry-After` header, at most an hour; otherwise 0."""
-    if isinstance(error, NegotiationError | TransportError) and error.retry_after is not None:
+    if isinstance(error, errors.NegotiationError | errors.TransportError) and error.retry_after is not None:
         return min(error.retry_after, _LONGEST_RETRY_AFTER)
-    if isinstance(error, ConnectionFailedError):
+    if isinstance(error, errors.ConnectionFailedError):
         return max((retry_after(attempt) for attempt in error.attempts), default=0.0)
     return 0.0
 

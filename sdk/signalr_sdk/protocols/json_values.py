@@ -16,19 +16,7 @@ from uuid import UUID
 
 from ..errors import LocalProtocolError
 from ..options import DateTimeOffset
-from .values import (
-    ENCODING_ERRORS,
-    Naming,
-    datetime_text,
-    decimal_text,
-    enum_or_plain,
-    named_parts,
-    parts,
-    reason,
-    time_text,
-    timedelta_text,
-    to_dict,
-)
+from . import values
 
 Default: TypeAlias = Callable[[object], object]
 
@@ -63,7 +51,7 @@ class JsonBackend(Protocol):
     def loads(self) -> Callable[[bytes], Any]:
         """Decode a text. Raises ValueError or RecursionError if the codec does not accept it."""
 
-    def default(self, naming: Naming) -> Default:
+    def default(self, naming: values.Naming) -> Default:
         """Return the function that `dumps` gets as `default`, for this naming of attributes."""
 
     def loads_exactly(self, data: bytes, /) -> Any:
@@ -130,7 +118,7 @@ class StandardBackend(_Backend):
         """See `JsonBackend.loads`."""
         return _standard.decode(str(data, "utf-8"))
 
-    def default(self, naming: Naming) -> Default:
+    def default(self, naming: values.Naming) -> Default:
         """See `JsonBackend.default`. The slow writer must write each `Decimal`, since this codec cannot."""
         return partial(plain, naming=naming)
 
@@ -152,32 +140,32 @@ class OrjsonBackend(_Backend):
         self.loads: Callable[[bytes], Any] = orjson.loads
         self._fragment: Callable[[str], object] = orjson.Fragment
 
-    def default(self, naming: Naming) -> Default:
+    def default(self, naming: values.Naming) -> Default:
         """See `JsonBackend.default`."""
         fragment = self._fragment
 
         def default(value: object) -> object:
             if isinstance(value, Decimal):
-                return fragment(decimal_text(value))
+                return fragment(values.decimal_text(value))
             return plain(value, naming)
 
         return default
 
 
-def holds_nonfinite(value: object, naming: Naming) -> bool:
+def holds_nonfinite(value: object, naming: values.Naming) -> bool:
     """Return whether a value contains a NaN or an infinity. The value was encoded before, so it has no cycles."""
     todo = [value]
     while todo:
-        each = enum_or_plain(todo.pop())
+        each = values.enum_or_plain(todo.pop())
         if isinstance(each, float):
             if not math.isfinite(each):
                 return True
         elif each is not None and not isinstance(each, str | int):
-            todo += parts(each, naming)
+            todo += values.parts(each, naming)
     return False
 
 
-def plain(value: object, naming: Naming) -> object:
+def plain(value: object, naming: values.Naming) -> object:
     """Return a value that a JSON codec can encode, in place of a value whose type the codec does not know.
 
     Raises:
@@ -185,7 +173,7 @@ def plain(value: object, naming: Naming) -> object:
     """
     match value:
         case datetime():
-            return datetime_text(value)
+            return values.datetime_text(value)
         case UUID():
             return str(value)
         case Enum():
@@ -198,21 +186,21 @@ def plain(value: object, naming: Naming) -> object:
             return _plain_clock(value, naming)
 
 
-def _plain_clock(value: object, naming: Naming) -> object:
+def _plain_clock(value: object, naming: values.Naming) -> object:
     match value:
         case date():
             return value.isoformat()
         case time():
-            return time_text(value)
+            return values.time_text(value)
         case timedelta():
-            return timedelta_text(value)
+            return values.timedelta_text(value)
         case DateTimeOffset():
-            return datetime_text(value.value)
+            return values.datetime_text(value.value)
         case _:
-            return to_dict(value, naming)
+            return values.to_dict(value, naming)
 
 
-def write_slowly(members: dict[str, Any], naming: Naming) -> bytes:
+def write_slowly(members: dict[str, Any], naming: values.Naming) -> bytes:
     """Encode the members of a message, also with values that no codec can encode.
 
     Args:
@@ -227,15 +215,15 @@ def write_slowly(members: dict[str, Any], naming: Naming) -> bytes:
         writer.write_object((name, name, value) for name, value in members.items())
         return "".join(writer.pieces).encode()
     except RecursionError as error:
-        raise LocalProtocolError(f"{writer.path.partition('[')[0]}: {reason(error)}") from None
-    except ENCODING_ERRORS as error:
-        raise LocalProtocolError(f"{writer.path}: {reason(error)}") from None
+        raise LocalProtocolError(f"{writer.path.partition('[')[0]}: {values.reason(error)}") from None
+    except values.ENCODING_ERRORS as error:
+        raise LocalProtocolError(f"{writer.path}: {values.reason(error)}") from None
 
 
 class _SlowWriter:
     """Writes JSON piece by piece; `path` is the path of the value that was written last."""
 
-    def __init__(self, naming: Naming) -> None:
+    def __init__(self, naming: values.Naming) -> None:
         self.pieces: list[str] = []
         self.path = ""
         self._naming = naming
@@ -255,7 +243,7 @@ class _SlowWriter:
             case float():
                 self.pieces.append(_number(value))
             case Decimal():
-                self.pieces.append(decimal_text(value))
+                self.pieces.append(values.decimal_text(value))
             case _:
                 self._write_compound(value, path)
 
@@ -269,7 +257,7 @@ class _SlowWriter:
                 keys = (self._key(key, path) for key in value)
                 self.write_object(
                     (key, path + step, part)
-                    for key, (step, part) in zip(keys, named_parts(value, self._naming) or (), strict=True)
+                    for key, (step, part) in zip(keys, values.named_parts(value, self._naming) or (), strict=True)
                 )
             case list() | tuple():
                 self._write_array(value, path)
@@ -279,7 +267,7 @@ class _SlowWriter:
 
     def _write_other(self, value: object, path: str) -> None:
         replaced = plain(value, self._naming)
-        steps = named_parts(value, self._naming)
+        steps = values.named_parts(value, self._naming)
         if isinstance(replaced, dict) and steps is not None:
             # For an instance of a class, JSON has the wire names, and the path has the names of the attributes.
             self.write_object((wire, path + step, part) for wire, (step, part) in zip(replaced, steps, strict=True))
@@ -307,7 +295,7 @@ class _SlowWriter:
     def _key(self, key: object, path: str) -> str:
         """Return the text of a key, for the types of keys that the standard library and .NET accept."""
         self.path = path
-        key = enum_or_plain(key)
+        key = values.enum_or_plain(key)
         match key:
             case str():
                 return key
@@ -318,7 +306,7 @@ class _SlowWriter:
             case int():
                 return int.__repr__(key)
             case Decimal():
-                return decimal_text(key)
+                return values.decimal_text(key)
             case UUID() | date() | time() | timedelta():
                 return str(plain(key, self._naming))
             case _:

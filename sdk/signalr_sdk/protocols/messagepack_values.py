@@ -16,19 +16,7 @@ import msgpack
 
 from ..errors import LocalProtocolError, RemoteProtocolError
 from ..options import DateTimeOffset
-from .values import (
-    ENCODING_ERRORS,
-    MINUTE,
-    Naming,
-    date_days,
-    decimal_text,
-    named_parts,
-    reason,
-    time_ticks,
-    timedelta_ticks,
-    to_dict,
-    whole_minutes,
-)
+from . import values
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 # A packer never frees the memory of its largest message, so a packer that wrote more than this many bytes is dropped.
@@ -65,7 +53,7 @@ class MessagePackCodec:
         naming: how attribute names are written.
     """
 
-    def __init__(self, naming: Naming) -> None:
+    def __init__(self, naming: values.Naming) -> None:
         self._naming = naming
         self._new_packer: Callable[[], Any] = partial(
             msgpack.Packer, default=self._plain, strict_types=True, datetime=True
@@ -175,7 +163,7 @@ class MessagePackCodec:
         for base, replace in _REPLACED.items():
             if isinstance(value, base):
                 return replace(value)
-        return to_dict(value, self._naming)
+        return values.to_dict(value, self._naming)
 
     def _plain_enum(self, value: object) -> object:
         """Return the value of an enum's member, an integer as text: .NET refuses an integer for an enum."""
@@ -185,9 +173,9 @@ class MessagePackCodec:
 
     def _date_time_offset(self, value: datetime) -> object:
         """Return `[timestamp, offset in minutes]`; the timestamp is the local clock time taken as UTC."""
-        value = whole_minutes(value)
+        value = values.whole_minutes(value)
         offset = value.utcoffset() or timedelta()
-        return [value.replace(tzinfo=UTC), offset // MINUTE]
+        return [value.replace(tzinfo=UTC), offset // values.MINUTE]
 
     def explain(self, members: Iterable[tuple[str, Any]]) -> LocalProtocolError:
         """Return an error that names the first value in a message that cannot be encoded, by its path.
@@ -201,9 +189,9 @@ class MessagePackCodec:
             for name, value in members:
                 search.look_at(value, name)
         except RecursionError as error:
-            return LocalProtocolError(f"{name}: {reason(error)}")
-        except ENCODING_ERRORS as error:
-            return LocalProtocolError(f"{search.path}: {reason(error)}")
+            return LocalProtocolError(f"{name}: {values.reason(error)}")
+        except values.ENCODING_ERRORS as error:
+            return LocalProtocolError(f"{search.path}: {values.reason(error)}")
         # Every part can be packed alone, so the message is nested deeper than msgpack allows.
         return LocalProtocolError("the values of the message are nested too deeply to be sent")
 
@@ -211,7 +199,7 @@ class MessagePackCodec:
 class _Search:
     """Packs the parts of a value one by one; `path` is the path of the part that was packed last."""
 
-    def __init__(self, pack: Callable[[object], bytes], naming: Naming) -> None:
+    def __init__(self, pack: Callable[[object], bytes], naming: values.Naming) -> None:
         self.path = ""
         self._pack = pack
         self._naming = naming
@@ -219,7 +207,7 @@ class _Search:
 
     def look_at(self, value: object, path: str) -> None:
         self.path = path
-        steps = None if isinstance(value, Enum | DateTimeOffset) else named_parts(value, self._naming)
+        steps = None if isinstance(value, Enum | DateTimeOffset) else values.named_parts(value, self._naming)
         if steps is None:
             self._pack(value)
             return
@@ -325,11 +313,11 @@ _NATIVE: Final = frozenset({type(None), bool, float, str, bytes, list, dict})
 _REPLACED: Final[dict[type, Callable[[Any], object]]] = {
     tuple: list,
     datetime: _pack_datetime,
-    date: date_days,
-    time: time_ticks,
-    timedelta: timedelta_ticks,
+    date: values.date_days,
+    time: values.time_ticks,
+    timedelta: values.timedelta_ticks,
     UUID: str,
-    Decimal: decimal_text,
+    Decimal: values.decimal_text,
     int: _pack_int,
     float: float,
     str: str.__str__,
