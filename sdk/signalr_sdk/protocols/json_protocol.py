@@ -18,7 +18,7 @@ from ..messages import Completion, HubMessage, Invocation, Ping, StreamItem
 from ..options import TransferFormat
 from .batches import EVENT, ITEM, MESSAGE, RESULT, Batch
 from .framing import SEPARATOR
-from .json_values import JsonBackend, choose_backend, holds_nonfinite, write_slowly
+from .json_values import JsonBackend, choose_backend, holds_nonfinite, loads_exactly, loads_slowly, write_slowly
 from .members import WrongMemberError, rare_members, read_message
 from .values import ENCODING_ERRORS, Naming, NamingChoice, resolve_naming
 
@@ -143,7 +143,7 @@ class JsonProtocol:
             RemoteProtocolError: this is no hub message.
         """
         try:
-            members = self._backend.loads_exactly(frame) if exact else self._loads(frame)
+            members = loads_exactly(frame) if exact else self._loads(frame)
         except (ValueError, RecursionError):
             members = self._load_slowly(frame)
         # The type must be an integer, and not `True` or `1.0`, which equal 1.
@@ -205,7 +205,7 @@ class JsonProtocol:
     def _load_slowly(self, frame: bytes) -> Any:
         """Decode a frame that orjson refuses but the standard library may accept, for example with a lone surrogate."""
         try:
-            return self._backend.loads_slowly(frame)
+            return loads_slowly(frame)
         except ValueError as error:
             raise _wrong(frame, f"it is not JSON: {error}") from None
         except RecursionError:

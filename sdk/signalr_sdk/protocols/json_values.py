@@ -11,7 +11,7 @@ from decimal import Decimal, InvalidOperation
 from enum import Enum
 from functools import lru_cache, partial
 from types import ModuleType
-from typing import Any, Protocol, TypeAlias
+from typing import Any, TypeAlias
 from uuid import UUID
 
 from ..errors import LocalProtocolError
@@ -30,40 +30,6 @@ except ImportError:
 # Longer integers become `Decimal`, because `int` may refuse them: the lowest limit that `sys.set_int_max_str_digits`
 # accepts is 640.
 _LONGEST_INT = 640
-
-
-class JsonBackend(Protocol):
-    """A JSON codec.
-
-    Attributes:
-        options: the third argument for `dumps`. The caller passes it, so that `orjson.dumps` itself can be `dumps`.
-        hides_nonfinite: whether `dumps` silently writes NaN and infinities as null.
-    """
-
-    options: int
-    hides_nonfinite: bool
-
-    @property
-    def dumps(self) -> Callable[[object, Default, int], bytes]:
-        """Encode a value; `default` replaces values of unknown types. Raises one of `ENCODING_ERRORS`."""
-
-    @property
-    def loads(self) -> Callable[[bytes], Any]:
-        """Decode a text. Raises ValueError or RecursionError if the codec does not accept it."""
-
-    def default(self, naming: values.Naming) -> Default:
-        """Return the function that `dumps` gets as `default`, for this naming of attributes."""
-
-    def loads_exactly(self, data: bytes, /) -> Any:
-        """Decode any JSON text, with `Decimal` for numbers with a fraction."""
-
-    def loads_slowly(self, data: bytes, /) -> Any:
-        """Decode any JSON text, also one that `loads` does not accept."""
-
-
-def choose_backend() -> JsonBackend:
-    """Return the backend with orjson if orjson is installed, otherwise the backend with the standard library."""
-    return StandardBackend() if orjson is None else OrjsonBackend(orjson)
 
 
 def _refuse_constant(text: str) -> Any:
@@ -87,14 +53,14 @@ _slow = json.JSONDecoder(parse_constant=_refuse_constant, parse_int=_parse_int)
 _exact = json.JSONDecoder(parse_constant=_refuse_constant, parse_int=_parse_int, parse_float=_parse_exactly)
 
 
-class _Backend:
-    def loads_exactly(self, data: bytes, /) -> Any:
-        """See `JsonBackend.loads_exactly`."""
-        return _exact.decode(str(data, "utf-8"))
+def loads_exactly(data: bytes) -> Any:
+    """Decode a JSON text, with `Decimal` for numbers with a fraction, so that no digit is lost."""
+    return _exact.decode(str(data, "utf-8"))
 
-    def loads_slowly(self, data: bytes, /) -> Any:
-        """See `JsonBackend.loads_slowly`."""
-        return _slow.decode(str(data, "utf-8"))
+
+def loads_slowly(data: bytes) -> Any:
+    """Decode any JSON text, also a text that a codec's faster `loads` does not accept."""
+    return _slow.decode(str(data, "utf-8"))
 
 
 @lru_cache(maxsize=16)
@@ -104,27 +70,35 @@ def _encoder(default: Default) -> json.JSONEncoder:
     return json.JSONEncoder(default=default, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
 
-class StandardBackend(_Backend):
-    """The codec of the standard library."""
+class StandardBackend:
+    """The JSON codec of the standard library.
+
+    Attributes:
+        options: the third argument for `dumps`. The caller passes it, so that `orjson.dumps` itself can be `dumps`.
+        hides_nonfinite: whether `dumps` silently writes NaN and infinities as null.
+    """
 
     options = 0
     hides_nonfinite = False
 
     def dumps(self, value: object, default: Default, _options: int, /) -> bytes:
-        """See `JsonBackend.dumps`."""
+        """Encode a value; `default` replaces values of unknown types. Raises one of `ENCODING_ERRORS`."""
         return _encoder(default).encode(value).encode()
 
     def loads(self, data: bytes, /) -> Any:
-        """See `JsonBackend.loads`."""
+        """Decode a text. Raises ValueError or RecursionError if the codec does not accept the text."""
         return _standard.decode(str(data, "utf-8"))
 
     def default(self, naming: values.Naming) -> Default:
-        """See `JsonBackend.default`. The slow writer must write each `Decimal`, since this codec cannot."""
+        """Return the function that `dumps` gets as `default`, for this naming of attributes.
+
+        This codec cannot write a `Decimal`: `dumps` raises an error, and then the slow writer is used.
+        """
         return partial(plain, naming=naming)
 
 
-class OrjsonBackend(_Backend):
-    """The codec of orjson.
+class OrjsonBackend:
+    """The JSON codec of orjson, with the same members as `StandardBackend`.
 
     Args:
         orjson: the module, which is optional.
@@ -141,15 +115,21 @@ class OrjsonBackend(_Backend):
         self._fragment: Callable[[str], object] = orjson.Fragment
 
     def default(self, naming: values.Naming) -> Default:
-        """See `JsonBackend.default`."""
+        """See `StandardBackend.default`. orjson can write a `Decimal`, as the text of a number."""
         fragment = self._fragment
 
         def default(value: object) -> object:
-            if isinstance(value, Decimal):
-                return fragment(values.decimal_text(value))
-            return plain(value, naming)
+            return fragment(values.decimal_text(value)) if isinstance(value, Decimal) else plain(value, naming)
 
         return default
+
+
+JsonBackend: TypeAlias = StandardBackend | OrjsonBackend
+
+
+def choose_backend() -> JsonBackend:
+    """Return the backend with orjson if orjson is installed, otherwise the backend with the standard library."""
+    return StandardBackend() if orjson is None else OrjsonBackend(orjson)
 
 
 def holds_nonfinite(value: object, naming: values.Naming) -> bool:
