@@ -80,6 +80,7 @@ class HubSession:
     Attributes:
         ended: the Close message or the error that has ended the session; `None` before.
         replay: the message numbers; `None` without stateful reconnect.
+        protocol: the hub protocol in use. A server uses the first protocol on offer until the client has chosen.
         received_single: whether the last payload was exactly one message, for a sink or the inbox. The shell then sends
             its next message at once, since there is nothing to gather.
     """
@@ -114,15 +115,10 @@ class HubSession:
 
     def _use(self, protocol: HubProtocol) -> None:
         binary = protocol.transfer_format is TransferFormat.BINARY
-        self._protocol = protocol
+        self.protocol: HubProtocol = protocol
         self._decode_all: Callable[[list[bytes], Batch], None] | None = shortcut(protocol, "decode", "decode_all")
         self._encode_call: _CallEncoder = shortcut(protocol, "encode", "encode_call") or self._encode_invocation
         self._framing: TextFraming | BinaryFraming = (BinaryFraming if binary else TextFraming)(self._message_bytes)
-
-    @property
-    def protocol(self) -> HubProtocol:
-        """The hub protocol in use. Until the client has chosen, a server uses the first protocol on offer."""
-        return self._protocol
 
     # Receiving: bytes from the transport become deliveries
 
@@ -211,9 +207,9 @@ class HubSession:
                     break
 
     def _decode_one(self, frame: bytes) -> HubMessage | None:
-        message = self._protocol.decode(frame)
+        message = self.protocol.decode(frame)
         if self._exact and isinstance(message, StreamItem | Completion) and message.invocation_id in self._exact:
-            message = self._protocol.decode(frame, exact=True)
+            message = self.protocol.decode(frame, exact=True)
             if isinstance(message, Completion):
                 self._exact.discard(message.invocation_id)
         return message
@@ -246,7 +242,7 @@ class HubSession:
 
     def start(self) -> bytes:
         """Return the handshake request, which a client sends before anything else."""
-        return handshake.request(self._protocol.name, _PLAIN if self.replay is None else _STATEFUL)
+        return handshake.request(self.protocol.name, _PLAIN if self.replay is None else _STATEFUL)
 
     def resume(self, now: float) -> list[bytes]:
         """Continue over a new transport. Return the messages to send first. Do not number them again.
@@ -257,7 +253,7 @@ class HubSession:
         if self.replay is None:
             raise ValueError("only a session with a Replay can be resumed")
         # Drop the first part of a message that was cut off: the other side sends the whole message again.
-        self._use(self._protocol)
+        self._use(self.protocol)
         self._last_received = self._last_sent = now
         self._paused_at = None
         return self.replay.repeat(self._sequence, self.filler())
@@ -271,10 +267,10 @@ class HubSession:
 
     def filler(self) -> bytes:
         """Return a message that has a number and no effect: it cancels a call that never existed."""
-        return self._protocol.encode(Cancel("0"))
+        return self.protocol.encode(Cancel("0"))
 
     def _sequence(self, number: int) -> bytes:
-        return self._protocol.encode(Sequence(number))
+        return self.protocol.encode(Sequence(number))
 
     def new_id(self) -> str:
         """Return an id for a call or upload that no other call or upload of this side has."""
@@ -288,7 +284,7 @@ class HubSession:
     def _encode_invocation(
         self, target: str, arguments: list[Any], invocation_id: str | None, stream_ids: list[str] | None
     ) -> bytes:
-        return self._protocol.encode(Invocation(target, arguments, invocation_id, stream_ids))
+        return self.protocol.encode(Invocation(target, arguments, invocation_id, stream_ids))
 
     def invoke(
         self,
@@ -312,7 +308,7 @@ class HubSession:
         """
         invocation_id = self.new_id()
         if stream:
-            data = self._protocol.encode(StreamInvocation(target, arguments, invocation_id, stream_ids))
+            data = self.protocol.encode(StreamInvocation(target, arguments, invocation_id, stream_ids))
         else:
             data = self._encode_call(target, arguments, invocation_id, stream_ids)
         self._router.sinks[invocation_id] = sink
@@ -327,27 +323,27 @@ class HubSession:
 
     def cancel(self, invocation_id: str) -> bytes:
         """Return the CancelInvocation that ends a call of this side on the other side."""
-        return self._protocol.encode(Cancel(invocation_id))
+        return self.protocol.encode(Cancel(invocation_id))
 
     def item(self, stream_id: str, item: Any) -> bytes:
         """Return the encoded message for one item of a stream that this side sends."""
-        return self._protocol.encode(StreamItem(stream_id, item))
+        return self.protocol.encode(StreamItem(stream_id, item))
 
     def complete(self, invocation_id: str, error: str | None = None) -> bytes:
         """Return the completion that ends a stream of this side, or answers a call without a result."""
-        return self._protocol.encode(Completion(invocation_id, error=error))
+        return self.protocol.encode(Completion(invocation_id, error=error))
 
     def answer(self, invocation_id: str, result: Any) -> bytes:
         """Return the completion that answers a call of the other side with a result."""
-        return self._protocol.encode(Completion(invocation_id, result, has_result=True))
+        return self.protocol.encode(Completion(invocation_id, result, has_result=True))
 
     def ping(self) -> bytes:
         """Return a ping. `on_time` returns pings too, when they are due."""
-        return self._protocol.encode(Ping())
+        return self.protocol.encode(Ping())
 
     def close(self, error: str | None = None, *, allow_reconnect: bool = False) -> bytes:
         """Return the Close message. This side must send nothing after it."""
-        return self._protocol.encode(Close(error, allow_reconnect))
+        return self.protocol.encode(Close(error, allow_reconnect))
 
     # Time: keep-alive pings, Acks and the server timeout
 
@@ -377,7 +373,7 @@ class HubSession:
         """Return an Ack for the received messages, or no bytes if no Ack is due at this time."""
         if self.replay is None or now < self.replay.ack_at:
             return b""
-        return self._protocol.encode(Ack(self.replay.next_ack()))
+        return self.protocol.encode(Ack(self.replay.next_ack()))
 
     def on_time(self, now: float) -> bytes:
         """Return the Ack and the ping that are due, or no bytes. Call `next_deadline` afterwards.
@@ -448,7 +444,7 @@ class ServerSession(HubSession):
             and self._is_exact(message.target)
         ):
             self._exact.update(message.stream_ids or ())
-            return self._protocol.decode(frame, exact=True)
+            return self.protocol.decode(frame, exact=True)
         return message
 
     def _on_ping(self) -> None:

@@ -39,6 +39,9 @@ class JsonProtocol:
         naming: how attribute names of classes are written: `"camel"` (as ASP.NET Core does), `"pascal"`, `None` for
             unchanged, or a function.
 
+    Attributes:
+        naming: the function that turns an attribute name of a user's class into the name in JSON.
+
     Example:
         >>> from signalr_sdk.messages import Ping
         >>> JsonProtocol().encode(Ping())
@@ -51,16 +54,11 @@ class JsonProtocol:
     transfer_format: TransferFormat = TransferFormat.TEXT
 
     def __init__(self, *, naming: NamingChoice = "camel", _backend: JsonBackend | None = None) -> None:
-        self._naming = resolve_naming(naming)
+        self.naming: Naming = resolve_naming(naming)
         self._backend = choose_backend() if _backend is None else _backend
         self._dumps, self._loads = self._backend.dumps, self._backend.loads
         self._hides_nonfinite = self._backend.hides_nonfinite
-        self._default, self._options = self._backend.default(self._naming), self._backend.options
-
-    @property
-    def naming(self) -> Naming:
-        """The function that turns an attribute name of a user's class into the name in JSON."""
-        return self._naming
+        self._default, self._options = self._backend.default(self.naming), self._backend.options
 
     # Encoding. Each message becomes a dict, which the codec encodes in one call: the fastest way for every message. The
     # id stands before the value, because .NET must know the id to decode the value.
@@ -111,16 +109,11 @@ class JsonProtocol:
         except ENCODING_ERRORS:
             # Use the slow writer: it encodes some values that the codec cannot encode, or raises an error with the path
             # of the fault.
-            return write_slowly(members, self._naming) + SEPARATOR
+            return write_slowly(members, self.naming) + SEPARATOR
         # orjson writes a NaN as null, which must be an error, so look for the NaN if the text holds a null. `rfind`
         # takes half the time of `in` (tests/bench/test_codec.py).
-        if (
-            not is_flat
-            and self._hides_nonfinite
-            and data.rfind(b"null") >= 0
-            and holds_nonfinite(members, self._naming)
-        ):
-            return write_slowly(members, self._naming) + SEPARATOR
+        if not is_flat and self._hides_nonfinite and data.rfind(b"null") >= 0 and holds_nonfinite(members, self.naming):
+            return write_slowly(members, self.naming) + SEPARATOR
         return data + SEPARATOR
 
     def _encode_rare(self, message: HubMessage) -> bytes:

@@ -53,6 +53,9 @@ class MessagePackProtocol:
         naming: how attribute names of classes are written: `"pascal"` (as MessagePack on .NET wants them), `"camel"`,
             `None` for unchanged, or a function.
 
+    Attributes:
+        naming: the function that turns an attribute name of a user's class into the name in MessagePack.
+
     Example:
         >>> from signalr_sdk.messages import Ping
         >>> MessagePackProtocol().encode(Ping())
@@ -65,13 +68,8 @@ class MessagePackProtocol:
     transfer_format: TransferFormat = TransferFormat.BINARY
 
     def __init__(self, *, naming: NamingChoice = "pascal") -> None:
-        self._naming = resolve_naming(naming)
-        self._codec = MessagePackCodec(self._naming)
-
-    @property
-    def naming(self) -> Naming:
-        """The function that turns an attribute name of a user's class into the name in MessagePack."""
-        return self._naming
+        self.naming: Naming = resolve_naming(naming)
+        self._codec = MessagePackCodec(self.naming)
 
     # Encoding: each message becomes a list, which msgpack encodes in one call
 
