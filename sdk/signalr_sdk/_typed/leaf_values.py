@@ -102,8 +102,7 @@ def _to_datetime(value: Any) -> datetime:
             raise unfit(value, datetime)
 
 
-def to_offset(value: Any) -> DateTimeOffset:
-    """Return the decoded date and time, which may come as a text or a list, as a `DateTimeOffset`."""
+def _to_offset(value: Any) -> DateTimeOffset:
     return DateTimeOffset(_to_datetime(value))
 
 
@@ -228,6 +227,7 @@ HOOKS: Final[dict[type, Callable[[Any], Any]]] = {
     Decimal: _to_decimal,
     UUID: _to_uuid,
     datetime: _to_datetime,
+    DateTimeOffset: _to_offset,
     date: _to_date,
     time: _to_time,
     timedelta: _to_timedelta,

@@ -22,10 +22,9 @@ import attrs
 
 from .._core.redaction import redact_error
 from ..errors import LocalProtocolError, ResultTypeError
-from ..options import DateTimeOffset
 from ..protocols.values import Naming, field_names
 from .annotations import annotations_of
-from .leaf_values import HOOKS, KEY_HOOKS, key_meanings, to_enum, to_offset, unfit
+from .leaf_values import HOOKS, KEY_HOOKS, key_meanings, to_enum, unfit
 
 if TYPE_CHECKING:
     from ..interfaces import Converter
@@ -83,8 +82,6 @@ def default_converter(naming: Naming) -> Converter:
     for kind, hook in HOOKS.items():
         converter.register_structure_hook(kind, _leaf(kind, hook))
     converter.register_structure_hook(Enum, to_enum)
-    # `register_structure_hook` would resolve the annotations of this class, which only type checkers can.
-    converter.register_structure_hook_func(lambda cl: cl is DateTimeOffset, lambda value, _cl: to_offset(value))
     # Keep the order of these factories: if several factories match a type, cattrs uses the last.
     converter.register_structure_hook_factory(_is_collection, lambda cl: _collection_hook(cl, converter))
     converter.register_structure_hook_factory(_is_mapping, lambda cl: _mapping_hook(cl, converter))
