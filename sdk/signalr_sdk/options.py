@@ -43,7 +43,7 @@ class ConnectionState(enum.StrEnum):
 
 
 class Unset(enum.Enum):
-    """The type of `UNSET`."""
+    """The type of `UNSET`, for annotations of arguments that may be left out."""
 
     UNSET = "UNSET"
 

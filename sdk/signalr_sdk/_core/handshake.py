@@ -17,7 +17,7 @@ _CLOSE = 7
 
 
 def request(protocol: str, version: int) -> bytes:
-    """Return a client's handshake request.
+    """Return a client's handshake request as bytes, which end with the separator 0x1E.
 
     Args:
         protocol: name of the hub protocol.
@@ -27,7 +27,7 @@ def request(protocol: str, version: int) -> bytes:
 
 
 def response(error: str | None = None) -> bytes:
-    """Return a server's handshake response. With an error the response refuses the handshake."""
+    """Return a server's handshake response as bytes. With an error text, the response refuses the handshake."""
     return _record({} if error is None else {"error": error})
 
 
@@ -36,7 +36,7 @@ def _record(members: dict[str, Any]) -> bytes:
 
 
 class HandshakeReader:
-    """Collects the other side's handshake from received bytes. The last piece may also hold hub messages.
+    """Collects the other side's handshake from pieces of bytes. The last piece may hold hub messages too.
 
     Attributes:
         record: the handshake without its separator; empty until `feed` has returned bytes.

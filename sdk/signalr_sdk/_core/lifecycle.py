@@ -109,6 +109,6 @@ class Lifecycle:
 
 
 def diagram() -> str:
-    """Return the table as a Mermaid state diagram."""
+    """Return the table of states and events as a Mermaid state diagram for the documentation."""
     lines = [f"    {state.name} --> {following.name}: {event.value}" for (state, event), following in TABLE.items()]
     return "\n".join(["stateDiagram-v2", f"    [*] --> {State.DISCONNECTED.name}", *lines]) + "\n"

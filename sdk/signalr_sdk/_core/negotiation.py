@@ -186,7 +186,7 @@ class _Answer:
         return target
 
     def access_token(self) -> str | None:
-        """Return the token that replaces the user's token, `None` if the response has no token."""
+        """Return the access token with which the server replaces the user's token; `None` if it sends no token."""
         token = self._text("accessToken")
         if token and not (token.isascii() and token.isprintable()):
             raise self._error("the answer has an accessToken with characters that no HTTP header can carry")
@@ -207,7 +207,8 @@ class _Answer:
         if isinstance(version, bool) or not isinstance(version, int):
             raise self._wrong("negotiateVersion", "an integer")
         connection_id = self._required("connectionId")
-        # In version 0 of negotiation the id is used as the token too, even if the response has a token.
+        # In version 0 of negotiation, transports connect with the connection id, even if the response has a connection
+        # token.
         token = self._required("connectionToken") if version > 0 else connection_id
         if _UNSENDABLE.search(token):
             raise self._error("the answer has a connection token with characters that no HTTP header can carry")

@@ -66,8 +66,8 @@ class PathWatch:
         for name, sample in samples.items():
             if sample.unacknowledged:
                 since = self._suspects.get(name, now)
-                # An acknowledgement has come after the earlier look, so the data that is unacknowledged now was sent
-                # later.
+                # An acknowledgement has come since the earlier look, so the data that is unacknowledged now is newer:
+                # its timeout begins now.
                 suspects[name] = now if sample.since_ack < now - since else since
         self._suspects = suspects
         oldest = min(suspects.values(), default=math.inf)

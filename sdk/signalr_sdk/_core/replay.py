@@ -99,7 +99,7 @@ class Replay:
 
     @property
     def kept(self) -> int:
-        """How many messages are kept: sent, and not acknowledged."""
+        """The number of messages that were sent and that the other side has not acknowledged."""
         return len(self._kept)
 
     def keep(self, data: bytes, stream_id: str | None = None) -> None:
@@ -113,7 +113,7 @@ class Replay:
         self._bytes += len(data)
 
     def acknowledge(self, number: int) -> None:
-        """Drop all messages up to this number, since the other side has them.
+        """Drop all kept messages up to this number, since the other side has received them.
 
         Raises:
             RemoteProtocolError: a message with this number was never sent.
@@ -163,7 +163,7 @@ class Replay:
         return sequence(first) + (end - first) * filler
 
     def _begin_at(self, number: int) -> int:
-        """Return the number of a Sequence that is sent now: `number`, or less if the last Sequence demands it."""
+        """Return the number for a Sequence that is sent now: `number`, or less if ASP.NET Core would refuse that."""
         first = int(min(number, self._ceiling))
         self._ceiling, self._ceiling_until = first, self._acknowledged + len(self._kept)
         return first
@@ -171,7 +171,7 @@ class Replay:
     # Receiving: messages are counted for the Acks that the other side needs
 
     def expect(self, number: int, now: float) -> None:
-        """Note a received Sequence: the next message has this number. Let an Ack become due: the last may be lost.
+        """Note a received Sequence: the next message has this number. An Ack becomes due, as our last may be lost.
 
         Raises:
             RemoteProtocolError: messages before this number have not come, and would be lost.
@@ -188,8 +188,8 @@ class Replay:
         """Note that numbered messages have come, and set the time at which their Ack is due.
 
         Args:
-            messages: how many; duplicates are not counted.
-            size: bytes of the payload.
+            messages: how many messages have come, without duplicates.
+            size: bytes of the payload that held the messages.
             now: the time.
         """
         self.received += messages
@@ -199,7 +199,7 @@ class Replay:
         self.ack_at = min(self.ack_at, due)
 
     def next_ack(self) -> int:
-        """Return the number of the last received message for an Ack that is sent now. No Ack is due then."""
+        """Return the number of the last received message, for an Ack that is sent now. No Ack is due then."""
         self._unacknowledged_bytes = 0
         self.ack_at = math.inf
         return self.received

@@ -61,7 +61,7 @@ class Router:
         self._inbox = inbox
 
     def route(self, batch: Batch, sizes: list[int], begin: int, end: int, deliveries: Deliveries) -> int:
-        """Add the calls for these messages to `deliveries`. Neighbours with the same destination share one call.
+        """Add the calls that deliver the rows from `begin` to `end`. Neighbours for one sink or the inbox share a call.
 
         Returns:
             The index of the first message for the session itself, which is not delivered; `end` if there is none.
@@ -114,7 +114,7 @@ class Router:
 
 
 def new_runs(batch: Batch, replay: Replay, size: int, now: float) -> Iterator[tuple[int, int]]:
-    """Yield begin and end of each run of messages that did not come before a reconnect already.
+    """Yield begin and end index of each run of new messages, without messages repeated after a reconnect.
 
     The messages of a run are counted, for the next Ack, only when the next run is asked for. So the last run before the
     end of a session is not counted.
@@ -149,7 +149,7 @@ def new_runs(batch: Batch, replay: Replay, size: int, now: float) -> Iterator[tu
 
 
 def _next_sequence(batch: Batch, begin: int) -> int:
-    """Return the index of the next Sequence, or the end of the batch."""
+    """Return the index of the next Sequence message from `begin` on, or the end of the batch."""
     kinds, values = batch.kinds, batch.values
     for index in range(begin, len(kinds)):
         if kinds[index] == MESSAGE and type(values[index]) is Sequence:

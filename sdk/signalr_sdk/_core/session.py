@@ -66,7 +66,7 @@ class SessionOptions(TypedDict):
 
 
 class HubSession:
-    """The client's side of one connection.
+    """The client's side of the hub protocol on one connection, without I/O.
 
     Args:
         protocol: the hub protocol; it is named in the handshake.
@@ -129,7 +129,7 @@ class HubSession:
 
     @property
     def overflowed(self) -> bool:
-        """Whether the session has `ended` because a received message was larger than `message_bytes`."""
+        """Whether the session has `ended` because a message was too large, or had an impossible length."""
         return self._framing.error is not None
 
     @property
@@ -259,14 +259,14 @@ class HubSession:
         return self.replay.repeat(self._sequence, self.filler())
 
     def resync_after_stream(self, stream_id: str) -> bytes:
-        """Return the messages that bring both counts into step after a stream of this side: see the module `replay`.
+        """Return the messages after which both sides count alike, when a stream of this side is over: see `replay`.
 
         Send a completion of the stream or a `filler` first.
         """
         return b"" if self.replay is None else self.replay.resync_after_stream(stream_id, self._sequence, self.filler())
 
     def filler(self) -> bytes:
-        """Return a message that has a number and no effect: it cancels a call that never existed."""
+        """Return a message for stateful reconnect that has a number and no effect: it cancels a call that never was."""
         return self.protocol.encode(Cancel("0"))
 
     def _sequence(self, number: int) -> bytes:
@@ -397,7 +397,7 @@ class HubSession:
 
 
 class ServerSession(HubSession):
-    """The side that serves a hub.
+    """The server's side of the hub protocol on one connection, without I/O, for the test server.
 
     Its ids begin with a letter, so that they differ from the stream ids that the client chooses. Its timeout begins
     with the client's first ping, since some clients send no pings.

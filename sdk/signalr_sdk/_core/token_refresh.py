@@ -16,9 +16,9 @@ from ..errors import AuthenticationRefreshError
 # The shortest wait before a refresh, in seconds. Otherwise a server that names a tiny lifetime would be asked without a
 # pause.
 _SOONEST = 0.5
-# Tokens with a lifetime below a second are refreshed after the shortest wait: this keeps a connection whose server
-# closes it when the token expires. After so many of these tokens in a row the wait is longer, because the server's
-# clock may be wrong, and then no refresh ever helps.
+# Tokens with a lifetime below a second are refreshed after the shortest wait, so that a server which closes connections
+# with an expired token does not close this one. After so many of these tokens in a row the wait is longer, because the
+# server's clock may be wrong, and then no refresh ever helps.
 _MOST_IN_A_ROW = 120
 _LONG_WAIT = 60.0
 # The member `error` in the 409 response to a long poll with which a server asks for a refresh.

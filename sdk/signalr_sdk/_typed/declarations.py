@@ -88,7 +88,7 @@ class CallKind(Enum):
 
 @attrs.frozen(eq=False)
 class HubCall:
-    """A declared method of a hub.
+    """A hub method as a user's class declares the method, and how to call it.
 
     Attributes:
         where: names of the class and the method, for errors.
@@ -220,7 +220,7 @@ def _check_form(where: str, function: types.FunctionType, style: Style, *, is_st
 
 @attrs.frozen(eq=False)
 class EventMethod:
-    """A method that handles an event.
+    """A method of a user's class that handles an event of the hub.
 
     Attributes:
         attribute: Python name of the method.
@@ -236,7 +236,7 @@ class EventMethod:
 
     @property
     def is_typed(self) -> bool:
-        """Whether any argument must be converted."""
+        """Whether any argument of the event must be converted before the method is called."""
         return any(wanted is not Any for _name, wanted in (*self.parameters, self.rest))
 
 

@@ -28,7 +28,7 @@ _TICKS_PER_DAY = 24 * 3600 * 10**_TICK_DIGITS
 
 
 def unfit(value: Any, wanted: Any) -> TypeError:
-    """Return an error with the type of a value and the type that was wanted."""
+    """Return the TypeError for a decoded value that does not fit the wanted type."""
     return TypeError(f"{type(value).__name__} where {getattr(wanted, '__name__', wanted)} is wanted")
 
 

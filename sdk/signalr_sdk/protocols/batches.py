@@ -56,7 +56,8 @@ class Batch:
             return begin + 1
         count = end - begin
         if count == len(kinds) == kinds.count(kind) and (kind == EVENT or names.count(name) == count):
-            # All rows are alike. `count` finds this out ten times as fast as the loop (tests/bench/test_receiving.py).
+            # All rows of the batch belong to this run. `count` finds this out ten times as fast as the loop below
+            # (tests/bench/test_receiving.py).
             return end
         stop = begin + 1
         while stop < end and kinds[stop] == kind and (kind == EVENT or names[stop] == name):

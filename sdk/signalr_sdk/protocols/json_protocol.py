@@ -25,8 +25,8 @@ from .values import ENCODING_ERRORS, Naming, NamingChoice, resolve_naming
 _PING_FRAME: Final = b'{"type":6}'
 _THE_PING: Final = Ping()
 _PING: Final = _PING_FRAME + SEPARATOR
-# How many members a plain message has. Event: type, target, arguments. Item: type, invocationId, item. Result: type,
-# invocationId, result.
+# The number of members of an event (type, target, arguments), of a stream item (type, invocationId, item) and of a
+# result (type, invocationId, result), if the message has no headers or other optional members.
 _PLAIN: Final = 3
 # Values of these types hold no NaN, so there is no need to look for one (tests/bench/pieces.py, "encode an event").
 _FLAT: Final = frozenset({str, int, bool, NoneType, bytes, datetime, UUID, Decimal})
@@ -124,7 +124,8 @@ class JsonProtocol:
 
     # Decoding: each frame is one message in JSON, without the record separator
 
-    # Plain messages are read here, since `read_message` takes a tenth longer (tests/bench/pieces.py, "decode").
+    # Events, items and results without optional members are read here: `read_message` takes a tenth longer
+    # (tests/bench/pieces.py, "decode").
     def decode(self, frame: bytes, /, *, exact: bool = False) -> HubMessage | None:
         """Return the message in a frame, `None` for an unknown type.
 
@@ -139,7 +140,7 @@ class JsonProtocol:
             members = loads_exactly(frame) if exact else self._loads(frame)
         except (ValueError, RecursionError):
             members = self._load_slowly(frame)
-        # The type must be an integer, and not `True` or `1.0`, which equal 1.
+        # The `type` of a message must be an integer. `True` and `1.0` are not allowed, although they equal 1.
         kind = members.get("type") if type(members) is dict else None
         if type(kind) is not int:
             raise _wrong(frame, "it is no object with an integer 'type'")
@@ -159,8 +160,8 @@ class JsonProtocol:
         except WrongMemberError as error:
             raise _wrong(frame, error) from None
 
-    # Plain messages are read inside the loop: one call for each would cost a third of the whole (tests/bench/pieces.py,
-    # "receive").
+    # Events, items and results without optional members are read inside the loop: a call of `decode` for each message
+    # would make receiving a third slower (tests/bench/pieces.py, "receive").
     def decode_all(self, frames: Sequences[bytes], batch: Batch, /) -> None:
         """Add the messages of all frames to the batch, up to a frame that `decode` refuses, and raise its error."""
         loads = self._loads
@@ -185,9 +186,10 @@ class JsonProtocol:
                     name, value = members["invocationId"], members["result"]
                     is_plain = kind == RESULT and name != ""
             except (KeyError, TypeError, ValueError, RecursionError):
-                # This frame is not a plain message: `decode` reads or refuses it.
+                # This frame is no event, item or result without optional members: let `decode` read or refuse the
+                # frame.
                 members, kind, name, value, is_plain = {}, 0, "", None, False
-            # The type must be an integer, and not `True` or `1.0`, which equal 1.
+            # The `type` of a message must be an integer. `True` and `1.0` are not allowed, although they equal 1.
             if is_plain and len(members) == _PLAIN and kind.__class__ is int and name.__class__ is str:
                 add_kind(kind)
                 add_name(name)

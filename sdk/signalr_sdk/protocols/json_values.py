@@ -133,7 +133,7 @@ def choose_backend() -> JsonBackend:
 
 
 def holds_nonfinite(value: object, naming: values.Naming) -> bool:
-    """Return whether a value contains a NaN or an infinity. The value was encoded before, so it has no cycles."""
+    """Return whether a value holds a NaN or an infinity, which orjson writes as null. The value has no cycles."""
     todo = [value]
     while todo:
         each = values.enum_or_plain(todo.pop())
@@ -201,7 +201,7 @@ def write_slowly(members: dict[str, Any], naming: values.Naming) -> bytes:
 
 
 class _SlowWriter:
-    """Writes JSON piece by piece; `path` is the path of the value that was written last."""
+    """Writes JSON piece by piece. If a value cannot be written, `path` says for the error which value."""
 
     def __init__(self, naming: values.Naming) -> None:
         self.pieces: list[str] = []

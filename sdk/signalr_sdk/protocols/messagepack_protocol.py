@@ -42,7 +42,7 @@ _EMPTY: Final[dict[str, object]] = {"headers": {}, "streamIds": [], "allowReconn
 # For each type of message, the fewest members that are accepted. The JavaScript client leaves out the stream ids of
 # calls.
 _FEWEST: Final = {1: 5, 2: 4, 3: 4, 4: 5, 5: 3, 7: 2, 8: 2, 9: 2}
-# How many members a plain event, item or result has.
+# The number of members in an event, an item and a result, as .NET sends them.
 _PLAIN_CALL, _PLAIN_ITEM, _PLAIN_RESULT = 6, 4, 5
 
 
@@ -139,7 +139,8 @@ class MessagePackProtocol:
         except WrongMemberError as error:
             raise _wrong(error, members) from None
 
-    # Plain messages are read inside the loop: one call for each would take longer (tests/bench/pieces.py, "receive").
+    # Events, items and results without headers are read inside the loop: a call of `decode` for each message would take
+    # longer (tests/bench/pieces.py, "receive").
     def decode_all(self, frames: Sequences[bytes], batch: Batch, /) -> None:
         """See `JsonProtocol.decode_all`."""
         unpackb, check_large = msgpack.unpackb, self._codec.check_large
@@ -203,7 +204,7 @@ def _rare(message: HubMessage) -> list[Any]:
 
 
 def _named(members: list[Any]) -> dict[str, Any]:
-    """Return the members of a message by their names, as `read_message` needs them."""
+    """Return the members of a decoded array as a dict, with the names that `read_message` needs."""
     kind = members[0]
     if len(members) < _FEWEST.get(kind, 1):
         raise WrongMemberError("it has too few members")

@@ -42,7 +42,7 @@ _FIXED: Final = (
 )
 _MAYBE_TIMESTAMP: Final = re.compile(rb"(?:[\xd4-\xd8]|\xc7.|\xc8..|\xc9....)\xff", re.DOTALL)
 # Python gives some values the same hash, for example tuples of -1 and -2. At most so many keys of a map may have the
-# same hash: more would make the map slow.
+# same hash: with more, each look-up in the map would compare all of these keys.
 _SAME_HASH = 32
 
 
@@ -197,7 +197,7 @@ class MessagePackCodec:
 
 
 class _Search:
-    """Packs the parts of a value one by one; `path` is the path of the part that was packed last."""
+    """Packs the parts of a value one by one. If a part cannot be packed, `path` says for the error which part."""
 
     def __init__(self, pack: Callable[[object], bytes], naming: values.Naming) -> None:
         self.path = ""
