@@ -30,7 +30,7 @@ _UNKNOWN_TYPES: Final = (TypeVar, typing.ParamSpec, typing.TypeVarTuple)
 
 @attrs.frozen(eq=False)
 class Style:
-    """How declarations are written: there is a style for asyncio and a style for threads.
+    """How users declare hub methods and handlers: there is a style for asyncio and a style for threads.
 
     Attributes:
         is_async: whether methods are `async def`, unless they return a stream.
@@ -49,7 +49,7 @@ class Style:
 
     @property
     def stream_name(self) -> str:
-        """The recommended annotation of a stream, for errors."""
+        """The annotation of a stream that error texts recommend, such as `AsyncIterator[...]`."""
         return f"{self.streams[0].__name__}[...]"
 
 
@@ -79,7 +79,7 @@ def sync_style(upload: type, stream: type) -> Style:
 
 
 class CallKind(Enum):
-    """The three ways to call a hub method."""
+    """How a hub method is called: with `invoke` for a result, with `send` without an answer, or with `stream`."""
 
     INVOKE = auto()
     SEND = auto()
@@ -111,7 +111,7 @@ class HubCall:
     result: Any
 
     def bind(self, args: tuple[Any, ...], keywords: dict[str, Any]) -> list[Any]:
-        """Return the arguments by position, with the defaults of parameters that are not given.
+        """Return the arguments of a call by position, with the declared default for each argument that is not given.
 
         Raises:
             TypeError: the arguments do not fit the declaration.
@@ -289,7 +289,7 @@ def _refuse(where: str, why: str) -> NoReturn:
 
 
 def _members(cls: type, mark: str) -> dict[str, Any]:
-    """Return the members of a class and its bases that are public or marked."""
+    """Return the members of a class and its bases that have a public name, or the mark of a decorator."""
     members = {name: member for base in reversed(cls.__mro__) for name, member in vars(base).items()}
     return {
         name: member
@@ -307,7 +307,7 @@ def _annotated(cls: type) -> dict[str, None]:
 
 
 def _bare(hint: Any) -> Any:
-    """Return the type inside `Annotated` and inside the aliases of `type` statements."""
+    """Return the type that an annotation means, without `Annotated` around the type and without `type` aliases."""
     while True:
         if get_origin(hint) is typing.Annotated:
             hint = hint.__origin__

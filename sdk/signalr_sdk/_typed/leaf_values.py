@@ -96,7 +96,8 @@ def _to_datetime(value: Any) -> datetime:
         case str():
             return datetime.fromisoformat(value)
         case [datetime() as clock, int() as minutes]:
-            # In MessagePack a DateTimeOffset holds the local clock time as if that were UTC.
+            # In MessagePack a DateTimeOffset is a list: the local clock time as if that were UTC, and the offset in
+            # minutes.
             return clock.replace(tzinfo=timezone(timedelta(minutes=minutes)))
         case _:
             raise unfit(value, datetime)
@@ -142,7 +143,7 @@ def _to_timedelta(value: Any) -> timedelta:
 
 
 def to_enum(value: Any, members: type[Enum]) -> Enum:
-    """Return the member with this value, this name (in any case, without `_`), or this number (which may be text)."""
+    """Return the enum member for a decoded value: its value, its name (in any case, without `_`), or its number."""
     if isinstance(value, bool):
         # Refuse a bool: `True` equals 1, so `members(True)` would return the member with the value 1.
         for member in members:
