@@ -73,7 +73,7 @@ def check_response(record: bytes) -> None:
     members = _members(record, "response")
     kind, error = members.get("type"), members.get("error")
     text = redact(str(error), 500) if error else ""
-    if _is_number(kind):
+    if isinstance(kind, int | float) and not isinstance(kind, bool):
         if kind == _CLOSE and text:
             raise HandshakeError(f"the server closed the connection instead of answering the handshake: {text}")
         raise HandshakeError(f"expected a handshake response, but a hub message of type {redact(str(kind), 20)} came")
@@ -106,7 +106,3 @@ def _members(record: bytes, kind: str) -> dict[str, Any]:
 
 def _excerpt(record: bytes) -> str:
     return repr(redact(record[:400].decode(errors="replace"), 100))
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)

@@ -290,7 +290,7 @@ def _later(hint: Any, converter: Converter) -> Hook:
     return lambda value, _cl: converter.structure(value, hint)
 
 
-# Types whose numbers must keep all digits
+# Finding the types whose numbers must be decoded with all digits, as `Decimal`
 
 
 def needs_exact(type_: Any) -> bool:
