@@ -82,6 +82,12 @@ class ConnectionLogs:
         hub: the URL without its query.
     """
 
+    # pyright cannot find out the types of these attributes from their assignment.
+    hub: Log
+    transport: Log
+    negotiate: Log
+    http: Log
+
     def __init__(self, hub: str) -> None:
         # The four loggers share this dict: when the connection id or the transport changes, the later records of all
         # four loggers have the new value.

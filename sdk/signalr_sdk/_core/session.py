@@ -413,6 +413,7 @@ class ServerSession(HubSession):
         reply: the handshake response. Send it when `ready` is true, and when `receive` has raised an error.
     """
 
+    replay: Replay | None  # declared again for pyright, since this class assigns the attribute too
     _id_prefix = "s"
 
     def __init__(

@@ -105,6 +105,8 @@ class TextFraming(_Framing):
         limit: largest message in bytes.
     """
 
+    unread: bytes  # declared again for pyright, since this class assigns the attribute too
+
     def feed(self, data: bytes) -> list[bytes]:
         """Take the next received bytes; return the complete messages. Look at `error` and `unread` afterwards."""
         if self.error is not None:
@@ -148,6 +150,8 @@ class BinaryFraming(_Framing):
     Args:
         limit: largest message in bytes.
     """
+
+    unread: bytes  # declared again for pyright, since this class assigns the attribute too
 
     def __init__(self, limit: int) -> None:
         super().__init__(limit)
