@@ -77,7 +77,7 @@ class Converter(Protocol):
 
 
 def _url_without_query(url: str) -> str:
-    # Without the query, which may hold a token.
+    # The `repr` of a request must not show the query, which may hold a token.
     return repr(re.split(r"[?#]", url, maxsplit=1)[0])
 
 

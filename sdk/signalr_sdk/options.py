@@ -7,17 +7,14 @@ from __future__ import annotations
 
 import enum
 import math
+from collections.abc import Callable
 from datetime import datetime  # noqa: TC003  # needed at run time: converters read the annotations of DateTimeOffset
-from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeGuard
+from typing import TYPE_CHECKING, Any, Final, TypeGuard
 
 import attrs
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from attrs import Attribute
-
-    _Validator: TypeAlias = Callable[[object, Attribute[Any], float | None], None]
 
 
 class Transport(enum.StrEnum):
@@ -46,7 +43,7 @@ class ConnectionState(enum.StrEnum):
 
 
 class Unset(enum.Enum):
-    """The type of `UNSET`."""
+    """The type of `UNSET`, for annotations of arguments that may be left out."""
 
     UNSET = "UNSET"
 
@@ -87,14 +84,12 @@ def _positive(_instance: object, attribute: Attribute[Any], value: int) -> None:
         raise ValueError(f"{attribute.name} must be a positive integer, not {value!r}")
 
 
-def _timeout(default: float | None, validator: _Validator = _seconds) -> float | None:
-    field: float | None = attrs.field(default=default, converter=_without_infinity, validator=validator)
-    return field
+def _timeout(default: float | None, validator: Callable[..., None] = _seconds) -> Any:
+    return attrs.field(default=default, converter=_without_infinity, validator=validator)
 
 
-def _limit(default: int) -> int:
-    field: int = attrs.field(default=default, validator=_positive)
-    return field
+def _limit(default: int) -> Any:
+    return attrs.field(default=default, validator=_positive)
 
 
 @attrs.frozen(kw_only=True)
@@ -191,7 +186,8 @@ class DateTimeOffset:
     value: datetime = attrs.field(validator=_aware)
 
 
-# Not an attrs class: cattrs would convert an attrs class to a dict of its attributes.
+# Remove the mark by which cattrs recognises an attrs class: cattrs would convert a `DateTimeOffset` to a dict, which
+# the protocol cannot send as a `DateTimeOffset`.
 del DateTimeOffset.__attrs_attrs__
 
 

@@ -4,25 +4,17 @@ from __future__ import annotations
 
 import random
 import sys
-from typing import TYPE_CHECKING, Any, Protocol
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from .errors import (
-    ClassicServerError,
-    ConnectionClosedError,
-    ConnectionFailedError,
-    HandshakeError,
-    NegotiationError,
-    TransportError,
-)
+from . import errors
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from tenacity import RetryCallState
 
-# The HTTP statuses below 500 after which a new attempt may succeed.
+# The HTTP statuses below 500 after which a new attempt to connect may succeed: request timeout, too many requests.
 _PASSING = frozenset({408, 429})
 _SERVER_ERROR = 500
 # The longest delay of the default policy, in seconds.
@@ -61,19 +53,19 @@ def is_transient(context: RetryContext) -> bool:
 
 def _may_pass(error: BaseException | None, was_connected: bool) -> bool:
     match error:
-        case ClassicServerError() | ValueError() | TypeError():
+        case errors.ClassicServerError() | ValueError() | TypeError():
             passes = False
-        case ConnectionClosedError():
+        case errors.ConnectionClosedError():
             passes = error.allow_reconnect
-        case HandshakeError() if isinstance(error.__cause__, ConnectionClosedError | TimeoutError):
+        case errors.HandshakeError() if isinstance(error.__cause__, errors.ConnectionClosedError | TimeoutError):
             passes = _may_pass(error.__cause__, was_connected)
-        case HandshakeError():
+        case errors.HandshakeError():
             passes = was_connected
-        case NegotiationError() | TransportError() if error.status is not None:
+        case errors.NegotiationError() | errors.TransportError() if error.status is not None:
             passes = error.status in _PASSING or error.status >= _SERVER_ERROR or was_connected
-        case NegotiationError() | TransportError():
+        case errors.NegotiationError() | errors.TransportError():
             passes = was_connected or isinstance(error.__cause__, OSError)
-        case ConnectionFailedError() if error.attempts:
+        case errors.ConnectionFailedError() if error.attempts:
             passes = any(_may_pass(attempt, was_connected) for attempt in error.attempts)
         case _:
             passes = True
@@ -81,10 +73,10 @@ def _may_pass(error: BaseException | None, was_connected: bool) -> bool:
 
 
 def retry_after(error: BaseException | None) -> float:
-    """Return the seconds from the header `Retry-After` of a failed answer, at most an hour; 0 if absent."""
-    if isinstance(error, NegotiationError | TransportError) and error.retry_after is not None:
+    """Return the seconds to wait that the server asked for by a `Retry-After` header, at most an hour; otherwise 0."""
+    if isinstance(error, errors.NegotiationError | errors.TransportError) and error.retry_after is not None:
         return min(error.retry_after, _LONGEST_RETRY_AFTER)
-    if isinstance(error, ConnectionFailedError):
+    if isinstance(error, errors.ConnectionFailedError):
         return max((retry_after(attempt) for attempt in error.attempts), default=0.0)
     return 0.0
 
@@ -137,30 +129,26 @@ class Retry:
         return float(self.wait(_state_for(self.wait, context)))
 
 
-class _HasAttempt(Protocol):
-    attempt_number: int
-
-
 @attrs.frozen
 class _Delays:
-    """A `wait` strategy with a list of delays.
+    """A `wait` strategy for `Retry.delays`: returns the delay before each attempt, in seconds.
 
     The number of the attempt may be greater than the length of the list, since tenacity calls `wait` before `stop`.
     """
 
     table: tuple[float, ...]
 
-    def __call__(self, state: _HasAttempt) -> float:
+    def __call__(self, state: RetryCallState | _Attempt) -> float:
         return self.table[min(state.attempt_number, len(self.table)) - 1] if self.table else 0.0
 
 
 @attrs.frozen
 class _AfterDelays:
-    """A `stop` strategy that gives up after a number of attempts."""
+    """A `stop` strategy for `Retry.delays`: gives up after one attempt for each delay."""
 
     attempts: int
 
-    def __call__(self, state: _HasAttempt) -> bool:
+    def __call__(self, state: RetryCallState | _Attempt) -> bool:
         return state.attempt_number > self.attempts
 
 
@@ -187,7 +175,7 @@ def _state_for(strategy: object, context: RetryContext) -> Any:
 
 
 def _state(context: RetryContext) -> RetryCallState:
-    # Import at the first use: tenacity would make `import signalr_sdk` slower.
+    # Import tenacity at its first use: tenacity would make `import signalr_sdk` slower.
     import tenacity
 
     state = tenacity.RetryCallState(tenacity.Retrying(), None, (), {})

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import AsyncIterator, Iterator  # noqa: TC003 - the server looks up the types of its methods
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 

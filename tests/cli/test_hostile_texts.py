@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator  # noqa: TC003 - HubServer looks it up
+from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING
 
 import pytest

@@ -35,11 +35,11 @@ def test_the_user_agent_has_the_official_form(version: str, platform: str, shown
 
 def test_the_user_agent_names_the_installed_package() -> None:
     form = r"Microsoft SignalR/\d+\.\d+ \(\d+\.\d+\.\d+\S*; [\w ]+; Python; 3\.\d+\.\d+\)"
-    assert re.fullmatch(form, headers.user_agent())
+    assert re.fullmatch(form, headers.USER_AGENT)
 
 
 def test_the_version_is_that_of_the_metadata() -> None:
-    assert f"({importlib.metadata.version('signalr-sdk')};" in headers.user_agent()
+    assert f"({importlib.metadata.version('signalr-sdk')};" in headers.USER_AGENT
 
 
 def test_the_version_is_in_the_name_of_the_first_metadata(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
-from collections.abc import AsyncIterator  # noqa: TC003 - hubs are read at run time
+from collections.abc import AsyncIterator
 
 import httpx
 import pytest

@@ -11,7 +11,7 @@ import pytest
 from tests.doubles import ScriptedHttp, ScriptedStream
 from tests.servers import assert_hides
 
-from signalr_sdk._core.headers import user_agent
+from signalr_sdk._core.headers import USER_AGENT
 from signalr_sdk._http.request_sender import RequestSender
 from signalr_sdk.errors import ConnectionClosedError, ConnectionFailedError, TransportError
 from signalr_sdk.interfaces import HttpRequest, HttpResponse, WebSocketOptions
@@ -82,7 +82,7 @@ class Provider:
 
 
 async def test_a_request_says_who_we_are() -> None:
-    assert await headers_of() == {"User-Agent": user_agent(), "X-Requested-With": "XMLHttpRequest", "Accept": "*/*"}
+    assert await headers_of() == {"User-Agent": USER_AGENT, "X-Requested-With": "XMLHttpRequest", "Accept": "*/*"}
 
 
 async def test_a_request_goes_out_as_asked_for() -> None:
@@ -431,7 +431,7 @@ async def test_nothing_of_the_user_goes_to_another_origin(url: str) -> None:
     headers = await headers_of(
         url, access_token=provider, headers={"X-Own": "1", "Authorization": "x", "Cookie": "b=2"}, cookies={"a": "1"}
     )
-    assert headers == {"User-Agent": user_agent(), "X-Requested-With": "XMLHttpRequest", "Accept": "*/*"}
+    assert headers == {"User-Agent": USER_AGENT, "X-Requested-With": "XMLHttpRequest", "Accept": "*/*"}
     assert provider.calls == 0
 
 

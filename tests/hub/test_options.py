@@ -7,7 +7,7 @@ import copy
 import inspect
 import math
 import pickle
-from collections.abc import AsyncIterator  # noqa: TC003 - hubs are read at run time
+from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any, ForwardRef
 
 import attrs

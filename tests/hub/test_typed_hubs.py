@@ -1,7 +1,5 @@
 """Proxies and receivers at work: on the test server, and for threads on a double."""
 
-# ruff: noqa: TC003  # the annotations are read when the tests run
-
 from __future__ import annotations
 
 import asyncio

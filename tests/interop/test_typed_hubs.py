@@ -1,7 +1,5 @@
 """Proxies and receivers against ASP.NET Core, and against the test server."""
 
-# ruff: noqa: TC003  # the annotations are read when the tests run
-
 from __future__ import annotations
 
 import asyncio

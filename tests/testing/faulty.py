@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator  # noqa: TC003  # the server evaluates the annotations of hub methods
+from collections.abc import AsyncIterator  # the server evaluates the annotations of hub methods
 from typing import Any
 
 from signalr_sdk import HubConnection, Retry, Transport

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator  # noqa: TC003  # the server looks the types of the hub's methods up
+from collections.abc import AsyncIterator  # the server looks the types of the hub's methods up
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Annotated, Any

@@ -6,7 +6,7 @@ import asyncio
 import base64
 import io
 import json
-from collections.abc import AsyncIterator  # noqa: TC003  # the server looks the types of the hub's methods up
+from collections.abc import AsyncIterator  # the server looks the types of the hub's methods up
 from typing import TYPE_CHECKING, Any
 
 import aiohttp

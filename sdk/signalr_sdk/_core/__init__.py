@@ -1,1 +1,1 @@
-"""The rules of SignalR, without sockets, tasks, threads and clocks: the time comes in as an argument."""
+"""The rules of the SignalR protocol, without sockets, tasks, threads and clocks: the current time is an argument."""

@@ -1,34 +1,34 @@
-"""Stores the cookies of one connection and sends them back, for sticky load balancers and logins by cookie.
+"""Keeps the cookies that servers set for one connection, as sticky load balancers and logins by cookie need them.
 
-A cookie goes back to exactly the origin that set it. The `Domain` attribute is ignored: it could only add
-more hosts. Source: RFC 6265, without public suffixes and clocks: no cookie expires by itself while a connection lives.
+A cookie goes back only to the origin (scheme, host and port) that set the cookie. The `Domain` attribute is ignored: it
+would only send the cookie to more hosts. A cookie does not expire while its connection lives. Source: RFC 6265.
 """
 
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from collections.abc import Iterable
 
 from . import urls
 from .headers import parse_date
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-# The number of cookies for an origin, and the bytes of one cookie, that RFC 6265 (section 6.1) asks of browsers.
+# Limits for a hostile server: the number of cookies of one origin, and the bytes of one cookie. RFC 6265 (section 6.1)
+# asks browsers to keep as much.
 _MOST = 50
 _LONGEST = 4096
 
-# A cookie that expires before the year 2000 is meant to be deleted, even if the current time is not known.
+# Servers delete a cookie by an `Expires` date in the past, often in 1970. A date before this moment (the begin of 2000)
+# deletes the cookie even if the current time is not known.
 _LONG_AGO = 946_684_800.0
 
-# Refuse control characters and bytes that are no UTF-8: HTTP clients treat them in different ways.
+# Ignore `Set-Cookie` headers with control characters or bytes that are no UTF-8: each HTTP client would send such a
+# cookie in another way, or fail.
 _UNSENDABLE = re.compile(r"[\x00-\x08\x0a-\x1f\x7f\ud800-\udfff]")
 _MAX_AGE = re.compile(r"-?[0-9]+")
 
 
 class CookieStore:
-    """The cookies of one connection, by origin, path and name."""
+    """The cookies of one connection, by origin (scheme, host and port), path and name."""
 
     def __init__(self) -> None:
         self._cookies: dict[tuple[str, str, int], dict[tuple[str, str], str]] = {}

@@ -17,7 +17,7 @@ _CLOSE = 7
 
 
 def request(protocol: str, version: int) -> bytes:
-    """Return a client's handshake request.
+    """Return a client's handshake request as bytes, which end with the separator 0x1E.
 
     Args:
         protocol: name of the hub protocol.
@@ -27,7 +27,7 @@ def request(protocol: str, version: int) -> bytes:
 
 
 def response(error: str | None = None) -> bytes:
-    """Return a server's handshake response. With an error the response refuses the handshake."""
+    """Return a server's handshake response as bytes. With an error text, the response refuses the handshake."""
     return _record({} if error is None else {"error": error})
 
 
@@ -36,7 +36,7 @@ def _record(members: dict[str, Any]) -> bytes:
 
 
 class HandshakeReader:
-    """Collects the handshake, which may come in several pieces, and hub messages may follow in the same piece.
+    """Collects the other side's handshake from pieces of bytes. The last piece may hold hub messages too.
 
     Attributes:
         record: the handshake without its separator; empty until `feed` has returned bytes.
@@ -47,7 +47,7 @@ class HandshakeReader:
         self._pending = bytearray()
 
     def feed(self, data: bytes) -> bytes | None:
-        """Take the next bytes; return the bytes after the handshake, or `None` while the handshake is incomplete.
+        """Take the next received bytes; return the bytes after the handshake, `None` while the handshake is incomplete.
 
         Raises:
             HandshakeError: more than 64 KiB came, which is longer than any handshake.
@@ -65,7 +65,7 @@ class HandshakeReader:
 
 
 def check_response(record: bytes) -> None:
-    """Check that the record accepts the handshake. `minorVersion` and unknown members are ignored.
+    """Check that a server's handshake response is JSON without an error. Other members are ignored.
 
     Raises:
         HandshakeError: the server refused, or the record is no handshake response.
@@ -73,7 +73,7 @@ def check_response(record: bytes) -> None:
     members = _members(record, "response")
     kind, error = members.get("type"), members.get("error")
     text = redact(str(error), 500) if error else ""
-    if _is_number(kind):
+    if isinstance(kind, int | float) and not isinstance(kind, bool):
         if kind == _CLOSE and text:
             raise HandshakeError(f"the server closed the connection instead of answering the handshake: {text}")
         raise HandshakeError(f"expected a handshake response, but a hub message of type {redact(str(kind), 20)} came")
@@ -106,7 +106,3 @@ def _members(record: bytes, kind: str) -> dict[str, Any]:
 
 def _excerpt(record: bytes) -> str:
     return repr(redact(record[:400].decode(errors="replace"), 100))
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)

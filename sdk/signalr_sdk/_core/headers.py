@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import re
 import sys
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
+from typing import Final
 
 _OS_NAMES = {"win32": "Windows NT", "darwin": "macOS", "linux": "Linux"}
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
@@ -41,9 +39,9 @@ def format_user_agent(version: str, platform: str, python: str) -> str:
 
 
 def installed_version(folders: Iterable[Path]) -> str:
-    """Return the version of this package, by the name of the folder that holds its metadata; 0.0.0 without one.
+    """Return the installed version of this package, as its `.dist-info` folder is named; 0.0.0 without this folder.
 
-    `importlib.metadata` would say the same. To import it and to read the metadata takes as long as connecting.
+    `importlib.metadata` would return the same version, but its import takes as long as connecting to a server.
 
     Args:
         folders: where packages are installed.
@@ -54,16 +52,12 @@ def installed_version(folders: Iterable[Path]) -> str:
     return "0.0.0"
 
 
-_USER_AGENT: Final = format_user_agent(
+USER_AGENT: Final = format_user_agent(
     installed_version((Path(__file__).parents[2], *map(Path, sys.path))),
     sys.platform,
     ".".join(map(str, sys.version_info[:3])),
 )
-
-
-def user_agent() -> str:
-    """Return the `User-Agent` of this package, in the form of the official clients."""
-    return _USER_AGENT
+"""The `User-Agent` of this package, in the form of the official clients."""
 
 
 def parse_retry_after(value: str | None, now: float) -> float | None:
@@ -85,7 +79,7 @@ def parse_retry_after(value: str | None, now: float) -> float | None:
 
 
 def parse_date(text: str) -> float | None:
-    """Return the date in a text of an HTTP header, in seconds since 1970; `None` if the text is no date."""
+    """Return the date of an HTTP header such as `Expires`, in seconds since 1970; `None` if the text is no date."""
     found: dict[str, re.Match[str]] = {}
     for token in _DATE_DELIMITERS.split(text):
         for part, pattern in _DATE_PARTS.items():

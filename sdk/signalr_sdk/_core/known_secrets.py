@@ -1,4 +1,4 @@
-"""The secrets of one connection, which texts of the server may quote, and errors must not show."""
+"""Removes the tokens, cookies and keys of one connection from error texts: a server may quote them in an answer."""
 
 from __future__ import annotations
 
@@ -6,28 +6,29 @@ from urllib.parse import quote
 
 from ..errors import ConnectionClosedError, ConnectionFailedError, SignalRError
 
-# A shorter value is no secret, and would be found in words that have nothing to do with it.
+# Do not hide values with fewer characters: they would be replaced inside ordinary words of an error text.
 _SHORTEST = 6
-# A text that was cut ends so; this many characters of a secret before the cut are taken for a part of the secret.
+# A long error text is cut, and ends with this character. The cut may leave only the first part of a secret: hide this
+# part if it has at least so many characters.
 _CUT = "…"
 _SHORTEST_PART = 4
 _MASK = "***"
 
 
 class KnownSecrets:
-    """Takes tokens, cookies and keys out of texts, also such as no pattern can tell from other words."""
+    """Replaces the secrets of one connection by `***`, also secrets that look like ordinary words."""
 
     def __init__(self) -> None:
         self._forms: set[str] = set()
 
     def add(self, secret: str | None) -> None:
-        """Hide this text from now on, also as it stands in a query or in the JSON of .NET."""
+        """Hide this secret in all later texts, also percent-encoded as in a query, or escaped as in .NET's JSON."""
         if secret is not None and len(secret) >= _SHORTEST:
             self._forms |= {secret, quote(secret, safe="", errors="replace"), secret.replace("+", "\\u002B")}
 
     def hide(self, text: str) -> str:
-        """Return the text without the secrets, and without the first part of a secret at a place where it was cut."""
-        # The longest first: one secret may be a part of another.
+        """Return the text with `***` for each secret, also for a secret whose last part was cut off (`…`)."""
+        # Replace the longest secret first: a shorter secret may be a part of it, and the other part would stay visible.
         for secret in sorted(self._forms, key=len, reverse=True):
             text = text.replace(secret, _MASK)
             at = text.find(_CUT)
@@ -38,7 +39,7 @@ class KnownSecrets:
         return text
 
     def hide_in(self, error: BaseException | None) -> None:
-        """Take the secrets out of the texts of an error of this package, of its causes and of all attempts in it."""
+        """Replace the secrets in the texts of an error of this package, of its causes, and of its `attempts`."""
         while isinstance(error, SignalRError):
             error.message = self.hide(error.message)
             error.args = tuple(self.hide(each) if isinstance(each, str) else each for each in error.args)
@@ -51,7 +52,7 @@ class KnownSecrets:
 
 
 def _start_of_part(text: str, end: int, secret: str) -> int:
-    """Return where a first part of the secret begins that ends at `end`; `end` if there is none."""
+    """Return the index at which the text up to `end` ends with the first part of the secret; otherwise `end`."""
     start = text.find(secret[:_SHORTEST_PART], max(0, end - len(secret)), end)
     while start >= 0:
         if secret.startswith(text[start:end]):

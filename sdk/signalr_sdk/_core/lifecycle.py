@@ -19,14 +19,11 @@ The diagram in the documentation is generated from the table.
 from __future__ import annotations
 
 import enum
-from types import MappingProxyType
-from typing import TYPE_CHECKING, Final
+from collections.abc import Mapping
+from typing import Final
 
 from ..errors import StateError
 from ..options import ConnectionState
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 
 class State(enum.Enum):
@@ -56,27 +53,25 @@ class Event(enum.Enum):
     CLOSED = "closed"
 
 
-TABLE: Final[Mapping[tuple[State, Event], State]] = MappingProxyType(
-    {
-        (State.DISCONNECTED, Event.START): State.CONNECTING,
-        (State.CONNECTING, Event.CONNECT_OK): State.CONNECTED,
-        (State.CONNECTING, Event.CONNECT_FAILED): State.DISCONNECTED,
-        (State.CONNECTING, Event.STOP): State.DISCONNECTING,
-        (State.CONNECTED, Event.LOST): State.RECONNECTING,
-        (State.CONNECTED, Event.LOST_RESUMABLE): State.RESUMING,
-        (State.CONNECTED, Event.LOST_FOR_GOOD): State.DISCONNECTED,
-        (State.CONNECTED, Event.STOP): State.DISCONNECTING,
-        (State.RESUMING, Event.RESUMED): State.CONNECTED,
-        (State.RESUMING, Event.RESUME_REFUSED): State.RECONNECTING,
-        (State.RESUMING, Event.LOST_FOR_GOOD): State.DISCONNECTED,
-        (State.RESUMING, Event.STOP): State.DISCONNECTING,
-        (State.RECONNECTING, Event.CONNECT_OK): State.CONNECTED,
-        (State.RECONNECTING, Event.GIVEN_UP): State.DISCONNECTED,
-        (State.RECONNECTING, Event.STOP): State.DISCONNECTING,
-        (State.DISCONNECTING, Event.STOP): State.DISCONNECTING,
-        (State.DISCONNECTING, Event.CLOSED): State.DISCONNECTED,
-    }
-)
+TABLE: Final[Mapping[tuple[State, Event], State]] = {
+    (State.DISCONNECTED, Event.START): State.CONNECTING,
+    (State.CONNECTING, Event.CONNECT_OK): State.CONNECTED,
+    (State.CONNECTING, Event.CONNECT_FAILED): State.DISCONNECTED,
+    (State.CONNECTING, Event.STOP): State.DISCONNECTING,
+    (State.CONNECTED, Event.LOST): State.RECONNECTING,
+    (State.CONNECTED, Event.LOST_RESUMABLE): State.RESUMING,
+    (State.CONNECTED, Event.LOST_FOR_GOOD): State.DISCONNECTED,
+    (State.CONNECTED, Event.STOP): State.DISCONNECTING,
+    (State.RESUMING, Event.RESUMED): State.CONNECTED,
+    (State.RESUMING, Event.RESUME_REFUSED): State.RECONNECTING,
+    (State.RESUMING, Event.LOST_FOR_GOOD): State.DISCONNECTED,
+    (State.RESUMING, Event.STOP): State.DISCONNECTING,
+    (State.RECONNECTING, Event.CONNECT_OK): State.CONNECTED,
+    (State.RECONNECTING, Event.GIVEN_UP): State.DISCONNECTED,
+    (State.RECONNECTING, Event.STOP): State.DISCONNECTING,
+    (State.DISCONNECTING, Event.STOP): State.DISCONNECTING,
+    (State.DISCONNECTING, Event.CLOSED): State.DISCONNECTED,
+}
 
 _HIDDEN: Final = {State.RESUMING: State.CONNECTED}
 _PUBLIC: Final[Mapping[State, ConnectionState]] = {
@@ -85,7 +80,7 @@ _PUBLIC: Final[Mapping[State, ConnectionState]] = {
 
 
 class Lifecycle:
-    """The state of one hub connection."""
+    """Holds the state of one hub connection. Only `fire` changes the state."""
 
     def __init__(self) -> None:
         self._state = State.DISCONNECTED
@@ -114,6 +109,6 @@ class Lifecycle:
 
 
 def diagram() -> str:
-    """Return the table as a Mermaid state diagram."""
+    """Return the table of states and events as a Mermaid state diagram for the documentation."""
     lines = [f"    {state.name} --> {following.name}: {event.value}" for (state, event), following in TABLE.items()]
     return "\n".join(["stateDiagram-v2", f"    [*] --> {State.DISCONNECTED.name}", *lines]) + "\n"

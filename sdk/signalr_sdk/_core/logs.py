@@ -1,6 +1,6 @@
-"""The loggers of one connection. Their records name the connection, so that a log can be filtered by connection.
+"""The loggers of one connection. Each log record names the connection, so that a log can be filtered by connection.
 
-No record shows a text of the server, or of users' code, as it is: see `_Redaction`.
+Texts from the server or from users' code are never logged unchanged: `_Redaction` makes these texts safe.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class _Adapter(logging.LoggerAdapter[logging.Logger]):
-    """Adds the facts of a connection to each record. If a log handler of the user fails, only the record is lost."""
+    """Adds hub URL, connection id and transport to each record. A record is lost if the user's log handler raises."""
 
     def log(self, level: int, msg: object, *args: object, stacklevel: int = 1, **options: Any) -> None:
         """See `logging.LoggerAdapter.log`."""
@@ -35,14 +35,14 @@ _TEXT_LIMIT = 500
 
 
 class _Redaction(logging.Filter):
-    """Makes each record safe: shortens text from outside, so that it cannot forge lines or control a terminal."""
+    """Makes each log record safe: a text of the server is cut and cannot forge log lines or control a terminal."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Make the arguments and the traceback of the record safe. Return True: no record is dropped."""
         if isinstance(record.args, tuple):
             record.args = tuple(_safe(argument) for argument in record.args)
         if record.exc_info and record.exc_info[1] is not None:
-            # Set the text of the traceback: a formatter then does not make its own text from `exc_info`.
+            # Set the text of the traceback here: otherwise the formatter would write the traceback with unsafe texts.
             record.exc_text = _safe_traceback(record.exc_info[1])
         return True
 
@@ -58,14 +58,15 @@ def _safe_traceback(error: BaseException) -> str:
 
 
 def _safe_part(part: str) -> str:
-    r"""Return one part of a traceback: the lines of a frame as they are, the text of an exception on one line."""
+    r"""Return one part of a traceback: the lines of a frame unchanged, the text of an exception cut and on one line."""
     begin = part.lstrip(" |+-")
     if begin.startswith(("\n", 'File "', "Traceback (")):
         return printable(part, keep="\n")
     return f"{part[: len(part) - len(begin)]}{redact(begin, _TEXT_LIMIT)}\n"
 
 
-# The loggers that have no class `ConnectionLogs` get the same names, or the name of the test server.
+# Filter at the loggers, since some code logs without `ConnectionLogs`: it uses the same loggers, and the test server
+# uses `signalr_sdk.testing`.
 for _logger in (*_LOGGERS, logging.getLogger("signalr_sdk.testing")):
     _logger.addFilter(_Redaction())
 
@@ -81,22 +82,23 @@ class ConnectionLogs:
         hub: the URL without its query.
     """
 
-    hub: logging.LoggerAdapter[logging.Logger]
-    transport: logging.LoggerAdapter[logging.Logger]
-    negotiate: logging.LoggerAdapter[logging.Logger]
-    http: logging.LoggerAdapter[logging.Logger]
+    # pyright cannot find out the types of these attributes from their assignment.
+    hub: Log
+    transport: Log
+    negotiate: Log
+    http: Log
 
     def __init__(self, hub: str) -> None:
-        # All four loggers share one dict as long as the connection lives, so a change of the dict is seen in all later
-        # records.
+        # The four loggers share this dict: when the connection id or the transport changes, the later records of all
+        # four loggers have the new value.
         self._facts: dict[str, object] = {"hub": hub, "connection_id": None, "transport": None}
         self.hub, self.transport, self.negotiate, self.http = (_Adapter(logger, self._facts) for logger in _LOGGERS)
 
     def note_connection(self, connection_id: str | None) -> None:
-        """Set the connection id of all later records, `None` while there is no connection; the transport is unknown."""
+        """Set the connection id of later log records, `None` for no connection. The transport becomes `None`."""
         shown = None if connection_id is None else redact(connection_id)
         self._facts.update(connection_id=shown, transport=None)
 
     def note_transport(self, transport: Transport) -> None:
-        """Set the transport of all later records."""
+        """Set the transport that all later log records name."""
         self._facts["transport"] = transport

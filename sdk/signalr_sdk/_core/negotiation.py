@@ -22,10 +22,11 @@ from . import urls
 from .headers import parse_retry_after
 from .redaction import redact
 
-# The most seconds for the lifetime of a token. The timers of the official clients have the same limit.
+# A longer token lifetime, in seconds, is shortened to this value: a timer cannot wait for any number of seconds. The
+# official clients have the same limit.
 _LONGEST_LIFETIME = 2.0**31
 
-# Servers take URLs of 8 KiB, some twice as much.
+# Refuse a redirect to a URL with more characters: servers accept URLs of 8 KiB, some servers of 16 KiB.
 _LONGEST_URL = 16 * 1024
 
 _UNSENDABLE = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
@@ -141,7 +142,7 @@ def negotiate(url: str, *, limit: int = 100, stateful: bool = False, now: float 
 
 
 class _Answer:
-    """The response to a negotiate request that succeeded. Each member is checked when it is read."""
+    """The JSON of a negotiate response with a status of success. Each method checks the members that it reads."""
 
     def __init__(self, asked: str, response: HttpResponse) -> None:
         self._asked = asked
@@ -185,14 +186,14 @@ class _Answer:
         return target
 
     def access_token(self) -> str | None:
-        """Return the token that replaces the user's token, `None` if the response has no token."""
+        """Return the access token with which the server replaces the user's token; `None` if it sends no token."""
         token = self._text("accessToken")
         if token and not (token.isascii() and token.isprintable()):
             raise self._error("the answer has an accessToken with characters that no HTTP header can carry")
         return token or None
 
     def lifetime(self, before: float | None) -> float | None:
-        """Return the lifetime of the token in seconds; `before` if this response has no lifetime."""
+        """Return the token's lifetime in seconds; `before`, from an earlier redirect, if this response has none."""
         value = self._members.get("tokenLifetimeSeconds")
         if value is None:
             return before
@@ -201,12 +202,13 @@ class _Answer:
         return float(min(value, _LONGEST_LIFETIME)) if value >= 0 else None
 
     def connection(self) -> tuple[str, str]:
-        """Return the connection id and the connection token."""
+        """Return the connection id, which is public, and the connection token, which is secret."""
         version = self._members.get("negotiateVersion") or 0
         if isinstance(version, bool) or not isinstance(version, int):
             raise self._wrong("negotiateVersion", "an integer")
         connection_id = self._required("connectionId")
-        # In version 0 of negotiation the id is used as the token too, even if the response has a token.
+        # In version 0 of negotiation, transports connect with the connection id, even if the response has a connection
+        # token.
         token = self._required("connectionToken") if version > 0 else connection_id
         if _UNSENDABLE.search(token):
             raise self._error("the answer has a connection token with characters that no HTTP header can carry")
@@ -228,7 +230,7 @@ class _Answer:
         return OfferedTransport(offer["transport"], frozenset(formats))
 
     def flag(self, name: str) -> bool:
-        """Return the value of a member that is a boolean; false if it is missing."""
+        """Return the boolean member `name` of the negotiate response; false if the member is missing."""
         value = self._members.get(name)
         if value is not None and not isinstance(value, bool):
             raise self._wrong(name, "true or false")
@@ -263,7 +265,7 @@ def _is_classic(members: dict[str, Any]) -> bool:
     if "availableTransports" in members or "negotiateVersion" in members:
         return False
     lower = {name.lower(): value for name, value in members.items()}
-    # A classic server sends as Url a path on the same server. A redirect of ASP.NET Core is an absolute URL.
+    # Only classic ASP.NET sends a path as `Url`. ASP.NET Core sends `url` in redirects, as an absolute URL.
     has_path = "connectiontoken" in lower and str(lower.get("url")).startswith("/")
     return "protocolversion" in lower or has_path
 
@@ -297,7 +299,7 @@ def _refused(asked: str, response: HttpResponse, retry_after: float | None) -> s
 
 
 def _said(response: HttpResponse) -> str:
-    """Return the error text of the server from JSON or plain text. Not from HTML, which may quote the request."""
+    """Return the server's error text, if its body is JSON or plain text. HTML may quote the request with its token."""
     kind = (response.header("Content-Type") or "").lower()
     if "json" in kind:
         return _start(response.body)

@@ -1,21 +1,19 @@
 """Finds out by TCP's acknowledgements whether a path to the server is dead or the server is only busy.
 
-The system of a busy server acknowledges the data that it gets, or, if it has no room, the probes of TCP. On a dead path
-all packets are lost and nothing is acknowledged: at two looks data is unacknowledged, and no acknowledgement has come
-in between.
+The operating system of a busy server still acknowledges the data that it gets, or the probes of TCP while its buffers
+are full. On a dead path all packets are lost. So a path is dead if sent data stays unacknowledged for the timeout, and
+no acknowledgement comes in this time.
 """
 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
 
 import attrs
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-# Look for the first time so many seconds after data was sent: by then most paths have acknowledged the data.
+# Look at the sockets for the first time so many seconds after data was sent: earlier, the data may be unacknowledged on
+# a good path too.
 _FIRST_LOOK = 1.0
 
 
@@ -49,7 +47,7 @@ class PathWatch:
         self._suspects: dict[int, float] = {}
 
     def note_sent(self, now: float) -> bool:
-        """Note that data is sent now; return whether `deadline` has changed."""
+        """Note that data is sent now, which the server must acknowledge. Return whether `deadline` has changed."""
         if self._timeout is None or self.deadline < math.inf:
             return False
         self.deadline = now + self._first_look
@@ -59,7 +57,8 @@ class PathWatch:
         """Return whether a path is dead, and set the next deadline.
 
         Args:
-            samples: a sample for each socket, by a number of the socket. Sockets that cannot be asked are left out.
+            samples: what TCP knows of each socket, by a number that stays with the socket. Sockets of which the
+                operating system tells nothing are left out.
             now: the time.
         """
         assert self._timeout is not None
@@ -67,12 +66,13 @@ class PathWatch:
         for name, sample in samples.items():
             if sample.unacknowledged:
                 since = self._suspects.get(name, now)
-                # An acknowledgement has come after the earlier look, so the data that is unacknowledged now was sent
-                # later.
+                # An acknowledgement has come since the earlier look, so the data that is unacknowledged now is newer:
+                # its timeout begins now.
                 suspects[name] = now if sample.since_ack < now - since else since
         self._suspects = suspects
         oldest = min(suspects.values(), default=math.inf)
         dead_at = oldest + self._timeout - self._first_look
-        # Most suspects are data that was sent a moment ago. Look again soon, to see data that is sent meanwhile.
+        # Look again soon, although most data is only unacknowledged because it was sent a moment ago: the timeout of
+        # data that is sent from now on begins at the next look.
         self.deadline = min(dead_at, now + 2 * self._first_look) if suspects else math.inf
         return now >= dead_at

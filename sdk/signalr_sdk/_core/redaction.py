@@ -6,14 +6,14 @@ import re
 
 from ..errors import HubError, SignalRError
 
-# Servers quote the request that they refuse, with its token.
+# Tokens in a query and after `Bearer`: in an error text, a server may quote the request that it refuses.
 _SECRET = re.compile(r"(?i)(access_token=|(?:\bbearer\s+)+)[^\s&\"'<>]+")
-# A JSON web token begins with eyJ, in base64 `{"`, and has dots. One expression for all of that
-# would take quadratic time.
+# A JSON web token begins with `eyJ` (`{"` in base64) and has dots. First find words, then look for `eyJ` in each word:
+# one regular expression for a whole token would take quadratic time.
 _WORD = re.compile(r"[\w.-]{5,}")
 _TOKEN = re.compile(r"\beyJ[\w-]")
 _FOREIGN_LIMIT = 500
-# An error of this package may list one error for each transport that was tried.
+# Errors of this package may be longer than other texts: they may list an error for each transport that was tried.
 _OWN_LIMIT = 4000
 
 

@@ -37,12 +37,9 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from typing import TYPE_CHECKING
+from collections.abc import Callable
 
 from ..errors import RemoteProtocolError
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 # Send an Ack this many seconds after the first message that it covers, or earlier: when a quarter of the bytes that the
 # other side may keep has come. With only one Ack a second, as in Microsoft's clients, the buffer of a fast sender would
@@ -52,7 +49,7 @@ _ACK_PART = 4
 
 
 class Replay:
-    """The message numbers of one connection, in both directions.
+    """Counts the messages of one connection in both directions, and keeps sent messages until their Ack.
 
     Args:
         limit: the most bytes that are kept before senders wait. The other side should have the same limit.
@@ -72,7 +69,8 @@ class Replay:
         self.alive: bool = True
         self.ack_at: float = math.inf
         self._limit = limit
-        # Each kept message, with its stream id if the message is a stream item, otherwise with `None`.
+        # Each sent message without an Ack, encoded, and its stream id if the message is a stream item (otherwise
+        # `None`).
         self._kept: deque[tuple[bytes, str | None]] = deque()
         self._bytes = 0
         self._acknowledged = 0
@@ -82,11 +80,11 @@ class Replay:
         self._ceiling_until = 0
         self._unacknowledged_bytes = 0
 
-    # Sending
+    # Sending: messages are numbered and kept until the other side acknowledges them
 
     @property
     def full(self) -> bool:
-        """Whether senders must wait for an Ack."""
+        """Whether so many bytes are kept that senders must wait for an Ack of the other side."""
         return self._bytes >= self._limit
 
     @property
@@ -101,7 +99,7 @@ class Replay:
 
     @property
     def kept(self) -> int:
-        """How many messages are kept: sent, and not acknowledged."""
+        """The number of messages that were sent and that the other side has not acknowledged."""
         return len(self._kept)
 
     def keep(self, data: bytes, stream_id: str | None = None) -> None:
@@ -115,7 +113,7 @@ class Replay:
         self._bytes += len(data)
 
     def acknowledge(self, number: int) -> None:
-        """Drop all messages up to this number, since the other side has them.
+        """Drop all kept messages up to this number, since the other side has received them.
 
         Raises:
             RemoteProtocolError: a message with this number was never sent.
@@ -136,7 +134,7 @@ class Replay:
         """Return the messages that must be sent first after a cut: a Sequence, and all messages that are kept.
 
         Args:
-            sequence: encodes a Sequence with this number.
+            sequence: returns an encoded Sequence message with this number.
             filler: a message that has a number and no effect.
         """
         self.synced = self.alive = False
@@ -165,15 +163,15 @@ class Replay:
         return sequence(first) + (end - first) * filler
 
     def _begin_at(self, number: int) -> int:
-        """Return the number of a Sequence that is sent now: `number`, or less if the last Sequence demands it."""
+        """Return the number for a Sequence that is sent now: `number`, or less if ASP.NET Core would refuse that."""
         first = int(min(number, self._ceiling))
         self._ceiling, self._ceiling_until = first, self._acknowledged + len(self._kept)
         return first
 
-    # Receiving
+    # Receiving: messages are counted for the Acks that the other side needs
 
     def expect(self, number: int, now: float) -> None:
-        """Note a Sequence: the next message has this number. An Ack becomes due, since our last Ack may be lost.
+        """Note a received Sequence: the next message has this number. An Ack becomes due, as our last may be lost.
 
         Raises:
             RemoteProtocolError: messages before this number have not come, and would be lost.
@@ -187,11 +185,11 @@ class Replay:
         self.ack_at = min(self.ack_at, now + _ACK_DELAY)
 
     def count(self, messages: int, size: int, now: float) -> None:
-        """Note that new messages have come.
+        """Note that numbered messages have come, and set the time at which their Ack is due.
 
         Args:
-            messages: how many; duplicates are not counted.
-            size: bytes of the payload.
+            messages: how many messages have come, without duplicates.
+            size: bytes of the payload that held the messages.
             now: the time.
         """
         self.received += messages
@@ -201,7 +199,7 @@ class Replay:
         self.ack_at = min(self.ack_at, due)
 
     def next_ack(self) -> int:
-        """Return the number for an Ack that is sent now."""
+        """Return the number of the last received message, for an Ack that is sent now. No Ack is due then."""
         self._unacknowledged_bytes = 0
         self.ack_at = math.inf
         return self.received

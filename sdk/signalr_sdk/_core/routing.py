@@ -1,28 +1,25 @@
-"""Routes received messages: an answer to the sink of its call or stream, the others to the inbox or the session.
+"""Finds the receiver of each message: the sink of a call or stream, the inbox, or (for pings and the like) the session.
 
-With stateful reconnect, `new_runs` leaves out the messages that have come before.
+With stateful reconnect, `new_runs` leaves out the messages that came before the reconnect and are repeated.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
-from ..messages import CancelInvocation, Completion, Invocation, Sequence, StreamInvocation, StreamItem
+from ..messages import CancelInvocation, Completion, HubMessage, Invocation, Sequence, StreamInvocation, StreamItem
 from ..protocols.batches import EVENT, ITEM, MESSAGE, Batch
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from ..messages import HubMessage
     from .replay import Replay
 
-# The types of messages that have a number in stateful reconnect.
+# The types of messages that are numbered, kept and repeated with stateful reconnect.
 _NUMBERED = frozenset({Invocation, StreamInvocation, StreamItem, Completion, CancelInvocation})
 
 
 class Sink(Protocol):
-    """Gets the answers to one call or stream of this side."""
+    """Gets the stream items and the completion with which the other side answers one call."""
 
     def items(self, items: list[Any], sizes: list[int], /) -> None:
         """Take stream items, and the size of each item on the wire, in bytes."""
@@ -35,7 +32,7 @@ class Inbox(Protocol):
     """Gets all messages that are no answers: the calls and cancellations of the other side."""
 
     def events(self, targets: list[str], arguments: list[Any], sizes: list[int], /) -> None:
-        """Take invocations that want no answer: the target, the arguments, and the size on the wire of each."""
+        """Take invocations that want no answer: a target, a list of arguments, and a size in bytes for each."""
 
     def message(self, message: HubMessage, /) -> None:
         """Take a single message: an invocation with an id, a stream invocation, or a cancellation."""
@@ -47,7 +44,7 @@ its arguments."""
 
 
 class Router:
-    """Knows the sinks of one connection. Adds calls to the deliveries, but does not make these calls itself.
+    """Finds the sink or inbox for each message of one connection. Notes the calls as deliveries, and never makes them.
 
     Args:
         inbox: gets the calls and cancellations of the other side.
@@ -64,7 +61,7 @@ class Router:
         self._inbox = inbox
 
     def route(self, batch: Batch, sizes: list[int], begin: int, end: int, deliveries: Deliveries) -> int:
-        """Add the calls for these messages to `deliveries`. Neighbours with the same destination share one call.
+        """Add the calls that deliver the rows from `begin` to `end`. Neighbours for one sink or the inbox share a call.
 
         Returns:
             The index of the first message for the session itself, which is not delivered; `end` if there is none.
@@ -84,7 +81,7 @@ class Router:
         return end
 
     def route_message(self, message: HubMessage | None, size: int, deliveries: Deliveries) -> bool:
-        """Add to the deliveries the call for this message; return `False` if the message is for the session itself."""
+        """Add the call that delivers this message; return `False` if the message is for the session, as a ping is."""
         if type(message) is Completion:
             sink = self.sinks.pop(message.invocation_id, None)
             if sink is not None:
@@ -117,9 +114,10 @@ class Router:
 
 
 def new_runs(batch: Batch, replay: Replay, size: int, now: float) -> Iterator[tuple[int, int]]:
-    """Yield begin and end of each run of messages that have not come before.
+    """Yield begin and end index of each run of new messages, without messages repeated after a reconnect.
 
-    A run is counted only when the next run is asked for. So the last run before the end of a session is not counted.
+    The messages of a run are counted, for the next Ack, only when the next run is asked for. So the last run before the
+    end of a session is not counted.
 
     Args:
         batch: the messages of one payload.
@@ -151,7 +149,7 @@ def new_runs(batch: Batch, replay: Replay, size: int, now: float) -> Iterator[tu
 
 
 def _next_sequence(batch: Batch, begin: int) -> int:
-    """Return the index of the next Sequence, or the end of the batch."""
+    """Return the index of the next Sequence message from `begin` on, or the end of the batch."""
     kinds, values = batch.kinds, batch.values
     for index in range(begin, len(kinds)):
         if kinds[index] == MESSAGE and type(values[index]) is Sequence:
@@ -160,6 +158,6 @@ def _next_sequence(batch: Batch, begin: int) -> int:
 
 
 def _count_numbered(batch: Batch, begin: int, end: int) -> int:
-    """Return how many of these messages count for stateful reconnect."""
+    """Return how many messages from `begin` up to `end` have a number in stateful reconnect."""
     kinds, values = batch.kinds, batch.values
     return sum(kinds[index] != MESSAGE or type(values[index]) in _NUMBERED for index in range(begin, end))

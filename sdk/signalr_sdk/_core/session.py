@@ -29,7 +29,7 @@ Source: HubProtocol.md of dotnet/aspnetcore.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, NotRequired, TypeAlias, TypedDict, Unpack
 
 from ..errors import ConnectionClosedError, HandshakeError, RemoteProtocolError, ServerTimeoutError, SignalRError
@@ -43,8 +43,6 @@ from .redaction import redact
 from .routing import Deliveries, Inbox, Router, Sink, new_runs
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from ..interfaces import HubProtocol
     from .replay import Replay
 
@@ -53,12 +51,12 @@ _CallEncoder: TypeAlias = Callable[[str, list[Any], str | None, list[str] | None
 # If a timer fires more than this many seconds late, this process was suspended: the other side need not have been
 # silent. Messages that arrived meanwhile are still unread, so the other side gets this many seconds more.
 _LATE = 1.0
-# The versions of the hub protocols. Version 2 adds stateful reconnect.
+# The versions that a handshake can ask for: version 2 of a hub protocol adds stateful reconnect.
 _PLAIN, _STATEFUL = 1, 2
 
 
 class SessionOptions(TypedDict):
-    """The options that `HubSession` and `ServerSession` have in common."""
+    """The keyword arguments that `HubSession` and `ServerSession` have in common. See `HubSession`."""
 
     message_bytes: int
     keep_alive: float | None
@@ -68,7 +66,7 @@ class SessionOptions(TypedDict):
 
 
 class HubSession:
-    """The client's side of one connection.
+    """The client's side of the hub protocol on one connection, without I/O.
 
     Args:
         protocol: the hub protocol; it is named in the handshake.
@@ -82,6 +80,7 @@ class HubSession:
     Attributes:
         ended: the Close message or the error that has ended the session; `None` before.
         replay: the message numbers; `None` without stateful reconnect.
+        protocol: the hub protocol in use. A server uses the first protocol on offer until the client has chosen.
         received_single: whether the last payload was exactly one message, for a sink or the inbox. The shell then sends
             its next message at once, since there is nothing to gather.
     """
@@ -105,7 +104,6 @@ class HubSession:
         self._router = Router(inbox)
         self._message_bytes = message_bytes
         self._handshake: handshake.HandshakeReader | None = handshake.HandshakeReader()
-        self._framing: TextFraming | BinaryFraming
         self._exact: set[str] = set()
         self._last_id = 0
         self._keep_alive = math.inf if keep_alive is None else keep_alive
@@ -117,17 +115,12 @@ class HubSession:
 
     def _use(self, protocol: HubProtocol) -> None:
         binary = protocol.transfer_format is TransferFormat.BINARY
-        self._protocol = protocol
+        self.protocol: HubProtocol = protocol
         self._decode_all: Callable[[list[bytes], Batch], None] | None = shortcut(protocol, "decode", "decode_all")
         self._encode_call: _CallEncoder = shortcut(protocol, "encode", "encode_call") or self._encode_invocation
-        self._framing = (BinaryFraming if binary else TextFraming)(self._message_bytes)
+        self._framing: TextFraming | BinaryFraming = (BinaryFraming if binary else TextFraming)(self._message_bytes)
 
-    @property
-    def protocol(self) -> HubProtocol:
-        """The hub protocol in use. Until the client has chosen, a server uses the first protocol on offer."""
-        return self._protocol
-
-    # Receiving
+    # Receiving: bytes from the transport become deliveries
 
     @property
     def ready(self) -> bool:
@@ -136,7 +129,7 @@ class HubSession:
 
     @property
     def overflowed(self) -> bool:
-        """Whether the session has `ended` because a message was over the limit."""
+        """Whether the session has `ended` because a message was too large, or had an impossible length."""
         return self._framing.error is not None
 
     @property
@@ -151,7 +144,7 @@ class HubSession:
 
     @property
     def unread(self) -> bool:
-        """Whether a large payload is not read to its end yet. Call `receive(b"", now)` for its next slice."""
+        """Whether a part of a large payload is still to be read. Call `receive(b"", now)` for its next slice."""
         return bool(self._framing.unread) and self.ended is None
 
     def receive(self, payload: bytes, now: float) -> Deliveries:
@@ -214,9 +207,9 @@ class HubSession:
                     break
 
     def _decode_one(self, frame: bytes) -> HubMessage | None:
-        message = self._protocol.decode(frame)
+        message = self.protocol.decode(frame)
         if self._exact and isinstance(message, StreamItem | Completion) and message.invocation_id in self._exact:
-            message = self._protocol.decode(frame, exact=True)
+            message = self.protocol.decode(frame, exact=True)
             if isinstance(message, Completion):
                 self._exact.discard(message.invocation_id)
         return message
@@ -229,7 +222,7 @@ class HubSession:
                 begin += 1
 
     def _handle(self, message: HubMessage | None) -> None:
-        """Act on a message for the session itself. Messages of unknown types (`None`) are ignored."""
+        """Act on a Close, a ping or an Ack. Messages of unknown types (`None`) are ignored."""
         if isinstance(message, Close):
             self.ended = message
         elif isinstance(message, Ping):
@@ -240,19 +233,19 @@ class HubSession:
             self.replay.acknowledge(message.sequence_id)
 
     def _on_ping(self) -> None:
-        """Do nothing: to a client a ping is a sign of life, as is every other message."""
+        """Do nothing: `receive` has noted the time already, and a ping has no other meaning for a client."""
 
     def _check_handshake(self, record: bytes) -> None:
         handshake.check_response(record)
 
-    # Calling
+    # Sending: each method returns the bytes of a message, and the shell sends the bytes
 
     def start(self) -> bytes:
         """Return the handshake request, which a client sends before anything else."""
-        return handshake.request(self._protocol.name, _PLAIN if self.replay is None else _STATEFUL)
+        return handshake.request(self.protocol.name, _PLAIN if self.replay is None else _STATEFUL)
 
     def resume(self, now: float) -> list[bytes]:
-        """Continue over a new transport. Return the messages that must be sent first, which have their numbers already.
+        """Continue over a new transport. Return the messages to send first. Do not number them again.
 
         Raises:
             ValueError: the session has no `replay`.
@@ -260,27 +253,27 @@ class HubSession:
         if self.replay is None:
             raise ValueError("only a session with a Replay can be resumed")
         # Drop the first part of a message that was cut off: the other side sends the whole message again.
-        self._use(self._protocol)
+        self._use(self.protocol)
         self._last_received = self._last_sent = now
         self._paused_at = None
         return self.replay.repeat(self._sequence, self.filler())
 
     def resync_after_stream(self, stream_id: str) -> bytes:
-        """Return the messages that bring both counts into step after a stream of this side: see the module `replay`.
+        """Return the messages after which both sides count alike, when a stream of this side is over: see `replay`.
 
         Send a completion of the stream or a `filler` first.
         """
         return b"" if self.replay is None else self.replay.resync_after_stream(stream_id, self._sequence, self.filler())
 
     def filler(self) -> bytes:
-        """Return a message that has a number and no effect: it cancels a call that never existed."""
-        return self._protocol.encode(Cancel("0"))
+        """Return a message for stateful reconnect that has a number and no effect: it cancels a call that never was."""
+        return self.protocol.encode(Cancel("0"))
 
     def _sequence(self, number: int) -> bytes:
-        return self._protocol.encode(Sequence(number))
+        return self.protocol.encode(Sequence(number))
 
     def new_id(self) -> str:
-        """Return an id that no other call or stream of this side has."""
+        """Return an id for a call or upload that no other call or upload of this side has."""
         self._last_id += 1
         return f"{self._id_prefix}{self._last_id}"
 
@@ -291,7 +284,7 @@ class HubSession:
     def _encode_invocation(
         self, target: str, arguments: list[Any], invocation_id: str | None, stream_ids: list[str] | None
     ) -> bytes:
-        return self._protocol.encode(Invocation(target, arguments, invocation_id, stream_ids))
+        return self.protocol.encode(Invocation(target, arguments, invocation_id, stream_ids))
 
     def invoke(
         self,
@@ -315,7 +308,7 @@ class HubSession:
         """
         invocation_id = self.new_id()
         if stream:
-            data = self._protocol.encode(StreamInvocation(target, arguments, invocation_id, stream_ids))
+            data = self.protocol.encode(StreamInvocation(target, arguments, invocation_id, stream_ids))
         else:
             data = self._encode_call(target, arguments, invocation_id, stream_ids)
         self._router.sinks[invocation_id] = sink
@@ -324,38 +317,38 @@ class HubSession:
         return invocation_id, data
 
     def forget(self, invocation_id: str) -> bool:
-        """Drop all further answers with this id. Return whether a sink was waiting for answers."""
+        """Drop all further answers to the call with this id. Return whether its sink was still waiting."""
         self._exact.discard(invocation_id)
         return self._router.sinks.pop(invocation_id, None) is not None
 
     def cancel(self, invocation_id: str) -> bytes:
-        """Return the message that cancels a call on the other side."""
-        return self._protocol.encode(Cancel(invocation_id))
+        """Return the CancelInvocation that ends a call of this side on the other side."""
+        return self.protocol.encode(Cancel(invocation_id))
 
     def item(self, stream_id: str, item: Any) -> bytes:
-        """Return one item of a stream that this side sends."""
-        return self._protocol.encode(StreamItem(stream_id, item))
+        """Return the encoded message for one item of a stream that this side sends."""
+        return self.protocol.encode(StreamItem(stream_id, item))
 
     def complete(self, invocation_id: str, error: str | None = None) -> bytes:
-        """Return the completion of a stream of this side, or of a call of the other side without a result."""
-        return self._protocol.encode(Completion(invocation_id, error=error))
+        """Return the completion that ends a stream of this side, or answers a call without a result."""
+        return self.protocol.encode(Completion(invocation_id, error=error))
 
     def answer(self, invocation_id: str, result: Any) -> bytes:
-        """Return the completion, with a result, of a call of the other side."""
-        return self._protocol.encode(Completion(invocation_id, result, has_result=True))
+        """Return the completion that answers a call of the other side with a result."""
+        return self.protocol.encode(Completion(invocation_id, result, has_result=True))
 
     def ping(self) -> bytes:
         """Return a ping. `on_time` returns pings too, when they are due."""
-        return self._protocol.encode(Ping())
+        return self.protocol.encode(Ping())
 
     def close(self, error: str | None = None, *, allow_reconnect: bool = False) -> bytes:
         """Return the Close message. This side must send nothing after it."""
-        return self._protocol.encode(Close(error, allow_reconnect))
+        return self.protocol.encode(Close(error, allow_reconnect))
 
-    # Time
+    # Time: keep-alive pings, Acks and the server timeout
 
     def sent(self, now: float) -> None:
-        """Note the time of a write: the next ping is due `keep_alive` seconds later."""
+        """Note that the shell has written at this time: the next ping is due `keep_alive` seconds later."""
         self._last_sent = now
 
     def pause(self, now: float) -> None:
@@ -363,7 +356,7 @@ class HubSession:
         self._paused_at = now
 
     def unpause(self, now: float) -> None:
-        """Note that the shell reads again. Does nothing without a `pause` before."""
+        """Note that the shell reads again: the server timeout goes on. Does nothing without a `pause` before."""
         if self._paused_at is not None:
             self._last_received += now - self._paused_at
             self._paused_at = None
@@ -377,10 +370,10 @@ class HubSession:
         return self._deadline
 
     def acknowledge(self, now: float) -> bytes:
-        """Return the Ack, or no bytes if none is due."""
+        """Return an Ack for the received messages, or no bytes if no Ack is due at this time."""
         if self.replay is None or now < self.replay.ack_at:
             return b""
-        return self._protocol.encode(Ack(self.replay.next_ack()))
+        return self.protocol.encode(Ack(self.replay.next_ack()))
 
     def on_time(self, now: float) -> bytes:
         """Return the Ack and the ping that are due, or no bytes. Call `next_deadline` afterwards.
@@ -404,7 +397,7 @@ class HubSession:
 
 
 class ServerSession(HubSession):
-    """The side that serves a hub.
+    """The server's side of the hub protocol on one connection, without I/O, for the test server.
 
     Its ids begin with a letter, so that they differ from the stream ids that the client chooses. Its timeout begins
     with the client's first ping, since some clients send no pings.
@@ -412,15 +405,15 @@ class ServerSession(HubSession):
     Args:
         protocols: the hub protocols on offer, by name.
         inbox: see `HubSession`.
-        exact: whether the arguments and the uploaded items of calls of a method are decoded with all digits, numbers
-            with a fraction as `Decimal`; called with the name of the method. `None` for no method.
+        exact: a function that gets the name of a hub method and returns whether numbers in its calls and uploads are
+            decoded with all digits, as `Decimal`. `None` for no method.
         options: see `HubSession`.
 
     Attributes:
         reply: the handshake response. Send it when `ready` is true, and when `receive` has raised an error.
     """
 
-    replay: Replay | None
+    replay: Replay | None  # declared again for pyright, since this class assigns the attribute too
     _id_prefix = "s"
 
     def __init__(
@@ -452,7 +445,7 @@ class ServerSession(HubSession):
             and self._is_exact(message.target)
         ):
             self._exact.update(message.stream_ids or ())
-            return self._protocol.decode(frame, exact=True)
+            return self.protocol.decode(frame, exact=True)
         return message
 
     def _on_ping(self) -> None:

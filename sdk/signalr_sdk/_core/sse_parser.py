@@ -8,7 +8,8 @@ from __future__ import annotations
 from ..errors import RemoteProtocolError
 
 _BOM = b"\xef\xbb\xbf"
-# An incomplete line may hold this many bytes besides data.
+# The bytes of a line that are not data of the event: a byte order mark and the name of the field. The limit for an
+# event does not count these bytes.
 _FIELD = len(_BOM + b"data: ")
 _CR = 0x0D
 _LF = 0x0A
@@ -34,7 +35,7 @@ class SseParser:
         return bool(self._line) or self._data is not None
 
     def feed(self, chunk: bytes) -> list[bytes]:
-        """Take the next bytes; return the data of each event that is complete now. Events without data are left out.
+        """Take the next received bytes; return the data of each event that is complete. Empty events are left out.
 
         Raises:
             RemoteProtocolError: an event is over the limit. Drop the parser then.
@@ -76,7 +77,7 @@ class SseParser:
         return events
 
     def _add(self, value: bytes) -> None:
-        # Do not copy the data of an event with one line: nearly every event has only one.
+        # Do not copy the data of an event with one `data:` line: nearly every event has only one line.
         if self._data is None:
             self._data = value
             return

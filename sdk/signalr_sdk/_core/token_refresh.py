@@ -1,4 +1,4 @@
-"""Authentication refresh: when a live connection needs a new token, and how the server's answer is read.
+"""Authentication refresh: when a live connection needs a new access token, and how the server's answer is read.
 
 Source: what ASP.NET Core 11.0 and its .NET client were seen to do; there is no specification yet.
 """
@@ -16,22 +16,22 @@ from ..errors import AuthenticationRefreshError
 # The shortest wait before a refresh, in seconds. Otherwise a server that names a tiny lifetime would be asked without a
 # pause.
 _SOONEST = 0.5
-# Tokens with a lifetime below a second are refreshed after the shortest wait: this keeps a connection whose server
-# closes it when the token expires. After so many of these tokens in a row the wait is longer, because the server's
-# clock may be wrong, and then no refresh ever helps.
+# Tokens with a lifetime below a second are refreshed after the shortest wait, so that a server which closes connections
+# with an expired token does not close this one. After so many of these tokens in a row the wait is longer, because the
+# server's clock may be wrong, and then no refresh ever helps.
 _MOST_IN_A_ROW = 120
 _LONG_WAIT = 60.0
 # The member `error` in the 409 response to a long poll with which a server asks for a refresh.
 _REQUIRED = "authentication_refresh_required"
 
-# The advice for each `error` in the answer of the server.
+# The advice to the user for each `error` with which a server refuses a token refresh.
 _REASONS = {
     "missing_connection_token": "the request came without the connection's token; does a proxy remove the header?",
     "user_changed": "the token belongs to another user",
     "permission_change_rejected": "the application refuses to take the token for this connection",
     "connection_not_found": "the connection is not known there; several servers need sticky sessions",
 }
-# The advice for each status of an answer that has none of these errors.
+# The advice to the user for each HTTP status of a refusal, if its `error` is not listed above.
 _ADVICE = {
     400: "the server misses the connection's token in the request",
     401: "the server does not accept the token",
@@ -70,12 +70,12 @@ def delay(lifetime: float, before: float, short_lived: int = 0) -> float:
 
 
 def is_required(status: int, body: bytes) -> bool:
-    """Return whether the answer to a long poll asks for a refresh."""
+    """Return whether the answer to a poll request of long polling asks the client to refresh its token."""
     return status == 409 and _reason(body) == _REQUIRED
 
 
 def read_answer(status: int, body: bytes) -> RefreshAnswer:
-    """Return the contents of an answer to a refresh.
+    """Return the new token and its lifetime from the server's answer to a token refresh.
 
     Raises:
         AuthenticationRefreshError: the server refused, or its answer cannot be used.
@@ -93,7 +93,7 @@ def read_answer(status: int, body: bytes) -> RefreshAnswer:
 
 
 def _reason(body: bytes) -> str:
-    """Return the `error` of a refusal; empty if the body has none."""
+    """Return the member `error` with which the server refuses a token refresh; empty if the body has no `error`."""
     try:
         return str(_members(body).get("error", ""))
     except ValueError:

@@ -12,7 +12,8 @@ from urllib.parse import quote, unquote_plus
 
 from .redaction import redact
 
-# RFC 3986, appendix B, for a URL with an authority. `urllib.parse.urlsplit` would silently drop some characters.
+# The expression of RFC 3986, appendix B, for a URL with a host. `urllib.parse.urlsplit` would silently drop line breaks
+# and tabs, and connect to another URL than the user gave.
 _URL = re.compile(
     r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*)://(?P<authority>[^/?#]*)(?P<path>[^?#]*)(?P<query>(?:\?[^#]*)?)"
 )
@@ -174,8 +175,8 @@ def origin(url: str) -> tuple[str, str, int]:
         raise ValueError(f"this is no absolute http(s) URL: {redact(without_query(url))!r}") from None
 
 
-# Cache the results, since each connection asks a dozen times (tests/bench/idle.py, "opened"). The cache holds no query
-# and no path, which may be secrets.
+# Cache the origins of URLs, since each connection asks a dozen times (tests/bench/idle.py, "opened"). The cached URLs
+# have no path and no query, which may be secrets.
 @lru_cache(maxsize=64)
 def _origin(url: str) -> tuple[str, str, int]:
     found = _URL.match(url)

@@ -232,7 +232,7 @@ class RequestSender:
             url, token = urls.with_access_token(url, token), None
         if token is not None:
             users.pop("authorization", None)
-        ours = {"user-agent": ("User-Agent", http_headers.user_agent()), "x-requested-with": _XML_HTTP_REQUEST}
+        ours = {"user-agent": ("User-Agent", http_headers.USER_AGENT), "x-requested-with": _XML_HTTP_REQUEST}
         headers = {**dict((ours | users).values()), **own}
         if token is not None:
             headers["Authorization"] = f"Bearer {token}"

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import inspect
 import sys
+import types
 import typing
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    import types
+from typing import Any
 
 if sys.version_info >= (3, 14):
     import annotationlib
 
     def annotations_of(cls: type) -> dict[str, Any]:
         """Return the annotations of a class, without its bases. An unknown name is returned as its text."""
-        # Let unknown names stand as text: here Python evaluates annotations when they are read (PEP 649), and by
-        # default an unknown name raises an error.
+        # FORWARDREF returns unknown names as text. From 3.14 on, Python evaluates annotations when they are read (PEP
+        # 649), and without FORWARDREF a name that only type checkers know would raise NameError.
         return annotationlib.get_annotations(cls, format=annotationlib.Format.FORWARDREF)
 
 else:

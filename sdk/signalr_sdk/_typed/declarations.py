@@ -25,12 +25,12 @@ _POSITIONAL: Final = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSIT
 _UNKNOWN_TYPES: Final = (TypeVar, typing.ParamSpec, typing.TypeVarTuple)
 
 
-# The two ways to write a declaration
+# The styles of declarations: for asyncio, and for threads
 
 
 @attrs.frozen(eq=False)
 class Style:
-    """How declarations are written: there is a style for asyncio and a style for threads.
+    """How users declare hub methods and handlers: there is a style for asyncio and a style for threads.
 
     Attributes:
         is_async: whether methods are `async def`, unless they return a stream.
@@ -49,7 +49,7 @@ class Style:
 
     @property
     def stream_name(self) -> str:
-        """The recommended annotation of a stream, for errors."""
+        """The annotation of a stream that error texts recommend, such as `AsyncIterator[...]`."""
         return f"{self.streams[0].__name__}[...]"
 
 
@@ -75,11 +75,11 @@ def sync_style(upload: type, stream: type) -> Style:
     return Style(False, (Iterator, Generator, stream), upload, foreign, to_upload)
 
 
-# Methods of a hub
+# Reading the declared methods of a hub, which the client calls
 
 
 class CallKind(Enum):
-    """The three ways to call a hub method."""
+    """How a hub method is called: with `invoke` for a result, with `send` without an answer, or with `stream`."""
 
     INVOKE = auto()
     SEND = auto()
@@ -88,7 +88,7 @@ class CallKind(Enum):
 
 @attrs.frozen(eq=False)
 class HubCall:
-    """A declared method of a hub.
+    """A hub method as a user's class declares the method, and how to call it.
 
     Attributes:
         where: names of the class and the method, for errors.
@@ -111,7 +111,7 @@ class HubCall:
     result: Any
 
     def bind(self, args: tuple[Any, ...], keywords: dict[str, Any]) -> list[Any]:
-        """Return the arguments by position, with the defaults of parameters that are not given.
+        """Return the arguments of a call by position, with the declared default for each argument that is not given.
 
         Raises:
             TypeError: the arguments do not fit the declaration.
@@ -215,12 +215,12 @@ def _check_form(where: str, function: types.FunctionType, style: Style, *, is_st
         _refuse(where, f"it must be async def, or def ... -> {style.stream_name} for a stream")
 
 
-# Handlers of a client
+# Reading the handlers of a client, which the hub's events call
 
 
 @attrs.frozen(eq=False)
 class EventMethod:
-    """A method that handles an event.
+    """A method of a user's class that handles an event of the hub.
 
     Attributes:
         attribute: Python name of the method.
@@ -236,7 +236,7 @@ class EventMethod:
 
     @property
     def is_typed(self) -> bool:
-        """Whether any argument must be converted."""
+        """Whether any argument of the event must be converted before the method is called."""
         return any(wanted is not Any for _name, wanted in (*self.parameters, self.rest))
 
 
@@ -281,7 +281,7 @@ def _read_handler(where: str, name: str, member: Any, event_name: str, style: St
     return EventMethod(name, event_name, tuple(wanted), rest)
 
 
-# Reading classes and functions
+# Reading the members of users' classes
 
 
 def _refuse(where: str, why: str) -> NoReturn:
@@ -289,7 +289,7 @@ def _refuse(where: str, why: str) -> NoReturn:
 
 
 def _members(cls: type, mark: str) -> dict[str, Any]:
-    """Return the members of a class and its bases that are public or marked."""
+    """Return the members of a class and its bases that have a public name, or the mark of a decorator."""
     members = {name: member for base in reversed(cls.__mro__) for name, member in vars(base).items()}
     return {
         name: member
@@ -303,11 +303,11 @@ def _annotated(cls: type) -> dict[str, None]:
     return {name: None for name in names if not name.startswith("_")}
 
 
-# Reading types
+# Reading the types in users' annotations
 
 
 def _bare(hint: Any) -> Any:
-    """Return the type inside `Annotated` and inside the aliases of `type` statements."""
+    """Return the type that an annotation means, without `Annotated` around the type and without `type` aliases."""
     while True:
         if get_origin(hint) is typing.Annotated:
             hint = hint.__origin__

@@ -8,19 +8,17 @@ from __future__ import annotations
 
 import base64
 import re
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from datetime import date, datetime, time, timedelta, timezone
 from decimal import Decimal, InvalidOperation
 from enum import Enum, Flag
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Final, TypeGuard
+from typing import Any, Final, TypeGuard
 from uuid import UUID
 
 from ..options import DateTimeOffset
 from ..protocols.values import TICKS_PER_MICROSECOND
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
 
 _TIMEDELTA = re.compile(r"(-)?(?:([0-9]+)\.)?([0-9]{1,2}):([0-9]{2}):([0-9]{2})(?:\.([0-9]{1,7}))?")
 _INT_TEXT = re.compile(r"[+-]?[0-9]{1,40}")
@@ -30,7 +28,7 @@ _TICKS_PER_DAY = 24 * 3600 * 10**_TICK_DIGITS
 
 
 def unfit(value: Any, wanted: Any) -> TypeError:
-    """Return an error with the type of a value and the type that was wanted."""
+    """Return the TypeError for a decoded value that does not fit the wanted type."""
     return TypeError(f"{type(value).__name__} where {getattr(wanted, '__name__', wanted)} is wanted")
 
 
@@ -98,14 +96,14 @@ def _to_datetime(value: Any) -> datetime:
         case str():
             return datetime.fromisoformat(value)
         case [datetime() as clock, int() as minutes]:
-            # In MessagePack a DateTimeOffset holds the local clock time as if that were UTC.
+            # In MessagePack a DateTimeOffset is a list: the local clock time as if that were UTC, and the offset in
+            # minutes.
             return clock.replace(tzinfo=timezone(timedelta(minutes=minutes)))
         case _:
             raise unfit(value, datetime)
 
 
-def to_offset(value: Any) -> DateTimeOffset:
-    """Return a moment as a `DateTimeOffset`."""
+def _to_offset(value: Any) -> DateTimeOffset:
     return DateTimeOffset(_to_datetime(value))
 
 
@@ -145,7 +143,7 @@ def _to_timedelta(value: Any) -> timedelta:
 
 
 def to_enum(value: Any, members: type[Enum]) -> Enum:
-    """Return the member with this value, this name (in any case, without `_`), or this number (which may be text)."""
+    """Return the enum member for a decoded value: its value, its name (in any case, without `_`), or its number."""
     if isinstance(value, bool):
         # Refuse a bool: `True` equals 1, so `members(True)` would return the member with the value 1.
         for member in members:
@@ -189,7 +187,7 @@ def _folded(name: str) -> str:
     return name.replace("_", "").lower()
 
 
-# The keys of dicts: in JSON every key is a text.
+# Keys of dicts: in JSON every key is a text, so these functions also accept the text of a number or of a bool.
 
 
 def _to_int_key(value: Any) -> int:
@@ -212,7 +210,7 @@ KEY_HOOKS: Final[dict[type, Callable[[Any], Any]]] = {bool: _to_bool_key, int: _
 
 
 def key_meanings(key: Any) -> Iterator[Any]:
-    """Yield the values that a key of a decoded dict may stand for: the key itself first."""
+    """Yield the values for which a key of a decoded dict may stand: the key, then its text as bool, int or float."""
     yield key
     if isinstance(key, str):
         for hook in KEY_HOOKS.values():
@@ -230,6 +228,7 @@ HOOKS: Final[dict[type, Callable[[Any], Any]]] = {
     Decimal: _to_decimal,
     UUID: _to_uuid,
     datetime: _to_datetime,
+    DateTimeOffset: _to_offset,
     date: _to_date,
     time: _to_time,
     timedelta: _to_timedelta,

@@ -1,4 +1,4 @@
-"""Converts decoded values with cattrs into the type that the caller wants.
+"""Converts decoded values with cattrs into the types that users ask for, such as `result_type`.
 
 Hooks for single values are in `leaf_values`; the hooks here are for types that contain other types.
 """
@@ -12,6 +12,7 @@ import functools
 import reprlib
 import types
 import typing
+from collections.abc import Callable
 from decimal import Decimal
 from enum import Enum
 from functools import lru_cache, reduce
@@ -21,20 +22,17 @@ import attrs
 
 from .._core.redaction import redact_error
 from ..errors import LocalProtocolError, ResultTypeError
-from ..options import DateTimeOffset
 from ..protocols.values import Naming, field_names
 from .annotations import annotations_of
-from .leaf_values import HOOKS, KEY_HOOKS, key_meanings, to_enum, to_offset, unfit
+from .leaf_values import HOOKS, KEY_HOOKS, key_meanings, to_enum, unfit
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from ..interfaces import Converter
 
     Hook = Callable[[Any, Any], Any]
 
-# The types that are made from a list. They have hooks of our own, because cattrs would accept a text or a dict as a
-# list.
+# The types for which the hub must send a list, and the functions that make them from the list. The hooks of cattrs are
+# replaced, because cattrs would accept a text or a dict as a list.
 _COLLECTIONS: Final[dict[Any, Callable[[Any], Any]]] = {
     list: list,
     tuple: tuple,
@@ -48,7 +46,7 @@ _COLLECTIONS: Final[dict[Any, Callable[[Any], Any]]] = {
     collections.abc.Set: frozenset,
     collections.abc.MutableSet: set,
 }
-# The types that are made from a dict.
+# The types for which the hub must send an object (a dict), and the functions that make them from the dict.
 _MAPPINGS: Final[dict[Any, Callable[[Any], Any]]] = {
     dict: dict,
     collections.OrderedDict: collections.OrderedDict,
@@ -84,9 +82,7 @@ def default_converter(naming: Naming) -> Converter:
     for kind, hook in HOOKS.items():
         converter.register_structure_hook(kind, _leaf(kind, hook))
     converter.register_structure_hook(Enum, to_enum)
-    # `register_structure_hook` would resolve the annotations of this class, which only type checkers can.
-    converter.register_structure_hook_func(lambda cl: cl is DateTimeOffset, lambda value, _cl: to_offset(value))
-    # cattrs uses the factory that was registered last, if several factories match a type.
+    # Keep the order of these factories: if several factories match a type, cattrs uses the last.
     converter.register_structure_hook_factory(_is_collection, lambda cl: _collection_hook(cl, converter))
     converter.register_structure_hook_factory(_is_mapping, lambda cl: _mapping_hook(cl, converter))
     converter.register_structure_hook_factory(_is_mixed_union, lambda cl: _union_hook(cl, converter))
@@ -112,7 +108,7 @@ def structure(converter: Converter, value: Any, type_: Any) -> Any:
         raise ResultTypeError(f"the value {reprlib.repr(value)} is no {wanted}: {why}", value, type=type_) from error
 
 
-# Hooks for types that contain other types
+# Hooks of cattrs for types that contain other types
 
 
 def _leaf(kind: type, hook: Callable[[Any], Any]) -> Hook:
@@ -294,7 +290,7 @@ def _later(hint: Any, converter: Converter) -> Hook:
     return lambda value, _cl: converter.structure(value, hint)
 
 
-# Types whose numbers must keep all digits
+# Finding the types whose numbers must be decoded with all digits, as `Decimal`
 
 
 def needs_exact(type_: Any) -> bool:
@@ -316,7 +312,7 @@ def _mentions_decimal(type_: Any, seen: dict[int, Any]) -> bool:
     if type_ is Decimal:
         return True
     if isinstance(type_, str):
-        # This is a quoted name that could not be resolved.
+        # This part of the type is a quoted name that could not be resolved: look for the word `Decimal` in it.
         return Decimal.__name__ in type_
     if id(type_) in seen:
         return False
@@ -342,5 +338,5 @@ def _hints(cls: type) -> dict[str, Any]:
     try:
         return typing.get_type_hints(cls, include_extras=True)
     except (NameError, TypeError, AttributeError):
-        # Some names exist only for type checkers: take the annotations as they are.
+        # Some names in the annotations exist only for type checkers: return these annotations without resolving names.
         return {name: hint for each in cls.__mro__ for name, hint in annotations_of(each).items()}

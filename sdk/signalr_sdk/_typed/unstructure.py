@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from ..errors import LocalProtocolError
@@ -9,8 +10,6 @@ from ..messages import Completion, Invocation, StreamInvocation, StreamItem
 from ..protocols.batches import shortcut
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from ..interfaces import Converter, HubProtocol
     from ..messages import HubMessage
     from ..options import TransferFormat

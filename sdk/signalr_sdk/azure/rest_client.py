@@ -91,7 +91,7 @@ class RestClient:
             body: the body.
             content_type: type of the body.
         """
-        headers = {"User-Agent": http_headers.user_agent(), "Accept": "application/json"}
+        headers = {"User-Agent": http_headers.USER_AGENT, "Accept": "application/json"}
         if content_type is not None:
             headers["Content-Type"] = content_type
         query = names.query(("api-version", self._api_version), *pairs)

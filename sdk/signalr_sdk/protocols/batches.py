@@ -7,13 +7,9 @@ rows of one kind are delivered in one call.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import Any, Final, cast
 
-from ..messages import Completion, Invocation, StreamItem
-
-if TYPE_CHECKING:
-    from ..messages import HubMessage
-
+from ..messages import Completion, HubMessage, Invocation, StreamItem
 
 # The kinds of rows in a `Batch`. A plain message has its type number of the specification, any other has `MESSAGE`.
 # Integers are compared in less time than members of an enum (tests/bench/test_receiving.py).
@@ -53,14 +49,15 @@ class Batch:
         self.values.append(value)
 
     def end_of_run(self, begin: int, end: int) -> int:
-        """Return the end of the run that begins at `begin`: neighbouring events, items of one stream, or one row."""
+        """Return the end of the run from `begin` on: events, items of one stream, or one row of another kind."""
         kinds, names = self.kinds, self.names
         kind, name = kinds[begin], names[begin]
         if kind in (MESSAGE, RESULT):
             return begin + 1
         count = end - begin
         if count == len(kinds) == kinds.count(kind) and (kind == EVENT or names.count(name) == count):
-            # All rows are alike. `count` finds this out ten times as fast as the loop (tests/bench/test_receiving.py).
+            # All rows of the batch belong to this run. `count` finds this out ten times as fast as the loop below
+            # (tests/bench/test_receiving.py).
             return end
         stop = begin + 1
         while stop < end and kinds[stop] == kind and (kind == EVENT or names[stop] == name):

@@ -15,8 +15,8 @@ SEPARATOR: Final = b"\x1e"
 # A length has at most 5 bytes with 7 bits each, and at most 31 bits in all, so the last byte is at most 7.
 _MAX_LENGTH_BYTES = 5
 _MAX_LAST_BYTE = 7
-# The lengths that fit into one byte. They are made once, because making a length takes longer (tests/bench/pieces.py,
-# "encode an item").
+# The length prefixes that have one byte, made once: to make a prefix for each message takes longer
+# (tests/bench/pieces.py, "encode an item").
 _SHORT_LENGTHS: Final = tuple(bytes((length,)) for length in range(0x80))
 # A large payload is split in slices, so that the event loop can run other tasks in between. A slice ends after so many
 # messages, or with the first message after so many bytes.
@@ -29,12 +29,12 @@ _GATHERED = 65536
 
 
 def frame_text(message: bytes) -> bytes:
-    """Return the message, followed by the separator."""
+    """Return the encoded message, followed by the record separator 0x1E."""
     return message + SEPARATOR
 
 
 def frame_binary(message: bytes) -> bytes:
-    """Return the length of the message, followed by the message."""
+    """Return the length of the encoded message as a VarInt, followed by the message."""
     length = len(message)
     if length <= 0x7F:
         return _SHORT_LENGTHS[length] + message
@@ -99,16 +99,16 @@ class _Framing:
 
 
 class TextFraming(_Framing):
-    """Splits a stream at the separators.
+    """Splits received bytes into messages, at the record separators 0x1E that end each message.
 
     Args:
         limit: largest message in bytes.
     """
 
-    unread: bytes
+    unread: bytes  # declared again for pyright, since this class assigns the attribute too
 
     def feed(self, data: bytes) -> list[bytes]:
-        """Take the next bytes of the stream; return complete messages. Look at `error` and `unread` afterwards."""
+        """Take the next received bytes; return the complete messages. Look at `error` and `unread` afterwards."""
         if self.error is not None:
             return []
         if self.unread or len(data) > _SLICE:
@@ -145,13 +145,13 @@ class TextFraming(_Framing):
 
 
 class BinaryFraming(_Framing):
-    """Splits a stream by the lengths before the messages.
+    """Splits received bytes into messages, by the VarInt length before each message.
 
     Args:
         limit: largest message in bytes.
     """
 
-    unread: bytes
+    unread: bytes  # declared again for pyright, since this class assigns the attribute too
 
     def __init__(self, limit: int) -> None:
         super().__init__(limit)
@@ -188,7 +188,10 @@ class BinaryFraming(_Framing):
         return frames
 
     def _with_pending(self, data: bytes) -> bytes:
-        """Return the bytes to read from `_position` on. They are empty while a message is incomplete."""
+        """Return the kept bytes together with the new bytes, to be read from `_position` on.
+
+        Return no bytes while too few bytes have come for the incomplete message.
+        """
         if self.unread:
             return self._with_unread(data)
         if not self._pieces:

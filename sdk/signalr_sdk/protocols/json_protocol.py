@@ -6,31 +6,27 @@ Source: HubProtocol.md of dotnet/aspnetcore, "JSON encoding".
 
 from __future__ import annotations
 
+from collections.abc import Sequence as Sequences
 from datetime import datetime
 from decimal import Decimal
 from types import NoneType
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 from uuid import UUID
 
 from ..errors import RemoteProtocolError
 from ..messages import Completion, HubMessage, Invocation, Ping, StreamItem
 from ..options import TransferFormat
-from .batches import EVENT, ITEM, MESSAGE, RESULT
+from .batches import EVENT, ITEM, MESSAGE, RESULT, Batch
 from .framing import SEPARATOR
-from .json_values import JsonBackend, choose_backend, holds_nonfinite, write_slowly
+from .json_values import JsonBackend, choose_backend, holds_nonfinite, loads_exactly, loads_slowly, write_slowly
 from .members import WrongMemberError, rare_members, read_message
 from .values import ENCODING_ERRORS, Naming, NamingChoice, resolve_naming
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence as Sequences
-
-    from .batches import Batch
 
 _PING_FRAME: Final = b'{"type":6}'
 _THE_PING: Final = Ping()
 _PING: Final = _PING_FRAME + SEPARATOR
-# How many members a plain message has. Event: type, target, arguments. Item: type, invocationId, item. Result: type,
-# invocationId, result.
+# The number of members of an event (type, target, arguments), of a stream item (type, invocationId, item) and of a
+# result (type, invocationId, result), if the message has no headers or other optional members.
 _PLAIN: Final = 3
 # Values of these types hold no NaN, so there is no need to look for one (tests/bench/pieces.py, "encode an event").
 _FLAT: Final = frozenset({str, int, bool, NoneType, bytes, datetime, UUID, Decimal})
@@ -43,34 +39,32 @@ class JsonProtocol:
         naming: how attribute names of classes are written: `"camel"` (as ASP.NET Core does), `"pascal"`, `None` for
             unchanged, or a function.
 
+    Attributes:
+        naming: the function that turns an attribute name of a user's class into the name in JSON.
+
     Example:
         >>> from signalr_sdk.messages import Ping
         >>> JsonProtocol().encode(Ping())
         b'{"type":6}\x1e'
     """
 
-    # Do not declare these as Final: for pyright, Final makes class variables, which do not match the properties of
-    # HubProtocol.
+    # Do not declare `name` and `transfer_format` as Final: pyright would take them for class variables, which do not
+    # match the properties of HubProtocol.
     name: str = "json"
     transfer_format: TransferFormat = TransferFormat.TEXT
 
     def __init__(self, *, naming: NamingChoice = "camel", _backend: JsonBackend | None = None) -> None:
-        self._naming = resolve_naming(naming)
+        self.naming: Naming = resolve_naming(naming)
         self._backend = choose_backend() if _backend is None else _backend
         self._dumps, self._loads = self._backend.dumps, self._backend.loads
         self._hides_nonfinite = self._backend.hides_nonfinite
-        self._default, self._options = self._backend.default(self._naming), self._backend.options
-
-    @property
-    def naming(self) -> Naming:
-        """How attribute names of classes are written."""
-        return self._naming
+        self._default, self._options = self._backend.default(self.naming), self._backend.options
 
     # Encoding. Each message becomes a dict, which the codec encodes in one call: the fastest way for every message. The
     # id stands before the value, because .NET must know the id to decode the value.
 
     def encode(self, message: HubMessage, /) -> bytes:
-        """Return the encoded message, followed by the separator.
+        """Return the message in JSON, followed by the record separator 0x1E.
 
         Raises:
             LocalProtocolError: a value cannot be encoded.
@@ -115,15 +109,11 @@ class JsonProtocol:
         except ENCODING_ERRORS:
             # Use the slow writer: it encodes some values that the codec cannot encode, or raises an error with the path
             # of the fault.
-            return write_slowly(members, self._naming) + SEPARATOR
-        # A null in the text may stand for a NaN. `rfind` takes half the time of `in` (tests/bench/test_codec.py).
-        if (
-            not is_flat
-            and self._hides_nonfinite
-            and data.rfind(b"null") >= 0
-            and holds_nonfinite(members, self._naming)
-        ):
-            return write_slowly(members, self._naming) + SEPARATOR
+            return write_slowly(members, self.naming) + SEPARATOR
+        # orjson writes a NaN as null, which must be an error, so look for the NaN if the text holds a null. `rfind`
+        # takes half the time of `in` (tests/bench/test_codec.py).
+        if not is_flat and self._hides_nonfinite and data.rfind(b"null") >= 0 and holds_nonfinite(members, self.naming):
+            return write_slowly(members, self.naming) + SEPARATOR
         return data + SEPARATOR
 
     def _encode_rare(self, message: HubMessage) -> bytes:
@@ -132,9 +122,10 @@ class JsonProtocol:
         members = {name: value for name, value in rare_members(message).items() if value is not None}
         return self._written(members, False)
 
-    # Decoding
+    # Decoding: each frame is one message in JSON, without the record separator
 
-    # Plain messages are read here, since `read_message` takes a tenth longer (tests/bench/pieces.py, "decode").
+    # Events, items and results without optional members are read here: `read_message` takes a tenth longer
+    # (tests/bench/pieces.py, "decode").
     def decode(self, frame: bytes, /, *, exact: bool = False) -> HubMessage | None:
         """Return the message in a frame, `None` for an unknown type.
 
@@ -146,10 +137,10 @@ class JsonProtocol:
             RemoteProtocolError: this is no hub message.
         """
         try:
-            members = self._backend.loads_exactly(frame) if exact else self._loads(frame)
+            members = loads_exactly(frame) if exact else self._loads(frame)
         except (ValueError, RecursionError):
             members = self._load_slowly(frame)
-        # The type must be an integer, and not `True` or `1.0`, which equal 1.
+        # The `type` of a message must be an integer. `True` and `1.0` are not allowed, although they equal 1.
         kind = members.get("type") if type(members) is dict else None
         if type(kind) is not int:
             raise _wrong(frame, "it is no object with an integer 'type'")
@@ -169,8 +160,8 @@ class JsonProtocol:
         except WrongMemberError as error:
             raise _wrong(frame, error) from None
 
-    # Plain messages are read inside the loop: one call for each would cost a third of the whole (tests/bench/pieces.py,
-    # "receive").
+    # Events, items and results without optional members are read inside the loop: a call of `decode` for each message
+    # would make receiving a third slower (tests/bench/pieces.py, "receive").
     def decode_all(self, frames: Sequences[bytes], batch: Batch, /) -> None:
         """Add the messages of all frames to the batch, up to a frame that `decode` refuses, and raise its error."""
         loads = self._loads
@@ -195,9 +186,10 @@ class JsonProtocol:
                     name, value = members["invocationId"], members["result"]
                     is_plain = kind == RESULT and name != ""
             except (KeyError, TypeError, ValueError, RecursionError):
-                # This frame is not a plain message: `decode` reads or refuses it.
+                # This frame is no event, item or result without optional members: let `decode` read or refuse the
+                # frame.
                 members, kind, name, value, is_plain = {}, 0, "", None, False
-            # The type must be an integer, and not `True` or `1.0`, which equal 1.
+            # The `type` of a message must be an integer. `True` and `1.0` are not allowed, although they equal 1.
             if is_plain and len(members) == _PLAIN and kind.__class__ is int and name.__class__ is str:
                 add_kind(kind)
                 add_name(name)
@@ -208,7 +200,7 @@ class JsonProtocol:
     def _load_slowly(self, frame: bytes) -> Any:
         """Decode a frame that orjson refuses but the standard library may accept, for example with a lone surrogate."""
         try:
-            return self._backend.loads_slowly(frame)
+            return loads_slowly(frame)
         except ValueError as error:
             raise _wrong(frame, f"it is not JSON: {error}") from None
         except RecursionError:

@@ -1,38 +1,24 @@
-"""Values in JSON: two codecs with the same behaviour, and a slow writer for what the codecs cannot encode."""
+"""Values in JSON: two codecs with the same behaviour, and a slow writer for values that the codecs cannot encode."""
 
 from __future__ import annotations
 
 import base64
 import json
 import math
+from collections.abc import Callable, Iterable
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal, InvalidOperation
 from enum import Enum
 from functools import lru_cache, partial
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+from types import ModuleType
+from typing import Any, TypeAlias
 from uuid import UUID
 
 from ..errors import LocalProtocolError
 from ..options import DateTimeOffset
-from .values import (
-    ENCODING_ERRORS,
-    Naming,
-    datetime_text,
-    decimal_text,
-    enum_or_plain,
-    named_parts,
-    parts,
-    reason,
-    time_text,
-    timedelta_text,
-    to_dict,
-)
+from . import values
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
-    from types import ModuleType
-
-    Default: TypeAlias = Callable[[object], object]
+Default: TypeAlias = Callable[[object], object]
 
 orjson: ModuleType | None
 try:
@@ -44,40 +30,6 @@ except ImportError:
 # Longer integers become `Decimal`, because `int` may refuse them: the lowest limit that `sys.set_int_max_str_digits`
 # accepts is 640.
 _LONGEST_INT = 640
-
-
-class JsonBackend(Protocol):
-    """A JSON codec.
-
-    Attributes:
-        options: the third argument for `dumps`. The caller passes it, so that `orjson.dumps` itself can be `dumps`.
-        hides_nonfinite: whether `dumps` silently writes NaN and infinities as null.
-    """
-
-    options: int
-    hides_nonfinite: bool
-
-    @property
-    def dumps(self) -> Callable[[object, Default, int], bytes]:
-        """Encode a value; `default` replaces values of unknown types. Raises one of `ENCODING_ERRORS`."""
-
-    @property
-    def loads(self) -> Callable[[bytes], Any]:
-        """Decode a text. Raises ValueError or RecursionError if the codec does not accept it."""
-
-    def default(self, naming: Naming) -> Default:
-        """Return the function that `dumps` gets as `default`, for this naming of attributes."""
-
-    def loads_exactly(self, data: bytes, /) -> Any:
-        """Decode any JSON text, with `Decimal` for numbers with a fraction."""
-
-    def loads_slowly(self, data: bytes, /) -> Any:
-        """Decode any JSON text, also one that `loads` does not accept."""
-
-
-def choose_backend() -> JsonBackend:
-    """Return the backend with orjson if orjson is installed, otherwise the backend with the standard library."""
-    return StandardBackend() if orjson is None else OrjsonBackend(orjson)
 
 
 def _refuse_constant(text: str) -> Any:
@@ -101,43 +53,52 @@ _slow = json.JSONDecoder(parse_constant=_refuse_constant, parse_int=_parse_int)
 _exact = json.JSONDecoder(parse_constant=_refuse_constant, parse_int=_parse_int, parse_float=_parse_exactly)
 
 
-class _Backend:
-    def loads_exactly(self, data: bytes, /) -> Any:
-        """See `JsonBackend.loads_exactly`."""
-        return _exact.decode(str(data, "utf-8"))
+def loads_exactly(data: bytes) -> Any:
+    """Decode a JSON text, with `Decimal` for numbers with a fraction, so that no digit is lost."""
+    return _exact.decode(str(data, "utf-8"))
 
-    def loads_slowly(self, data: bytes, /) -> Any:
-        """See `JsonBackend.loads_slowly`."""
-        return _slow.decode(str(data, "utf-8"))
+
+def loads_slowly(data: bytes) -> Any:
+    """Decode any JSON text, also a text that a codec's faster `loads` does not accept."""
+    return _slow.decode(str(data, "utf-8"))
 
 
 @lru_cache(maxsize=16)
 def _encoder(default: Default) -> json.JSONEncoder:
-    # `json.dumps` makes a new encoder for each call, which takes longer than encoding a small message.
+    # Keep the encoder: `json.dumps` would make a new encoder for each message, which takes longer than encoding a small
+    # message.
     return json.JSONEncoder(default=default, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
 
-class StandardBackend(_Backend):
-    """The codec of the standard library."""
+class StandardBackend:
+    """The JSON codec of the standard library.
+
+    Attributes:
+        options: the third argument for `dumps`. The caller passes it, so that `orjson.dumps` itself can be `dumps`.
+        hides_nonfinite: whether `dumps` silently writes NaN and infinities as null.
+    """
 
     options = 0
     hides_nonfinite = False
 
     def dumps(self, value: object, default: Default, _options: int, /) -> bytes:
-        """See `JsonBackend.dumps`."""
+        """Encode a value; `default` replaces values of unknown types. Raises one of `ENCODING_ERRORS`."""
         return _encoder(default).encode(value).encode()
 
     def loads(self, data: bytes, /) -> Any:
-        """See `JsonBackend.loads`."""
+        """Decode a text. Raises ValueError or RecursionError if the codec does not accept the text."""
         return _standard.decode(str(data, "utf-8"))
 
-    def default(self, naming: Naming) -> Default:
-        """See `JsonBackend.default`. The slow writer must write each `Decimal`, since this codec cannot."""
+    def default(self, naming: values.Naming) -> Default:
+        """Return the function that `dumps` gets as `default`, for this naming of attributes.
+
+        This codec cannot write a `Decimal`: `dumps` raises an error, and then the slow writer is used.
+        """
         return partial(plain, naming=naming)
 
 
-class OrjsonBackend(_Backend):
-    """The codec of orjson.
+class OrjsonBackend:
+    """The JSON codec of orjson, with the same members as `StandardBackend`.
 
     Args:
         orjson: the module, which is optional.
@@ -153,40 +114,46 @@ class OrjsonBackend(_Backend):
         self.loads: Callable[[bytes], Any] = orjson.loads
         self._fragment: Callable[[str], object] = orjson.Fragment
 
-    def default(self, naming: Naming) -> Default:
-        """See `JsonBackend.default`."""
+    def default(self, naming: values.Naming) -> Default:
+        """See `StandardBackend.default`. orjson can write a `Decimal`, as the text of a number."""
         fragment = self._fragment
 
         def default(value: object) -> object:
-            if isinstance(value, Decimal):
-                return fragment(decimal_text(value))
-            return plain(value, naming)
+            return fragment(values.decimal_text(value)) if isinstance(value, Decimal) else plain(value, naming)
 
         return default
 
 
-def holds_nonfinite(value: object, naming: Naming) -> bool:
-    """Return whether a value contains a NaN or an infinity. The value was encoded before, so it has no cycles."""
+JsonBackend: TypeAlias = StandardBackend | OrjsonBackend
+
+
+def choose_backend() -> JsonBackend:
+    """Return the backend with orjson if orjson is installed, otherwise the backend with the standard library."""
+    return StandardBackend() if orjson is None else OrjsonBackend(orjson)
+
+
+def holds_nonfinite(value: object, naming: values.Naming) -> bool:
+    """Return whether a value holds a NaN or an infinity, which orjson writes as null. The value has no cycles."""
     todo = [value]
     while todo:
-        each = enum_or_plain(todo.pop())
+        each = values.enum_or_plain(todo.pop())
         if isinstance(each, float):
             if not math.isfinite(each):
                 return True
         elif each is not None and not isinstance(each, str | int):
-            todo += parts(each, naming)
+            todo += values.parts(each, naming)
     return False
 
 
-def plain(value: object, naming: Naming) -> object:
-    """Return a value that the codecs can encode, in place of a value whose type they do not know.
+def plain(value: object, naming: values.Naming) -> object:
+    """Return a value that a JSON codec can encode, in place of a value whose type the codec does not know.
 
     Raises:
         TypeError: values of this type cannot be sent.
     """
     match value:
         case datetime():
-            return datetime_text(value)
+            return values.datetime_text(value)
         case UUID():
             return str(value)
         case Enum():
@@ -199,21 +166,21 @@ def plain(value: object, naming: Naming) -> object:
             return _plain_clock(value, naming)
 
 
-def _plain_clock(value: object, naming: Naming) -> object:
+def _plain_clock(value: object, naming: values.Naming) -> object:
     match value:
         case date():
             return value.isoformat()
         case time():
-            return time_text(value)
+            return values.time_text(value)
         case timedelta():
-            return timedelta_text(value)
+            return values.timedelta_text(value)
         case DateTimeOffset():
-            return datetime_text(value.value)
+            return values.datetime_text(value.value)
         case _:
-            return to_dict(value, naming)
+            return values.to_dict(value, naming)
 
 
-def write_slowly(members: dict[str, Any], naming: Naming) -> bytes:
+def write_slowly(members: dict[str, Any], naming: values.Naming) -> bytes:
     """Encode the members of a message, also with values that no codec can encode.
 
     Args:
@@ -228,15 +195,15 @@ def write_slowly(members: dict[str, Any], naming: Naming) -> bytes:
         writer.write_object((name, name, value) for name, value in members.items())
         return "".join(writer.pieces).encode()
     except RecursionError as error:
-        raise LocalProtocolError(f"{writer.path.partition('[')[0]}: {reason(error)}") from None
-    except ENCODING_ERRORS as error:
-        raise LocalProtocolError(f"{writer.path}: {reason(error)}") from None
+        raise LocalProtocolError(f"{writer.path.partition('[')[0]}: {values.reason(error)}") from None
+    except values.ENCODING_ERRORS as error:
+        raise LocalProtocolError(f"{writer.path}: {values.reason(error)}") from None
 
 
 class _SlowWriter:
-    """Writes JSON piece by piece; `path` is the path of the value that was written last."""
+    """Writes JSON piece by piece. If a value cannot be written, `path` says for the error which value."""
 
-    def __init__(self, naming: Naming) -> None:
+    def __init__(self, naming: values.Naming) -> None:
         self.pieces: list[str] = []
         self.path = ""
         self._naming = naming
@@ -256,7 +223,7 @@ class _SlowWriter:
             case float():
                 self.pieces.append(_number(value))
             case Decimal():
-                self.pieces.append(decimal_text(value))
+                self.pieces.append(values.decimal_text(value))
             case _:
                 self._write_compound(value, path)
 
@@ -270,7 +237,7 @@ class _SlowWriter:
                 keys = (self._key(key, path) for key in value)
                 self.write_object(
                     (key, path + step, part)
-                    for key, (step, part) in zip(keys, named_parts(value, self._naming) or (), strict=True)
+                    for key, (step, part) in zip(keys, values.named_parts(value, self._naming) or (), strict=True)
                 )
             case list() | tuple():
                 self._write_array(value, path)
@@ -280,7 +247,7 @@ class _SlowWriter:
 
     def _write_other(self, value: object, path: str) -> None:
         replaced = plain(value, self._naming)
-        steps = named_parts(value, self._naming)
+        steps = values.named_parts(value, self._naming)
         if isinstance(replaced, dict) and steps is not None:
             # For an instance of a class, JSON has the wire names, and the path has the names of the attributes.
             self.write_object((wire, path + step, part) for wire, (step, part) in zip(replaced, steps, strict=True))
@@ -288,7 +255,7 @@ class _SlowWriter:
             self.write(replaced, path)
 
     def write_object(self, members: Iterable[tuple[str, str, object]]) -> None:
-        """Write an object. Each member is a name, the path of the value, and the value."""
+        """Write a JSON object. Each member is a name, the path of the value for errors, and the value."""
         separator = "{"
         for name, path, value in members:
             self.path = path
@@ -308,7 +275,7 @@ class _SlowWriter:
     def _key(self, key: object, path: str) -> str:
         """Return the text of a key, for the types of keys that the standard library and .NET accept."""
         self.path = path
-        key = enum_or_plain(key)
+        key = values.enum_or_plain(key)
         match key:
             case str():
                 return key
@@ -319,7 +286,7 @@ class _SlowWriter:
             case int():
                 return int.__repr__(key)
             case Decimal():
-                return decimal_text(key)
+                return values.decimal_text(key)
             case UUID() | date() | time() | timedelta():
                 return str(plain(key, self._naming))
             case _:

@@ -10,27 +10,15 @@ from __future__ import annotations
 
 from typing import Any
 
+from .. import messages
 from ..errors import LocalProtocolError
-from ..messages import (
-    Ack,
-    CancelInvocation,
-    Close,
-    Completion,
-    Headers,
-    HubMessage,
-    Invocation,
-    Ping,
-    Sequence,
-    StreamInvocation,
-    StreamItem,
-)
 
 
 class WrongMemberError(ValueError):
     """A member is missing, or has a wrong type. The protocol that catches this error adds an excerpt of the message."""
 
 
-def read_message(kind: int, members: dict[str, Any]) -> HubMessage | None:
+def read_message(kind: int, members: dict[str, Any]) -> messages.HubMessage | None:
     """Return the message of the type `kind` that has these members, `None` for an unknown type.
 
     Raises:
@@ -40,37 +28,37 @@ def read_message(kind: int, members: dict[str, Any]) -> HubMessage | None:
         case 1:
             target, arguments, stream_ids = _read_call(members)
             name = _read_id(members) if members.get("invocationId") else None
-            return Invocation(target, arguments, name, stream_ids, _read_headers(members))
+            return messages.Invocation(target, arguments, name, stream_ids, _read_headers(members))
         case 2:
             if "item" not in members:
                 raise WrongMemberError("a stream item needs an 'item'")
-            return StreamItem(_read_id(members), members["item"], _read_headers(members))
+            return messages.StreamItem(_read_id(members), members["item"], _read_headers(members))
         case 3:
             error, result = _read_error(members), members.get("result")
             if error is not None and result is not None:
                 raise WrongMemberError("a completion has a result or an error, not both")
             has_result = error is None and "result" in members
-            return Completion(_read_id(members), result, error, has_result, _read_headers(members))
+            return messages.Completion(_read_id(members), result, error, has_result, _read_headers(members))
         case 4:
             target, arguments, stream_ids = _read_call(members)
-            return StreamInvocation(target, arguments, _read_id(members), stream_ids, _read_headers(members))
+            return messages.StreamInvocation(target, arguments, _read_id(members), stream_ids, _read_headers(members))
         case 5:
-            return CancelInvocation(_read_id(members), _read_headers(members))
+            return messages.CancelInvocation(_read_id(members), _read_headers(members))
         case _:
             return _read_control(kind, members)
 
 
-def _read_control(kind: int, members: dict[str, Any]) -> HubMessage | None:
+def _read_control(kind: int, members: dict[str, Any]) -> messages.HubMessage | None:
     match kind:
         case 6:
-            return Ping()
+            return messages.Ping()
         case 7:
-            return Close(_read_error(members), members.get("allowReconnect") is True)
+            return messages.Close(_read_error(members), members.get("allowReconnect") is True)
         case 8 | 9:
             number = members.get("sequenceId")
             if isinstance(number, bool) or not isinstance(number, int):
                 raise WrongMemberError("'sequenceId' is no integer")
-            return Ack(number) if kind == 8 else Sequence(number)
+            return messages.Ack(number) if kind == 8 else messages.Sequence(number)
         case _:
             return None
 
@@ -102,7 +90,7 @@ def _read_error(members: dict[str, Any]) -> str | None:
     return value
 
 
-def _read_headers(members: dict[str, Any]) -> Headers | None:
+def _read_headers(members: dict[str, Any]) -> messages.Headers | None:
     value = members.get("headers")
     if not value:
         return None
@@ -111,14 +99,14 @@ def _read_headers(members: dict[str, Any]) -> Headers | None:
     return value
 
 
-def rare_members(message: HubMessage) -> dict[str, Any]:
+def rare_members(message: messages.HubMessage) -> dict[str, Any]:
     """Return the members of a message of a rare type, from 4 on. Members that may be left out are `None`.
 
     Raises:
         LocalProtocolError: this is no hub message.
     """
     match message:
-        case StreamInvocation():
+        case messages.StreamInvocation():
             return {
                 "type": 4,
                 "invocationId": message.invocation_id,
@@ -127,11 +115,11 @@ def rare_members(message: HubMessage) -> dict[str, Any]:
                 "streamIds": message.stream_ids or None,
                 "headers": message.headers or None,
             }
-        case CancelInvocation():
+        case messages.CancelInvocation():
             return {"type": 5, "invocationId": message.invocation_id, "headers": message.headers or None}
-        case Close():
+        case messages.Close():
             return {"type": 7, "error": message.error, "allowReconnect": message.allow_reconnect or None}
-        case Ack() | Sequence():
-            return {"type": 8 if isinstance(message, Ack) else 9, "sequenceId": message.sequence_id}
+        case messages.Ack() | messages.Sequence():
+            return {"type": 8 if isinstance(message, messages.Ack) else 9, "sequenceId": message.sequence_id}
         case _:
             raise LocalProtocolError(f"{message!r:.100} is no hub message")

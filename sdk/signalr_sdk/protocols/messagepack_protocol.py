@@ -6,28 +6,26 @@ Source: HubProtocol.md of dotnet/aspnetcore, "MessagePack encoding".
 from __future__ import annotations
 
 import reprlib
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Sequence as Sequences
+from typing import Any, Final
+
+import msgpack
 
 from ..errors import RemoteProtocolError
 from ..messages import Completion, HubMessage, Invocation, Ping, StreamItem
 from ..options import TransferFormat
-from .batches import EVENT, ITEM, MESSAGE, RESULT
+from .batches import EVENT, ITEM, MESSAGE, RESULT, Batch
 from .framing import frame_binary
 from .members import WrongMemberError, rare_members, read_message
 from .messagepack_values import LARGE, MessagePackCodec
 from .values import ENCODING_ERRORS, Naming, NamingChoice, resolve_naming
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence as Sequences
-
-    from .batches import Batch
 
 _PING_FRAME: Final = b"\x91\x06"
 _THE_PING: Final = Ping()
 _PING: Final = b"\x02" + _PING_FRAME
 _ERROR, _VOID, _RESULT = 1, 2, 3
 
-# The names of the members by the type of the message, as in JSON.
+# For each type of message, the names of the array's members in their order. The names are those of the JSON protocol.
 _CALL = ("type", "headers", "invocationId", "target", "arguments", "streamIds")
 _MEMBERS: Final = {
     1: _CALL,
@@ -41,9 +39,10 @@ _MEMBERS: Final = {
 }
 # JSON leaves out members without a value. MessagePack writes these values instead, or nil.
 _EMPTY: Final[dict[str, object]] = {"headers": {}, "streamIds": [], "allowReconnect": False}
-# The fewest members by the type of the message. The JavaScript client writes calls without stream ids.
+# For each type of message, the fewest members that are accepted. The JavaScript client leaves out the stream ids of
+# calls.
 _FEWEST: Final = {1: 5, 2: 4, 3: 4, 4: 5, 5: 3, 7: 2, 8: 2, 9: 2}
-# How many members a plain event, item or result has.
+# The number of members in an event, an item and a result, as .NET sends them.
 _PLAIN_CALL, _PLAIN_ITEM, _PLAIN_RESULT = 6, 4, 5
 
 
@@ -54,31 +53,28 @@ class MessagePackProtocol:
         naming: how attribute names of classes are written: `"pascal"` (as MessagePack on .NET wants them), `"camel"`,
             `None` for unchanged, or a function.
 
+    Attributes:
+        naming: the function that turns an attribute name of a user's class into the name in MessagePack.
+
     Example:
         >>> from signalr_sdk.messages import Ping
         >>> MessagePackProtocol().encode(Ping())
         b'\x02\x91\x06'
     """
 
-    # Do not declare these as Final: for pyright, Final makes class variables, which do not match the properties of
-    # HubProtocol.
+    # Do not declare `name` and `transfer_format` as Final: pyright would take them for class variables, which do not
+    # match the properties of HubProtocol.
     name: str = "messagepack"
     transfer_format: TransferFormat = TransferFormat.BINARY
 
     def __init__(self, *, naming: NamingChoice = "pascal") -> None:
-        self._naming = resolve_naming(naming)
-        self._codec = MessagePackCodec(self._naming)
-        self._unpackb = self._codec.unpackb
+        self.naming: Naming = resolve_naming(naming)
+        self._codec = MessagePackCodec(self.naming)
 
-    @property
-    def naming(self) -> Naming:
-        """How attribute names of classes are written."""
-        return self._naming
-
-    # Encoding
+    # Encoding: each message becomes a list, which msgpack encodes in one call
 
     def encode(self, message: HubMessage, /) -> bytes:
-        """Return the length of the encoded message, followed by the message.
+        """Return the message in MessagePack, after its length as a VarInt.
 
         Raises:
             LocalProtocolError: a value cannot be encoded.
@@ -109,7 +105,7 @@ class MessagePackProtocol:
         except ENCODING_ERRORS:
             raise self._codec.explain(zip(_MEMBERS[members[0]], members, strict=False)) from None
 
-    # Decoding
+    # Decoding: each frame is one message in MessagePack, without its length
 
     def decode(self, frame: bytes, /, *, exact: bool = False) -> HubMessage | None:
         """Return the message in a frame, `None` for an unknown type.
@@ -143,10 +139,11 @@ class MessagePackProtocol:
         except WrongMemberError as error:
             raise _wrong(error, members) from None
 
-    # Read plain messages inside the loop, as in JSON (tests/bench/pieces.py, "receive").
+    # Events, items and results without headers are read inside the loop: a call of `decode` for each message would take
+    # longer (tests/bench/pieces.py, "receive").
     def decode_all(self, frames: Sequences[bytes], batch: Batch, /) -> None:
         """See `JsonProtocol.decode_all`."""
-        unpackb, check_large = self._unpackb, self._codec.check_large
+        unpackb, check_large = msgpack.unpackb, self._codec.check_large
         add_kind, add_name, add_value = batch.kinds.append, batch.names.append, batch.values.append
         for frame in frames:
             if frame == _PING_FRAME:
@@ -186,11 +183,11 @@ class MessagePackProtocol:
             if len(frame) > LARGE:
                 self._codec.check_large(frame)
             try:
-                return self._unpackb(frame, timestamp=3, strict_map_key=False)
+                return msgpack.unpackb(frame, timestamp=3, strict_map_key=False)
             except (ValueError, TypeError, OverflowError):
                 return self._codec.unpack_slowly(frame)
         except (ValueError, TypeError) as error:
-            raise _no_messagepack(error) from None
+            raise RemoteProtocolError(f"this is no hub message, it is not MessagePack: {error!s:.200}") from None
         except RecursionError:
             raise RemoteProtocolError("this is no hub message, it is nested too deeply") from None
 
@@ -207,7 +204,7 @@ def _rare(message: HubMessage) -> list[Any]:
 
 
 def _named(members: list[Any]) -> dict[str, Any]:
-    """Return the members of a message by their names, as `read_message` needs them."""
+    """Return the members of a decoded array as a dict, with the names that `read_message` needs."""
     kind = members[0]
     if len(members) < _FEWEST.get(kind, 1):
         raise WrongMemberError("it has too few members")
@@ -226,10 +223,6 @@ def _named_outcome(outcome: object, value: list[Any]) -> dict[str, Any]:
         if outcome == _ERROR and value and value[0] is not None:
             return {"error": value[0]}
     raise WrongMemberError("its result kind is unknown, or its result is missing")
-
-
-def _no_messagepack(error: Exception) -> RemoteProtocolError:
-    return RemoteProtocolError(f"this is no hub message, it is not MessagePack: {error!s:.200}")
 
 
 def _wrong(why: object, members: Any) -> RemoteProtocolError:

@@ -4,33 +4,19 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Callable, Iterable
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 from uuid import UUID
 
 import msgpack
 
 from ..errors import LocalProtocolError, RemoteProtocolError
 from ..options import DateTimeOffset
-from .values import (
-    ENCODING_ERRORS,
-    MINUTE,
-    Naming,
-    date_days,
-    decimal_text,
-    named_parts,
-    reason,
-    time_ticks,
-    timedelta_ticks,
-    to_dict,
-    whole_minutes,
-)
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+from . import values
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 # A packer never frees the memory of its largest message, so a packer that wrote more than this many bytes is dropped.
@@ -41,9 +27,11 @@ _KEPT_PACKER = 65536
 # a message with more than so many bytes and headers is checked first.
 LARGE: Final = 4096
 _HEADERS = 16
-# Reading wrong timestamps takes 0.2 s for each MiB, so refuse a larger message with a wrong timestamp.
+# Refuse a message of more bytes if a timestamp in it is wrong: reading such a message blocks the event loop for 0.2 s
+# for each MiB.
 _MOST_RECODED = 1024 * 1024
-# The code of a timestamp, and the sizes in bytes of what follows each first byte: a length, or a value of fixed size.
+# The extension code of timestamps, and for the first byte of a value the number of bytes that follow: bytes of a length
+# (`_EXTENSIONS`, `_SIZED`), or bytes of a value with a fixed size (`_FIXED`).
 _TIMESTAMP: Final = -1
 _EXTENSIONS: Final = {0xC7: 1, 0xC8: 2, 0xC9: 4}
 _SIZED: Final = {0xC4: 1, 0xC5: 2, 0xC6: 4, 0xD9: 1, 0xDA: 2, 0xDB: 4}
@@ -54,7 +42,7 @@ _FIXED: Final = (
 )
 _MAYBE_TIMESTAMP: Final = re.compile(rb"(?:[\xd4-\xd8]|\xc7.|\xc8..|\xc9....)\xff", re.DOTALL)
 # Python gives some values the same hash, for example tuples of -1 and -2. At most so many keys of a map may have the
-# same hash: more would make the map slow.
+# same hash: with more, each look-up in the map would compare all of these keys.
 _SAME_HASH = 32
 
 
@@ -65,9 +53,7 @@ class MessagePackCodec:
         naming: how attribute names are written.
     """
 
-    def __init__(self, naming: Naming) -> None:
-        self._timestamp: Any = msgpack.Timestamp
-        self._extension: Any = msgpack.ExtType
+    def __init__(self, naming: values.Naming) -> None:
         self._naming = naming
         self._new_packer: Callable[[], Any] = partial(
             msgpack.Packer, default=self._plain, strict_types=True, datetime=True
@@ -75,9 +61,6 @@ class MessagePackCodec:
         # Packers are kept, since a new one costs as much as packing a small message (tests/bench/test_codec.py).
         # A packer is neither thread-safe nor re-entrant, so `pack` takes it out of the list, in one atomic step.
         self._packers: list[Any] = []
-        self.unpackb: Callable[..., Any] = msgpack.unpackb
-        self._new_unpacker: Callable[..., Any] = msgpack.Unpacker
-        self._unpack_error: type[Exception] = msgpack.UnpackException
 
     def pack(self, value: object) -> bytes:
         """Return the value in MessagePack.
@@ -106,11 +89,11 @@ class MessagePackCodec:
             self._check_complete(data)
 
     def _check_complete(self, data: bytes) -> None:
-        unpacker = self._new_unpacker(max_buffer_size=len(data))
+        unpacker = msgpack.Unpacker(max_buffer_size=len(data))
         unpacker.feed(data)
         try:
             unpacker.skip()  # makes no objects
-        except (ValueError, self._unpack_error) as error:
+        except (ValueError, msgpack.UnpackException) as error:
             raise ValueError(f"an array or map promises more than there is: {error}") from None
         if unpacker.tell() != len(data):
             raise ValueError("bytes follow behind the message")
@@ -124,10 +107,10 @@ class MessagePackCodec:
 
         Raises:
             ValueError, TypeError, RecursionError: the bytes are no MessagePack.
-            RemoteProtocolError: a map is made to be slow.
+            RemoteProtocolError: a map has so many keys with the same hash that reading it would take very long.
         """
         unpack = partial(
-            self.unpackb,
+            msgpack.unpackb,
             strict_map_key=False,
             ext_hook=self._reserved,
             object_pairs_hook=_with_any_keys,
@@ -136,8 +119,8 @@ class MessagePackCodec:
         try:
             value = unpack(data, timestamp=0)
         except ValueError:
-            # A timestamp may be wrong. Give all timestamps a code that no other extension in the message has, and read
-            # the timestamps here.
+            # msgpack refuses the message if one timestamp is wrong. So give all timestamps the code of an unknown
+            # extension, which no other value in the message has: `_reserved` then reads the timestamps.
             self._check_complete(data)
             data, spare = _recode_timestamps(data)
             value = unpack(data, timestamp=0, ext_hook=partial(self._reserved, spare=spare))
@@ -146,16 +129,16 @@ class MessagePackCodec:
     def _reserved(self, code: int, data: bytes, spare: int | None = None) -> Any:
         if code == spare:
             try:
-                return self._timestamp.from_bytes(data)
+                return msgpack.Timestamp.from_bytes(data)
             except ValueError:
                 code = _TIMESTAMP
-        # `ExtType(...)` refuses the reserved codes.
-        return tuple.__new__(self._extension, (code, data))
+        # Make the tuple itself, since `ExtType(...)` refuses codes below 0, which MessagePack reserves.
+        return tuple.__new__(msgpack.ExtType, (code, data))
 
     def _with_datetimes(self, value: Any) -> Any:
         if isinstance(value, str):
             return _text_or_bytes(value)
-        if isinstance(value, self._timestamp):
+        if isinstance(value, msgpack.Timestamp):
             return _datetime_of(value)
         if isinstance(value, list):
             return [self._with_datetimes(part) for part in value]
@@ -168,7 +151,7 @@ class MessagePackCodec:
     def _plain(self, value: object) -> object:
         """Return a value that msgpack can pack, in place of a value whose type msgpack does not know.
 
-        msgpack calls this once for each value, so the result must not need another call.
+        msgpack does not call this function again for the returned value, so msgpack itself must know the returned type.
         """
         replace = _REPLACED.get(type(value))
         if replace is not None:
@@ -180,7 +163,7 @@ class MessagePackCodec:
         for base, replace in _REPLACED.items():
             if isinstance(value, base):
                 return replace(value)
-        return to_dict(value, self._naming)
+        return values.to_dict(value, self._naming)
 
     def _plain_enum(self, value: object) -> object:
         """Return the value of an enum's member, an integer as text: .NET refuses an integer for an enum."""
@@ -190,12 +173,12 @@ class MessagePackCodec:
 
     def _date_time_offset(self, value: datetime) -> object:
         """Return `[timestamp, offset in minutes]`; the timestamp is the local clock time taken as UTC."""
-        value = whole_minutes(value)
+        value = values.whole_minutes(value)
         offset = value.utcoffset() or timedelta()
-        return [value.replace(tzinfo=UTC), offset // MINUTE]
+        return [value.replace(tzinfo=UTC), offset // values.MINUTE]
 
     def explain(self, members: Iterable[tuple[str, Any]]) -> LocalProtocolError:
-        """Return an error with the path of the first part of a message that cannot be encoded.
+        """Return an error that names the first value in a message that cannot be encoded, by its path.
 
         Args:
             members: name and value of each member of the message.
@@ -206,17 +189,17 @@ class MessagePackCodec:
             for name, value in members:
                 search.look_at(value, name)
         except RecursionError as error:
-            return LocalProtocolError(f"{name}: {reason(error)}")
-        except ENCODING_ERRORS as error:
-            return LocalProtocolError(f"{search.path}: {reason(error)}")
+            return LocalProtocolError(f"{name}: {values.reason(error)}")
+        except values.ENCODING_ERRORS as error:
+            return LocalProtocolError(f"{search.path}: {values.reason(error)}")
         # Every part can be packed alone, so the message is nested deeper than msgpack allows.
         return LocalProtocolError("the values of the message are nested too deeply to be sent")
 
 
 class _Search:
-    """Packs the parts of a value one by one; `path` is the path of the part that was packed last."""
+    """Packs the parts of a value one by one. If a part cannot be packed, `path` says for the error which part."""
 
-    def __init__(self, pack: Callable[[object], bytes], naming: Naming) -> None:
+    def __init__(self, pack: Callable[[object], bytes], naming: values.Naming) -> None:
         self.path = ""
         self._pack = pack
         self._naming = naming
@@ -224,7 +207,7 @@ class _Search:
 
     def look_at(self, value: object, path: str) -> None:
         self.path = path
-        steps = None if isinstance(value, Enum | DateTimeOffset) else named_parts(value, self._naming)
+        steps = None if isinstance(value, Enum | DateTimeOffset) else values.named_parts(value, self._naming)
         if steps is None:
             self._pack(value)
             return
@@ -293,7 +276,7 @@ def _datetime_of(stamp: Any) -> Any:
 
 
 def _text_or_bytes(text: str) -> str | bytes:
-    """Return the bytes of a text that was no UTF-8, and was decoded with surrogates."""
+    """Return the received bytes of a text that was no UTF-8 and has surrogates; return any other text unchanged."""
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -325,15 +308,16 @@ def _pack_datetime(value: datetime) -> datetime:
 
 # The types that msgpack packs without calling `_plain`.
 _NATIVE: Final = frozenset({type(None), bool, float, str, bytes, list, dict})
-# For each type, the function that replaces its values. The order matters for subclasses, since a datetime is a date.
+# For each type, the function that turns its values into values that msgpack packs. datetime must stand before date: for
+# a subclass, the first base class in this order counts, and a datetime is a date.
 _REPLACED: Final[dict[type, Callable[[Any], object]]] = {
     tuple: list,
     datetime: _pack_datetime,
-    date: date_days,
-    time: time_ticks,
-    timedelta: timedelta_ticks,
+    date: values.date_days,
+    time: values.time_ticks,
+    timedelta: values.timedelta_ticks,
     UUID: str,
-    Decimal: decimal_text,
+    Decimal: values.decimal_text,
     int: _pack_int,
     float: float,
     str: str.__str__,

@@ -1,4 +1,4 @@
-"""What both protocols do with the values of users: name attributes, find parts, write times, dates and decimals."""
+"""Values of users in JSON and MessagePack: names of attributes, parts of values, times, dates and decimals."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def pascal(name: str) -> str:
 
 
 def unchanged(name: str) -> str:
-    """Return `first_name` as it is."""
+    """Return `first_name` unchanged, for `naming=None`."""
     return name
 
 
@@ -124,7 +124,7 @@ def named_parts(value: object, naming: Naming) -> Iterator[tuple[str, Any]] | No
 
 
 def reason(error: Exception) -> str:
-    """Return why a value cannot be encoded, in words for the user."""
+    """Return the reason for the user why a value could not be encoded, from the codec's error."""
     if isinstance(error, UnicodeEncodeError):
         return "a string with a lone surrogate cannot be sent, since it is no Unicode text"
     if isinstance(error, RecursionError):
@@ -144,17 +144,17 @@ def timedelta_text(value: timedelta) -> str:
 
 
 def timedelta_ticks(value: timedelta) -> int:
-    """Return the duration in units of 100 ns."""
+    """Return the duration in units of 100 ns, the ticks of .NET."""
     return value // _MICROSECOND * TICKS_PER_MICROSECOND
 
 
 def time_text(value: time) -> str:
-    """Return the text of a .NET `TimeOnly`."""
+    """Return the text of a .NET `TimeOnly`, `hh:mm:ss[.ffffff]`."""
     return _without_zone(value).isoformat()
 
 
 def time_ticks(value: time) -> int:
-    """Return the units of 100 ns since midnight."""
+    """Return the time since midnight in units of 100 ns, the ticks of .NET."""
     value = _without_zone(value)
     seconds = (value.hour * 60 + value.minute) * 60 + value.second
     return (seconds * 1_000_000 + value.microsecond) * TICKS_PER_MICROSECOND
@@ -177,7 +177,7 @@ def datetime_text(value: datetime) -> str:
 
 
 def whole_minutes(value: datetime) -> datetime:
-    """Return the same moment with an offset of whole minutes."""
+    """Return the same moment with an offset of whole minutes: .NET refuses other offsets."""
     offset = value.utcoffset()
     if offset is None or not offset % MINUTE:
         return value
@@ -185,12 +185,12 @@ def whole_minutes(value: datetime) -> datetime:
 
 
 def date_days(value: date) -> int:
-    """Return the days since 0001-01-01."""
+    """Return the days since 0001-01-01, as MessagePack on .NET encodes a `DateOnly`."""
     return value.toordinal() - 1
 
 
 def decimal_text(value: Decimal) -> str:
-    """Return all digits, without an exponent if the text stays short.
+    """Return all digits of a decimal, without an exponent if the text stays short.
 
     Raises:
         TypeError: the value is infinite or a NaN.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 # Import `AsyncIterator` at run time: the server evaluates the annotations of hub methods.
-from collections.abc import AsyncIterator  # noqa: TC003
+from collections.abc import AsyncIterator
 
 from .hubs import Hub, HubException
 
