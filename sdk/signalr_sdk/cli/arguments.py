@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 _NUMBER = re.compile(r"-\d+(\.\d+)?([eE][+-]?\d+)?")
 
 # Without this setting, click refuses a negative number as an unknown option. With this setting, click also accepts
-# mistyped options, so `_checked` looks for them.
+# mistyped options, so `parse_arguments` looks for them.
 CONTEXT = {"ignore_unknown_options": True}
 
 Context: TypeAlias = typer.Context

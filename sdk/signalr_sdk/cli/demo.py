@@ -62,7 +62,7 @@ def _show(
     limit: float,
     hub_arguments: dict[str, Any],
 ) -> bool:
-    """Run the steps and print the results; return whether all steps worked."""
+    """Run the steps over each offered combination and print the results; return whether all steps worked."""
     console = Console(highlight=False, markup=False, emoji=False)
     table = StepTable(steps, url, plain=not console.encoding.startswith("utf"))
     is_live = console.is_interactive and not as_json

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @attrs.frozen
 class Combination:
-    """A transport together with a hub protocol."""
+    """A transport together with a hub protocol, over which `signalr demo` and `signalr doctor` try a hub."""
 
     transport: Transport
     protocol: Literal["json", "messagepack"]
@@ -91,7 +91,7 @@ class StepRunner:
         steps: the steps to run; the first step must connect.
         offered: the combinations that the server offers; the other combinations are reported as not offered.
         limit: seconds for each step.
-        report: called when a step begins, and when it has ended.
+        report: called when a step begins, and again when this step has ended.
         hub_arguments: further arguments of `HubConnection`.
     """
 
@@ -137,8 +137,8 @@ class StepRunner:
             ending = Ending.WORKED
         except HandshakeError as error:
             raised = error
-            # Negotiate does not tell whether the server speaks a hub protocol. Only an error of the handshake tells
-            # that it does not.
+            # A server that does not speak the hub protocol says so only in the handshake response, not in negotiate:
+            # its step is not offered, and has not failed.
             said = str(error)
             if "not supported" in said:
                 ending = Ending.NOT_OFFERED

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from .steps import Step
 
-# Short names, so that the table fits into 80 columns.
+# The transports' names in the table's head are short, so that the table fits into 80 columns.
 _TRANSPORTS = {
     Transport.WEBSOCKETS: "Web\nSockets",
     Transport.SERVER_SENT_EVENTS: "\nSSE",
@@ -55,11 +55,11 @@ class StepTable:
         return bool(self._ended(Ending.WORKED)) and not self._ended(Ending.FAILED)
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the table for `--json`."""
+        """Return the whole table as the JSON object that `signalr demo --json` prints."""
         return {"url": self._url, "ok": self.good, "steps": self.steps()}
 
     def steps(self) -> list[dict[str, Any]]:
-        """Return the result of each step for `--json`."""
+        """Return the result of each step as a JSON object, for the output of `--json`."""
         return [
             {
                 "transport": result.combination.transport,

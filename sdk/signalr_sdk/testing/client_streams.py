@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 
     from ..messages import Completion
 
-# At so many items or bytes that the hub method has not taken yet, the server stops reading from the client.
+# With this many stream items, or bytes of them, that the hub method has not taken, the server stops reading from the
+# client: a slow hub method must not fill the memory.
 _ITEMS = 1000
 _BYTES = 1024 * 1024
 
@@ -38,12 +39,12 @@ class ClientStream:
         self.room.set_result(None)
 
     def converted(self, convert: Callable[[Any], Any]) -> Self:
-        """Set the function that converts each item when the hub method takes the item; return this stream."""
+        """Set the function that converts each item to the type the hub method wants; return this stream."""
         self._convert = convert
         return self
 
     def receive(self, message: StreamItem | Completion) -> None:
-        """Add an item, or end the stream if the message is a completion. Items after the end are dropped."""
+        """Add a stream item of the client, or end the stream at a completion. Drop items that come after the end."""
         if not isinstance(message, StreamItem):
             self.end(message.error)
             return
@@ -57,11 +58,11 @@ class ClientStream:
 
     @property
     def waiting(self) -> int:
-        """The number of items that have come and that the hub method has not taken."""
+        """How many items of the client the hub method has not taken yet."""
         return len(self._items)
 
     def end(self, error: str | None) -> None:
-        """End the stream. The hub method still gets all items in the stream, and then an error as a `HubException`."""
+        """End the stream. The hub method still gets the items before the end; an error then raises a `HubException`."""
         if not self._has_ended:
             self._has_ended, self._error = True, error
             self._make_room()

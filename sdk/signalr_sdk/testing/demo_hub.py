@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-# Import `AsyncIterator` at run time: the server evaluates the annotations of hub methods.
+# Import `AsyncIterator` not only for type checkers: the server evaluates the annotations of hub methods.
 from collections.abc import AsyncIterator  # noqa: TC003
 
 from .hubs import Hub, HubException

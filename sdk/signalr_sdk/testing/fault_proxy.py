@@ -17,7 +17,7 @@ Direction: TypeAlias = Literal["up", "down"]
 """`"up"` is from the client to the server, `"down"` from the server to the client."""
 
 _BOTH: tuple[Direction, Direction] = ("up", "down")
-# The most bytes of one read. A stream that buffers more makes the proxy stop reading.
+# The proxy reads at most this many bytes at once, and stops reading while it holds more.
 _CHUNK = 64 * 1024
 
 
@@ -124,9 +124,9 @@ class FaultProxy(LoopService):
         return len(all_proxied)
 
     def lose_line(self) -> int:
-        """Let all open connections die without a word; return how many.
+        """Forward nothing more over the open connections, without closing them; return how many there are.
 
-        Both ends keep their sockets, and nothing arrives at either any more, the end of the other one included. New
+        Client and server keep their sockets open, and receive nothing more, not even the end of the connection. New
         connections work.
         """
 
@@ -138,7 +138,7 @@ class FaultProxy(LoopService):
         return self._on_loop(lose_all)
 
     def cut_after(self, count: int, direction: Direction, *, reset: bool = False) -> None:
-        """Close a connection when exactly so many more bytes have passed, counted over all connections together.
+        """Close a connection when exactly `count` more bytes have passed, counted over all connections together.
 
         Only the connection that forwards the last of these bytes is closed, and its receiver still gets the bytes. This
         happens once.
@@ -194,7 +194,7 @@ class FaultProxy(LoopService):
 
 
 class _Flow:
-    """The data of all connections in one direction.
+    """One direction, up or down, of all connections through the proxy: whether data may pass, and how much.
 
     Attributes:
         left: how many bytes may pass until a connection is cut; `None` for no limit.
@@ -215,12 +215,12 @@ class _Flow:
         self._held.wake()
 
     async def wait_resumed(self) -> None:
-        """Wait until data may pass."""
+        """Return when data in this direction may pass; wait while the direction is stalled."""
         while self._is_stalled:
             await self._held.wait()
 
     def take(self, data: bytes) -> tuple[bytes, bool]:
-        """Return the part of the data that may pass, and whether the connection is cut after that part."""
+        """Return the part of the data that may pass, and whether `cut_after` cuts the connection after this part."""
         if self.left is None or len(data) < self.left:
             self.left = None if self.left is None else self.left - len(data)
             return data, False
@@ -238,7 +238,7 @@ class _ProxiedConnection:
         piece: the most bytes of one write; `None` for no limit.
 
     Attributes:
-        is_dead: whether nothing is forwarded any more, the end of a connection included.
+        is_dead: whether the line is lost: nothing is forwarded, not even the end of a connection.
     """
 
     def __init__(
@@ -270,7 +270,7 @@ class _ProxiedConnection:
                 writer.close()
 
     def cut(self, *, reset: bool) -> None:
-        """Close both TCP connections at once."""
+        """Close the TCP connections to the client and to the server at once, and drop data that is not sent yet."""
         for writer in self._writers:
             drop_tcp(writer.transport, reset=reset)
 
@@ -281,12 +281,13 @@ class _ProxiedConnection:
             if not self.is_dead:
                 raise
         if self.is_dead:
-            # The other end is not told. The end of the proxy, or `cut`, cancels this task.
+            # Never return, because `run` would then close the connections: on a lost line neither end learns that the
+            # other has gone. `cut` or the end of the proxy cancels this task.
             await asyncio.get_running_loop().create_future()
 
     async def _forward_all(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, flow: _Flow) -> None:
-        # With the limit 0 `drain` returns only when the operating system has all data, so that closing the connection
-        # loses no data.
+        # With the limit 0 `drain` returns only when the operating system has taken all data: `cut_after` must not drop
+        # data that it has let pass.
         writer.transport.set_write_buffer_limits(0)
         step = self._piece or _CHUNK
         while data := await reader.read(_CHUNK):

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from .pending import Pending
     from .transport_connection import TransportConnection
 
-# The WebSocket close code that means: the connection ended without a close frame.
+# The WebSocket close code for a connection that ended without a close frame.
 _ABNORMAL = 1006
 _HOLDABLE = REQUESTS | LIVE | {FaultPoint.HANDSHAKE}
 _FRAME_RULE = frozenset({FaultPoint.FRAME_RULE})
@@ -26,15 +26,15 @@ _FRAME_RULE = frozenset({FaultPoint.FRAME_RULE})
 
 @attrs.frozen(kw_only=True)
 class ServerControls:
-    """The functions of the server that faults use. All but `on_loop` may be called on the server's event loop only.
+    """The functions of `HubServer` that `Faults` uses. All but `on_loop` may be called on the server's event loop only.
 
     Attributes:
         on_loop: runs a function on the server's event loop, from any thread, and returns when the function has ended.
         connections: returns the connections of all hubs.
         refuse: refuses new TCP connections until `accept` was called equally often.
         accept: accepts new TCP connections again, once it was called as often as `refuse`.
-        restart: ends all connections, and accepts new ones after so many seconds. The flag says whether clients get a
-            Close message.
+        restart: ends all connections, and accepts new ones after so many seconds. The second argument says whether
+            clients get a Close message.
     """
 
     on_loop: Callable[[Callable[[], None]], None]
@@ -219,11 +219,12 @@ class Faults:
         return self._each(connection_id, cut_one)
 
     def lose_line(self, connection_id: str | None = None) -> int:
-        """Let the TCP connections under live connections die without a word; return how many died.
+        """Lose the TCP connections of live connections without closing them; return the number of lost connections.
 
-        Both ends keep their sockets, and nothing arrives at either any more: as when a firewall forgets a connection or
-        a phone leaves its network. New TCP connections work. A WebSocket can then not be resumed, as in ASP.NET Core:
-        the server waits 5 s for the old WebSocket to close, accepts the new one and ends it.
+        Client and server keep their sockets, but nothing arrives at either any more: as when a firewall forgets a
+        connection or a phone leaves its network. New TCP connections work. A connection over a WebSocket cannot be
+        resumed then, as in ASP.NET Core: the server waits 5 s for the old WebSocket to close, accepts the new WebSocket
+        and closes it.
 
         Args:
             connection_id: the connection; all by default.
@@ -293,7 +294,13 @@ class Faults:
         self._server.on_loop(lambda: self._active.remove(fault))
 
     def _each(self, connection_id: str | None, act: Callable[[TransportConnection], None], *, live: bool = True) -> int:
-        """Call `act` on the server's event loop, for each connection. With `live`, only if it has a transport."""
+        """Call `act` for each connection, on the server's event loop; return the number of calls.
+
+        Args:
+            connection_id: only the connection with this id; `None` for all connections.
+            act: what to do with the connection.
+            live: leave out connections that have negotiated but have no transport yet.
+        """
         count = 0
 
         def act_on_all() -> None:

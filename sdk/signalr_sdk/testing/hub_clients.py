@@ -26,7 +26,7 @@ class ClientRegistry:
         self.groups: dict[str, set[str]] = {}
 
     def unregister(self, connection_id: str) -> None:
-        """Remove a client from the clients and from all groups."""
+        """Remove a client that has disconnected, also from all its groups."""
         self.clients.pop(connection_id, None)
         for name in [name for name, members in self.groups.items() if connection_id in members]:
             self._leave_group(connection_id, name)
@@ -48,7 +48,7 @@ class ClientRegistry:
 
 
 class RegisteredClients:
-    """The `HubClients` of the hub instance for one caller. `HubServer.clients` returns one without a caller.
+    """The `clients` of one hub instance (`HubClients`). `HubServer.clients` returns such an object without a caller.
 
     Args:
         registry: all clients of the hub.
@@ -91,7 +91,7 @@ class RegisteredClients:
 
 
 class ManyClients:
-    """A `ClientProxy` that finds its clients anew at each `send`, since clients come and go."""
+    """A `ClientProxy` for several clients. Each `send` looks the clients up again, since clients come and go."""
 
     def __init__(self, find: Callable[[], Iterable[ConnectedClient]]) -> None:
         self._find = find
@@ -102,7 +102,7 @@ class ManyClients:
 
 
 class OneClient:
-    """A `SingleClientProxy` that finds its client anew at each call, since the client may be gone."""
+    """A `SingleClientProxy`. Each `send` and `invoke` looks the client up again, since the client may be gone."""
 
     def __init__(self, registry: ClientRegistry, connection_id: str) -> None:
         self._registry = registry

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from .hubs import Hub
 
 _STREAMS = (AsyncIterator, AsyncIterable, AsyncGenerator)
-# Clients cannot call these methods: the server calls them.
+# Clients cannot call these methods of a hub: the server calls them when a client comes, renews its token or leaves.
 _RESERVED = frozenset({"on_connected", "on_authentication_refreshed", "on_disconnected"})
 
 
@@ -48,7 +48,7 @@ class HubMethod:
         parameters: all parameters in their order, without `self`.
         arguments: how many parameters get an argument of the invocation. The other parameters get streams.
         required: how many of the arguments have no default.
-        exact: whether a parameter needs numbers with all their digits, as `Decimal`.
+        exact: whether a parameter wants a `Decimal`, so that numbers must be decoded with all their digits.
     """
 
     name: str
@@ -82,7 +82,10 @@ def _methods_of(hub: type[Hub]) -> dict[str, HubMethod]:
 
 
 def exact_methods(hub: type[Hub]) -> Callable[[str], bool] | None:
-    """Return whether a call of a method, by any of its names, is decoded exactly; `None` if no method needs that."""
+    """Return a function that tells whether the JSON numbers in a call of a target must be decoded as `Decimal`.
+
+    Return `None` if no method of the hub wants a `Decimal`: the session then need not look at the target.
+    """
     exact = {name for name, method in methods_of(hub).items() if method.exact}
     return (lambda target: normalized(target) in exact) if exact else None
 

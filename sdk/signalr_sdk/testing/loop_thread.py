@@ -23,7 +23,7 @@ def running_loop() -> asyncio.AbstractEventLoop | None:
 
 
 class LoopService(abc.ABC):
-    """A service. It runs on the running event loop in an `async with`, and in its own thread in a plain `with`."""
+    """A server or proxy. It runs on the running event loop in an `async with`, in its own thread in a plain `with`."""
 
     _kind: str  # how error texts call the service
 
@@ -53,11 +53,11 @@ class LoopService(abc.ABC):
 
     @abc.abstractmethod
     async def _open(self) -> None:
-        """Start to listen. After an error, no port and no task may be left behind."""
+        """Start to listen. If this method raises, it must leave no open port and no task behind."""
 
     @abc.abstractmethod
     async def _close(self) -> None:
-        """Release the port and end the tasks and connections that exist since `_open`."""
+        """Release the port, and end all connections and tasks of the service."""
 
     async def __aenter__(self) -> Self:
         await self.start()

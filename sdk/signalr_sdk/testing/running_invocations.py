@@ -1,4 +1,4 @@
-"""The unfinished invocations of one client, with their streams in both directions."""
+"""The unfinished invocations of one client of the test server, with their streams in both directions."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from .hubs import Hub
     from .settings import ServerSettings
 
-# With so many unfinished invocations, the server stops reading from the client.
+# With so many unfinished invocations of one client, the server stops reading from this client.
 _LIMIT = 1000
-# After the client has disconnected, its invocations may run for this many seconds.
+# After a client has disconnected, its invocations may run for this many seconds, and are then cancelled.
 _GRACE = 1.0
 
 
@@ -56,7 +56,7 @@ class RunningInvocations:
         self._has_ended = False
 
     def start(self, message: Invocation | StreamInvocation) -> None:
-        """Start the task of an invocation of the client."""
+        """Start a task that runs an invocation of the client, or that refuses it because its id is in use."""
         streams = {stream_id: ClientStream() for stream_id in message.stream_ids or ()}
         invocation = HubInvocation(
             message=message,
@@ -92,28 +92,28 @@ class RunningInvocations:
                 self._overrun()
             for stream_id, stream in streams.items():
                 stream.end("The call has ended.")
-                # Do not remove the stream of a later invocation that uses the same id again.
+                # A later invocation may use the same stream id: do not remove its stream.
                 if self._streams_up.get(stream_id) is stream:
                     del self._streams_up[stream_id]
             if isinstance(invocation.message, StreamInvocation):
                 self._streams_down.pop(invocation.message.invocation_id, None)
 
     def receive(self, message: StreamItem | Completion) -> None:
-        """Pass a stream item, or the end of a stream, to the hub method. Drop messages of unknown streams."""
+        """Pass a stream item or completion of the client to its stream. Drop messages of unknown streams."""
         stream = self._streams_up.get(message.invocation_id)
         if stream is not None:
             stream.receive(message)
 
     def cancel(self, invocation_id: str) -> None:
-        """Cancel a stream to the client. Other invocations cannot be cancelled, as in ASP.NET Core 10."""
+        """Cancel a streaming invocation. Other invocations cannot be cancelled, as in ASP.NET Core 10."""
         task = self._streams_down.get(invocation_id)
         if task is not None:
-            # Cancel in a callback, after the first step of the task, which is scheduled already. A task that is
-            # cancelled before its first step runs no code at all, and the client would get no completion.
+            # Cancel in a callback, which runs after the first step of the invocation's task. A task that is cancelled
+            # before its first step runs no code at all, and the client would get no completion.
             asyncio.get_running_loop().call_soon(task.cancel)
 
     def congestion(self) -> list[asyncio.Future[None]]:
-        """Return futures: read from the client again when one of them is done. Empty if it may be read now."""
+        """Return futures, one of which must be done before the server reads from the client again; often none."""
         if len(self._tasks) >= _LIMIT:
             return list(self._tasks)
         return [stream.room for stream in self._streams_up.values() if not stream.room.done()]
@@ -127,7 +127,7 @@ class RunningInvocations:
             task.cancel()
 
     def cancel_all(self) -> None:
-        """Cancel all invocations if the client has disconnected; otherwise do nothing."""
+        """Cancel the invocations that go on after the client has disconnected. Does nothing before that."""
         if self._has_ended:
             for task in self._tasks:
                 task.cancel()
@@ -136,7 +136,7 @@ class RunningInvocations:
         """Wait until all invocations have ended. Cancel invocations that do not end within a second.
 
         Args:
-            at_once: cancel all invocations now, because the server stops.
+            at_once: cancel the invocations now and not after a second, because the server stops.
         """
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=0 if at_once else _GRACE)

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from .settings import AllowRefresh, Authorize
     from .transport_connection import TransportConnection
 
-# When the server stops, requests in progress may take this many seconds to end.
+# When the server stops, HTTP requests in progress may take this many seconds to end. After that, they are cancelled.
 _GRACE = 1.0
 _PROTOCOLS = {"json": ServerJsonProtocol, "messagepack": MessagePackProtocol}
 
@@ -142,7 +142,7 @@ class HubServer(LoopService):
             stateful_buffer=stateful_buffer,
         )
         for hub in hubs.values():
-            # Raise the error for a wrong hub class now, not at the first call.
+            # Raise the TypeError for a wrong hub class now, not when a client first calls a method of the hub.
             methods_of(hub)
         spoken: dict[str, HubProtocol] = {name: _PROTOCOLS[name]() for name in self._settings.protocols}
         faults = self._active_faults = ActiveFaults(self._recheck_buffers)
@@ -263,7 +263,7 @@ class HubServer(LoopService):
 
     @web.middleware
     async def _note_in_use(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """Note which TCP connections have a request in progress. All other TCP connections are idle."""
+        """Note which TCP connections have a request in progress: `_refuse` must close only the idle TCP connections."""
         tcp = request.transport
         self._in_use.add(tcp)
         try:
@@ -292,7 +292,7 @@ class HubServer(LoopService):
             self._listener.accept()
 
     def _later(self, work: Callable[[], Coroutine[Any, Any, None]]) -> Pending[None]:
-        """Return an object that runs `work` on the server's event loop when the object is awaited."""
+        """Return a `Pending`, which starts `work` on the server's event loop at `await` or `result()`."""
 
         def begin() -> Future[None]:
             if self._loop is None:

@@ -1,4 +1,4 @@
-"""The Server-Sent Events transport of the test server: sends events. The client's data comes in POST requests."""
+"""The Server-Sent Events transport of the test server: sends data to the client as events in one long response."""
 
 from __future__ import annotations
 

@@ -95,7 +95,7 @@ class CheckTable:
         table.add_column(no_wrap=True)
         table.add_column(no_wrap=True, style="dim")
         table.add_column(overflow="fold")
-        # Do not repeat what a check has seen: the table of the checks shows it already.
+        # Show what has been seen only for steps: for a check, the table above shows it already.
         said = "" if problem.where in self._findings else f": {problem.said}"
         table.add_row(self._sign(problem.mark), "what", Text.assemble((problem.where, "bold"), said))
         table.add_row("", "why", problem.advice.cause)

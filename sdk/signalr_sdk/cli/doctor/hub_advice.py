@@ -1,4 +1,4 @@
-"""Turns errors of negotiate, transports and steps into advice. Pure: no I/O, and the clock is an argument."""
+"""Turns errors of negotiate, transports and steps into advice for users. No I/O, and the time is an argument."""
 
 from __future__ import annotations
 
@@ -161,8 +161,8 @@ def for_step(error: Exception | None, transport: Transport, *, others_work: bool
 
     Args:
         error: the exception that ended the step.
-        transport: the transport of the connection.
-        others_work: whether another transport works.
+        transport: the transport over which the step ran.
+        others_work: whether the hub can be reached over another transport.
     """
     refusal = next((each for each in getattr(error, "attempts", ()) if isinstance(each, TransportError)), None)
     if refusal is not None:

@@ -1,4 +1,4 @@
-"""The checks below HTTP, one after another: name, TCP, tunnel through a proxy, TLS."""
+"""The checks of `signalr doctor` below HTTP: the host's name, TCP, the tunnel through a proxy, TLS."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _MOST_ADDRESSES = 8
 
 @attrs.frozen
 class HostPort:
-    """A server or a proxy to connect to.
+    """Host and port of a server or of a proxy.
 
     Attributes:
         host: a name, or an address without brackets.
@@ -49,12 +49,12 @@ class HostPort:
 
     @classmethod
     def of_origin(cls, origin: tuple[str, str, int]) -> HostPort:
-        """Return host and port of a server."""
+        """Return host and port of the server with this origin: scheme, host and port of a URL."""
         return cls(origin[1].strip("[]"), origin[2])
 
     @classmethod
     def of_proxy(cls, url: URL) -> HostPort:
-        """Return host and port of a proxy."""
+        """Return host and port of the proxy with this URL; the port is 80 by default."""
         return cls(url.host or "", url.port or 80, is_proxy=True)
 
     def __str__(self) -> str:
@@ -62,7 +62,7 @@ class HostPort:
 
 
 async def check_name(target: HostPort) -> tuple[Finding, list[str]]:
-    """Look up the host's name; return the finding and all addresses."""
+    """Look up the host's name; return the finding and the IP addresses, none if the look-up failed."""
     try:
         found = await _look_up(target)
     except OSError as error:
@@ -95,7 +95,7 @@ async def _look_up(target: HostPort) -> list[Any]:
 
 
 async def check_tcp(target: HostPort, addresses: list[str], limit: float) -> tuple[Finding, str | None]:
-    """Connect to each address; return the finding and the address that was fastest, if any."""
+    """Connect to each IP address over TCP; return the finding and the address that was fastest, if any."""
     tried = addresses[:_MOST_ADDRESSES]
     results = await asyncio.gather(*(_connect(address, target.port, limit) for address in tried))
     good = sorted((took, address) for address, took in zip(tried, results, strict=True) if isinstance(took, float))
@@ -113,7 +113,7 @@ async def check_tcp(target: HostPort, addresses: list[str], limit: float) -> tup
 
 
 async def _connect(address: str, port: int, limit: float) -> float | OSError:
-    """Return the seconds that connecting takes, or the error."""
+    """Connect to an IP address over TCP; return the seconds that connecting took, or the error."""
     began = time.perf_counter()
     try:
         async with asyncio.timeout(limit):
@@ -128,7 +128,7 @@ async def _connect(address: str, port: int, limit: float) -> float | OSError:
 
 
 def _plain(error: OSError) -> str:
-    # Do not use the text of asyncio's error: it repeats the address.
+    # Do not use the text of asyncio's error: it repeats the IP address, which the finding has already.
     return os.strerror(error.errno) if error.errno else str(error)
 
 
@@ -205,7 +205,7 @@ async def check_tunnel(route: Route) -> tuple[Finding, bool]:
 
 
 async def check_tls(route: Route, verification: ssl.SSLContext | bool) -> tuple[Finding, bool]:
-    """Do the TLS handshake and verify the certificate; return the finding and whether later checks make sense.
+    """Do the TLS handshake and verify the certificate; return the finding and whether HTTP requests can work.
 
     Args:
         route: the way to the server.
@@ -238,7 +238,7 @@ async def _check_tls(route: Route, verification: ssl.SSLContext | bool) -> Findi
 
 
 async def _shake_hands(route: Route, context: ssl.SSLContext) -> tuple[str, Certificate | None]:
-    """Return the TLS version and the certificate."""
+    """Do the TLS handshake over a new connection. Return the TLS version and the certificate, if it was verified."""
     async with route.open() as writer:
         await writer.start_tls(context, server_hostname=route.server.host)
         secured = writer.get_extra_info("ssl_object")

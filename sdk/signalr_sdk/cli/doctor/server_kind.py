@@ -15,7 +15,7 @@ _AZURE_HOSTS = (".service.signalr.net", ".signalr.azure.cn", ".signalr.azure.us"
 
 
 def server_kind(asked: str, endpoint: Endpoint | None, error: Exception | None, answer: HttpResponse | None) -> str:
-    """Return the kind of server, as a text for users.
+    """Return which kind of server a hub's URL leads to, as a text for users.
 
     Args:
         asked: URL of the hub.
