@@ -70,19 +70,16 @@ def _refuse_constant(name: str) -> None:
 def parse_arguments(args: Sequence[str] | None, command_line: Sequence[str]) -> list[Any]:
     """Return the arguments of a hub method, or end the command if an argument looks like a mistyped option.
 
+    Only a negative number, or an argument after `--`, may begin with `-`.
+
     Args:
         args: the texts that typer found to be arguments.
         command_line: all arguments of the process.
     """
-    return [parse_argument(text) for text in _checked(args or (), command_line)]
-
-
-def _checked(args: Sequence[str], command_line: Sequence[str]) -> Sequence[str]:
-    """Return the arguments. Only a negative number, or an argument after `--`, may begin with `-`."""
     free = command_line[command_line.index("--") :] if "--" in command_line else ()
-    for text in args:
+    for text in args or ():
         if text.startswith("-") and text != "-" and text not in free and not _NUMBER.fullmatch(text):
             # Do not show the value after the `=` in the error: the value may be a secret.
             name = text.partition("=")[0]
             fail(WRONG_USAGE, f"there is no option {name}; for an argument of that text put -- first")
-    return args
+    return [parse_argument(text) for text in args or ()]

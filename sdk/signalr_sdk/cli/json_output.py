@@ -19,13 +19,12 @@ import stat
 import sys
 import threading
 from contextlib import suppress
-from typing import TYPE_CHECKING, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from .._guard.tasks import spawn
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
-    from typing import Any
 
 T = TypeVar("T")
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import attrs
 
-from .. import ConnectionClosedError, Retry
+from .. import ConnectionClosedError, HubConnection, Retry
 from .._core.redaction import redact_error
 from .._guard.tasks import spawn
 from . import exit_status, options
@@ -17,7 +17,6 @@ from .json_output import JsonLines, OutputError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from .. import HubConnection
     from ..retry import RetryContext
 
 _EVENTS_HELP = "Names of events, in any case; all events by default."

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import time
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
+from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
@@ -13,7 +15,9 @@ from .._core import urls
 from .step_runner import COMBINATIONS, Combination, Ending, StepResult
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterator, Sequence
+
+    from rich.console import Console
 
     from .steps import Step
 
@@ -127,6 +131,25 @@ class StepTable:
                 return Text(self._failed, "red")
             case Ending.NOT_OFFERED:
                 return Text(_NOT_OFFERED, "dim")
+
+
+@contextmanager
+def live_reports(table: Any, console: Console, *, is_live: bool) -> Iterator[Callable[[Any], None]]:
+    """Yield a function that puts a result into a table, by its method `update`.
+
+    Args:
+        table: the table of the results.
+        console: the terminal.
+        is_live: show the table on the terminal during the block, and draw it again after each result.
+    """
+    with Live(table, console=console, auto_refresh=False, transient=True) if is_live else nullcontext() as live:
+
+        def report(result: Any) -> None:
+            table.update(result)
+            if live is not None:
+                live.refresh()
+
+        yield report
 
 
 def short_time(seconds: float) -> str:

@@ -6,13 +6,11 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from .. import HubError
+from .. import HubConnection, HubError
 from .._core.redaction import redact_error
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
-
-    from .. import HubConnection
 
 _ITEMS = 100
 # The step "round trip" calls this method, which no hub is likely to have: the hub's error shows that the hub answers.

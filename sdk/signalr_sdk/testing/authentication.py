@@ -13,10 +13,9 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
-from .settings import Identity
+from .settings import Identity, ServerSettings
 
 if TYPE_CHECKING:
-    from .settings import ServerSettings
     from .transport_connection import TransportConnection
 
 _BEARER = "Bearer "

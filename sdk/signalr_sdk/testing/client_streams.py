@@ -6,13 +6,12 @@ import asyncio
 from collections import deque
 from typing import TYPE_CHECKING, Any, Self
 
-from ..messages import StreamItem
+from ..messages import Completion, StreamItem
 from .hubs import HubException
+from .waiters import Waiters
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    from ..messages import Completion
 
 # With this many stream items, or bytes of them, that the hub method has not taken, the server stops reading from the
 # client: a slow hub method must not fill the memory.
@@ -33,7 +32,7 @@ class ClientStream:
         self._bytes = 0
         self._has_ended = False
         self._error: str | None = None
-        self._waiter: asyncio.Future[None] | None = None
+        self._changed = Waiters()
         self._convert: Callable[[Any], Any] = _unchanged
         self.room: asyncio.Future[None] = self._loop.create_future()
         self.room.set_result(None)
@@ -54,7 +53,7 @@ class ClientStream:
         self._bytes += message.size
         if self.room.done() and self._is_full():
             self.room = self._loop.create_future()
-        self._wake()
+        self._changed.wake()
 
     @property
     def waiting(self) -> int:
@@ -66,7 +65,7 @@ class ClientStream:
         if not self._has_ended:
             self._has_ended, self._error = True, error
             self._make_room()
-            self._wake()
+            self._changed.wake()
 
     def __aiter__(self) -> Self:
         return self
@@ -78,8 +77,7 @@ class ClientStream:
                 if error is not None:
                     raise HubException(error)
                 raise StopAsyncIteration
-            self._waiter = self._loop.create_future()
-            await self._waiter
+            await self._changed.wait()
         message = self._items.popleft()
         self._bytes -= message.size
         if not self._is_full():
@@ -92,10 +90,6 @@ class ClientStream:
     def _make_room(self) -> None:
         if not self.room.done():
             self.room.set_result(None)
-
-    def _wake(self) -> None:
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
 
 
 def _unchanged(value: Any) -> Any:

@@ -147,18 +147,12 @@ class ConnectionBuffers:
     def detach_transport(self) -> None:
         """Continue without a transport until the client resumes: drop data to the client, keep data from the client."""
         self._has_transport = False
-        self._renew_out()
+        self._out = self._out.replaced()
 
     def attach_transport(self) -> None:
         """Continue with a new transport and empty queues: the data of the old transport may have been cut in pieces."""
         self._has_transport = True
-        self._renew_out()
-        old, self._in = self._in, _ByteQueue()
-        old.clear()
-
-    def _renew_out(self) -> None:
-        old, self._out = self._out, _ByteQueue()
-        old.clear()
+        self._out, self._in = self._out.replaced(), self._in.replaced()
 
 
 class _ByteQueue:
@@ -189,11 +183,12 @@ class _ByteQueue:
             await self.changed()
         self.put_now(data)
 
-    def clear(self) -> None:
-        """Drop the buffered bytes and end the queue: its readers get `None`."""
+    def replaced(self) -> _ByteQueue:
+        """Drop the buffered bytes, end the queue, so that its readers get `None`, and return an empty queue."""
         self._writes.clear()
         self._frames.clear()
         self.end()
+        return _ByteQueue()
 
     async def next_frame(self, rule: Callable[[], FrameRule] = lambda: NO_RULE) -> bytes | None:
         while not self._frames:

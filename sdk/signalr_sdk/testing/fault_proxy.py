@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
+import attrs
+
 from .._guard.tasks import spawn
 from .loop_thread import LoopService
 from .tcp_listener import TcpListener, drop_tcp
@@ -228,41 +230,35 @@ class _Flow:
         return last, True
 
 
+@attrs.define(eq=False)
 class _ProxiedConnection:
     """One connection of a client to the proxy, together with the proxy's own connection to the server.
 
-    Args:
+    Attributes:
         reader: reads from the client.
         writer: writes to the client.
         flows: the proxy's two directions.
         piece: the most bytes of one write; `None` for no limit.
-
-    Attributes:
         is_dead: whether the line is lost: nothing is forwarded, not even the end of a connection.
     """
 
-    def __init__(
-        self,
-        reader: asyncio.StreamReader,
-        writer: asyncio.StreamWriter,
-        *,
-        flows: dict[Direction, _Flow],
-        piece: int | None,
-    ) -> None:
-        self._client = (reader, writer)
-        self._writers = [writer]
-        self._flows = flows
-        self._piece = piece
-        self.is_dead = False
+    _reader: asyncio.StreamReader
+    _writer: asyncio.StreamWriter
+    _flows: dict[Direction, _Flow] = attrs.field(kw_only=True)
+    _piece: int | None = attrs.field(kw_only=True)
+    _writers: list[asyncio.StreamWriter] = attrs.field(
+        default=attrs.Factory(lambda self: [self._writer], takes_self=True), init=False
+    )
+    is_dead: bool = attrs.field(default=False, init=False)
 
     async def run(self, host: str, port: int) -> None:
         """Connect to the server, and forward data in both directions until client and server have closed."""
         try:
-            server = await asyncio.open_connection(host, port, limit=_CHUNK)
-            self._writers.append(server[1])
+            reader, writer = await asyncio.open_connection(host, port, limit=_CHUNK)
+            self._writers.append(writer)
             async with asyncio.TaskGroup() as group:
-                group.create_task(self._forward(self._client[0], server[1], self._flows["up"]))
-                group.create_task(self._forward(server[0], self._client[1], self._flows["down"]))
+                group.create_task(self._forward(self._reader, writer, self._flows["up"]))
+                group.create_task(self._forward(reader, self._writer, self._flows["down"]))
         except* OSError:
             self.cut(reset=True)
         finally:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from .active_faults import Delay, Fault, Refuse, drop, stall
+from .active_faults import ActiveFaults, Delay, Fault, FaultAction, Refuse, drop, stall
 from .connection_buffers import NO_RULE, FrameRule
 from .fault_points import LIVE, REQUESTS, FaultFilter, FaultPoint, parse_points
 from .tcp_listener import drop_tcp
@@ -14,7 +14,6 @@ from .tcp_listener import drop_tcp
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from .active_faults import ActiveFaults, FaultAction
     from .pending import Pending
     from .transport_connection import TransportConnection
 

@@ -8,20 +8,18 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from ..messages import StreamInvocation
+from ..messages import Invocation, StreamInvocation
 from .argument_binding import Binder
 from .error_texts import InvalidDataException, exception_text
 from .hub_methods import HubMethod, methods_of, normalized
-from .hubs import HubException
+from .hubs import Hub, HubException
 
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import AsyncIterator, Awaitable, Callable
 
     from .._core.session import ServerSession
-    from ..messages import Invocation
     from .client_streams import ClientStream
-    from .hubs import Hub
 
 _logger = logging.getLogger("signalr_sdk.testing")
 

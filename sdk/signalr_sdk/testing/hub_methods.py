@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable
 from functools import lru_cache
 from typing import TYPE_CHECKING, Annotated, Any, get_args, get_origin
 
@@ -14,7 +14,6 @@ from .._typed.structure import needs_exact
 
 if TYPE_CHECKING:
     import types
-    from collections.abc import Callable
 
     from .hubs import Hub
 

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
 
 from aiohttp import web
 
 from .._guard.tasks import spawn
 from .fault_points import FaultPoint
-from .transport_connection import UNCACHED
-
-if TYPE_CHECKING:
-    from .transport_connection import TransportConnection
+from .transport_connection import UNCACHED, TransportConnection
 
 
 async def answer_poll(request: web.Request, connection: TransportConnection) -> web.Response:

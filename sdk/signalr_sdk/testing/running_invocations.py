@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+import attrs
+
 from .._guard.tasks import spawn
-from ..messages import StreamInvocation
+from ..messages import Completion, Invocation, StreamInvocation, StreamItem
 from .client_streams import ClientStream
 from .hub_invocation import HubInvocation
 
@@ -14,7 +16,6 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from .._core.session import ServerSession
-    from ..messages import Completion, Invocation, StreamItem
     from .hubs import Hub
     from .settings import ServerSettings
 
@@ -24,10 +25,11 @@ _LIMIT = 1000
 _GRACE = 1.0
 
 
+@attrs.define(eq=False)
 class RunningInvocations:
     """The unfinished invocations of one client, each with its own task. Only for the server's event loop.
 
-    Args:
+    Attributes:
         hub: the hub instance of the client.
         session: encodes the messages to the client.
         settings: the server's settings.
@@ -35,25 +37,19 @@ class RunningInvocations:
         overrun: called when a hub method has ended while more items of its upload waited than `stream_buffer` allows.
     """
 
-    def __init__(
-        self,
-        hub: Hub,
-        session: ServerSession,
-        *,
-        settings: ServerSettings,
-        write: Callable[[bytes], Awaitable[None]],
-        overrun: Callable[[], None],
-    ) -> None:
-        self._overrun = overrun
-        self._hub = hub
-        self._session = session
-        self._settings = settings
-        self._write = write
-        self._slots = asyncio.Semaphore(settings.parallel_invocations)
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._streams_down: dict[str, asyncio.Task[None]] = {}
-        self._streams_up: dict[str, ClientStream] = {}
-        self._has_ended = False
+    _hub: Hub
+    _session: ServerSession
+    _settings: ServerSettings = attrs.field(kw_only=True)
+    _write: Callable[[bytes], Awaitable[None]] = attrs.field(kw_only=True)
+    _overrun: Callable[[], None] = attrs.field(kw_only=True)
+    _slots: asyncio.Semaphore = attrs.field(init=False)
+    _tasks: set[asyncio.Task[None]] = attrs.field(factory=set, init=False)
+    _streams_down: dict[str, asyncio.Task[None]] = attrs.field(factory=dict, init=False)
+    _streams_up: dict[str, ClientStream] = attrs.field(factory=dict, init=False)
+    _has_ended: bool = attrs.field(default=False, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._slots = asyncio.Semaphore(self._settings.parallel_invocations)
 
     def start(self, message: Invocation | StreamInvocation) -> None:
         """Start a task that runs an invocation of the client, or that refuses it because its id is in use."""

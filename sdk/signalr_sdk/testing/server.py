@@ -19,9 +19,9 @@ from .hub_methods import methods_of
 from .loop_thread import LoopService
 from .origins import is_allowed
 from .pending import Pending
-from .recording import Recorded
+from .recording import Recorded, RecordedCall, RecordedConnect, RecordedDisconnect
 from .served_hub import ServedHub
-from .settings import ServerSettings
+from .settings import AllowRefresh, Authorize, ServerSettings
 from .tcp_listener import TcpListener, drop_tcp
 
 if TYPE_CHECKING:
@@ -33,8 +33,6 @@ if TYPE_CHECKING:
 
     from ..interfaces import HubProtocol
     from .hubs import Hub
-    from .recording import RecordedCall, RecordedConnect, RecordedDisconnect
-    from .settings import AllowRefresh, Authorize
     from .transport_connection import TransportConnection
 
 # When the server stops, HTTP requests in progress may take this many seconds to end. After that, they are cancelled.

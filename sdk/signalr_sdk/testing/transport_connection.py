@@ -7,7 +7,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 import attrs
-from aiohttp import WSMsgType
+from aiohttp import WSMsgType, web
 
 from ..errors import ConnectionClosedError
 from .connection_buffers import ConnectionBuffers, FrameRule
@@ -16,8 +16,6 @@ from .tcp_listener import drop_tcp
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
-
-    from aiohttp import web
 
     from .connected_client import ConnectedClient
     from .served_hub import ServedHub
@@ -155,7 +153,6 @@ class TransportConnection:
         """Stop the timer of `drop_after`, because the client has made a request."""
         if self._gap is not None:
             self._gap.cancel()
-            self._gap = None
 
     def drop(self, error: ConnectionClosedError | None = None) -> None:
         """End the connection and remove it from the server. `Hub.on_disconnected` gets the error, if there is one."""
@@ -176,7 +173,6 @@ class TransportConnection:
         self.expires_at = None
         if self.expiry is not None:
             self.expiry.cancel()
-            self.expiry = None
 
 
 @contextmanager

@@ -11,7 +11,7 @@ import attrs
 from ... import SignalRError, Timeouts
 from ..._core import urls
 from ..._http.proxies import environment_proxy, proxy_url
-from ..step_runner import Ending, StepResult, StepRunner
+from ..step_runner import Combination, Ending, StepResult, StepRunner
 from ..steps import ANY_HUB
 from .findings import Advice, Finding, Mark, Problem
 from .hub_advice import WITHOUT_PROTOCOL, for_step
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from yarl import URL
 
     from ..connection_options import ConnectionOptions
-    from ..step_runner import Combination
 
 T = TypeVar("T")
 

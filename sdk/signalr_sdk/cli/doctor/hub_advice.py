@@ -12,6 +12,7 @@ from ... import (
     HandshakeError,
     NegotiationError,
     NotConnectedError,
+    Transport,
     TransportError,
 )
 from ..._core import urls
@@ -21,7 +22,6 @@ from .server_kind import is_html
 from .token_lifetime import rough_duration, token_times
 
 if TYPE_CHECKING:
-    from ... import Transport
     from ...interfaces import HttpResponse
 
 _LOGIN_WORDS = ("login", "signin", "sign-in", "logon", "account", "oauth", "authorize", "saml", "sso")

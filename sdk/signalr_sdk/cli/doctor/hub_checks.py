@@ -13,7 +13,7 @@ from ..._core import urls
 from ..._core.redaction import redact
 from ..._guard.tasks import spawn
 from ..._http.aiohttp_client import AiohttpClient
-from ...messages import Ping
+from ...messages import HubMessage, Ping
 from ...protocols import JsonProtocol, MessagePackProtocol
 from ..negotiate import negotiate_endpoint
 from . import hub_advice as advice
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
     from ..._core.negotiation import Endpoint
     from ...interfaces import HttpRequest, HttpResponse, HubProtocol
-    from ...messages import HubMessage
     from ..step_runner import Combination
 
 

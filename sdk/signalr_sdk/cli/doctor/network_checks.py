@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import functools
 import os
 import socket
 import ssl
-import threading
 import time
-from concurrent.futures import Future
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
@@ -76,22 +75,15 @@ async def check_name(target: HostPort) -> tuple[Finding, list[str]]:
 
 
 async def _look_up(target: HostPort) -> list[Any]:
-    """Look the host up in a daemon thread: a look-up that hangs must not keep the command from ending."""
-    answer: Future[list[Any]] = Future()
-    # A future that is marked as running cannot be cancelled. Otherwise a cancelled command would cancel the future, and
-    # the thread could not set its result.
-    answer.set_running_or_notify_cancel()
+    """Look the host up on a daemon thread: a look-up that hangs must not keep the command from ending."""
+    # Import `signalr_sdk.sync` only here: no other command needs this package, and importing takes time.
+    from ...sync.daemon_threads import run_on_thread
 
-    def ask() -> None:
-        try:
-            answer.set_result(socket.getaddrinfo(target.host, target.port, type=socket.SOCK_STREAM))
-        except UnicodeError:
-            answer.set_exception(OSError(0, "that is no name of a host"))
-        except OSError as error:
-            answer.set_exception(error)
-
-    threading.Thread(target=ask, name="signalr_sdk look-up", daemon=True).start()
-    return await asyncio.wrap_future(answer)
+    ask = functools.partial(socket.getaddrinfo, target.host, target.port, type=socket.SOCK_STREAM)
+    try:
+        return await run_on_thread(ask, "look-up")
+    except UnicodeError:
+        raise OSError(0, "that is no name of a host") from None
 
 
 async def check_tcp(target: HostPort, addresses: list[str], limit: float) -> tuple[Finding, str | None]:
