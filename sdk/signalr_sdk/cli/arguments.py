@@ -36,7 +36,7 @@ Upload = Annotated[
 
 @attrs.frozen
 class MethodCall:
-    """A call of a hub method.
+    """A call of a hub method, as the user has written it on the command line.
 
     Attributes:
         method: name of the method.
@@ -55,7 +55,7 @@ class MethodCall:
 
 
 def parse_argument(text: str) -> Any:
-    """Return the value of a JSON text. Return a text that is no JSON unchanged."""
+    """Return the value of an argument on the command line: of its JSON, or the text itself if it is no JSON."""
     try:
         return json.loads(text, parse_constant=_refuse_constant)
     except (ValueError, RecursionError):

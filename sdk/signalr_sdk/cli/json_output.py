@@ -54,7 +54,8 @@ def as_json(result: object) -> str:
     A value that JSON cannot hold, for example bytes of MessagePack, becomes a text.
     """
     text = json.dumps(_plain(result), ensure_ascii=False)
-    # Escape them in the finished JSON text: only inside its strings can characters be not printable.
+    # Escape the characters that are not printable. In a JSON text they stand only inside strings, where escapes are
+    # allowed.
     return text if text.isprintable() else _NOT_ASCII.sub(_escaped, text)
 
 

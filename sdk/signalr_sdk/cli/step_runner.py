@@ -29,7 +29,7 @@ class Combination:
 
     @property
     def format(self) -> str:
-        """The transfer format, as negotiate names it."""
+        """The transfer format of the protocol, as a negotiate response names it: `Text` or `Binary`."""
         return "Text" if self.protocol == "json" else "Binary"
 
 
@@ -54,7 +54,7 @@ def allowed_combinations(options: ConnectionOptions) -> list[Combination]:
 
 
 class Ending(StrEnum):
-    """How a step ended."""
+    """How a step ended: it worked, it failed, or the server does not offer what the step needs."""
 
     WORKED = "worked"
     FAILED = "failed"

@@ -135,10 +135,10 @@ class StepTable:
 
 @contextmanager
 def live_reports(table: Any, console: Console, *, is_live: bool) -> Iterator[Callable[[Any], None]]:
-    """Yield a function that puts a result into a table, by its method `update`.
+    """Yield a function that puts the result of a step or check into a table.
 
     Args:
-        table: the table of the results.
+        table: a `StepTable` or `CheckTable`.
         console: the terminal.
         is_live: show the table on the terminal during the block, and draw it again after each result.
     """

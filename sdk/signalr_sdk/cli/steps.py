@@ -1,4 +1,4 @@
-"""The steps that `signalr demo` and `signalr doctor` run over a connection, for example a call, and check."""
+"""The steps of `signalr demo` and `signalr doctor`, for example a call, and the answers that the steps expect."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class WrongAnswerError(Exception):
 
 @attrs.frozen
 class Step:
-    """One thing to try over a connection.
+    """One thing to try over a connection, for example a call.
 
     Attributes:
         name: name of the step.

@@ -103,7 +103,7 @@ class UploadedLines:
 
 @contextmanager
 def uploaded_lines(name: str | None) -> Iterator[tuple[UploadedLines, ...]]:
-    """Yield a tuple with the stream that is the last argument of the call, or an empty tuple without a file.
+    """Yield a tuple with the stream of a file's lines, the last argument of a call; an empty tuple without a file.
 
     Args:
         name: name of the file whose lines are uploaded; `None` for none.

@@ -121,7 +121,7 @@ class ActiveFaults:
             self.remove(fault)
 
     async def apply(self, site: FaultSite) -> None:
-        """Let the faults for this site happen; return when the request or frame may go on.
+        """Let the faults hit the request or connection at this site; return when the request or frame may go on.
 
         Raises:
             web.HTTPException: a fault answers the request with a status.
@@ -132,7 +132,7 @@ class ActiveFaults:
                 await fault.act(site)
 
     def has(self, site: FaultSite) -> bool:
-        """Return whether a fault is for this site, without letting the fault happen."""
+        """Return whether a fault would hit the connection at this site. The fault does not happen."""
         return any(fault.matches(site) for fault in self._faults)
 
     def suppresses(self, site: FaultSite) -> bool:
@@ -167,7 +167,8 @@ async def stall(fault: Fault, _site: FaultSite) -> None:
 async def drop(_fault: Fault, site: FaultSite) -> None:
     """Close the client's TCP connection instead of answering the request or passing the frame on."""
     drop_tcp(site.tcp, reset=False)
-    # Wait for ever: aiohttp cancels the handler of a request whose TCP connection is lost.
+    # Wait for ever, so that the server does not go on with the request. aiohttp cancels the handler of a request
+    # whose TCP connection is lost.
     await asyncio.get_running_loop().create_future()
 
 

@@ -197,7 +197,7 @@ class ConnectedClient:
             self._buffers.end(error)
         self.invocations.cancel_all()
 
-    # Keep-alive
+    # Keep-alive pings to the client, and the client timeout
 
     def _set_timer(self) -> None:
         """Set the timer to the next keep-alive ping or client timeout. The client's first ping starts the timeout."""

@@ -70,7 +70,7 @@ class ConnectionBuffers:
         self._out = _ByteQueue()
         self._has_transport = True
 
-    # Methods for the hub
+    # Methods that the hub's side calls
 
     async def read(self) -> bytes | None:
         """Wait for bytes from the client and return them, or return `None` at the end of the connection.
@@ -124,7 +124,7 @@ class ConnectionBuffers:
         """Make `read` return `None` from now on. Data that the client still sends is dropped."""
         self._in.end()
 
-    # Methods for the transport
+    # Methods that the transport's side calls
 
     async def feed(self, data: bytes) -> None:
         """Wait while the queue to the hub is full, then pass bytes from the client to the hub."""

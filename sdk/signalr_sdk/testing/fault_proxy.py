@@ -108,7 +108,7 @@ class FaultProxy(LoopService):
         self._proxied[task] = proxied
         task.add_done_callback(self._proxied.pop)
 
-    # Faults
+    # Methods that make connections fail, and that end the failure
 
     def cut(self, *, reset: bool = False) -> int:
         """Close all connections; return the number of closed connections.

@@ -278,7 +278,7 @@ class Faults:
         """
         return self._server.restart(down, graceful)
 
-    # Internal methods
+    # Methods that reach the server's event loop
 
     def _add(
         self, where: FaultFilter, times: int | None, *, action: FaultAction | None = None, rule: FrameRule = NO_RULE

@@ -52,7 +52,7 @@ class HubEndpoint:
         self.connections: dict[str, TransportConnection] = {}
 
     def routes(self) -> list[web.RouteDef]:
-        """Return the routes for the path of the hub, with and without a slash at the end of the path."""
+        """Return the routes for aiohttp: the path of the hub, with and without a slash at its end."""
         path = self._hub.path.rstrip("/")
         routes = [web.post(f"{path}/negotiate{end}", self._negotiate) for end in ("", "/")]
         routes.append(web.route("*", f"{path}/refresh", self._refresh))
@@ -199,7 +199,7 @@ class HubEndpoint:
             return FaultPoint.CONNECT
         return FaultPoint.POLL if transport is Transport.LONG_POLLING else FaultPoint.RESUME
 
-    # Other requests
+    # POST, refresh and DELETE requests, and how a request finds its connection
 
     async def _post(self, request: web.Request) -> web.Response:
         await self._apply_faults(FaultPoint.POST, request)
@@ -260,7 +260,7 @@ class HubEndpoint:
         self._authentication.check_user(connection, identity)
         return connection
 
-    # Connections
+    # How a connection gets its transport and is served
 
     def _claim(self, request: web.Request, connection: TransportConnection, transport: Transport) -> None:
         """Note which transport a connection uses. Refuse the request if the connection has a transport already."""

@@ -61,32 +61,32 @@ class RegisteredClients:
 
     @property
     def caller(self) -> OneClient:
-        """The client that has called the hub method."""
+        """See `HubClients.caller`."""
         if self._caller_id is None:
             raise RuntimeError("there is no caller outside of a hub")
         return OneClient(self._registry, self._caller_id)
 
     @property
     def others(self) -> ManyClients:
-        """All clients of the hub except the caller."""
+        """See `HubClients.others`."""
         return ManyClients(lambda: [c for name, c in self._registry.clients.items() if name != self._caller_id])
 
     @property
     def all(self) -> ManyClients:
-        """All clients of the hub."""
+        """See `HubClients.all`."""
         return ManyClients(self._registry.clients.values)
 
     def client(self, connection_id: str, /) -> OneClient:
-        """The client with this connection id."""
+        """See `HubClients.client`."""
         return OneClient(self._registry, connection_id)
 
     def group(self, name: str, /) -> ManyClients:
-        """The clients in a group."""
+        """See `HubClients.group`."""
         clients, groups = self._registry.clients, self._registry.groups
         return ManyClients(lambda: [clients[member] for member in groups.get(name, ()) if member in clients])
 
     def user(self, user: str, /) -> ManyClients:
-        """The clients of a user."""
+        """See `HubClients.user`."""
         return ManyClients(lambda: [c for c in self._registry.clients.values() if c.hub.context.user == user])
 
 

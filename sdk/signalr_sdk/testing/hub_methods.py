@@ -24,7 +24,7 @@ _RESERVED = frozenset({"on_connected", "on_authentication_refreshed", "on_discon
 
 @attrs.frozen
 class HubParameter:
-    """A parameter of a hub method.
+    """A parameter of a hub method, to which the server gives an argument or a stream of the client.
 
     Attributes:
         type: the annotated type, or `Any` without annotation. For a stream, the type of the items.
@@ -39,7 +39,7 @@ class HubParameter:
 
 @attrs.frozen(kw_only=True)
 class HubMethod:
-    """A method that clients can call.
+    """A method of a hub class that clients can call.
 
     Attributes:
         name: name of the method in Python.
@@ -59,7 +59,7 @@ class HubMethod:
 
 
 def methods_of(hub: type[Hub]) -> dict[str, HubMethod]:
-    """Return the methods of a hub class that clients can call. The keys are the names after `normalized`.
+    """Return the methods of a hub class that clients can call. The keys are the names in lower case and without `_`.
 
     Raises:
         TypeError: clients cannot call a method because of its parameters, or two methods have the same name to clients.

@@ -26,7 +26,8 @@ async def answer_poll(request: web.Request, connection: TransportConnection) -> 
         await asyncio.wait({poll}, timeout=connection.hub.settings.poll_timeout)
         await connection.apply_faults(FaultPoint.FRAME_OUT)
     finally:
-        # Cancelling this task loses no data: what it has not taken stays in the buffer for the next poll.
+        # Cancelling the task of this poll loses no data: data that the task has not taken stays in the buffer for the
+        # next poll.
         poll.cancel()
         if connection.tcp is tcp:
             connection.tcp = None

@@ -176,12 +176,12 @@ class Recorded:
 
     @property
     def connects(self) -> list[RecordedConnect]:
-        """The clients that have connected."""
+        """The clients that have connected: one record for each successful handshake."""
         return self._connects.all()
 
     @property
     def disconnects(self) -> list[RecordedDisconnect]:
-        """The clients that have disconnected."""
+        """The clients that have disconnected: one record for each connection that had a successful handshake."""
         return self._disconnects.all()
 
     @property
@@ -222,17 +222,17 @@ class Recorded:
     # Methods that add records
 
     def note_call(self, message: Invocation | StreamInvocation, context: HubContext) -> None:
-        """Record a call of a hub method by a client."""
+        """Record a call of a hub method by a client, and wake the tests that wait for it in `wait_called`."""
         arguments, streams = tuple(message.arguments), len(message.stream_ids or ())
         call = RecordedCall(message.target, arguments, context.connection_id, context.user, streams)
         self._calls.add(call, message.size)
 
     def note_connect(self, path: str, context: HubContext) -> None:
-        """Record that a client has connected."""
+        """Record that a client has connected, and wake the tests that wait for it in `wait_connected`."""
         self._connects.add(RecordedConnect(path, context.connection_id, context.user, context.transport))
 
     def note_disconnect(self, path: str, connection_id: str, error: Exception | None) -> None:
-        """Record that a client has disconnected."""
+        """Record that a client has disconnected, and wake the tests that wait for it in `wait_disconnected`."""
         self._disconnects.add(RecordedDisconnect(path, connection_id, error))
 
     def note_negotiation(

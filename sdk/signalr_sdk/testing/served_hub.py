@@ -62,13 +62,13 @@ class ServedHub:
         return client
 
     def connected(self, client: ConnectedClient) -> None:
-        """Register a client. To be called after the handshake and before `Hub.on_connected`."""
+        """Register a client, so that hubs can send to it. Call this after the handshake, before `Hub.on_connected`."""
         context = client.hub.context
         self.registry.clients[context.connection_id] = client
         self.recorded.note_connect(self.path, context)
 
     def disconnected(self, client: ConnectedClient, error: Exception | None) -> None:
-        """Remove a client that can get no more messages. To be called before `Hub.on_disconnected`."""
+        """Remove a client: hubs cannot send to it any more. Call this before `Hub.on_disconnected`."""
         connection_id = client.hub.context.connection_id
         self.registry.unregister(connection_id)
         self.recorded.note_disconnect(self.path, connection_id, error)

@@ -269,7 +269,7 @@ class HubServer(LoopService):
         finally:
             self._in_use.discard(tcp)
 
-    # The functions that faults use
+    # The functions that `Faults` and `ActiveFaults` call
 
     def _recheck_buffers(self) -> None:
         for connection in self._connections():

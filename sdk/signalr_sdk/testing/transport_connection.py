@@ -128,7 +128,7 @@ class TransportConnection:
         return data
 
     def frame_rule(self, *, text: bool) -> FrameRule:
-        """Return the rule that divides the data to the client into frames: see `ActiveFaults.frame_rule`."""
+        """Return the rule by which the bytes to the client are divided into frames: see `ActiveFaults.frame_rule`."""
         return self.hub.faults.frame_rule(self.site(FaultPoint.FRAME_RULE), text=text)
 
     async def replace_web_socket(self) -> bool:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 async def upgrade(request: web.Request, settings: ServerSettings) -> web.WebSocketResponse:
-    """Answer the upgrade request of a client, and return the open WebSocket."""
+    """Answer the WebSocket upgrade request of a client, and return the open WebSocket."""
     socket = web.WebSocketResponse(max_msg_size=settings.carried_bytes, compress=False)
     await socket.prepare(request)
     return socket

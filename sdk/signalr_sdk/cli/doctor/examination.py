@@ -138,7 +138,7 @@ class Examination:
         self.report(finding)
         return value
 
-    # The checks below HTTP
+    # The checks below HTTP: name, TCP, tunnel and TLS
 
     async def _reach(self, origin: tuple[str, str, int], suffix: str) -> bool:
         """Run the checks below HTTP for a server; return whether all of them worked.

@@ -10,7 +10,7 @@ from ..exit_status import for_terminal
 
 
 class Mark(StrEnum):
-    """How a check ended."""
+    """How a check of `signalr doctor` ended, from good to failed."""
 
     GOOD = "ok"
     WARNING = "warning"

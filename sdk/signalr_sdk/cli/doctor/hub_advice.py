@@ -157,7 +157,7 @@ def _for_unauthorized(token: str | None, now: float) -> Advice:
 
 
 def for_step(error: Exception | None, transport: Transport, *, others_work: bool) -> Advice:
-    """Return advice for a step that failed.
+    """Return advice for a step over a connection (connect, round trip or stop) that failed.
 
     Args:
         error: the exception that ended the step.
