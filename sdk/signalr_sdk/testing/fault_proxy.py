@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 import attrs
 
 from .._guard.tasks import spawn
+from .ending_tasks import end_tasks
 from .loop_thread import LoopService
 from .tcp_listener import TcpListener, drop_tcp
 from .waiters import Waiters
@@ -91,11 +92,7 @@ class FaultProxy(LoopService):
         listener, self._listener = self._listener, None
         if listener is not None:
             await listener.close()
-        tasks = list(self._proxied)
-        for task in tasks:
-            task.cancel()
-        if tasks:
-            await asyncio.wait(tasks)
+        await end_tasks(set(self._proxied))
 
     def _make_protocol(self) -> asyncio.Protocol:
         reader = asyncio.StreamReader(limit=_CHUNK)

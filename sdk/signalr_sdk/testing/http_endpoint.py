@@ -12,6 +12,7 @@ from .._guard.tasks import spawn
 from ..errors import ConnectionClosedError
 from ..options import TransferFormat, Transport
 from .authentication import Authentication
+from .ending_tasks import end_tasks
 from .fault_points import FaultPoint, FaultSite
 from .long_polling import answer_poll, poll_response
 from .server_sent_events import send_events
@@ -77,13 +78,7 @@ class HubEndpoint:
             connection.stop_expiry()
             if connection.client is not None:
                 connection.client.shut_down(error)
-        tasks = {connection.task for connection in connections if connection.task is not None}
-        if tasks:
-            _done, late = await asyncio.wait(tasks, timeout=_GRACE)
-            for task in late:
-                task.cancel()
-            if late:
-                await asyncio.wait(late)
+        await end_tasks({connection.task for connection in connections if connection.task is not None}, _GRACE)
         self.connections.clear()
 
     # Negotiate requests

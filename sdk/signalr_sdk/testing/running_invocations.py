@@ -10,6 +10,7 @@ import attrs
 from .._guard.tasks import spawn
 from ..messages import Completion, Invocation, StreamInvocation, StreamItem
 from .client_streams import ClientStream
+from .ending_tasks import end_tasks
 from .hub_invocation import HubInvocation
 
 if TYPE_CHECKING:
@@ -134,10 +135,4 @@ class RunningInvocations:
         Args:
             at_once: cancel the invocations now and not after a second, because the server stops.
         """
-        if self._tasks:
-            await asyncio.wait(self._tasks, timeout=0 if at_once else _GRACE)
-        late = list(self._tasks)
-        for task in late:
-            task.cancel()
-        if late:
-            await asyncio.wait(late)
+        await end_tasks(self._tasks, 0.0 if at_once else _GRACE)
