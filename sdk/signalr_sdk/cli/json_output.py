@@ -215,7 +215,7 @@ class JsonLines:
             self._loop.remove_reader(self._watched)
             self._watched = None
 
-    # Methods that run in the output thread
+    # The output thread runs the methods below: it may reach the event loop only by `call_soon_threadsafe`.
 
     def _run_thread(self) -> None:
         # `call_soon_threadsafe` raises a RuntimeError if the event loop is closed: after Ctrl-C this thread may still

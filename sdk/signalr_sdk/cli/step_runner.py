@@ -44,7 +44,7 @@ COMBINATIONS = (
 
 
 def allowed_combinations(options: ConnectionOptions) -> list[Combination]:
-    """Return the combinations that `--transport` and `--protocol` allow."""
+    """Return the combinations of transport and hub protocol that `--transport` and `--protocol` allow."""
     return [
         each
         for each in COMBINATIONS

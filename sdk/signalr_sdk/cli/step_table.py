@@ -50,7 +50,7 @@ class StepTable:
         self._began = time.perf_counter()
 
     def update(self, result: StepResult) -> None:
-        """Show the latest result of a step, which may still be running."""
+        """Put the latest result of a step into the table; the step may still be running."""
         self._results[result.combination, result.step] = result
 
     @property

@@ -40,7 +40,7 @@ def _expect(answer: object, expected: object) -> None:
         raise WrongAnswerError(f"{answer!r} instead of {expected!r}")
 
 
-# Steps for any hub
+# Steps that work with any hub, whatever methods the hub has
 
 
 async def _connect(hub: HubConnection) -> str:
@@ -63,7 +63,7 @@ async def _stop(hub: HubConnection) -> str:
     return "closed in good order"
 
 
-# Steps for `DemoHub`
+# Steps that call the methods of `DemoHub`
 
 
 async def _invoke(hub: HubConnection) -> str:

@@ -69,7 +69,7 @@ class UploadedLines:
         self.error = ValueError(text)
         return self.error
 
-    # Methods that run in the thread that reads the file
+    # The thread that reads the file runs the methods below: it may reach the event loop only by `call_soon_threadsafe`.
 
     def _run(self, loop: asyncio.AbstractEventLoop) -> None:
         # `call_soon_threadsafe` raises a RuntimeError if the event loop is closed: the command may end while this

@@ -156,7 +156,7 @@ class ActiveFaults:
         return NO_RULE
 
 
-# The actions of faults: what a fault does to a request or frame
+# The actions of faults: what a `Fault` does to a request or frame that it hits
 
 
 async def stall(fault: Fault, _site: FaultSite) -> None:

@@ -57,7 +57,7 @@ class ClientStream:
 
     @property
     def waiting(self) -> int:
-        """How many items of the client the hub method has not taken yet."""
+        """How many items of this stream the hub method has not taken yet."""
         return len(self._items)
 
     def end(self, error: str | None) -> None:

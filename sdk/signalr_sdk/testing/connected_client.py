@@ -87,8 +87,6 @@ class ConnectedClient:
             self._buffers.write_now(data)
         self._set_timer()
 
-    # From the handshake to the end
-
     async def serve(self) -> None:
         """Serve the client; return when the client has disconnected and all its invocations have ended."""
         try:
@@ -197,8 +195,6 @@ class ConnectedClient:
             self._buffers.end(error)
         self.invocations.cancel_all()
 
-    # Keep-alive pings to the client, and the client timeout
-
     def _set_timer(self) -> None:
         """Set the timer to the next keep-alive ping or client timeout. The client's first ping starts the timeout."""
         deadline = self._session.next_deadline()
@@ -233,8 +229,6 @@ class ConnectedClient:
         self._error = error
         self._buffers.stop_reading()
 
-    # Messages to the client
-
     async def send(self, event: str, *args: Any) -> None:
         """Send an event to the client; wait while the client's send buffer is full."""
         await self.write(self._session.send(event, list(args)))
@@ -250,7 +244,7 @@ class ConnectedClient:
         self._session.sent(self._loop.time())
         self._buffers.write_now(data)
 
-    # Messages from the client: the methods of `Inbox`, which the session calls
+    # `ServerSession` calls the methods below (its `Inbox`) with the messages of the client.
 
     def events(self, targets: list[str], arguments: list[Any], sizes: list[int]) -> None:
         """Start a batch of the client's invocations that want no completion."""

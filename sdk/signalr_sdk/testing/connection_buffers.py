@@ -70,7 +70,7 @@ class ConnectionBuffers:
         self._out = _ByteQueue()
         self._has_transport = True
 
-    # Methods that the hub's side calls
+    # `ConnectedClient` calls the methods below.
 
     async def read(self) -> bytes | None:
         """Wait for bytes from the client and return them, or return `None` at the end of the connection.
@@ -124,7 +124,7 @@ class ConnectionBuffers:
         """Make `read` return `None` from now on. Data that the client still sends is dropped."""
         self._in.end()
 
-    # Methods that the transport's side calls
+    # The transports (WebSockets, Server-Sent Events, long polling) call the methods below.
 
     async def feed(self, data: bytes) -> None:
         """Wait while the queue to the hub is full, then pass bytes from the client to the hub."""

@@ -73,15 +73,13 @@ class FaultProxy(LoopService):
 
     @property
     def connections(self) -> int:
-        """How many connections are open."""
+        """How many connections of clients to the proxy are open."""
         return len(self._proxied)
 
     @property
     def accepted(self) -> int:
-        """How many connections were accepted since the proxy was made."""
+        """How many connections of clients were accepted since the proxy was made, with those that are closed now."""
         return self._accepted
-
-    # Starting and stopping
 
     async def _open(self) -> None:
         listener = TcpListener(self._make_protocol)
@@ -105,7 +103,7 @@ class FaultProxy(LoopService):
         self._proxied[task] = proxied
         task.add_done_callback(self._proxied.pop)
 
-    # Methods that make connections fail, and that end the failure
+    # Tests call the methods below, from any thread, to make connections fail.
 
     def cut(self, *, reset: bool = False) -> int:
         """Close all connections; return the number of closed connections.
@@ -169,7 +167,7 @@ class FaultProxy(LoopService):
             self._on_loop(flow.stall)
 
     def resume(self, direction: Direction | None = None) -> None:
-        """Forward data again, beginning with the data that was held."""
+        """Forward data again after `stall`, beginning with the data that was held."""
         for flow in self._some(direction):
             self._on_loop(flow.resume)
 
@@ -179,7 +177,7 @@ class FaultProxy(LoopService):
             self._on_loop(self._listener.refuse)
 
     def accept(self) -> None:
-        """Accept connections again on the same port."""
+        """Accept connections again on the same port, after `refuse`."""
         if self._listener is not None:
             self._on_loop(self._listener.accept)
 

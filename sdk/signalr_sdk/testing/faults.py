@@ -69,7 +69,7 @@ class Faults:
         self._active = active
         self._server = server
 
-    # Faults that stay in force
+    # Faults that stay in force until they are ended. Each method returns a `Fault`, which has `end`.
 
     def refuse(
         self,
@@ -139,7 +139,7 @@ class Faults:
         return self._add(FaultFilter(LIVE, transport=transport, connection_id=connection_id), None, action=stall)
 
     def stop_pings(self, connection_id: str | None = None, *, times: int | None = None) -> Fault:
-        """Send no keep-alive pings."""
+        """Send no keep-alive pings to clients. A client then gives an idle connection up after its server timeout."""
         return self._add(FaultFilter(frozenset({FaultPoint.PING}), connection_id=connection_id), times)
 
     def split(
@@ -191,7 +191,7 @@ class Faults:
         """End all faults that are in force."""
         self._server.on_loop(self._active.clear)
 
-    # Faults that happen at once
+    # Faults that happen during the call, and that need not be ended
 
     def cut(self, connection_id: str | None = None, *, code: int = _ABNORMAL, reset: bool = False) -> int:
         """End connections without a Close message; return the number of ended connections.
@@ -278,7 +278,7 @@ class Faults:
         """
         return self._server.restart(down, graceful)
 
-    # Methods that reach the server's event loop
+    # The methods below may run in any thread: they let the server's event loop do the work.
 
     def _add(
         self, where: FaultFilter, times: int | None, *, action: FaultAction | None = None, rule: FrameRule = NO_RULE

@@ -81,8 +81,6 @@ class HubEndpoint:
         await end_tasks({connection.task for connection in connections if connection.task is not None}, _GRACE)
         self.connections.clear()
 
-    # Negotiate requests
-
     async def _negotiate(self, request: web.Request) -> web.Response:
         await self._apply_faults(FaultPoint.NEGOTIATE, request)
         identity = await self._authentication.identify(request)
@@ -125,7 +123,7 @@ class HubEndpoint:
         connection.drop_after()
         return connection
 
-    # GET requests: a transport connects, or a poll asks for data
+    # GET requests: the first GET of a connection connects a transport; with long polling, later ones ask for data.
 
     async def _get(self, request: web.Request) -> web.StreamResponse:
         transport = _transport_of(request)
@@ -194,8 +192,6 @@ class HubEndpoint:
             return FaultPoint.CONNECT
         return FaultPoint.POLL if transport is Transport.LONG_POLLING else FaultPoint.RESUME
 
-    # POST, refresh and DELETE requests, and how a request finds its connection
-
     async def _post(self, request: web.Request) -> web.Response:
         await self._apply_faults(FaultPoint.POST, request)
         connection = self._find_users(request, await self._authentication.identify(request))
@@ -254,8 +250,6 @@ class HubEndpoint:
         connection = self._find(request)
         self._authentication.check_user(connection, identity)
         return connection
-
-    # How a connection gets its transport and is served
 
     def _claim(self, request: web.Request, connection: TransportConnection, transport: Transport) -> None:
         """Note which transport a connection uses. Refuse the request if the connection has a transport already."""

@@ -115,8 +115,6 @@ class HubInvocation:
                 await aclose()
         await self.complete(failure)
 
-    # Completions without a result
-
     async def complete(self, error: str | None = None) -> None:
         """Send the client a completion without a result. Does nothing if the client wants no completion."""
         if self.message.invocation_id is not None:

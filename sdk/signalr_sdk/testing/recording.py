@@ -198,7 +198,7 @@ class Recorded:
         for log in (self._calls, self._connects, self._disconnects, self._negotiations):
             log.clear()
 
-    # Methods that wait for records
+    # Tests call the methods below, to wait for records.
 
     def wait_called(self, method: str, *, times: int = 1, timeout: float | None = 5.0) -> Pending[RecordedCall]:
         """See `HubServer.wait_called`."""
@@ -219,7 +219,7 @@ class Recorded:
         """See `HubServer.wait_disconnected`."""
         return _pending(self._disconnects, "gone", times, timeout)
 
-    # Methods that add records
+    # The server calls the methods below, on its event loop, to add records.
 
     def note_call(self, message: Invocation | StreamInvocation, context: HubContext) -> None:
         """Record a call of a hub method by a client, and wake the tests that wait for it in `wait_called`."""

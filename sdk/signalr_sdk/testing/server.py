@@ -215,12 +215,8 @@ class HubServer(LoopService):
         """Return the clients of a hub, for sending to them without a hub method. Only on the server's event loop."""
         return RegisteredClients(self._hubs[path].registry)
 
-    # The connections of all hubs
-
     def _connections(self) -> list[TransportConnection]:
         return [connection for endpoint in self._endpoints for connection in endpoint.connections.values()]
-
-    # Starting and stopping
 
     async def _open(self) -> None:
         app = web.Application(
@@ -269,7 +265,8 @@ class HubServer(LoopService):
         finally:
             self._in_use.discard(tcp)
 
-    # The functions that `Faults` and `ActiveFaults` call
+    # `Faults` and `ActiveFaults` call the methods below on the server's event loop. Only `_later` may run in any
+    # thread.
 
     def _recheck_buffers(self) -> None:
         for connection in self._connections():

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _BACKLOG = 128
-# An address tuple has two members for IPv4 and four for IPv6.
+# The members of an IPv4 socket's address: host and port. The address of an IPv6 socket has four.
 _IPV4_MEMBERS = 2
 
 

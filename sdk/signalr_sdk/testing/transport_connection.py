@@ -140,8 +140,6 @@ class TransportConnection:
         old, self.web_socket = self.web_socket, None
         return old is None or await old.close()
 
-    # The end of the connection
-
     def drop_after(self, seconds: float | None = None) -> None:
         """Drop the connection if no request of its client comes within so many seconds, 15 by default."""
         error = ConnectionClosedError("the client has not come back")

@@ -32,7 +32,7 @@ class CheckTable:
         self._plain = plain
 
     def update(self, result: Finding | StepResult) -> None:
-        """Show the latest result of a check or step, which may still be running."""
+        """Put the latest result of a check or step into the table; the check or step may still be running."""
         if isinstance(result, StepResult):
             self.steps.update(result)
         else:

@@ -114,8 +114,6 @@ class Examination:
         """Whether at least one transport connected, and no check and no step failed."""
         return self.connected and all(problem.mark is not Mark.FAILED for problem in self.problems())
 
-    # Running one check
-
     async def _check(self, name: str, work: Awaitable[tuple[Finding, T]], limit: float | None = None) -> T | None:
         """Run a check within its time limit. Return the value that later checks need, or `None` if the check failed."""
         self.report(Finding(None, check=name))
@@ -138,10 +136,8 @@ class Examination:
         self.report(finding)
         return value
 
-    # The checks below HTTP: name, TCP, tunnel and TLS
-
     async def _reach(self, origin: tuple[str, str, int], suffix: str) -> bool:
-        """Run the checks below HTTP for a server; return whether all of them worked.
+        """Run the checks below HTTP (proxy, name, TCP, tunnel, TLS) for a server; return whether all of them worked.
 
         Args:
             origin: scheme, host and port of the server.
@@ -174,8 +170,6 @@ class Examination:
         source = "--proxy" if given else "the environment"
         return Finding(Mark.GOOD, f"{proxy.scheme}://{HostPort.of_proxy(proxy)}, from {source}"), (proxy,)
 
-    # The steps over each transport
-
     async def _run_steps(self, offered: Sequence[Combination]) -> None:
         runner = StepRunner(
             url=self.url,
@@ -191,8 +185,6 @@ class Examination:
         if result.ending is not None:
             self._results.append(result)
         self.report(result)
-
-    # The problems that were found
 
     def problems(self) -> list[Problem]:
         """Return the problems of all checks and steps, in the order in which these ran."""

@@ -52,7 +52,7 @@ WITHOUT_PROTOCOL = {
     ),
 }
 
-# Errors of negotiate
+# Advice about errors of negotiate
 
 
 def for_negotiation(
@@ -153,7 +153,7 @@ def _for_unauthorized(token: str | None, now: float) -> Advice:
     )
 
 
-# Errors of transports and steps
+# Advice about steps over a connection that failed, also because its transport failed
 
 
 def for_step(error: Exception | None, transport: Transport, *, others_work: bool) -> Advice:

@@ -66,7 +66,7 @@ def for_tunnel(status: int | None) -> Advice:
     )
 
 
-# Errors of certificates
+# Advice about certificates that are not trusted or that expire soon
 
 
 @attrs.frozen

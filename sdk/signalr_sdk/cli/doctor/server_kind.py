@@ -42,7 +42,7 @@ def _kind_by_answer(answer: HttpResponse) -> str:
 
 
 def is_html(answer: HttpResponse) -> bool:
-    """Return whether an HTTP response is a web page."""
+    """Return whether an HTTP response is a web page (HTML), which no hub sends."""
     return "html" in (answer.header("Content-Type") or "").lower() or answer.body.lstrip()[:1] == b"<"
 
 
