@@ -1,1 +1,1 @@
-"""The command `signalr`: one module per command."""
+"""The console command `signalr`: one module for each of its commands, such as `signalr invoke`."""

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 _NUMBER = re.compile(r"-\d+(\.\d+)?([eE][+-]?\d+)?")
 
 # Without this setting, click refuses a negative number as an unknown option. With this setting, click also accepts
-# mistyped options, so `_checked` looks for them.
+# mistyped options, so `parse_arguments` looks for them.
 CONTEXT = {"ignore_unknown_options": True}
 
 Context: TypeAlias = typer.Context
@@ -36,7 +36,7 @@ Upload = Annotated[
 
 @attrs.frozen
 class MethodCall:
-    """A call of a hub method.
+    """A call of a hub method, as the user has written it on the command line.
 
     Attributes:
         method: name of the method.
@@ -55,7 +55,7 @@ class MethodCall:
 
 
 def parse_argument(text: str) -> Any:
-    """Return the value of a JSON text. Return a text that is no JSON unchanged."""
+    """Return the value of an argument on the command line: of its JSON, or the text itself if it is no JSON."""
     try:
         return json.loads(text, parse_constant=_refuse_constant)
     except (ValueError, RecursionError):
@@ -70,19 +70,16 @@ def _refuse_constant(name: str) -> None:
 def parse_arguments(args: Sequence[str] | None, command_line: Sequence[str]) -> list[Any]:
     """Return the arguments of a hub method, or end the command if an argument looks like a mistyped option.
 
+    Only a negative number, or an argument after `--`, may begin with `-`.
+
     Args:
         args: the texts that typer found to be arguments.
         command_line: all arguments of the process.
     """
-    return [parse_argument(text) for text in _checked(args or (), command_line)]
-
-
-def _checked(args: Sequence[str], command_line: Sequence[str]) -> Sequence[str]:
-    """Return the arguments. Only a negative number, or an argument after `--`, may begin with `-`."""
     free = command_line[command_line.index("--") :] if "--" in command_line else ()
-    for text in args:
+    for text in args or ():
         if text.startswith("-") and text != "-" and text not in free and not _NUMBER.fullmatch(text):
             # Do not show the value after the `=` in the error: the value may be a secret.
             name = text.partition("=")[0]
             fail(WRONG_USAGE, f"there is no option {name}; for an argument of that text put -- first")
-    return args
+    return [parse_argument(text) for text in args or ()]

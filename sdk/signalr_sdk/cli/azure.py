@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
 VARIABLE = "AZURE_SIGNALR_CONNECTION_STRING"
 
-# The class `AzureSignalR` needs the name of a hub, but a health check is for the whole service: any name will do.
+# `AzureSignalR` cannot be made without the name of a hub. `signalr azure health` asks about the whole service, so any
+# name will do.
 _ANY_HUB = "health"
 
 app: typer.Typer = typer.Typer(

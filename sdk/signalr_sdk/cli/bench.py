@@ -26,14 +26,15 @@ if TYPE_CHECKING:
 
 _EVENT = "bench"
 _AT_ONCE = 100
-# Divide the number of messages by these numbers for the two slow scenarios: calls one after another, and connections.
+# The two slow scenarios, calls one after another and connections, divide `--count` by these numbers: they would take
+# minutes otherwise.
 _FEWER_CALLS, _FEWER_CONNECTIONS = 10, 200
 _CALL = "Method and arguments, with {count} and {event} for the values of the measurement; '' leaves it out."
 
 
 @attrs.frozen
 class Row:
-    """The result of one scenario.
+    """The result of one scenario of the measurement, for example "send".
 
     Attributes:
         scenario: name of the scenario.
@@ -100,7 +101,7 @@ def bench(
 
 
 class Scenarios:
-    """Runs the scenarios one after another.
+    """Measures the scenarios (calls, messages, streams, connections) one after another.
 
     Args:
         new_hub: returns a connection that is not started.
@@ -112,7 +113,7 @@ class Scenarios:
         self._count = count
 
     async def measure(self, calls: dict[str, str]) -> list[Row]:
-        """Run all scenarios and return one row for each.
+        """Run all scenarios and return one result for each, in the order of the table.
 
         Args:
             calls: method and arguments for `invoke`, `flood`, `stream` and `upload`; an empty text leaves out the
@@ -225,7 +226,7 @@ def _table(rows: list[Row]) -> Table:
 
 
 def _plotter(file: Path) -> Callable[[list[Row]], None]:
-    """Return a function that draws a chart of the results. End the command at once if matplotlib is missing."""
+    """Return a function that draws a chart of the results. If matplotlib is missing, end the command at once."""
     try:
         # Import matplotlib only here: it belongs to the extra `plot`, which may be missing.
         from matplotlib.figure import Figure

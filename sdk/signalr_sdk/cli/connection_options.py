@@ -42,7 +42,7 @@ _PROXY_HELP = "HTTP proxy; the environment's proxy by default."
 
 @attrs.frozen(kw_only=True)
 class ConnectionOptions:
-    """The checked values of the connection options.
+    """The checked values of the options that say how to connect to a hub, such as `--token` and `--proxy`.
 
     Attributes:
         arguments: arguments of `HubConnection`, without transports and protocol.

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.live import Live
 
 from ..testing import HubServer
 from ..testing.demo_hub import DemoHub
 from . import exit_status, options
 from .connection_options import ConnectionOptions
 from .negotiate import ask
-from .step_runner import COMBINATIONS, Combination, StepResult, StepRunner, allowed_combinations
-from .step_table import StepTable
+from .step_runner import COMBINATIONS, Combination, StepRunner, allowed_combinations
+from .step_table import StepTable, live_reports
 from .steps import ANY_HUB, DEMO_HUB, Step
 
 if TYPE_CHECKING:
@@ -62,17 +60,10 @@ def _show(
     limit: float,
     hub_arguments: dict[str, Any],
 ) -> bool:
-    """Run the steps and print the results; return whether all steps worked."""
+    """Run the steps over each offered combination and print the results; return whether all steps worked."""
     console = Console(highlight=False, markup=False, emoji=False)
     table = StepTable(steps, url, plain=not console.encoding.startswith("utf"))
-    is_live = console.is_interactive and not as_json
-    with Live(table, console=console, auto_refresh=False, transient=True) if is_live else nullcontext() as live:
-
-        def report(result: StepResult) -> None:
-            table.update(result)
-            if live is not None:
-                live.refresh()
-
+    with live_reports(table, console, is_live=console.is_interactive and not as_json) as report:
         runner = StepRunner(
             url=url, steps=steps, offered=offered, limit=limit, report=report, hub_arguments=hub_arguments
         )

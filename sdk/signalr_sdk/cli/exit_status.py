@@ -24,11 +24,13 @@ _LONGEST = 4000  # characters
 
 
 def run(work: Awaitable[T], *, timeout: float | None) -> T:
-    """Return the result of `work`, or end the command with the status that fits the exception.
+    """Run the work of a command on a new event loop and return its result.
+
+    After an exception, end the command with an error text and the exit status that fits the exception.
 
     Args:
-        work: the work of the command.
-        timeout: seconds; `None` for no limit.
+        work: the work of the command, for example a call of the hub.
+        timeout: seconds for the work; `None` for no limit.
     """
     try:
         return asyncio.run(_within(work, timeout))
@@ -41,8 +43,8 @@ def run(work: Awaitable[T], *, timeout: float | None) -> T:
     except LocalProtocolError as error:
         fail(WRONG_USAGE, str(error))
     except (SignalRError, OSError) as error:
-        # Catch OSError before ValueError: `ssl.SSLCertVerificationError` is both, and means that there is no
-        # connection.
+        # Catch OSError before ValueError: `ssl.SSLCertVerificationError` derives from both, and means that there is no
+        # connection, not that an argument is wrong.
         fail(NO_CONNECTION, str(error))
     except ValueError as error:
         fail(WRONG_USAGE, str(error))

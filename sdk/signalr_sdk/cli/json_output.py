@@ -19,19 +19,18 @@ import stat
 import sys
 import threading
 from contextlib import suppress
-from typing import TYPE_CHECKING, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from .._guard.tasks import spawn
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
-    from typing import Any
 
 T = TypeVar("T")
 
-# The number of queued lines from which on `JsonLines.write` waits.
+# With this many queued lines `JsonLines.write` waits: a slow reader of the output must not fill the memory.
 _LIMIT = 1024
-# After an interrupt the thread has this many seconds to write the queued lines.
+# After Ctrl-C the output thread has this many seconds to write the queued lines; the rest is lost.
 _INTERRUPT_GRACE = 1.0
 _NOT_ASCII = re.compile(r"[^\x20-\x7e]")
 _NOT_FINITE = {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}
@@ -55,7 +54,8 @@ def as_json(result: object) -> str:
     A value that JSON cannot hold, for example bytes of MessagePack, becomes a text.
     """
     text = json.dumps(_plain(result), ensure_ascii=False)
-    # Escaping is allowed here: only strings in the JSON text can hold characters that are not printable.
+    # Escape the characters that are not printable. In a JSON text they stand only inside strings, where escapes are
+    # allowed.
     return text if text.isprintable() else _NOT_ASCII.sub(_escaped, text)
 
 
@@ -68,7 +68,7 @@ def _plain(value: object) -> object:
         case None | bool() | int() | str():
             return value
         case float():
-            # JSON has no NaN and no infinite numbers. Write the same texts for these numbers as .NET.
+            # JSON has no NaN and no infinite numbers. Write them as the same strings as .NET, for example "NaN".
             return value if math.isfinite(value) else _NOT_FINITE[str(value)]
         case list() | tuple():
             return [_plain(item) for item in value]
@@ -86,8 +86,8 @@ def _line(value: object) -> bytes:
     try:
         return f"{text}\n".encode(encoding)
     except UnicodeEncodeError:
-        # Escape all characters but ASCII: the encoding of standard output lacks a character, or the text has half a
-        # surrogate pair.
+        # Standard output's encoding lacks a character of the text, or the text has half a surrogate pair. Escape all
+        # characters but ASCII, so that the command does not fail.
         return f"{json.dumps(_plain(value))}\n".encode()
 
 
@@ -107,13 +107,13 @@ def print_json(value: object) -> None:
 def _raw_writer() -> Callable[[bytes], None]:
     """Return a function that writes to standard output without Python's buffer.
 
-    A thread that is blocked in a write would hold the lock of that buffer, and the process could not exit.
+    A thread that is blocked in a write to `sys.stdout` holds the lock of its buffer, and the process could not exit.
     """
     sys.stdout.flush()
     try:
         descriptor = sys.stdout.fileno()
     except (OSError, ValueError):
-        # Standard output is no file: it is captured in memory, for example by a test.
+        # Standard output is no file of the system: a test, for example, has put an object in memory in its place.
         return _write_text
     return functools.partial(_write_all, descriptor)
 
@@ -146,7 +146,7 @@ class JsonLines:
         self._thread = threading.Thread(target=self._run_thread, name="signalr_sdk output", daemon=True)
 
     async def write(self, value: object) -> None:
-        """Queue a result; wait while too many results are queued."""
+        """Queue a result for the output thread; wait while `_LIMIT` or more results are queued."""
         self._check()
         self._waiting += 1
         self._queue.put(_line(value))
@@ -171,12 +171,14 @@ class JsonLines:
     async def __aenter__(self) -> Self:
         self._thread.start()
         if self._watched is not None:
-            # Watch the pipe: the system then reports that the reader has left, even while there is nothing to write.
+            # Watch the pipe, so that the command ends when the pipe's reader leaves, even while there is nothing to
+            # write.
             self._loop.add_reader(self._watched, self._fail, BrokenPipeError())
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, *_error: object) -> None:
-        # After Ctrl-C, wait only for a short time: the reader of the output may have stopped reading.
+        # After Ctrl-C wait only for a short time for the queued lines: if the reader of the output has stopped reading,
+        # the command would never end.
         grace = _INTERRUPT_GRACE if kind is not None and issubclass(kind, asyncio.CancelledError) else None
         try:
             async with asyncio.timeout(grace):
@@ -213,11 +215,11 @@ class JsonLines:
             self._loop.remove_reader(self._watched)
             self._watched = None
 
-    # Methods that run in the thread
+    # The output thread runs the methods below: it may reach the event loop only by `call_soon_threadsafe`.
 
     def _run_thread(self) -> None:
-        # `call_soon_threadsafe` raises a RuntimeError if the event loop is closed: after an interrupt this thread may
-        # still be writing.
+        # `call_soon_threadsafe` raises a RuntimeError if the event loop is closed: after Ctrl-C this thread may still
+        # be writing when the command ends.
         with suppress(RuntimeError):
             while lines := self._take():
                 try:
@@ -228,13 +230,13 @@ class JsonLines:
                 self._loop.call_soon_threadsafe(self._wrote, len(lines))
 
     def _take(self) -> list[bytes]:
-        """Wait for the first queued line, and return all queued lines. Return an empty list when no more lines come."""
+        """Wait until a line is queued, and return all queued lines; return an empty list after the last line."""
         lines: list[bytes] = []
         while not lines or not self._queue.empty():
             line = self._queue.get()
             if line is None:
-                # Put the end mark `None` back into the queue: the next call, after these lines are written, returns an
-                # empty list.
+                # Put the end mark `None` back into the queue: the next call must find it and return an empty list,
+                # which ends the output thread.
                 self._queue.put(None)
                 break
             lines.append(line)
@@ -242,7 +244,7 @@ class JsonLines:
 
 
 def _write_only_pipe() -> int | None:
-    """Return the descriptor of standard output if it is a pipe. It gets readable when the reader of the pipe leaves."""
+    """Return the descriptor of standard output if this is a pipe: it gets readable when the pipe's reader leaves."""
     if sys.platform == "win32":
         return None
     # Import `fcntl` only here: Windows does not have this module.

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import attrs
 
-from .. import ConnectionClosedError, Retry
+from .. import ConnectionClosedError, HubConnection, Retry
 from .._core.redaction import redact_error
 from .._guard.tasks import spawn
 from . import exit_status, options
@@ -17,7 +17,6 @@ from .json_output import JsonLines, OutputError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from .. import HubConnection
     from ..retry import RetryContext
 
 _EVENTS_HELP = "Names of events, in any case; all events by default."
@@ -56,7 +55,7 @@ class _AnnouncedRetry:
 
 
 class _Listening:
-    """One run of the command. Knows which events to print, and how many events are still to come."""
+    """One run of `signalr listen`. Knows which events to print, and how many events are still to come."""
 
     def __init__(self, connection: ConnectionOptions, events: Sequence[str], *, count: int | None) -> None:
         self._connection = connection
@@ -79,8 +78,8 @@ class _Listening:
                     raise
                 self._check_timeout(f"within {timeout:g} s")
             except ConnectionClosedError as error:
-                # The hub has ended the connection on purpose: after any other end of the connection the retry policy
-                # reconnects.
+                # The hub has ended the connection with a Close message that forbids to reconnect: after any other end
+                # the retry policy reconnects.
                 exit_status.fail(exit_status.HUB_SAID_NO, str(error))
 
     def _check_timeout(self, within: str) -> None:
@@ -113,7 +112,7 @@ class _Listening:
                 exit_status.say(redact_error(error))
 
     async def _listen(self, hub: HubConnection) -> None:
-        """Wait until enough events were printed. Raise an error if the connection ends before."""
+        """Connect, and wait until enough events were printed. Raise an error if the connection ends before."""
         ends: set[asyncio.Task[Any]] = set()
         async with hub:
             try:

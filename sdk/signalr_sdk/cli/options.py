@@ -67,7 +67,7 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
         made = {name: make(**{each: given.pop(each) for each in members}) for name, (make, members) in groups.items()}
         function(**given, **made)
 
-    # typer reads the signature as well as the annotations.
+    # typer reads parameters from the signature and their types from the annotations: both must name all parameters.
     run.__signature__ = own.replace(parameters=parameters)  # type: ignore[attr-defined]
     run.__annotations__ = {each.name: each.annotation for each in parameters}
     return run

@@ -69,8 +69,8 @@ def _load(name: str) -> type[Hub]:
     module, colon, attribute = name.partition(":")
     if not (module and colon and attribute):
         fail(WRONG_USAGE, f"a hub is named as module:Hub, not {name!r}")
-    # Import from the current folder, as `python -m` does: the import path of a console script does not hold that
-    # folder.
+    # Add the current folder to the import path, as `python -m` does: a console script does not, and the user's module
+    # would not be found.
     if "" not in sys.path:
         sys.path.insert(0, "")
     try:

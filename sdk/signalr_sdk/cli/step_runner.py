@@ -22,14 +22,14 @@ if TYPE_CHECKING:
 
 @attrs.frozen
 class Combination:
-    """A transport together with a hub protocol."""
+    """A transport together with a hub protocol, over which `signalr demo` and `signalr doctor` try a hub."""
 
     transport: Transport
     protocol: Literal["json", "messagepack"]
 
     @property
     def format(self) -> str:
-        """The transfer format, as negotiate names it."""
+        """The transfer format of the protocol, as a negotiate response names it: `Text` or `Binary`."""
         return "Text" if self.protocol == "json" else "Binary"
 
 
@@ -44,7 +44,7 @@ COMBINATIONS = (
 
 
 def allowed_combinations(options: ConnectionOptions) -> list[Combination]:
-    """Return the combinations that `--transport` and `--protocol` allow."""
+    """Return the combinations of transport and hub protocol that `--transport` and `--protocol` allow."""
     return [
         each
         for each in COMBINATIONS
@@ -54,7 +54,7 @@ def allowed_combinations(options: ConnectionOptions) -> list[Combination]:
 
 
 class Ending(StrEnum):
-    """How a step ended."""
+    """How a step ended: it worked, it failed, or the server does not offer what the step needs."""
 
     WORKED = "worked"
     FAILED = "failed"
@@ -91,7 +91,7 @@ class StepRunner:
         steps: the steps to run; the first step must connect.
         offered: the combinations that the server offers; the other combinations are reported as not offered.
         limit: seconds for each step.
-        report: called when a step begins, and when it has ended.
+        report: called when a step begins, and again when this step has ended.
         hub_arguments: further arguments of `HubConnection`.
     """
 
@@ -137,8 +137,8 @@ class StepRunner:
             ending = Ending.WORKED
         except HandshakeError as error:
             raised = error
-            # Negotiate does not tell whether the server speaks a hub protocol. Only an error of the handshake tells
-            # that it does not.
+            # A server that does not speak the hub protocol says so only in the handshake response, not in negotiate:
+            # its step is not offered, and has not failed.
             said = str(error)
             if "not supported" in said:
                 ending = Ending.NOT_OFFERED

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import time
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
+from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
@@ -13,11 +15,13 @@ from .._core import urls
 from .step_runner import COMBINATIONS, Combination, Ending, StepResult
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterator, Sequence
+
+    from rich.console import Console
 
     from .steps import Step
 
-# Short names, so that the table fits into 80 columns.
+# The transports' names in the table's head are short, so that the table fits into 80 columns.
 _TRANSPORTS = {
     Transport.WEBSOCKETS: "Web\nSockets",
     Transport.SERVER_SENT_EVENTS: "\nSSE",
@@ -46,7 +50,7 @@ class StepTable:
         self._began = time.perf_counter()
 
     def update(self, result: StepResult) -> None:
-        """Show the latest result of a step, which may still be running."""
+        """Put the latest result of a step into the table; the step may still be running."""
         self._results[result.combination, result.step] = result
 
     @property
@@ -55,11 +59,11 @@ class StepTable:
         return bool(self._ended(Ending.WORKED)) and not self._ended(Ending.FAILED)
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the table for `--json`."""
+        """Return the whole table as the JSON object that `signalr demo --json` prints."""
         return {"url": self._url, "ok": self.good, "steps": self.steps()}
 
     def steps(self) -> list[dict[str, Any]]:
-        """Return the result of each step for `--json`."""
+        """Return the result of each step as a JSON object, for the output of `--json`."""
         return [
             {
                 "transport": result.combination.transport,
@@ -127,6 +131,25 @@ class StepTable:
                 return Text(self._failed, "red")
             case Ending.NOT_OFFERED:
                 return Text(_NOT_OFFERED, "dim")
+
+
+@contextmanager
+def live_reports(table: Any, console: Console, *, is_live: bool) -> Iterator[Callable[[Any], None]]:
+    """Yield a function that puts the result of a step or check into a table.
+
+    Args:
+        table: a `StepTable` or `CheckTable`.
+        console: the terminal.
+        is_live: show the table on the terminal during the block, and draw it again after each result.
+    """
+    with Live(table, console=console, auto_refresh=False, transient=True) if is_live else nullcontext() as live:
+
+        def report(result: Any) -> None:
+            table.update(result)
+            if live is not None:
+                live.refresh()
+
+        yield report
 
 
 def short_time(seconds: float) -> str:

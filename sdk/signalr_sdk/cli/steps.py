@@ -1,4 +1,4 @@
-"""The steps that `signalr demo` and `signalr doctor` run over a connection, and what each of them expects."""
+"""The steps of `signalr demo` and `signalr doctor`, for example a call, and the answers that the steps expect."""
 
 from __future__ import annotations
 
@@ -6,26 +6,25 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from .. import HubError
+from .. import HubConnection, HubError
 from .._core.redaction import redact_error
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
-    from .. import HubConnection
-
 _ITEMS = 100
-# Hubs should not have this method. If a hub has this method, its answer is as good as an error.
+# The step "round trip" calls this method, which no hub is likely to have: the hub's error shows that the hub answers.
+# If a hub has this method, its result shows the same.
 _UNKNOWN_METHOD = "SignalrDemoRoundTrip"
 
 
 class WrongAnswerError(Exception):
-    """The server answered something else than expected."""
+    """The server answered a step with another value than the step expects."""
 
 
 @attrs.frozen
 class Step:
-    """One thing to try over a connection.
+    """One thing to try over a connection, for example a call.
 
     Attributes:
         name: name of the step.
@@ -41,7 +40,7 @@ def _expect(answer: object, expected: object) -> None:
         raise WrongAnswerError(f"{answer!r} instead of {expected!r}")
 
 
-# Steps for any hub
+# Steps that work with any hub, whatever methods the hub has
 
 
 async def _connect(hub: HubConnection) -> str:
@@ -50,8 +49,8 @@ async def _connect(hub: HubConnection) -> str:
 
 
 async def _round_trip(hub: HubConnection) -> str:
-    # Call a method that the hub does not have: every hub answers such a call with an error. SignalR's pings have no
-    # answer.
+    # Call a method that the hub does not have: every hub answers this call with an error. A ping would not do, because
+    # servers do not answer pings.
     try:
         await hub.invoke(_UNKNOWN_METHOD)
     except HubError:
@@ -64,7 +63,7 @@ async def _stop(hub: HubConnection) -> str:
     return "closed in good order"
 
 
-# Steps for `DemoHub`
+# Steps that call the methods of `DemoHub`
 
 
 async def _invoke(hub: HubConnection) -> str:
@@ -122,7 +121,7 @@ async def _error(hub: HubConnection) -> str:
     raise WrongAnswerError(f"{answer!r} instead of an error")
 
 
-# The first step of each list connects.
+# The first step must connect: `StepRunner` leaves out the other steps if the first step fails.
 ANY_HUB = (
     Step("connect", _connect),
     Step("round trip", _round_trip),

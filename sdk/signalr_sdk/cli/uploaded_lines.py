@@ -20,7 +20,7 @@ _CHECK_INTERVAL = 0.2  # seconds
 
 
 class UploadedLines:
-    """An async iterable over the values of the lines of a file. A daemon thread reads the file.
+    """An async iterable over the lines of a file, each parsed as JSON if possible. A daemon thread reads the file.
 
     Args:
         name: name of the file; `-` for standard input.
@@ -30,8 +30,8 @@ class UploadedLines:
     """
 
     def __init__(self, name: str) -> None:
-        # Do not read `sys.stdin`: a thread that waits in a read would hold the lock of `sys.stdin`, which the
-        # interpreter needs when it exits.
+        # Read the descriptor and not `sys.stdin`: a thread that waits in a read holds the lock of `sys.stdin`, which
+        # the interpreter needs at its exit, so that the command would hang.
         self._file = _STANDARD_INPUT if name == "-" else name
         self._name = "standard input" if name == "-" else name
         self._chunks: asyncio.Queue[list[bytes] | OSError | None] = asyncio.Queue()
@@ -69,7 +69,7 @@ class UploadedLines:
         self.error = ValueError(text)
         return self.error
 
-    # Methods that run in the thread
+    # The thread that reads the file runs the methods below: it may reach the event loop only by `call_soon_threadsafe`.
 
     def _run(self, loop: asyncio.AbstractEventLoop) -> None:
         # `call_soon_threadsafe` raises a RuntimeError if the event loop is closed: the command may end while this
@@ -89,7 +89,7 @@ class UploadedLines:
                 loop.call_soon_threadsafe(self._chunks.put_nowait, None)
 
     def _read(self) -> Iterator[list[bytes]]:
-        """Yield the lines of each chunk, until the file or the upload ends."""
+        """Read the file chunk by chunk and yield the complete lines of each, until the file or the upload ends."""
         rest = bytearray()
         with open(self._file, "rb", buffering=0, closefd=self._file != _STANDARD_INPUT) as file:
             while not self._finished.is_set() and (chunk := file.read(_CHUNK)):
@@ -103,7 +103,7 @@ class UploadedLines:
 
 @contextmanager
 def uploaded_lines(name: str | None) -> Iterator[tuple[UploadedLines, ...]]:
-    """Yield a tuple with the stream that is the last argument of the call, or an empty tuple without a file.
+    """Yield a tuple with the stream of a file's lines, the last argument of a call; an empty tuple without a file.
 
     Args:
         name: name of the file whose lines are uploaded; `None` for none.

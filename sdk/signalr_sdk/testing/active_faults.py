@@ -1,4 +1,4 @@
-"""The faults that are in force, and what each fault does to a request or a frame.
+"""The faults of the test server: failures that a test asks for, and what each does to a request or a frame.
 
 A `Fault` has a `FaultFilter`, which says where the fault happens, and an action, which says what happens. The server
 awaits `ActiveFaults.apply` at each `FaultPoint`: the matching faults act one after another, in the order in which they
@@ -28,7 +28,7 @@ FaultAction: TypeAlias = "Callable[[Fault, FaultSite], Awaitable[None]]"
 
 @attrs.define(eq=False)
 class Fault:
-    """A fault in force. It ends when it has happened `times` times, when its `with` block is left, or by `end`.
+    """A failure of the test server. It ends after happening `times` times, at the end of its `with` block, or by `end`.
 
     Attributes:
         happened: how often the fault has happened.
@@ -55,17 +55,17 @@ class Fault:
         self.end()
 
     async def wait_ended(self) -> None:
-        """Return when the fault has ended."""
+        """Hold a request or frame of the server until the fault ends. Only on the server's event loop."""
         while not self._has_ended:
             await self._held.wait()
 
     def matches(self, site: FaultSite) -> bool:
-        """Return whether the fault is for this site, and has not happened `times` times yet."""
+        """Return whether the fault is for the request or connection at this site, and may still happen."""
         return self._left != 0 and self._filter.matches(site)
 
     @property
     def rule(self) -> FrameRule:
-        """How the fault divides outgoing bytes into frames."""
+        """How the fault divides the bytes to a client into frames."""
         return self._rule
 
     async def act(self, site: FaultSite) -> None:
@@ -75,11 +75,11 @@ class Fault:
 
     @property
     def is_spent(self) -> bool:
-        """Whether the fault has happened `times` times and holds no request or frame any more."""
+        """Whether the fault can be dropped: it has happened `times` times, and holds no request or frame."""
         return self._left == 0 and not self._held
 
     def count(self) -> None:
-        """Count that the fault happens once more."""
+        """Count one more request, frame or ping that the fault hits. After `times` of them the fault hits no more."""
         self.happened += 1
         if self._left is not None:
             self._left -= 1
@@ -93,10 +93,10 @@ class Fault:
 
 
 class ActiveFaults:
-    """All faults in force. Used only on the server's event loop.
+    """The faults of the server that have not ended. Used only on the server's event loop.
 
     Args:
-        changed: called after a fault was added or removed.
+        changed: called after a fault was added or removed, so that data held back by a `FrameRule` can be sent.
     """
 
     def __init__(self, changed: Callable[[], None]) -> None:
@@ -104,24 +104,24 @@ class ActiveFaults:
         self._changed = changed
 
     def add(self, fault: Fault) -> None:
-        """Put a fault in force."""
+        """Let a fault happen from now on. Forget the faults that have happened as often as they may."""
         self._faults = [*(other for other in self._faults if not other.is_spent), fault]
         self._changed()
 
     def remove(self, fault: Fault) -> None:
-        """End a fault. Does nothing if the fault is not in force."""
+        """End a fault. Does nothing if the fault has ended before."""
         if fault in self._faults:
             self._faults.remove(fault)
             fault.release()
             self._changed()
 
     def clear(self) -> None:
-        """End all faults."""
+        """End all faults, and let the requests and frames that they hold go on."""
         for fault in list(self._faults):
             self.remove(fault)
 
     async def apply(self, site: FaultSite) -> None:
-        """Let the faults for this site happen; return when the request or frame may go on.
+        """Let the faults hit the request or connection at this site; return when the request or frame may go on.
 
         Raises:
             web.HTTPException: a fault answers the request with a status.
@@ -132,11 +132,11 @@ class ActiveFaults:
                 await fault.act(site)
 
     def has(self, site: FaultSite) -> bool:
-        """Return whether a fault is for this site, without letting the fault happen."""
+        """Return whether a fault would hit the connection at this site. The fault does not happen."""
         return any(fault.matches(site) for fault in self._faults)
 
     def suppresses(self, site: FaultSite) -> bool:
-        """Return whether a fault stops the server from acting at this site. If so, the fault has happened once more."""
+        """Return whether a fault forbids the ping that the server is about to send here; if so, count one more ping."""
         for fault in self._faults:
             if fault.matches(site):
                 fault.count()
@@ -144,11 +144,11 @@ class ActiveFaults:
         return False
 
     def frame_rule(self, site: FaultSite, *, text: bool) -> FrameRule:
-        """Return how outgoing bytes are divided into frames.
+        """Return how the bytes to a client are divided into frames.
 
         Args:
-            site: the connection.
-            text: whether the bytes are text. In text no character may be split.
+            site: the connection of the client.
+            text: whether the bytes are UTF-8 text, whose characters must not be split.
         """
         for fault in self._faults:
             if fault.matches(site):
@@ -156,7 +156,7 @@ class ActiveFaults:
         return NO_RULE
 
 
-# The actions of faults: what a fault does to a request or frame
+# The actions of faults: what a `Fault` does to a request or frame that it hits
 
 
 async def stall(fault: Fault, _site: FaultSite) -> None:
@@ -165,30 +165,31 @@ async def stall(fault: Fault, _site: FaultSite) -> None:
 
 
 async def drop(_fault: Fault, site: FaultSite) -> None:
-    """Close the TCP connection instead of answering."""
+    """Close the client's TCP connection instead of answering the request or passing the frame on."""
     drop_tcp(site.tcp, reset=False)
-    # Wait for ever: aiohttp cancels the handler of a request whose TCP connection is lost.
+    # Wait for ever, so that the server does not go on with the request. aiohttp cancels the handler of a request
+    # whose TCP connection is lost.
     await asyncio.get_running_loop().create_future()
 
 
 @attrs.frozen
 class Delay:
-    """Holds the request or frame for some seconds.
+    """The action of a fault that holds each request or frame for some seconds.
 
     Attributes:
-        seconds: how long.
+        seconds: how long each request or frame is held.
     """
 
     seconds: float = attrs.field(validator=attrs.validators.ge(0))
 
     async def __call__(self, _fault: Fault, _site: FaultSite) -> None:
-        """Wait until the request or frame may go on."""
+        """Return after `seconds`: the server then goes on with the request or frame."""
         await asyncio.sleep(self.seconds)
 
 
 @attrs.frozen
 class Refuse:
-    """Answers the request with an HTTP status.
+    """The action of a fault that answers a request with an HTTP status.
 
     Attributes:
         status: the status, from 400 to 599.
@@ -199,7 +200,7 @@ class Refuse:
     retry_after: int | None = None
 
     async def __call__(self, _fault: Fault, _site: FaultSite) -> None:
-        """Raise the answer as an exception, which aiohttp turns into a response."""
+        """Raise the HTTP answer as an exception, which aiohttp turns into a response."""
         headers = {} if self.retry_after is None else {"Retry-After": str(self.retry_after)}
         kind = type("Refused", (web.HTTPException,), {"status_code": self.status})
         raise kind(headers=headers, text=f"refused by the test server: {self.status}")

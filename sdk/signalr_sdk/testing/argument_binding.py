@@ -1,4 +1,4 @@
-"""Converts the values that a client sends into the types that a hub method, or the caller of a client, wants."""
+"""Converts values from a client: arguments into the types of a hub method, results into the type the hub asked for."""
 
 from __future__ import annotations
 
@@ -23,13 +23,14 @@ _BINDING = (
     "Error binding arguments. Make sure that the types of the provided values match the types of the hub method being "
     "invoked."
 )
-# Do not use the converter for values of these types: hubs with plain types then work without the extra `typed`.
+# Do not use the cattrs converter for values of these types: hubs that use only these types must work without the extra
+# `typed`, to which cattrs belongs.
 _PLAIN = (str, int, float, bool)
 
 
 @attrs.frozen
 class Binder:
-    """Converts the values that come over one connection.
+    """Converts the values that one client sends: arguments, stream items and client results.
 
     Attributes:
         protocol: the hub protocol that has decoded the values.
@@ -63,7 +64,7 @@ class Binder:
         return bound
 
     def client_result(self, value: Any, wanted: Any) -> Any:
-        """Return the converted result that a client has sent for a call of the hub.
+        """Return the result that a client has sent for a call by the hub, converted to the type that the hub wants.
 
         Raises:
             HubException: the value does not fit the wanted type.

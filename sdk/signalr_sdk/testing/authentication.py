@@ -1,4 +1,7 @@
-"""Bearer tokens of requests: who the user is, when the connection expires, and renewal as in ASP.NET Core 11."""
+"""Bearer tokens of requests to the test server: who the user is, when the connection expires, and token renewal.
+
+Renewal works as in ASP.NET Core 11.
+"""
 
 from __future__ import annotations
 
@@ -10,16 +13,16 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
-from .settings import Identity
+from .settings import Identity, ServerSettings
 
 if TYPE_CHECKING:
-    from .settings import ServerSettings
     from .transport_connection import TransportConnection
 
 _BEARER = "Bearer "
 _CONNECTION_TOKEN = "X-SignalR-Connection-Token"
 _NOBODY = Identity()
-# Two tokens whose ends are no more than so many seconds apart count as the same token.
+# A poll renews the connection only if its token expires more than this many seconds later than the token before. The
+# same token has a slightly different expiry each time, because `authorize` tells the seconds from now.
 _SAME = 0.001
 _OTHER_USER = "The user associated with this connection changed."
 
@@ -27,7 +30,7 @@ _logger = logging.getLogger("signalr_sdk.testing")
 
 
 class Authentication:
-    """Asks the option `authorize` of the server which user makes a request.
+    """Asks the option `authorize` of the test server which user makes a request, and lets connections expire.
 
     Args:
         settings: the server's settings.
@@ -59,13 +62,13 @@ class Authentication:
         return Identity(answer) if isinstance(answer, str) else answer
 
     def lifetime_members(self, identity: Identity) -> dict[str, int]:
-        """Return the members of a JSON answer that tell the client how long its token is valid: whole seconds."""
+        """Return the JSON member with the lifetime of the client's token in whole seconds, or nothing if not known."""
         if not self._settings.authentication_refresh or identity.expires_in is None:
             return {}
         return {"tokenLifetimeSeconds": max(math.floor(identity.expires_in), 0)}
 
     def set_expiry(self, connection: TransportConnection, identity: Identity) -> None:
-        """Let a connection expire when the token of this identity expires."""
+        """Let a connection expire when the user's token expires. Replaces the expiry that an earlier token has set."""
         connection.stop_expiry()
         if identity.expires_in is None:
             return
@@ -75,7 +78,7 @@ class Authentication:
             connection.expiry = loop.call_at(connection.expires_at, connection.expire)
 
     def check_user(self, connection: TransportConnection, identity: Identity) -> None:
-        """Check that a request for a connection comes from the connection's user.
+        """Check that the user of a request is the user who has negotiated the connection.
 
         Raises:
             web.HTTPForbidden: another user makes the request.
@@ -84,7 +87,7 @@ class Authentication:
             raise web.HTTPForbidden(text=_OTHER_USER)
 
     async def take_poll(self, connection: TransportConnection, identity: Identity) -> None:
-        """Check who polls for data. A token that ends later than the connection's token renews the connection.
+        """Check the user of a long poll. A token that expires later than the connection's token renews the connection.
 
         Raises:
             web.HTTPConflict: another user polls; the answer asks the client to renew the token.
@@ -102,7 +105,7 @@ class Authentication:
         await self._renew(connection, identity)
 
     async def refresh(self, request: web.Request, connections: dict[str, TransportConnection]) -> web.Response:
-        """Answer a request that brings a new token for a live connection.
+        """Answer a refresh request: the request brings a new bearer token for a live connection.
 
         Args:
             request: the request.
@@ -126,7 +129,7 @@ class Authentication:
         return web.json_response(self.lifetime_members(identity))
 
     async def _may_renew(self, identity: Identity) -> bool:
-        """Ask the application, if it wants to be asked."""
+        """Return whether a new token may replace the old one: `authentication_refresh` decides, if it is a function."""
         allowed = self._settings.authentication_refresh
         answer = allowed(identity) if callable(allowed) else True
         return bool(await answer if inspect.isawaitable(answer) else answer)
@@ -146,7 +149,7 @@ def _is_other_user(connection: TransportConnection, identity: Identity) -> bool:
 
 
 def _ends_later(connection: TransportConnection, identity: Identity) -> bool:
-    """Return whether a token ends later than the connection's token, by more than the clocks' resolution."""
+    """Return whether the user's token expires later than the connection's token, by more than `_SAME` seconds."""
     if connection.expires_at is None:
         return False
     if identity.expires_in is None:

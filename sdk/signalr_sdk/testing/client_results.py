@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 
 
 class ClientResults:
-    """The calls that the hub has made to one client, and that wait for their results.
+    """The calls that a hub has made to one client and that have no result yet.
 
     Args:
-        session: encodes the calls and routes the results.
-        write: sends encoded messages.
+        session: encodes the calls and routes the results of the client to them.
+        write: sends encoded messages to the client; waits while the client's send buffer is full.
     """
 
     def __init__(self, session: ServerSession, write: Callable[[bytes], Awaitable[None]]) -> None:
@@ -43,23 +43,23 @@ class ClientResults:
             self._session.forget(invocation_id)
 
     def end(self) -> None:
-        """Fail all calls that still wait, because the client has disconnected."""
+        """Fail the calls that have no result yet, because the client has disconnected: no result can come."""
         for result in self._pending:
             if not result.done():
                 result.set_exception(HubException("The client has gone."))
 
 
 class _ResultSink:
-    """Receives the completion of a call, and sets the future of the result."""
+    """Receives the completion that a client sends for one call by the hub, and sets the future that the hub awaits."""
 
     def __init__(self, result: asyncio.Future[Any]) -> None:
         self._result = result
 
     def items(self, _items: list[Any], _sizes: list[int]) -> None:
-        """Ignore stream items: a client has no streaming methods."""
+        """Ignore stream items from the client: a call by a hub is answered with one result, never with a stream."""
 
     def completed(self, result: Any, error: str | None) -> None:
-        """Set the future to the result or the error. Does nothing if the future is done already."""
+        """Set the future to the result or the error; do nothing if the hub method was cancelled meanwhile."""
         if self._result.done():
             return
         if error is not None:

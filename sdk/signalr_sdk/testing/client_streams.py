@@ -6,15 +6,15 @@ import asyncio
 from collections import deque
 from typing import TYPE_CHECKING, Any, Self
 
-from ..messages import StreamItem
+from ..messages import Completion, StreamItem
 from .hubs import HubException
+from .waiters import Waiters
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ..messages import Completion
-
-# At so many items or bytes that the hub method has not taken yet, the server stops reading from the client.
+# With this many stream items, or bytes of them, that the hub method has not taken, the server stops reading from the
+# client: a slow hub method must not fill the memory.
 _ITEMS = 1000
 _BYTES = 1024 * 1024
 
@@ -32,18 +32,18 @@ class ClientStream:
         self._bytes = 0
         self._has_ended = False
         self._error: str | None = None
-        self._waiter: asyncio.Future[None] | None = None
+        self._changed = Waiters()
         self._convert: Callable[[Any], Any] = _unchanged
         self.room: asyncio.Future[None] = self._loop.create_future()
         self.room.set_result(None)
 
     def converted(self, convert: Callable[[Any], Any]) -> Self:
-        """Set the function that converts each item when the hub method takes the item; return this stream."""
+        """Set the function that converts each item to the type the hub method wants; return this stream."""
         self._convert = convert
         return self
 
     def receive(self, message: StreamItem | Completion) -> None:
-        """Add an item, or end the stream if the message is a completion. Items after the end are dropped."""
+        """Add a stream item of the client, or end the stream at a completion. Drop items that come after the end."""
         if not isinstance(message, StreamItem):
             self.end(message.error)
             return
@@ -53,19 +53,19 @@ class ClientStream:
         self._bytes += message.size
         if self.room.done() and self._is_full():
             self.room = self._loop.create_future()
-        self._wake()
+        self._changed.wake()
 
     @property
     def waiting(self) -> int:
-        """The number of items that have come and that the hub method has not taken."""
+        """How many items of this stream the hub method has not taken yet."""
         return len(self._items)
 
     def end(self, error: str | None) -> None:
-        """End the stream. The hub method still gets all items in the stream, and then an error as a `HubException`."""
+        """End the stream. The hub method still gets the items before the end; an error then raises a `HubException`."""
         if not self._has_ended:
             self._has_ended, self._error = True, error
             self._make_room()
-            self._wake()
+            self._changed.wake()
 
     def __aiter__(self) -> Self:
         return self
@@ -77,8 +77,7 @@ class ClientStream:
                 if error is not None:
                     raise HubException(error)
                 raise StopAsyncIteration
-            self._waiter = self._loop.create_future()
-            await self._waiter
+            await self._changed.wait()
         message = self._items.popleft()
         self._bytes -= message.size
         if not self._is_full():
@@ -91,10 +90,6 @@ class ClientStream:
     def _make_room(self) -> None:
         if not self.room.done():
             self.room.set_result(None)
-
-    def _wake(self) -> None:
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
 
 
 def _unchanged(value: Any) -> Any:

@@ -1,4 +1,4 @@
-"""One client of a hub as the server sees the client: handshake, messages, keep-alive and end.
+"""One client of a hub as the test server sees the client: handshake, messages, keep-alive and end.
 
 `ConnectedClient` passes the bytes from `ConnectionBuffers` to a `ServerSession`, and knows no transport. It sends the
 same error texts as ASP.NET Core.
@@ -31,7 +31,7 @@ _logger = logging.getLogger("signalr_sdk.testing")
 
 
 class ConnectedClient:
-    """A client, from the handshake to the end of the connection. The session passes it the client's messages.
+    """One client of a hub, from the handshake to the end. `ServerSession` calls `events` and `message` of this object.
 
     Args:
         hub: the hub instance that serves the client.
@@ -72,7 +72,7 @@ class ConnectedClient:
 
     @property
     def binary(self) -> bool:
-        """Whether the client gets binary data. Otherwise the client gets text."""
+        """Whether frames to the client are binary (MessagePack). Otherwise they are text (JSON, and handshakes)."""
         return is_binary(self._session)
 
     @property
@@ -81,13 +81,11 @@ class ConnectedClient:
         return self._session.ready and self._session.replay is not None and not self._buffers.closed.done()
 
     def resume(self) -> None:
-        """Continue over another transport: send again the messages that the client has not acknowledged."""
+        """Continue over a new WebSocket: send again the messages that the client has not acknowledged."""
         self._buffers.attach_transport()
         for data in self._session.resume(self._loop.time()):
             self._buffers.write_now(data)
         self._set_timer()
-
-    # From the handshake to the end
 
     async def serve(self) -> None:
         """Serve the client; return when the client has disconnected and all its invocations have ended."""
@@ -123,7 +121,8 @@ class ConnectedClient:
             for deliver, arguments in deliveries:
                 deliver(*arguments)
             if session.replay is not None:
-                # An Ack may have made room in the replay buffer: let `write` check again.
+                # An Ack message of the client may have made room in the replay buffer: wake hub methods that wait in
+                # `write` for room.
                 self._buffers.recheck()
             if isinstance(session.ended, RemoteProtocolError):
                 raise InvalidDataException(self._protocol_fault(session.ended))
@@ -154,14 +153,14 @@ class ConnectedClient:
         return str(error)
 
     async def _wait_while_congested(self) -> None:
-        """Wait while too many invocations or stream items are unfinished. The client timeout stands still meanwhile."""
+        """Wait while the client has too many unfinished invocations or stream items. Pause the client timeout."""
         while (congestion := self.invocations.congestion()) and not self._buffers.closed.done():
             self._session.pause(self._loop.time())
             await asyncio.wait([*congestion, self._buffers.closed], return_when=asyncio.FIRST_COMPLETED)
             self._session.unpause(self._loop.time())
 
     async def _send_close(self, error: Exception) -> None:
-        """Send the client a Close message that names the error which ends the connection."""
+        """Send the client a Close message with the error that ends the connection, unless the client is gone."""
         if isinstance(error, ConnectionClosedError):
             return  # the client is gone, and cannot get a Close message
         _logger.info("closing a connection: %r", error)
@@ -178,13 +177,13 @@ class ConnectedClient:
         self.invocations.end()
 
     def abort(self, error: str | None = None, *, allow_reconnect: bool = False) -> None:
-        """End the connection, as `Context.Abort()` does. After the handshake, send a Close message first."""
+        """End the connection, as `Context.Abort()` does. If the handshake is done, send a Close message first."""
         if self._session.ready:
             self._buffers.write_now(self._session.close(error, allow_reconnect=allow_reconnect))
         self._buffers.end()
 
     def shut_down(self, error: ConnectionClosedError | None = None) -> None:
-        """End the connection because the server stops, with a Close message that allows the client to reconnect.
+        """End the connection because the server stops: send a Close message that allows the client to reconnect.
 
         Args:
             error: if given, no Close message is sent, and the hub's `on_disconnected` gets this error.
@@ -196,10 +195,8 @@ class ConnectedClient:
             self._buffers.end(error)
         self.invocations.cancel_all()
 
-    # Keep-alive
-
     def _set_timer(self) -> None:
-        """Set the timer to the session's deadline. The first ping of the client may have made the deadline earlier."""
+        """Set the timer to the next keep-alive ping or client timeout. The client's first ping starts the timeout."""
         deadline = self._session.next_deadline()
         if self._timer is not None and deadline >= self._timer.when():
             return
@@ -228,36 +225,34 @@ class ConnectedClient:
         self._fail(ChannelClosedException("The channel has been closed."))
 
     def _fail(self, error: Exception) -> None:
-        """End the connection with a Close message for this error."""
+        """Make `_receive` raise this error, which ends the connection with a Close message."""
         self._error = error
         self._buffers.stop_reading()
 
-    # Messages to the client
-
     async def send(self, event: str, *args: Any) -> None:
-        """Send an event; wait while the client's buffer is full."""
+        """Send an event to the client; wait while the client's send buffer is full."""
         await self.write(self._session.send(event, list(args)))
 
     async def write(self, data: bytes) -> None:
-        """Send an encoded message; wait while the client's buffer, or the replay buffer, is full."""
+        """Send an encoded message to the client; wait while the client's send buffer, or the replay buffer, is full."""
         replay = self._session.replay
         await self._buffers.writable(lambda: replay is None or not replay.full)
-        # Do not await between `keep` and `write_now`: if another transport were attached in between, it would send the
-        # message twice.
+        # Do not await between keeping the message for a resume and writing the message: if the client resumed over a
+        # new WebSocket in between, the client would get the message twice.
         if replay is not None and not self._buffers.closed.done():
             replay.keep(data)
         self._session.sent(self._loop.time())
         self._buffers.write_now(data)
 
-    # Messages from the client: the methods of `Inbox`, which the session calls
+    # `ServerSession` calls the methods below (its `Inbox`) with the messages of the client.
 
     def events(self, targets: list[str], arguments: list[Any], sizes: list[int]) -> None:
-        """Start the invocations of a batch that want no answer."""
+        """Start a batch of the client's invocations that want no completion."""
         for target, values, size in zip(targets, arguments, sizes, strict=True):
             self._start(Invocation(target, values, size=size))
 
     def message(self, message: HubMessage) -> None:
-        """Handle any message that is not in a batch of `events`."""
+        """Handle one message of the client: an invocation, a stream item, a completion or a cancellation."""
         if isinstance(message, StreamItem | Completion):
             self.invocations.receive(message)
         elif isinstance(message, Invocation | StreamInvocation):

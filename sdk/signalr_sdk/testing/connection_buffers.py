@@ -1,4 +1,4 @@
-"""The bytes of one connection in both directions, buffered between the transport and the hub."""
+"""The bytes of one connection of the test server, in both directions, buffered between transport and hub."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
     from ..errors import ConnectionClosedError
 
-# With so many buffered bytes in one direction a writer has to wait, as in ASP.NET Core.
+# While so many bytes are buffered in one direction, writers in this direction wait, as in ASP.NET Core: a client or hub
+# that reads slowly must not fill the memory.
 _FULL = 64 * 1024
 
 
@@ -24,10 +25,10 @@ class FrameRule:
     """How the bytes to a client are divided into frames: WebSocket messages, events or responses to polls.
 
     Attributes:
-        writes: a frame is made only when the hub has written so many times.
+        writes: hold the bytes back until the hub has written this many messages.
         size: the most bytes of a frame; `None` for no limit.
         text: whether the bytes are UTF-8 text. No character is split, so a frame of text may be longer than `size`.
-        used: called each time when the rule makes frames.
+        used: called each time the rule makes frames, so that a fault can count them.
     """
 
     writes: int = attrs.field(default=1, validator=attrs.validators.ge(1))
@@ -36,7 +37,7 @@ class FrameRule:
     used: Callable[[], None] | None = None
 
     def split(self, data: bytes) -> Iterator[bytes]:
-        """Divide the data into frames of at most `size` bytes."""
+        """Yield the data in frames of at most `size` bytes; frames of text end between two characters."""
         begin = 0
         while self.size is not None and len(data) - begin > self.size:
             end = begin + self.size
@@ -69,10 +70,10 @@ class ConnectionBuffers:
         self._out = _ByteQueue()
         self._has_transport = True
 
-    # Methods for the hub
+    # `ConnectedClient` calls the methods below.
 
     async def read(self) -> bytes | None:
-        """Wait for bytes of the client and return them, or return `None` at the end of the connection.
+        """Wait for bytes from the client and return them, or return `None` at the end of the connection.
 
         Raises:
             ConnectionClosedError: the connection was lost.
@@ -80,13 +81,13 @@ class ConnectionBuffers:
         while True:
             source = self._in
             data = await source.next_frame()
-            # If `attach_transport` has replaced the queue, the old queue has ended but the connection goes on: read
-            # again.
+            # `None` from a queue that `attach_transport` has replaced is not the end of the connection: read from the
+            # new queue.
             if data is not None or source is self._in:
                 return data
 
     async def write(self, data: bytes) -> None:
-        """Send data to the client, after waiting while the queue is full. Drop the data if the client is gone."""
+        """Wait while the queue to the client is full, then send data. Drop the data if the client is gone."""
         await self.writable()
         self.write_now(data)
 
@@ -94,7 +95,7 @@ class ConnectionBuffers:
         """Wait until the queue to the client has room and `allowed` returns true, or until the client is gone.
 
         Args:
-            allowed: is called at each change of the queue, and when `recheck` is called.
+            allowed: a further condition, checked at each change of the queue and at each `recheck`.
         """
         while not self.closed.done() and (self._out.is_full or not allowed()):
             await self._out.changed()
@@ -123,10 +124,10 @@ class ConnectionBuffers:
         """Make `read` return `None` from now on. Data that the client still sends is dropped."""
         self._in.end()
 
-    # Methods for the transport
+    # The transports (WebSockets, Server-Sent Events, long polling) call the methods below.
 
     async def feed(self, data: bytes) -> None:
-        """Pass bytes of the client on to the hub, after waiting while the queue to the hub is full."""
+        """Wait while the queue to the hub is full, then pass bytes from the client to the hub."""
         await self._in.put(data)
 
     async def next_frame(self, rule: Callable[[], FrameRule] = lambda: NO_RULE) -> bytes | None:
@@ -135,37 +136,31 @@ class ConnectionBuffers:
         Cancelling this method loses no data.
 
         Args:
-            rule: returns the rule for the frame. It is called at each change of the queue and after `recheck`.
+            rule: returns the rule for the frame. Called at each change of the queue and at each `recheck`.
         """
         return await self._out.next_frame(rule)
 
     def recheck(self) -> None:
-        """Make `next_frame` call its `rule` again, and `writable` check its condition again."""
+        """Wake `next_frame` and `writable`: a changed fault or replay buffer may let their data go."""
         self._out.wake()
 
     def detach_transport(self) -> None:
-        """Continue without a transport: drop data to the client, but let data from the client still be read."""
+        """Continue without a transport until the client resumes: drop data to the client, keep data from the client."""
         self._has_transport = False
-        self._renew_out()
+        self._out = self._out.replaced()
 
     def attach_transport(self) -> None:
-        """Continue with another transport and empty queues: no data of the old transport reaches the new transport."""
+        """Continue with a new transport and empty queues: the data of the old transport may have been cut in pieces."""
         self._has_transport = True
-        self._renew_out()
-        old, self._in = self._in, _ByteQueue()
-        old.clear()
-
-    def _renew_out(self) -> None:
-        old, self._out = self._out, _ByteQueue()
-        old.clear()
+        self._out, self._in = self._out.replaced(), self._in.replaced()
 
 
 class _ByteQueue:
-    """A queue of the bytes in one direction."""
+    """The buffered bytes in one direction of a connection. `put` waits while they are `_FULL` or more."""
 
     def __init__(self) -> None:
         self._writes: deque[bytes] = deque()
-        # Frames that a rule has made, and that the transport has not taken yet.
+        # Frames that a `FrameRule` has made, and that the transport has not sent yet.
         self._frames: deque[bytes] = deque()
         self._bytes = 0
         self._has_ended = False
@@ -188,11 +183,12 @@ class _ByteQueue:
             await self.changed()
         self.put_now(data)
 
-    def clear(self) -> None:
-        """Drop all data and end the queue."""
+    def replaced(self) -> _ByteQueue:
+        """Drop the buffered bytes, end the queue, so that its readers get `None`, and return an empty queue."""
         self._writes.clear()
         self._frames.clear()
         self.end()
+        return _ByteQueue()
 
     async def next_frame(self, rule: Callable[[], FrameRule] = lambda: NO_RULE) -> bytes | None:
         while not self._frames:

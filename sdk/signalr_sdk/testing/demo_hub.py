@@ -55,5 +55,5 @@ class DemoHub(Hub):
         return f"Hello, {name}!"
 
     async def fail(self, text: str) -> None:
-        """Raise a `HubException` with this text."""
+        """Raise a `HubException` with this text: the client's call fails with the same text."""
         raise HubException(text)

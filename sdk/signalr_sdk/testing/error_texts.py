@@ -1,4 +1,4 @@
-"""The exceptions and error texts of ASP.NET Core, word for word, for wrong messages of a client."""
+"""The exceptions and error texts of ASP.NET Core, word for word, with which the test server answers wrong messages."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class OperationCanceledException(Exception):  # noqa: N818 - the name that ASP.N
 
 
 def exception_text(error: Exception, *, detailed: bool) -> str:
-    """Return a blank, the name and the text of an exception, to be added to an error text.
+    """Return a blank, the name and the text of an exception, to be added to an error text for the client.
 
     The result is empty if clients must not see the exception.
 
@@ -63,7 +63,7 @@ class ServerJsonProtocol(JsonProtocol):
         except RemoteProtocolError as error:
             _explain(message, error)
             raise
-        # The decoder takes messages without `arguments`. ASP.NET Core refuses these messages.
+        # `JsonProtocol` accepts an invocation without the member `arguments`, but ASP.NET Core refuses it.
         if isinstance(decoded, Invocation | StreamInvocation) and not decoded.arguments:
             _explain(message)
         return decoded
@@ -82,7 +82,7 @@ def _explain(message: bytes, error: RemoteProtocolError | None = None) -> None:
 
 
 def _check_message(message: bytes) -> None:
-    """Check the members of a hub message in the same order as ASP.NET Core.
+    """Check the members of a hub message in the same order as ASP.NET Core, so that the first error is the same.
 
     Raises:
         InvalidDataException: the message is malformed.
@@ -104,7 +104,7 @@ def _check_message(message: bytes) -> None:
 
 
 def check_handshake(record: bytes) -> None:
-    """Check that a handshake request has a protocol and a version.
+    """Check that a client's handshake request has a protocol and a version.
 
     Raises:
         InvalidDataException: the request is malformed.

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class FaultPoint(StrEnum):
-    """What the server is about to do at a point where faults can happen."""
+    """A point in the server's work at which faults can happen. Users name it as `at`, for example `at="poll"`."""
 
     NEGOTIATE = "negotiate"
     CONNECT = "connect"
@@ -27,7 +27,7 @@ class FaultPoint(StrEnum):
     HANDSHAKE = "handshake"
     FRAME_IN = "frame in"
     FRAME_OUT = "frame out"
-    # Users cannot name the points below this line: the methods `stop_pings`, `split` and `join` use them.
+    # Users cannot name the points below this line as `at`: only the methods `stop_pings`, `split` and `join` use them.
     PING = "ping"
     FRAME_RULE = "frame rule"
 
@@ -45,13 +45,13 @@ LIVE = frozenset({FaultPoint.POLL, FaultPoint.POST, FaultPoint.FRAME_IN, FaultPo
 
 @attrs.frozen
 class FaultSite:
-    """A point that one request or connection has reached.
+    """Where the server is: a point, and the request or connection that has reached the point.
 
     Attributes:
-        point: the point.
+        point: what the server is about to do.
         transport: name of the transport; empty if the transport is not known yet.
         connection_id: id of the connection, if there is one.
-        tcp: asyncio's transport of the TCP connection, for faults that close it.
+        tcp: asyncio's transport of the TCP connection, for faults that close the TCP connection.
     """
 
     point: FaultPoint
@@ -62,7 +62,7 @@ class FaultSite:
 
 @attrs.frozen
 class FaultFilter:
-    """Says at which sites a fault happens.
+    """Says which requests and connections a fault hits, and at which points.
 
     Attributes:
         points: the fault happens only at these points.
@@ -77,7 +77,7 @@ class FaultFilter:
     connection_id: str | None = attrs.field(default=None, kw_only=True)
 
     def matches(self, site: FaultSite) -> bool:
-        """Return whether the fault happens at this site."""
+        """Return whether the fault hits the request or connection at this site."""
         return (
             site.point in self.points
             and self.transport in (None, site.transport)

@@ -5,7 +5,10 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
+import attrs
+
 from .._guard.tasks import spawn
+from .ending_tasks import end_tasks
 from .loop_thread import LoopService
 from .tcp_listener import TcpListener, drop_tcp
 from .waiters import Waiters
@@ -17,7 +20,7 @@ Direction: TypeAlias = Literal["up", "down"]
 """`"up"` is from the client to the server, `"down"` from the server to the client."""
 
 _BOTH: tuple[Direction, Direction] = ("up", "down")
-# The most bytes of one read. A stream that buffers more makes the proxy stop reading.
+# The proxy reads at most this many bytes at once, and stops reading while it holds more.
 _CHUNK = 64 * 1024
 
 
@@ -70,15 +73,13 @@ class FaultProxy(LoopService):
 
     @property
     def connections(self) -> int:
-        """How many connections are open."""
+        """How many connections of clients to the proxy are open."""
         return len(self._proxied)
 
     @property
     def accepted(self) -> int:
-        """How many connections were accepted since the proxy was made."""
+        """How many connections of clients were accepted since the proxy was made, with those that are closed now."""
         return self._accepted
-
-    # Starting and stopping
 
     async def _open(self) -> None:
         listener = TcpListener(self._make_protocol)
@@ -89,11 +90,7 @@ class FaultProxy(LoopService):
         listener, self._listener = self._listener, None
         if listener is not None:
             await listener.close()
-        tasks = list(self._proxied)
-        for task in tasks:
-            task.cancel()
-        if tasks:
-            await asyncio.wait(tasks)
+        await end_tasks(set(self._proxied))
 
     def _make_protocol(self) -> asyncio.Protocol:
         reader = asyncio.StreamReader(limit=_CHUNK)
@@ -106,7 +103,7 @@ class FaultProxy(LoopService):
         self._proxied[task] = proxied
         task.add_done_callback(self._proxied.pop)
 
-    # Faults
+    # Tests call the methods below, from any thread, to make connections fail.
 
     def cut(self, *, reset: bool = False) -> int:
         """Close all connections; return the number of closed connections.
@@ -124,9 +121,9 @@ class FaultProxy(LoopService):
         return len(all_proxied)
 
     def lose_line(self) -> int:
-        """Let all open connections die without a word; return how many.
+        """Forward nothing more over the open connections, without closing them; return how many there are.
 
-        Both ends keep their sockets, and nothing arrives at either any more, the end of the other one included. New
+        Client and server keep their sockets open, and receive nothing more, not even the end of the connection. New
         connections work.
         """
 
@@ -138,7 +135,7 @@ class FaultProxy(LoopService):
         return self._on_loop(lose_all)
 
     def cut_after(self, count: int, direction: Direction, *, reset: bool = False) -> None:
-        """Close a connection when exactly so many more bytes have passed, counted over all connections together.
+        """Close a connection when exactly `count` more bytes have passed, counted over all connections together.
 
         Only the connection that forwards the last of these bytes is closed, and its receiver still gets the bytes. This
         happens once.
@@ -170,7 +167,7 @@ class FaultProxy(LoopService):
             self._on_loop(flow.stall)
 
     def resume(self, direction: Direction | None = None) -> None:
-        """Forward data again, beginning with the data that was held."""
+        """Forward data again after `stall`, beginning with the data that was held."""
         for flow in self._some(direction):
             self._on_loop(flow.resume)
 
@@ -180,7 +177,7 @@ class FaultProxy(LoopService):
             self._on_loop(self._listener.refuse)
 
     def accept(self) -> None:
-        """Accept connections again on the same port."""
+        """Accept connections again on the same port, after `refuse`."""
         if self._listener is not None:
             self._on_loop(self._listener.accept)
 
@@ -194,7 +191,7 @@ class FaultProxy(LoopService):
 
 
 class _Flow:
-    """The data of all connections in one direction.
+    """One direction, up or down, of all connections through the proxy: whether data may pass, and how much.
 
     Attributes:
         left: how many bytes may pass until a connection is cut; `None` for no limit.
@@ -215,12 +212,12 @@ class _Flow:
         self._held.wake()
 
     async def wait_resumed(self) -> None:
-        """Wait until data may pass."""
+        """Return when data in this direction may pass; wait while the direction is stalled."""
         while self._is_stalled:
             await self._held.wait()
 
     def take(self, data: bytes) -> tuple[bytes, bool]:
-        """Return the part of the data that may pass, and whether the connection is cut after that part."""
+        """Return the part of the data that may pass, and whether `cut_after` cuts the connection after this part."""
         if self.left is None or len(data) < self.left:
             self.left = None if self.left is None else self.left - len(data)
             return data, False
@@ -228,41 +225,35 @@ class _Flow:
         return last, True
 
 
+@attrs.define(eq=False)
 class _ProxiedConnection:
     """One connection of a client to the proxy, together with the proxy's own connection to the server.
 
-    Args:
+    Attributes:
         reader: reads from the client.
         writer: writes to the client.
         flows: the proxy's two directions.
         piece: the most bytes of one write; `None` for no limit.
-
-    Attributes:
-        is_dead: whether nothing is forwarded any more, the end of a connection included.
+        is_dead: whether the line is lost: nothing is forwarded, not even the end of a connection.
     """
 
-    def __init__(
-        self,
-        reader: asyncio.StreamReader,
-        writer: asyncio.StreamWriter,
-        *,
-        flows: dict[Direction, _Flow],
-        piece: int | None,
-    ) -> None:
-        self._client = (reader, writer)
-        self._writers = [writer]
-        self._flows = flows
-        self._piece = piece
-        self.is_dead = False
+    _reader: asyncio.StreamReader
+    _writer: asyncio.StreamWriter
+    _flows: dict[Direction, _Flow] = attrs.field(kw_only=True)
+    _piece: int | None = attrs.field(kw_only=True)
+    _writers: list[asyncio.StreamWriter] = attrs.field(
+        default=attrs.Factory(lambda self: [self._writer], takes_self=True), init=False
+    )
+    is_dead: bool = attrs.field(default=False, init=False)
 
     async def run(self, host: str, port: int) -> None:
         """Connect to the server, and forward data in both directions until client and server have closed."""
         try:
-            server = await asyncio.open_connection(host, port, limit=_CHUNK)
-            self._writers.append(server[1])
+            reader, writer = await asyncio.open_connection(host, port, limit=_CHUNK)
+            self._writers.append(writer)
             async with asyncio.TaskGroup() as group:
-                group.create_task(self._forward(self._client[0], server[1], self._flows["up"]))
-                group.create_task(self._forward(server[0], self._client[1], self._flows["down"]))
+                group.create_task(self._forward(self._reader, writer, self._flows["up"]))
+                group.create_task(self._forward(reader, self._writer, self._flows["down"]))
         except* OSError:
             self.cut(reset=True)
         finally:
@@ -270,7 +261,7 @@ class _ProxiedConnection:
                 writer.close()
 
     def cut(self, *, reset: bool) -> None:
-        """Close both TCP connections at once."""
+        """Close the TCP connections to the client and to the server at once, and drop data that is not sent yet."""
         for writer in self._writers:
             drop_tcp(writer.transport, reset=reset)
 
@@ -281,12 +272,13 @@ class _ProxiedConnection:
             if not self.is_dead:
                 raise
         if self.is_dead:
-            # The other end is not told. The end of the proxy, or `cut`, cancels this task.
+            # Never return, because `run` would then close the connections: on a lost line neither end learns that the
+            # other has gone. `cut` or the end of the proxy cancels this task.
             await asyncio.get_running_loop().create_future()
 
     async def _forward_all(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, flow: _Flow) -> None:
-        # With the limit 0 `drain` returns only when the operating system has all data, so that closing the connection
-        # loses no data.
+        # With the limit 0 `drain` returns only when the operating system has taken all data: `cut_after` must not drop
+        # data that it has let pass.
         writer.transport.set_write_buffer_limits(0)
         step = self._piece or _CHUNK
         while data := await reader.read(_CHUNK):

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from .active_faults import Delay, Fault, Refuse, drop, stall
+from .active_faults import ActiveFaults, Delay, Fault, FaultAction, Refuse, drop, stall
 from .connection_buffers import NO_RULE, FrameRule
 from .fault_points import LIVE, REQUESTS, FaultFilter, FaultPoint, parse_points
 from .tcp_listener import drop_tcp
@@ -14,11 +14,10 @@ from .tcp_listener import drop_tcp
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from .active_faults import ActiveFaults, FaultAction
     from .pending import Pending
     from .transport_connection import TransportConnection
 
-# The WebSocket close code that means: the connection ended without a close frame.
+# The WebSocket close code for a connection that ended without a close frame.
 _ABNORMAL = 1006
 _HOLDABLE = REQUESTS | LIVE | {FaultPoint.HANDSHAKE}
 _FRAME_RULE = frozenset({FaultPoint.FRAME_RULE})
@@ -26,15 +25,15 @@ _FRAME_RULE = frozenset({FaultPoint.FRAME_RULE})
 
 @attrs.frozen(kw_only=True)
 class ServerControls:
-    """The functions of the server that faults use. All but `on_loop` may be called on the server's event loop only.
+    """The functions of `HubServer` that `Faults` uses. All but `on_loop` may be called on the server's event loop only.
 
     Attributes:
         on_loop: runs a function on the server's event loop, from any thread, and returns when the function has ended.
         connections: returns the connections of all hubs.
         refuse: refuses new TCP connections until `accept` was called equally often.
         accept: accepts new TCP connections again, once it was called as often as `refuse`.
-        restart: ends all connections, and accepts new ones after so many seconds. The flag says whether clients get a
-            Close message.
+        restart: ends all connections, and accepts new ones after so many seconds. The second argument says whether
+            clients get a Close message.
     """
 
     on_loop: Callable[[Callable[[], None]], None]
@@ -70,7 +69,7 @@ class Faults:
         self._active = active
         self._server = server
 
-    # Faults that stay in force
+    # Faults that stay in force until they are ended. Each method returns a `Fault`, which has `end`.
 
     def refuse(
         self,
@@ -140,7 +139,7 @@ class Faults:
         return self._add(FaultFilter(LIVE, transport=transport, connection_id=connection_id), None, action=stall)
 
     def stop_pings(self, connection_id: str | None = None, *, times: int | None = None) -> Fault:
-        """Send no keep-alive pings."""
+        """Send no keep-alive pings to clients. A client then gives an idle connection up after its server timeout."""
         return self._add(FaultFilter(frozenset({FaultPoint.PING}), connection_id=connection_id), times)
 
     def split(
@@ -192,7 +191,7 @@ class Faults:
         """End all faults that are in force."""
         self._server.on_loop(self._active.clear)
 
-    # Faults that happen at once
+    # Faults that happen during the call, and that need not be ended
 
     def cut(self, connection_id: str | None = None, *, code: int = _ABNORMAL, reset: bool = False) -> int:
         """End connections without a Close message; return the number of ended connections.
@@ -219,11 +218,12 @@ class Faults:
         return self._each(connection_id, cut_one)
 
     def lose_line(self, connection_id: str | None = None) -> int:
-        """Let the TCP connections under live connections die without a word; return how many died.
+        """Lose the TCP connections of live connections without closing them; return the number of lost connections.
 
-        Both ends keep their sockets, and nothing arrives at either any more: as when a firewall forgets a connection or
-        a phone leaves its network. New TCP connections work. A WebSocket can then not be resumed, as in ASP.NET Core:
-        the server waits 5 s for the old WebSocket to close, accepts the new one and ends it.
+        Client and server keep their sockets, but nothing arrives at either any more: as when a firewall forgets a
+        connection or a phone leaves its network. New TCP connections work. A connection over a WebSocket cannot be
+        resumed then, as in ASP.NET Core: the server waits 5 s for the old WebSocket to close, accepts the new WebSocket
+        and closes it.
 
         Args:
             connection_id: the connection; all by default.
@@ -278,7 +278,7 @@ class Faults:
         """
         return self._server.restart(down, graceful)
 
-    # Internal methods
+    # The methods below may run in any thread: they let the server's event loop do the work.
 
     def _add(
         self, where: FaultFilter, times: int | None, *, action: FaultAction | None = None, rule: FrameRule = NO_RULE
@@ -293,7 +293,13 @@ class Faults:
         self._server.on_loop(lambda: self._active.remove(fault))
 
     def _each(self, connection_id: str | None, act: Callable[[TransportConnection], None], *, live: bool = True) -> int:
-        """Call `act` on the server's event loop, for each connection. With `live`, only if it has a transport."""
+        """Call `act` for each connection, on the server's event loop; return the number of calls.
+
+        Args:
+            connection_id: only the connection with this id; `None` for all connections.
+            act: what to do with the connection.
+            live: leave out connections that have negotiated but have no transport yet.
+        """
         count = 0
 
         def act_on_all() -> None:

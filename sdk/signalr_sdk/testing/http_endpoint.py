@@ -1,4 +1,4 @@
-"""Answers the HTTP requests to one hub: negotiate, GET of each transport, POST, DELETE, refresh, as ASP.NET Core."""
+"""Answers the HTTP requests to one hub as ASP.NET Core does: negotiate, GET by a transport, POST, DELETE, refresh."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from .._guard.tasks import spawn
 from ..errors import ConnectionClosedError
 from ..options import TransferFormat, Transport
 from .authentication import Authentication
+from .ending_tasks import end_tasks
 from .fault_points import FaultPoint, FaultSite
 from .long_polling import answer_poll, poll_response
 from .server_sent_events import send_events
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from .served_hub import ServedHub
     from .settings import Identity
 
-# When the server stops, a connection may take this many seconds to end.
+# When the server stops, the connections may take this many seconds to end. After that, their tasks are cancelled.
 _GRACE = 1.0
 _UNKNOWN = "No Connection with that ID"
 _FORMATS = {
@@ -40,8 +41,8 @@ class HubEndpoint:
         hub: the hub class with its clients and settings.
 
     Attributes:
-        connections: the connections by their connection tokens.
-        is_closing: whether new connections are answered with 503.
+        connections: the negotiated and live connections, by their connection tokens.
+        is_closing: whether requests for a new connection are answered with 503.
     """
 
     def __init__(self, hub: ServedHub) -> None:
@@ -52,7 +53,7 @@ class HubEndpoint:
         self.connections: dict[str, TransportConnection] = {}
 
     def routes(self) -> list[web.RouteDef]:
-        """Return the routes for the path of the hub, with and without a slash at the end of the path."""
+        """Return the routes for aiohttp: the path of the hub, with and without a slash at its end."""
         path = self._hub.path.rstrip("/")
         routes = [web.post(f"{path}/negotiate{end}", self._negotiate) for end in ("", "/")]
         routes.append(web.route("*", f"{path}/refresh", self._refresh))
@@ -65,7 +66,7 @@ class HubEndpoint:
         return routes
 
     async def close(self, error: ConnectionClosedError | None = None) -> None:
-        """End all connections and refuse new ones.
+        """End all connections of the hub, and refuse new connections.
 
         Args:
             error: if given, no Close message is sent, and `Hub.on_disconnected` gets this error.
@@ -77,16 +78,8 @@ class HubEndpoint:
             connection.stop_expiry()
             if connection.client is not None:
                 connection.client.shut_down(error)
-        tasks = {connection.task for connection in connections if connection.task is not None}
-        if tasks:
-            _done, late = await asyncio.wait(tasks, timeout=_GRACE)
-            for task in late:
-                task.cancel()
-            if late:
-                await asyncio.wait(late)
+        await end_tasks({connection.task for connection in connections if connection.task is not None}, _GRACE)
         self.connections.clear()
-
-    # Negotiate requests
 
     async def _negotiate(self, request: web.Request) -> web.Response:
         await self._apply_faults(FaultPoint.NEGOTIATE, request)
@@ -130,7 +123,7 @@ class HubEndpoint:
         connection.drop_after()
         return connection
 
-    # GET requests: a transport connects, or a poll asks for data
+    # GET requests: the first GET of a connection connects a transport; with long polling, later ones ask for data.
 
     async def _get(self, request: web.Request) -> web.StreamResponse:
         transport = _transport_of(request)
@@ -180,7 +173,8 @@ class HubEndpoint:
 
     async def _poll(self, request: web.Request, connection: TransportConnection, identity: Identity) -> web.Response:
         if connection.client is None:
-            # The first poll gets an empty response at once: it only opens the transport, as in ASP.NET Core.
+            # Answer the first poll with an empty response at once, as ASP.NET Core does: the client waits for this
+            # response before it sends the handshake request.
             self._authentication.check_user(connection, identity)
             self._claim(request, connection, Transport.LONG_POLLING)
             self._begin(connection, identity)
@@ -192,13 +186,11 @@ class HubEndpoint:
         return await answer_poll(request, connection)
 
     def _get_point(self, request: web.Request, transport: Transport) -> FaultPoint:
-        """Return the fault point of a GET request: it connects a transport, resumes a connection or polls for data."""
+        """Return what a GET request does: connect a transport, resume a connection or poll for data."""
         connection = self._by_id(request)
         if connection is None or connection.client is None:
             return FaultPoint.CONNECT
         return FaultPoint.POLL if transport is Transport.LONG_POLLING else FaultPoint.RESUME
-
-    # Other requests
 
     async def _post(self, request: web.Request) -> web.Response:
         await self._apply_faults(FaultPoint.POST, request)
@@ -249,15 +241,18 @@ class HubEndpoint:
         return connection
 
     def _find_users(self, request: web.Request, identity: Identity) -> TransportConnection:
-        """Return the connection of a request that the connection's own user makes."""
+        """Return the connection that a request names.
+
+        Raises:
+            web.HTTPNotFound: there is no such connection.
+            web.HTTPForbidden: the request is not from the connection's user.
+        """
         connection = self._find(request)
         self._authentication.check_user(connection, identity)
         return connection
 
-    # Connections
-
     def _claim(self, request: web.Request, connection: TransportConnection, transport: Transport) -> None:
-        """Note that a connection uses this transport. Refuse the request if a transport has connected before."""
+        """Note which transport a connection uses. Refuse the request if the connection has a transport already."""
         buffers = connection.buffers
         if buffers.transport not in ("", transport):
             raise web.HTTPBadRequest(text="Cannot change transports mid-connection")
@@ -270,7 +265,7 @@ class HubEndpoint:
         connection.query = {name: value for name, value in request.query.items() if name != "id"}
 
     def _begin(self, connection: TransportConnection, identity: Identity) -> ConnectedClient:
-        """Start to serve the hub over a connection whose transport has connected with the token of this identity."""
+        """Start the task that serves the hub to a client, now that the client has connected a transport."""
         self._authentication.set_expiry(connection, identity)
         client = connection.client = self._hub.make_client(connection)
         connection.task = spawn(self._serve(connection, client), "hub connection")
@@ -283,13 +278,13 @@ class HubEndpoint:
         finally:
             connection.buffers.end()
             connection.stop_expiry()
-            # Keep a long polling connection: the response to the next poll has to tell the client that the connection
-            # has ended.
+            # Keep a long polling connection until its next poll: only the response to a poll can tell the client that
+            # the connection has ended.
             if connection.buffers.transport != Transport.LONG_POLLING:
                 self.connections.pop(connection.token, None)
 
     async def _may_shake_hands(self, connection: TransportConnection) -> bool:
-        """Let the faults at the handshake happen; return whether the client is still connected afterwards."""
+        """Let the faults at the handshake hold the connection; return whether the client is still there afterwards."""
         if not self._faults.has(connection.site(FaultPoint.HANDSHAKE)):
             return True
         held = spawn(connection.apply_faults(FaultPoint.HANDSHAKE), "held handshake")
@@ -301,7 +296,7 @@ class HubEndpoint:
 
 
 def _transport_of(request: web.Request) -> Transport:
-    """Return the transport that a GET request asks for, by the headers of the request."""
+    """Return the transport that a GET request asks for in the headers `Upgrade` and `Accept`."""
     if request.headers.get("Upgrade", "").lower() == "websocket":
         return Transport.WEBSOCKETS
     if "text/event-stream" in request.headers.get("Accept", ""):

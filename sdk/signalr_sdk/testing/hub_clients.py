@@ -26,7 +26,7 @@ class ClientRegistry:
         self.groups: dict[str, set[str]] = {}
 
     def unregister(self, connection_id: str) -> None:
-        """Remove a client from the clients and from all groups."""
+        """Remove a client that has disconnected, also from all its groups."""
         self.clients.pop(connection_id, None)
         for name in [name for name, members in self.groups.items() if connection_id in members]:
             self._leave_group(connection_id, name)
@@ -48,7 +48,7 @@ class ClientRegistry:
 
 
 class RegisteredClients:
-    """The `HubClients` of the hub instance for one caller. `HubServer.clients` returns one without a caller.
+    """The `clients` of one hub instance (`HubClients`). `HubServer.clients` returns such an object without a caller.
 
     Args:
         registry: all clients of the hub.
@@ -61,37 +61,37 @@ class RegisteredClients:
 
     @property
     def caller(self) -> OneClient:
-        """The client that has called the hub method."""
+        """See `HubClients.caller`."""
         if self._caller_id is None:
             raise RuntimeError("there is no caller outside of a hub")
         return OneClient(self._registry, self._caller_id)
 
     @property
     def others(self) -> ManyClients:
-        """All clients of the hub except the caller."""
+        """See `HubClients.others`."""
         return ManyClients(lambda: [c for name, c in self._registry.clients.items() if name != self._caller_id])
 
     @property
     def all(self) -> ManyClients:
-        """All clients of the hub."""
+        """See `HubClients.all`."""
         return ManyClients(self._registry.clients.values)
 
     def client(self, connection_id: str, /) -> OneClient:
-        """The client with this connection id."""
+        """See `HubClients.client`."""
         return OneClient(self._registry, connection_id)
 
     def group(self, name: str, /) -> ManyClients:
-        """The clients in a group."""
+        """See `HubClients.group`."""
         clients, groups = self._registry.clients, self._registry.groups
         return ManyClients(lambda: [clients[member] for member in groups.get(name, ()) if member in clients])
 
     def user(self, user: str, /) -> ManyClients:
-        """The clients of a user."""
+        """See `HubClients.user`."""
         return ManyClients(lambda: [c for c in self._registry.clients.values() if c.hub.context.user == user])
 
 
 class ManyClients:
-    """A `ClientProxy` that finds its clients anew at each `send`, since clients come and go."""
+    """A `ClientProxy` for several clients. Each `send` looks the clients up again, since clients come and go."""
 
     def __init__(self, find: Callable[[], Iterable[ConnectedClient]]) -> None:
         self._find = find
@@ -102,7 +102,7 @@ class ManyClients:
 
 
 class OneClient:
-    """A `SingleClientProxy` that finds its client anew at each call, since the client may be gone."""
+    """A `SingleClientProxy`. Each `send` and `invoke` looks the client up again, since the client may be gone."""
 
     def __init__(self, registry: ClientRegistry, connection_id: str) -> None:
         self._registry = registry

@@ -1,4 +1,4 @@
-"""Runs one invocation of a client: finds and calls the hub method, and sends back the result, items or error."""
+"""Runs one invocation of a client: calls the hub method, and sends the client the result, stream items or error."""
 
 from __future__ import annotations
 
@@ -8,30 +8,28 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from ..messages import StreamInvocation
+from ..messages import Invocation, StreamInvocation
 from .argument_binding import Binder
 from .error_texts import InvalidDataException, exception_text
 from .hub_methods import HubMethod, methods_of, normalized
-from .hubs import HubException
+from .hubs import Hub, HubException
 
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import AsyncIterator, Awaitable, Callable
 
     from .._core.session import ServerSession
-    from ..messages import Invocation
     from .client_streams import ClientStream
-    from .hubs import Hub
 
 _logger = logging.getLogger("signalr_sdk.testing")
 
 
 @attrs.frozen(kw_only=True)
 class HubInvocation:
-    """One invocation, with all that is needed to run and answer the invocation.
+    """One invocation of a client: calls the hub method, and sends the client the answer.
 
     Attributes:
-        message: the message with which the client has called the hub method.
+        message: the client's invocation: target, arguments and invocation id.
         streams: the streams that the client sends with the invocation, in their order.
         hub: the hub instance of the connection.
         session: encodes the messages to the client.
@@ -47,7 +45,7 @@ class HubInvocation:
     detailed: bool
 
     async def run(self, slots: asyncio.Semaphore) -> None:
-        """Call the hub method and send the answer.
+        """Call the hub method and send the client the result, the stream items or the error.
 
         Args:
             slots: limits how many invocations of a client run at the same time. Streaming methods do not count.
@@ -77,7 +75,7 @@ class HubInvocation:
                 await self._invoke(function, arguments)
 
     def _mismatch(self, method: HubMethod) -> str | None:
-        """Return an error text if a streaming method is called without streaming, or the other way round."""
+        """Return an error text if a streaming method is called without a stream, or a plain method with one."""
         if method.streams is isinstance(self.message, StreamInvocation):
             return None
         kind, how = ("streaming", "non-streaming") if method.streams else ("non-streaming", "streaming")
@@ -117,10 +115,8 @@ class HubInvocation:
                 await aclose()
         await self.complete(failure)
 
-    # Answers that hold no result
-
     async def complete(self, error: str | None = None) -> None:
-        """Send a completion without a result, with an error if given. Does nothing if the client wants no answer."""
+        """Send the client a completion without a result. Does nothing if the client wants no completion."""
         if self.message.invocation_id is not None:
             await self.write(self.session.complete(self.message.invocation_id, error))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable
 from functools import lru_cache
 from typing import TYPE_CHECKING, Annotated, Any, get_args, get_origin
 
@@ -14,18 +14,17 @@ from .._typed.structure import needs_exact
 
 if TYPE_CHECKING:
     import types
-    from collections.abc import Callable
 
     from .hubs import Hub
 
 _STREAMS = (AsyncIterator, AsyncIterable, AsyncGenerator)
-# Clients cannot call these methods: the server calls them.
+# Clients cannot call these methods of a hub: the server calls them when a client comes, renews its token or leaves.
 _RESERVED = frozenset({"on_connected", "on_authentication_refreshed", "on_disconnected"})
 
 
 @attrs.frozen
 class HubParameter:
-    """A parameter of a hub method.
+    """A parameter of a hub method, to which the server gives an argument or a stream of the client.
 
     Attributes:
         type: the annotated type, or `Any` without annotation. For a stream, the type of the items.
@@ -40,7 +39,7 @@ class HubParameter:
 
 @attrs.frozen(kw_only=True)
 class HubMethod:
-    """A method that clients can call.
+    """A method of a hub class that clients can call.
 
     Attributes:
         name: name of the method in Python.
@@ -48,7 +47,7 @@ class HubMethod:
         parameters: all parameters in their order, without `self`.
         arguments: how many parameters get an argument of the invocation. The other parameters get streams.
         required: how many of the arguments have no default.
-        exact: whether a parameter needs numbers with all their digits, as `Decimal`.
+        exact: whether a parameter wants a `Decimal`, so that numbers must be decoded with all their digits.
     """
 
     name: str
@@ -60,7 +59,7 @@ class HubMethod:
 
 
 def methods_of(hub: type[Hub]) -> dict[str, HubMethod]:
-    """Return the methods of a hub class that clients can call. The keys are the names after `normalized`.
+    """Return the methods of a hub class that clients can call. The keys are the names in lower case and without `_`.
 
     Raises:
         TypeError: clients cannot call a method because of its parameters, or two methods have the same name to clients.
@@ -82,7 +81,10 @@ def _methods_of(hub: type[Hub]) -> dict[str, HubMethod]:
 
 
 def exact_methods(hub: type[Hub]) -> Callable[[str], bool] | None:
-    """Return whether a call of a method, by any of its names, is decoded exactly; `None` if no method needs that."""
+    """Return a function that tells whether the JSON numbers in a call of a target must be decoded as `Decimal`.
+
+    Return `None` if no method of the hub wants a `Decimal`: the session then need not look at the target.
+    """
     exact = {name for name, method in methods_of(hub).items() if method.exact}
     return (lambda target: normalized(target) in exact) if exact else None
 

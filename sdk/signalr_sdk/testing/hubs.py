@@ -67,7 +67,7 @@ class SingleClientProxy(ClientProxy, typing.Protocol):
 
 
 class HubClients(typing.Protocol):
-    """The clients to which a hub can send."""
+    """The clients to which hub methods can send, as `Hub.clients`."""
 
     @property
     def caller(self) -> SingleClientProxy:
@@ -88,11 +88,11 @@ class HubClients(typing.Protocol):
         """The clients in a group. Sending to a group without clients does nothing."""
 
     def user(self, user: str, /) -> ClientProxy:
-        """The clients of a user."""
+        """The clients of a user, who may be connected several times."""
 
 
 class HubGroups(typing.Protocol):
-    """The groups of a hub."""
+    """The groups of a hub, as `Hub.groups`. Hub methods send to a group with `clients.group`."""
 
     async def add(self, connection_id: str, group: str) -> None:
         """Add a connection to a group. Does nothing if the connection has ended."""

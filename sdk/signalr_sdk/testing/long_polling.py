@@ -1,22 +1,18 @@
-"""The long polling transport of the test server: answers polls. The data of the client comes in POST requests."""
+"""The long polling transport of the test server: sends data to the client in the responses to polls."""
 
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
 
 from aiohttp import web
 
 from .._guard.tasks import spawn
 from .fault_points import FaultPoint
-from .transport_connection import UNCACHED
-
-if TYPE_CHECKING:
-    from .transport_connection import TransportConnection
+from .transport_connection import UNCACHED, TransportConnection
 
 
 async def answer_poll(request: web.Request, connection: TransportConnection) -> web.Response:
-    """Answer a poll with the data that is buffered, or that comes within `poll_timeout`.
+    """Answer a poll with the data that is buffered for the client, or that comes within `poll_timeout`.
 
     A newer poll of the same connection ends this poll. `HubEndpoint` answers the first poll of a connection itself.
     """
@@ -30,7 +26,8 @@ async def answer_poll(request: web.Request, connection: TransportConnection) -> 
         await asyncio.wait({poll}, timeout=connection.hub.settings.poll_timeout)
         await connection.apply_faults(FaultPoint.FRAME_OUT)
     finally:
-        # Cancelling loses no data: data that this poll has not taken stays in the buffer for the next poll.
+        # Cancelling the task of this poll loses no data: data that the task has not taken stays in the buffer for the
+        # next poll.
         poll.cancel()
         if connection.tcp is tcp:
             connection.tcp = None

@@ -8,29 +8,24 @@ import threading
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Self, TypeVar
 
+from .._guard.loops import loop_or_none
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 T = TypeVar("T")
 
 
-def running_loop() -> asyncio.AbstractEventLoop | None:
-    """Return the event loop that runs in the current thread, or `None`."""
-    try:
-        return asyncio.get_running_loop()
-    except RuntimeError:
-        return None
-
-
 class LoopService(abc.ABC):
-    """A service. It runs on the running event loop in an `async with`, and in its own thread in a plain `with`."""
+    """A server or proxy. It runs on the running event loop in an `async with`, in its own thread in a plain `with`."""
 
     _kind: str  # how error texts call the service
 
     def __init__(self) -> None:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._is_started = False
-        self._thread: _LoopThread | None = None
+        self._thread: threading.Thread | None = None
+        self._stopping: Future[None] = Future()
 
     async def start(self) -> None:
         """Start to listen, on the running event loop.
@@ -53,11 +48,11 @@ class LoopService(abc.ABC):
 
     @abc.abstractmethod
     async def _open(self) -> None:
-        """Start to listen. After an error, no port and no task may be left behind."""
+        """Start to listen. If this method raises, it must leave no open port and no task behind."""
 
     @abc.abstractmethod
     async def _close(self) -> None:
-        """Release the port and end the tasks and connections that exist since `_open`."""
+        """Release the port, and end all connections and tasks of the service."""
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -67,15 +62,35 @@ class LoopService(abc.ABC):
         await self.stop()
 
     def __enter__(self) -> Self:
-        thread = _LoopThread(self)
+        ready: Future[None] = Future()
+        stopping: Future[None] = Future()
+        work = self._run_in_thread(ready, stopping)
+        thread = threading.Thread(target=asyncio.run, args=(work,), name="signalr_sdk server", daemon=True)
         thread.start()
-        self._thread = thread
+        try:
+            ready.result()
+        except Exception:
+            thread.join()
+            raise
+        self._thread, self._stopping = thread, stopping
         return self
 
     def __exit__(self, *_error: object) -> None:
         if self._thread is not None:
-            self._thread.stop()
+            self._stopping.set_result(None)
+            self._thread.join()
             self._thread = None
+
+    async def _run_in_thread(self, ready: Future[None], stopping: Future[None]) -> None:
+        """Start the service, and stop it once `stopping` is done. `ready` gets the error of a failed start."""
+        try:
+            await self.start()
+        except BaseException as error:  # noqa: BLE001 - `__enter__` raises the error in the calling thread
+            ready.set_exception(error)
+            return
+        ready.set_result(None)
+        await asyncio.wrap_future(stopping)
+        await self.stop()
 
     def _on_loop(self, work: Callable[[], T]) -> T:
         """Run `work` on the service's event loop and return its result, from any thread.
@@ -83,50 +98,10 @@ class LoopService(abc.ABC):
         The calling thread is blocked until `work` has ended, even if it runs an event loop: keep `work` short.
         """
         loop = self._loop
-        if loop is None or loop is running_loop():
+        if loop is None or loop is loop_or_none():
             return work()
 
         async def run() -> T:
             return work()
 
         return asyncio.run_coroutine_threadsafe(run(), loop).result()
-
-
-class _LoopThread:
-    """A thread with an event loop that runs one service."""
-
-    def __init__(self, service: LoopService) -> None:
-        self._service = service
-        self._ready: Future[None] = Future()
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._stopping: asyncio.Event | None = None
-        self._thread = threading.Thread(target=self._run, name="signalr_sdk server", daemon=True)
-
-    def start(self) -> None:
-        """Start the thread. Return when the service listens, or raise the error of the service's `start`."""
-        self._thread.start()
-        try:
-            self._ready.result()
-        except Exception:
-            self._thread.join()
-            raise
-
-    def stop(self) -> None:
-        """Stop the service, and wait until the thread has ended."""
-        if self._loop is not None and self._stopping is not None:
-            self._loop.call_soon_threadsafe(self._stopping.set)
-        self._thread.join()
-
-    def _run(self) -> None:
-        asyncio.run(self._serve())
-
-    async def _serve(self) -> None:
-        self._loop, self._stopping = asyncio.get_running_loop(), asyncio.Event()
-        try:
-            await self._service.start()
-        except BaseException as error:  # noqa: BLE001 - `_LoopThread.start` raises the error in the calling thread
-            self._ready.set_exception(error)
-            return
-        self._ready.set_result(None)
-        await self._stopping.wait()
-        await self._service.stop()

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Generic, TypeVar
 
-from .loop_thread import running_loop
+import attrs
+
+from .._guard.loops import loop_or_none
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -14,6 +16,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
+@attrs.frozen(eq=False)
 class Pending(Generic[T]):
     """A result to wait for: use `await` in a coroutine, or `result()` in a thread without a running event loop.
 
@@ -25,15 +28,9 @@ class Pending(Generic[T]):
         missing: returns the text of the `TimeoutError` if the result does not come in time.
     """
 
-    def __init__(
-        self,
-        begin: Callable[[], Future[T]],
-        timeout: float | None = None,
-        missing: Callable[[], str] = lambda: "it took too long",
-    ) -> None:
-        self._begin = begin
-        self._timeout = timeout
-        self._missing = missing
+    _begin: Callable[[], Future[T]]
+    _timeout: float | None = None
+    _missing: Callable[[], str] = lambda: "it took too long"
 
     def __await__(self) -> Generator[object, None, T]:
         return self._wait().__await__()
@@ -53,7 +50,7 @@ class Pending(Generic[T]):
             RuntimeError: an event loop runs in this thread, and waiting would block it.
             TimeoutError: the result did not come in time.
         """
-        if running_loop() is not None:
+        if loop_or_none() is not None:
             raise RuntimeError("an event loop runs in this thread: use await")
         future = self._begin()
         try:

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-# So many records, or bytes of records, of each kind are kept. The oldest records are dropped first.
+# Of each kind of record so many records, or bytes of records, are kept, so that a long test does not fill the memory.
+# The oldest records are dropped first.
 _RECORDS = 10_000
 _BYTES = 16 * 1024 * 1024
 # The values of these headers and query parameters are secrets, and must not appear in the output of a test run.
@@ -98,12 +99,12 @@ class RecordedNegotiation:
 
 @attrs.define(eq=False)
 class _Waiter(Generic[T]):
-    """A wait of a test until enough records have come that fulfil a condition.
+    """A test that waits until enough records fulfil a condition, for example calls of one method.
 
     Attributes:
-        matches: the condition: returns whether a record counts.
-        left: how many records that count are still to come.
-        future: gets the last record that counts.
+        matches: the condition: returns whether a record fulfils it.
+        left: how many records must still fulfil the condition.
+        future: gets the last of these records; the test waits for this future.
     """
 
     matches: Callable[[T], bool]
@@ -111,7 +112,7 @@ class _Waiter(Generic[T]):
     future: Future[T] = attrs.field(factory=Future)
 
     def offer(self, record: T) -> bool:
-        """Check a record against the condition of this wait. Return True while the wait needs more records."""
+        """Count a record if it fulfils the condition. Return whether the test must wait for more records."""
         if self.future.cancelled():
             return False
         if self.matches(record):
@@ -122,7 +123,7 @@ class _Waiter(Generic[T]):
 
 
 class _RecordLog(Generic[T]):
-    """The records of one kind, and the waits for further records. Usable from any thread."""
+    """The records of one kind, and the tests that wait for further records. Usable from any thread."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -175,12 +176,12 @@ class Recorded:
 
     @property
     def connects(self) -> list[RecordedConnect]:
-        """The clients that have connected."""
+        """The clients that have connected: one record for each successful handshake."""
         return self._connects.all()
 
     @property
     def disconnects(self) -> list[RecordedDisconnect]:
-        """The clients that have disconnected."""
+        """The clients that have disconnected: one record for each connection that had a successful handshake."""
         return self._disconnects.all()
 
     @property
@@ -197,7 +198,7 @@ class Recorded:
         for log in (self._calls, self._connects, self._disconnects, self._negotiations):
             log.clear()
 
-    # Methods that wait for records
+    # Tests call the methods below, to wait for records.
 
     def wait_called(self, method: str, *, times: int = 1, timeout: float | None = 5.0) -> Pending[RecordedCall]:
         """See `HubServer.wait_called`."""
@@ -218,26 +219,26 @@ class Recorded:
         """See `HubServer.wait_disconnected`."""
         return _pending(self._disconnects, "gone", times, timeout)
 
-    # Methods that add records
+    # The server calls the methods below, on its event loop, to add records.
 
     def note_call(self, message: Invocation | StreamInvocation, context: HubContext) -> None:
-        """Record a call of a hub method by a client."""
+        """Record a call of a hub method by a client, and wake the tests that wait for it in `wait_called`."""
         arguments, streams = tuple(message.arguments), len(message.stream_ids or ())
         call = RecordedCall(message.target, arguments, context.connection_id, context.user, streams)
         self._calls.add(call, message.size)
 
     def note_connect(self, path: str, context: HubContext) -> None:
-        """Record that a client has connected."""
+        """Record that a client has connected, and wake the tests that wait for it in `wait_connected`."""
         self._connects.add(RecordedConnect(path, context.connection_id, context.user, context.transport))
 
     def note_disconnect(self, path: str, connection_id: str, error: Exception | None) -> None:
-        """Record that a client has disconnected."""
+        """Record that a client has disconnected, and wake the tests that wait for it in `wait_disconnected`."""
         self._disconnects.add(RecordedDisconnect(path, connection_id, error))
 
     def note_negotiation(
         self, path: str, headers: Mapping[str, str], query: Mapping[str, str], user: str | None
     ) -> None:
-        """Record a negotiate request."""
+        """Record an answered negotiate request. Hides the values of secret headers and query parameters."""
         shown = {name.lower(): _shown(name.lower(), value) for name, value in headers.items()}
         asked = {name: _shown(name, value) for name, value in query.items()}
         self._negotiations.add(RecordedNegotiation(path, shown, asked, user))

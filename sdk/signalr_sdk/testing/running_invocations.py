@@ -1,33 +1,36 @@
-"""The unfinished invocations of one client, with their streams in both directions."""
+"""The unfinished invocations of one client of the test server, with their streams in both directions."""
 
 from __future__ import annotations
 
 import asyncio
 from typing import TYPE_CHECKING
 
+import attrs
+
 from .._guard.tasks import spawn
-from ..messages import StreamInvocation
+from ..messages import Completion, Invocation, StreamInvocation, StreamItem
 from .client_streams import ClientStream
+from .ending_tasks import end_tasks
 from .hub_invocation import HubInvocation
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from .._core.session import ServerSession
-    from ..messages import Completion, Invocation, StreamItem
     from .hubs import Hub
     from .settings import ServerSettings
 
-# With so many unfinished invocations, the server stops reading from the client.
+# With so many unfinished invocations of one client, the server stops reading from this client.
 _LIMIT = 1000
-# After the client has disconnected, its invocations may run for this many seconds.
+# After a client has disconnected, its invocations may run for this many seconds, and are then cancelled.
 _GRACE = 1.0
 
 
+@attrs.define(eq=False)
 class RunningInvocations:
     """The unfinished invocations of one client, each with its own task. Only for the server's event loop.
 
-    Args:
+    Attributes:
         hub: the hub instance of the client.
         session: encodes the messages to the client.
         settings: the server's settings.
@@ -35,28 +38,22 @@ class RunningInvocations:
         overrun: called when a hub method has ended while more items of its upload waited than `stream_buffer` allows.
     """
 
-    def __init__(
-        self,
-        hub: Hub,
-        session: ServerSession,
-        *,
-        settings: ServerSettings,
-        write: Callable[[bytes], Awaitable[None]],
-        overrun: Callable[[], None],
-    ) -> None:
-        self._overrun = overrun
-        self._hub = hub
-        self._session = session
-        self._settings = settings
-        self._write = write
-        self._slots = asyncio.Semaphore(settings.parallel_invocations)
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._streams_down: dict[str, asyncio.Task[None]] = {}
-        self._streams_up: dict[str, ClientStream] = {}
-        self._has_ended = False
+    _hub: Hub
+    _session: ServerSession
+    _settings: ServerSettings = attrs.field(kw_only=True)
+    _write: Callable[[bytes], Awaitable[None]] = attrs.field(kw_only=True)
+    _overrun: Callable[[], None] = attrs.field(kw_only=True)
+    _slots: asyncio.Semaphore = attrs.field(init=False)
+    _tasks: set[asyncio.Task[None]] = attrs.field(factory=set, init=False)
+    _streams_down: dict[str, asyncio.Task[None]] = attrs.field(factory=dict, init=False)
+    _streams_up: dict[str, ClientStream] = attrs.field(factory=dict, init=False)
+    _has_ended: bool = attrs.field(default=False, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._slots = asyncio.Semaphore(self._settings.parallel_invocations)
 
     def start(self, message: Invocation | StreamInvocation) -> None:
-        """Start the task of an invocation of the client."""
+        """Start a task that runs an invocation of the client, or that refuses it because its id is in use."""
         streams = {stream_id: ClientStream() for stream_id in message.stream_ids or ()}
         invocation = HubInvocation(
             message=message,
@@ -92,28 +89,28 @@ class RunningInvocations:
                 self._overrun()
             for stream_id, stream in streams.items():
                 stream.end("The call has ended.")
-                # Do not remove the stream of a later invocation that uses the same id again.
+                # A later invocation may use the same stream id: do not remove its stream.
                 if self._streams_up.get(stream_id) is stream:
                     del self._streams_up[stream_id]
             if isinstance(invocation.message, StreamInvocation):
                 self._streams_down.pop(invocation.message.invocation_id, None)
 
     def receive(self, message: StreamItem | Completion) -> None:
-        """Pass a stream item, or the end of a stream, to the hub method. Drop messages of unknown streams."""
+        """Pass a stream item or completion of the client to its stream. Drop messages of unknown streams."""
         stream = self._streams_up.get(message.invocation_id)
         if stream is not None:
             stream.receive(message)
 
     def cancel(self, invocation_id: str) -> None:
-        """Cancel a stream to the client. Other invocations cannot be cancelled, as in ASP.NET Core 10."""
+        """Cancel a streaming invocation. Other invocations cannot be cancelled, as in ASP.NET Core 10."""
         task = self._streams_down.get(invocation_id)
         if task is not None:
-            # Cancel in a callback, after the first step of the task, which is scheduled already. A task that is
-            # cancelled before its first step runs no code at all, and the client would get no completion.
+            # Cancel in a callback, which runs after the first step of the invocation's task. A task that is cancelled
+            # before its first step runs no code at all, and the client would get no completion.
             asyncio.get_running_loop().call_soon(task.cancel)
 
     def congestion(self) -> list[asyncio.Future[None]]:
-        """Return futures: read from the client again when one of them is done. Empty if it may be read now."""
+        """Return futures, one of which must be done before the server reads from the client again; often none."""
         if len(self._tasks) >= _LIMIT:
             return list(self._tasks)
         return [stream.room for stream in self._streams_up.values() if not stream.room.done()]
@@ -127,7 +124,7 @@ class RunningInvocations:
             task.cancel()
 
     def cancel_all(self) -> None:
-        """Cancel all invocations if the client has disconnected; otherwise do nothing."""
+        """Cancel the invocations that go on after the client has disconnected. Does nothing before that."""
         if self._has_ended:
             for task in self._tasks:
                 task.cancel()
@@ -136,12 +133,6 @@ class RunningInvocations:
         """Wait until all invocations have ended. Cancel invocations that do not end within a second.
 
         Args:
-            at_once: cancel all invocations now, because the server stops.
+            at_once: cancel the invocations now and not after a second, because the server stops.
         """
-        if self._tasks:
-            await asyncio.wait(self._tasks, timeout=0 if at_once else _GRACE)
-        late = list(self._tasks)
-        for task in late:
-            task.cancel()
-        if late:
-            await asyncio.wait(late)
+        await end_tasks(self._tasks, 0.0 if at_once else _GRACE)

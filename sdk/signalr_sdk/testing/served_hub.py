@@ -1,4 +1,4 @@
-"""`ServedHub`: one hub of a server, with its clients and the records of what the clients do."""
+"""`ServedHub`: one hub of the test server, with its clients and the records of what the clients do."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class ServedHub:
     registry: ClientRegistry = attrs.field(factory=ClientRegistry, init=False)
 
     def make_client(self, connection: TransportConnection) -> ConnectedClient:
-        """Make the client of a connection, after the transport of the connection has connected."""
+        """Make the object that serves one client, with a new hub instance. Call it once a transport has connected."""
         buffers = connection.buffers
         stateful = connection.is_stateful and buffers.transport == Transport.WEBSOCKETS
         client = ConnectedClient(self.hub(), buffers, served=self, stateful=stateful)
@@ -62,19 +62,19 @@ class ServedHub:
         return client
 
     def connected(self, client: ConnectedClient) -> None:
-        """Register a client. To be called after the handshake and before `Hub.on_connected`."""
+        """Register a client, so that hubs can send to it. Call this after the handshake, before `Hub.on_connected`."""
         context = client.hub.context
         self.registry.clients[context.connection_id] = client
         self.recorded.note_connect(self.path, context)
 
     def disconnected(self, client: ConnectedClient, error: Exception | None) -> None:
-        """Remove a client that can get no more messages. To be called before `Hub.on_disconnected`."""
+        """Remove a client: hubs cannot send to it any more. Call this before `Hub.on_disconnected`."""
         connection_id = client.hub.context.connection_id
         self.registry.unregister(connection_id)
         self.recorded.note_disconnect(self.path, connection_id, error)
 
     def may_ping(self, client: ConnectedClient) -> bool:
-        """Return whether a ping may be sent to the client now: a fault may suppress pings."""
+        """Return whether a keep-alive ping may be sent to the client now: the fault `stop_pings` forbids pings."""
         context = client.hub.context
         site = FaultSite(FaultPoint.PING, transport=context.transport, connection_id=context.connection_id)
         return not self.faults.suppresses(site)

@@ -19,9 +19,9 @@ from .hub_methods import methods_of
 from .loop_thread import LoopService
 from .origins import is_allowed
 from .pending import Pending
-from .recording import Recorded
+from .recording import Recorded, RecordedCall, RecordedConnect, RecordedDisconnect
 from .served_hub import ServedHub
-from .settings import ServerSettings
+from .settings import AllowRefresh, Authorize, ServerSettings
 from .tcp_listener import TcpListener, drop_tcp
 
 if TYPE_CHECKING:
@@ -33,11 +33,9 @@ if TYPE_CHECKING:
 
     from ..interfaces import HubProtocol
     from .hubs import Hub
-    from .recording import RecordedCall, RecordedConnect, RecordedDisconnect
-    from .settings import AllowRefresh, Authorize
     from .transport_connection import TransportConnection
 
-# When the server stops, requests in progress may take this many seconds to end.
+# When the server stops, HTTP requests in progress may take this many seconds to end. After that, they are cancelled.
 _GRACE = 1.0
 _PROTOCOLS = {"json": ServerJsonProtocol, "messagepack": MessagePackProtocol}
 
@@ -142,7 +140,7 @@ class HubServer(LoopService):
             stateful_buffer=stateful_buffer,
         )
         for hub in hubs.values():
-            # Raise the error for a wrong hub class now, not at the first call.
+            # Raise the TypeError for a wrong hub class now, not when a client first calls a method of the hub.
             methods_of(hub)
         spoken: dict[str, HubProtocol] = {name: _PROTOCOLS[name]() for name in self._settings.protocols}
         faults = self._active_faults = ActiveFaults(self._recheck_buffers)
@@ -217,12 +215,8 @@ class HubServer(LoopService):
         """Return the clients of a hub, for sending to them without a hub method. Only on the server's event loop."""
         return RegisteredClients(self._hubs[path].registry)
 
-    # The connections of all hubs
-
     def _connections(self) -> list[TransportConnection]:
         return [connection for endpoint in self._endpoints for connection in endpoint.connections.values()]
-
-    # Starting and stopping
 
     async def _open(self) -> None:
         app = web.Application(
@@ -263,7 +257,7 @@ class HubServer(LoopService):
 
     @web.middleware
     async def _note_in_use(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """Note which TCP connections have a request in progress. All other TCP connections are idle."""
+        """Note which TCP connections have a request in progress: `_refuse` must close only the idle TCP connections."""
         tcp = request.transport
         self._in_use.add(tcp)
         try:
@@ -271,7 +265,8 @@ class HubServer(LoopService):
         finally:
             self._in_use.discard(tcp)
 
-    # The functions that faults use
+    # `Faults` and `ActiveFaults` call the methods below on the server's event loop. Only `_later` may run in any
+    # thread.
 
     def _recheck_buffers(self) -> None:
         for connection in self._connections():
@@ -292,7 +287,7 @@ class HubServer(LoopService):
             self._listener.accept()
 
     def _later(self, work: Callable[[], Coroutine[Any, Any, None]]) -> Pending[None]:
-        """Return an object that runs `work` on the server's event loop when the object is awaited."""
+        """Return a `Pending`, which starts `work` on the server's event loop at `await` or `result()`."""
 
         def begin() -> Future[None]:
             if self._loop is None:

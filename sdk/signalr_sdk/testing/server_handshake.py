@@ -1,4 +1,4 @@
-"""The server's side of the handshake: waits for the client's request, checks and answers the request."""
+"""The test server's side of the handshake: waits for the handshake request of a client, checks and answers it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ async def shake_hands(
 ) -> Deliveries | None:
     """Do the handshake. Return the messages that came together with the request, or `None` if the handshake failed.
 
-    The client gets a handshake response in both cases, unless the client has disconnected.
+    The client gets a handshake response, with an error if the handshake failed, unless the client has disconnected.
     """
     request, deliveries = b"", None
     try:
@@ -57,7 +57,7 @@ async def shake_hands(
 
 
 def is_binary(session: ServerSession) -> bool:
-    """Return whether the client gets binary data. Without a successful handshake the client gets text."""
+    """Return whether frames to the client are binary. They are text until the handshake has chosen MessagePack."""
     return session.ready and session.protocol.transfer_format is TransferFormat.BINARY
 
 

@@ -1,4 +1,4 @@
-"""The Server-Sent Events transport of the test server: sends events. The client's data comes in POST requests."""
+"""The Server-Sent Events transport of the test server: sends data to the client as events in one long response."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 async def send_events(
     request: web.Request, connection: TransportConnection, client: ConnectedClient
 ) -> web.StreamResponse:
-    """Send the hub's data to the client as events, until the connection ends."""
+    """Send the hub's messages to the client as events, until the connection ends; return the finished response."""
     connection.tcp = request.transport
     response = web.StreamResponse(headers={**UNCACHED, "Content-Type": "text/event-stream"})
     try:

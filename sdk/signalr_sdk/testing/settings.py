@@ -68,5 +68,5 @@ class ServerSettings:
 
     @property
     def carried_bytes(self) -> int:
-        """The largest allowed WebSocket message or request body. It may hold many hub messages."""
+        """The most bytes of a WebSocket message or request body, which may hold more than one hub message."""
         return 2 * max(self.message_bytes, 1024 * 1024)

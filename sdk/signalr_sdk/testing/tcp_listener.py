@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _BACKLOG = 128
-# The address of an IPv4 socket is a tuple of two members, and of an IPv6 socket a tuple of four.
+# The members of an IPv4 socket's address: host and port. The address of an IPv6 socket has four.
 _IPV4_MEMBERS = 2
 
 
@@ -55,8 +55,8 @@ class TcpListener:
         )
         try:
             for *_, address in dict.fromkeys(found):
-                # With port 0, the system chooses a free port for the first address. Use the same port for the other
-                # addresses.
+                # For port 0 the system chooses a free port for the host's first address. Bind its other addresses to
+                # the same port, so that the server has only one.
                 self._bind((address[0], address[1] or (self._addresses and self.port) or 0, *address[2:]))
         except OSError as error:
             self._release()
@@ -73,7 +73,7 @@ class TcpListener:
                 self._bind(address)
 
     def accept(self) -> None:
-        """Accept new connections again, from the moment of this call."""
+        """Accept new connections again. A connection that is made right after this call is not refused."""
         if self._is_refusing:
             _ = spawn(self._serve(self._listen()), "listener", self._serving)
 
@@ -85,7 +85,7 @@ class TcpListener:
             await asyncio.wait(serving)
 
     def _bind(self, address: Any) -> None:
-        """Bind a socket that does not listen yet: the system then keeps the port for us, and refuses connections."""
+        """Bind a socket without listening: the system refuses connections, and gives the port to no other process."""
         family = socket.AF_INET6 if len(address) > _IPV4_MEMBERS else socket.AF_INET
         bound = socket.socket(family, socket.SOCK_STREAM)
         self._sockets.append(bound)
@@ -97,7 +97,7 @@ class TcpListener:
         self._addresses.append(bound.getsockname())
 
     def _listen(self) -> list[socket.socket]:
-        """Let the system accept connections at once. The system queues the connections until `_serve` has run."""
+        """Let the system accept connections at once. It queues them until `_serve` has started asyncio's servers."""
         for bound in self._sockets:
             bound.listen(_BACKLOG)
         self._is_refusing = False
@@ -128,7 +128,8 @@ def drop_tcp(transport: asyncio.WriteTransport | None, *, reset: bool) -> None:
         transport: asyncio's transport of the connection; for `None` the function does nothing.
         reset: close with RST, which is an error for the peer. Otherwise close with FIN, as if the process was killed.
     """
-    # Do not use `isinstance`: the transports of uvloop do not derive from the transports of asyncio.
+    # Do not check the type with `isinstance`: the transports of uvloop do not derive from those of asyncio, and would
+    # never be closed.
     if transport is None:
         return
     own = transport.get_extra_info("socket")

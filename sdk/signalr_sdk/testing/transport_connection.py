@@ -1,4 +1,4 @@
-"""A connection of the test server, from negotiation to its end, with the state that HTTP requests need."""
+"""A connection of the test server, from negotiation to its end, with what the client's HTTP requests need to find."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 import attrs
-from aiohttp import WSMsgType
+from aiohttp import WSMsgType, web
 
 from ..errors import ConnectionClosedError
 from .connection_buffers import ConnectionBuffers, FrameRule
@@ -17,30 +17,29 @@ from .tcp_listener import drop_tcp
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from aiohttp import web
-
     from .connected_client import ConnectedClient
     from .served_hub import ServedHub
 
 UNCACHED = {"Cache-Control": "no-cache, no-store", "Pragma": "no-cache"}
 
-# A client may take this many seconds to connect a transport after negotiation, and from one poll to the next.
+# A client may take this many seconds to connect a transport after negotiation, and from one poll to the next. After
+# that, its connection is dropped.
 _GAP = 15.0
-# After another WebSocket has replaced a WebSocket, the client may take this many seconds to answer the close frame.
+# When a client resumes over a new WebSocket, it may take this many seconds to answer the close frame on the old one.
 _CLOSE_TIMEOUT = 5.0
 _NORMAL_CLOSURE = (1000).to_bytes(2, "big")
 
 
 @attrs.define(eq=False)
 class ServerWebSocket:
-    """A WebSocket of a connection. A connection that is resumed gets another WebSocket each time.
+    """One WebSocket of a connection. Each resume (stateful reconnect) gives the connection a new WebSocket.
 
     Attributes:
         socket: aiohttp's WebSocket.
         writer: the task that writes to the WebSocket.
         tcp: asyncio's transport of the TCP connection.
-        is_dead: whether its line is lost: nothing arrives at either end any more, and neither end is told.
-        gone: set when the WebSocket has ended; never if its line is lost.
+        is_dead: whether the fault `lose_line` has hit this WebSocket: nothing arrives at either end any more.
+        gone: set when the WebSocket has ended; never set after `lose_line`, since the server cannot learn of the end.
     """
 
     socket: web.WebSocketResponse
@@ -50,10 +49,10 @@ class ServerWebSocket:
     gone: asyncio.Event = attrs.field(factory=asyncio.Event, init=False)
 
     async def close(self) -> bool:
-        """Send a close frame; return whether the client has answered it in time."""
+        """Send a close frame; return whether the client has answered with its own close frame within 5 s."""
         self.writer.cancel()
-        # Do not call `socket.close()`: while another task reads from the WebSocket, it closes the TCP connection
-        # without waiting for the client's close frame.
+        # Do not call `socket.close()`: while `run_web_socket` reads from the WebSocket, `socket.close()` closes the TCP
+        # connection without waiting for the client's close frame.
         with suppress(ConnectionError):
             if not self.is_dead:
                 await self.socket.send_frame(_NORMAL_CLOSURE, WSMsgType.CLOSE)
@@ -64,7 +63,7 @@ class ServerWebSocket:
         return self.gone.is_set()
 
     def end(self) -> None:
-        """Note that nothing more can be read from the client."""
+        """Note that this WebSocket has ended: cancel its writer, and let `close` return."""
         self.writer.cancel()
         if not self.is_dead:
             self.gone.set()
@@ -72,7 +71,7 @@ class ServerWebSocket:
 
 @attrs.define(eq=False)
 class TransportConnection:
-    """A connection of a client. The requests of the client name the connection by its connection token.
+    """A connection of a client. The client's requests name the connection by its connection token, in the query.
 
     Attributes:
         connection_id: the id that hubs and clients see, which is no secret.
@@ -115,36 +114,34 @@ class TransportConnection:
     _gap: asyncio.TimerHandle | None = attrs.field(default=None, init=False)
 
     def site(self, point: FaultPoint) -> FaultSite:
-        """Return the site of a fault that happens to this connection at this point."""
+        """Return the `FaultSite` with which faults decide whether they hit this connection at this point."""
         return FaultSite(point, transport=self.buffers.transport, connection_id=self.connection_id, tcp=self.tcp)
 
     async def apply_faults(self, point: FaultPoint) -> None:
-        """Let the faults at this point happen to the connection."""
+        """Let the faults at this point hit the connection; return when the server may go on."""
         await self.hub.faults.apply(self.site(point))
 
     async def next_frame(self) -> bytes | None:
-        """Return the next WebSocket message or event for the client; `None` at the end of the connection."""
+        """Wait for the next WebSocket message or event for the client; return `None` at the end of the connection."""
         data = await self.buffers.next_frame(lambda: self.frame_rule(text=not (self.client and self.client.binary)))
         await self.apply_faults(FaultPoint.FRAME_OUT)
         return data
 
     def frame_rule(self, *, text: bool) -> FrameRule:
-        """Return the rule that divides the data to the client into frames: see `ActiveFaults.frame_rule`."""
+        """Return the rule by which the bytes to the client are divided into frames: see `ActiveFaults.frame_rule`."""
         return self.hub.faults.frame_rule(self.site(FaultPoint.FRAME_RULE), text=text)
 
     async def replace_web_socket(self) -> bool:
-        """Close the open WebSocket, since another one is to take its place; return whether the client has answered.
+        """Close the open WebSocket, since the client resumes over a new one; return whether the client has answered.
 
-        ASP.NET Core cannot resume a connection whose old WebSocket does not end: see `HubEndpoint`.
+        Without an answer the connection must be dropped, as in ASP.NET Core, and not resumed.
         """
         self.stop_gap_timer()
         old, self.web_socket = self.web_socket, None
         return old is None or await old.close()
 
-    # The end of the connection
-
     def drop_after(self, seconds: float | None = None) -> None:
-        """Drop the connection if the client makes no request for it within so many seconds, 15 by default."""
+        """Drop the connection if no request of its client comes within so many seconds, 15 by default."""
         error = ConnectionClosedError("the client has not come back")
         self.stop_gap_timer()
         delay = _GAP if seconds is None else seconds
@@ -154,7 +151,6 @@ class TransportConnection:
         """Stop the timer of `drop_after`, because the client has made a request."""
         if self._gap is not None:
             self._gap.cancel()
-            self._gap = None
 
     def drop(self, error: ConnectionClosedError | None = None) -> None:
         """End the connection and remove it from the server. `Hub.on_disconnected` gets the error, if there is one."""
@@ -175,14 +171,16 @@ class TransportConnection:
         self.expires_at = None
         if self.expiry is not None:
             self.expiry.cancel()
-            self.expiry = None
 
 
 @contextmanager
 def closing_when_unreachable(
     request: web.Request, connection: TransportConnection, client: ConnectedClient
 ) -> Iterator[None]:
-    """Run the block that writes to a client. If the client is gone or reads too slowly, close its TCP connection."""
+    """Run the block that writes to a client. If the client is gone or reads too slowly, close its TCP connection.
+
+    The connection of the client then ends too, unless the client can resume (stateful reconnect).
+    """
     try:
         yield
     except (ConnectionError, TimeoutError):

@@ -1,4 +1,4 @@
-"""`Waiters`: coroutines that wait for a change of the same object, and that are woken together."""
+"""`Waiters`: coroutines that wait for a change of the same object, for example of a buffer, and are woken together."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Waiters:
         return not all(future.done() for future in self._futures)
 
     async def wait(self) -> None:
-        """Wait for the next `wake`. After that the caller must check its condition again."""
+        """Wait for the next `wake`. The caller must then check again whether the change that it waits for has come."""
         future = asyncio.get_running_loop().create_future()
         self._futures.append(future)
         await future

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 async def upgrade(request: web.Request, settings: ServerSettings) -> web.WebSocketResponse:
-    """Answer the upgrade request of a client, and return the open WebSocket."""
+    """Answer the WebSocket upgrade request of a client, and return the open WebSocket."""
     socket = web.WebSocketResponse(max_msg_size=settings.carried_bytes, compress=False)
     await socket.prepare(request)
     return socket
@@ -27,7 +27,7 @@ async def upgrade(request: web.Request, settings: ServerSettings) -> web.WebSock
 async def run_web_socket(
     request: web.Request, socket: web.WebSocketResponse, connection: TransportConnection, client: ConnectedClient
 ) -> None:
-    """Move bytes between WebSocket and buffers, until this WebSocket ends or is replaced by another."""
+    """Move bytes between WebSocket and buffers, until this WebSocket ends or the client resumes over a new one."""
     writer = spawn(_write_frames(request, socket, connection, client), "hub writer")
     current = connection.web_socket = ServerWebSocket(socket, writer, tcp=request.transport)
     connection.tcp = request.transport
@@ -37,7 +37,8 @@ async def run_web_socket(
             await writer
     finally:
         current.end()
-        # On a lost line the server hears nothing of the end: the timeout of the client ends the connection.
+        # After `lose_line` do not end the connection here: a real server would not learn that the client has gone, and
+        # the client timeout must end the connection.
         if connection.web_socket is current and not current.is_dead:
             connection.web_socket = connection.tcp = None
             _lose(connection, client)

@@ -32,7 +32,7 @@ class CheckTable:
         self._plain = plain
 
     def update(self, result: Finding | StepResult) -> None:
-        """Show the latest result of a check or step, which may still be running."""
+        """Put the latest result of a check or step into the table; the check or step may still be running."""
         if isinstance(result, StepResult):
             self.steps.update(result)
         else:
@@ -95,7 +95,7 @@ class CheckTable:
         table.add_column(no_wrap=True)
         table.add_column(no_wrap=True, style="dim")
         table.add_column(overflow="fold")
-        # Do not repeat what a check has seen: the table of the checks shows it already.
+        # Show what has been seen only for steps: for a check, the table above shows it already.
         said = "" if problem.where in self._findings else f": {problem.said}"
         table.add_row(self._sign(problem.mark), "what", Text.assemble((problem.where, "bold"), said))
         table.add_row("", "why", problem.advice.cause)

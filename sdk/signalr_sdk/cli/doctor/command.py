@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.live import Live
 
 from ..._core import urls
 from .. import exit_status, options
 from ..connection_options import ConnectionOptions
 from ..step_runner import allowed_combinations
+from ..step_table import live_reports
 from .check_table import CheckTable
 from .examination import Examination
-
-if TYPE_CHECKING:
-    from ..step_runner import StepResult
-    from .findings import Finding
 
 _FAILED = 1
 
@@ -51,13 +46,7 @@ def doctor(
     console = Console(highlight=False, markup=False, emoji=False)
     table = CheckTable(url, plain=not console.encoding.startswith("utf"))
     is_live = console.is_interactive and not as_json and not connection.verbose
-    with Live(table, console=console, auto_refresh=False, transient=True) if is_live else nullcontext() as live:
-
-        def report(result: Finding | StepResult) -> None:
-            table.update(result)
-            if live is not None:
-                live.refresh()
-
+    with live_reports(table, console, is_live=is_live) as report:
         wanted = allowed_combinations(connection)
         examination = Examination(url, connection, wanted=wanted, limit=timeout, keep_alive=keep_alive, report=report)
         # Each check and step has its own time limit. The limit of the whole run is longer than all these limits

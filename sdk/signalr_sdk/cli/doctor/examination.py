@@ -11,7 +11,7 @@ import attrs
 from ... import SignalRError, Timeouts
 from ..._core import urls
 from ..._http.proxies import environment_proxy, proxy_url
-from ..step_runner import Ending, StepResult, StepRunner
+from ..step_runner import Combination, Ending, StepResult, StepRunner
 from ..steps import ANY_HUB
 from .findings import Advice, Finding, Mark, Problem
 from .hub_advice import WITHOUT_PROTOCOL, for_step
@@ -24,14 +24,13 @@ if TYPE_CHECKING:
     from yarl import URL
 
     from ..connection_options import ConnectionOptions
-    from ..step_runner import Combination
 
 T = TypeVar("T")
 
 KEEP_ALIVE = "keep-alive"
 
-# A check may take this many seconds longer than the requests that it makes, so that a request reaches its own limit
-# first: its error says more.
+# A check may take this many seconds longer than the requests that it makes. A slow request then reaches its own limit
+# first, and its error says more than that of the check.
 _GRACE = 1.0
 _LONGEST_CLOSE = 5.0
 _PROTOCOL_NAMES = {"json": "JSON", "messagepack": "MessagePack"}
@@ -39,7 +38,7 @@ _PROTOCOL_NAMES = {"json": "JSON", "messagepack": "MessagePack"}
 
 @attrs.define
 class Examination:
-    """Runs the checks of one hub in order, and stops after a failed check without which later checks make no sense.
+    """Runs the checks of one hub in order, and stops at a failed check on which all later checks depend.
 
     Attributes:
         url: URL of the hub, as `urls.hub_url` returns it.
@@ -47,7 +46,7 @@ class Examination:
         wanted: the combinations of transport and protocol to try.
         limit: seconds for each step.
         keep_alive: seconds to wait for a ping of the server; 0 skips that check.
-        report: called when a check or a step begins, and when it has ended.
+        report: called when a check or a step begins, and again when this check or step has ended.
         findings: the results of the checks, in their order.
     """
 
@@ -69,7 +68,7 @@ class Examination:
         self._hub = HubChecks(url=self.url, arguments=arguments, limit=self.limit)
 
     async def run(self) -> None:
-        """Run all checks. The results are in `findings` and in the properties of this object."""
+        """Run all checks. After that, `findings`, `server`, `connected` and `problems` hold the results."""
         token = self._hub.arguments["access_token"]
         self._hub.token = await token() if callable(token) else token
         home = urls.origin(self.url)
@@ -102,7 +101,7 @@ class Examination:
 
     @property
     def server(self) -> str:
-        """The kind of server, as a text for users. Empty while the kind is not known."""
+        """The kind of the hub's server, as a text for users. Empty before the check `negotiate` has run."""
         return self._hub.server
 
     @property
@@ -114,8 +113,6 @@ class Examination:
     def good(self) -> bool:
         """Whether at least one transport connected, and no check and no step failed."""
         return self.connected and all(problem.mark is not Mark.FAILED for problem in self.problems())
-
-    # Running one check
 
     async def _check(self, name: str, work: Awaitable[tuple[Finding, T]], limit: float | None = None) -> T | None:
         """Run a check within its time limit. Return the value that later checks need, or `None` if the check failed."""
@@ -139,10 +136,8 @@ class Examination:
         self.report(finding)
         return value
 
-    # The checks below HTTP
-
     async def _reach(self, origin: tuple[str, str, int], suffix: str) -> bool:
-        """Run the checks below HTTP for a server; return whether all of them worked.
+        """Run the checks below HTTP (proxy, name, TCP, tunnel, TLS) for a server; return whether all of them worked.
 
         Args:
             origin: scheme, host and port of the server.
@@ -175,8 +170,6 @@ class Examination:
         source = "--proxy" if given else "the environment"
         return Finding(Mark.GOOD, f"{proxy.scheme}://{HostPort.of_proxy(proxy)}, from {source}"), (proxy,)
 
-    # The steps over each transport
-
     async def _run_steps(self, offered: Sequence[Combination]) -> None:
         runner = StepRunner(
             url=self.url,
@@ -193,8 +186,6 @@ class Examination:
             self._results.append(result)
         self.report(result)
 
-    # The problems that were found
-
     def problems(self) -> list[Problem]:
         """Return the problems of all checks and steps, in the order in which these ran."""
         found = [
@@ -206,7 +197,7 @@ class Examination:
         return [*(problem for problem in found if problem not in last), *self._problems_of_steps(), *last]
 
     def _problems_of_steps(self) -> list[Problem]:
-        """Return the problems of the steps. Steps that failed and have the same advice make one problem together."""
+        """Return the problems of the steps over the transports. Failed steps with the same advice make one problem."""
         working = {result.combination.transport for result in self._results if result.ending is Ending.WORKED}
         found: dict[Advice, dict[str, StepResult]] = {}
         for result in self._results:

@@ -10,7 +10,7 @@ from ..exit_status import for_terminal
 
 
 class Mark(StrEnum):
-    """How a check ended."""
+    """How a check of `signalr doctor` ended, from good to failed."""
 
     GOOD = "ok"
     WARNING = "warning"
@@ -20,7 +20,7 @@ class Mark(StrEnum):
 
 @attrs.frozen
 class Advice:
-    """Advice about a check or step that failed.
+    """What `signalr doctor` says about a check or step that failed.
 
     Attributes:
         cause: the probable cause, as far as a client can tell.
@@ -33,7 +33,7 @@ class Advice:
 
 @attrs.frozen
 class Finding:
-    """The result of a check.
+    """The result of one check of `signalr doctor`, for example of the look-up of the host's name.
 
     Attributes:
         mark: how the check ended; `None` while it runs.

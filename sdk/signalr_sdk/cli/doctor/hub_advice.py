@@ -1,4 +1,4 @@
-"""Turns errors of negotiate, transports and steps into advice. Pure: no I/O, and the clock is an argument."""
+"""Turns errors of negotiate, transports and steps into advice for users. No I/O, and the time is an argument."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from ... import (
     HandshakeError,
     NegotiationError,
     NotConnectedError,
+    Transport,
     TransportError,
 )
 from ..._core import urls
@@ -21,7 +22,6 @@ from .server_kind import is_html
 from .token_lifetime import rough_duration, token_times
 
 if TYPE_CHECKING:
-    from ... import Transport
     from ...interfaces import HttpResponse
 
 _LOGIN_WORDS = ("login", "signin", "sign-in", "logon", "account", "oauth", "authorize", "saml", "sso")
@@ -52,7 +52,7 @@ WITHOUT_PROTOCOL = {
     ),
 }
 
-# Errors of negotiate
+# Advice about errors of negotiate
 
 
 def for_negotiation(
@@ -153,16 +153,16 @@ def _for_unauthorized(token: str | None, now: float) -> Advice:
     )
 
 
-# Errors of transports and steps
+# Advice about steps over a connection that failed, also because its transport failed
 
 
 def for_step(error: Exception | None, transport: Transport, *, others_work: bool) -> Advice:
-    """Return advice for a step that failed.
+    """Return advice for a step over a connection (connect, round trip or stop) that failed.
 
     Args:
         error: the exception that ended the step.
-        transport: the transport of the connection.
-        others_work: whether another transport works.
+        transport: the transport over which the step ran.
+        others_work: whether the hub can be reached over another transport.
     """
     refusal = next((each for each in getattr(error, "attempts", ()) if isinstance(each, TransportError)), None)
     if refusal is not None:

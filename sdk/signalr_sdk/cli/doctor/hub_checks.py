@@ -1,4 +1,4 @@
-"""The checks that talk to the hub: negotiate, where the bearer token is needed, and the server's keep-alive pings."""
+"""The checks of `signalr doctor` that talk to the hub: negotiate, the bearer token, and the server's pings."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ..._core import urls
 from ..._core.redaction import redact
 from ..._guard.tasks import spawn
 from ..._http.aiohttp_client import AiohttpClient
-from ...messages import Ping
+from ...messages import HubMessage, Ping
 from ...protocols import JsonProtocol, MessagePackProtocol
 from ..negotiate import negotiate_endpoint
 from . import hub_advice as advice
@@ -26,12 +26,11 @@ if TYPE_CHECKING:
 
     from ..._core.negotiation import Endpoint
     from ...interfaces import HttpRequest, HttpResponse, HubProtocol
-    from ...messages import HubMessage
     from ..step_runner import Combination
 
 
 class _RecordingClient(AiohttpClient):
-    """An HTTP client that keeps its last response. Advice about a failed negotiation needs the response."""
+    """An HTTP client that keeps its last response, from which the advice about a failed negotiation is made."""
 
     answer: HttpResponse | None = None
 
@@ -43,10 +42,10 @@ class _RecordingClient(AiohttpClient):
 
 
 class _PingWatch:
-    """A hub protocol that passes all calls on to another hub protocol, and notes when the server has sent a ping.
+    """A hub protocol that lets another hub protocol do the work, and notes when the server has sent a ping.
 
     Attributes:
-        seen: set once a ping has come.
+        seen: set once the server has sent a keep-alive ping.
     """
 
     def __init__(self, protocol: HubProtocol) -> None:
@@ -67,7 +66,7 @@ class _PingWatch:
 
 @attrs.define(kw_only=True)
 class HubChecks:
-    """Runs the checks of one hub.
+    """Runs the checks that talk to one hub.
 
     Attributes:
         url: URL of the hub.
@@ -86,7 +85,7 @@ class HubChecks:
     server: str = ""
 
     async def negotiate(self, asked: list[str]) -> tuple[Finding, Endpoint | None]:
-        """Negotiate, following all redirects; return the finding and the result.
+        """Negotiate, following all redirects; return the finding and where to connect, `None` after a failure.
 
         Args:
             asked: a list to which the URL of each request is added.
@@ -133,7 +132,7 @@ class HubChecks:
         return Finding(Mark.GOOD, "; ".join(said) + lasts), None
 
     async def _refused_at(self, transport: Transport, **more: Any) -> str | None:
-        """Connect once. Return the name of the request that the server refused, or `None` if connecting worked."""
+        """Connect a transport once. Return the name of the request that the server refused; `None` if all worked."""
         connection = Connection(self.url, transports=transport, **{**self.arguments, **more})
         try:
             await connection.start()

@@ -1,4 +1,4 @@
-"""Turns errors of the network, of proxies and of TLS into advice. Pure: no I/O, and the clock is an argument."""
+"""Turns errors of the network, of proxies and of TLS into advice for users. No I/O, and the time is an argument."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def for_tcp(error: OSError, port: int, *, is_proxy: bool) -> Advice:
 
 
 def for_tunnel(status: int | None) -> Advice:
-    """Return advice for a proxy that made no tunnel.
+    """Return advice for a proxy that did not open a tunnel (CONNECT) to the server.
 
     Args:
         status: the HTTP status of the proxy's answer; `None` if the answer was not HTTP.
@@ -66,12 +66,12 @@ def for_tunnel(status: int | None) -> Advice:
     )
 
 
-# Errors of certificates
+# Advice about certificates that are not trusted or that expire soon
 
 
 @attrs.frozen
 class Certificate:
-    """A server's certificate.
+    """The TLS certificate of a server, as far as advice needs it.
 
     Attributes:
         names: the hosts that the certificate is for.
@@ -88,7 +88,7 @@ class Certificate:
         return int((self.ends - now) / 86400)
 
 
-# The advice for each number that OpenSSL gives an error of a certificate (`verify_code`).
+# The advice for each error of a certificate, by the number that OpenSSL gives the error (`verify_code`).
 _CERTIFICATES = {
     9: Advice("the certificate is not valid yet", "check the clock of this machine, then that of the server"),
     10: Advice("the certificate has expired{when}", "renew the certificate on the server, and automate the renewal"),

@@ -1,15 +1,14 @@
-"""The checks below HTTP, one after another: name, TCP, tunnel through a proxy, TLS."""
+"""The checks of `signalr doctor` below HTTP: the host's name, TCP, the tunnel through a proxy, TLS."""
 
 from __future__ import annotations
 
 import asyncio
 import base64
+import functools
 import os
 import socket
 import ssl
-import threading
 import time
-from concurrent.futures import Future
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
@@ -35,7 +34,7 @@ _MOST_ADDRESSES = 8
 
 @attrs.frozen
 class HostPort:
-    """A server or a proxy to connect to.
+    """Host and port of a server or of a proxy.
 
     Attributes:
         host: a name, or an address without brackets.
@@ -49,12 +48,12 @@ class HostPort:
 
     @classmethod
     def of_origin(cls, origin: tuple[str, str, int]) -> HostPort:
-        """Return host and port of a server."""
+        """Return host and port of the server with this origin: scheme, host and port of a URL."""
         return cls(origin[1].strip("[]"), origin[2])
 
     @classmethod
     def of_proxy(cls, url: URL) -> HostPort:
-        """Return host and port of a proxy."""
+        """Return host and port of the proxy with this URL; the port is 80 by default."""
         return cls(url.host or "", url.port or 80, is_proxy=True)
 
     def __str__(self) -> str:
@@ -62,7 +61,7 @@ class HostPort:
 
 
 async def check_name(target: HostPort) -> tuple[Finding, list[str]]:
-    """Look up the host's name; return the finding and all addresses."""
+    """Look up the host's name; return the finding and the IP addresses, none if the look-up failed."""
     try:
         found = await _look_up(target)
     except OSError as error:
@@ -76,26 +75,19 @@ async def check_name(target: HostPort) -> tuple[Finding, list[str]]:
 
 
 async def _look_up(target: HostPort) -> list[Any]:
-    """Look the host up in a daemon thread: a look-up that hangs must not keep the command from ending."""
-    answer: Future[list[Any]] = Future()
-    # A future that is marked as running cannot be cancelled. Otherwise a cancelled command would cancel the future, and
-    # the thread could not set its result.
-    answer.set_running_or_notify_cancel()
+    """Look the host up on a daemon thread: a look-up that hangs must not keep the command from ending."""
+    # Import `signalr_sdk.sync` only here: no other command needs this package, and importing takes time.
+    from ...sync.daemon_threads import run_on_thread
 
-    def ask() -> None:
-        try:
-            answer.set_result(socket.getaddrinfo(target.host, target.port, type=socket.SOCK_STREAM))
-        except UnicodeError:
-            answer.set_exception(OSError(0, "that is no name of a host"))
-        except OSError as error:
-            answer.set_exception(error)
-
-    threading.Thread(target=ask, name="signalr_sdk look-up", daemon=True).start()
-    return await asyncio.wrap_future(answer)
+    ask = functools.partial(socket.getaddrinfo, target.host, target.port, type=socket.SOCK_STREAM)
+    try:
+        return await run_on_thread(ask, "look-up")
+    except UnicodeError:
+        raise OSError(0, "that is no name of a host") from None
 
 
 async def check_tcp(target: HostPort, addresses: list[str], limit: float) -> tuple[Finding, str | None]:
-    """Connect to each address; return the finding and the address that was fastest, if any."""
+    """Connect to each IP address over TCP; return the finding and the address that was fastest, if any."""
     tried = addresses[:_MOST_ADDRESSES]
     results = await asyncio.gather(*(_connect(address, target.port, limit) for address in tried))
     good = sorted((took, address) for address, took in zip(tried, results, strict=True) if isinstance(took, float))
@@ -113,7 +105,7 @@ async def check_tcp(target: HostPort, addresses: list[str], limit: float) -> tup
 
 
 async def _connect(address: str, port: int, limit: float) -> float | OSError:
-    """Return the seconds that connecting takes, or the error."""
+    """Connect to an IP address over TCP; return the seconds that connecting took, or the error."""
     began = time.perf_counter()
     try:
         async with asyncio.timeout(limit):
@@ -128,7 +120,7 @@ async def _connect(address: str, port: int, limit: float) -> float | OSError:
 
 
 def _plain(error: OSError) -> str:
-    # Do not use the text of asyncio's error: it repeats the address.
+    # Do not use the text of asyncio's error: it repeats the IP address, which the finding has already.
     return os.strerror(error.errno) if error.errno else str(error)
 
 
@@ -205,7 +197,7 @@ async def check_tunnel(route: Route) -> tuple[Finding, bool]:
 
 
 async def check_tls(route: Route, verification: ssl.SSLContext | bool) -> tuple[Finding, bool]:
-    """Do the TLS handshake and verify the certificate; return the finding and whether later checks make sense.
+    """Do the TLS handshake and verify the certificate; return the finding and whether HTTP requests can work.
 
     Args:
         route: the way to the server.
@@ -238,7 +230,7 @@ async def _check_tls(route: Route, verification: ssl.SSLContext | bool) -> Findi
 
 
 async def _shake_hands(route: Route, context: ssl.SSLContext) -> tuple[str, Certificate | None]:
-    """Return the TLS version and the certificate."""
+    """Do the TLS handshake over a new connection. Return the TLS version and the certificate, if it was verified."""
     async with route.open() as writer:
         await writer.start_tls(context, server_hostname=route.server.host)
         secured = writer.get_extra_info("ssl_object")

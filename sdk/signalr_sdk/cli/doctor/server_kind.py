@@ -15,7 +15,7 @@ _AZURE_HOSTS = (".service.signalr.net", ".signalr.azure.cn", ".signalr.azure.us"
 
 
 def server_kind(asked: str, endpoint: Endpoint | None, error: Exception | None, answer: HttpResponse | None) -> str:
-    """Return the kind of server, as a text for users.
+    """Return which kind of server a hub's URL leads to, as a text for users.
 
     Args:
         asked: URL of the hub.
@@ -42,7 +42,7 @@ def _kind_by_answer(answer: HttpResponse) -> str:
 
 
 def is_html(answer: HttpResponse) -> bool:
-    """Return whether an HTTP response is a web page."""
+    """Return whether an HTTP response is a web page (HTML), which no hub sends."""
     return "html" in (answer.header("Content-Type") or "").lower() or answer.body.lstrip()[:1] == b"<"
 
 

@@ -1,4 +1,4 @@
-"""Reads from a JSON web token (JWT) from when until when the token is valid. Pure: the clock is an argument."""
+"""Reads from a JSON web token (JWT) from when until when the token is valid. The time is an argument."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class TokenTimes:
 
 
 def token_times(token: str) -> TokenTimes:
-    """Return the times between which a JWT is valid, `None` twice for other tokens. The signature is not verified."""
+    """Return the times between which a JWT is valid; both are `None` for other tokens. Do not verify the signature."""
     parts = token.split(".")
     try:
         claims = json.loads(base64.urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4)))
@@ -33,7 +33,7 @@ def token_times(token: str) -> TokenTimes:
 
 
 def lifetime_remark(token: str, now: float) -> str:
-    """Return a text that can be added to another: `; valid for 20 min`. Empty if the token does not tell its end."""
+    """Return how long a token is valid, for the end of a finding: `; valid for 20 min`. Empty if not known."""
     ends = token_times(token).ends
     if ends is None:
         return ""
