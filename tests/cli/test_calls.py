@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 from tests.cli.conftest import Signalr  # noqa: TC002 - as above
-from tests.cli.running import process, run
+from tests.cli.running import environment, process, run
 
 from signalr_sdk.cli.uploaded_lines import UploadedLines
 from signalr_sdk.testing import Hub, HubException, HubServer
@@ -154,6 +154,22 @@ def test_a_full_disk_is_told(url: str) -> None:
         assert command.stderr is not None
         assert command.wait(50) == 2
         assert command.stderr.read() == b"signalr: cannot write to standard output: No space left on device\n"
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that takes nothing")
+@pytest.mark.parametrize(
+    "command",
+    [("azure", "negotiate", "chat"), ("negotiate",), ("doctor",), ("--help",)],
+    ids=lambda command: command[0],
+)
+def test_a_full_disk_is_told_by_commands_that_print_once(url: str, command: tuple[str, ...]) -> None:
+    arguments = (*command, url) if command in (("negotiate",), ("doctor",)) else command
+    service = f"Endpoint=https://x.test;AccessKey={'key' * 20};Version=1.0;"
+    environ = environment(AZURE_SIGNALR_CONNECTION_STRING=service)
+    with Path("/dev/full").open("wb") as full, process(*arguments, stdout=full, env=environ) as running:
+        assert running.stderr is not None
+        assert running.wait(50) == 2
+        assert running.stderr.read() == b"signalr: cannot write to standard output: No space left on device\n"
 
 
 # Uploads

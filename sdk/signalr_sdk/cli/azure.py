@@ -12,7 +12,6 @@ from ..azure import AzureSignalR, ConnectionString
 from . import exit_status, options
 from .arguments import CONTEXT, Args, Context, parse_arguments
 from .exit_status import WRONG_USAGE, fail
-from .json_output import print_json
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -63,7 +62,7 @@ def negotiate(
     async def ask(azure: AzureSignalR) -> dict[str, str]:
         return await azure.negotiate(user, claims, lifetime)
 
-    print_json(_run(ask, hub, application, timeout=timeout, verbose=verbose))
+    exit_status.show(_run(ask, hub, application, timeout=timeout, verbose=verbose))
 
 
 @app.command(context_settings=CONTEXT)

@@ -52,7 +52,7 @@ def serve(
     try:
         asyncio.run(_serve(server, path, hub_class))
     except OSError as error:
-        fail(NO_CONNECTION, f"cannot listen on {host}, port {port}: {error.strerror or error}")
+        fail(NO_CONNECTION, error.strerror or str(error))
     except KeyboardInterrupt:
         # Ctrl-C is the normal way to end this command, so let the exit status be 0.
         typer.echo("stopped")
