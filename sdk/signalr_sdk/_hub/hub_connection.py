@@ -163,7 +163,7 @@ class HubConnection(ManagedConnection[HubLink]):
         link = self._life.link or await self._life.ready()
         return await link.refresh_authentication()
 
-    # Calling the hub
+    # Methods that call the hub
 
     @overload
     async def invoke(
@@ -200,8 +200,8 @@ class HubConnection(ManagedConnection[HubLink]):
         arguments, uploads = self._prepare(method, args)
         link = self._life.link
         if limit is None and link is not None and uploads is None and result_type is Any:
-            # The common case has its own path: the coroutine of `_invoke` would make a call 5 % slower
-            # (tests/bench/test_end_to_end.py, `invoke-concurrent`).
+            # Most calls have no timeout, no uploads and no result type, and find a live connection. Skip the coroutine
+            # `_invoke`, which would make such a call 5 % slower (tests/bench/test_end_to_end.py, `invoke-concurrent`).
             return await link.calls.invoke(method, arguments, None, exact=False)
         if limit is None:
             return await self._invoke(method, arguments, uploads, result_type)
@@ -319,7 +319,7 @@ class HubConnection(ManagedConnection[HubLink]):
         return split(args)
 
     async def _converting(self, type_: Any) -> tuple[bool, Callable[[Any], Any]]:
-        """Return how to decode and convert values for a type.
+        """Return how to decode and convert the result of a call, or the items of a stream, for the type the user wants.
 
         Returns:
             Whether numbers must be decoded without losing a digit; and a function that converts a value to the type.
@@ -330,7 +330,7 @@ class HubConnection(ManagedConnection[HubLink]):
         return self._load_typed()[0].needs_exact(type_), functools.partial(self._convert, type_)
 
     def _load_typed(self) -> tuple[ModuleType, Converter]:
-        """Return the module for typed values, and the converter."""
+        """Return the module `_typed.structure` and this connection's converter. The first call imports the module."""
         if self._typed is None:
             # Import at the first use, so that `import signalr_sdk` is fast.
             from .._typed import structure
@@ -354,7 +354,7 @@ class HubConnection(ManagedConnection[HubLink]):
         return buffer
 
     async def _close_sources(self, uploads: list[Any]) -> None:
-        """Close the sources of uploads that never began. If the caller is cancelled, the closing still goes on."""
+        """Close the sources of uploads whose call was never sent. Cancelling this wait does not cancel the closing."""
         await asyncio.wait({spawn(self._close_source(source), "close an upload", self._closing) for source in uploads})
 
     async def _close_source(self, source: Any) -> None:
@@ -364,7 +364,7 @@ class HubConnection(ManagedConnection[HubLink]):
         except BaseException as raised:  # noqa: BLE001 - the user's source may raise anything
             self._dispatcher.push_error(error_of(raised, whose))
 
-    # Events from the hub
+    # Handlers and iterators for events from the hub
 
     @overload
     def on(self, event: str, handler: H) -> H: ...

@@ -47,14 +47,16 @@ if TYPE_CHECKING:
 
 _wire = logging.getLogger("signalr_sdk.transport")
 
-# After this number of seconds of work on one payload with many messages, other tasks get a turn of the event loop.
+# After this number of seconds of work on one received payload with many messages, other tasks get a turn of the event
+# loop.
 _SLICE = 0.004
-# After a failed write, the reader has this number of seconds to receive a Close message with the reason.
+# After a failed write, the link still reads for this number of seconds: the server may have sent a Close message that
+# says why it closed the connection, and that message is a better error than the failed write.
 _READER_GRACE = 1.0
-# An upload that is cancelled because closing takes too long has this number of seconds to end.
+# An upload that is cancelled because `HubLink.close` takes too long has this number of seconds to end.
 _LAST_CHANCE = 0.1
-# `run` should end at once after a loss. If `run` is still running after this number of seconds, users' code in `run`
-# has ignored its cancellation.
+# `HubLink.run` should end at once after the transport is lost. If `run` is still running after this number of seconds,
+# users' code in `run`, for example an HTTP client, has ignored its cancellation, and the supervisor is told.
 _LOSS_GRACE = 1.0
 
 
@@ -138,7 +140,8 @@ class HubLink:
         self._watchdog: asyncio.TimerHandle | None = None
         # The timeout around the receiving in `run`. `lose` ends `run` by letting this timeout expire at once.
         self._scope: asyncio.Timeout | None = None
-        # Why the transport was lost. After such an error (unlike a protocol error) the link may be resumed.
+        # Why the transport was lost. The error is `None` while the transport works, and also after a protocol error:
+        # stateful reconnect can resume the link after a loss, but not after a protocol error.
         self._lost: SignalRError | None = None
 
     def _new_session(self, protocol: HubProtocol, limits: Limits) -> HubSession:
@@ -157,7 +160,7 @@ class HubLink:
         return PathWatch(self.timeouts.server if self.connection.sees_paths else None)
 
     def _new_outgoing(self, limit: int) -> tuple[Outgoing, StatefulOutgoing | None]:
-        """Return the outgoing buffer twice; the second is `None` without stateful reconnect."""
+        """Return the outgoing buffer, and the same buffer again if stateful reconnect is used, otherwise `None`."""
         writing, failed, log = self._note_writing, self._note_write_failed, self.connection.logs.transport
         replay = self._session.replay
         if replay is None:
@@ -231,8 +234,8 @@ class HubLink:
         self._phase = Phase.LIVE
         self._dispatcher.respond = self.calls.respond
         if not self._transport.inherent_keep_alive:
-            # Send the first ping alone, before all messages of the user: a server times the client out only after it
-            # has received a ping. If the network loses large packets, a ping after a large message would never arrive.
+            # Send the first ping alone, before all messages of the user. If the network loses large packets, a ping
+            # behind a large message would never arrive, and a server that has received no ping keeps a dead connection.
             self._put_encoded(self._session.ping)
         self._hand_on(self._first)
         self._first = []
@@ -322,7 +325,7 @@ class HubLink:
         self.connection.logs.transport.debug("%s %d bytes: %.100r", what, len(payload), payload[:100])
 
     def lose(self, error: SignalRError) -> None:
-        """Make `run` return this error, unless the connection is lost already."""
+        """End `run`, which then returns this error. If the transport is lost already, do nothing."""
         if self._lost is None:
             self._lost = error
             if self._scope is not None:
@@ -356,7 +359,7 @@ class HubLink:
             if tasks:
                 await asyncio.wait(tasks)
         finally:
-            # Do not wait for an upload whose source takes too long to close: cancel the upload.
+            # Cancel uploads whose source takes too long to close: without a time limit, `stop()` would hang.
             for task in tasks:
                 task.cancel()
             if any(not task.done() for task in tasks):
@@ -372,8 +375,8 @@ class HubLink:
                 await self._say_goodbye()
             self._end_outgoing(error)
             if goodbye or self._session.ended is not None:
-                # Wait for the transport's closing handshake only after a Close message, ours or the server's: a server
-                # that is gone would not answer.
+                # Wait for the transport's closing handshake only after the client or the server has sent a Close
+                # message: a server that is gone would not answer.
                 await self.connection.close()
         finally:
             self._end_outgoing(error)
@@ -393,7 +396,7 @@ class HubLink:
         if unsent := self.outgoing.end(error):
             self._logger.warning("%d messages were not sent before the connection ended", unsent)
 
-    # Stateful reconnect
+    # Stateful reconnect: going on over a new transport
 
     @property
     def is_resumable(self) -> bool:
@@ -413,7 +416,7 @@ class HubLink:
         return await resume(self, lost, attempts)
 
     async def suspend(self) -> None:
-        """Drop the lost transport. Messages are kept and calls go on waiting until `reopen` or `close`."""
+        """Drop the lost transport. Unacknowledged messages are kept, and calls wait on, until `reopen` or `close`."""
         self._phase = Phase.SUSPENDED
         self._stop_timers()
         if self._stateful is not None:
@@ -424,7 +427,7 @@ class HubLink:
     async def reopen(self) -> None:
         """Open a new transport, and continue over it; return when the server has sent its Sequence message.
 
-        If `reopen` is cancelled or raises, call `suspend` or `close`.
+        If `reopen` is cancelled or raises, the new transport may be open: call `suspend` or `close`, which drop it.
 
         Raises:
             ConnectionFailedError: the new transport could not be opened.
@@ -461,7 +464,11 @@ class HubLink:
             self._hand_on(session.receive(payload, self._loop.time()))
 
     def _note_numbers(self, outgoing: StatefulOutgoing) -> None:
-        """After receiving, with stateful reconnect: wake senders for which an Ack made room, and send an Ack if due."""
+        """After each received payload, with stateful reconnect: do what an Ack needs.
+
+        An Ack from the server makes room in the outgoing buffer: wake calls that wait for room. Send an Ack to the
+        server if one is due.
+        """
         outgoing.admit()
         if ack := self._session.acknowledge(self._loop.time()):
             outgoing.put_unnumbered(ack)
@@ -478,7 +485,7 @@ class HubLink:
             )
         return await self.connection.refresher.refresh()
 
-    # Time
+    # Timers: keep-alive ping, server timeout, check of the network path
 
     def _set_timer(self) -> None:
         """Set the timer to the next deadline: keep-alive, server timeout, or the check of the network path."""

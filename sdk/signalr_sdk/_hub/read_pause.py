@@ -48,7 +48,7 @@ class ReadPause:
         self._wait: asyncio.Future[None] | None = None
 
     async def hold(self) -> None:
-        """Wait until consumers are fast enough again, a new invocation is pending, or `limit` is over."""
+        """Wait, without reading, until consumers are fast enough, a new invocation is pending, or `limit` is over."""
         self._session.pause(self._time())
         try:
             async with asyncio.timeout(self._limit):
@@ -69,16 +69,16 @@ class ReadPause:
         return self._limit is None or self._time() - youngest < self._limit
 
     def note_relieved(self) -> None:
-        """End the pause, because the consumers are fast enough again."""
+        """End the pause, because handlers and iterators are fast enough again, and allow later pauses."""
         self.exhausted = False
         self.look_again()
 
     def look_again(self) -> None:
-        """Make a waiting reader check whether the pause is over."""
+        """Make `hold` check again whether the pause is over, for example because an invocation now waits."""
         if self._wait is not None and not self._wait.done():
             self._wait.set_result(None)
 
     def end(self) -> None:
-        """End the pause, because the link is closing."""
+        """End the pause and allow no further pause, because the link is closing."""
         self.exhausted = True
         self.look_again()

@@ -20,7 +20,9 @@ _PAUSE = 5.0
 
 
 class TokenRefreshTimer:
-    """A timer for the next token refresh. Each refresh sets the timer again, also a refresh by the user or a long poll.
+    """A timer for the next refresh of the access token.
+
+    Each refresh sets the timer again, also a refresh that the user's program or a long poll has started.
 
     Args:
         refresher: sends the refresh request.
@@ -89,7 +91,8 @@ class TokenRefreshTimer:
         except AuthenticationRefreshError as error:
             pause = (self._end - self._loop.time()) / 2
             if pause >= _PAUSE and not _is_refused(error):
-                # A refresh by the user, for which this one has waited, may have set the timer.
+                # While this refresh waited for a refresh that the user's program had started, that refresh may have
+                # set the timer: cancel that timer, or two timers would run.
                 self._cancel()
                 self._timer = self._loop.call_later(pause, self._start)
             self._failed(error)

@@ -89,11 +89,12 @@ class Supervisor(Generic[L]):
         self._dispatcher = dispatcher
         self._attempts = attempts
         self._main: asyncio.Task[None] | None = None
-        # `_main`, and the tasks of earlier starts that are still closing their transports.
+        # `_main`, the task of the current start, and the tasks of earlier starts that are still closing transports.
         self._mains: set[asyncio.Task[None]] = set()
         self._cancelled: list[asyncio.Task[None]] = []
         self._stopping: asyncio.Task[None] | None = None
-        # If the program cancels `_stopping`, `_main` finishes the stop. The timer replaces a `_main` that is too slow.
+        # If the program cancels `_stopping`, the task of `stop`, then `_main` finishes the stop. This timer replaces
+        # `_main` by a new task if `_main` does not do so in time.
         self._replacing: asyncio.TimerHandle | None = None
         # Added to the text of `NotConnectedError` if the program, not `stop`, has cancelled `_main`.
         self._hint = ""
@@ -119,8 +120,8 @@ class Supervisor(Generic[L]):
             await started
         except asyncio.CancelledError:
             main.cancel()
-            # Wait for `main` even if the caller is cancelled again, so that nothing stays open. This cannot take for
-            # ever: closing has a time limit.
+            # Wait for `main` even if the caller of `start` is cancelled again, so that no transport stays open. This
+            # wait cannot take for ever: closing a transport has a time limit.
             while not main.done():
                 with suppress(asyncio.CancelledError):
                     await asyncio.wait({main})
@@ -132,7 +133,8 @@ class Supervisor(Generic[L]):
         return main
 
     def _note_main_over(self, started: asyncio.Future[None], main: asyncio.Task[None]) -> None:
-        # A task that is cancelled before its first step runs no code: `start` must be ended here.
+        # If the program cancels `main` before its first step, `main` runs no code. Without this callback, the waiting
+        # `start` would never return.
         if self._main is main and self.lifecycle.state is State.CONNECTING:
             self._end_start(started, None)
         if not started.done():
@@ -147,14 +149,16 @@ class Supervisor(Generic[L]):
             live = self.lifecycle.state is State.CONNECTED
             self.lifecycle.fire(Event.STOP)
             if not live and self._main is not None:
-                # Cancel at once: after another turn of the event loop the connection may be up.
+                # Cancel the attempt to connect at once: after another turn of the event loop, the attempt may have
+                # succeeded, and the connection would be up in spite of `stop`.
                 self._main.cancel()
             self._cancelled = self._dispatcher.discard()
             link, self.link = self.link, None
             self._stopping = spawn(self._shut_down(link, self._cancelled), "stop")
             self._stopping.add_done_callback(functools.partial(self._note_stopped, link))
         elif running_handler() in self._cancelled:
-            # Do not wait: the running stop waits for this cancelled handler, and both would wait for ever.
+            # This `stop` was called by a handler that another `stop` has cancelled and is waiting for. Do not wait: the
+            # handler and the other `stop` would wait for each other for ever.
             return
         stopping = self._stopping
         await asyncio.wait({stopping})
@@ -247,12 +251,12 @@ class Supervisor(Generic[L]):
         next_link: Callable[[], Coroutine[Any, Any, L | None]],
         link: L | None = None,
     ) -> None:
-        """Run one link after another until there is no next link.
+        """Run one link, and after a loss the link that replaces it, until the connection has ended. Runs in `_main`.
 
         Args:
             started: resolved when the first link is live.
-            next_link: returns the first link to run; `None` for none.
-            link: the link before that, to be closed if `next_link` fails.
+            next_link: returns the first link to run; `None` if the connection has ended.
+            link: a lost link that `next_link` is to close. If `next_link` fails, the link is closed here.
         """
         try:
             link = await next_link()
@@ -302,7 +306,8 @@ class Supervisor(Generic[L]):
             if link is not None:
                 await self._close(link, cause, goodbye=False)
         finally:
-            # Also if the program cancels the current task again while the link is closing.
+            # In `finally`, because the program may cancel the current task again while the link is closing: `stop`
+            # and the `on_closed` handlers must still learn that the connection has ended.
             if state is State.DISCONNECTING:
                 self._end_stop()
             if was_connected:
@@ -310,7 +315,8 @@ class Supervisor(Generic[L]):
 
     async def _first_link(self, previous: asyncio.Task[None] | None) -> L:
         if previous is not None and not previous.done() and previous.get_loop() is self.loop:
-            # The task of the previous start may still be closing its transport.
+            # The task of the previous start may still be closing its transport: wait, so that the connection never has
+            # two open transports.
             await asyncio.wait({previous})
         while True:
             try:
@@ -425,8 +431,8 @@ class Supervisor(Generic[L]):
         """Close a link that was lost, and reconnect. Return the new link, or `None` if the connection has ended.
 
         Args:
-            link: the link.
-            error: why the link ended.
+            link: the lost link.
+            error: why the link was lost; `None` if the server closed the connection without an error.
             delay: seconds until the first attempt to reconnect; `None` to end the connection instead.
         """
         self.link = None
@@ -474,8 +480,8 @@ class Supervisor(Generic[L]):
 
     async def _close(self, link: L, cause: SignalRError, *, goodbye: bool) -> None:
         limit, whose = self._timeouts.close, "the closing of the transport"
-        # Close twice: the program may have cancelled the first closing before its first step. If the first closing has
-        # run, the second does nothing.
+        # Call `link.close` again if the first call has failed: the program may have cancelled its task before the first
+        # step, so that nothing was closed. After a close that has begun, a second one does nothing.
         for _ in range(2):
             closing = link.close(cause, goodbye=goodbye)
             try:

@@ -138,7 +138,7 @@ class WaitingQueue:
             account.note_over_half()
 
     def take(self) -> Any:
-        """Remove the oldest message, and return the message."""
+        """Remove and return the oldest message, and subtract its bytes from the backlog."""
         message = self.messages.popleft()
         self.release_taken()
         return message
@@ -183,11 +183,14 @@ class WaitingQueue:
 
     @property
     def caught_up(self) -> bool:
-        """Whether this queue gives no reason to stop reading, and the queues together give none."""
+        """Whether this queue is at most filled to its mark, and all queues together at most half full.
+
+        The connection may then read again, as far as this queue is concerned.
+        """
         return not self.above and not self.account.over_half_full
 
     def clear(self) -> None:
-        """Discard all messages."""
+        """Discard all messages, and subtract their bytes from the backlog."""
         self.messages.clear()
         self.release_taken()
 

@@ -87,7 +87,10 @@ class Stream(Uncopied, Generic[T]):
         return item if self._convert is None else self._convert(item)
 
     async def _fill(self) -> None:
-        """Wait until the queue has a message; at the end, raise the exception that ends the iteration."""
+        """Send the call if that is still to be done, and wait until the queue has an item of the stream.
+
+        After the last item, raise the exception that ends the iteration.
+        """
         queue = self._queue
         check_loop(self._call.loop)
         while not queue.messages:
@@ -164,7 +167,8 @@ class Stream(Uncopied, Generic[T]):
             self._release()
 
     def __del__(self) -> None:
-        # Python may call `__del__` on any thread, and after the event loop was closed.
+        # Python may call `__del__` on any thread, and after the event loop was closed: let the loop's own thread cancel
+        # the stream, since queues and calls are not thread-safe.
         phase = getattr(self, "_phase", _Phase.OVER)
         if phase is _Phase.OVER or self._call.loop is None or self._call.loop.is_closed():
             return
@@ -240,7 +244,7 @@ class Messages(Uncopied):
         return tuple(queue.take())
 
     async def _fill(self) -> None:
-        """Wait until the queue has a message; at the end, raise the exception that ends the iteration."""
+        """Wait until the queue has an event. After the last event, raise the exception that ends the iteration."""
         queue = self._queue
         check_loop(self._loop())
         while not queue.messages:
@@ -275,6 +279,6 @@ class Messages(Uncopied):
         self.close()
 
     def __del__(self) -> None:
-        # Python may call `__del__` on any thread.
+        # Python may call `__del__` on any thread: `_release` lets the event loop's own thread unsubscribe the queue.
         if not self._queue.ended:
             self._release(self._queue)

@@ -53,7 +53,7 @@ class AwaitedQueue(WaitingQueue):
             self.wake()
 
     def wake(self) -> None:
-        """Make all pending calls of `wait` return."""
+        """Make all pending calls of `wait` return, so that the iterator looks at the queue again."""
         waiters, self._waiters = self._waiters, []
         for waiter in waiters:
             # Skip futures of a closed event loop: nobody can wait for them, and `set_result` would raise an exception.
@@ -94,7 +94,7 @@ class StreamQueue(AwaitedQueue):
         self.finished: Callable[[], None]
         self.overflowed: Callable[[], None]
 
-    # The session calls `items` with stream items.
+    # The session calls `items` with received stream items: they are put into the queue as they are.
     items: Final = AwaitedQueue.put_all
 
     def completed(self, _result: Any, error: str | None) -> None:
@@ -116,7 +116,7 @@ class StreamQueue(AwaitedQueue):
 
 
 class EventQueue(AwaitedQueue):
-    """The arguments of the events of one `Messages` iterator."""
+    """The queue of one `Messages` iterator: the arguments of the events of one name. It may drop the oldest events."""
 
     __slots__ = ("_dropped", "_newest", "_report")
 
@@ -228,7 +228,7 @@ class ClientResultQueue(WaitingQueue):
         return self.take(), self._responds.popleft()
 
     def clear(self) -> None:
-        """Discard all requests."""
+        """Discard all requests for a client result. The server gets no answer to a discarded request."""
         self._responds.clear()
         super().clear()
 

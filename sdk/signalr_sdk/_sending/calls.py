@@ -42,7 +42,7 @@ class PendingInvocation:
         )
 
     def completed(self, result: Any, error: str | None) -> None:
-        """End the call with the result or the error of its completion."""
+        """Give the caller of `invoke` the result, or raise HubError there with the server's error text."""
         if error is not None:
             self.fail(HubError(error, self.method))
             return
@@ -56,7 +56,7 @@ class PendingInvocation:
             self.future.exception()
 
     def fail(self, error: Exception) -> None:
-        """End the call with an error."""
+        """Make the caller of `invoke` raise this error, and stop the uploads of the call."""
         self._end()
         if not self.future.done():
             self.future.set_exception(error)
@@ -68,7 +68,10 @@ class PendingInvocation:
 
 
 def _closed_under(method: str, cause: SignalRError) -> ConnectionClosedError:
-    """Return a new error for one call that was pending when the connection ended. Calls must not share an error."""
+    """Return a new error for one call that was pending when the connection ended.
+
+    Two calls must not share an error object: each caller that raises the object would change its traceback.
+    """
     reason = cause.reason if isinstance(cause, ConnectionClosedError) else None
     allow = isinstance(cause, ConnectionClosedError) and cause.allow_reconnect
     why = redact_error(cause)
@@ -82,7 +85,7 @@ def _closed_under(method: str, cause: SignalRError) -> ConnectionClosedError:
 
 
 class Calls:
-    """Sends the calls of one connection, and gives each caller the result.
+    """Sends calls over one link to the hub, and gives each caller of `invoke` the result.
 
     Args:
         session: encodes the calls.
@@ -239,7 +242,8 @@ class Calls:
             )
             for stream_id, source in zip(stream_ids or (), sources, strict=True)
         ]
-        # Empty the caller's list: from now on the upload tasks, not the caller, close the sources.
+        # Empty the list of sources: from now on the upload tasks close them. `HubConnection.invoke` and `send` close
+        # the sources that are still in the list when a call fails, and would close these sources a second time.
         sources.clear()
         for upload in uploads:
             self._uploads.add(upload)

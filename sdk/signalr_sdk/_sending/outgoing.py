@@ -111,7 +111,7 @@ class Outgoing:
         """
         if self._over:
             return
-        # Do not bypass the writer while callers wait for room: only the writer wakes them.
+        # Do not bypass the writer task while callers of `put` wait for room: only the writer task wakes these callers.
         if self.eager and self._writer is None and not self._waiters and self._send_now(data):
             return
         # `len` comes first: if a user's hub protocol returned no bytes, `len` raises before anything is counted.
@@ -126,7 +126,8 @@ class Outgoing:
         self.put_now(data)
 
     def _send_now(self, data: bytes) -> bool:
-        # Only one message bypasses the writer. The writer joins later messages of the same turn of the event loop.
+        # Only one message bypasses the writer task, which joins the later messages of the same turn of the event loop
+        # into one write.
         self.eager = False
         if not self._try_to_send(data):
             return False
@@ -171,7 +172,7 @@ class Outgoing:
             await waiter
         except BaseException:
             del self._waiters[waiter]
-            # Give the room that was kept for this cancelled caller to the next caller.
+            # Give the room that was kept for this cancelled caller of `put` to the next caller of `put`.
             self._admit()
             raise
         del self._waiters[waiter]
@@ -248,7 +249,8 @@ class Outgoing:
 
     def _writer_ended(self, writer: asyncio.Task[None]) -> None:
         if self._writer is writer:
-            # The program has cancelled the writer before its first step: `_write` did not run and reported nothing.
+            # The program has cancelled the writer task before its first step, so that `_write` could not report the
+            # failure. Without this report the link would stay open and send nothing.
             self._writer = None
             self._failed(_loss(asyncio.CancelledError()))
         elif not writer.cancelled():

@@ -70,7 +70,7 @@ class UploadTask:
             return
         self._stopped = True
         self._end_stream(_CANCELLED, tell=tell)
-        # Do not cancel the task before its first step: the task would run no code, and not close its source.
+        # Do not cancel the upload task before its first step: the task would run no code, and not close its source.
         if self._running:
             self.task.cancel()
 
@@ -78,7 +78,8 @@ class UploadTask:
         if not task.cancelled():
             task.exception()  # retrieve KeyboardInterrupt or SystemExit, or asyncio logs it
         elif not self._running:
-            # The program has cancelled the task before its first step: close the source in a new task.
+            # The program has cancelled the upload task before its first step, so that the task ran no code: close the
+            # source in a new task.
             if not self._stopped:
                 self._stopped = True
                 self._end_stream(_CANCELLED)
@@ -99,7 +100,7 @@ class UploadTask:
                 return
             error = _CANCELLED
         except BaseException as raised:
-            # The source of the user raised: send the text of the exception to the server.
+            # The user's source raised an exception: send its text to the server, as the error of the upload's stream.
             error = text_of(raised)
             if ends_program(raised):
                 raise
