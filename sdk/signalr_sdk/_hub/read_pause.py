@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+import attrs
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -13,6 +15,7 @@ if TYPE_CHECKING:
     from .._sending.calls import Calls
 
 
+@attrs.define(eq=False)
 class ReadPause:
     """Decides how long the reader of one link waits before reading again.
 
@@ -29,44 +32,35 @@ class ReadPause:
             are fast enough again.
     """
 
-    def __init__(
-        self,
-        session: HubSession,
-        backlog: Backlog,
-        calls: Calls,
-        *,
-        limit: float | None,
-        resumed: Callable[[], None],
-    ) -> None:
-        self.exhausted = False
-        self._session = session
-        self._backlog = backlog
-        self._calls = calls
-        self._limit = limit
-        self._resumed = resumed
-        self._time = asyncio.get_running_loop().time
-        self._wait: asyncio.Future[None] | None = None
+    _session: HubSession
+    _backlog: Backlog
+    _calls: Calls
+    _limit: float | None = attrs.field(kw_only=True)
+    _resumed: Callable[[], None] = attrs.field(kw_only=True)
+    exhausted: bool = attrs.field(default=False, init=False)
+    _loop: asyncio.AbstractEventLoop = attrs.field(factory=asyncio.get_running_loop, init=False)
+    _wait: asyncio.Future[None] | None = attrs.field(default=None, init=False)
 
     async def hold(self) -> None:
         """Wait, without reading, until consumers are fast enough, a new invocation is pending, or `limit` is over."""
-        self._session.pause(self._time())
+        self._session.pause(self._loop.time())
         try:
             async with asyncio.timeout(self._limit):
                 while self._backlog.above and not self.exhausted and not self._call_waits():
-                    self._wait = asyncio.get_running_loop().create_future()
+                    self._wait = self._loop.create_future()
                     await self._wait
         except TimeoutError:
             self.exhausted = bool(self._backlog.above)
         finally:
             self._wait = None
-            self._session.unpause(self._time())
+            self._session.unpause(self._loop.time())
             self._resumed()
 
     def _call_waits(self) -> bool:
         youngest = self._calls.youngest
         if youngest is None:
             return False
-        return self._limit is None or self._time() - youngest < self._limit
+        return self._limit is None or self._loop.time() - youngest < self._limit
 
     def note_relieved(self) -> None:
         """End the pause, because handlers and iterators are fast enough again, and allow later pauses."""

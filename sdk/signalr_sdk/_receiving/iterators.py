@@ -10,6 +10,8 @@ import asyncio
 import enum
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
+import attrs
+
 from .._guard.copying import Uncopied
 from .._guard.loops import check_loop, loop_or_none
 
@@ -29,28 +31,23 @@ class _Phase(enum.Enum):
     OVER = enum.auto()
 
 
+@attrs.define(eq=False)
 class StreamCall:
     """The queue and the functions that a `Stream` gets from its connection.
 
-    Args:
+    Attributes:
         queue: the received items.
-        open_: sends the call, and returns a function that cancels the stream on the server. If `open_` is cancelled,
+        open: sends the call, and returns a function that cancels the stream on the server. If `open` is cancelled,
             nothing was sent.
         discard: closes the sources of the call's uploads; called if the call was never sent.
+        loop: the event loop of the stream; `None` if `stream()` was called without an event loop and the call is not
+            sent yet.
     """
 
-    __slots__ = ("discard", "loop", "open", "queue")
-
-    def __init__(
-        self,
-        queue: StreamQueue,
-        open_: Callable[[], Awaitable[Callable[[], None]]],
-        discard: Callable[[], None],
-    ) -> None:
-        self.queue: StreamQueue = queue
-        self.open: Callable[[], Awaitable[Callable[[], None]]] = open_
-        self.discard: Callable[[], None] = discard
-        self.loop: asyncio.AbstractEventLoop | None = loop_or_none()
+    queue: StreamQueue
+    open: Callable[[], Awaitable[Callable[[], None]]]
+    discard: Callable[[], None]
+    loop: asyncio.AbstractEventLoop | None = attrs.field(factory=loop_or_none, init=False)
 
 
 class Stream(Uncopied, Generic[T]):
