@@ -13,13 +13,12 @@ from typing import TYPE_CHECKING
 
 from .._connecting.opening import open_connection
 from .._core.path_watch import PathWatch
-from .._core.redaction import redact_error
 from .._core.replay import Replay
 from .._core.session import HubSession, ending
 from .._guard.foreign import ends_program, error_of, heed_cancellation
 from .._guard.tasks import where
 from .._sending.calls import Calls
-from .._sending.outgoing import Outgoing
+from .._sending.outgoing import Outgoing, loss
 from .._sending.stateful_outgoing import StatefulOutgoing
 from ..errors import (
     AuthenticationRefreshError,
@@ -251,9 +250,7 @@ class HubLink:
         except ServerTimeoutError as error:
             self.lose(error)
         except BaseException as raised:
-            lost = ConnectionClosedError(f"the hub protocol failed: {redact_error(raised)}", allow_reconnect=True)
-            lost.__cause__ = raised
-            self.lose(lost)
+            self.lose(loss("the hub protocol failed", raised))
             if ends_program(raised):
                 raise
 
@@ -284,10 +281,7 @@ class HubLink:
         except RemoteProtocolError as error:
             return error
         except BaseException as raised:  # noqa: BLE001 - users' HTTP clients and protocols may raise anything
-            cause = error_of(raised, "the HTTP client or the hub protocol")
-            lost = ConnectionClosedError(f"receiving failed: {redact_error(cause)}", allow_reconnect=True)
-            lost.__cause__ = cause
-            return lost
+            return loss("receiving failed", error_of(raised, "the HTTP client or the hub protocol"))
         return ending(self._session.ended)
 
     async def _receive_all(self) -> None:
@@ -330,10 +324,7 @@ class HubLink:
             self._lost = error
             if self._scope is not None:
                 self._scope.reschedule(-math.inf)
-                self._watchdog = self._loop.call_later(_LOSS_GRACE, self._note_stuck, error)
-
-    def _note_stuck(self, error: SignalRError) -> None:
-        self.stuck(error)
+                self._watchdog = self._loop.call_later(_LOSS_GRACE, self.stuck, error)
 
     async def flush(self) -> None:
         """See `Link.flush`."""

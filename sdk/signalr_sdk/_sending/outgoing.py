@@ -148,24 +148,23 @@ class Outgoing:
         Raises:
             ConnectionClosedError: the connection has ended, before the call or during the wait.
         """
-        if self._error is not None:
-            raise self._ended(self._error)
         if self.full:
-            await self._wait_for_room(len(data))
+            await self.room(len(data))
         self.put_now(data, stream_id)
 
-    async def room(self) -> None:
+    async def room(self, size: int = 0) -> None:
         """Wait until the buffer has room for a message.
+
+        Args:
+            size: the number of bytes that the caller will add. Callers that wait later get only the room beyond that.
 
         Raises:
             ConnectionClosedError: the connection has ended, before the call or during the wait.
         """
         if self._error is not None:
-            raise self._ended(self._error)
-        if self.full:
-            await self._wait_for_room(0)
-
-    async def _wait_for_room(self, size: int) -> None:
+            raise _not_sent(self._error)
+        if not self.full:
+            return
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiters[waiter] = size
         try:
@@ -177,7 +176,7 @@ class Outgoing:
             raise
         del self._waiters[waiter]
         if self._error is not None:
-            raise self._ended(self._error)
+            raise _not_sent(self._error)
 
     async def flush(self) -> None:
         """Wait until all messages added so far were handed to the operating system.
@@ -186,7 +185,7 @@ class Outgoing:
             ConnectionClosedError: the connection ended before the messages were handed over.
         """
         if self._over and self._error is not None:
-            raise self._ended(self._error)
+            raise _not_sent(self._error)
         if self.unsent:
             flushed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             self._flushers.append((self._queued, flushed))
@@ -200,7 +199,7 @@ class Outgoing:
         self._error = error
         for waiter in self._waiters:
             if not waiter.done():
-                waiter.set_exception(self._ended(error))
+                waiter.set_exception(_not_sent(error))
 
     def end(self, error: SignalRError) -> int:
         """Discard the messages in the buffer. Every waiting call of `put` and `flush` raises a ConnectionClosedError.
@@ -215,7 +214,7 @@ class Outgoing:
         self._messages.clear()
         for _goal, flushed in self._flushers:
             if not flushed.done():
-                flushed.set_exception(self._ended(error))
+                flushed.set_exception(_not_sent(error))
         self._flushers.clear()
         return self.unsent
 
@@ -241,7 +240,7 @@ class Outgoing:
         except BaseException as raised:
             if self._writer is asyncio.current_task():
                 self._writer = None
-                self._failed(raised if isinstance(raised, SignalRError) else _loss(raised))
+                self._failed(raised if isinstance(raised, SignalRError) else loss("sending failed", raised))
             if ends_program(raised) or isinstance(raised, asyncio.CancelledError):
                 raise
         else:
@@ -252,7 +251,7 @@ class Outgoing:
             # The program has cancelled the writer task before its first step, so that `_write` could not report the
             # failure. Without this report the link would stay open and send nothing.
             self._writer = None
-            self._failed(_loss(asyncio.CancelledError()))
+            self._failed(loss("sending failed", asyncio.CancelledError()))
         elif not writer.cancelled():
             writer.exception()  # retrieve KeyboardInterrupt or SystemExit, or asyncio logs it
 
@@ -284,17 +283,18 @@ class Outgoing:
             if not waiter.done():
                 waiter.set_result(None)
 
-    @staticmethod
-    def _ended(error: SignalRError) -> ConnectionClosedError:
-        ended = ConnectionClosedError(
-            f"not sent, since the connection has ended: {redact_error(error)}", allow_reconnect=True
-        )
-        ended.__cause__ = error
-        return ended
+
+def _not_sent(error: SignalRError) -> ConnectionClosedError:
+    return loss("not sent, since the connection has ended", error)
 
 
-def _loss(raised: BaseException) -> ConnectionClosedError:
-    """Return the error to report when the writer task was cancelled, or its transport raised an unknown exception."""
-    lost = ConnectionClosedError(f"sending failed: {redact_error(raised)}", allow_reconnect=True)
-    lost.__cause__ = raised
+def loss(what: str, cause: BaseException) -> ConnectionClosedError:
+    """Return the error for a lost connection, after which a reconnect is allowed.
+
+    Args:
+        what: what has failed, for the error text, for example "sending failed".
+        cause: the exception that says why. Its text, without secrets, follows `what`.
+    """
+    lost = ConnectionClosedError(f"{what}: {redact_error(cause)}", allow_reconnect=True)
+    lost.__cause__ = cause
     return lost
