@@ -15,16 +15,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from .._core import urls
 from .._core.lifecycle import Event, Lifecycle, State
 from .._core.redaction import redact_error
-from .._guard.foreign import (
-    BoundExceeded,
-    bounded,
-    cut_off,
-    ends_program,
-    forget_locals,
-    forgive_cancellation,
-    is_closing,
-    spawn_contained,
-)
+from .._guard import foreign
 from .._guard.loops import running_loop
 from .._guard.tasks import spawn, where
 from .._receiving.dispatcher import running_handler
@@ -266,16 +257,16 @@ class Supervisor(Generic[L]):
                     started.set_result(None)
                 link = await self._live_once(link)
         except BaseException as raised:
-            if not is_closing(raised) and not self._is_superseded:
+            if not foreign.is_closing(raised) and not self._is_superseded:
                 await self._fail(started, link, raised)
-            if ends_program(raised) or is_closing(raised):
+            if foreign.ends_program(raised) or foreign.is_closing(raised):
                 raise
 
     async def _fail(self, started: asyncio.Future[None], link: L | None, raised: BaseException) -> None:
         """End the connection after `_main` was cancelled or failed with an unexpected exception."""
         cancelled = isinstance(raised, asyncio.CancelledError)
         if cancelled:
-            forgive_cancellation()
+            foreign.forgive_cancellation()
         if self.lifecycle.state is State.CONNECTING:
             self._end_start(started, None if cancelled else raised)
             return
@@ -332,7 +323,7 @@ class Supervisor(Generic[L]):
     async def _connect(self) -> L:
         """Make one attempt to connect, in a new task: users' code in the attempt may ignore its cancellation."""
         whose = "the access token provider or the HTTP client"
-        attempt = spawn_contained(self._connect_once(), whose)
+        attempt = foreign.spawn_contained(self._connect_once(), whose)
         try:
             await asyncio.wait({attempt}, timeout=self._longest_attempt)
         except asyncio.CancelledError:
@@ -342,7 +333,7 @@ class Supervisor(Generic[L]):
             await self._cut_off(attempt)
             raise ConnectionFailedError(f"an attempt to connect never ended: {whose} was left behind")
         if not attempt.cancelled():
-            forget_locals(attempt.exception())
+            foreign.forget_locals(attempt.exception())
         try:
             return attempt.result()
         except (SignalRError, OSError, TypeError, ValueError):
@@ -358,7 +349,7 @@ class Supervisor(Generic[L]):
 
     async def _cut_off(self, attempt: asyncio.Task[L]) -> None:
         patience, log = self._timeouts.close, self._logger
-        await cut_off(attempt, patience, whose="an attempt to connect", log=log, undo=lambda link: link.drop())
+        await foreign.cut_off(attempt, patience, whose="an attempt to connect", log=log, undo=lambda link: link.drop())
 
     @property
     def _longest_attempt(self) -> float | None:
@@ -391,23 +382,20 @@ class Supervisor(Generic[L]):
 
     async def _live_once(self, link: L) -> L | None:
         """Run a link until it ends. Return the next link, or `None` if the connection has ended."""
-        error = await link.run()
-        if self._is_superseded:
-            return None
-        forget_locals(error)
-        self._attempts.note_lost()
-        while link.is_resumable and self.lifecycle.state is State.CONNECTED:
+        while True:
+            error = await link.run()
+            if self._is_superseded:
+                return None
+            foreign.forget_locals(error)
+            self._attempts.note_lost()
+            if not link.is_resumable or self.lifecycle.state is not State.CONNECTED:
+                break
             self.lifecycle.fire(Event.LOST_RESUMABLE)
             not_resumed = await link.resume(error, self._attempts)
             if not_resumed is not None:
                 return await self._lose(link, not_resumed.error, not_resumed.delay)
             self.lifecycle.fire(Event.RESUMED)
             self._attempts.note_up()
-            error = await link.run()
-            if self._is_superseded:
-                return None
-            forget_locals(error)
-            self._attempts.note_lost()
         if self.lifecycle.state is State.DISCONNECTING:
             return None
         return await self._lose(link, error, self._attempts.delay(error) if _may_reconnect(error) else None)
@@ -438,7 +426,9 @@ class Supervisor(Generic[L]):
         self.link = None
         cause = error or ConnectionClosedError("the server closed the connection")
         if delay is None:
-            await self._end(link, error, cause)
+            self.lifecycle.fire(Event.LOST_FOR_GOOD)
+            self._report_end(error)
+            await self._close(link, cause, goodbye=False)
             return None
         resuming = self.lifecycle.state is State.RESUMING
         self.lifecycle.fire(Event.RESUME_REFUSED if resuming else Event.LOST)
@@ -467,12 +457,6 @@ class Supervisor(Generic[L]):
                 level = logging.INFO if passing else logging.WARNING
                 self._logger.log(level, "attempt %d failed, next in %.1f s: %s", self._attempts.count, delay, error)
 
-    async def _end(self, link: L, error: SignalRError | None, cause: SignalRError) -> None:
-        """End the connection without reconnecting, and without a call of `stop`."""
-        self.lifecycle.fire(Event.LOST_FOR_GOOD)
-        self._report_end(error)
-        await self._close(link, cause, goodbye=False)
-
     def _report_end(self, error: SignalRError | None) -> None:
         self._logger.info("the connection has ended: %s", error or "the server closed it in good order")
         self._end_waits(error)
@@ -485,8 +469,8 @@ class Supervisor(Generic[L]):
         for _ in range(2):
             closing = link.close(cause, goodbye=goodbye)
             try:
-                await bounded(closing, limit, whose=whose, patience=_LAST_CHANCE, log=self._logger)
-            except BoundExceeded:
+                await foreign.bounded(closing, limit, whose=whose, patience=_LAST_CHANCE, log=self._logger)
+            except foreign.BoundExceeded:
                 self._logger.debug("the transport did not close within %s s", limit)
             except Exception as error:  # noqa: BLE001 - users' HTTP clients and protocols may raise anything
                 self._logger.info("the transport did not close in good order: %s", error)
