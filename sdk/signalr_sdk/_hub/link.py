@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from .._life.link import NotResumed
     from .._receiving.dispatcher import Dispatcher
     from ..interfaces import HubProtocol
-    from ..options import AuthenticationRefresh, Limits, Timeouts, Transport
+    from ..options import AuthenticationRefresh, Limits, Transport
 
 _wire = logging.getLogger("signalr_sdk.transport")
 
@@ -81,9 +81,7 @@ async def open_link(
     """
     connection = await open_connection(options)
     try:
-        link = HubLink(
-            connection, protocol, dispatcher, timeouts=options.timeouts, limits=options.limits, refresh=refresh
-        )
+        link = HubLink(connection, protocol, dispatcher, options=options, refresh=refresh)
         await link.shake_hands()
     except BaseException as error:
         if isinstance(error, HandshakeError):
@@ -112,25 +110,24 @@ class HubLink:
         protocol: HubProtocol,
         dispatcher: Dispatcher,
         *,
-        timeouts: Timeouts,
-        limits: Limits,
-        refresh: AuthenticationRefresh | None = None,
+        options: ConnectionOptions,
+        refresh: AuthenticationRefresh | None,
     ) -> None:
         self.connection = connection
         self._logger = connection.logs.hub
         self._transport = connection.transport
         self._dispatcher = dispatcher
-        self.timeouts = timeouts
+        self.timeouts = options.timeouts
         self._loop = asyncio.get_running_loop()
         self._phase = Phase.OPENING
-        self._session = self._new_session(protocol, limits)
+        self._session = self._new_session(protocol, options.limits)
         self._path = self._new_path_watch()
-        self.outgoing, self._stateful = self._new_outgoing(limits.outgoing_bytes)
+        self.outgoing, self._stateful = self._new_outgoing(options.limits.outgoing_bytes)
         self.calls = Calls(
             self._session, self.outgoing, push_error=dispatcher.push_error, waiting=self._wake_reader, log=self._logger
         )
         self._pause = ReadPause(
-            self._session, dispatcher.backlog, self.calls, limit=timeouts.pause, resumed=self._set_timer
+            self._session, dispatcher.backlog, self.calls, limit=self.timeouts.pause, resumed=self._set_timer
         )
         self._refresh_timer = self._new_refresh_timer(refresh)
         self._first: Deliveries = []

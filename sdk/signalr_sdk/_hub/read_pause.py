@@ -58,9 +58,7 @@ class ReadPause:
 
     def _call_waits(self) -> bool:
         youngest = self._calls.youngest
-        if youngest is None:
-            return False
-        return self._limit is None or self._loop.time() - youngest < self._limit
+        return youngest is not None and (self._limit is None or self._loop.time() - youngest < self._limit)
 
     def note_relieved(self) -> None:
         """End the pause, because handlers and iterators are fast enough again, and allow later pauses."""

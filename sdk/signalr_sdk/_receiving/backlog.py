@@ -33,7 +33,7 @@ class Backlog:
     def __init__(self, limit: int) -> None:
         self.held: int = 0
         self.above: int = 0
-        self.relieved: Callable[[], None] = _nothing
+        self.relieved: Callable[[], None] = do_nothing
         self.limit: int = limit
         self.half: int = limit // 2
         self.over_half_full: bool = False
@@ -196,17 +196,23 @@ class WaitingQueue:
 
     def shed(self, excess: int) -> None:
         """Drop the oldest messages until `excess` bytes are gone or only the last message is left."""
-        goal = self.held - excess
+        goal, dropped = self.held - excess, []
         while self.held > goal and len(self.messages) > 1:
-            self.take()
+            dropped.append(self.messages.popleft())
+            # Not `self.release_taken`: `EventQueue` would report the number of dropped events before it is known.
+            WaitingQueue.release_taken(self)
+        self.note_dropped(dropped)
+
+    def note_dropped(self, messages: list[Any]) -> None:
+        """Called by `shed` with the messages that it has dropped, oldest first. Each kind of queue reports them."""
 
 
 def _held_beyond_last(queue: WaitingQueue) -> int:
     return queue.held if len(queue.messages) > 1 else -1
 
 
-def _nothing() -> None:
-    return None
+def do_nothing() -> None:
+    """The `relieved` callback of a backlog without a link."""
 
 
 # The shared empty deque. With `maxlen=0` the deque stays empty even if code adds a message by mistake.

@@ -19,6 +19,7 @@ from .._guard.foreign import bounded, error_of, text_of
 from .._guard.tasks import spawn
 from ..errors import SlowConsumerError
 from ..messages import Invocation
+from .backlog import Backlog, do_nothing
 from .iterators import Messages
 from .queues import ClientResultQueue, EventQueue, HandlerQueue, LifecycleEvent
 
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
     from ..interfaces import Handler
     from ..messages import HubMessage
     from ..options import Limits
-    from .backlog import Backlog
     from .handlers import Handlers
     from .queues import Respond
 
@@ -109,7 +109,7 @@ class Dispatcher:
             respond: the method of the closed link that sends client results.
         """
         if self.respond == respond:
-            self.respond, self.backlog.relieved = _nobody, _nothing
+            self.respond, self.backlog.relieved = _nobody, do_nothing
 
     # Received messages: into the queues
 
@@ -345,7 +345,7 @@ class Dispatcher:
             # result, or the server would wait for the client result for ever.
             assert message.invocation_id is not None
             answer = respond(message.invocation_id, None, "The handler was cancelled.")
-            self._answering.add(spawn(answer, "client result", self._answering))
+            _ = spawn(answer, "client result", self._answering)
         self._answering.discard(task)
         self._start_answering()
         self._check_idle()
@@ -433,7 +433,3 @@ def _with_name(handler: Handler, name: str, *arguments: Any) -> Any:
 
 async def _nobody(_invocation_id: str, _result: Any, _error: str | None) -> None:
     """The `respond` of a dispatcher without a link: send nothing."""
-
-
-def _nothing() -> None:
-    """The `relieved` callback of a backlog without a link: do nothing."""

@@ -152,13 +152,9 @@ class EventQueue(AwaitedQueue):
         if self._dropped:
             self._report_dropped()
 
-    def shed(self, excess: int) -> None:
-        """Drop the oldest events."""
-        goal = self.held - excess
-        while self.held > goal and len(self.messages) > 1:
-            self._dropped += 1
-            self.messages.popleft()
-            WaitingQueue.release_taken(self)
+    def note_dropped(self, messages: list[Any]) -> None:
+        """Count the dropped events, which are reported when the consumer is fast enough again."""
+        self._dropped += len(messages)
 
     def _report_dropped(self) -> None:
         dropped, self._dropped = self._dropped, 0
@@ -191,15 +187,10 @@ class HandlerQueue(WaitingQueue):
         dropped, self.dropped = self.dropped, 0
         return dropped
 
-    def shed(self, excess: int) -> None:
-        """Drop the oldest events."""
-        goal, kept = self.held - excess, []
-        while self.held > goal and len(self.messages) > 1:
-            message = self.take()
-            if message.__class__ is LifecycleEvent:
-                kept.append(message)
-            else:
-                self.dropped += 1
+    def note_dropped(self, messages: list[Any]) -> None:
+        """Count the dropped events, and put lifecycle events back at the front of the queue."""
+        kept = [message for message in messages if message.__class__ is LifecycleEvent]
+        self.dropped += len(messages) - len(kept)
         self.messages.extendleft(reversed(kept))
         self.sizes.extendleft(0 for _ in kept)
 
@@ -232,12 +223,10 @@ class ClientResultQueue(WaitingQueue):
         self._responds.clear()
         super().clear()
 
-    def shed(self, excess: int) -> None:
-        """Drop the oldest requests. The server gets no answer to a dropped request."""
-        goal, dropped = self.held - excess, 0
-        while self.held > goal and len(self.messages) > 1:
-            self.take_first()
-            dropped += 1
+    def note_dropped(self, messages: list[Any]) -> None:
+        """Log how many requests for a client result were dropped. The server gets no answer to a dropped request."""
+        for _ in messages:
+            self._responds.popleft()
         self._logger.warning(
-            "%d questions of the hub were dropped: more wait than Limits.buffered_bytes allows", dropped
+            "%d questions of the hub were dropped: more wait than Limits.buffered_bytes allows", len(messages)
         )
