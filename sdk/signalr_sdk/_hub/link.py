@@ -368,10 +368,14 @@ class HubLink:
                 await self.connection.close()
         finally:
             self._end_outgoing(error)
-            await self.connection.drop()
-            await self.outgoing.close()
-            # The dispatcher and the backlog are used longer than the link, and must not keep the link in memory.
-            self._dispatcher.forget_link(self.calls.respond)
+            try:
+                await self.connection.drop()
+            finally:
+                # If `close` is cancelled during `drop`, the writer task would otherwise wait for a stalled HTTP client
+                # for ever.
+                await self.outgoing.close()
+                # The dispatcher and the backlog are used longer than the link, and must not keep the link in memory.
+                self._dispatcher.forget_link(self.calls.respond)
 
     async def _say_goodbye(self) -> None:
         self._put_encoded(self._session.close)
