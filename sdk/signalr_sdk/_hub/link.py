@@ -60,7 +60,7 @@ _LOSS_GRACE = 1.0
 
 
 class Phase(enum.Enum):
-    """The phase in the life of a link."""
+    """Where a link is in its life. After CLOSING, no timer is set and no received message reaches a handler."""
 
     OPENING = enum.auto()  # before `begin`
     LIVE = enum.auto()
@@ -185,7 +185,7 @@ class HubLink:
         """See `Link.transport_kind`."""
         return self.connection.transport.kind
 
-    # From the handshake to the end
+    # The life of the link: handshake, receiving, closing
 
     async def shake_hands(self) -> None:
         """Do the handshake, which agrees on the hub protocol. Keep messages that arrive with the answer until `begin`.
@@ -467,7 +467,7 @@ class HubLink:
         elif self._timer is None or self._session.next_deadline() < self._timer.when():
             self._set_timer()
 
-    # Authentication refresh
+    # Refreshing the access token of the live connection
 
     async def refresh_authentication(self) -> float | None:
         """See `HubConnection.refresh_authentication`."""

@@ -51,7 +51,7 @@ def make_proxy(hub: Calls, declaration: Any, naming: NamingChoice, style: Style)
 
 @lru_cache(maxsize=256)
 def _proxy_class(declaration: Any, naming: Naming, style: Style) -> type:
-    """Return a subclass of the declaration. As a subclass, `isinstance(proxy, declaration)` is true."""
+    """Return the class of the proxies for a declaration: a subclass, so that `isinstance(proxy, declaration)` holds."""
     members: dict[str, Any] = {}
     for name, call in read_hub(declaration, naming, style).items():
         # Do not copy the `__dict__` of the declared function: an abstract method is marked there, and the proxy would

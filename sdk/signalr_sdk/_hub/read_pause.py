@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @attrs.define(eq=False)
 class ReadPause:
-    """Decides how long the reader of one link waits before reading again.
+    """Decides how long one link waits before it reads from its transport again.
 
     Args:
         session: the session, whose server timeout stands still during a pause.

@@ -91,7 +91,7 @@ class Supervisor(Generic[L]):
         self._hint = ""
         self._waiting: dict[asyncio.Future[None], None] = {}
 
-    # Start and stop
+    # Start and stop, as called by the user
 
     async def start(self) -> None:
         """See `HubConnection.start`."""
@@ -229,7 +229,7 @@ class Supervisor(Generic[L]):
         self._end_waits(None)
         self._logger.info("stopped")
 
-    # The life of the connection
+    # The task `_main`: connecting, running a link, reconnecting, ending
 
     @property
     def _is_superseded(self) -> bool:
@@ -381,7 +381,7 @@ class Supervisor(Generic[L]):
                 waiter.set_result(None)
 
     async def _live_once(self, link: L) -> L | None:
-        """Run a link until it ends. Return the next link, or `None` if the connection has ended."""
+        """Run a link until it is lost for good. Return the new link, or `None` if the connection has ended."""
         while True:
             error = await link.run()
             if self._is_superseded:
@@ -452,7 +452,8 @@ class Supervisor(Generic[L]):
                     self._report_end(error if isinstance(error, SignalRError) else _wrapped(error))
                     return None
                 delay = again
-                # Log a lasting failure (for example status 404 or 401) as WARNING, and a passing failure as INFO.
+                # Log the failed attempt as WARNING if every attempt will probably fail (for example status 404 or 401),
+                # and as INFO if a later attempt may succeed.
                 passing = is_transient(RetryContext(0, 0.0, error, was_connected=False))
                 level = logging.INFO if passing else logging.WARNING
                 self._logger.log(level, "attempt %d failed, next in %.1f s: %s", self._attempts.count, delay, error)
@@ -502,7 +503,7 @@ class Supervisor(Generic[L]):
         if self.closed is not None and not self.closed.done():
             self.closed.set_result(error if isinstance(error, SignalRError) else None)
 
-    # Waiting for a connection
+    # Waiting for a live link, before a call can be sent
 
     async def ready(self) -> L:
         """Return the live link. If the connection is not up yet, wait for at most `Timeouts.ready` seconds.
@@ -551,7 +552,7 @@ class Supervisor(Generic[L]):
 
 
 def _retrieve(main: asyncio.Task[None]) -> None:
-    """Read the exception of a task, so that asyncio does not report it again: KeyboardInterrupt or SystemExit."""
+    """Read the KeyboardInterrupt or SystemExit that ended `main`: asyncio would log an exception that nobody reads."""
     if not main.cancelled():
         main.exception()
 

@@ -44,7 +44,7 @@ class Backlog:
         self._queues.add(queue)
 
     def leave(self, queue: WaitingQueue) -> None:
-        """Stop counting the bytes of a queue. The consumer may still take the messages in the queue."""
+        """Stop counting the bytes of a queue that has ended. The consumer may still take the messages in the queue."""
         self._queues.discard(queue)
         self.release(queue.held)
         self.note_mark(queue, above=False)
@@ -66,7 +66,7 @@ class Backlog:
             self.shed_excess()
 
     def note_mark(self, queue: WaitingQueue, *, above: bool) -> None:
-        """Record whether a queue holds more messages than its mark."""
+        """Record whether a queue holds more messages than its mark, which is a reason to stop reading."""
         if queue.above is above:
             return
         queue.above = above
@@ -199,12 +199,12 @@ class WaitingQueue:
         goal, dropped = self.held - excess, []
         while self.held > goal and len(self.messages) > 1:
             dropped.append(self.messages.popleft())
-            # Not `self.release_taken`: `EventQueue` would report the number of dropped events before it is known.
+            # Not `self.release_taken`: `EventQueue` reports dropped events there, and has not counted these ones yet.
             WaitingQueue.release_taken(self)
         self.note_dropped(dropped)
 
     def note_dropped(self, messages: list[Any]) -> None:
-        """Called by `shed` with the messages that it has dropped, oldest first. Each kind of queue reports them."""
+        """`shed` calls this with the dropped messages, oldest first: each kind of queue counts or logs the messages."""
 
 
 def _held_beyond_last(queue: WaitingQueue) -> int:
@@ -212,7 +212,7 @@ def _held_beyond_last(queue: WaitingQueue) -> int:
 
 
 def do_nothing() -> None:
-    """The `relieved` callback of a backlog without a link."""
+    """The `relieved` callback of a backlog without a link: nothing is read, so there is no pause to end."""
 
 
 # The shared empty deque. With `maxlen=0` the deque stays empty even if code adds a message by mistake.

@@ -235,8 +235,9 @@ class Dispatcher:
             self._check_idle()
 
     async def _handle_some(self, queue: HandlerQueue, task: asyncio.Task[None]) -> None:
-        """Call the handlers for up to `_BATCH` events. Return early after an awaited handler: state may have changed.
+        """Call the handlers for up to `_BATCH` events. Return early after an awaited handler.
 
+        `_work` must then check whether this worker still has to go on: the connection may have been stopped meanwhile.
         A batch is one coroutine. A coroutine for each event would take longer than a sync handler itself
         (tests/bench/test_receiving.py).
         """
@@ -294,7 +295,10 @@ class Dispatcher:
                     await self._failed(f"on_{name}", error)
 
     async def _run_lifecycle(self, event: LifecycleEvent, task: asyncio.Task[None]) -> None:
-        """Wait until the other workers have finished their events, then run the lifecycle handlers alone."""
+        """Wait until the other workers have finished their events, then run the handlers of the lifecycle event alone.
+
+        So an `on_closed` handler runs after the handlers of all events that came before the end.
+        """
         self._barrier = task
         if event.name == "closed":
             self._closing.add(task)

@@ -276,6 +276,6 @@ class Messages(Uncopied):
         self.close()
 
     def __del__(self) -> None:
-        # Python may call `__del__` on any thread: `_release` lets the event loop's own thread unsubscribe the queue.
+        # Python may call `__del__` on any thread: `_release` hands the unsubscribing to the event loop's own thread.
         if not self._queue.ended:
             self._release(self._queue)

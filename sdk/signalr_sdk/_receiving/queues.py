@@ -94,7 +94,7 @@ class StreamQueue(AwaitedQueue):
         self.finished: Callable[[], None]
         self.overflowed: Callable[[], None]
 
-    # The session calls `items` with received stream items: they are put into the queue as they are.
+    # The session calls `items` with received stream items, which go into the queue as they are.
     items: Final = AwaitedQueue.put_all
 
     def completed(self, _result: Any, error: str | None) -> None:
@@ -116,7 +116,7 @@ class StreamQueue(AwaitedQueue):
 
 
 class EventQueue(AwaitedQueue):
-    """The queue of one `Messages` iterator: the arguments of the events of one name. It may drop the oldest events."""
+    """The queue of one `Messages` iterator: the arguments of the events of one name. The queue may drop old events."""
 
     __slots__ = ("_dropped", "_newest", "_report")
 
@@ -125,7 +125,7 @@ class EventQueue(AwaitedQueue):
         backlog.join(self)
         self._newest = newest
         self._dropped = 0
-        # Called with the number of dropped events when the consumer is fast enough again.
+        # `_report` is called with the number of dropped events when the consumer is fast enough again.
         self._report = dropped
 
     def put_all(self, messages: Iterable[Any], sizes: Sequence[int]) -> None:

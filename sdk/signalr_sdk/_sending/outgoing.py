@@ -73,7 +73,8 @@ class Outgoing:
         self._queued = 0
         self._done = 0
         self._writer: asyncio.Task[None] | None = None
-        # The callers of `put` that wait for room, oldest first, with the number of bytes that each caller will add.
+        # The callers of `put` and `room` that wait for room in the buffer, oldest first, with the number of bytes that
+        # each caller will add.
         self._waiters: dict[asyncio.Future[None], int] = {}
         self._flushers: list[tuple[int, asyncio.Future[None]]] = []
         self._error: SignalRError | None = None
@@ -94,7 +95,7 @@ class Outgoing:
 
     @property
     def is_ending(self) -> bool:
-        """Whether `refuse` was called."""
+        """Whether the connection is ending: `refuse` was called, and `put` adds no more messages."""
         return self._error is not None
 
     @property
