@@ -884,6 +884,27 @@ async def test_whatever_happens_every_call_ends_and_nothing_is_left(
     assert asyncio.all_tasks() - before == set()
 
 
+@pytest.mark.parametrize("turns", range(1, 14))
+async def test_a_close_that_is_cancelled_at_any_moment_leaves_no_task(server: ScriptedServer, turns: int) -> None:
+    """Also while it drops the transport, when the task that writes is still to be cancelled."""
+    before = asyncio.all_tasks()
+    hub = server.hub(timeouts=Timeouts(close=0.05))
+    socket = await server.accept(hub)
+    await hub.flush()
+    socket.stalled.clear()
+    await hub.send("X")
+    await settle()
+    link = hub._life.link
+    assert link is not None
+    closing = asyncio.create_task(link.close(ConnectionClosedError("the end"), goodbye=False))
+    await settle(turns)
+    closing.cancel()
+    await asyncio.wait({closing})
+    await hub.stop()
+    await settle()
+    assert asyncio.all_tasks() - before == set()
+
+
 async def test_stop_in_the_same_turn_as_start(server: ScriptedServer) -> None:
     """The task of the connection is cancelled before it has begun, and could not tell `start` itself."""
     hub = server.hub()

@@ -163,7 +163,7 @@ class HubConnection(ManagedConnection[HubLink]):
         link = self._life.link or await self._life.ready()
         return await link.refresh_authentication()
 
-    # Calling the hub
+    # Methods that call the hub
 
     @overload
     async def invoke(
@@ -200,8 +200,8 @@ class HubConnection(ManagedConnection[HubLink]):
         arguments, uploads = self._prepare(method, args)
         link = self._life.link
         if limit is None and link is not None and uploads is None and result_type is Any:
-            # The common case has its own path: the coroutine of `_invoke` would make a call 5 % slower
-            # (tests/bench/test_end_to_end.py, `invoke-concurrent`).
+            # Most calls have no timeout, no uploads and no result type, and find a live connection. Skip the coroutine
+            # `_invoke`, which would make such a call 5 % slower (tests/bench/test_end_to_end.py, `invoke-concurrent`).
             return await link.calls.invoke(method, arguments, None, exact=False)
         if limit is None:
             return await self._invoke(method, arguments, uploads, result_type)
@@ -216,14 +216,14 @@ class HubConnection(ManagedConnection[HubLink]):
 
     async def _invoke(self, method: str, arguments: list[Any], uploads: list[Any] | None, result_type: Any) -> Any:
         try:
-            exact, convert = (False, None) if result_type is Any else await self._converting(result_type)
+            exact = result_type is not Any and await self._needs_exact(result_type)
             link = self._life.link or await self._life.ready()
             result = await link.calls.invoke(method, arguments, uploads, exact=exact)
         except BaseException:
             if uploads:
                 await self._close_sources(uploads)
             raise
-        return result if convert is None else convert(result)
+        return result if result_type is Any else self._convert(result_type, result)
 
     async def send(self, method: str, *args: Any) -> None:
         """Call a hub method without waiting for an answer. Return when the message is in the outgoing buffer.
@@ -265,14 +265,12 @@ class HubConnection(ManagedConnection[HubLink]):
                 `Limits.stream_items` by default.
         """
         arguments, uploads = self._prepare(method, args)
-        convert: Callable[[Any], Any] | None = None
-        if item_type is not Any:
-            convert = functools.partial(self._convert, item_type)
+        convert = None if item_type is Any else functools.partial(self._convert, item_type)
         queue = StreamQueue(self._backlog, self._mark(buffer, self._limits.stream_items), method)
 
         async def open_() -> Callable[[], None]:
             self._check_loop()
-            exact = item_type is not Any and (await self._converting(item_type))[0]
+            exact = item_type is not Any and await self._needs_exact(item_type)
             link = self._life.link or await self._life.ready()
             return await link.calls.stream(queue, method, arguments, uploads, exact=exact)
 
@@ -318,19 +316,15 @@ class HubConnection(ManagedConnection[HubLink]):
             raise TypeError(f"the name of a hub method is a str, not {type(method).__name__}")
         return split(args)
 
-    async def _converting(self, type_: Any) -> tuple[bool, Callable[[Any], Any]]:
-        """Return how to decode and convert values for a type.
-
-        Returns:
-            Whether numbers must be decoded without losing a digit; and a function that converts a value to the type.
-        """
+    async def _needs_exact(self, type_: Any) -> bool:
+        """Return whether a result or stream item that becomes this type must be decoded without losing a digit."""
         if self._typed is None:
             # Import in a thread: the first import would block the event loop for many milliseconds.
             await asyncio.to_thread(self._load_typed)
-        return self._load_typed()[0].needs_exact(type_), functools.partial(self._convert, type_)
+        return bool(self._load_typed()[0].needs_exact(type_))
 
     def _load_typed(self) -> tuple[ModuleType, Converter]:
-        """Return the module for typed values, and the converter."""
+        """Return the module `_typed.structure` and this connection's converter. The first call imports the module."""
         if self._typed is None:
             # Import at the first use, so that `import signalr_sdk` is fast.
             from .._typed import structure
@@ -354,7 +348,7 @@ class HubConnection(ManagedConnection[HubLink]):
         return buffer
 
     async def _close_sources(self, uploads: list[Any]) -> None:
-        """Close the sources of uploads that never began. If the caller is cancelled, the closing still goes on."""
+        """Close the sources of uploads whose call was never sent. Cancelling this wait does not cancel the closing."""
         await asyncio.wait({spawn(self._close_source(source), "close an upload", self._closing) for source in uploads})
 
     async def _close_source(self, source: Any) -> None:
@@ -364,7 +358,7 @@ class HubConnection(ManagedConnection[HubLink]):
         except BaseException as raised:  # noqa: BLE001 - the user's source may raise anything
             self._dispatcher.push_error(error_of(raised, whose))
 
-    # Events from the hub
+    # Handlers and iterators for events from the hub
 
     @overload
     def on(self, event: str, handler: H) -> H: ...

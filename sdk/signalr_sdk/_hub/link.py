@@ -13,13 +13,12 @@ from typing import TYPE_CHECKING
 
 from .._connecting.opening import open_connection
 from .._core.path_watch import PathWatch
-from .._core.redaction import redact_error
 from .._core.replay import Replay
 from .._core.session import HubSession, ending
 from .._guard.foreign import ends_program, error_of, heed_cancellation
 from .._guard.tasks import where
 from .._sending.calls import Calls
-from .._sending.outgoing import Outgoing
+from .._sending.outgoing import Outgoing, loss
 from .._sending.stateful_outgoing import StatefulOutgoing
 from ..errors import (
     AuthenticationRefreshError,
@@ -43,23 +42,25 @@ if TYPE_CHECKING:
     from .._life.link import NotResumed
     from .._receiving.dispatcher import Dispatcher
     from ..interfaces import HubProtocol
-    from ..options import AuthenticationRefresh, Limits, Timeouts, Transport
+    from ..options import AuthenticationRefresh, Limits, Transport
 
 _wire = logging.getLogger("signalr_sdk.transport")
 
-# After this number of seconds of work on one payload with many messages, other tasks get a turn of the event loop.
+# After this number of seconds of work on one received payload with many messages, other tasks get a turn of the event
+# loop.
 _SLICE = 0.004
-# After a failed write, the reader has this number of seconds to receive a Close message with the reason.
+# After a failed write, the link still reads for this number of seconds: the server may have sent a Close message that
+# says why it closed the connection, and that message is a better error than the failed write.
 _READER_GRACE = 1.0
-# An upload that is cancelled because closing takes too long has this number of seconds to end.
+# An upload that is cancelled because `HubLink.close` takes too long has this number of seconds to end.
 _LAST_CHANCE = 0.1
-# `run` should end at once after a loss. If `run` is still running after this number of seconds, users' code in `run`
-# has ignored its cancellation.
+# `HubLink.run` should end at once after the transport is lost. If `run` is still running after this number of seconds,
+# users' code in `run`, for example an HTTP client, has ignored its cancellation, and the supervisor is told.
 _LOSS_GRACE = 1.0
 
 
 class Phase(enum.Enum):
-    """The phase in the life of a link."""
+    """Where a link is in its life. After CLOSING, no timer is set and no received message reaches a handler."""
 
     OPENING = enum.auto()  # before `begin`
     LIVE = enum.auto()
@@ -80,9 +81,7 @@ async def open_link(
     """
     connection = await open_connection(options)
     try:
-        link = HubLink(
-            connection, protocol, dispatcher, timeouts=options.timeouts, limits=options.limits, refresh=refresh
-        )
+        link = HubLink(connection, protocol, dispatcher, options=options, refresh=refresh)
         await link.shake_hands()
     except BaseException as error:
         if isinstance(error, HandshakeError):
@@ -111,25 +110,24 @@ class HubLink:
         protocol: HubProtocol,
         dispatcher: Dispatcher,
         *,
-        timeouts: Timeouts,
-        limits: Limits,
-        refresh: AuthenticationRefresh | None = None,
+        options: ConnectionOptions,
+        refresh: AuthenticationRefresh | None,
     ) -> None:
         self.connection = connection
         self._logger = connection.logs.hub
         self._transport = connection.transport
         self._dispatcher = dispatcher
-        self.timeouts = timeouts
+        self.timeouts = options.timeouts
         self._loop = asyncio.get_running_loop()
         self._phase = Phase.OPENING
-        self._session = self._new_session(protocol, limits)
+        self._session = self._new_session(protocol, options.limits)
         self._path = self._new_path_watch()
-        self.outgoing, self._stateful = self._new_outgoing(limits.outgoing_bytes)
+        self.outgoing, self._stateful = self._new_outgoing(options.limits.outgoing_bytes)
         self.calls = Calls(
             self._session, self.outgoing, push_error=dispatcher.push_error, waiting=self._wake_reader, log=self._logger
         )
         self._pause = ReadPause(
-            self._session, dispatcher.backlog, self.calls, limit=timeouts.pause, resumed=self._set_timer
+            self._session, dispatcher.backlog, self.calls, limit=self.timeouts.pause, resumed=self._set_timer
         )
         self._refresh_timer = self._new_refresh_timer(refresh)
         self._first: Deliveries = []
@@ -138,7 +136,8 @@ class HubLink:
         self._watchdog: asyncio.TimerHandle | None = None
         # The timeout around the receiving in `run`. `lose` ends `run` by letting this timeout expire at once.
         self._scope: asyncio.Timeout | None = None
-        # Why the transport was lost. After such an error (unlike a protocol error) the link may be resumed.
+        # Why the transport was lost. The error is `None` while the transport works, and also after a protocol error:
+        # stateful reconnect can resume the link after a loss, but not after a protocol error.
         self._lost: SignalRError | None = None
 
     def _new_session(self, protocol: HubProtocol, limits: Limits) -> HubSession:
@@ -157,7 +156,7 @@ class HubLink:
         return PathWatch(self.timeouts.server if self.connection.sees_paths else None)
 
     def _new_outgoing(self, limit: int) -> tuple[Outgoing, StatefulOutgoing | None]:
-        """Return the outgoing buffer twice; the second is `None` without stateful reconnect."""
+        """Return the outgoing buffer, and the same buffer again if stateful reconnect is used, otherwise `None`."""
         writing, failed, log = self._note_writing, self._note_write_failed, self.connection.logs.transport
         replay = self._session.replay
         if replay is None:
@@ -186,7 +185,7 @@ class HubLink:
         """See `Link.transport_kind`."""
         return self.connection.transport.kind
 
-    # From the handshake to the end
+    # The life of the link: handshake, receiving, closing
 
     async def shake_hands(self) -> None:
         """Do the handshake, which agrees on the hub protocol. Keep messages that arrive with the answer until `begin`.
@@ -231,8 +230,8 @@ class HubLink:
         self._phase = Phase.LIVE
         self._dispatcher.respond = self.calls.respond
         if not self._transport.inherent_keep_alive:
-            # Send the first ping alone, before all messages of the user: a server times the client out only after it
-            # has received a ping. If the network loses large packets, a ping after a large message would never arrive.
+            # Send the first ping alone, before all messages of the user. If the network loses large packets, a ping
+            # behind a large message would never arrive, and a server that has received no ping keeps a dead connection.
             self._put_encoded(self._session.ping)
         self._hand_on(self._first)
         self._first = []
@@ -248,9 +247,7 @@ class HubLink:
         except ServerTimeoutError as error:
             self.lose(error)
         except BaseException as raised:
-            lost = ConnectionClosedError(f"the hub protocol failed: {redact_error(raised)}", allow_reconnect=True)
-            lost.__cause__ = raised
-            self.lose(lost)
+            self.lose(loss("the hub protocol failed", raised))
             if ends_program(raised):
                 raise
 
@@ -281,10 +278,7 @@ class HubLink:
         except RemoteProtocolError as error:
             return error
         except BaseException as raised:  # noqa: BLE001 - users' HTTP clients and protocols may raise anything
-            cause = error_of(raised, "the HTTP client or the hub protocol")
-            lost = ConnectionClosedError(f"receiving failed: {redact_error(cause)}", allow_reconnect=True)
-            lost.__cause__ = cause
-            return lost
+            return loss("receiving failed", error_of(raised, "the HTTP client or the hub protocol"))
         return ending(self._session.ended)
 
     async def _receive_all(self) -> None:
@@ -322,15 +316,12 @@ class HubLink:
         self.connection.logs.transport.debug("%s %d bytes: %.100r", what, len(payload), payload[:100])
 
     def lose(self, error: SignalRError) -> None:
-        """Make `run` return this error, unless the connection is lost already."""
+        """End `run`, which then returns this error. If the transport is lost already, do nothing."""
         if self._lost is None:
             self._lost = error
             if self._scope is not None:
                 self._scope.reschedule(-math.inf)
-                self._watchdog = self._loop.call_later(_LOSS_GRACE, self._note_stuck, error)
-
-    def _note_stuck(self, error: SignalRError) -> None:
-        self.stuck(error)
+                self._watchdog = self._loop.call_later(_LOSS_GRACE, self.stuck, error)
 
     async def flush(self) -> None:
         """See `Link.flush`."""
@@ -356,7 +347,7 @@ class HubLink:
             if tasks:
                 await asyncio.wait(tasks)
         finally:
-            # Do not wait for an upload whose source takes too long to close: cancel the upload.
+            # Cancel uploads whose source takes too long to close: without a time limit, `stop()` would hang.
             for task in tasks:
                 task.cancel()
             if any(not task.done() for task in tasks):
@@ -372,15 +363,19 @@ class HubLink:
                 await self._say_goodbye()
             self._end_outgoing(error)
             if goodbye or self._session.ended is not None:
-                # Wait for the transport's closing handshake only after a Close message, ours or the server's: a server
-                # that is gone would not answer.
+                # Wait for the transport's closing handshake only after the client or the server has sent a Close
+                # message: a server that is gone would not answer.
                 await self.connection.close()
         finally:
             self._end_outgoing(error)
-            await self.connection.drop()
-            await self.outgoing.close()
-            # The dispatcher and the backlog are used longer than the link, and must not keep the link in memory.
-            self._dispatcher.forget_link(self.calls.respond)
+            try:
+                await self.connection.drop()
+            finally:
+                # If `close` is cancelled during `drop`, the writer task would otherwise wait for a stalled HTTP client
+                # for ever.
+                await self.outgoing.close()
+                # The dispatcher and the backlog are used longer than the link, and must not keep the link in memory.
+                self._dispatcher.forget_link(self.calls.respond)
 
     async def _say_goodbye(self) -> None:
         self._put_encoded(self._session.close)
@@ -393,7 +388,7 @@ class HubLink:
         if unsent := self.outgoing.end(error):
             self._logger.warning("%d messages were not sent before the connection ended", unsent)
 
-    # Stateful reconnect
+    # Stateful reconnect: going on over a new transport
 
     @property
     def is_resumable(self) -> bool:
@@ -413,7 +408,7 @@ class HubLink:
         return await resume(self, lost, attempts)
 
     async def suspend(self) -> None:
-        """Drop the lost transport. Messages are kept and calls go on waiting until `reopen` or `close`."""
+        """Drop the lost transport. Unacknowledged messages are kept, and calls wait on, until `reopen` or `close`."""
         self._phase = Phase.SUSPENDED
         self._stop_timers()
         if self._stateful is not None:
@@ -424,7 +419,7 @@ class HubLink:
     async def reopen(self) -> None:
         """Open a new transport, and continue over it; return when the server has sent its Sequence message.
 
-        If `reopen` is cancelled or raises, call `suspend` or `close`.
+        If `reopen` is cancelled or raises, the new transport may be open: call `suspend` or `close`, which drop it.
 
         Raises:
             ConnectionFailedError: the new transport could not be opened.
@@ -461,14 +456,18 @@ class HubLink:
             self._hand_on(session.receive(payload, self._loop.time()))
 
     def _note_numbers(self, outgoing: StatefulOutgoing) -> None:
-        """After receiving, with stateful reconnect: wake senders for which an Ack made room, and send an Ack if due."""
+        """After each received payload, with stateful reconnect: do what an Ack needs.
+
+        An Ack from the server makes room in the outgoing buffer: wake calls that wait for room. Send an Ack to the
+        server if one is due.
+        """
         outgoing.admit()
         if ack := self._session.acknowledge(self._loop.time()):
             outgoing.put_unnumbered(ack)
         elif self._timer is None or self._session.next_deadline() < self._timer.when():
             self._set_timer()
 
-    # Authentication refresh
+    # Refreshing the access token of the live connection
 
     async def refresh_authentication(self) -> float | None:
         """See `HubConnection.refresh_authentication`."""
@@ -478,7 +477,7 @@ class HubLink:
             )
         return await self.connection.refresher.refresh()
 
-    # Time
+    # Timers: keep-alive ping, server timeout, check of the network path
 
     def _set_timer(self) -> None:
         """Set the timer to the next deadline: keep-alive, server timeout, or the check of the network path."""

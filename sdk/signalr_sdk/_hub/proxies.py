@@ -51,10 +51,12 @@ def make_proxy(hub: Calls, declaration: Any, naming: NamingChoice, style: Style)
 
 @lru_cache(maxsize=256)
 def _proxy_class(declaration: Any, naming: Naming, style: Style) -> type:
-    """Return a subclass of the declaration. As a subclass, `isinstance(proxy, declaration)` is true."""
-    calls = read_hub(declaration, naming, style)
-    make = _async_method if style.is_async else _sync_method
-    members: dict[str, Any] = {name: _like(call.function, make(call)) for name, call in calls.items()}
+    """Return the class of the proxies for a declaration: a subclass, so that `isinstance(proxy, declaration)` holds."""
+    members: dict[str, Any] = {}
+    for name, call in read_hub(declaration, naming, style).items():
+        # Do not copy the `__dict__` of the declared function: an abstract method is marked there, and the proxy would
+        # be abstract too.
+        members[name] = functools.wraps(call.function, updated=())(_method(call, is_async=style.is_async))
     members |= {"__repr__": _show, "__module__": declaration.__module__, "__doc__": declaration.__doc__}
     return types.new_class(declaration.__name__, (declaration,), exec_body=lambda namespace: namespace.update(members))
 
@@ -63,29 +65,13 @@ def _show(proxy: Any) -> str:
     return f"<{type(proxy).__name__} at {proxy._signalr_hub!r}>"  # noqa: SLF001 - `_show` is a method of the proxy
 
 
-def _like(function: Callable[..., Any], made: Callable[..., Any]) -> Callable[..., Any]:
-    # Do not copy the function's `__dict__`: an abstract method is marked there, and the proxy would be abstract too.
-    return functools.wraps(function, updated=())(made)
-
-
-def _async_method(call: HubCall) -> Callable[..., Any]:
+def _method(call: HubCall, *, is_async: bool) -> Callable[..., Any]:
+    """Return the function of one proxy method: an `async def` function, except for streams and `signalr_sdk.sync`."""
     name, bind, result = call.name, call.bind, call.result
     type_ = Any if result is None else result
 
-    async def invoke(self: Any, /, *args: Any, **keywords: Any) -> Any:
-        answer = await self._signalr_hub.invoke(name, *bind(args, keywords), result_type=type_)
-        return None if result is None else answer
-
-    async def send(self: Any, /, *args: Any, **keywords: Any) -> None:
-        await self._signalr_hub.send(name, *bind(args, keywords))
-
-    kinds = {CallKind.INVOKE: invoke, CallKind.SEND: send}
-    return kinds.get(call.kind) or _streaming(call)
-
-
-def _sync_method(call: HubCall) -> Callable[..., Any]:
-    name, bind, result = call.name, call.bind, call.result
-    type_ = Any if result is None else result
+    def stream(self: Any, /, *args: Any, **keywords: Any) -> Any:
+        return self._signalr_hub.stream(name, *bind(args, keywords), item_type=result)
 
     def invoke(self: Any, /, *args: Any, **keywords: Any) -> Any:
         answer = self._signalr_hub.invoke(name, *bind(args, keywords), result_type=type_)
@@ -94,14 +80,15 @@ def _sync_method(call: HubCall) -> Callable[..., Any]:
     def send(self: Any, /, *args: Any, **keywords: Any) -> None:
         self._signalr_hub.send(name, *bind(args, keywords))
 
-    kinds = {CallKind.INVOKE: invoke, CallKind.SEND: send}
-    return kinds.get(call.kind) or _streaming(call)
+    async def invoke_async(self: Any, /, *args: Any, **keywords: Any) -> Any:
+        answer = await self._signalr_hub.invoke(name, *bind(args, keywords), result_type=type_)
+        return None if result is None else answer
 
+    async def send_async(self: Any, /, *args: Any, **keywords: Any) -> None:
+        await self._signalr_hub.send(name, *bind(args, keywords))
 
-def _streaming(call: HubCall) -> Callable[..., Any]:
-    name, bind, item = call.name, call.bind, call.result
-
-    def stream(self: Any, /, *args: Any, **keywords: Any) -> Any:
-        return self._signalr_hub.stream(name, *bind(args, keywords), item_type=item)
-
+    if call.kind is CallKind.INVOKE:
+        return invoke_async if is_async else invoke
+    if call.kind is CallKind.SEND:
+        return send_async if is_async else send
     return stream

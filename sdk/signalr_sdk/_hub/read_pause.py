@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+import attrs
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -13,8 +15,9 @@ if TYPE_CHECKING:
     from .._sending.calls import Calls
 
 
+@attrs.define(eq=False)
 class ReadPause:
-    """Decides how long the reader of one link waits before reading again.
+    """Decides how long one link waits before it reads from its transport again.
 
     Args:
         session: the session, whose server timeout stands still during a pause.
@@ -29,56 +32,45 @@ class ReadPause:
             are fast enough again.
     """
 
-    def __init__(
-        self,
-        session: HubSession,
-        backlog: Backlog,
-        calls: Calls,
-        *,
-        limit: float | None,
-        resumed: Callable[[], None],
-    ) -> None:
-        self.exhausted = False
-        self._session = session
-        self._backlog = backlog
-        self._calls = calls
-        self._limit = limit
-        self._resumed = resumed
-        self._time = asyncio.get_running_loop().time
-        self._wait: asyncio.Future[None] | None = None
+    _session: HubSession
+    _backlog: Backlog
+    _calls: Calls
+    _limit: float | None = attrs.field(kw_only=True)
+    _resumed: Callable[[], None] = attrs.field(kw_only=True)
+    exhausted: bool = attrs.field(default=False, init=False)
+    _loop: asyncio.AbstractEventLoop = attrs.field(factory=asyncio.get_running_loop, init=False)
+    _wait: asyncio.Future[None] | None = attrs.field(default=None, init=False)
 
     async def hold(self) -> None:
-        """Wait until consumers are fast enough again, a new invocation is pending, or `limit` is over."""
-        self._session.pause(self._time())
+        """Wait, without reading, until consumers are fast enough, a new invocation is pending, or `limit` is over."""
+        self._session.pause(self._loop.time())
         try:
             async with asyncio.timeout(self._limit):
                 while self._backlog.above and not self.exhausted and not self._call_waits():
-                    self._wait = asyncio.get_running_loop().create_future()
+                    self._wait = self._loop.create_future()
                     await self._wait
         except TimeoutError:
             self.exhausted = bool(self._backlog.above)
         finally:
             self._wait = None
-            self._session.unpause(self._time())
+            self._session.unpause(self._loop.time())
             self._resumed()
 
     def _call_waits(self) -> bool:
         youngest = self._calls.youngest
-        if youngest is None:
-            return False
-        return self._limit is None or self._time() - youngest < self._limit
+        return youngest is not None and (self._limit is None or self._loop.time() - youngest < self._limit)
 
     def note_relieved(self) -> None:
-        """End the pause, because the consumers are fast enough again."""
+        """End the pause, because handlers and iterators are fast enough again, and allow later pauses."""
         self.exhausted = False
         self.look_again()
 
     def look_again(self) -> None:
-        """Make a waiting reader check whether the pause is over."""
+        """Make `hold` check again whether the pause is over, for example because an invocation now waits."""
         if self._wait is not None and not self._wait.done():
             self._wait.set_result(None)
 
     def end(self) -> None:
-        """End the pause, because the link is closing."""
+        """End the pause and allow no further pause, because the link is closing."""
         self.exhausted = True
         self.look_again()

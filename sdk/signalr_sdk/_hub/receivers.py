@@ -49,7 +49,10 @@ def register(
 
 
 class EventHandler:
-    """A handler that calls a method of a receiver. The handler equals both, so that `off` can find the handler."""
+    """A handler that calls one method of a receiver, an object of the user.
+
+    The handler equals the method and also the receiver, so that `off(handler=...)` finds the handler by either.
+    """
 
     __slots__ = ("_converter", "_event", "_method", "_receiver", "_rest", "_wanted")
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from .._core.redaction import redact_error
 from .._guard.foreign import bounded, error_of
 from .._life.link import NotResumed
-from ..errors import ConnectionClosedError, TransportError
+from .._sending.outgoing import loss
+from ..errors import TransportError
 
 if TYPE_CHECKING:
     from .._life.attempts import Attempts
@@ -57,8 +57,4 @@ def _not_resumed(lost: SignalRError | None, failure: Exception | None) -> Signal
     """Return an error that says why the transport was lost, and why the connection could not be resumed."""
     if failure is None or failure is lost:
         return lost
-    error = ConnectionClosedError(
-        f"the connection was lost ({lost}) and could not be resumed: {redact_error(failure)}", allow_reconnect=True
-    )
-    error.__cause__ = failure
-    return error
+    return loss(f"the connection was lost ({lost}) and could not be resumed", failure)

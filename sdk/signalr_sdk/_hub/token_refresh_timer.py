@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+import attrs
+
 from .._core import token_refresh
 from .._guard.tasks import spawn
 from ..errors import AuthenticationRefreshError
@@ -19,8 +21,11 @@ if TYPE_CHECKING:
 _PAUSE = 5.0
 
 
+@attrs.define(eq=False)
 class TokenRefreshTimer:
-    """A timer for the next token refresh. Each refresh sets the timer again, also a refresh by the user or a long poll.
+    """A timer for the next refresh of the access token.
+
+    Each refresh sets the timer again, also a refresh that the user's program or a long poll has started.
 
     Args:
         refresher: sends the refresh request.
@@ -30,23 +35,15 @@ class TokenRefreshTimer:
         failed: called with the error when a refresh that the timer started has failed.
     """
 
-    def __init__(
-        self,
-        refresher: Refresher,
-        before: float | None,
-        *,
-        refreshed: Callable[[float | None], None],
-        failed: Callable[[AuthenticationRefreshError], None],
-    ) -> None:
-        self._refresher = refresher
-        self._before = before
-        self._refreshed = refreshed
-        self._failed = failed
-        self._loop = asyncio.get_running_loop()
-        self._end = 0.0
-        self._short_lived = 0
-        self._timer: asyncio.TimerHandle | None = None
-        self._task: asyncio.Task[None] | None = None
+    _refresher: Refresher
+    _before: float | None
+    _refreshed: Callable[[float | None], None] = attrs.field(kw_only=True)
+    _failed: Callable[[AuthenticationRefreshError], None] = attrs.field(kw_only=True)
+    _loop: asyncio.AbstractEventLoop = attrs.field(factory=asyncio.get_running_loop, init=False)
+    _end: float = attrs.field(default=0.0, init=False)
+    _short_lived: int = attrs.field(default=0, init=False)
+    _timer: asyncio.TimerHandle | None = attrs.field(default=None, init=False)
+    _task: asyncio.Task[None] | None = attrs.field(default=None, init=False)
 
     def begin(self, lifetime: float | None) -> None:
         """Set the timer for the first token. `lifetime` is in seconds and counts from the negotiate request."""
@@ -89,7 +86,8 @@ class TokenRefreshTimer:
         except AuthenticationRefreshError as error:
             pause = (self._end - self._loop.time()) / 2
             if pause >= _PAUSE and not _is_refused(error):
-                # A refresh by the user, for which this one has waited, may have set the timer.
+                # While this refresh waited for a refresh that the user's program had started, that refresh may have
+                # set the timer: cancel that timer, or two timers would run.
                 self._cancel()
                 self._timer = self._loop.call_later(pause, self._start)
             self._failed(error)

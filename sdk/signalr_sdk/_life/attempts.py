@@ -50,7 +50,7 @@ class Attempts:
 
     @property
     def reconnects(self) -> bool:
-        """Whether a lost connection is to be made again: a policy was given as `reconnect`."""
+        """Whether the user gave a policy as `reconnect`: a new connection is made after a loss."""
         return self._policy is not None
 
     @staticmethod
@@ -58,11 +58,11 @@ class Attempts:
         return asyncio.get_running_loop().time()
 
     def begin(self) -> None:
-        """Set the count to zero. To be called when the user has called `start`."""
+        """Set the count of attempts to zero, because the user has called `start`."""
         self.count, self.was_connected, self._since = 0, False, self._now()
 
     def note_up(self) -> None:
-        """Record that the connection is up from now on."""
+        """Record that the connection is up from now on: `note_lost` needs the time to see whether it was stable."""
         self.was_connected, self._up_since = True, self._now()
 
     def note_lost(self) -> None:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 L = TypeVar("L", bound=Link)
 H = TypeVar("H", bound=Handler)
 
-# `stop` waits for so many seconds more while sources of uploads are being closed.
+# At its end, `stop` waits at most this number of seconds for the tasks that close the sources of users' uploads.
 _CLOSING = 0.2
 
 
@@ -60,7 +60,7 @@ class ManagedConnection(Uncopied, Generic[L]):
         self._limits = options.limits
         self._handlers = Handlers()
         self._connect, self._reconnect, self._retry_start = connect, reconnect, retry_start
-        # The tasks that close the sources of uploads that never began.
+        # The tasks that close the sources of uploads whose call was never sent.
         self._closing: set[asyncio.Task[None]] = set()
         self._make_life()
 
@@ -89,7 +89,7 @@ class ManagedConnection(Uncopied, Generic[L]):
             self._dispatcher.end_subscriptions()
             self._make_life()
 
-    # Properties
+    # Properties: state, connection id, transport, URL
 
     @property
     def state(self) -> ConnectionState:
@@ -145,7 +145,8 @@ class ManagedConnection(Uncopied, Generic[L]):
         self._check_loop()
         await self._life.stop()
         if self._closing:
-            # Calls that waited for the connection close the sources of their uploads now.
+            # Calls that waited for a connection have failed just now, and tasks are closing the sources of their
+            # uploads. Wait for these tasks, or the event loop may end before the sources are closed.
             await asyncio.wait(self._closing, timeout=_CLOSING)
 
     async def run(self) -> None:

@@ -15,16 +15,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from .._core import urls
 from .._core.lifecycle import Event, Lifecycle, State
 from .._core.redaction import redact_error
-from .._guard.foreign import (
-    BoundExceeded,
-    bounded,
-    cut_off,
-    ends_program,
-    forget_locals,
-    forgive_cancellation,
-    is_closing,
-    spawn_contained,
-)
+from .._guard import foreign
 from .._guard.loops import running_loop
 from .._guard.tasks import spawn, where
 from .._receiving.dispatcher import running_handler
@@ -89,17 +80,18 @@ class Supervisor(Generic[L]):
         self._dispatcher = dispatcher
         self._attempts = attempts
         self._main: asyncio.Task[None] | None = None
-        # `_main`, and the tasks of earlier starts that are still closing their transports.
+        # `_main`, the task of the current start, and the tasks of earlier starts that are still closing transports.
         self._mains: set[asyncio.Task[None]] = set()
         self._cancelled: list[asyncio.Task[None]] = []
         self._stopping: asyncio.Task[None] | None = None
-        # If the program cancels `_stopping`, `_main` finishes the stop. The timer replaces a `_main` that is too slow.
+        # If the program cancels `_stopping`, the task of `stop`, then `_main` finishes the stop. This timer replaces
+        # `_main` by a new task if `_main` does not do so in time.
         self._replacing: asyncio.TimerHandle | None = None
         # Added to the text of `NotConnectedError` if the program, not `stop`, has cancelled `_main`.
         self._hint = ""
         self._waiting: dict[asyncio.Future[None], None] = {}
 
-    # Start and stop
+    # Start and stop, as called by the user
 
     async def start(self) -> None:
         """See `HubConnection.start`."""
@@ -119,8 +111,8 @@ class Supervisor(Generic[L]):
             await started
         except asyncio.CancelledError:
             main.cancel()
-            # Wait for `main` even if the caller is cancelled again, so that nothing stays open. This cannot take for
-            # ever: closing has a time limit.
+            # Wait for `main` even if the caller of `start` is cancelled again, so that no transport stays open. This
+            # wait cannot take for ever: closing a transport has a time limit.
             while not main.done():
                 with suppress(asyncio.CancelledError):
                     await asyncio.wait({main})
@@ -132,7 +124,8 @@ class Supervisor(Generic[L]):
         return main
 
     def _note_main_over(self, started: asyncio.Future[None], main: asyncio.Task[None]) -> None:
-        # A task that is cancelled before its first step runs no code: `start` must be ended here.
+        # If the program cancels `main` before its first step, `main` runs no code. Without this callback, the waiting
+        # `start` would never return.
         if self._main is main and self.lifecycle.state is State.CONNECTING:
             self._end_start(started, None)
         if not started.done():
@@ -147,14 +140,16 @@ class Supervisor(Generic[L]):
             live = self.lifecycle.state is State.CONNECTED
             self.lifecycle.fire(Event.STOP)
             if not live and self._main is not None:
-                # Cancel at once: after another turn of the event loop the connection may be up.
+                # Cancel the attempt to connect at once: after another turn of the event loop, the attempt may have
+                # succeeded, and the connection would be up in spite of `stop`.
                 self._main.cancel()
             self._cancelled = self._dispatcher.discard()
             link, self.link = self.link, None
             self._stopping = spawn(self._shut_down(link, self._cancelled), "stop")
             self._stopping.add_done_callback(functools.partial(self._note_stopped, link))
         elif running_handler() in self._cancelled:
-            # Do not wait: the running stop waits for this cancelled handler, and both would wait for ever.
+            # This `stop` was called by a handler that another `stop` has cancelled and is waiting for. Do not wait: the
+            # handler and the other `stop` would wait for each other for ever.
             return
         stopping = self._stopping
         await asyncio.wait({stopping})
@@ -234,7 +229,7 @@ class Supervisor(Generic[L]):
         self._end_waits(None)
         self._logger.info("stopped")
 
-    # The life of the connection
+    # The task `_main`: connecting, running a link, reconnecting, ending
 
     @property
     def _is_superseded(self) -> bool:
@@ -247,12 +242,12 @@ class Supervisor(Generic[L]):
         next_link: Callable[[], Coroutine[Any, Any, L | None]],
         link: L | None = None,
     ) -> None:
-        """Run one link after another until there is no next link.
+        """Run one link, and after a loss the link that replaces it, until the connection has ended. Runs in `_main`.
 
         Args:
             started: resolved when the first link is live.
-            next_link: returns the first link to run; `None` for none.
-            link: the link before that, to be closed if `next_link` fails.
+            next_link: returns the first link to run; `None` if the connection has ended.
+            link: a lost link that `next_link` is to close. If `next_link` fails, the link is closed here.
         """
         try:
             link = await next_link()
@@ -262,16 +257,16 @@ class Supervisor(Generic[L]):
                     started.set_result(None)
                 link = await self._live_once(link)
         except BaseException as raised:
-            if not is_closing(raised) and not self._is_superseded:
+            if not foreign.is_closing(raised) and not self._is_superseded:
                 await self._fail(started, link, raised)
-            if ends_program(raised) or is_closing(raised):
+            if foreign.ends_program(raised) or foreign.is_closing(raised):
                 raise
 
     async def _fail(self, started: asyncio.Future[None], link: L | None, raised: BaseException) -> None:
         """End the connection after `_main` was cancelled or failed with an unexpected exception."""
         cancelled = isinstance(raised, asyncio.CancelledError)
         if cancelled:
-            forgive_cancellation()
+            foreign.forgive_cancellation()
         if self.lifecycle.state is State.CONNECTING:
             self._end_start(started, None if cancelled else raised)
             return
@@ -302,7 +297,8 @@ class Supervisor(Generic[L]):
             if link is not None:
                 await self._close(link, cause, goodbye=False)
         finally:
-            # Also if the program cancels the current task again while the link is closing.
+            # In `finally`, because the program may cancel the current task again while the link is closing: `stop`
+            # and the `on_closed` handlers must still learn that the connection has ended.
             if state is State.DISCONNECTING:
                 self._end_stop()
             if was_connected:
@@ -310,7 +306,8 @@ class Supervisor(Generic[L]):
 
     async def _first_link(self, previous: asyncio.Task[None] | None) -> L:
         if previous is not None and not previous.done() and previous.get_loop() is self.loop:
-            # The task of the previous start may still be closing its transport.
+            # The task of the previous start may still be closing its transport: wait, so that the connection never has
+            # two open transports.
             await asyncio.wait({previous})
         while True:
             try:
@@ -326,7 +323,7 @@ class Supervisor(Generic[L]):
     async def _connect(self) -> L:
         """Make one attempt to connect, in a new task: users' code in the attempt may ignore its cancellation."""
         whose = "the access token provider or the HTTP client"
-        attempt = spawn_contained(self._connect_once(), whose)
+        attempt = foreign.spawn_contained(self._connect_once(), whose)
         try:
             await asyncio.wait({attempt}, timeout=self._longest_attempt)
         except asyncio.CancelledError:
@@ -336,7 +333,7 @@ class Supervisor(Generic[L]):
             await self._cut_off(attempt)
             raise ConnectionFailedError(f"an attempt to connect never ended: {whose} was left behind")
         if not attempt.cancelled():
-            forget_locals(attempt.exception())
+            foreign.forget_locals(attempt.exception())
         try:
             return attempt.result()
         except (SignalRError, OSError, TypeError, ValueError):
@@ -352,7 +349,7 @@ class Supervisor(Generic[L]):
 
     async def _cut_off(self, attempt: asyncio.Task[L]) -> None:
         patience, log = self._timeouts.close, self._logger
-        await cut_off(attempt, patience, whose="an attempt to connect", log=log, undo=lambda link: link.drop())
+        await foreign.cut_off(attempt, patience, whose="an attempt to connect", log=log, undo=lambda link: link.drop())
 
     @property
     def _longest_attempt(self) -> float | None:
@@ -384,24 +381,21 @@ class Supervisor(Generic[L]):
                 waiter.set_result(None)
 
     async def _live_once(self, link: L) -> L | None:
-        """Run a link until it ends. Return the next link, or `None` if the connection has ended."""
-        error = await link.run()
-        if self._is_superseded:
-            return None
-        forget_locals(error)
-        self._attempts.note_lost()
-        while link.is_resumable and self.lifecycle.state is State.CONNECTED:
+        """Run a link until it is lost for good. Return the new link, or `None` if the connection has ended."""
+        while True:
+            error = await link.run()
+            if self._is_superseded:
+                return None
+            foreign.forget_locals(error)
+            self._attempts.note_lost()
+            if not link.is_resumable or self.lifecycle.state is not State.CONNECTED:
+                break
             self.lifecycle.fire(Event.LOST_RESUMABLE)
             not_resumed = await link.resume(error, self._attempts)
             if not_resumed is not None:
                 return await self._lose(link, not_resumed.error, not_resumed.delay)
             self.lifecycle.fire(Event.RESUMED)
             self._attempts.note_up()
-            error = await link.run()
-            if self._is_superseded:
-                return None
-            forget_locals(error)
-            self._attempts.note_lost()
         if self.lifecycle.state is State.DISCONNECTING:
             return None
         return await self._lose(link, error, self._attempts.delay(error) if _may_reconnect(error) else None)
@@ -425,14 +419,16 @@ class Supervisor(Generic[L]):
         """Close a link that was lost, and reconnect. Return the new link, or `None` if the connection has ended.
 
         Args:
-            link: the link.
-            error: why the link ended.
+            link: the lost link.
+            error: why the link was lost; `None` if the server closed the connection without an error.
             delay: seconds until the first attempt to reconnect; `None` to end the connection instead.
         """
         self.link = None
         cause = error or ConnectionClosedError("the server closed the connection")
         if delay is None:
-            await self._end(link, error, cause)
+            self.lifecycle.fire(Event.LOST_FOR_GOOD)
+            self._report_end(error)
+            await self._close(link, cause, goodbye=False)
             return None
         resuming = self.lifecycle.state is State.RESUMING
         self.lifecycle.fire(Event.RESUME_REFUSED if resuming else Event.LOST)
@@ -456,16 +452,11 @@ class Supervisor(Generic[L]):
                     self._report_end(error if isinstance(error, SignalRError) else _wrapped(error))
                     return None
                 delay = again
-                # Log a lasting failure (for example status 404 or 401) as WARNING, and a passing failure as INFO.
+                # Log the failed attempt as WARNING if every attempt will probably fail (for example status 404 or 401),
+                # and as INFO if a later attempt may succeed.
                 passing = is_transient(RetryContext(0, 0.0, error, was_connected=False))
                 level = logging.INFO if passing else logging.WARNING
                 self._logger.log(level, "attempt %d failed, next in %.1f s: %s", self._attempts.count, delay, error)
-
-    async def _end(self, link: L, error: SignalRError | None, cause: SignalRError) -> None:
-        """End the connection without reconnecting, and without a call of `stop`."""
-        self.lifecycle.fire(Event.LOST_FOR_GOOD)
-        self._report_end(error)
-        await self._close(link, cause, goodbye=False)
 
     def _report_end(self, error: SignalRError | None) -> None:
         self._logger.info("the connection has ended: %s", error or "the server closed it in good order")
@@ -474,13 +465,13 @@ class Supervisor(Generic[L]):
 
     async def _close(self, link: L, cause: SignalRError, *, goodbye: bool) -> None:
         limit, whose = self._timeouts.close, "the closing of the transport"
-        # Close twice: the program may have cancelled the first closing before its first step. If the first closing has
-        # run, the second does nothing.
+        # Call `link.close` again if the first call has failed: the program may have cancelled its task before the first
+        # step, so that nothing was closed. After a close that has begun, a second one does nothing.
         for _ in range(2):
             closing = link.close(cause, goodbye=goodbye)
             try:
-                await bounded(closing, limit, whose=whose, patience=_LAST_CHANCE, log=self._logger)
-            except BoundExceeded:
+                await foreign.bounded(closing, limit, whose=whose, patience=_LAST_CHANCE, log=self._logger)
+            except foreign.BoundExceeded:
                 self._logger.debug("the transport did not close within %s s", limit)
             except Exception as error:  # noqa: BLE001 - users' HTTP clients and protocols may raise anything
                 self._logger.info("the transport did not close in good order: %s", error)
@@ -512,7 +503,7 @@ class Supervisor(Generic[L]):
         if self.closed is not None and not self.closed.done():
             self.closed.set_result(error if isinstance(error, SignalRError) else None)
 
-    # Waiting for a connection
+    # Waiting for a live link, before a call can be sent
 
     async def ready(self) -> L:
         """Return the live link. If the connection is not up yet, wait for at most `Timeouts.ready` seconds.
@@ -561,7 +552,7 @@ class Supervisor(Generic[L]):
 
 
 def _retrieve(main: asyncio.Task[None]) -> None:
-    """Read the exception of a task, so that asyncio does not report it again: KeyboardInterrupt or SystemExit."""
+    """Read the KeyboardInterrupt or SystemExit that ended `main`: asyncio would log an exception that nobody reads."""
     if not main.cancelled():
         main.exception()
 

@@ -33,7 +33,7 @@ class Backlog:
     def __init__(self, limit: int) -> None:
         self.held: int = 0
         self.above: int = 0
-        self.relieved: Callable[[], None] = _nothing
+        self.relieved: Callable[[], None] = do_nothing
         self.limit: int = limit
         self.half: int = limit // 2
         self.over_half_full: bool = False
@@ -44,7 +44,7 @@ class Backlog:
         self._queues.add(queue)
 
     def leave(self, queue: WaitingQueue) -> None:
-        """Stop counting the bytes of a queue. The consumer may still take the messages in the queue."""
+        """Stop counting the bytes of a queue that has ended. The consumer may still take the messages in the queue."""
         self._queues.discard(queue)
         self.release(queue.held)
         self.note_mark(queue, above=False)
@@ -66,7 +66,7 @@ class Backlog:
             self.shed_excess()
 
     def note_mark(self, queue: WaitingQueue, *, above: bool) -> None:
-        """Record whether a queue holds more messages than its mark."""
+        """Record whether a queue holds more messages than its mark, which is a reason to stop reading."""
         if queue.above is above:
             return
         queue.above = above
@@ -138,7 +138,7 @@ class WaitingQueue:
             account.note_over_half()
 
     def take(self) -> Any:
-        """Remove the oldest message, and return the message."""
+        """Remove and return the oldest message, and subtract its bytes from the backlog."""
         message = self.messages.popleft()
         self.release_taken()
         return message
@@ -183,27 +183,36 @@ class WaitingQueue:
 
     @property
     def caught_up(self) -> bool:
-        """Whether this queue gives no reason to stop reading, and the queues together give none."""
+        """Whether this queue is at most filled to its mark, and all queues together at most half full.
+
+        The connection may then read again, as far as this queue is concerned.
+        """
         return not self.above and not self.account.over_half_full
 
     def clear(self) -> None:
-        """Discard all messages."""
+        """Discard all messages, and subtract their bytes from the backlog."""
         self.messages.clear()
         self.release_taken()
 
     def shed(self, excess: int) -> None:
         """Drop the oldest messages until `excess` bytes are gone or only the last message is left."""
-        goal = self.held - excess
+        goal, dropped = self.held - excess, []
         while self.held > goal and len(self.messages) > 1:
-            self.take()
+            dropped.append(self.messages.popleft())
+            # Not `self.release_taken`: `EventQueue` reports dropped events there, and has not counted these ones yet.
+            WaitingQueue.release_taken(self)
+        self.note_dropped(dropped)
+
+    def note_dropped(self, messages: list[Any]) -> None:
+        """`shed` calls this with the dropped messages, oldest first: each kind of queue counts or logs the messages."""
 
 
 def _held_beyond_last(queue: WaitingQueue) -> int:
     return queue.held if len(queue.messages) > 1 else -1
 
 
-def _nothing() -> None:
-    return None
+def do_nothing() -> None:
+    """The `relieved` callback of a backlog without a link: nothing is read, so there is no pause to end."""
 
 
 # The shared empty deque. With `maxlen=0` the deque stays empty even if code adds a message by mistake.

@@ -19,6 +19,7 @@ from .._guard.foreign import bounded, error_of, text_of
 from .._guard.tasks import spawn
 from ..errors import SlowConsumerError
 from ..messages import Invocation
+from .backlog import Backlog, do_nothing
 from .iterators import Messages
 from .queues import ClientResultQueue, EventQueue, HandlerQueue, LifecycleEvent
 
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
     from ..interfaces import Handler
     from ..messages import HubMessage
     from ..options import Limits
-    from .backlog import Backlog
     from .handlers import Handlers
     from .queues import Respond
 
@@ -90,7 +90,7 @@ class Dispatcher:
         self._workers: set[asyncio.Task[None]] = set()
         self._answering: set[asyncio.Task[None]] = set()
         self._barrier: asyncio.Task[None] | None = None
-        # The tasks that run on_closed handlers. `stop` does not cancel these tasks.
+        # The tasks that run `on_closed` handlers. `stop` neither cancels nor awaits these tasks.
         self._closing: set[asyncio.Task[None]] = set()
         self._unknown: set[str] = set()
         self._idle: list[asyncio.Future[None]] = []
@@ -109,9 +109,9 @@ class Dispatcher:
             respond: the method of the closed link that sends client results.
         """
         if self.respond == respond:
-            self.respond, self.backlog.relieved = _nobody, _nothing
+            self.respond, self.backlog.relieved = _nobody, do_nothing
 
-    # Received messages
+    # Received messages: into the queues
 
     def events(self, targets: list[str], arguments: list[Any], sizes: list[int]) -> None:
         """See `Inbox.events`."""
@@ -165,7 +165,7 @@ class Dispatcher:
 
         Args:
             event: the name of the event, in upper or lower case.
-            buffer: the largest number of waiting events before `newest` decides.
+            buffer: the largest number of waiting events. `newest` says what happens with more events.
             newest: whether to drop the oldest events; otherwise the connection stops reading for a while.
             loop: returns the event loop of the connection; `None` if the connection is not started.
         """
@@ -196,7 +196,7 @@ class Dispatcher:
             for queue in queues:
                 queue.end()
 
-    # Handling events
+    # Worker tasks: calling the handlers for the events in the queue
 
     def _start_workers(self, count: int) -> None:
         """Start one worker task for each of `count` new events, as long as fewer than `Limits.handlers` workers run."""
@@ -207,12 +207,14 @@ class Dispatcher:
                 worker.add_done_callback(self._worker_ended)
 
     def _worker_ended(self, worker: asyncio.Task[None]) -> None:
-        # Start new workers for waiting events: the program may have cancelled this worker before its first step.
+        # Start a new worker task if events are still waiting: the program may have cancelled this worker task before
+        # its first step, and the events would wait until the next event comes.
         self._workers.discard(worker)
         self._start_workers(len(self._queue.messages))
         self._check_idle()
         if not worker.cancelled() and isinstance(error := worker.exception(), Exception):
-            # The event itself was invalid, as a user's hub protocol can cause.
+            # The worker task failed outside of a handler: a user's hub protocol has made an invalid event, for example
+            # an event whose name is not a string.
             self.push_error(error)
 
     async def _work(self) -> None:
@@ -233,8 +235,9 @@ class Dispatcher:
             self._check_idle()
 
     async def _handle_some(self, queue: HandlerQueue, task: asyncio.Task[None]) -> None:
-        """Call the handlers for up to `_BATCH` events. Return early after an awaited handler: state may have changed.
+        """Call the handlers for up to `_BATCH` events. Return early after an awaited handler.
 
+        `_work` must then check whether this worker still has to go on: the connection may have been stopped meanwhile.
         A batch is one coroutine. A coroutine for each event would take longer than a sync handler itself
         (tests/bench/test_receiving.py).
         """
@@ -292,7 +295,10 @@ class Dispatcher:
                     await self._failed(f"on_{name}", error)
 
     async def _run_lifecycle(self, event: LifecycleEvent, task: asyncio.Task[None]) -> None:
-        """Wait until the other workers have finished their events, then run the lifecycle handlers alone."""
+        """Wait until the other workers have finished their events, then run the handlers of the lifecycle event alone.
+
+        So an `on_closed` handler runs after the handlers of all events that came before the end.
+        """
         self._barrier = task
         if event.name == "closed":
             self._closing.add(task)
@@ -327,7 +333,7 @@ class Dispatcher:
         self._logger.warning("%s", error)
         self.push_lifecycle("error", error)
 
-    # Client results
+    # Client results: answering the server with what a handler returns
 
     def _start_answering(self) -> None:
         queue = self._client_results
@@ -339,10 +345,11 @@ class Dispatcher:
 
     def _answered(self, message: Invocation, respond: Respond, task: asyncio.Task[None]) -> None:
         if task in self._answering and (task.cancelled() or task.exception() is not None):
-            # The program has cancelled the task, or is ending. Send an error, or the server would wait for ever.
+            # The program has cancelled the task that runs the handler, or is ending. Send an error as the client
+            # result, or the server would wait for the client result for ever.
             assert message.invocation_id is not None
             answer = respond(message.invocation_id, None, "The handler was cancelled.")
-            self._answering.add(spawn(answer, "client result", self._answering))
+            _ = spawn(answer, "client result", self._answering)
         self._answering.discard(task)
         self._start_answering()
         self._check_idle()
@@ -373,13 +380,13 @@ class Dispatcher:
         value = handler(*message.arguments)
         return await self._finish(value, task) if inspect.isawaitable(value) else value
 
-    # The end
+    # The end of the connection: discarding events, and waiting for handlers
 
     def discard(self) -> list[asyncio.Task[None]]:
         """Discard all waiting events, and cancel running handlers, except `on_closed` handlers and the calling handler.
 
         Returns:
-            The cancelled tasks. The caller must await them.
+            The cancelled tasks. Await these tasks before you report that the connection has stopped.
         """
         caller = running_handler()
         for message in self._queue.messages:
@@ -398,7 +405,7 @@ class Dispatcher:
         return tasks
 
     def run_apart(self, name: str, *arguments: Any) -> None:
-        """Start a task for the lifecycle handlers of one name. No caller waits for the task or cancels the task."""
+        """Run the lifecycle handlers of one name in a new task, for which `stop` does not wait."""
         if name in self._handlers.lifecycle:
             _ = spawn(self._tell(name, arguments), f"on_{name}", self._closing)
 
@@ -410,7 +417,7 @@ class Dispatcher:
             )
 
     async def drained(self) -> None:
-        """Wait until no event waits and no handler runs. Called from a handler, return at once instead."""
+        """Wait until no event waits and no handler runs. In a handler, return at once: it would wait for itself."""
         while (self._workers or self._answering) and running_handler() is None:
             future = asyncio.get_running_loop().create_future()
             self._idle.append(future)
@@ -430,7 +437,3 @@ def _with_name(handler: Handler, name: str, *arguments: Any) -> Any:
 
 async def _nobody(_invocation_id: str, _result: Any, _error: str | None) -> None:
     """The `respond` of a dispatcher without a link: send nothing."""
-
-
-def _nothing() -> None:
-    """The `relieved` callback of a backlog without a link: do nothing."""

@@ -10,6 +10,8 @@ import asyncio
 import enum
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
+import attrs
+
 from .._guard.copying import Uncopied
 from .._guard.loops import check_loop, loop_or_none
 
@@ -29,28 +31,23 @@ class _Phase(enum.Enum):
     OVER = enum.auto()
 
 
+@attrs.define(eq=False)
 class StreamCall:
     """The queue and the functions that a `Stream` gets from its connection.
 
-    Args:
+    Attributes:
         queue: the received items.
-        open_: sends the call, and returns a function that cancels the stream on the server. If `open_` is cancelled,
+        open: sends the call, and returns a function that cancels the stream on the server. If `open` is cancelled,
             nothing was sent.
         discard: closes the sources of the call's uploads; called if the call was never sent.
+        loop: the event loop of the stream; `None` if `stream()` was called without an event loop and the call is not
+            sent yet.
     """
 
-    __slots__ = ("discard", "loop", "open", "queue")
-
-    def __init__(
-        self,
-        queue: StreamQueue,
-        open_: Callable[[], Awaitable[Callable[[], None]]],
-        discard: Callable[[], None],
-    ) -> None:
-        self.queue: StreamQueue = queue
-        self.open: Callable[[], Awaitable[Callable[[], None]]] = open_
-        self.discard: Callable[[], None] = discard
-        self.loop: asyncio.AbstractEventLoop | None = loop_or_none()
+    queue: StreamQueue
+    open: Callable[[], Awaitable[Callable[[], None]]]
+    discard: Callable[[], None]
+    loop: asyncio.AbstractEventLoop | None = attrs.field(factory=loop_or_none, init=False)
 
 
 class Stream(Uncopied, Generic[T]):
@@ -87,7 +84,10 @@ class Stream(Uncopied, Generic[T]):
         return item if self._convert is None else self._convert(item)
 
     async def _fill(self) -> None:
-        """Wait until the queue has a message; at the end, raise the exception that ends the iteration."""
+        """Send the call if that is still to be done, and wait until the queue has an item of the stream.
+
+        After the last item, raise the exception that ends the iteration.
+        """
         queue = self._queue
         check_loop(self._call.loop)
         while not queue.messages:
@@ -164,7 +164,8 @@ class Stream(Uncopied, Generic[T]):
             self._release()
 
     def __del__(self) -> None:
-        # Python may call `__del__` on any thread, and after the event loop was closed.
+        # Python may call `__del__` on any thread, and after the event loop was closed: let the loop's own thread cancel
+        # the stream, since queues and calls are not thread-safe.
         phase = getattr(self, "_phase", _Phase.OVER)
         if phase is _Phase.OVER or self._call.loop is None or self._call.loop.is_closed():
             return
@@ -240,7 +241,7 @@ class Messages(Uncopied):
         return tuple(queue.take())
 
     async def _fill(self) -> None:
-        """Wait until the queue has a message; at the end, raise the exception that ends the iteration."""
+        """Wait until the queue has an event. After the last event, raise the exception that ends the iteration."""
         queue = self._queue
         check_loop(self._loop())
         while not queue.messages:
@@ -275,6 +276,6 @@ class Messages(Uncopied):
         self.close()
 
     def __del__(self) -> None:
-        # Python may call `__del__` on any thread.
+        # Python may call `__del__` on any thread: `_release` hands the unsubscribing to the event loop's own thread.
         if not self._queue.ended:
             self._release(self._queue)

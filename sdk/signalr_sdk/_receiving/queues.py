@@ -53,7 +53,7 @@ class AwaitedQueue(WaitingQueue):
             self.wake()
 
     def wake(self) -> None:
-        """Make all pending calls of `wait` return."""
+        """Make all pending calls of `wait` return, so that the iterator looks at the queue again."""
         waiters, self._waiters = self._waiters, []
         for waiter in waiters:
             # Skip futures of a closed event loop: nobody can wait for them, and `set_result` would raise an exception.
@@ -94,7 +94,7 @@ class StreamQueue(AwaitedQueue):
         self.finished: Callable[[], None]
         self.overflowed: Callable[[], None]
 
-    # The session calls `items` with stream items.
+    # The session calls `items` with received stream items, which go into the queue as they are.
     items: Final = AwaitedQueue.put_all
 
     def completed(self, _result: Any, error: str | None) -> None:
@@ -116,7 +116,7 @@ class StreamQueue(AwaitedQueue):
 
 
 class EventQueue(AwaitedQueue):
-    """The arguments of the events of one `Messages` iterator."""
+    """The queue of one `Messages` iterator: the arguments of the events of one name. The queue may drop old events."""
 
     __slots__ = ("_dropped", "_newest", "_report")
 
@@ -125,7 +125,7 @@ class EventQueue(AwaitedQueue):
         backlog.join(self)
         self._newest = newest
         self._dropped = 0
-        # Called with the number of dropped events when the consumer is fast enough again.
+        # `_report` is called with the number of dropped events when the consumer is fast enough again.
         self._report = dropped
 
     def put_all(self, messages: Iterable[Any], sizes: Sequence[int]) -> None:
@@ -152,13 +152,9 @@ class EventQueue(AwaitedQueue):
         if self._dropped:
             self._report_dropped()
 
-    def shed(self, excess: int) -> None:
-        """Drop the oldest events."""
-        goal = self.held - excess
-        while self.held > goal and len(self.messages) > 1:
-            self._dropped += 1
-            self.messages.popleft()
-            WaitingQueue.release_taken(self)
+    def note_dropped(self, messages: list[Any]) -> None:
+        """Count the dropped events, which are reported when the consumer is fast enough again."""
+        self._dropped += len(messages)
 
     def _report_dropped(self) -> None:
         dropped, self._dropped = self._dropped, 0
@@ -191,15 +187,10 @@ class HandlerQueue(WaitingQueue):
         dropped, self.dropped = self.dropped, 0
         return dropped
 
-    def shed(self, excess: int) -> None:
-        """Drop the oldest events."""
-        goal, kept = self.held - excess, []
-        while self.held > goal and len(self.messages) > 1:
-            message = self.take()
-            if message.__class__ is LifecycleEvent:
-                kept.append(message)
-            else:
-                self.dropped += 1
+    def note_dropped(self, messages: list[Any]) -> None:
+        """Count the dropped events, and put lifecycle events back at the front of the queue."""
+        kept = [message for message in messages if message.__class__ is LifecycleEvent]
+        self.dropped += len(messages) - len(kept)
         self.messages.extendleft(reversed(kept))
         self.sizes.extendleft(0 for _ in kept)
 
@@ -228,16 +219,14 @@ class ClientResultQueue(WaitingQueue):
         return self.take(), self._responds.popleft()
 
     def clear(self) -> None:
-        """Discard all requests."""
+        """Discard all requests for a client result. The server gets no answer to a discarded request."""
         self._responds.clear()
         super().clear()
 
-    def shed(self, excess: int) -> None:
-        """Drop the oldest requests. The server gets no answer to a dropped request."""
-        goal, dropped = self.held - excess, 0
-        while self.held > goal and len(self.messages) > 1:
-            self.take_first()
-            dropped += 1
+    def note_dropped(self, messages: list[Any]) -> None:
+        """Log how many requests for a client result were dropped. The server gets no answer to a dropped request."""
+        for _ in messages:
+            self._responds.popleft()
         self._logger.warning(
-            "%d questions of the hub were dropped: more wait than Limits.buffered_bytes allows", dropped
+            "%d questions of the hub were dropped: more wait than Limits.buffered_bytes allows", len(messages)
         )

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import functools
 from typing import TYPE_CHECKING, Any
+
+import attrs
 
 from .._core.redaction import redact_error
 from .._guard.foreign import error_of, text_of
@@ -42,7 +43,7 @@ class PendingInvocation:
         )
 
     def completed(self, result: Any, error: str | None) -> None:
-        """End the call with the result or the error of its completion."""
+        """Give the caller of `invoke` the result, or raise HubError there with the server's error text."""
         if error is not None:
             self.fail(HubError(error, self.method))
             return
@@ -56,7 +57,7 @@ class PendingInvocation:
             self.future.exception()
 
     def fail(self, error: Exception) -> None:
-        """End the call with an error."""
+        """Make the caller of `invoke` raise this error, and stop the uploads of the call."""
         self._end()
         if not self.future.done():
             self.future.set_exception(error)
@@ -68,7 +69,10 @@ class PendingInvocation:
 
 
 def _closed_under(method: str, cause: SignalRError) -> ConnectionClosedError:
-    """Return a new error for one call that was pending when the connection ended. Calls must not share an error."""
+    """Return a new error for one call that was pending when the connection ended.
+
+    Two calls must not share an error object: each caller that raises the object would change its traceback.
+    """
     reason = cause.reason if isinstance(cause, ConnectionClosedError) else None
     allow = isinstance(cause, ConnectionClosedError) and cause.allow_reconnect
     why = redact_error(cause)
@@ -81,8 +85,9 @@ def _closed_under(method: str, cause: SignalRError) -> ConnectionClosedError:
     return error
 
 
+@attrs.define(eq=False)
 class Calls:
-    """Sends the calls of one connection, and gives each caller the result.
+    """Sends calls over one link to the hub, and gives each caller of `invoke` the result.
 
     Args:
         session: encodes the calls.
@@ -92,24 +97,15 @@ class Calls:
         log: the log of the connection.
     """
 
-    def __init__(
-        self,
-        session: HubSession,
-        outgoing: Outgoing,
-        *,
-        push_error: Callable[[Exception], None],
-        waiting: Callable[[], None],
-        log: Log,
-    ) -> None:
-        self._logger = log
-        self._session = session
-        self._outgoing = outgoing
-        self._push_error = push_error
-        self._waiting = waiting
-        self._loop = asyncio.get_running_loop()
-        self._pending: dict[str, PendingInvocation] = {}
-        self._streams: dict[str, tuple[StreamQueue, str]] = {}
-        self._uploads: set[UploadTask] = set()
+    _session: HubSession
+    _outgoing: Outgoing
+    _push_error: Callable[[Exception], None] = attrs.field(kw_only=True)
+    _waiting: Callable[[], None] = attrs.field(kw_only=True)
+    _log: Log = attrs.field(kw_only=True)
+    _loop: asyncio.AbstractEventLoop = attrs.field(factory=asyncio.get_running_loop, init=False)
+    _pending: dict[str, PendingInvocation] = attrs.field(factory=dict, init=False)
+    _streams: dict[str, tuple[StreamQueue, str]] = attrs.field(factory=dict, init=False)
+    _uploads: dict[asyncio.Task[None], UploadTask] = attrs.field(factory=dict, init=False)
 
     @property
     def youngest(self) -> float | None:
@@ -119,11 +115,11 @@ class Calls:
     @property
     def uploads(self) -> list[asyncio.Task[None]]:
         """The tasks of all uploads that have not ended."""
-        return [upload.task for upload in self._uploads]
+        return list(self._uploads)
 
     def end(self, error: SignalRError) -> None:
         """Fail all pending calls and streams, and stop all uploads, after the connection has ended."""
-        for upload in list(self._uploads):
+        for upload in list(self._uploads.values()):
             upload.stop(tell=False)
         for call in list(self._pending.values()):
             call.fail(_closed_under(call.method, error))
@@ -239,15 +235,13 @@ class Calls:
             )
             for stream_id, source in zip(stream_ids or (), sources, strict=True)
         ]
-        # Empty the caller's list: from now on the upload tasks, not the caller, close the sources.
+        # Empty the list of sources: from now on the upload tasks close them. `HubConnection.invoke` and `send` close
+        # the sources that are still in the list when a call fails, and would close these sources a second time.
         sources.clear()
         for upload in uploads:
-            self._uploads.add(upload)
-            upload.task.add_done_callback(functools.partial(self._forget_upload, upload))
+            self._uploads[upload.task] = upload
+            upload.task.add_done_callback(self._uploads.pop)
         return uploads
-
-    def _forget_upload(self, upload: UploadTask, _task: asyncio.Task[None]) -> None:
-        self._uploads.discard(upload)
 
     async def respond(self, invocation_id: str, result: Any, error: str | None) -> None:
         """Send a client result to the server: the return value or the error of a handler."""
@@ -264,6 +258,6 @@ class Calls:
                 data = self._session.complete(invocation_id, text_of(unsendable))
             await self._outgoing.put(data)
         except ConnectionClosedError as closed:
-            self._logger.debug("a client result was not sent: %s", closed)
+            self._log.debug("a client result was not sent: %s", closed)
         except BaseException as raised:  # noqa: BLE001 - a user's hub protocol may fail to encode even the error
             self._push_error(error_of(raised, whose))

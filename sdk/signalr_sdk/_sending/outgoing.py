@@ -73,7 +73,8 @@ class Outgoing:
         self._queued = 0
         self._done = 0
         self._writer: asyncio.Task[None] | None = None
-        # The callers of `put` that wait for room, oldest first, with the number of bytes that each caller will add.
+        # The callers of `put` and `room` that wait for room in the buffer, oldest first, with the number of bytes that
+        # each caller will add.
         self._waiters: dict[asyncio.Future[None], int] = {}
         self._flushers: list[tuple[int, asyncio.Future[None]]] = []
         self._error: SignalRError | None = None
@@ -94,7 +95,7 @@ class Outgoing:
 
     @property
     def is_ending(self) -> bool:
-        """Whether `refuse` was called."""
+        """Whether the connection is ending: `refuse` was called, and `put` adds no more messages."""
         return self._error is not None
 
     @property
@@ -111,7 +112,7 @@ class Outgoing:
         """
         if self._over:
             return
-        # Do not bypass the writer while callers wait for room: only the writer wakes them.
+        # Do not bypass the writer task while callers of `put` wait for room: only the writer task wakes these callers.
         if self.eager and self._writer is None and not self._waiters and self._send_now(data):
             return
         # `len` comes first: if a user's hub protocol returned no bytes, `len` raises before anything is counted.
@@ -126,7 +127,8 @@ class Outgoing:
         self.put_now(data)
 
     def _send_now(self, data: bytes) -> bool:
-        # Only one message bypasses the writer. The writer joins later messages of the same turn of the event loop.
+        # Only one message bypasses the writer task, which joins the later messages of the same turn of the event loop
+        # into one write.
         self.eager = False
         if not self._try_to_send(data):
             return False
@@ -147,36 +149,35 @@ class Outgoing:
         Raises:
             ConnectionClosedError: the connection has ended, before the call or during the wait.
         """
-        if self._error is not None:
-            raise self._ended(self._error)
         if self.full:
-            await self._wait_for_room(len(data))
+            await self.room(len(data))
         self.put_now(data, stream_id)
 
-    async def room(self) -> None:
+    async def room(self, size: int = 0) -> None:
         """Wait until the buffer has room for a message.
+
+        Args:
+            size: the number of bytes that the caller will add. Callers that wait later get only the room beyond that.
 
         Raises:
             ConnectionClosedError: the connection has ended, before the call or during the wait.
         """
         if self._error is not None:
-            raise self._ended(self._error)
-        if self.full:
-            await self._wait_for_room(0)
-
-    async def _wait_for_room(self, size: int) -> None:
+            raise _not_sent(self._error)
+        if not self.full:
+            return
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiters[waiter] = size
         try:
             await waiter
         except BaseException:
             del self._waiters[waiter]
-            # Give the room that was kept for this cancelled caller to the next caller.
+            # Give the room that was kept for this cancelled caller of `put` to the next caller of `put`.
             self._admit()
             raise
         del self._waiters[waiter]
         if self._error is not None:
-            raise self._ended(self._error)
+            raise _not_sent(self._error)
 
     async def flush(self) -> None:
         """Wait until all messages added so far were handed to the operating system.
@@ -185,7 +186,7 @@ class Outgoing:
             ConnectionClosedError: the connection ended before the messages were handed over.
         """
         if self._over and self._error is not None:
-            raise self._ended(self._error)
+            raise _not_sent(self._error)
         if self.unsent:
             flushed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             self._flushers.append((self._queued, flushed))
@@ -199,7 +200,7 @@ class Outgoing:
         self._error = error
         for waiter in self._waiters:
             if not waiter.done():
-                waiter.set_exception(self._ended(error))
+                waiter.set_exception(_not_sent(error))
 
     def end(self, error: SignalRError) -> int:
         """Discard the messages in the buffer. Every waiting call of `put` and `flush` raises a ConnectionClosedError.
@@ -214,7 +215,7 @@ class Outgoing:
         self._messages.clear()
         for _goal, flushed in self._flushers:
             if not flushed.done():
-                flushed.set_exception(self._ended(error))
+                flushed.set_exception(_not_sent(error))
         self._flushers.clear()
         return self.unsent
 
@@ -240,7 +241,7 @@ class Outgoing:
         except BaseException as raised:
             if self._writer is asyncio.current_task():
                 self._writer = None
-                self._failed(raised if isinstance(raised, SignalRError) else _loss(raised))
+                self._failed(raised if isinstance(raised, SignalRError) else loss("sending failed", raised))
             if ends_program(raised) or isinstance(raised, asyncio.CancelledError):
                 raise
         else:
@@ -248,9 +249,10 @@ class Outgoing:
 
     def _writer_ended(self, writer: asyncio.Task[None]) -> None:
         if self._writer is writer:
-            # The program has cancelled the writer before its first step: `_write` did not run and reported nothing.
+            # The program has cancelled the writer task before its first step, so that `_write` could not report the
+            # failure. Without this report the link would stay open and send nothing.
             self._writer = None
-            self._failed(_loss(asyncio.CancelledError()))
+            self._failed(loss("sending failed", asyncio.CancelledError()))
         elif not writer.cancelled():
             writer.exception()  # retrieve KeyboardInterrupt or SystemExit, or asyncio logs it
 
@@ -282,17 +284,18 @@ class Outgoing:
             if not waiter.done():
                 waiter.set_result(None)
 
-    @staticmethod
-    def _ended(error: SignalRError) -> ConnectionClosedError:
-        ended = ConnectionClosedError(
-            f"not sent, since the connection has ended: {redact_error(error)}", allow_reconnect=True
-        )
-        ended.__cause__ = error
-        return ended
+
+def _not_sent(error: SignalRError) -> ConnectionClosedError:
+    return loss("not sent, since the connection has ended", error)
 
 
-def _loss(raised: BaseException) -> ConnectionClosedError:
-    """Return the error to report when the writer task was cancelled, or its transport raised an unknown exception."""
-    lost = ConnectionClosedError(f"sending failed: {redact_error(raised)}", allow_reconnect=True)
-    lost.__cause__ = raised
+def loss(what: str, cause: BaseException) -> ConnectionClosedError:
+    """Return the error for a lost connection, after which a reconnect is allowed.
+
+    Args:
+        what: what has failed, for the error text, for example "sending failed".
+        cause: the exception that says why. Its text, without secrets, follows `what`.
+    """
+    lost = ConnectionClosedError(f"{what}: {redact_error(cause)}", allow_reconnect=True)
+    lost.__cause__ = cause
     return lost

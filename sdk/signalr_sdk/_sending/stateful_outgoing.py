@@ -105,8 +105,8 @@ class StatefulOutgoing(Outgoing):
             except ConnectionClosedError:
                 if self.is_ending:
                     raise
-                # The transport is lost: wait until the next one has sent a Sequence message and, again, the messages
-                # that the server has not acknowledged.
+                # The transport is lost: wait until the next transport has sent a Sequence message, and has sent again
+                # the messages that the server has not acknowledged.
                 resumed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
                 self._flushers.append((self._queued + 1, resumed))
                 await resumed

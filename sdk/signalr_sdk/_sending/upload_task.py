@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
+import attrs
+
 from .._guard.foreign import ends_program, error_of, text_of
 from .._guard.tasks import spawn
 from ..errors import ConnectionClosedError, LocalProtocolError
@@ -27,6 +29,7 @@ _MOST_ITEMS = 1024
 _CANCELLED = "Stream canceled by client."
 
 
+@attrs.define(eq=False)
 class UploadTask:
     """Uploads the items of one source as one stream. The source is always closed, also after an error.
 
@@ -37,26 +40,22 @@ class UploadTask:
         outgoing: the buffer for the encoded items.
         unsendable: called with the error if an item cannot be encoded.
         unclosable: called with the error if closing the source fails.
+
+    Attributes:
+        task: the running task; if the program cancels that task before its first step, a new task for the closing.
     """
 
-    def __init__(
-        self,
-        stream_id: str,
-        source: Any,
-        session: HubSession,
-        outgoing: Outgoing,
-        *,
-        unsendable: Callable[[LocalProtocolError], None],
-        unclosable: Callable[[Exception], None],
-    ) -> None:
-        self._id = stream_id
-        self._source = source
-        self._session = session
-        self._outgoing = outgoing
-        self._unsendable = unsendable
-        self._unclosable = unclosable
-        self._stopped = False
-        self._running = False
+    _stream_id: str
+    _source: Any
+    _session: HubSession
+    _outgoing: Outgoing
+    _unsendable: Callable[[LocalProtocolError], None] = attrs.field(kw_only=True)
+    _unclosable: Callable[[Exception], None] = attrs.field(kw_only=True)
+    _stopped: bool = attrs.field(default=False, init=False)
+    _running: bool = attrs.field(default=False, init=False)
+    task: asyncio.Task[None] = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
         self.task = spawn(self._run(), "upload")
         self.task.add_done_callback(self._task_ended)
 
@@ -70,7 +69,7 @@ class UploadTask:
             return
         self._stopped = True
         self._end_stream(_CANCELLED, tell=tell)
-        # Do not cancel the task before its first step: the task would run no code, and not close its source.
+        # Do not cancel the upload task before its first step: the task would run no code, and not close its source.
         if self._running:
             self.task.cancel()
 
@@ -78,7 +77,8 @@ class UploadTask:
         if not task.cancelled():
             task.exception()  # retrieve KeyboardInterrupt or SystemExit, or asyncio logs it
         elif not self._running:
-            # The program has cancelled the task before its first step: close the source in a new task.
+            # The program has cancelled the upload task before its first step, so that the task ran no code: close the
+            # source in a new task.
             if not self._stopped:
                 self._stopped = True
                 self._end_stream(_CANCELLED)
@@ -99,7 +99,7 @@ class UploadTask:
                 return
             error = _CANCELLED
         except BaseException as raised:
-            # The source of the user raised: send the text of the exception to the server.
+            # The user's source raised an exception: send its text to the server, as the error of the upload's stream.
             error = text_of(raised)
             if ends_program(raised):
                 raise
@@ -110,7 +110,7 @@ class UploadTask:
         self._stopped = True
 
     async def _upload(self, iterator: AsyncIterator[Any]) -> str | None:
-        outgoing, encode, stream_id = self._outgoing, self._session.item, self._id
+        outgoing, encode, stream_id = self._outgoing, self._session.item, self._stream_id
         left = window = _FIRST_ITEMS
         async for item in iterator:
             try:
@@ -134,11 +134,11 @@ class UploadTask:
         session, outgoing = self._session, self._outgoing
         try:
             if tell:
-                outgoing.put_now(session.complete(self._id, error))
+                outgoing.put_now(session.complete(self._stream_id, error))
             if session.replay is not None and not outgoing.is_ending:
                 if not tell:
                     outgoing.put_now(session.filler())
-                outgoing.put_unnumbered(session.resync_after_stream(self._id))
+                outgoing.put_unnumbered(session.resync_after_stream(self._stream_id))
         except BaseException as raised:  # noqa: BLE001 - a user's hub protocol may raise anything
             self._unclosable(error_of(raised, "the hub protocol"))
 

@@ -139,10 +139,9 @@ class Upload(Uncopied, Generic[T]):
 
 
 class _Stepper(Generic[T]):
-    """Turns a sync iterable into an async iterator."""
+    """Turns a sync iterable into an async iterator. Each step runs on the event loop's thread, and blocks the loop."""
 
     def __init__(self, source: Iterable[T]) -> None:
-        self._source = source
         self._iterator: Iterator[T] = iter(source)
 
     def __aiter__(self) -> Self:
