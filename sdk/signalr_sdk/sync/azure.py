@@ -1,4 +1,4 @@
-"""`AzureSignalR` without asyncio: calls the asyncio `AzureSignalR` on the thread of the event loop."""
+"""`AzureSignalR` for programs without asyncio: it calls the asyncio `AzureSignalR` on the event loop's thread."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import time
 from typing import TYPE_CHECKING, Any, Self, Unpack
 
 from .._guard.copying import Uncopied
+from .._http.aiohttp_client import AiohttpClient
 from .._http.client_choice import choose_client
 from .._hub.options import CommonHubOptions
 from ..azure.service import API_VERSION
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable, Iterator
     from contextlib import AbstractAsyncContextManager
 
-    from .._http.aiohttp_client import AiohttpClient
     from ..azure.paging import GroupConnection
     from ..azure.token_sources import Credential
     from ..azure.tokens import Claims
@@ -102,7 +102,7 @@ class AzureSignalR(Uncopied):
         return self._azure.hub
 
     def close(self) -> None:
-        """Close the HTTP client. Further requests then fail. May be called again, from any thread."""
+        """Close the HTTP client. Further requests raise `AzureSignalRError`. May be called again, on any thread."""
         self._loop_use.call(self._http.close)
 
     def __enter__(self) -> Self:
@@ -134,7 +134,7 @@ class AzureSignalR(Uncopied):
         close_on_expiration: bool = False,
         **hub_options: Unpack[SyncHubOptions],
     ) -> HubConnection:
-        # This asyncio connection is never started: it exists only to check the arguments and to hold the URL.
+        # The asyncio `connect` only checks the arguments and makes the URL. Its connection is never started.
         url = self._azure.connect(user_id, claims, lifetime, close_on_expiration=close_on_expiration).url
 
         def token() -> str:
@@ -238,20 +238,19 @@ async def _next(members: AsyncIterator[GroupConnection]) -> GroupConnection:
 
 
 class _LoopClient:
-    """An HTTP client that is made for the first request. From then on the loop's thread runs until `close`.
+    """An HTTP client that is made for the first request. From then on, the event loop's thread runs until `close`.
 
     Args:
-        factory: makes the user's HTTP client; `None` for the default client of this package.
+        factory: the user's function that makes the HTTP client; `None` for an `AiohttpClient`.
 
     Attributes:
-        loop_use: runs calls on the loop's thread.
+        loop_use: runs calls on the event loop's thread.
     """
 
     def __init__(self, factory: ClientFactory | None) -> None:
         self.loop_use = LoopUse()
-        self._given = LazyClient(factory)
+        self._lazy = LazyClient(AiohttpClient if factory is None else factory)
         self._client: HttpClient | None = None
-        self._own: AiohttpClient | None = None
         self._is_closed = False
         self._over = asyncio.Event()
 
@@ -267,16 +266,14 @@ class _LoopClient:
         if self._is_closed:
             raise AzureSignalRError("this AzureSignalR is closed")
         if self._client is None:
-            self._client, self._own = choose_client(self._given.source)
+            self._client, _own = choose_client(self._lazy.source)
             self.loop_use.keep_loop_for(self._over.wait(), self.close)
         return self._client
 
     async def close(self) -> None:
-        """Close the HTTP client, if there is one, and let the loop's thread end."""
+        """Close the HTTP client if it was made, and let the event loop's thread end."""
         self._is_closed = True
         try:
-            await self._given.close()
-            if self._own is not None:
-                await self._own.close()
+            await self._lazy.close()
         finally:
             self._over.set()

@@ -1,4 +1,4 @@
-"""`HubConnection` without asyncio: calls the asyncio `HubConnection` on the thread of the event loop."""
+"""`HubConnection` for programs without asyncio: it calls the asyncio `HubConnection` on the event loop's thread."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ T = TypeVar("T")
 H = TypeVar("H", bound=Handler)
 R = TypeVar("R")
 
-# A change of the registered handlers takes microseconds. A lock that is held for so many seconds is held by a thread
-# that a signal handler has interrupted.
+# A change of the registered handlers takes microseconds. If a thread holds the lock for this many seconds, a signal
+# handler has interrupted the thread, and may wait for the lock itself.
 _STUCK = 0.1
 
 _STYLE: Final = sync_style(Upload, Stream)
@@ -168,7 +168,9 @@ class HubConnection(Uncopied):
     # Starting and stopping
 
     def start(self) -> None:
-        """Connect; return when the hub can be called. Ctrl-C leaves nothing open, and the state `DISCONNECTED`.
+        """Connect to the server; return when the hub can be called.
+
+        If Ctrl-C interrupts `start`, the connection is closed, and the state is `DISCONNECTED`.
 
         Raises:
             ConnectionFailedError: the attempts failed.
@@ -190,13 +192,13 @@ class HubConnection(Uncopied):
         await self._free_client()
 
     async def _stop(self) -> None:
-        # Send the messages of `send` first. For a call by the user `LoopUse.first` has done this already, but the exit
-        # of the interpreter calls `_stop` directly.
+        # Send the waiting messages of `send` before the end. If the user calls `stop`, `LoopUse.first` has sent them
+        # already; but the exit of the interpreter calls `_stop` directly, and the messages would be lost.
         self._send_buffer.drain()
         await self._hub.stop()
 
     async def _free_client(self) -> None:
-        # Close the HTTP client only if the connection is down: another start may have brought it up.
+        # Close the HTTP client only if the connection is down: another `start` of the user may use the client already.
         if self._hub.state is ConnectionState.DISCONNECTED:
             await self._http.close()
 
@@ -245,7 +247,7 @@ class HubConnection(Uncopied):
     @overload
     def invoke(self, method: str, *args: Any, timeout: float | Unset | None = UNSET) -> Any: ...
     def invoke(self, method: str, *args: Any, timeout: float | Unset | None = UNSET, result_type: Any = Any) -> Any:
-        """Call a hub method and return its result. After Ctrl-C, CancelInvocation is sent.
+        """Call a hub method and return its result. Ctrl-C cancels the call: CancelInvocation is sent to the server.
 
         Args:
             method: the method's name.
@@ -268,10 +270,10 @@ class HubConnection(Uncopied):
     def send(self, method: str, *args: Any) -> None:
         """Call a hub method without asking for an answer; return when the message is in the outgoing buffer.
 
-        `send` waits while the buffer is full. Ctrl-C during this wait means that nothing was sent.
+        `send` waits while the outgoing buffer is full. If Ctrl-C interrupts this wait, nothing was sent.
 
         Raises:
-            ConnectionClosedError: the connection ended while waiting for room.
+            ConnectionClosedError: the connection ended while `send` waited for room in the outgoing buffer.
             NotConnectedError: there is no connection, and none came within `Timeouts.ready`.
             LocalProtocolError: an argument cannot be encoded; nothing was sent.
         """
@@ -326,7 +328,9 @@ class HubConnection(Uncopied):
         return functools.partial(self._register, self._hub.on(event)) if handler is None else self.on(event)(handler)
 
     def register(self, receiver: R, *, naming: NamingChoice = "pascal") -> R:
-        """Register each method of an object as handler of the event of its name. `off(handler=...)` removes all.
+        """Register each method of an object as handler of the event of the same name.
+
+        `off(handler=receiver)` removes all these handlers.
 
         Args:
             receiver: the object. Its public methods are handlers; if some are marked with `event`, only these. They are
@@ -371,9 +375,9 @@ class HubConnection(Uncopied):
         return self._change_handlers(register, plain(handler, "a handler"))
 
     def _change_handlers(self, change: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Change the registered handlers while no other thread changes them."""
-        # Do not wait for ever: the thread that holds the lock may be interrupted by a signal handler, which may wait
-        # for this very thread.
+        """Add or remove handlers by the function `change`, while no other thread adds or removes handlers."""
+        # Do not wait for ever: a signal handler may have interrupted the thread that holds the lock, and may wait for
+        # the thread that waits here.
         locked = self._registering.acquire(timeout=_STUCK)
         try:
             return change(*args, **kwargs)

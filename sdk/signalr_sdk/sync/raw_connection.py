@@ -1,4 +1,4 @@
-"""`Connection` without asyncio: calls the asyncio `Connection` on the thread of the event loop."""
+"""`Connection` for programs without asyncio: it calls the asyncio `Connection` on the event loop's thread."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ class Connection(Uncopied):
         return self._connection.transport
 
     def start(self) -> None:
-        """Connect. After Ctrl-C nothing is left open.
+        """Connect to the server. If Ctrl-C interrupts `start`, the connection is closed.
 
         Raises:
             ConnectionFailedError: connecting failed, or `stop()` was called before the connection was up.
@@ -117,21 +117,22 @@ class Connection(Uncopied):
         await self._http.close()
 
     def stop(self) -> None:
-        """Close the connection within `Timeouts.close`. May be called by any thread, any number of times."""
+        """Close the connection within `Timeouts.close`. May be called on any thread, any number of times."""
         self._loop_use.call(self._stop)
 
     async def _stop(self) -> None:
-        # Stop only once: a later `stop` may run in another event loop, where the asyncio connection cannot be used.
+        # Stop the asyncio connection only once: a later `stop` of the user may run on another event loop, on which the
+        # asyncio connection cannot be used.
         if not self._stopped.is_set():
             await self._connection.stop()
             self._stopped.set()
 
     def send(self, data: str | bytes) -> None:
-        """Send data; wait while the server accepts no more. Data of several threads is sent one after another.
+        """Send data to the server; wait while the server accepts no more. Several threads may send at the same time.
 
-        Read at the same time, on another thread: a server may stop reading while its own data is not read. Over long
-        polling this client polls only while a thread reads, and ASP.NET Core closes the connection of a client that
-        does not poll.
+        Let another thread read from the connection while you send: a server may stop reading until its own data is
+        read. Over long polling this client polls only while a thread reads, and ASP.NET Core closes the connection of a
+        client that does not poll.
 
         Raises:
             NotConnectedError: the connection is not started, or is stopped.

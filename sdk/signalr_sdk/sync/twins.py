@@ -1,4 +1,4 @@
-"""Copies docstrings from the asyncio classes to their twins, the classes of `signalr_sdk.sync`."""
+"""Copies docstrings from the asyncio classes to the classes of the same names in `signalr_sdk.sync`."""
 
 from __future__ import annotations
 
@@ -11,12 +11,15 @@ C = TypeVar("C", bound=type)
 
 
 def twin_of(original: type) -> Callable[[C], C]:
-    """Return a class decorator that copies docstrings from the public members of an asyncio class.
+    """Return a class decorator that gives public methods and properties the docstrings of an asyncio class.
 
-    A member that has a docstring keeps it: the docstring of the asyncio class would be wrong for threads.
+    A method that has a docstring of its own keeps it: the docstring of the asyncio class would be wrong for threads.
+
+    Args:
+        original: the asyncio class.
 
     Raises:
-        AttributeError: the asyncio class has no member of the same name.
+        AttributeError: the asyncio class has no method or property of the same name.
     """
 
     def document(twin: C) -> C:
