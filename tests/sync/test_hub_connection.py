@@ -306,7 +306,7 @@ def test_a_break_unsubscribes(hub: HubConnection) -> None:
 def test_the_newest_events(hub: HubConnection) -> None:
     prices = hub.messages("Price", buffer=3, overflow="drop_oldest")
     hub.invoke("Flood", "Price", 1000, 1)
-    until(lambda: prices._messages._queue.messages[-1][0] == 999)
+    until(lambda: prices._source._queue.messages[-1][0] == 999)
     assert [prices.next()[0] for _ in range(3)] == [997, 998, 999]
 
 

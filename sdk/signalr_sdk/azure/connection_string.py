@@ -145,18 +145,14 @@ def _without_port(url: str) -> str:
 
 def _credential(auth_type: str, found: Mapping[str, str]) -> str:
     """Return the class of azure-identity for an AuthType; check that the properties that it needs are there."""
-    has_secret = bool(found.get("ClientSecret"))
-    has_certificate = bool(found.get("ClientCert") or found.get("ClientCertPath"))
     match auth_type.lower():
         case "azure":
             return _DEFAULT
-        case "azure.msi":
-            return _MANAGED
         case "azure.app":
-            return _application(found, secret=has_secret, certificate=has_certificate)
-        case "aad" if found.get("TenantId") or has_secret or has_certificate:
-            return _application(found, secret=has_secret, certificate=has_certificate)
-        case "aad":
+            return _application(found)
+        case "aad" if any(map(found.get, ("TenantId", "ClientSecret", "ClientCert", "ClientCertPath"))):
+            return _application(found)
+        case "azure.msi" | "aad":
             return _MANAGED
         case _:
             raise _wrong(
@@ -165,13 +161,15 @@ def _credential(auth_type: str, found: Mapping[str, str]) -> str:
             )
 
 
-def _application(found: Mapping[str, str], *, secret: bool, certificate: bool) -> str:
+def _application(found: Mapping[str, str]) -> str:
     for name in ("ClientId", "TenantId"):
         if not found.get(name):
             raise _wrong(f"AuthType {found['AuthType']} with an application needs {name}")
-    if not (secret or certificate):
-        raise _wrong(f"AuthType {found['AuthType']} with an application needs ClientSecret or ClientCert")
-    return _APPLICATION if secret else _CERTIFICATE
+    if found.get("ClientSecret"):
+        return _APPLICATION
+    if found.get("ClientCert") or found.get("ClientCertPath"):
+        return _CERTIFICATE
+    raise _wrong(f"AuthType {found['AuthType']} with an application needs ClientSecret or ClientCert")
 
 
 def _wrong(why: str) -> ValueError:

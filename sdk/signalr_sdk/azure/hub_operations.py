@@ -153,11 +153,15 @@ class HubOperations:
 
     async def remove_from_group(self, connection_id: str, group: str) -> None:
         """Remove a connection from a group. Does nothing if the connection is not in the group."""
-        await self._delete(_NO_CONNECTION + _NO_GROUP, _member("group", group, "connection", connection_id))
+        await self._unless_missing(
+            "DELETE", _NO_CONNECTION + _NO_GROUP, _member("group", group, "connection", connection_id)
+        )
 
     async def remove_from_all_groups(self, connection_id: str) -> None:
         """Remove a connection from all groups."""
-        await self._delete(_NO_CONNECTION, f"/connections/{names.segment('connection', connection_id)}/groups")
+        await self._unless_missing(
+            "DELETE", _NO_CONNECTION, f"/connections/{names.segment('connection', connection_id)}/groups"
+        )
 
     async def add_user_to_group(self, user: str, group: str, ttl: int | None = None) -> None:
         """Add all connections of a user to a group, also connections that are made later.
@@ -174,29 +178,31 @@ class HubOperations:
 
     async def remove_user_from_group(self, user: str, group: str) -> None:
         """Remove a user from a group. Does nothing if the user is not in the group."""
-        await self._delete(_NOT_IN_GROUP, _member("user", user, "group", group))
+        await self._unless_missing("DELETE", _NOT_IN_GROUP, _member("user", user, "group", group))
 
     async def remove_user_from_all_groups(self, user: str) -> None:
         """Remove a user from all groups."""
-        await self._delete(_NO_USER, f"/users/{names.segment('user', user)}/groups")
+        await self._unless_missing("DELETE", _NO_USER, f"/users/{names.segment('user', user)}/groups")
 
     # Looking up
 
     async def connection_exists(self, connection_id: str) -> bool:
         """Return whether a connection exists now."""
-        return await self._exists(_NO_CONNECTION, f"/connections/{names.segment('connection', connection_id)}")
+        return await self._unless_missing(
+            "HEAD", _NO_CONNECTION, f"/connections/{names.segment('connection', connection_id)}"
+        )
 
     async def user_exists(self, user: str) -> bool:
         """Return whether a user has a connection now."""
-        return await self._exists(_NO_USER, f"/users/{names.segment('user', user)}")
+        return await self._unless_missing("HEAD", _NO_USER, f"/users/{names.segment('user', user)}")
 
     async def group_exists(self, group: str) -> bool:
         """Return whether a group has a connection now."""
-        return await self._exists(_NO_GROUP, f"/groups/{names.segment('group', group)}")
+        return await self._unless_missing("HEAD", _NO_GROUP, f"/groups/{names.segment('group', group)}")
 
     async def user_in_group(self, user: str, group: str) -> bool:
         """Return whether a user is in a group."""
-        return await self._exists(_NOT_IN_GROUP, _member("user", user, "group", group))
+        return await self._unless_missing("HEAD", _NOT_IN_GROUP, _member("user", user, "group", group))
 
     def group_connections(self, group: str, page_size: int = 200) -> AsyncIterator[GroupConnection]:
         """Return an iterator over the connections in a group. The iterator requests one page after another.
@@ -229,7 +235,7 @@ class HubOperations:
     async def close_connection(self, connection_id: str, reason: str | None = None) -> None:
         """Close a connection, if it exists. The client gets the reason, and may reconnect."""
         path = f"/connections/{names.segment('connection', connection_id)}"
-        await self._delete(_NO_CONNECTION, path, ("reason", reason))
+        await self._unless_missing("DELETE", _NO_CONNECTION, path, ("reason", reason))
 
     async def close_all(self, reason: str | None = None, excluded: Iterable[str] = ()) -> None:
         """Close all connections of the hub, except the `excluded` connection ids."""
@@ -255,22 +261,22 @@ class HubOperations:
         """Return a request for a path below the hub's path. `body` holds arguments of `RestClient.request`."""
         return self._rest.request(method, self._hub_path + path, *pairs, **body)
 
-    async def _exists(self, missing: tuple[str, ...], path: str) -> bool:
+    async def _unless_missing(self, method: str, missing: tuple[str, ...], path: str, *pairs: _Pair) -> bool:
+        """Send a request. Return `False` if the service answers that the connection, user or group does not exist.
+
+        Args:
+            method: `HEAD` or `DELETE`.
+            missing: the error codes with which the service gives this answer.
+            path: the path below the hub's path.
+            pairs: the query.
+        """
         try:
-            await self._ask("HEAD", path)
+            await self._ask(method, path, *pairs)
         except AzureSignalRError as error:
             if rest_responses.is_missing(error, *missing):
                 return False
             raise
         return True
-
-    async def _delete(self, missing: tuple[str, ...], path: str, *pairs: _Pair) -> None:
-        """Send a DELETE request. It is no error if the connection, user or group does not exist."""
-        try:
-            await self._ask("DELETE", path, *pairs)
-        except AzureSignalRError as error:
-            if not rest_responses.is_missing(error, *missing):
-                raise
 
 
 def _member(outer: str, outer_name: str, inner: str, inner_name: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from typing import TYPE_CHECKING, Self, Unpack
 
@@ -85,6 +86,8 @@ class AzureSignalR(Uncopied, HubOperations):
         )
         super().__init__(rest, name, timeouts=timeouts)
         self._parsed = parsed
+        self._client_url = f"{parsed.client_endpoint}client/?hub={name}"
+        self._audience = f"{parsed.endpoint}client/?hub={name}"
         self._http = http
         self._client_tokens: ClientTokens = (
             tokens if isinstance(tokens, KeyTokens) else EntraClientTokens(rest, name, clock=clock)
@@ -130,8 +133,8 @@ class AzureSignalR(Uncopied, HubOperations):
         client = ClientClaims(
             user_id=user_id, claims=claims, lifetime=lifetime, close_on_expiration=close_on_expiration
         )
-        token = await self._client_tokens.client_token(self._client_url(self._parsed.endpoint), client)
-        return {"url": self._client_url(self._parsed.client_endpoint), "accessToken": token}
+        token = await self._client_tokens.client_token(self._audience, client)
+        return {"url": self._client_url, "accessToken": token}
 
     def connect(
         self,
@@ -156,17 +159,9 @@ class AzureSignalR(Uncopied, HubOperations):
         client = ClientClaims(
             user_id=user_id, claims=claims, lifetime=lifetime, close_on_expiration=close_on_expiration
         )
-        audience = self._client_url(self._parsed.endpoint)
-
-        async def token() -> str:
-            return await self._client_tokens.client_token(audience, client)
-
-        defaults = HubOptions(http=self._http, timeouts=self._timeouts)
-        options: HubOptions = {**defaults, **hub_options}
-        return HubConnection(self._client_url(self._parsed.client_endpoint), access_token=token, **options)
-
-    def _client_url(self, base: str) -> str:
-        return f"{base}client/?hub={self._hub}"
+        token = functools.partial(self._client_tokens.client_token, self._audience, client)
+        options: HubOptions = {**HubOptions(http=self._http, timeouts=self._timeouts), **hub_options}
+        return HubConnection(self._client_url, access_token=token, **options)
 
 
 def _request_tokens(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
+import re
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 import attrs
@@ -32,6 +33,7 @@ _PREFIX: Final = "x-asrs-"
 _DIGEST: Final = "sha256="
 _JSON, _MESSAGEPACK = "application/json", "application/x-msgpack"
 _PROTOCOLS: Final[dict[str, HubProtocol]] = {_JSON: JsonProtocol(), _MESSAGEPACK: MessagePackProtocol()}
+_BETWEEN_CLAIMS: Final = re.compile(r",(?=[^,]*: )")
 _DISCONNECTED: Final = 11  # type of the MessagePack message that has the error of a disconnect
 
 
@@ -177,23 +179,17 @@ def _kind(category: str, event: str) -> UpstreamKind:
 
 def _claims(text: str) -> dict[str, tuple[str, ...]]:
     """Return the claims of a text like `name: value, name: value`, in which a value may have commas."""
-    pairs: list[tuple[str, list[str]]] = []
-    for part in text.split(","):
-        name, colon, value = part.partition(": ")
-        if colon:
-            pairs.append((name.strip(), [value]))
-        elif pairs:
-            pairs[-1][1].append(part)
     claims: dict[str, list[str]] = {}
-    for name, values in pairs:
-        claims.setdefault(name, []).append(",".join(values).strip())
+    for claim in _BETWEEN_CLAIMS.split(text):
+        name, colon, value = claim.partition(": ")
+        if colon:
+            claims.setdefault(name.strip(), []).append(value.strip())
     return {name: tuple(values) for name, values in claims.items()}
 
 
 def _with_call(event: UpstreamEvent, body: bytes) -> UpstreamEvent:
-    message = _PROTOCOLS[event.content_type].decode(
-        body.removesuffix(SEPARATOR) if event.content_type == _JSON else body
-    )
+    encoded = body.removesuffix(SEPARATOR) if event.content_type == _JSON else body
+    message = _PROTOCOLS[event.content_type].decode(encoded)
     if not isinstance(message, Invocation):
         raise _wrong("its body is no invocation")
     return attrs.evolve(

@@ -19,8 +19,6 @@ from .daemon_threads import Worker, run_on_thread, start_thread
 from .plain_functions import as_error, result_of
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable
-
     from ..interfaces import Handler
     from ..messages import Invocation
 
@@ -98,7 +96,7 @@ class ThreadDispatcher(Dispatcher):
     # Client results
 
     async def _ask(self, handler: Handler, message: Invocation, task: asyncio.Task[Any]) -> Any:
-        job: Awaitable[Any] = run_on_thread(lambda: result_of(handler(*message.arguments)), "client result")
+        job = run_on_thread(lambda: result_of(handler(*message.arguments)), "client result")
         return await self._finish(job, task)
 
     # The end

@@ -33,8 +33,6 @@ class Doorbell:
     `_ringing` before it takes callbacks from the queue.
     """
 
-    __slots__ = ("_callbacks", "_loop", "_ringing")
-
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._callbacks: deque[Callable[[], object]] = deque()
@@ -75,8 +73,6 @@ class Doorbell:
 
 class WaitingThreads:
     """The threads that wait until the event loop's thread changes something, for example until a queue has room."""
-
-    __slots__ = ("_locks",)
 
     def __init__(self) -> None:
         self._locks: deque[threading.Lock] = deque()

@@ -34,9 +34,7 @@ class _BatchIterator(Uncopied, Generic[T]):
         convert: makes a value for the user out of a decoded item; `None` to return decoded items unchanged.
     """
 
-    def __init__(
-        self, source: AsyncStream[Any] | AsyncMessages, loop_use: LoopUse, convert: Callable[[Any], T] | None
-    ) -> None:
+    def __init__(self, source: Any, loop_use: LoopUse, convert: Callable[[Any], T] | None) -> None:
         self._source = source
         self._loop_use = loop_use
         self._convert = convert
@@ -57,15 +55,9 @@ class _BatchIterator(Uncopied, Generic[T]):
                 item = self._fetched.popleft()
             except IndexError:
                 # Fetch, and then try the deque again: another thread may take all items of this fetch.
-                self._fetch(timeout)
+                self._loop_use.call_next(self._fill, timeout)
             else:
                 return item if self._convert is None else self._convert(item)
-
-    def _fetch(self, timeout: float | None) -> None:
-        try:
-            self._loop_use.call(self._fill, timeout)
-        except StopAsyncIteration:
-            raise StopIteration from None
 
     async def _fill(self, timeout: float | None) -> None:
         async with asyncio.timeout(timeout):
@@ -91,7 +83,6 @@ class Stream(_BatchIterator[T]):
 
     def __init__(self, stream: AsyncStream[T], loop_use: LoopUse) -> None:
         super().__init__(stream, loop_use, converter_of(stream))
-        self._stream = stream
 
     def next(self, timeout: float | None = None) -> T:
         """Return the next item of the stream; wait for it if necessary.
@@ -110,11 +101,11 @@ class Stream(_BatchIterator[T]):
         return self._take(timeout)
 
     def cancel(self) -> None:
-        self._loop_use.call(self._stream.cancel)
+        self._loop_use.call(self._source.cancel)
         self._fetched.clear()
 
     def __enter__(self) -> Self:
-        self._loop_use.call(self._stream.__aenter__)
+        self._loop_use.call(self._source.__aenter__)
         return self
 
     def __exit__(self, *_exception: object) -> None:
@@ -138,7 +129,6 @@ class Messages(_BatchIterator[tuple[Any, ...]]):
 
     def __init__(self, messages: AsyncMessages, loop_use: LoopUse) -> None:
         super().__init__(messages, loop_use, tuple)
-        self._messages = messages
 
     def next(self, timeout: float | None = None) -> tuple[Any, ...]:
         """Return the arguments of the next event; wait for the event if necessary.
@@ -153,7 +143,7 @@ class Messages(_BatchIterator[tuple[Any, ...]]):
         return self._take(timeout)
 
     def close(self) -> None:
-        self._loop_use.call(self._messages.close)
+        self._loop_use.call(self._source.close)
         self._fetched.clear()
 
     def __enter__(self) -> Self:

@@ -192,6 +192,17 @@ class LoopUse:
                 call.give_up()
                 raise
 
+    def call_next(self, function: Callable[P, Coroutine[Any, Any, T]], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Call an async function that returns the next value of an iterator, and return this value. Like `call`.
+
+        Raises:
+            StopIteration: the function has raised `StopAsyncIteration`: there is no further value.
+        """
+        try:
+            return self.call(function, *args, **kwargs)
+        except StopAsyncIteration:
+            raise StopIteration from None
+
     def keep_loop_for(self, life: Coroutine[Any, Any, object], stop: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Keep the event loop's thread alive until the connection has ended, and run all calls on this thread.
 

@@ -175,8 +175,7 @@ class _Process:
     def _exit(self) -> None:
         exit_begun.set()
         until = time.monotonic() + _FAREWELL
-        portal = self._current.get("portal")
-        if portal is not None:
+        if portal := self._current.get("portal"):
             self._stop_all(portal, until)
         for log_thread in list(LogThread.running):
             log_thread.flush(until)

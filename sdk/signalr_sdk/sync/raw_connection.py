@@ -145,10 +145,7 @@ class Connection(Uncopied):
         return self
 
     def __next__(self) -> str | bytes:
-        try:
-            return self._loop_use.call(self._connection.__anext__)
-        except StopAsyncIteration:
-            raise StopIteration from None
+        return self._loop_use.call_next(self._connection.__anext__)
 
     def __enter__(self) -> Self:
         self.start()
