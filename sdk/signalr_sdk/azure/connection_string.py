@@ -27,10 +27,6 @@ _NAMES = {
 _VERSION = re.compile(r"1\.\d[\w.-]*", re.ASCII)
 _FEWEST_PROPERTIES = 2
 
-# The classes of azure-identity for the different kinds of AuthType.
-_DEFAULT, _MANAGED, _APPLICATION = "DefaultAzureCredential", "ManagedIdentityCredential", "ClientSecretCredential"
-_CERTIFICATE = "CertificateCredential"
-
 
 @attrs.frozen(kw_only=True)
 class ConnectionString:
@@ -79,8 +75,9 @@ class ConnectionString:
         named = _credential(auth_type, found) if auth_type is not None else None
         if named is None and not found.get("AccessKey"):
             raise _wrong("it has no AccessKey; for Entra ID it needs AuthType=azure, and a credential= beside it")
+        scheme, host, _port = urls.origin(endpoint)
         return cls(
-            endpoint=_without_port(endpoint),
+            endpoint=f"{scheme}://{host}/",
             client_endpoint=_base("ClientEndpoint", found["ClientEndpoint"]) if "ClientEndpoint" in found else endpoint,
             server_endpoint=_base("ServerEndpoint", found["ServerEndpoint"]) if "ServerEndpoint" in found else endpoint,
             access_key=found["AccessKey"] if named is None else None,
@@ -137,23 +134,17 @@ def _with_port(url: str, port: str | None) -> str:
     return f"{scheme}://{host}:{int(port)}/{path}"
 
 
-def _without_port(url: str) -> str:
-    """Return the URL with scheme and host only: the tokens of clients name the service like this."""
-    scheme, host, _port = urls.origin(url)
-    return f"{scheme}://{host}/"
-
-
 def _credential(auth_type: str, found: Mapping[str, str]) -> str:
     """Return the class of azure-identity for an AuthType; check that the properties that it needs are there."""
     match auth_type.lower():
         case "azure":
-            return _DEFAULT
+            return "DefaultAzureCredential"
         case "azure.app":
             return _application(found)
         case "aad" if any(map(found.get, ("TenantId", "ClientSecret", "ClientCert", "ClientCertPath"))):
             return _application(found)
         case "azure.msi" | "aad":
-            return _MANAGED
+            return "ManagedIdentityCredential"
         case _:
             raise _wrong(
                 f"AuthType {redact(auth_type, 20)!r} is not known: it is azure, azure.msi, azure.app or aad, "
@@ -166,9 +157,9 @@ def _application(found: Mapping[str, str]) -> str:
         if not found.get(name):
             raise _wrong(f"AuthType {found['AuthType']} with an application needs {name}")
     if found.get("ClientSecret"):
-        return _APPLICATION
+        return "ClientSecretCredential"
     if found.get("ClientCert") or found.get("ClientCertPath"):
-        return _CERTIFICATE
+        return "CertificateCredential"
     raise _wrong(f"AuthType {found['AuthType']} with an application needs ClientSecret or ClientCert")
 
 

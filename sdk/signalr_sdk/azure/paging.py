@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import attrs
 
@@ -42,8 +42,11 @@ async def pages(rest: RestClient, request: HttpRequest) -> AsyncIterator[GroupCo
         asked.add(request.url)
         response = await rest.ask(request)
         page = rest_responses.members(request, response)
-        for item in _items(request, response, page):
-            yield item
+        found = page.get("value")
+        if not isinstance(found, list):
+            raise rest_responses.unexpected(request, response, "the answer has no list of connections (value)")
+        for connection in [_connection(request, response, item) for item in found]:
+            yield connection
         following = page.get("nextLink")
         if not following:
             return
@@ -55,14 +58,7 @@ async def pages(rest: RestClient, request: HttpRequest) -> AsyncIterator[GroupCo
             raise rest_responses.unexpected(request, response, "the pages of the list never end: a nextLink came twice")
 
 
-def _items(request: HttpRequest, response: HttpResponse, page: dict[str, Any]) -> list[GroupConnection]:
-    found = page.get("value")
-    if not isinstance(found, list):
-        raise rest_responses.unexpected(request, response, "the answer has no list of connections (value)")
-    return [_item(request, response, each) for each in found]
-
-
-def _item(request: HttpRequest, response: HttpResponse, item: object) -> GroupConnection:
+def _connection(request: HttpRequest, response: HttpResponse, item: object) -> GroupConnection:
     if isinstance(item, dict):
         connection_id, user_id = item.get("connectionId"), item.get("userId")
         if isinstance(connection_id, str) and (user_id is None or isinstance(user_id, str)):

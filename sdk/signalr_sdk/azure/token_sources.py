@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
-import time
 from collections.abc import Awaitable
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -62,7 +61,7 @@ class KeyTokens:
     """
 
     key: SigningKey
-    clock: Callable[[], float] = time.time
+    clock: Callable[[], float]
 
     async def request_tokens(self, url: str) -> Sequence[str]:
         """See `RequestTokens`."""

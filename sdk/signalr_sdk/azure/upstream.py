@@ -60,13 +60,10 @@ def verify_signature(headers: Mapping[str, str], keys: str | Iterable[str]) -> b
         for part in found.get(f"{_PREFIX}signature", "").split(",")
         if part.strip().lower().startswith(_DIGEST)
     ]
-    right = False
-    for key in wanted:
-        digest = hmac.new(key.encode(), connection_id, hashlib.sha256).hexdigest().encode()
-        for signature in given:
-            # Do not return early: the time that this function takes must not tell which key matches.
-            right = hmac.compare_digest(digest, signature) or right
-    return right and bool(connection_id)
+    digests = [hmac.new(key.encode(), connection_id, hashlib.sha256).hexdigest().encode() for key in wanted]
+    # Compare all pairs, also after a match: the time that this function takes must not tell which key matches.
+    matches = [hmac.compare_digest(digest, signature) for digest in digests for signature in given]
+    return any(matches) and bool(connection_id)
 
 
 @attrs.frozen(kw_only=True)

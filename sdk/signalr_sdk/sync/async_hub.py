@@ -72,8 +72,7 @@ class AsyncHub(HubConnection):
 
         May be called on any thread.
         """
-        loop = self._dispatcher.loop
-        if loop is not None:
+        if (loop := self._dispatcher.loop) is not None:
             call_on_loop(loop, self._dispatcher.push_error, error)
 
     def wanted_converter(self) -> Converter:
