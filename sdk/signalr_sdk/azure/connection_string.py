@@ -1,7 +1,7 @@
 """Parses and checks connection strings of Azure SignalR Service.
 
-Error texts name the property that is wrong, and never quote a value that may be a secret. Source:
-ConnectionStringParser of Azure/azure-signalr.
+Error texts name the property of the connection string that is wrong, and never quote a value that may be a secret.
+Source: ConnectionStringParser of Azure/azure-signalr.
 """
 
 from __future__ import annotations
@@ -30,17 +30,17 @@ _FEWEST_PROPERTIES = 2
 
 @attrs.frozen(kw_only=True)
 class ConnectionString:
-    """A parsed connection string. Its `repr` has no secret.
+    """A parsed connection string of Azure SignalR Service. The `repr` has no secret.
 
     Attributes:
-        endpoint: URL of the service, ending in `/`. It has no port: the tokens of clients name none.
-        client_endpoint: URL for clients, ending in `/`.
+        endpoint: URL of the service, ending in `/`. This URL has no port, because the tokens of clients name no port.
+        client_endpoint: URL to which clients connect, ending in `/`.
         server_endpoint: URL for REST requests, ending in `/`.
         access_key: the key that signs tokens; `None` with Entra ID.
         auth_type: `azure`, `azure.msi`, `azure.app` or `aad` for Entra ID; `None` with an access key.
-        client_id: id of the application or user-assigned identity.
-        tenant_id: tenant of the application.
-        credential_name: the class of azure-identity that the string asks for; `None` with an access key.
+        client_id: Entra ID's id of the application or user-assigned identity.
+        tenant_id: Entra ID's tenant of the application.
+        credential_name: the class of azure-identity that fits the connection string; `None` with an access key.
     """
 
     endpoint: str
@@ -54,10 +54,10 @@ class ConnectionString:
 
     @classmethod
     def parse(cls, text: str) -> ConnectionString:
-        """Parse a connection string.
+        """Parse a connection string of Azure SignalR Service.
 
         Raises:
-            ValueError: the text is no connection string. The error says which property is wrong, and why.
+            ValueError: the text is no connection string. The error text says which property is wrong, and why.
 
         Example:
             >>> from signalr_sdk.azure import ConnectionString
@@ -89,7 +89,13 @@ class ConnectionString:
 
 
 def _properties(text: str) -> dict[str, str]:
-    """Return the properties of a connection string, with their names spelled as in `_NAMES`."""
+    """Split a connection string into its properties. Property names in any case become the spellings in `_NAMES`.
+
+    Properties that are not in `_NAMES` are left out.
+
+    Raises:
+        ValueError: a part of the string has no `=`, a property is there twice, or there are too few properties.
+    """
     if not isinstance(text, str):
         raise TypeError(f"the connection string must be a str, not {type(text).__name__}")
     found: dict[str, str] = {}
@@ -99,7 +105,8 @@ def _properties(text: str) -> dict[str, str]:
         key, equals, value = segment.partition("=")
         name = _NAMES.get(key.strip().lower())
         if not equals:
-            # Do not quote the part in the error: it may be half of an access key that has a semicolon.
+            # Do not quote the part without '=' in the error text: this part may be half of an access key that has a
+            # semicolon, and the secret would end up in logs.
             raise _wrong("it has a part without '=': it is made of name=value, with ';' between")
         if name is None:
             continue  # ignore it: other programs may know this property
@@ -112,7 +119,11 @@ def _properties(text: str) -> dict[str, str]:
 
 
 def _base(name: str, value: str) -> str:
-    """Check the URL of an endpoint; return the URL with a slash at its end."""
+    """Check the URL in a property of the connection string; return the URL with a slash at its end.
+
+    Raises:
+        ValueError: the URL is wrong. The error text names the property.
+    """
     if not re.match("https?://", value, re.IGNORECASE):
         raise _wrong(f"{name} must be an absolute URL that begins with https:// or http://")
     try:
@@ -135,7 +146,11 @@ def _with_port(url: str, port: str | None) -> str:
 
 
 def _credential(auth_type: str, found: Mapping[str, str]) -> str:
-    """Return the class of azure-identity for an AuthType; check that the properties that it needs are there."""
+    """Return the name of the class of azure-identity that fits an AuthType.
+
+    Raises:
+        ValueError: the AuthType is not known, or a property that this AuthType needs is missing.
+    """
     match auth_type.lower():
         case "azure":
             return "DefaultAzureCredential"

@@ -17,18 +17,18 @@ if TYPE_CHECKING:
     from .rest_client import RestClient
 
 
-# A URL may have only these characters. Other characters, for example line breaks, could end the first line of the
-# request.
+# The only characters that the URL of a next page may have: visible ASCII. A line break in the URL could end the first
+# line of the HTTP request, and the service could smuggle in headers.
 _URL = re.compile(r"[!-~]+")
 
 
 @attrs.frozen
 class GroupConnection:
-    """A connection in a group.
+    """A connection of a client in a group of a hub.
 
     Attributes:
         connection_id: id of the connection.
-        user_id: user of the connection; `None` without a user.
+        user_id: id of the connection's user; `None` for a client without a user.
     """
 
     connection_id: str
@@ -36,7 +36,15 @@ class GroupConnection:
 
 
 async def pages(rest: RestClient, request: HttpRequest) -> AsyncIterator[GroupConnection]:
-    """Yield the connections of the page that `request` asks for, and of all further pages."""
+    """Yield the connections in a group. Each page is requested when the connections of the page before were yielded.
+
+    Args:
+        rest: sends the requests.
+        request: the request for the first page.
+
+    Raises:
+        AzureSignalRError: a request failed, or a page is not as the REST API describes it.
+    """
     asked: set[str] = set()
     while True:
         asked.add(request.url)
@@ -52,7 +60,8 @@ async def pages(rest: RestClient, request: HttpRequest) -> AsyncIterator[GroupCo
             return
         if not (isinstance(following, str) and _URL.fullmatch(following)):
             raise rest_responses.unexpected(request, response, "the answer's nextLink is not a URL")
-        # Use only the query of the link: the token must not be sent to a server that is not in the connection string.
+        # Use only the query of `nextLink`: the rest of the link could name another server, and the token must be sent
+        # only to the server that the connection string names.
         request = attrs.evolve(request, url=f"{urls.without_query(request.url)}?{following.partition('?')[2]}")
         if request.url in asked:
             raise rest_responses.unexpected(request, response, "the pages of the list never end: a nextLink came twice")
