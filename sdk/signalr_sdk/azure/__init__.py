@@ -1,8 +1,8 @@
 """Azure SignalR Service without an app server: send events to the clients of a hub, and let clients connect.
 
 A program that only connects to a hub behind the service does not need this package: `HubConnection` follows the
-redirect of the app server to the service. All but the functions and classes for upstream requests needs the extra
-`azure`.
+redirect of the app server to the service. Everything in this package needs the extra `azure`, except the functions and
+classes for upstream requests.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The operations of the REST API on a hub: send events, invoke clients, manage groups, look up and close connections."""
+"""The operations of the REST API on a hub: send events, invoke clients, manage groups, find and close connections."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ class HubOperations:
         await self._send(f"/connections/{names.segment('connection', connection_id)}", Payload.make(event, args))
 
     async def send_connections(self, connection_ids: Iterable[str], event: str, *args: Any) -> None:
-        """Send an event to several connections, with one request for each connection, as `send_users` does for users."""
+        """Send an event to several connections, with one request for each, as `send_users` does for users."""
         await self._send_each("connection", connection_ids, event, args)
 
     async def invoke_connection(
@@ -205,7 +205,7 @@ class HubOperations:
         return await self._unless_missing("HEAD", _NO_GROUP, f"/groups/{names.segment('group', group)}")
 
     async def user_in_group(self, user: str, group: str) -> bool:
-        """Return whether a user was added to a group of the hub, and not removed since."""
+        """Return whether a user is in a group of the hub."""
         return await self._unless_missing("HEAD", _NOT_IN_GROUP, _member("user", user, "group", group))
 
     def group_connections(self, group: str, page_size: int = 200) -> AsyncIterator[GroupConnection]:

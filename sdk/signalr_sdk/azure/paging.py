@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from .rest_client import RestClient
 
 
-# The only characters that the URL of a next page may have: visible ASCII. A line break in the URL could end the first
-# line of the HTTP request, and the service could smuggle in headers.
+# The only characters that the URL of a next page may have: visible ASCII. A line break would end the first line of the
+# HTTP request, and the rest of the URL would be taken for headers.
 _URL = re.compile(r"[!-~]+")
 
 

@@ -43,22 +43,22 @@ class AzureSignalR(Uncopied):
 
     Works like `signalr_sdk.azure.AzureSignalR`, without `await`. Many threads may use one object at the same time.
     Ctrl-C interrupts a method that waits, and cancels its request. The constructor does no I/O and starts no thread.
-    The first request starts the thread of the event loop, which then runs until `close()`.
+    The first request starts the event loop's thread, which then runs until `close()`.
 
     Args:
         connection_string: the connection string of the resource, as the portal shows it.
         hub: the hub's name.
         application: prefix for the hub's name, to keep apart the hubs of several applications on one resource.
         credential: for Entra ID: an object with a plain method `get_token(*scopes)`, which is called on a thread.
-        http: a plain callable that makes the HTTP client, as for `HubConnection`. It is called on the thread of the
-            event loop. `close()` closes the client. Each connection of `connect` calls it for a client of its own.
-        timeouts: `connect` and `request` apply to each request, `invoke` to `invoke_connection`.
+        http: a plain function that makes the HTTP client, as for `HubConnection`. The function is called on the event
+            loop's thread. `close()` closes the client. Each connection of `connect` makes a client of its own.
+        timeouts: `connect` and `request` limit each request, `invoke` limits `invoke_connection`.
         api_version: version of the REST API.
         clock: returns the time in seconds since 1970, for tokens.
 
     Raises:
         ValueError: the connection string or a name is wrong, or `credential` does not fit the connection string.
-        TypeError: `get_token` of the credential is async, or `http` is no callable.
+        TypeError: `get_token` of the credential is async, or `http` is no function.
         ModuleNotFoundError: PyJWT is missing (extra `azure`), which access keys need.
 
     Example:
