@@ -24,7 +24,10 @@ class AsyncHub(HubConnection):
     _dispatcher_class = ThreadDispatcher
 
     async def wait_ended(self) -> None:
-        """Wait until the connection has ended, and then `stop` it, unless the user has started it again meanwhile."""
+        """Wait until the connection has ended, and then end its worker thread and tasks by `stop`.
+
+        Does not call `stop` if the user has started the connection again meanwhile.
+        """
         closed = self._life.closed
         with suppress(SignalRError):  # users get the error from `wait_closed` and `on_closed`
             await self.wait_closed()
@@ -68,10 +71,7 @@ class AsyncHub(HubConnection):
     # Errors
 
     def report(self, error: Exception) -> None:
-        """Pass an error that belongs to no call, so that no `except` can catch it, to the `on_error` handlers.
-
-        May be called on any thread.
-        """
+        """Pass an error to the `on_error` handlers, because no call of the user can raise it. For any thread."""
         if (loop := self._dispatcher.loop) is not None:
             call_on_loop(loop, self._dispatcher.push_error, error)
 

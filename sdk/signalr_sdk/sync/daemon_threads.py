@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 _Job: TypeAlias = "tuple[contextvars.Context, Callable[[], Any], asyncio.Future[Any]]"
 
-# Set when the interpreter begins to exit. No thread is started from then on: the exit would end a daemon thread in the
+# Set when the interpreter begins to exit. No thread is started after this: the exit would kill a daemon thread in the
 # middle of its work, and from Python 3.12 on, starting a thread raises an error.
 exit_begun: threading.Event = threading.Event()
 
@@ -69,8 +69,8 @@ class Worker:
 def _do_all(jobs: SimpleQueue[_Job | None]) -> None:
     while (job := jobs.get()) is not None:
         _do(job)
-        # Drop the finished job: its function refers to the connection, which would stay alive, though the user has
-        # dropped it, while the worker thread waits for the next job.
+        # Drop the finished job before waiting for the next job: its function refers to the connection, which could not
+        # be freed after the user has dropped it.
         del job
 
 

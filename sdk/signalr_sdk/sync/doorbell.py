@@ -36,15 +36,16 @@ class Doorbell:
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._callbacks: deque[Callable[[], object]] = deque()
-        # Identity of the thread that has woken the event loop, until the event loop runs `answer`; otherwise 0.
+        # Identity of the thread that wakes the event loop, until the event loop runs `answer`; 0 for no thread.
         self._ringing = 0
 
     def ring(self, callback: Callable[[], object]) -> None:
         """Let the event loop's thread call a callback, after all callbacks of earlier rings. For any thread."""
         self._callbacks.append(callback)
-        # Wake the event loop again if only this thread has woken it: a signal handler or finalizer, which now calls
-        # `ring`, may have interrupted the earlier `ring` of its own thread halfway. The main thread is never noted in
-        # `_ringing`: a slow signal handler may interrupt its `ring` for long, and the other threads would rely on it.
+        # Do not rely on an earlier wake-up by this same thread: a signal handler or finalizer, which calls `ring` now,
+        # may have interrupted the earlier `ring` before it woke the event loop. Do not note the main thread in
+        # `_ringing`: a slow signal handler may interrupt its `ring` for long, and other threads would rely on this
+        # `ring` to wake the event loop.
         thread = threading.get_ident()
         if self._ringing in (0, thread):
             if thread != threading.main_thread().ident:

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 # The largest batch that the event loop's thread hands to an iterating thread: this many items or events, or items or
-# events that had this many bytes on the wire. Larger batches would hide from the server that the iteration is slow.
+# events that had this many bytes on the wire. A batch without a limit would empty the queue of a slow iteration, and
+# the connection would never pause reading.
 _ITEMS = 256
 _BYTES = 256 * 1024
 
@@ -49,7 +50,12 @@ class _BatchIterator(Uncopied, Generic[T]):
         return self._take(None)
 
     def _take(self, timeout: float | None) -> T:
-        """Return the next item. If no item is fetched yet, block the calling thread for up to `timeout` seconds."""
+        """Return the next item. If no item was fetched yet, block the calling thread for at most `timeout` seconds.
+
+        Raises:
+            TimeoutError: no item came within `timeout`.
+            StopIteration: there are no further items.
+        """
         while True:
             try:
                 item = self._fetched.popleft()

@@ -57,7 +57,7 @@ class _Call:
         self._done = threading.Lock()
         self._done.acquire()
 
-    # Methods for the event loop's thread
+    # Methods that must be called on the event loop's thread
 
     def begin(self) -> None:
         """Call the function, unless the calling thread has given up, or the portal has ended."""
@@ -106,7 +106,7 @@ class _Call:
             self._portal.leave()
             self._done.release()
 
-    # Methods for the calling thread
+    # Methods that must be called on the user's calling thread
 
     def result(self) -> Any:
         """Let the event loop's thread call the function. Block the calling thread until there is a result; return it.
@@ -204,7 +204,7 @@ class LoopUse:
             raise StopIteration from None
 
     def keep_loop_for(self, life: Coroutine[Any, Any, object], stop: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        """Keep the event loop's thread alive until the connection has ended, and run all calls on this thread.
+        """Keep the event loop's thread alive until the connection has ended, and run all its calls on this thread.
 
         Must be called on the event loop's thread.
 

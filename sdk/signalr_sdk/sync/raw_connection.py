@@ -26,7 +26,7 @@ class Connection(Uncopied):
     """A connection without the hub protocol, for programs without asyncio.
 
     Works like `signalr_sdk.Connection`, without `await`. Many threads may use one connection at the same time. Ctrl-C
-    interrupts a method that waits. A connection that was started keeps the thread of the event loop until `stop()`.
+    interrupts a method that waits. After `start()`, the event loop's thread runs until `stop()`.
 
     Args:
         url: the endpoint's http(s) or ws(s) URL.

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 _logger = logging.getLogger("signalr_sdk.hub")
 
-# While users' threads keep sending, the event loop's thread looks for messages every so many seconds without a wake-up.
-# A wake-up for each message would cost more than all other work for the message.
+# While users' threads keep sending, the event loop's thread looks for messages at intervals of this many seconds,
+# without a wake-up. A wake-up for each message would cost more than all other work for the message.
 _PATIENCE = 0.001
 
 
@@ -90,7 +90,7 @@ class SendBuffer:
         if at_once or self._looking is not portal.loop:
             portal.doorbell.ring(self._look)
 
-    # Methods for the event loop's thread
+    # Methods that must be called on the event loop's thread
 
     def drain(self) -> None:
         """Move all messages into the outgoing buffer, before another call of the user, to keep the order of calls."""

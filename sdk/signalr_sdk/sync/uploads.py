@@ -53,7 +53,7 @@ class UploadQueue:
         self._waiter: asyncio.Future[None] | None = None
         self._batch: deque[Any] = deque()
 
-    # Methods for any thread
+    # Methods that any thread may call
 
     def put(self, item: Any) -> bool:
         """Add an item of the upload; wait while the queue is full.
@@ -95,7 +95,7 @@ class UploadQueue:
         if self._doorbell is not None:
             self._doorbell.ring(self._wake)
 
-    # Methods for the event loop's thread
+    # Methods that must be called on the event loop's thread
 
     def __aiter__(self) -> Self:
         self._doorbell = current_portal().doorbell
