@@ -15,7 +15,7 @@ _NAMED = 5  # so many targets are named in the error text
 
 
 async def fan_out(what: str, targets: Sequence[str], call: Callable[[str], Awaitable[None]]) -> None:
-    """Send one request for each user, group or connection, even after requests for other targets have failed.
+    """Send one request for each user, group or connection in `targets`. A failed request does not stop the others.
 
     If `fan_out` is cancelled, the running requests are cancelled.
 
