@@ -63,7 +63,8 @@ class _BatchIterator(Uncopied, Generic[T]):
                 # Fetch, and then try the deque again: another thread may take all items of this fetch.
                 self._loop_use.call_next(self._fill, timeout)
             else:
-                return item if self._convert is None else self._convert(item)
+                convert = self._convert
+                return item if convert is None else convert(item)
 
     async def _fill(self, timeout: float | None) -> None:
         async with asyncio.timeout(timeout):
