@@ -7,15 +7,12 @@ Source: ConnectionStringParser of Azure/azure-signalr.
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
 
 import attrs
 
 from .._core import urls
 from .._core.redaction import redact
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 _NAMES = {
     name.lower(): name

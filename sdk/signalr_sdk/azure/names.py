@@ -9,11 +9,8 @@ Source: the REST API's swagger and RestApiProvider of Azure/azure-signalr.
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from collections.abc import Iterable
 from urllib.parse import quote
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
 
 # The pattern for the name of a hub, for the name of an application, and for `application_hub`.
 _HUB = re.compile(r"[A-Za-z][A-Za-z0-9_`,.\[\]]{0,127}")

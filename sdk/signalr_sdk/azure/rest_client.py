@@ -16,13 +16,12 @@ from .._core import headers as http_headers
 from .._core import urls
 from .._guard.foreign import forget_locals
 from ..errors import AzureSignalRError, RemoteProtocolError
-from ..interfaces import HttpRequest
+from ..interfaces import HttpClient, HttpRequest, HttpResponse
 from . import names, rest_responses
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
-    from ..interfaces import HttpClient, HttpResponse
     from ..options import Timeouts
 
 _logger = logging.getLogger("signalr_sdk.http")

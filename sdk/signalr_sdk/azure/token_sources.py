@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from .rest_client import RestClient
-    from .tokens import ClientClaims, SigningKey
 
 _logger = logging.getLogger("signalr_sdk.http")
 
@@ -42,7 +41,7 @@ class Credential(Protocol):
 class ClientTokens(Protocol):
     """A source of the tokens with which clients connect to the service: an access key or Entra ID."""
 
-    async def client_token(self, audience: str, client: ClientClaims) -> str:
+    async def client_token(self, audience: str, client: tokens.ClientClaims) -> str:
         """Return a token with which a client can connect to the service.
 
         Args:
@@ -63,7 +62,7 @@ class KeyTokens:
         clock: returns the time in seconds since 1970.
     """
 
-    key: SigningKey
+    key: tokens.SigningKey
     clock: Callable[[], float]
 
     async def request_tokens(self, url: str) -> Sequence[str]:
@@ -71,7 +70,7 @@ class KeyTokens:
         now = self.clock()
         return [tokens.request_token(self.key, audience, now) for audience in names.audiences(url)]
 
-    async def client_token(self, audience: str, client: ClientClaims) -> str:
+    async def client_token(self, audience: str, client: tokens.ClientClaims) -> str:
         """See `ClientTokens`."""
         return tokens.client_token(self.key, audience, client, self.clock())
 
@@ -141,24 +140,24 @@ class EntraClientTokens:
     _rest: RestClient
     _hub: str
     _clock: Callable[[], float] = attrs.field(kw_only=True)
-    _key: SigningKey | None = attrs.field(default=None, init=False)
+    _key: tokens.SigningKey | None = attrs.field(default=None, init=False)
     _key_from: float = attrs.field(default=0.0, init=False)
     _renew_at: float = attrs.field(default=0.0, init=False)
     _asking: asyncio.Lock = attrs.field(factory=asyncio.Lock, init=False)
 
-    async def client_token(self, audience: str, client: ClientClaims) -> str:
+    async def client_token(self, audience: str, client: tokens.ClientClaims) -> str:
         """See `ClientTokens`."""
         if client.plain:
             return await self._generated(client)
         return tokens.client_token(await self._temporary_key(), audience, client, self._clock())
 
-    async def _generated(self, client: ClientClaims) -> str:
+    async def _generated(self, client: tokens.ClientClaims) -> str:
         path = f"hubs/{names.segment('hub', self._hub)}/:generateToken"
         minutes = int(client.lifetime) // 60
         request = self._rest.request("POST", path, ("userId", client.user_id), ("minutesToExpire", minutes))
         return rest_responses.text(request, await self._rest.ask(request), "token")
 
-    async def _temporary_key(self) -> SigningKey:
+    async def _temporary_key(self) -> tokens.SigningKey:
         async with self._asking:
             now = self._clock()
             has_expired = self._key is None or now - self._key_from >= _KEY_LIFETIME
@@ -173,7 +172,7 @@ class EntraClientTokens:
             assert self._key is not None
             return self._key
 
-    async def _ask_for_key(self) -> SigningKey:
+    async def _ask_for_key(self) -> tokens.SigningKey:
         request = self._rest.request("GET", "auth/accessKey")
         response = await self._rest.ask(request)
         return tokens.SigningKey(*(rest_responses.text(request, response, name) for name in ("AccessKey", "KeyId")))

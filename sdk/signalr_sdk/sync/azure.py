@@ -14,7 +14,7 @@ from ..azure.service import API_VERSION
 from ..azure.service import AzureSignalR as AsyncAzureSignalR
 from ..errors import AzureSignalRError
 from ..options import UNSET, Timeouts, Unset
-from .http_client import LazyClient
+from .http_client import ClientFactory, LazyClient
 from .hub_connection import HubConnection
 from .loop_use import LoopUse
 from .token_providers import credential_on_thread
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from ..azure.token_sources import Credential
     from ..azure.tokens import Claims
     from ..interfaces import HttpClient, HttpRequest, HttpResponse, HttpStream
-    from .http_client import ClientFactory
 
 
 class SyncHubOptions(CommonHubOptions, total=False):

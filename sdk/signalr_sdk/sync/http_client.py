@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     import aiohttp
     import httpx
 
     from ..interfaces import HttpClient
 
-    ClientFactory: TypeAlias = Callable[[], "aiohttp.ClientSession | httpx.AsyncClient | HttpClient"]
+ClientFactory: TypeAlias = Callable[[], "aiohttp.ClientSession | httpx.AsyncClient | HttpClient"]
 
 
 class LazyClient:

@@ -11,10 +11,10 @@ from .._guard.copying import Uncopied
 from .._hub.proxies import make_proxy
 from .._hub.receivers import register
 from .._typed.declarations import sync_style
-from ..interfaces import Handler
+from ..interfaces import Converter, Handler, HubProtocol, RetryPolicy
 from ..options import UNSET, AuthenticationRefresh, ConnectionState, Limits, Timeouts, Transport, Unset
 from .async_hub import AsyncHub
-from .http_client import LazyClient
+from .http_client import ClientFactory, LazyClient
 from .iterators import Messages, Stream
 from .loop_use import LoopUse
 from .plain_functions import plain
@@ -29,9 +29,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import TypeForm
 
-    from ..interfaces import Converter, HubProtocol, RetryPolicy
     from ..protocols.values import NamingChoice
-    from .http_client import ClientFactory
 
 P = ParamSpec("P")
 T = TypeVar("T")

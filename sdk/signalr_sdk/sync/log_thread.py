@@ -10,15 +10,13 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from queue import SimpleQueue
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from .daemon_threads import exit_begun, start_thread
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 # The most log records that may wait for slow log handlers; further records are lost. Without this limit, a log handler
 # that sends each record through a hub, whose sending is logged too, would fill the memory.

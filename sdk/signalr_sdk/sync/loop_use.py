@@ -7,17 +7,13 @@ import contextvars
 import functools
 import inspect
 import threading
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, overload
+from collections.abc import Callable, Coroutine
+from typing import Any, ParamSpec, TypeVar, overload
 
 from .._guard.tasks import spawn
 from ..errors import StateError
 from .doorbell import acquire
-from .portal import current_portal, process
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
-
-    from .portal import Portal
+from .portal import Portal, current_portal, process
 
 P = ParamSpec("P")
 T = TypeVar("T")

@@ -12,17 +12,15 @@ import atexit
 import os
 import threading
 import time
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from .._guard.tasks import spawn
 from ..errors import StateError
 from .daemon_threads import exit_begun
 from .doorbell import Doorbell
 from .log_thread import LogThread, divert
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
 
 # At the exit of the interpreter, connections that are still up have this many seconds to send their last messages and
 # to end.

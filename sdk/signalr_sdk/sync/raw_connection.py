@@ -9,7 +9,7 @@ from .._connecting.raw_connection import Connection as AsyncConnection
 from .._guard.copying import Uncopied
 from ..errors import StateError
 from ..options import Limits, Timeouts, Transport
-from .http_client import LazyClient
+from .http_client import ClientFactory, LazyClient
 from .loop_use import LoopUse
 from .token_providers import token_provider
 from .twins import twin_of
@@ -17,8 +17,6 @@ from .twins import twin_of
 if TYPE_CHECKING:
     import ssl as ssl_module
     from collections.abc import Callable, Iterable, Mapping
-
-    from .http_client import ClientFactory
 
 
 @twin_of(AsyncConnection)
