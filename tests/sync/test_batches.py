@@ -34,7 +34,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[object]:
 def test_items_of_a_stream(hub: HubConnection, calls: list[object]) -> None:
     numbers = hub.stream("Counter", 1000, 0, buffer=1000)
     first = next(numbers)
-    queue = numbers._stream._queue
+    queue = numbers._source._queue
     until(lambda: queue.ended)
     calls.clear()
     assert [first, *numbers] == list(range(1000))
@@ -44,7 +44,7 @@ def test_items_of_a_stream(hub: HubConnection, calls: list[object]) -> None:
 def test_events_of_an_iterator(hub: HubConnection, calls: list[object]) -> None:
     events = hub.messages("Event")
     hub.invoke("Flood", "Event", 1000, 1)
-    until(lambda: len(events._messages._queue.messages) == 1000)
+    until(lambda: len(events._source._queue.messages) == 1000)
     calls.clear()
     assert [next(events)[0] for _ in range(1000)] == list(range(1000))
     assert len(calls) == 4

@@ -245,7 +245,7 @@ def test_a_slow_consumer_holds_the_server_back(served: Served) -> None:
         held = backlog.held
         time.sleep(0.05)  # it must not grow without a consumer
         assert backlog.held <= held + 100 * 30_000
-        assert len(stream._reader.messages) < 10
+        assert len(stream._fetched) < 10
         assert sum(1 for _ in stream) == 1999
 
 
@@ -306,7 +306,7 @@ def test_a_break_unsubscribes(hub: HubConnection) -> None:
 def test_the_newest_events(hub: HubConnection) -> None:
     prices = hub.messages("Price", buffer=3, overflow="drop_oldest")
     hub.invoke("Flood", "Price", 1000, 1)
-    until(lambda: prices._messages._queue.messages[-1][0] == 999)
+    until(lambda: prices._source._queue.messages[-1][0] == 999)
     assert [prices.next()[0] for _ in range(3)] == [997, 998, 999]
 
 

@@ -329,10 +329,10 @@ def test_what_a_call_in_the_making_raises() -> None:
         LoopUse().call(cancelled)
 
 
-def test_forgotten_connections_are_stopped_at_the_exit(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(daemon_threads._Exit, "begun", False)  # it is not the end yet
+def test_forgotten_connections_are_stopped_at_the_exit(served: Served, request: pytest.FixtureRequest) -> None:
+    request.addfinalizer(daemon_threads.exit_begun.clear)
     portal.process._exit()  # nothing to do
-    monkeypatch.setattr(daemon_threads._Exit, "begun", False)
+    daemon_threads.exit_begun.clear()  # it is not the end yet
     hubs = [served.client() for _ in range(3)]
     for hub in hubs:
         hub.on_closed(lambda _error: None)

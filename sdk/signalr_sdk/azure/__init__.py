@@ -1,7 +1,8 @@
-"""Azure SignalR Service: send to clients of a hub and let clients in, without an app server.
+"""Azure SignalR Service without an app server: send events to the clients of a hub, and let clients connect.
 
-A program that only connects to a hub behind the service does not need this package: `HubConnection`
-follows the redirect. Everything in this package but upstream needs the extra `azure`.
+A program that only connects to a hub behind the service does not need this package: `HubConnection` follows the
+redirect of the app server to the service. Everything in this package needs the extra `azure`, except the functions and
+classes for upstream requests.
 """
 
 from __future__ import annotations

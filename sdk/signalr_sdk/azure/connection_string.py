@@ -1,21 +1,18 @@
 """Parses and checks connection strings of Azure SignalR Service.
 
-Error texts name the property that is wrong, and never quote a value that may be a secret. Source:
-ConnectionStringParser of Azure/azure-signalr.
+Error texts name the property of the connection string that is wrong, and never quote a value that may be a secret.
+Source: ConnectionStringParser of Azure/azure-signalr.
 """
 
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
 
 import attrs
 
 from .._core import urls
 from .._core.redaction import redact
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 _NAMES = {
     name.lower(): name
@@ -27,24 +24,20 @@ _NAMES = {
 _VERSION = re.compile(r"1\.\d[\w.-]*", re.ASCII)
 _FEWEST_PROPERTIES = 2
 
-# The classes of azure-identity for the different kinds of AuthType.
-_DEFAULT, _MANAGED, _APPLICATION = "DefaultAzureCredential", "ManagedIdentityCredential", "ClientSecretCredential"
-_CERTIFICATE = "CertificateCredential"
-
 
 @attrs.frozen(kw_only=True)
 class ConnectionString:
-    """A parsed connection string. Its `repr` has no secret.
+    """A parsed connection string of Azure SignalR Service. The `repr` has no secret.
 
     Attributes:
-        endpoint: URL of the service, ending in `/`. It has no port: the tokens of clients name none.
-        client_endpoint: URL for clients, ending in `/`.
+        endpoint: URL of the service, ending in `/`. This URL has no port, because the tokens of clients name no port.
+        client_endpoint: URL to which clients connect, ending in `/`.
         server_endpoint: URL for REST requests, ending in `/`.
         access_key: the key that signs tokens; `None` with Entra ID.
         auth_type: `azure`, `azure.msi`, `azure.app` or `aad` for Entra ID; `None` with an access key.
-        client_id: id of the application or user-assigned identity.
-        tenant_id: tenant of the application.
-        credential_name: the class of azure-identity that the string asks for; `None` with an access key.
+        client_id: Entra ID's id of the application or user-assigned identity.
+        tenant_id: Entra ID's tenant of the application.
+        credential_name: the class of azure-identity that fits the connection string; `None` with an access key.
     """
 
     endpoint: str
@@ -58,10 +51,10 @@ class ConnectionString:
 
     @classmethod
     def parse(cls, text: str) -> ConnectionString:
-        """Parse a connection string.
+        """Parse a connection string of Azure SignalR Service.
 
         Raises:
-            ValueError: the text is no connection string. The error says which property is wrong, and why.
+            ValueError: the text is no connection string. The error text says which property is wrong, and why.
 
         Example:
             >>> from signalr_sdk.azure import ConnectionString
@@ -79,8 +72,9 @@ class ConnectionString:
         named = _credential(auth_type, found) if auth_type is not None else None
         if named is None and not found.get("AccessKey"):
             raise _wrong("it has no AccessKey; for Entra ID it needs AuthType=azure, and a credential= beside it")
+        scheme, host, _port = urls.origin(endpoint)
         return cls(
-            endpoint=_without_port(endpoint),
+            endpoint=f"{scheme}://{host}/",
             client_endpoint=_base("ClientEndpoint", found["ClientEndpoint"]) if "ClientEndpoint" in found else endpoint,
             server_endpoint=_base("ServerEndpoint", found["ServerEndpoint"]) if "ServerEndpoint" in found else endpoint,
             access_key=found["AccessKey"] if named is None else None,
@@ -92,7 +86,13 @@ class ConnectionString:
 
 
 def _properties(text: str) -> dict[str, str]:
-    """Return the properties of a connection string, with their names spelled as in `_NAMES`."""
+    """Split a connection string into its properties. Property names in any case become the spellings in `_NAMES`.
+
+    Properties that are not in `_NAMES` are left out.
+
+    Raises:
+        ValueError: a part of the string has no `=`, a property is there twice, or there are too few properties.
+    """
     if not isinstance(text, str):
         raise TypeError(f"the connection string must be a str, not {type(text).__name__}")
     found: dict[str, str] = {}
@@ -102,7 +102,8 @@ def _properties(text: str) -> dict[str, str]:
         key, equals, value = segment.partition("=")
         name = _NAMES.get(key.strip().lower())
         if not equals:
-            # Do not quote the part in the error: it may be half of an access key that has a semicolon.
+            # Do not quote the part without '=' in the error text: this part may be half of an access key that has a
+            # semicolon, and the secret would end up in logs.
             raise _wrong("it has a part without '=': it is made of name=value, with ';' between")
         if name is None:
             continue  # ignore it: other programs may know this property
@@ -115,7 +116,11 @@ def _properties(text: str) -> dict[str, str]:
 
 
 def _base(name: str, value: str) -> str:
-    """Check the URL of an endpoint; return the URL with a slash at its end."""
+    """Check the URL in a property of the connection string; return the URL with a slash at its end.
+
+    Raises:
+        ValueError: the URL is wrong. The error text names the property.
+    """
     if not re.match("https?://", value, re.IGNORECASE):
         raise _wrong(f"{name} must be an absolute URL that begins with https:// or http://")
     try:
@@ -137,27 +142,21 @@ def _with_port(url: str, port: str | None) -> str:
     return f"{scheme}://{host}:{int(port)}/{path}"
 
 
-def _without_port(url: str) -> str:
-    """Return the URL with scheme and host only: the tokens of clients name the service like this."""
-    scheme, host, _port = urls.origin(url)
-    return f"{scheme}://{host}/"
-
-
 def _credential(auth_type: str, found: Mapping[str, str]) -> str:
-    """Return the class of azure-identity for an AuthType; check that the properties that it needs are there."""
-    has_secret = bool(found.get("ClientSecret"))
-    has_certificate = bool(found.get("ClientCert") or found.get("ClientCertPath"))
+    """Return the name of the class of azure-identity that fits an AuthType.
+
+    Raises:
+        ValueError: the AuthType is not known, or a property that this AuthType needs is missing.
+    """
     match auth_type.lower():
         case "azure":
-            return _DEFAULT
-        case "azure.msi":
-            return _MANAGED
+            return "DefaultAzureCredential"
         case "azure.app":
-            return _application(found, secret=has_secret, certificate=has_certificate)
-        case "aad" if found.get("TenantId") or has_secret or has_certificate:
-            return _application(found, secret=has_secret, certificate=has_certificate)
-        case "aad":
-            return _MANAGED
+            return _application(found)
+        case "aad" if any(map(found.get, ("TenantId", "ClientSecret", "ClientCert", "ClientCertPath"))):
+            return _application(found)
+        case "azure.msi" | "aad":
+            return "ManagedIdentityCredential"
         case _:
             raise _wrong(
                 f"AuthType {redact(auth_type, 20)!r} is not known: it is azure, azure.msi, azure.app or aad, "
@@ -165,13 +164,15 @@ def _credential(auth_type: str, found: Mapping[str, str]) -> str:
             )
 
 
-def _application(found: Mapping[str, str], *, secret: bool, certificate: bool) -> str:
+def _application(found: Mapping[str, str]) -> str:
     for name in ("ClientId", "TenantId"):
         if not found.get(name):
             raise _wrong(f"AuthType {found['AuthType']} with an application needs {name}")
-    if not (secret or certificate):
-        raise _wrong(f"AuthType {found['AuthType']} with an application needs ClientSecret or ClientCert")
-    return _APPLICATION if secret else _CERTIFICATE
+    if found.get("ClientSecret"):
+        return "ClientSecretCredential"
+    if found.get("ClientCert") or found.get("ClientCertPath"):
+        return "CertificateCredential"
+    raise _wrong(f"AuthType {found['AuthType']} with an application needs ClientSecret or ClientCert")
 
 
 def _wrong(why: str) -> ValueError:

@@ -3,30 +3,27 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 
 from ..errors import AzureSignalRError
-
-if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator, Sequence
 
 _AT_ONCE = 16
 _NAMED = 5  # so many targets are named in the error text
 
 
 async def fan_out(what: str, targets: Sequence[str], call: Callable[[str], Awaitable[None]]) -> None:
-    """Call `call` for each target, even after calls for other targets have failed.
+    """Send one request for each user, group or connection in `targets`. A failed request does not stop the others.
 
-    Cancelling this function cancels the calls that are running.
+    If `fan_out` is cancelled, the running requests are cancelled.
 
     Args:
-        what: `user`, `group` or `connection`, for error texts.
-        targets: names of the targets, all different.
-        call: sends the request for a target.
+        what: the kind of the targets in error texts: `user`, `group` or `connection`.
+        targets: the users, groups or connection ids, all different.
+        call: sends the request for one target.
 
     Raises:
-        ExceptionGroup: some targets were not reached. The group has one `AzureSignalRError` for each, in the
-            order of the targets. The attribute `target` of an error is the name of the target.
+        ExceptionGroup: some requests failed. The group has one `AzureSignalRError` for each failed request, in the
+            order of the targets. The attribute `target` of such an error is the user, group or connection id.
     """
     waiting = iter(targets)
     failures: dict[str, AzureSignalRError] = {}

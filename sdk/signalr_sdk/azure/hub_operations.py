@@ -1,4 +1,4 @@
-"""The operations of the REST API on a hub: send, invoke clients, manage groups, look up and close connections."""
+"""The operations of the REST API on a hub: send events, invoke clients, manage groups, find and close connections."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 _logger = logging.getLogger("signalr_sdk.http")
 
-# The service's error codes for a connection, user or group that does not exist.
+# The error codes of the service's answer that a connection, user or group does not exist.
 _NO_CONNECTION = ("Warning.Connection.NotExisted", "Error.Connection.NotExisted")
 _NO_USER = ("Warning.User.NotExisted",)
 _NO_GROUP = ("Warning.Group.NotExisted",)
@@ -36,9 +36,9 @@ class HubOperations:
     """The methods of `AzureSignalR` that are one REST request, or one request for each of many targets.
 
     Args:
-        rest: sends the requests.
-        hub: the hub's name, as the service knows it.
-        timeouts: `invoke` is the default for `invoke_connection`.
+        rest: sends the requests to the service.
+        hub: the hub's name as the service knows it: in lower case, with the application's name before it.
+        timeouts: `Timeouts.invoke` is the default time limit of `invoke_connection`.
     """
 
     def __init__(self, rest: RestClient, hub: str, *, timeouts: Timeouts) -> None:
@@ -60,7 +60,7 @@ class HubOperations:
         Args:
             event: name of the event.
             args: arguments of the event: values as for `HubConnection.send`, but no uploads.
-            excluded: ids of connections that do not get the event.
+            excluded: ids of the connections that do not get the event.
         """
         await self._send("", Payload.make(event, args), *_excluded(excluded))
 
@@ -69,11 +69,11 @@ class HubOperations:
         await self._send(f"/users/{names.segment('user', user)}", Payload.make(event, args))
 
     async def send_users(self, users: Iterable[str], event: str, *args: Any) -> None:
-        """Send an event to several users, with one request for each, up to 16 at the same time.
+        """Send an event to all connections of several users. One request is sent for each user, up to 16 at a time.
 
         Raises:
-            ExceptionGroup: some users were not reached. Each `AzureSignalRError` in the group has a user as its
-                `target`.
+            ExceptionGroup: some requests failed. The group has an `AzureSignalRError` for each user who was not
+                reached; the attribute `target` of the error is the user.
         """
         await self._send_each("user", users, event, args)
 
@@ -82,21 +82,24 @@ class HubOperations:
         await self._send(f"/groups/{names.segment('group', group)}", Payload.make(event, args), *_excluded(excluded))
 
     async def send_groups(self, groups: Iterable[str], event: str, *args: Any) -> None:
-        """Send an event to several groups, as `send_users` does. A connection in two groups gets the event twice."""
+        """Send an event to several groups, with one request for each group, as `send_users` does for users.
+
+        A connection in two of the groups gets the event twice.
+        """
         await self._send_each("group", groups, event, args)
 
     async def send_connection(self, connection_id: str, event: str, *args: Any) -> None:
-        """Send an event to one connection."""
+        """Send an event to the client of one connection."""
         await self._send(f"/connections/{names.segment('connection', connection_id)}", Payload.make(event, args))
 
     async def send_connections(self, connection_ids: Iterable[str], event: str, *args: Any) -> None:
-        """Send an event to several connections, as `send_users` does."""
+        """Send an event to several connections, with one request for each, as `send_users` does for users."""
         await self._send_each("connection", connection_ids, event, args)
 
     async def invoke_connection(
         self, connection_id: str, method: str, *args: Any, timeout: float | Unset | None = UNSET
     ) -> Any:
-        """Invoke a method of one client, and return the result of its handler.
+        """Invoke a handler of one client, and return the client result: the return value of the handler.
 
         Args:
             connection_id: id of the client's connection.
@@ -105,15 +108,15 @@ class HubOperations:
             timeout: seconds for the whole call; `None` for the service's own limit; `Timeouts.invoke` by default.
 
         Raises:
-            InvocationTimeoutError: there was no result within `timeout`; the handler may or may not have run.
-            AzureSignalRError: the client has no such handler, answered with an error, or is not connected.
+            InvocationTimeoutError: there was no result within `timeout`. The handler may or may not have run.
+            AzureSignalRError: the client has no handler of this name, has answered with an error, or is not connected.
         """
         path = f"/connections/{names.segment('connection', connection_id)}/:invoke"
         request = self._request("POST", path, body=Payload.make(method, args).json, content_type=JSON)
         limit = self._timeouts.invoke if isinstance(timeout, Unset) else timeout
         try:
-            # A TimeoutError here comes from `limit`: `RestClient` turns every other TimeoutError into an
-            # AzureSignalRError.
+            # A TimeoutError at this place means that `limit` is over: `RestClient` turns a TimeoutError of the HTTP
+            # client into an AzureSignalRError.
             async with asyncio.timeout(limit):
                 response = await self._rest.ask(attrs.evolve(request, timeout=None), sends=True)
         except TimeoutError:
@@ -144,7 +147,7 @@ class HubOperations:
     # Groups
 
     async def add_to_group(self, connection_id: str, group: str) -> None:
-        """Add a connection to a group until the connection ends.
+        """Add a connection to a group. The connection stays in the group until the connection ends.
 
         Raises:
             AzureSignalRError: the connection does not exist.
@@ -153,20 +156,25 @@ class HubOperations:
 
     async def remove_from_group(self, connection_id: str, group: str) -> None:
         """Remove a connection from a group. Does nothing if the connection is not in the group."""
-        await self._delete(_NO_CONNECTION + _NO_GROUP, _member("group", group, "connection", connection_id))
+        await self._unless_missing(
+            "DELETE", _NO_CONNECTION + _NO_GROUP, _member("group", group, "connection", connection_id)
+        )
 
     async def remove_from_all_groups(self, connection_id: str) -> None:
-        """Remove a connection from all groups."""
-        await self._delete(_NO_CONNECTION, f"/connections/{names.segment('connection', connection_id)}/groups")
+        """Remove a connection from all groups. Does nothing if the connection does not exist."""
+        await self._unless_missing(
+            "DELETE", _NO_CONNECTION, f"/connections/{names.segment('connection', connection_id)}/groups"
+        )
 
     async def add_user_to_group(self, user: str, group: str, ttl: int | None = None) -> None:
-        """Add all connections of a user to a group, also connections that are made later.
+        """Add all connections of a user to a group, also connections that the user makes later.
 
         Args:
-            user: the user.
-            group: the group.
-            ttl: whole seconds after which the user is removed again; 0 adds only the present connections. Without a
-                `ttl` the service keeps the user in the group for a year, and only in the last 100 such groups.
+            user: the user's id.
+            group: the group's name.
+            ttl: whole seconds after which the service removes the user from the group; 0 adds only the present
+                connections. Without a `ttl`, the service keeps the user in the group for a year, and in at most 100
+                groups: the last ones to which the user was added.
         """
         if not (ttl is None or ttl == 0 or is_count(ttl)):
             raise ValueError(f"ttl must be a whole number of seconds from 0 on, or None, not {ttl!r}")
@@ -174,36 +182,38 @@ class HubOperations:
 
     async def remove_user_from_group(self, user: str, group: str) -> None:
         """Remove a user from a group. Does nothing if the user is not in the group."""
-        await self._delete(_NOT_IN_GROUP, _member("user", user, "group", group))
+        await self._unless_missing("DELETE", _NOT_IN_GROUP, _member("user", user, "group", group))
 
     async def remove_user_from_all_groups(self, user: str) -> None:
-        """Remove a user from all groups."""
-        await self._delete(_NO_USER, f"/users/{names.segment('user', user)}/groups")
+        """Remove all connections of a user from all groups. Does nothing if the user does not exist."""
+        await self._unless_missing("DELETE", _NO_USER, f"/users/{names.segment('user', user)}/groups")
 
     # Looking up
 
     async def connection_exists(self, connection_id: str) -> bool:
-        """Return whether a connection exists now."""
-        return await self._exists(_NO_CONNECTION, f"/connections/{names.segment('connection', connection_id)}")
+        """Return whether a connection to the hub with this id is open now."""
+        return await self._unless_missing(
+            "HEAD", _NO_CONNECTION, f"/connections/{names.segment('connection', connection_id)}"
+        )
 
     async def user_exists(self, user: str) -> bool:
-        """Return whether a user has a connection now."""
-        return await self._exists(_NO_USER, f"/users/{names.segment('user', user)}")
+        """Return whether a user has an open connection to the hub now."""
+        return await self._unless_missing("HEAD", _NO_USER, f"/users/{names.segment('user', user)}")
 
     async def group_exists(self, group: str) -> bool:
-        """Return whether a group has a connection now."""
-        return await self._exists(_NO_GROUP, f"/groups/{names.segment('group', group)}")
+        """Return whether a group of the hub has a connection now. A group without connections does not exist."""
+        return await self._unless_missing("HEAD", _NO_GROUP, f"/groups/{names.segment('group', group)}")
 
     async def user_in_group(self, user: str, group: str) -> bool:
-        """Return whether a user is in a group."""
-        return await self._exists(_NOT_IN_GROUP, _member("user", user, "group", group))
+        """Return whether a user is in a group of the hub."""
+        return await self._unless_missing("HEAD", _NOT_IN_GROUP, _member("user", user, "group", group))
 
     def group_connections(self, group: str, page_size: int = 200) -> AsyncIterator[GroupConnection]:
-        """Return an iterator over the connections in a group. The iterator requests one page after another.
+        """Return an iterator over the connections in a group, which the iterator requests page by page.
 
         Args:
-            group: the group.
-            page_size: connections in a page, from 1 to 200.
+            group: the group's name.
+            page_size: the most connections in a page, from 1 to 200.
         """
         if not 1 <= page_size <= 200:
             raise ValueError(f"page_size must be from 1 to 200, not {page_size!r}")
@@ -211,7 +221,7 @@ class HubOperations:
         return pages(self._rest, self._request("GET", path, ("maxpagesize", page_size)))
 
     async def health(self) -> bool:
-        """Return whether the service reports that it is healthy. The request needs no key, and is not repeated.
+        """Return whether the service reports that it works. The request has no token, and is not repeated.
 
         Raises:
             AzureSignalRError: the service cannot be reached.
@@ -227,12 +237,12 @@ class HubOperations:
     # Closing
 
     async def close_connection(self, connection_id: str, reason: str | None = None) -> None:
-        """Close a connection, if it exists. The client gets the reason, and may reconnect."""
+        """Close the connection of a client, if it exists. The client gets the reason, and may reconnect."""
         path = f"/connections/{names.segment('connection', connection_id)}"
-        await self._delete(_NO_CONNECTION, path, ("reason", reason))
+        await self._unless_missing("DELETE", _NO_CONNECTION, path, ("reason", reason))
 
     async def close_all(self, reason: str | None = None, excluded: Iterable[str] = ()) -> None:
-        """Close all connections of the hub, except the `excluded` connection ids."""
+        """Close all connections of clients to the hub, except the `excluded` connection ids."""
         await self._close("", reason, excluded)
 
     async def close_group(self, group: str, reason: str | None = None, excluded: Iterable[str] = ()) -> None:
@@ -252,25 +262,28 @@ class HubOperations:
         await self._rest.ask(self._request(method, path, *pairs, **body), sends=sends)
 
     def _request(self, method: str, path: str, *pairs: _Pair, **body: Any) -> HttpRequest:
-        """Return a request for a path below the hub's path. `body` holds arguments of `RestClient.request`."""
+        """Return a request, not sent yet, for a path below the hub's path.
+
+        `body` holds the arguments `body` and `content_type` of `RestClient.request`.
+        """
         return self._rest.request(method, self._hub_path + path, *pairs, **body)
 
-    async def _exists(self, missing: tuple[str, ...], path: str) -> bool:
+    async def _unless_missing(self, method: str, missing: tuple[str, ...], path: str, *pairs: _Pair) -> bool:
+        """Send a request. Return `False` if the service answers that the connection, user or group does not exist.
+
+        Args:
+            method: `HEAD` or `DELETE`.
+            missing: the error codes with which the service gives this answer.
+            path: the path below the hub's path.
+            pairs: the query.
+        """
         try:
-            await self._ask("HEAD", path)
+            await self._ask(method, path, *pairs)
         except AzureSignalRError as error:
             if rest_responses.is_missing(error, *missing):
                 return False
             raise
         return True
-
-    async def _delete(self, missing: tuple[str, ...], path: str, *pairs: _Pair) -> None:
-        """Send a DELETE request. It is no error if the connection, user or group does not exist."""
-        try:
-            await self._ask("DELETE", path, *pairs)
-        except AzureSignalRError as error:
-            if not rest_responses.is_missing(error, *missing):
-                raise
 
 
 def _member(outer: str, outer_name: str, inner: str, inner_name: str) -> str:

@@ -1,7 +1,7 @@
 """Checks the names of hubs, groups, users and connections, and writes the names as parts of URLs.
 
-Names that are not allowed are refused before a request is sent, because some names change the meaning of the URL:
-with a group called `..` a request would address all clients of the hub.
+Names that are not allowed are refused before a request is sent, because some names change the meaning of the URL: an
+event for a group called `..` would be sent to all clients of the hub.
 
 Source: the REST API's swagger and RestApiProvider of Azure/azure-signalr.
 """
@@ -9,17 +9,15 @@ Source: the REST API's swagger and RestApiProvider of Azure/azure-signalr.
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from collections.abc import Iterable
 from urllib.parse import quote
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-# The pattern for the name of a hub, of an application, and of both together with `_` in between.
+# The pattern for the name of a hub, for the name of an application, and for `application_hub`.
 _HUB = re.compile(r"[A-Za-z][A-Za-z0-9_`,.\[\]]{0,127}")
 _LONGEST_GROUP = 1024
-# Do not escape the characters that RFC 3986 allows in a path segment. The service may decode a path and encode it
-# again, to compare it with the audience of a token, and does not escape these characters either.
+# Characters that are not escaped: RFC 3986 allows them in a path segment. The service may decode the path of a request
+# and encode it again without escaping these characters, to compare the path with the audience of the token. If they
+# were escaped here, the service would refuse the token.
 _SEGMENT_SAFE = "!$&'()*+,;=:@"
 _ESCAPED_PERCENT = re.compile(r"%25(?=[0-9A-Fa-f]{2})")
 
@@ -52,14 +50,14 @@ def _check_hub(what: str, name: object) -> None:
 
 
 def segment(what: str, name: str) -> str:
-    """Return a name as a segment of a URL's path.
+    """Return the name of a user, group, connection or hub, escaped for use as a segment of a URL's path.
 
     Args:
-        what: `user`, `group`, `connection` or `hub`, for error texts.
+        what: the kind of the name in error texts: `user`, `group`, `connection` or `hub`.
         name: the name.
 
     Raises:
-        ValueError: a URL cannot have this name as a segment.
+        ValueError: the name is empty or too long, or is `.` or `..`, which change the path of the URL.
 
     Example:
         >>> segment("group", "a/b c%")
@@ -80,11 +78,15 @@ def segment(what: str, name: str) -> str:
 
 
 def several(what: str, names: Iterable[str]) -> tuple[str, ...]:
-    """Return the names in their order, each name only once.
+    """Return the names of several users, groups or connections in the same order, each name only once.
+
+    Args:
+        what: the kind of the names in error texts: `user`, `group` or `connection`.
+        names: the names.
 
     Raises:
-        TypeError: `names` is a single text, whose characters would be taken for names.
-        ValueError: a URL cannot have one of the names as a segment.
+        TypeError: `names` is one text instead of a list: the characters of the text would be taken for names.
+        ValueError: `segment` does not accept one of the names.
     """
     if isinstance(names, str | bytes):
         raise TypeError(f"several {what}s are wanted, in a list: {what} alone is {type(names).__name__}")
@@ -95,7 +97,7 @@ def several(what: str, names: Iterable[str]) -> tuple[str, ...]:
 
 
 def query(*pairs: tuple[str, str | int | None]) -> str:
-    """Return the query of a URL, with all pairs whose value is not `None`.
+    """Return the query of a URL, escaped, with all pairs of name and value whose value is not `None`.
 
     Example:
         >>> query(("api-version", "1"), ("reason", None), ("excluded", "a b"))
@@ -107,8 +109,8 @@ def query(*pairs: tuple[str, str | int | None]) -> str:
 def audiences(url: str) -> tuple[str, ...]:
     """Return the audiences that the service may want in the token of a REST request, the most probable audience first.
 
-    The audience is the URL without its query. A server that knows only the decoded path encodes the path again. ASP.NET
-    Core then takes a percent sign before two hex digits for an escape, and does not escape the percent sign.
+    The audience is the URL of the request without its query. A service that knows only the decoded path encodes the
+    path again. ASP.NET Core then takes a percent sign before two hex digits for an escape, and leaves it as it is.
 
     Example:
         >>> audiences("https://x.test/api/hubs/h/groups/50%25/:send?api-version=1")

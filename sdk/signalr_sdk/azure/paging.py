@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import attrs
 
@@ -17,18 +17,18 @@ if TYPE_CHECKING:
     from .rest_client import RestClient
 
 
-# A URL may have only these characters. Other characters, for example line breaks, could end the first line of the
-# request.
+# The only characters that the URL of a next page may have: visible ASCII. A line break would end the first line of the
+# HTTP request, and the rest of the URL would be taken for headers.
 _URL = re.compile(r"[!-~]+")
 
 
 @attrs.frozen
 class GroupConnection:
-    """A connection in a group.
+    """A connection of a client in a group of a hub.
 
     Attributes:
         connection_id: id of the connection.
-        user_id: user of the connection; `None` without a user.
+        user_id: id of the connection's user; `None` for a client without a user.
     """
 
     connection_id: str
@@ -36,33 +36,38 @@ class GroupConnection:
 
 
 async def pages(rest: RestClient, request: HttpRequest) -> AsyncIterator[GroupConnection]:
-    """Yield the connections of the page that `request` asks for, and of all further pages."""
+    """Yield the connections in a group. Each page is requested when the connections of the page before were yielded.
+
+    Args:
+        rest: sends the requests.
+        request: the request for the first page.
+
+    Raises:
+        AzureSignalRError: a request failed, or a page is not as the REST API describes it.
+    """
     asked: set[str] = set()
     while True:
         asked.add(request.url)
         response = await rest.ask(request)
         page = rest_responses.members(request, response)
-        for item in _items(request, response, page):
-            yield item
+        found = page.get("value")
+        if not isinstance(found, list):
+            raise rest_responses.unexpected(request, response, "the answer has no list of connections (value)")
+        for connection in [_connection(request, response, item) for item in found]:
+            yield connection
         following = page.get("nextLink")
         if not following:
             return
         if not (isinstance(following, str) and _URL.fullmatch(following)):
             raise rest_responses.unexpected(request, response, "the answer's nextLink is not a URL")
-        # Use only the query of the link: the token must not be sent to a server that is not in the connection string.
+        # Use only the query of `nextLink`: the rest of the link could name another server, and the token must be sent
+        # only to the server that the connection string names.
         request = attrs.evolve(request, url=f"{urls.without_query(request.url)}?{following.partition('?')[2]}")
         if request.url in asked:
             raise rest_responses.unexpected(request, response, "the pages of the list never end: a nextLink came twice")
 
 
-def _items(request: HttpRequest, response: HttpResponse, page: dict[str, Any]) -> list[GroupConnection]:
-    found = page.get("value")
-    if not isinstance(found, list):
-        raise rest_responses.unexpected(request, response, "the answer has no list of connections (value)")
-    return [_item(request, response, each) for each in found]
-
-
-def _item(request: HttpRequest, response: HttpResponse, item: object) -> GroupConnection:
+def _connection(request: HttpRequest, response: HttpResponse, item: object) -> GroupConnection:
     if isinstance(item, dict):
         connection_id, user_id = item.get("connectionId"), item.get("userId")
         if isinstance(connection_id, str) and (user_id is None or isinstance(user_id, str)):

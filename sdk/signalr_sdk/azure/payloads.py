@@ -1,9 +1,9 @@
-"""The body of a REST request that sends to clients: an event with its arguments, for clients of both hub protocols.
+"""The body of a REST request that sends an event with its arguments to clients of both hub protocols.
 
-If the arguments have only types that JSON has, the body is JSON: the service encodes the event again for MessagePack
-clients. Other types, bytes and times for example, would reach MessagePack clients as texts. So the body then has the
-event in both encodings. The .NET SDK does the same with custom serializers (BinaryPayloadMessageContent of
-Azure/azure-signalr).
+If the arguments have only types that JSON has, the body is JSON, and the service encodes the event again for
+MessagePack clients. Arguments of other types, for example bytes and times, would reach MessagePack clients as texts. So
+an event with such arguments is in the body twice: as JSON and as MessagePack. The .NET SDK does the same with custom
+serializers (BinaryPayloadMessageContent of Azure/azure-signalr).
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ _json, _messagepack = JsonProtocol(), MessagePackProtocol()
 
 @attrs.frozen
 class Payload:
-    """An encoded event. The same payload serves one request or many requests.
+    """An event with its arguments, encoded as the body of one or many REST requests.
 
     Attributes:
-        json: the JSON body.
-        both: the body with both encodings; `None` if JSON is enough.
+        json: the body with the event in JSON.
+        both: the body with the event in JSON and in MessagePack; `None` if JSON keeps the types of all arguments.
     """
 
     json: bytes = attrs.field(repr=False)
@@ -38,7 +38,7 @@ class Payload:
 
     @classmethod
     def make(cls, event: str, args: tuple[Any, ...]) -> Payload:
-        """Encode an event.
+        """Encode an event for JSON clients and, if necessary, for MessagePack clients.
 
         Raises:
             LocalProtocolError: an argument cannot be encoded.
@@ -49,13 +49,16 @@ class Payload:
             raise ValueError("the name of the event is empty")
         message = Invocation(event, list(args))
         framed = _json.encode(message)
-        # The body of the request is the hub message without its type and separator.
+        # The JSON body is the invocation of the hub protocol without its message type and record separator.
         body = b"{" + framed.removeprefix(_PREFIX).removesuffix(SEPARATOR)
         return cls(body, None if _is_plain(message.arguments) else _map(framed, _messagepack.encode(message)))
 
 
 def _is_plain(value: object) -> bool:
-    """Return whether JSON keeps the types of a value. The value was encoded before, so it does not contain itself."""
+    """Return whether JSON keeps the types of an argument of an event.
+
+    The argument must have been encoded before: an argument that contains itself would make the recursion endless.
+    """
     if type(value) in _SCALARS:
         return True
     if isinstance(value, list | tuple):
@@ -64,6 +67,6 @@ def _is_plain(value: object) -> bool:
 
 
 def _map(json: bytes, messagepack: bytes) -> bytes:
-    """Return a MessagePack map of two binaries, with the names of the hub protocols as keys."""
+    """Return a MessagePack map from the names of the two hub protocols to the event in the encoding of each."""
     pairs = ((b"\xa4json", json), (b"\xabmessagepack", messagepack))
     return b"\x82" + b"".join(name + b"\xc6" + len(data).to_bytes(4, "big") + data for name, data in pairs)

@@ -1,4 +1,4 @@
-"""Sends requests with a token to the REST API, and repeats a request where repeating is safe."""
+"""Sends requests with a token to the REST API of Azure SignalR Service, and repeats a request where this is safe."""
 
 from __future__ import annotations
 
@@ -16,49 +16,49 @@ from .._core import headers as http_headers
 from .._core import urls
 from .._guard.foreign import forget_locals
 from ..errors import AzureSignalRError, RemoteProtocolError
-from ..interfaces import HttpRequest
+from ..interfaces import HttpClient, HttpRequest, HttpResponse
 from . import names, rest_responses
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
-    from ..interfaces import HttpClient, HttpResponse
     from ..options import Timeouts
 
 _logger = logging.getLogger("signalr_sdk.http")
 
 _ATTEMPTS = 4
-_LONGEST_WAIT = 30.0  # seconds; a request is not repeated if the service asks to wait longer
+_LONGEST_WAIT = 30.0  # seconds; if the service asks to wait longer, the request is not repeated
 _MAX_RESPONSE = 16 * 1024 * 1024
 
-# A response with one of these statuses means that the service has not handled the request.
+# Statuses of responses which mean that the service has not handled the request.
 _REFUSED = frozenset({429, 503})
-# A response with one of these statuses leaves open whether a message has reached clients.
+# Statuses of responses after which nobody knows whether the service has handled the request. A request that sends to
+# clients is not repeated then: clients could get the event twice.
 _UNCERTAIN = frozenset({408, *range(500, 600)})
-# An error of one of these types means that the request has not left this machine.
+# Errors of the HTTP client which mean that the request has not left this machine.
 _NEVER_SENT = (socket.gaierror, ConnectionRefusedError)
 
 _wait = tenacity.wait_random_exponential(multiplier=0.8, max=10.0)
 
 
 class RequestTokens(Protocol):
-    """A source of tokens for REST requests."""
+    """A source of the bearer tokens for REST requests: an access key or Entra ID."""
 
     async def request_tokens(self, url: str) -> Sequence[str]:
-        """Return the tokens to try one after another: the next token is used if the service answers 401."""
+        """Return one or more tokens for a request to a URL. If the service answers 401, the next token is tried."""
 
 
 @attrs.define(eq=False)
 class RestClient:
-    """Sends requests to the service.
+    """Sends requests to the REST API of Azure SignalR Service.
 
     Args:
         http: the HTTP client.
-        base: URL of the service, ending in `/`.
-        tokens: the source of tokens.
-        timeouts: `connect` and `request` apply to each request.
+        base: URL of the service for REST requests, ending in `/`.
+        tokens: the source of the requests' tokens.
+        timeouts: `connect` and `request` limit the time of each request.
         api_version: version of the REST API.
-        clock: returns seconds since 1970.
+        clock: returns the time in seconds since 1970.
     """
 
     _http: HttpClient
@@ -71,7 +71,7 @@ class RestClient:
     _sleep: Callable[[float], Awaitable[None]] = attrs.field(default=asyncio.sleep, init=False)
 
     def close(self) -> None:
-        """Refuse all further requests. The HTTP client stays open: its owner closes it."""
+        """Let all further requests raise `AzureSignalRError`. Does not close the HTTP client."""
         self._is_closed = True
 
     def request(
@@ -82,14 +82,14 @@ class RestClient:
         body: bytes = b"",
         content_type: str | None = None,
     ) -> HttpRequest:
-        """Return a request that has no token yet.
+        """Return a request to the REST API, without a token and not sent yet.
 
         Args:
             method: the HTTP method.
-            path: the path after `/api/`, encoded.
-            pairs: the query without `api-version`; pairs whose value is `None` are left out.
-            body: the body.
-            content_type: type of the body.
+            path: the path after `/api/`, escaped.
+            pairs: names and values of the query without `api-version`; pairs with the value `None` are left out.
+            body: the body of the request.
+            content_type: the Content-Type of the body.
         """
         headers = {"User-Agent": http_headers.USER_AGENT, "Accept": "application/json"}
         if content_type is not None:
@@ -106,12 +106,14 @@ class RestClient:
         )
 
     async def ask(self, request: HttpRequest, *, sends: bool = False) -> HttpResponse:
-        """Send a request and return its response, which has a 2xx status. Repeats the request at most 3 times.
+        """Send a request with a token, and return a response with a 2xx status.
+
+        After a temporary error the request is repeated, at most 3 times.
 
         Args:
-            request: a request that `request` has made.
-            sends: whether the request sends to clients, which must not get a message twice. Such a request is repeated
-                only if the service has surely not handled it.
+            request: a request that the method `request` has made.
+            sends: whether the request sends to clients. Such a request is repeated only if the service has surely not
+                handled it: clients must not get an event twice.
 
         Raises:
             AzureSignalRError: the service refused or did not answer, or `close` was called.
@@ -126,17 +128,20 @@ class RestClient:
         try:
             response: HttpResponse = await retrying(self.ask_once, request)
         except AzureSignalRError as error:
-            # The frames below hold the token.
+            # Local variables in the error's traceback hold the token, and tools that report errors would show it.
             forget_locals(error)
             raise
         return response
 
     async def ask_once(self, request: HttpRequest, *, anonymous: bool = False) -> HttpResponse:
-        """Send a request and return its response, which has a 2xx status. Does not repeat the request.
+        """Send a request, and return a response with a 2xx status. The request is not repeated after an error.
 
         Args:
-            request: a request that `request` has made.
+            request: a request that the method `request` has made.
             anonymous: whether to send the request without a token.
+
+        Raises:
+            AzureSignalRError: the service refused or did not answer, or `close` was called.
         """
         tokens: Sequence[str | None] = (None,) if anonymous else await self._tokens.request_tokens(request.url)
         response = await self._exchange(request, tokens[0])
@@ -150,8 +155,8 @@ class RestClient:
 
     async def _exchange(self, request: HttpRequest, token: str | None) -> HttpResponse:
         if self._is_closed:
-            # Raise an error of our own: the error of a closed HTTP client would look like an error after which the
-            # request may be repeated.
+            # Do not leave this error to the closed HTTP client: `may_be_repeated` would take its error for a temporary
+            # error of the network, and the request would be repeated in vain.
             raise AzureSignalRError("this AzureSignalR is closed")
         url = urls.without_query(request.url)
         if token is not None:
@@ -166,11 +171,12 @@ class RestClient:
 
 
 def may_be_repeated(error: BaseException, *, sends: bool) -> bool:
-    """Return whether a request may be sent again.
+    """Return whether a failed request may be sent again.
 
     Args:
         error: the error of the request.
-        sends: whether the request sends to clients, which must not get a message twice.
+        sends: whether the request sends to clients. After an uncertain error such a request must not be repeated:
+            clients could get an event twice.
     """
     if not isinstance(error, AzureSignalRError) or (error.retry_after or 0.0) > _LONGEST_WAIT:
         return False

@@ -1,4 +1,4 @@
-"""Reads responses of the REST API: makes errors with advice, and finds members of JSON objects. Pure: no I/O."""
+"""Reads responses of the REST API: turns a refusal into an error with advice, and reads JSON bodies. No I/O."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ _ADVICE = {
 
 
 def refusal(request: HttpRequest, response: HttpResponse, now: float) -> AzureSignalRError:
-    """Return the error for a response whose status is not 2xx.
+    """Return the error for a response with a status other than 2xx.
 
     Args:
-        request: the request.
-        response: its response.
-        now: seconds since 1970.
+        request: the request that was refused.
+        response: the response to this request.
+        now: the time in seconds since 1970, from which the wait until a date in `Retry-After` is counted.
     """
     code, said = _described(response)
     status = response.status
@@ -52,20 +52,21 @@ def refusal(request: HttpRequest, response: HttpResponse, now: float) -> AzureSi
 
 
 def is_missing(error: AzureSignalRError, *codes: str) -> bool:
-    """Return whether the service says that a connection, user or group does not exist.
+    """Return whether an error means that a connection, user or group does not exist.
 
     Args:
-        error: the error for the response.
-        codes: the error codes with this meaning. A 404 without a code counts too: the emulator gives no codes.
+        error: an error that `refusal` has made.
+        codes: the error codes with this meaning. A status 404 without an error code has this meaning too: the
+            service's emulator sends no codes.
     """
     return error.status == 404 and (error.code is None or error.code in codes)
 
 
 def members(request: HttpRequest, response: HttpResponse) -> dict[str, Any]:
-    """Return the members of the JSON object in a response.
+    """Return the JSON object in the body of a response.
 
     Raises:
-        AzureSignalRError: the response does not hold a JSON object.
+        AzureSignalRError: the body is not a JSON object.
     """
     found = _json(response.body)
     if isinstance(found, dict):
@@ -74,10 +75,15 @@ def members(request: HttpRequest, response: HttpResponse) -> dict[str, Any]:
 
 
 def text(request: HttpRequest, response: HttpResponse, name: str) -> str:
-    """Return the text in a member of the JSON object in a response.
+    """Return the text in a member of the JSON object that is the body of a response.
+
+    Args:
+        request: the request.
+        response: the response to this request.
+        name: the name of the member.
 
     Raises:
-        AzureSignalRError: the member is missing, is no text, or is empty.
+        AzureSignalRError: the body is not a JSON object, or the member is missing, empty, or no text.
     """
     value = members(request, response).get(name)
     if isinstance(value, str) and value:
@@ -86,12 +92,12 @@ def text(request: HttpRequest, response: HttpResponse, name: str) -> str:
 
 
 def unexpected(request: HttpRequest, response: HttpResponse, message: str) -> AzureSignalRError:
-    """Return the error for a response with a 2xx status and a wrong body."""
+    """Return the error for a response with a 2xx status whose body is not as the REST API describes it."""
     return AzureSignalRError(message, response.status, url=urls.without_query(request.url))
 
 
 def _described(response: HttpResponse) -> tuple[str | None, str]:
-    """Return the error code in a response, or `None`, and the error text, or an empty text."""
+    """Return the error code and the error text in a refusal: `None` without a code, an empty text without a text."""
     found = _json(response.body)
     detail = found.get("error", found) if isinstance(found, dict) else None
     if not isinstance(detail, dict):
@@ -102,7 +108,7 @@ def _described(response: HttpResponse) -> tuple[str | None, str]:
 
 
 def _plain_text(response: HttpResponse) -> str:
-    """Return the first part of a body that is not JSON. Empty for a web page, which helps nobody in an error."""
+    """Return the beginning of a body that is not JSON, for an error text. Empty for a web page (HTML)."""
     start = response.body[:1000].lstrip().decode("utf-8", "replace")
     return "" if start.startswith("<") else start
 

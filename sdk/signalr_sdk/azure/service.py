@@ -1,7 +1,8 @@
-"""`AzureSignalR`: sends to clients of a hub of Azure SignalR Service, and lets clients in, without an app server."""
+"""`AzureSignalR`: sends events to the clients of a hub of Azure SignalR Service, and makes tokens for clients."""
 
 from __future__ import annotations
 
+import functools
 import time
 from typing import TYPE_CHECKING, Self, Unpack
 
@@ -16,7 +17,7 @@ from .hub_operations import HubOperations
 from .rest_client import RestClient
 from .token_sources import ClientTokens, Credential, EntraClientTokens, EntraTokens, KeyTokens
 
-# Import `Claims` at run time: Sphinx evaluates the annotations of `connect`.
+# Import `Claims` outside of `TYPE_CHECKING`: Sphinx evaluates the annotations of `connect` at run time.
 from .tokens import Claims, ClientClaims, SigningKey
 
 if TYPE_CHECKING:
@@ -32,24 +33,24 @@ API_VERSION = "2024-12-01"
 
 
 class AzureSignalR(Uncopied, HubOperations):
-    """Sends to the clients of one hub of Azure SignalR Service, and lets clients in.
+    """Sends events to the clients of one hub of Azure SignalR Service, and lets clients connect, without an app server.
 
-    Works for resources in serverless mode, and in default mode for programs beside the app server. The constructor does
-    no I/O. Use the object as an async context manager, on one event loop. Many tasks may use it at the same time.
+    The resource may be in serverless mode, or in default mode beside an app server. The constructor does no I/O. Use
+    the object as an async context manager, on one event loop. Many tasks may use the object at the same time.
 
     A request that fails raises `AzureSignalRError`. After a temporary error the request is repeated up to 3 times. A
-    request that sends to clients is repeated only if the service has surely not handled it. A send returns when the
-    service has accepted the message, whether or not a client is there to get the message.
+    request that sends to clients is repeated only if the service has surely not handled it. The methods that send
+    return when the service has accepted the event, whether or not a client is there to get the event.
 
     Args:
         connection_string: the connection string of the resource, as the portal shows it.
         hub: the hub's name, in any case.
         application: prefix for the hub's name, to keep apart the hubs of several applications on one resource.
-        credential: for Entra ID, with an `AuthType` in the connection string: an object with `get_token(*scopes)`, sync
-            or async, like those of azure-identity. `AzureSignalR` never closes it.
+        credential: for Entra ID, with an `AuthType` in the connection string: an object with a sync or async method
+            `get_token(*scopes)`, like the credentials of azure-identity. `AzureSignalR` never closes the credential.
         http: an `aiohttp.ClientSession`, an `httpx.AsyncClient` or any `HttpClient`, also for the connections that
             `connect` returns. `AzureSignalR` never closes this client.
-        timeouts: `connect` and `request` apply to each request, `invoke` to `invoke_connection`.
+        timeouts: `connect` and `request` limit each request, `invoke` limits `invoke_connection`.
         api_version: version of the REST API.
         clock: returns the time in seconds since 1970, for tokens.
 
@@ -85,6 +86,8 @@ class AzureSignalR(Uncopied, HubOperations):
         )
         super().__init__(rest, name, timeouts=timeouts)
         self._parsed = parsed
+        self._client_url = f"{parsed.client_endpoint}client/?hub={name}"
+        self._audience = f"{parsed.endpoint}client/?hub={name}"
         self._http = http
         self._client_tokens: ClientTokens = (
             tokens if isinstance(tokens, KeyTokens) else EntraClientTokens(rest, name, clock=clock)
@@ -94,7 +97,10 @@ class AzureSignalR(Uncopied, HubOperations):
         return f"<AzureSignalR hub {self._hub!r} at {self._parsed.server_endpoint}>"
 
     async def close(self) -> None:
-        """Close the HTTP client, unless it was given as `http`. Further requests then fail. May be called again."""
+        """Close the HTTP client, unless the user gave it as `http`. Further requests then raise `AzureSignalRError`.
+
+        May be called again.
+        """
         if self._own_client is not None:
             self._rest.close()
             await self._own_client.close()
@@ -115,10 +121,10 @@ class AzureSignalR(Uncopied, HubOperations):
         *,
         close_on_expiration: bool = False,
     ) -> dict[str, str]:
-        """Return what your own negotiate endpoint answers to a client: `url` and `accessToken`.
+        """Return the answer of your own negotiate endpoint to a client: the `url` and `accessToken` to connect with.
 
         Args:
-            user_id: the user, whom you have authenticated before.
+            user_id: id of the user, whom you have authenticated before; `None` for a client without a user.
             claims: further claims, which hubs and upstream can read: texts, numbers, truth values or lists of texts.
             lifetime: seconds in which the client may connect. An open WebSocket stays open after this time.
             close_on_expiration: whether the service closes the connection after `lifetime`; the client may reconnect.
@@ -130,8 +136,8 @@ class AzureSignalR(Uncopied, HubOperations):
         client = ClientClaims(
             user_id=user_id, claims=claims, lifetime=lifetime, close_on_expiration=close_on_expiration
         )
-        token = await self._client_tokens.client_token(self._client_url(self._parsed.endpoint), client)
-        return {"url": self._client_url(self._parsed.client_endpoint), "accessToken": token}
+        token = await self._client_tokens.client_token(self._audience, client)
+        return {"url": self._client_url, "accessToken": token}
 
     def connect(
         self,
@@ -142,7 +148,7 @@ class AzureSignalR(Uncopied, HubOperations):
         close_on_expiration: bool = False,
         **hub_options: Unpack[HubOptions],
     ) -> HubConnection:
-        """Return a connection to the service itself, not started. Each attempt to connect gets a fresh token.
+        """Return a connection of a client to the service, not started. Each attempt to connect gets a new token.
 
         Args:
             user_id: as for `negotiate`.
@@ -156,17 +162,9 @@ class AzureSignalR(Uncopied, HubOperations):
         client = ClientClaims(
             user_id=user_id, claims=claims, lifetime=lifetime, close_on_expiration=close_on_expiration
         )
-        audience = self._client_url(self._parsed.endpoint)
-
-        async def token() -> str:
-            return await self._client_tokens.client_token(audience, client)
-
-        defaults = HubOptions(http=self._http, timeouts=self._timeouts)
-        options: HubOptions = {**defaults, **hub_options}
-        return HubConnection(self._client_url(self._parsed.client_endpoint), access_token=token, **options)
-
-    def _client_url(self, base: str) -> str:
-        return f"{base}client/?hub={self._hub}"
+        token = functools.partial(self._client_tokens.client_token, self._audience, client)
+        options: HubOptions = {**HubOptions(http=self._http, timeouts=self._timeouts), **hub_options}
+        return HubConnection(self._client_url, access_token=token, **options)
 
 
 def _request_tokens(

@@ -1,11 +1,10 @@
-"""The sources of tokens for the service and for clients: the access key of the connection string, or Entra ID."""
+"""The sources of tokens for REST requests and for clients: the access key of the connection string, or Entra ID."""
 
 from __future__ import annotations
 
 import asyncio
 import inspect
 import logging
-import time
 from collections.abc import Awaitable
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -19,68 +18,70 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from .rest_client import RestClient
-    from .tokens import ClientClaims, SigningKey
 
 _logger = logging.getLogger("signalr_sdk.http")
 
 SCOPE = "https://signalr.azure.com/.default"
 
-# A new Entra token is requested so many seconds before the old token expires.
+# A new Entra token is requested this many seconds before the old token expires.
 _MARGIN = 300.0
-# The service accepts tokens that are signed with a temporary key for 90 minutes after it has given out the key. Renew
-# the key after 55 minutes: if renewing fails, the old key can still be used, and renewing is tried again after 5
+# For 90 minutes after the service has given out a temporary key, it accepts tokens that this key has signed. Ask for a
+# new key after 55 minutes. If this fails, the old key still signs tokens, and the new key is asked for again after 5
 # minutes.
 _KEY_RENEWAL, _KEY_LIFETIME, _RETRY_INTERVAL = 55 * 60.0, 90 * 60.0, 5 * 60.0
 
 
 class Credential(Protocol):
-    """A source of Entra tokens, like the credentials of azure-identity, sync or async."""
+    """A user's source of Entra tokens, for example a sync or async credential of azure-identity."""
 
     def get_token(self, *scopes: str) -> Any:
         """Return an object with `token` and `expires_on` (seconds since 1970), or an awaitable of such an object."""
 
 
 class ClientTokens(Protocol):
-    """A source of tokens for clients."""
+    """A source of the tokens with which clients connect to the service: an access key or Entra ID."""
 
-    async def client_token(self, audience: str, client: ClientClaims) -> str:
-        """Return a token with which a client can connect.
+    async def client_token(self, audience: str, client: tokens.ClientClaims) -> str:
+        """Return a token with which a client can connect to the service.
 
         Args:
-            audience: the client URL, as the service knows it.
-            client: the user, and what the client may do.
+            audience: the URL to which the client connects, without a port: the token is for this URL only.
+            client: the contents of the token, for example the user.
+
+        Raises:
+            AzureSignalRError: with Entra ID, the service gave no token or key.
         """
 
 
 @attrs.frozen
 class KeyTokens:
-    """Signs all tokens with the access key of the connection string.
+    """Signs all tokens, for REST requests and for clients, with the access key of the connection string.
 
     Attributes:
         key: the access key.
-        clock: returns seconds since 1970.
+        clock: returns the time in seconds since 1970.
     """
 
-    key: SigningKey
-    clock: Callable[[], float] = time.time
+    key: tokens.SigningKey
+    clock: Callable[[], float]
 
     async def request_tokens(self, url: str) -> Sequence[str]:
         """See `RequestTokens`."""
         now = self.clock()
         return [tokens.request_token(self.key, audience, now) for audience in names.audiences(url)]
 
-    async def client_token(self, audience: str, client: ClientClaims) -> str:
+    async def client_token(self, audience: str, client: tokens.ClientClaims) -> str:
         """See `ClientTokens`."""
         return tokens.client_token(self.key, audience, client, self.clock())
 
 
 @attrs.define(eq=False)
 class EntraTokens:
-    """Tokens for REST requests, from the user's credential. A token is used for all requests until it expires.
+    """Gets tokens for REST requests from the user's credential. One token serves all requests until it expires.
 
     Args:
         credential: the user's credential.
-        clock: returns seconds since 1970.
+        clock: returns the time in seconds since 1970.
     """
 
     _credential: Credential
@@ -104,8 +105,8 @@ class EntraTokens:
         except Exception as error:  # noqa: BLE001 - the credential of a user may raise anything
             failure = redact(str(error)) or type(error).__name__
         if failure:
-            # Raise the error outside of `except`, so that the error has no context: exceptions of azure-identity hold
-            # the request, and the request holds secrets.
+            # Raise the error outside of `except`, so that its `__context__` is not the exception of azure-identity:
+            # this exception holds a request with secrets, and tools that report errors would show them.
             raise AzureSignalRError(f"the credential gave no token for {SCOPE}: {failure}")
         token, expires_at = getattr(answer, "token", None), getattr(answer, "expires_on", None)
         if not isinstance(token, str) or not isinstance(expires_at, int | float):
@@ -118,45 +119,45 @@ class EntraTokens:
         get_token = self._credential.get_token
         if inspect.iscoroutinefunction(get_token):
             return await get_token(SCOPE)
-        # Call the function in a thread: the sync credentials of azure-identity block.
+        # Call a sync `get_token` on a thread: azure-identity's sync credentials would block the event loop.
         answer = await asyncio.to_thread(get_token, SCOPE)
         return await answer if isinstance(answer, Awaitable) else answer
 
 
 @attrs.define(eq=False)
 class EntraClientTokens:
-    """Tokens for clients, without an access key.
+    """Gets tokens for clients without an access key, with Entra ID.
 
-    The service can make a token that holds only a user and a lifetime in whole minutes. This class signs all other
-    tokens itself, with a temporary key that the service gives out.
+    The service itself makes the tokens that hold only a user and a lifetime in whole minutes. This class signs all
+    other tokens, with a temporary key that the service gives out.
 
     Args:
-        rest: asks the service for tokens and keys.
-        hub: the hub's name, as the service knows it.
-        clock: returns seconds since 1970.
+        rest: asks the service for tokens and temporary keys.
+        hub: the hub's name as the service knows it: in lower case, with the application's name before it.
+        clock: returns the time in seconds since 1970.
     """
 
     _rest: RestClient
     _hub: str
     _clock: Callable[[], float] = attrs.field(kw_only=True)
-    _key: SigningKey | None = attrs.field(default=None, init=False)
+    _key: tokens.SigningKey | None = attrs.field(default=None, init=False)
     _key_from: float = attrs.field(default=0.0, init=False)
     _renew_at: float = attrs.field(default=0.0, init=False)
     _asking: asyncio.Lock = attrs.field(factory=asyncio.Lock, init=False)
 
-    async def client_token(self, audience: str, client: ClientClaims) -> str:
+    async def client_token(self, audience: str, client: tokens.ClientClaims) -> str:
         """See `ClientTokens`."""
         if client.plain:
             return await self._generated(client)
         return tokens.client_token(await self._temporary_key(), audience, client, self._clock())
 
-    async def _generated(self, client: ClientClaims) -> str:
+    async def _generated(self, client: tokens.ClientClaims) -> str:
         path = f"hubs/{names.segment('hub', self._hub)}/:generateToken"
         minutes = int(client.lifetime) // 60
         request = self._rest.request("POST", path, ("userId", client.user_id), ("minutesToExpire", minutes))
         return rest_responses.text(request, await self._rest.ask(request), "token")
 
-    async def _temporary_key(self) -> SigningKey:
+    async def _temporary_key(self) -> tokens.SigningKey:
         async with self._asking:
             now = self._clock()
             has_expired = self._key is None or now - self._key_from >= _KEY_LIFETIME
@@ -171,7 +172,7 @@ class EntraClientTokens:
             assert self._key is not None
             return self._key
 
-    async def _ask_for_key(self) -> SigningKey:
+    async def _ask_for_key(self) -> tokens.SigningKey:
         request = self._rest.request("GET", "auth/accessKey")
         response = await self._rest.ask(request)
         return tokens.SigningKey(*(rest_responses.text(request, response, name) for name in ("AccessKey", "KeyId")))

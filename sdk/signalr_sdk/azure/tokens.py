@@ -1,7 +1,7 @@
 """Makes the JSON web tokens (JWT) that Azure SignalR Service accepts, signed with an access key or a temporary key.
 
-Pure: the time is an argument. Source: DefaultServiceEndpointGenerator, ClaimsUtility and AccessKey of
-Azure/azure-signalr.
+No function reads a clock: the time is an argument. Source: DefaultServiceEndpointGenerator, ClaimsUtility and AccessKey
+of Azure/azure-signalr.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ Claims: TypeAlias = Mapping[str, str | float | bool | Iterable[str]]
 
 LONGEST_TOKEN = 4096
 _REQUEST_LIFETIME = 900  # seconds
-# These names have another meaning in a token. A claim of a user with one of these names gets the prefix `_RENAMED`,
-# which the service removes again.
+# Claims of JWTs with a meaning of their own. A user's claim with one of these names gets the prefix `_RENAMED` in the
+# token, which the service removes again; without the prefix, it would change the meaning of the token.
 _RESERVED = frozenset({"aud", "exp", "iat", "nbf", "iss", "actort", "acr", "azp", "c_hash", "jti", "nonce", "sub"})
 _RENAMED = "asrs.u."
 
 
 @attrs.frozen
 class SigningKey:
-    """The key that tokens are signed with.
+    """A key that signs tokens: an access key, or a temporary key that the service has given out.
 
     Attributes:
         key: the text of the key.
@@ -40,8 +40,8 @@ class SigningKey:
 
     def __attrs_post_init__(self) -> None:
         try:
-            # Import PyJWT only here, since it belongs to the extra `azure`. Import it now and not only in `sign`, so
-            # that a missing package is an error at the start of the program.
+            # Import PyJWT only here, since it belongs to the extra `azure`. Import it in the constructor too, and not
+            # only in `sign`: a missing package is then an error at the start of the program, not at the first request.
             import jwt  # noqa: F401
         except ModuleNotFoundError:
             raise ModuleNotFoundError(
@@ -49,24 +49,28 @@ class SigningKey:
             ) from None
 
     def sign(self, claims: Mapping[str, object]) -> str:
-        """Return a token with these claims."""
+        """Return a signed token (a JWT) with these claims."""
         # Import PyJWT only here, since it belongs to the extra `azure`.
         import jwt
 
         headers = {"kid": self.key_id} if self.key_id is not None else None
-        # An access key looks like base64, but the service signs with the bytes of the text itself.
+        # Do not decode the access key, although it looks like base64: the service signs with the bytes of the text.
         return jwt.encode(dict(claims), self.key.encode(), algorithm="HS256", headers=headers)
 
 
 @attrs.frozen(kw_only=True)
 class ClientClaims:
-    """The contents of a client's token.
+    """The contents of the token with which a client connects to the service.
 
     Attributes:
-        user_id: the user; `None` for a client without a user.
+        user_id: id of the user; `None` for a client without a user.
         claims: further claims, which hubs and upstream can read.
         lifetime: seconds for which the token is valid.
         close_on_expiration: whether the service closes the connection when the token expires; the client may reconnect.
+
+    Raises:
+        TypeError: an attribute, or a name in `claims`, has a wrong type.
+        ValueError: an attribute or a claim is not allowed.
     """
 
     user_id: str | None = None
@@ -85,18 +89,18 @@ class ClientClaims:
 
     @property
     def plain(self) -> bool:
-        """Whether the service can make the token itself: only a user and a lifetime in whole minutes."""
+        """Whether the service can make the token: it holds only a user and a lifetime in whole minutes."""
         return not self.claims and not self.close_on_expiration and self.lifetime % 60 == 0
 
 
 def client_token(key: SigningKey, audience: str, client: ClientClaims, now: float) -> str:
-    """Return a token with which a client connects.
+    """Return a signed token with which a client can connect to the service.
 
     Args:
         key: the key to sign with.
-        audience: the client URL, as the service knows it.
+        audience: the URL to which the client connects, without a port: the token is for this URL only.
         client: the contents of the token.
-        now: seconds since 1970.
+        now: the time in seconds since 1970.
 
     Raises:
         ValueError: the token is longer than the service accepts.
@@ -117,12 +121,23 @@ def client_token(key: SigningKey, audience: str, client: ClientClaims, now: floa
 
 
 def request_token(key: SigningKey, audience: str, now: float) -> str:
-    """Return a token for a REST request."""
+    """Return a signed token for REST requests to one URL, valid for 15 minutes.
+
+    Args:
+        key: the key to sign with.
+        audience: the URL without its query.
+        now: the time in seconds since 1970.
+    """
     return key.sign({"aud": audience, "iat": int(now), "exp": int(now + _REQUEST_LIFETIME)})
 
 
 def _user_claims(claims: Claims) -> dict[str, object]:
-    """Check the claims of a user; return them with their names in the token."""
+    """Check the claims of a user, and return them under the names that they have in the token.
+
+    Raises:
+        TypeError: the name of a claim is no text.
+        ValueError: a claim has a name of the service, or a value that a token cannot have.
+    """
     found: dict[str, object] = {}
     for name, value in claims.items():
         if not isinstance(name, str):

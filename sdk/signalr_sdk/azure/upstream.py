@@ -1,6 +1,7 @@
-"""Upstream: the POST requests of Azure SignalR Service in serverless mode, when clients connect, disconnect and call.
+"""Upstream requests: Azure SignalR Service POSTs them to your web server in serverless mode.
 
-The functions parse headers and body of a request into an event, and make the body of the response. Pure. Source:
+The service sends an upstream request when a client connects, disconnects or calls a hub method. The functions parse
+headers and body of the request into an `UpstreamEvent`, and make the body of the response. They do no I/O. Source:
 "Upstream endpoints" of Azure's documents, and the upstream of Azure/azure-signalr's emulator.
 """
 
@@ -9,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
+import re
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 import attrs
@@ -32,14 +34,16 @@ _PREFIX: Final = "x-asrs-"
 _DIGEST: Final = "sha256="
 _JSON, _MESSAGEPACK = "application/json", "application/x-msgpack"
 _PROTOCOLS: Final[dict[str, HubProtocol]] = {_JSON: JsonProtocol(), _MESSAGEPACK: MessagePackProtocol()}
+_BETWEEN_CLAIMS: Final = re.compile(r",(?=[^,]*: )")
 _DISCONNECTED: Final = 11  # type of the MessagePack message that has the error of a disconnect
 
 
 def verify_signature(headers: Mapping[str, str], keys: str | Iterable[str]) -> bool:
-    """Return whether an upstream request was signed with one of the access keys. Takes the same time for every key.
+    """Return whether the service has signed an upstream request with one of the access keys.
 
     The signature covers only the connection id. It proves that the service has sent the request, but not that the body
-    is unchanged: accept upstream requests over HTTPS only.
+    is unchanged: accept upstream requests over HTTPS only. The time that the check takes does not tell an attacker
+    which key matches.
 
     Args:
         headers: headers of the request, with names in any case.
@@ -58,31 +62,29 @@ def verify_signature(headers: Mapping[str, str], keys: str | Iterable[str]) -> b
         for part in found.get(f"{_PREFIX}signature", "").split(",")
         if part.strip().lower().startswith(_DIGEST)
     ]
-    right = False
-    for key in wanted:
-        digest = hmac.new(key.encode(), connection_id, hashlib.sha256).hexdigest().encode()
-        for signature in given:
-            # Do not return early: the time that this function takes must not tell which key matches.
-            right = hmac.compare_digest(digest, signature) or right
-    return right and bool(connection_id)
+    digests = [hmac.new(key.encode(), connection_id, hashlib.sha256).hexdigest().encode() for key in wanted]
+    # Compare all pairs of a key and a signature, also after a match: the time that this function takes must not tell
+    # an attacker which key matches.
+    matches = [hmac.compare_digest(digest, signature) for digest in digests for signature in given]
+    return any(matches) and bool(connection_id)
 
 
 @attrs.frozen(kw_only=True)
 class UpstreamEvent:
-    """An event of a client: it has connected, has disconnected, or has called a hub method.
+    """An upstream request: a client has connected, has disconnected, or has called a hub method.
 
     Attributes:
-        kind: `"connected"`, `"disconnected"` or `"message"`.
+        kind: `"connected"`, `"disconnected"`, or `"message"` for the call of a hub method.
         hub: name of the hub, in lower case.
-        connection_id: id of the connection.
-        user_id: user of the connection; `None` without a user.
+        connection_id: id of the client's connection.
+        user_id: id of the client's user; `None` for a client without a user.
         claims: claims of the user: each name with all its values.
         query: query of the client's URL, unchanged. The query may hold a token.
-        method: the hub method that a message calls.
-        arguments: arguments of the method.
+        method: name of the hub method that the client calls.
+        arguments: arguments of the hub method.
         invocation_id: id of the call; `None` if the client does not wait for an answer.
-        error: why a client was disconnected; `None` if it has disconnected properly.
-        content_type: type of the body, and of the body that `completion` returns.
+        error: why a client was disconnected; `None` if the client has disconnected properly.
+        content_type: Content-Type of the request's body, and of the body that `completion` returns.
     """
 
     kind: UpstreamKind
@@ -99,7 +101,7 @@ class UpstreamEvent:
 
     @classmethod
     def parse(cls, headers: Mapping[str, str], body: bytes) -> UpstreamEvent:
-        """Parse an upstream request. Call `verify_signature` first.
+        """Parse an upstream request. Call `verify_signature` before: `parse` accepts a request from anybody.
 
         Args:
             headers: headers of the request, with names in any case.
@@ -128,10 +130,12 @@ class UpstreamEvent:
 
 
 def completion(event: UpstreamEvent, result: object = UNSET, *, error: str | None = None) -> bytes:
-    r"""Return the body of the response to a message event, for status 200 and the event's `content_type`.
+    r"""Return the body of the response to a client's call of a hub method.
+
+    Send the response with status 200 and the event's `content_type`.
 
     Args:
-        event: the message event.
+        event: the event of the call, of the kind `"message"`.
         result: the result that the client's `invoke` returns; no result by default.
         error: text of the error that the client's `invoke` raises instead.
 
@@ -176,24 +180,18 @@ def _kind(category: str, event: str) -> UpstreamKind:
 
 
 def _claims(text: str) -> dict[str, tuple[str, ...]]:
-    """Return the claims of a text like `name: value, name: value`, in which a value may have commas."""
-    pairs: list[tuple[str, list[str]]] = []
-    for part in text.split(","):
-        name, colon, value = part.partition(": ")
-        if colon:
-            pairs.append((name.strip(), [value]))
-        elif pairs:
-            pairs[-1][1].append(part)
+    """Return the user's claims in a header like `name: value, name: value`. A value may have commas."""
     claims: dict[str, list[str]] = {}
-    for name, values in pairs:
-        claims.setdefault(name, []).append(",".join(values).strip())
+    for claim in _BETWEEN_CLAIMS.split(text):
+        name, colon, value = claim.partition(": ")
+        if colon:
+            claims.setdefault(name.strip(), []).append(value.strip())
     return {name: tuple(values) for name, values in claims.items()}
 
 
 def _with_call(event: UpstreamEvent, body: bytes) -> UpstreamEvent:
-    message = _PROTOCOLS[event.content_type].decode(
-        body.removesuffix(SEPARATOR) if event.content_type == _JSON else body
-    )
+    encoded = body.removesuffix(SEPARATOR) if event.content_type == _JSON else body
+    message = _PROTOCOLS[event.content_type].decode(encoded)
     if not isinstance(message, Invocation):
         raise _wrong("its body is no invocation")
     return attrs.evolve(
@@ -205,7 +203,7 @@ def _with_call(event: UpstreamEvent, body: bytes) -> UpstreamEvent:
 
 
 def _error(content_type: str, body: bytes) -> str | None:
-    """Return why a client was disconnected; `None` if the body has no error or cannot be parsed."""
+    """Return the error in the body of a `disconnected` request; `None` if there is none or the body is no message."""
     try:
         if content_type == _JSON:
             found = json.loads(body.removesuffix(SEPARATOR))

@@ -1,4 +1,4 @@
-"""The client for programs without asyncio: plain functions, which many threads may call at the same time."""
+"""The SignalR client for programs without asyncio: plain functions, which many threads may call at the same time."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ else:  # type checkers would otherwise accept any name in this module
 
     def __getattr__(name: str) -> object:
         if name == "AzureSignalR":
-            # Import the class only when it is used: most programs do not need Azure.
+            # Import `AzureSignalR` only when a program uses it: the import takes time, and most programs use no Azure.
             from .azure import AzureSignalR
 
             return AzureSignalR

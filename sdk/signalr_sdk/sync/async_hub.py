@@ -1,4 +1,4 @@
-"""The asyncio connection behind a `HubConnection` of `signalr_sdk.sync`, with methods that threads need."""
+"""`AsyncHub`: the asyncio connection that a `HubConnection` of `signalr_sdk.sync` runs on the event loop's thread."""
 
 from __future__ import annotations
 
@@ -16,12 +16,18 @@ if TYPE_CHECKING:
 
 
 class AsyncHub(HubConnection):
-    """A `HubConnection` whose handlers run on threads. Its methods are for the loop's thread, unless they say more."""
+    """An asyncio `HubConnection` that calls the user's handlers on threads.
+
+    The methods must be called on the event loop's thread, unless their docstring allows any thread.
+    """
 
     _dispatcher_class = ThreadDispatcher
 
     async def wait_ended(self) -> None:
-        """Wait until the connection has ended. Then clean up, unless the connection was started again."""
+        """Wait until the connection has ended, and then end its worker thread and tasks by `stop`.
+
+        Does not call `stop` if the user has started the connection again meanwhile.
+        """
         closed = self._life.closed
         with suppress(SignalRError):  # users get the error from `wait_closed` and `on_closed`
             await self.wait_closed()
@@ -32,16 +38,22 @@ class AsyncHub(HubConnection):
 
     @property
     def up(self) -> bool:
-        """Whether the hub is connected, so that `put_now` can send messages. May be called on any thread."""
+        """Whether the connection is up, so that `put_now` can send messages. May be read on any thread."""
         return self._life.link is not None
 
     def encode(self, method: str, args: tuple[Any, ...]) -> bytes:
-        """Return the encoded message of a `send` without uploads. May be called on any thread."""
+        """Return the encoded invocation for a `send` without uploads. May be called on any thread."""
         arguments, _uploads = self._prepare(method, args)
         return self._protocol.encode(Invocation(method, arguments))
 
     def put_now(self, messages: list[bytes]) -> bool:
-        """Put messages into the outgoing buffer, even if it is full; return whether it is full afterwards."""
+        """Put encoded messages into the outgoing buffer, even if the buffer is full.
+
+        While the connection is down, the messages are lost, and a warning in the log says so.
+
+        Returns:
+            Whether the outgoing buffer is full now. The threads that send must then wait.
+        """
         link = self._life.link
         if link is None:
             self._options.logs.hub.warning("%d messages were not sent before the connection ended", len(messages))
@@ -51,7 +63,7 @@ class AsyncHub(HubConnection):
         return link.outgoing.full
 
     async def room(self) -> None:
-        """Wait until the operating system has the messages of `put_now`, and the outgoing buffer has room again."""
+        """Wait until the messages of `put_now` are handed to the operating system, and the outgoing buffer has room."""
         if (link := self._life.link) is not None:
             await link.outgoing.flush()
             await link.outgoing.room()
@@ -59,15 +71,14 @@ class AsyncHub(HubConnection):
     # Errors
 
     def report(self, error: Exception) -> None:
-        """Pass an error that no caller can get to the `on_error` handlers. May be called on any thread."""
-        loop = self._dispatcher.loop
-        if loop is not None:
+        """Pass an error to the `on_error` handlers, because no call of the user can raise it. For any thread."""
+        if (loop := self._dispatcher.loop) is not None:
             call_on_loop(loop, self._dispatcher.push_error, error)
 
     def wanted_converter(self) -> Converter:
         """Return the converter of typed values. May be called on any thread.
 
         Raises:
-            LocalProtocolError: cattrs is missing.
+            LocalProtocolError: the user gave no converter, and cattrs, the default converter, is missing.
         """
         return self._need_converter()

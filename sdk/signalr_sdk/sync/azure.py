@@ -1,4 +1,4 @@
-"""`AzureSignalR` without asyncio: calls the asyncio `AzureSignalR` on the thread of the event loop."""
+"""`AzureSignalR` for programs without asyncio: it calls the asyncio `AzureSignalR` on the event loop's thread."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ import time
 from typing import TYPE_CHECKING, Any, Self, Unpack
 
 from .._guard.copying import Uncopied
+from .._http.aiohttp_client import AiohttpClient
 from .._http.client_choice import choose_client
 from .._hub.options import CommonHubOptions
 from ..azure.service import API_VERSION
 from ..azure.service import AzureSignalR as AsyncAzureSignalR
 from ..errors import AzureSignalRError
 from ..options import UNSET, Timeouts, Unset
-from .http_client import LazyClient
+from .http_client import ClientFactory, LazyClient
 from .hub_connection import HubConnection
 from .loop_use import LoopUse
 from .token_providers import credential_on_thread
@@ -23,12 +24,10 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable, Iterator
     from contextlib import AbstractAsyncContextManager
 
-    from .._http.aiohttp_client import AiohttpClient
     from ..azure.paging import GroupConnection
     from ..azure.token_sources import Credential
     from ..azure.tokens import Claims
     from ..interfaces import HttpClient, HttpRequest, HttpResponse, HttpStream
-    from .http_client import ClientFactory
 
 
 class SyncHubOptions(CommonHubOptions, total=False):
@@ -43,22 +42,22 @@ class AzureSignalR(Uncopied):
 
     Works like `signalr_sdk.azure.AzureSignalR`, without `await`. Many threads may use one object at the same time.
     Ctrl-C interrupts a method that waits, and cancels its request. The constructor does no I/O and starts no thread.
-    The first request starts the thread of the event loop, which then runs until `close()`.
+    The first request starts the event loop's thread, which then runs until `close()`.
 
     Args:
         connection_string: the connection string of the resource, as the portal shows it.
         hub: the hub's name.
         application: prefix for the hub's name, to keep apart the hubs of several applications on one resource.
         credential: for Entra ID: an object with a plain method `get_token(*scopes)`, which is called on a thread.
-        http: a plain callable that makes the HTTP client, as for `HubConnection`. It is called on the thread of the
-            event loop. `close()` closes the client. Each connection of `connect` calls it for a client of its own.
-        timeouts: `connect` and `request` apply to each request, `invoke` to `invoke_connection`.
+        http: a plain function that makes the HTTP client, as for `HubConnection`. The function is called on the event
+            loop's thread. `close()` closes the client. Each connection of `connect` makes a client of its own.
+        timeouts: `connect` and `request` limit each request, `invoke` limits `invoke_connection`.
         api_version: version of the REST API.
         clock: returns the time in seconds since 1970, for tokens.
 
     Raises:
         ValueError: the connection string or a name is wrong, or `credential` does not fit the connection string.
-        TypeError: `get_token` of the credential is async, or `http` is no callable.
+        TypeError: `get_token` of the credential is async, or `http` is no function.
         ModuleNotFoundError: PyJWT is missing (extra `azure`), which access keys need.
 
     Example:
@@ -102,7 +101,7 @@ class AzureSignalR(Uncopied):
         return self._azure.hub
 
     def close(self) -> None:
-        """Close the HTTP client. Further requests then fail. May be called again, from any thread."""
+        """Close the HTTP client. Further requests raise `AzureSignalRError`. May be called again, on any thread."""
         self._loop_use.call(self._http.close)
 
     def __enter__(self) -> Self:
@@ -134,7 +133,7 @@ class AzureSignalR(Uncopied):
         close_on_expiration: bool = False,
         **hub_options: Unpack[SyncHubOptions],
     ) -> HubConnection:
-        # This asyncio connection is never started: it exists only to check the arguments and to hold the URL.
+        # The asyncio `connect` only checks the arguments and makes the URL. Its connection is never started.
         url = self._azure.connect(user_id, claims, lifetime, close_on_expiration=close_on_expiration).url
 
         def token() -> str:
@@ -238,20 +237,19 @@ async def _next(members: AsyncIterator[GroupConnection]) -> GroupConnection:
 
 
 class _LoopClient:
-    """An HTTP client that is made for the first request. From then on the loop's thread runs until `close`.
+    """An HTTP client that is made for the first request. From then on, the event loop's thread runs until `close`.
 
     Args:
-        factory: makes the user's HTTP client; `None` for the default client of this package.
+        factory: the user's function that makes the HTTP client; `None` for an `AiohttpClient`.
 
     Attributes:
-        loop_use: runs calls on the loop's thread.
+        loop_use: runs calls on the event loop's thread.
     """
 
     def __init__(self, factory: ClientFactory | None) -> None:
         self.loop_use = LoopUse()
-        self._given = LazyClient(factory)
+        self._lazy = LazyClient(AiohttpClient if factory is None else factory)
         self._client: HttpClient | None = None
-        self._own: AiohttpClient | None = None
         self._is_closed = False
         self._over = asyncio.Event()
 
@@ -267,16 +265,14 @@ class _LoopClient:
         if self._is_closed:
             raise AzureSignalRError("this AzureSignalR is closed")
         if self._client is None:
-            self._client, self._own = choose_client(self._given.source)
+            self._client, _own = choose_client(self._lazy.source)
             self.loop_use.keep_loop_for(self._over.wait(), self.close)
         return self._client
 
     async def close(self) -> None:
-        """Close the HTTP client, if there is one, and let the loop's thread end."""
+        """Close the HTTP client if it was made, and let the event loop's thread end."""
         self._is_closed = True
         try:
-            await self._given.close()
-            if self._own is not None:
-                await self._own.close()
+            await self._lazy.close()
         finally:
             self._over.set()

@@ -1,9 +1,9 @@
 """Runs event handlers on one worker thread, and each handler of a client result on a thread of its own.
 
-Events wait in the bounded queue of the connection, as in the asyncio client. The worker thread gets events in batches,
-and gets a batch only after it has handled the batch before. So the connection pauses reading while the worker thread is
-slow, and the cost of a switch between the threads is paid once for a batch. `stop()` discards the unhandled events of
-the last batch.
+Received events wait in the bounded queue of the connection, as in the asyncio client. The event loop's thread hands
+them in batches to the worker thread: a switch between the threads costs much, and then serves many events. The worker
+thread gets a batch only after it has handled the batch before. So the queue fills up while handlers are slow, and the
+connection pauses reading. `stop()` discards the events of a batch whose handlers were not called yet.
 """
 
 from __future__ import annotations
@@ -19,18 +19,17 @@ from .daemon_threads import Worker, run_on_thread, start_thread
 from .plain_functions import as_error, result_of
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable
-
     from ..interfaces import Handler
     from ..messages import Invocation
 
-# A batch for the worker thread is full with so many events, or when its events had so many bytes on the wire.
+# The largest batch for the worker thread: this many events, or events that had this many bytes on the wire. A batch
+# without a limit would empty the queue, and the connection would never pause reading.
 _EVENTS = 256
 _BYTES = 256 * 1024
 
 
 class ThreadDispatcher(Dispatcher):
-    """A `Dispatcher` whose handlers are plain functions that run on threads."""
+    """A `Dispatcher` of received messages whose handlers are plain functions, which it calls on threads."""
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
@@ -56,7 +55,10 @@ class ThreadDispatcher(Dispatcher):
             self._check_idle()
 
     def _handle(self, batch: deque[Any]) -> None:
-        """Call the handlers of a batch of events. Runs on the worker thread."""
+        """Call the handlers of a batch of events, one event after another. Runs on the worker thread.
+
+        An exception of a handler is logged and passed to the `on_error` handlers.
+        """
         events = self._handlers.events
         while batch:
             try:
@@ -74,7 +76,10 @@ class ThreadDispatcher(Dispatcher):
                     self._report(target, as_error(raised))
 
     def _call(self, name: str, arguments: tuple[Any, ...]) -> None:
-        """Call lifecycle handlers one after another, even if a handler fails. Not on the loop's thread."""
+        """Call all lifecycle handlers of a name, even if one of them fails.
+
+        Must not run on the event loop's thread: a handler that calls the hub there would wait for itself.
+        """
         for handler in self._handlers.lifecycle.get(name, ()):
             try:
                 result_of(handler(*arguments))
@@ -91,13 +96,16 @@ class ThreadDispatcher(Dispatcher):
     # Client results
 
     async def _ask(self, handler: Handler, message: Invocation, task: asyncio.Task[Any]) -> Any:
-        job: Awaitable[Any] = run_on_thread(lambda: result_of(handler(*message.arguments)), "client result")
+        job = run_on_thread(lambda: result_of(handler(*message.arguments)), "client result")
         return await self._finish(job, task)
 
     # The end
 
     def discard(self) -> list[asyncio.Task[None]]:
-        """Discard all events that wait, as the asyncio client does. A running handler goes on to its end."""
+        """Discard all events whose handlers were not called yet, and end the worker thread after a running handler.
+
+        `on_closed` handlers are not discarded: they run on a thread of their own.
+        """
         batch, self._batch = self._batch, deque()
         while batch:
             try:
@@ -112,6 +120,6 @@ class ThreadDispatcher(Dispatcher):
         return super().discard()
 
     def run_apart(self, name: str, *arguments: Any) -> None:
-        """Run lifecycle handlers on a thread of their own, without waiting for their end."""
+        """Call the lifecycle handlers of a name on a thread of their own. Do not wait until they have returned."""
         if name in self._handlers.lifecycle:
             start_thread(self._call, name, arguments, name=f"on_{name}")

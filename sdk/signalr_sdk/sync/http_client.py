@@ -1,30 +1,32 @@
-"""Makes and closes the user's HTTP client on the loop's thread."""
+"""Makes the user's HTTP client on the event loop's thread, and closes the client there."""
 
 from __future__ import annotations
 
 import asyncio
 import inspect
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     import aiohttp
     import httpx
 
     from ..interfaces import HttpClient
 
-    ClientFactory: TypeAlias = Callable[[], "aiohttp.ClientSession | httpx.AsyncClient | HttpClient"]
+ClientFactory: TypeAlias = Callable[[], "aiohttp.ClientSession | httpx.AsyncClient | HttpClient"]
 
 
 class LazyClient:
-    """The HTTP client of one connection: made when it is first needed, closed when the connection has ended.
+    """The HTTP client of one connection. Each start of the connection makes a client, and its end closes the client.
 
-    The client is made and closed on the loop's thread, because it belongs to that event loop, which ends with the last
-    connection.
+    The client belongs to the event loop, which ends with the last connection of the process. So the client is made and
+    closed on the event loop's thread, and is never used again after the end of the connection.
 
     Args:
-        factory: makes the client; with `None` the asyncio connection makes its default client.
+        factory: the user's function that makes the client; with `None` the asyncio connection makes a default client.
+
+    Raises:
+        TypeError: `factory` cannot be called, for example because it is a client.
     """
 
     def __init__(self, factory: ClientFactory | None) -> None:
@@ -38,7 +40,7 @@ class LazyClient:
 
     @property
     def source(self) -> Any:
-        """The value for the argument `http` of the asyncio connection."""
+        """The argument `http` for the asyncio connection: a function that returns the client, or `None`."""
         return None if self._factory is None else self._get
 
     def _get(self) -> Any:
@@ -48,7 +50,7 @@ class LazyClient:
         return self._client
 
     async def close(self) -> None:
-        """Close the client, if there is one. The next start of the connection makes a new client."""
+        """Close the client if it was made. The next start of the connection makes a new client."""
         client, self._client = self._client, None
         close = getattr(client, "aclose", None) or getattr(client, "close", None)
         if close is not None:

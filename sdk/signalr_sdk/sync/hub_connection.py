@@ -1,4 +1,4 @@
-"""`HubConnection` without asyncio: calls the asyncio `HubConnection` on the thread of the event loop."""
+"""`HubConnection` for programs without asyncio: it calls the asyncio `HubConnection` on the event loop's thread."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from .._guard.copying import Uncopied
 from .._hub.proxies import make_proxy
 from .._hub.receivers import register
 from .._typed.declarations import sync_style
-from ..interfaces import Handler
+from ..interfaces import Converter, Handler, HubProtocol, RetryPolicy
 from ..options import UNSET, AuthenticationRefresh, ConnectionState, Limits, Timeouts, Transport, Unset
 from .async_hub import AsyncHub
-from .http_client import LazyClient
+from .http_client import ClientFactory, LazyClient
 from .iterators import Messages, Stream
 from .loop_use import LoopUse
 from .plain_functions import plain
@@ -29,17 +29,15 @@ if TYPE_CHECKING:
 
     from typing_extensions import TypeForm
 
-    from ..interfaces import Converter, HubProtocol, RetryPolicy
     from ..protocols.values import NamingChoice
-    from .http_client import ClientFactory
 
 P = ParamSpec("P")
 T = TypeVar("T")
 H = TypeVar("H", bound=Handler)
 R = TypeVar("R")
 
-# A change of the registered handlers takes microseconds. A lock that is held for so many seconds is held by a thread
-# that a signal handler has interrupted.
+# A change of the registered handlers takes microseconds. If a thread holds the lock for this many seconds, a signal
+# handler has interrupted the thread, and may wait for the lock itself.
 _STUCK = 0.1
 
 _STYLE: Final = sync_style(Upload, Stream)
@@ -55,37 +53,40 @@ class HubConnection(Uncopied):
     I/O and starts no thread.
 
     Args:
-        url: the hub's http(s) URL (ws(s) means the same); its query string is kept on every request.
-        transports: one or several of `Transport`, as members or names; all by default. The order of preference is
-            always WebSockets, Server-Sent Events, long polling.
-        skip_negotiation: open a WebSocket without negotiation, which some servers allow.
-        access_token: a bearer token, or a plain callable without arguments that returns one (or `None`), called on a
-            thread for each connection attempt.
+        url: the hub's http(s) URL (ws(s) means the same); its query is part of every request.
+        transports: the transports to use: one or several members of `Transport`, or their names. By default all, tried
+            in the order WebSockets, Server-Sent Events, long polling. This order cannot be changed.
+        skip_negotiation: open a WebSocket without a negotiate request. The server must allow this.
+        access_token: a bearer token, or a plain function without arguments that returns a token (or `None`). The
+            function is called on a daemon thread for each attempt to connect.
         access_token_in: `"query"` puts the token into the query of WebSocket and SSE requests, for servers that look
-            for the token only there. An `Authorization` among `headers` stays; the token is then in the query of every
-            request.
-        headers: sent with every HTTP request and the WebSocket upgrade to the hub's own origin.
-        cookies: sent with the same requests as `headers`.
+            for the token only there. If `headers` has an `Authorization`, that header is kept, and the token is put
+            into the query of every request.
+        headers: sent with every HTTP request and WebSocket upgrade, but only to the origin of `url`.
+        cookies: sent like `headers`.
         forward_headers: names of `headers` that are also sent to another origin after a redirect.
-        proxy: the URL of a proxy; without it the proxies of the environment are used.
-        ssl: an `ssl.SSLContext` (own CA, client certificate), `True` to verify, `False` not to.
-        http: a callable that makes the HTTP client, an `aiohttp.ClientSession`, `httpx.AsyncClient` (no WebSockets
-            then) or any `HttpClient`. It is called on the event loop's thread for each start; the client is closed when
-            the connection has ended.
-        protocol: `"json"`, `"messagepack"`, or a `HubProtocol`.
-        converter: converts typed values both ways; cattrs by default (extra `typed`).
-        reconnect: `True` for the default policy, `False` or `None` for none, or a `RetryPolicy`.
-        retry_start: the policy for `start()`; `True` for the policy of `reconnect`, or the default policy without it.
-        stateful_reconnect: ask the server for stateful reconnect: a connection whose WebSocket is cut for some seconds
-            then loses no message. Has no effect if the server does not offer stateful reconnect.
-        authentication_refresh: refresh the token on the live connection if the server tells how long the token is valid
-            (since .NET 11). An `AuthenticationRefresh` says when; `False` leaves it to `refresh_authentication()`.
-        timeouts: see `Timeouts`.
-        limits: see `Limits`; `Limits.handlers` has no effect.
+        proxy: the URL of a proxy; by default the proxy settings of the environment are used.
+        ssl: an `ssl.SSLContext` (own CA, client certificate); `True` to verify the certificate, `False` not to.
+        http: a function that makes the HTTP client: an `aiohttp.ClientSession`, an `httpx.AsyncClient` (without
+            WebSockets), or any `HttpClient`. The function is called on the event loop's thread for each `start`. The
+            client is closed when the connection has ended.
+        protocol: the hub protocol: `"json"`, `"messagepack"`, or a `HubProtocol`.
+        converter: converts between JSON or MessagePack values and typed objects; by default cattrs (extra `typed`).
+        reconnect: when to reconnect after a loss: `True` for the default policy, `False` or `None` for never, or a
+            `RetryPolicy`.
+        retry_start: when `start()` tries again: `True` for the policy of `reconnect` (if that is none, the default
+            policy), `False` or `None` for never, or a `RetryPolicy`.
+        stateful_reconnect: use stateful reconnect if the server offers this: if a WebSocket is cut for some seconds, no
+            message is lost.
+        authentication_refresh: whether to refresh the access token of the live connection before the token expires, if
+            the server sends the lifetime (since .NET 11). An `AuthenticationRefresh` sets the time. With `False`, call
+            `refresh_authentication()`.
+        timeouts: time limits, see `Timeouts`.
+        limits: limits of sizes and numbers, see `Limits`; `Limits.handlers` has no effect.
 
     Raises:
-        ValueError: an argument makes no sense.
-        TypeError: `access_token` is an async function, or `http` is no callable.
+        ValueError: an argument is invalid.
+        TypeError: `access_token` is an async function, or `http` is no function.
 
     Example:
         ```python
@@ -168,7 +169,9 @@ class HubConnection(Uncopied):
     # Starting and stopping
 
     def start(self) -> None:
-        """Connect; return when the hub can be called. Ctrl-C leaves nothing open, and the state `DISCONNECTED`.
+        """Connect to the server; return when the hub can be called.
+
+        If Ctrl-C interrupts `start`, the connection is closed, and the state is `DISCONNECTED`.
 
         Raises:
             ConnectionFailedError: the attempts failed.
@@ -190,13 +193,13 @@ class HubConnection(Uncopied):
         await self._free_client()
 
     async def _stop(self) -> None:
-        # Send the messages of `send` first. For a call by the user `LoopUse.first` has done this already, but the exit
-        # of the interpreter calls `_stop` directly.
+        # Send the waiting messages of `send` before the end. If the user calls `stop`, `LoopUse.first` has sent them
+        # already; but the exit of the interpreter calls `_stop` directly, and the messages would be lost.
         self._send_buffer.drain()
         await self._hub.stop()
 
     async def _free_client(self) -> None:
-        # Close the HTTP client only if the connection is down: another start may have brought it up.
+        # Close the HTTP client only if the connection is down: another `start` of the user may use the client already.
         if self._hub.state is ConnectionState.DISCONNECTED:
             await self._http.close()
 
@@ -214,7 +217,7 @@ class HubConnection(Uncopied):
 
         Raises:
             ConnectionFailedError: the attempts to connect failed.
-            SignalRError: the error that ended the connection.
+            SignalRError: an error has ended the connection; this error is raised.
         """
         with self:
             self.wait_closed()
@@ -245,20 +248,20 @@ class HubConnection(Uncopied):
     @overload
     def invoke(self, method: str, *args: Any, timeout: float | Unset | None = UNSET) -> Any: ...
     def invoke(self, method: str, *args: Any, timeout: float | Unset | None = UNSET, result_type: Any = Any) -> Any:
-        """Call a hub method and return its result. After Ctrl-C, CancelInvocation is sent.
+        """Call a hub method and return its result. Ctrl-C cancels the call: CancelInvocation is sent to the server.
 
         Args:
-            method: the method's name.
-            args: arguments of the method. Generators and `Upload` objects are uploaded as streams.
-            timeout: seconds for the whole call: waiting for the connection, for room in the outgoing buffer and for the
-                answer; `None` for no limit; `Timeouts.invoke` by default.
-            result_type: the type to which the result is converted; by default the decoded result is returned.
+            method: the name of the hub method.
+            args: the arguments of the hub method. Generators and `Upload`s are sent as streams.
+            timeout: seconds for the whole call, including waiting for a connection and for room in the outgoing buffer;
+                `None` for no limit; `Timeouts.invoke` by default.
+            result_type: the type to which the result is converted; by default the result is not converted.
 
         Raises:
-            HubError: the method failed; `str()` is the server's text.
+            HubError: the hub method failed. `str()` of the error is the server's text.
             InvocationTimeoutError: the call took longer than `timeout`.
-            ConnectionClosedError: the connection ended; the method may or may not have run.
-            NotConnectedError: there is no connection, and none came within `Timeouts.ready`.
+            ConnectionClosedError: the connection ended during the call. The hub method may or may not have run.
+            NotConnectedError: there was no connection within `Timeouts.ready`.
             LocalProtocolError: an argument cannot be encoded; nothing was sent.
             ResultTypeError: the result does not fit `result_type`.
         """
@@ -266,13 +269,13 @@ class HubConnection(Uncopied):
         return self._loop_use.call(self._hub.invoke, method, *args, timeout=timeout, result_type=result_type)
 
     def send(self, method: str, *args: Any) -> None:
-        """Call a hub method without asking for an answer; return when the message is in the outgoing buffer.
+        """Call a hub method without waiting for an answer. Return when the message is in the outgoing buffer.
 
-        `send` waits while the buffer is full. Ctrl-C during this wait means that nothing was sent.
+        `send` waits while the outgoing buffer is full. If Ctrl-C interrupts this wait, nothing was sent.
 
         Raises:
-            ConnectionClosedError: the connection ended while waiting for room.
-            NotConnectedError: there is no connection, and none came within `Timeouts.ready`.
+            ConnectionClosedError: the connection ended while `send` was waiting for room.
+            NotConnectedError: there was no connection within `Timeouts.ready`.
             LocalProtocolError: an argument cannot be encoded; nothing was sent.
         """
         given = queue_uploads(args, self._hub.report)
@@ -290,17 +293,18 @@ class HubConnection(Uncopied):
         return Stream(stream, self._loop_use)
 
     def proxy(self, declaration: TypeForm[T], *, naming: NamingChoice = "pascal") -> T:
-        """Return an object with the methods that a class declares. Each method calls the hub method of its name.
+        """Return an object with typed methods that call the hub. A class declares the methods.
 
         Args:
             declaration: a class, best a `typing.Protocol`. Its public methods are plain `def` with a result type
-                (`None` for none; `Iterator[T]` for a stream). Parameters annotated as `Iterator` or `Upload` are
-                uploaded. The decorator `method` sets another name, or sends without asking for an answer.
-            naming: how names of methods are written on the hub: `"pascal"`, `"camel"`, `None` to leave them, or a
+                (`None` for no result, `Iterator[T]` for a streaming hub method). Parameters annotated as `Iterator` or
+                `Upload` are sent as streams. The decorator `method` gives a method another name on the hub, or makes
+                the method send without waiting for an answer.
+            naming: how Python names become names of hub methods: `"pascal"`, `"camel"`, `None` for no change, or a
                 function.
 
         Raises:
-            TypeError: a method of the class lacks an annotation, or declares what no hub method can have.
+            TypeError: a method of the class lacks a type, or is declared in a way that no hub method can have.
         """
         return cast("T", make_proxy(self, declaration, naming, _STYLE))
 
@@ -314,8 +318,8 @@ class HubConnection(Uncopied):
         """Register a handler for an event. If the server asks for a client result, the handler's return value is sent.
 
         Args:
-            event: the event's name, in any case.
-            handler: a plain function, called with the event's arguments. Without it, `on` is a decorator.
+            event: the name of the event, in upper or lower case.
+            handler: a plain function, called with the event's arguments. Without `handler`, `on` returns a decorator.
 
         Returns:
             The handler.
@@ -326,20 +330,22 @@ class HubConnection(Uncopied):
         return functools.partial(self._register, self._hub.on(event)) if handler is None else self.on(event)(handler)
 
     def register(self, receiver: R, *, naming: NamingChoice = "pascal") -> R:
-        """Register each method of an object as handler of the event of its name. `off(handler=...)` removes all.
+        """Register each method of an object as the handler of the event with its name.
+
+        `off(handler=receiver)` removes the handlers.
 
         Args:
-            receiver: the object. Its public methods are handlers; if some are marked with `event`, only these. They are
-                plain functions, as for `on`. Arguments are converted to the types of the parameters; an argument that
-                does not fit is an error of the handler.
-            naming: how names of methods become names of events, as for `proxy`. Their case does not matter.
+            receiver: the object. All public methods are registered; if a method is marked with the decorator `event`,
+                only marked methods are registered. The methods are plain functions, as for `on`. Arguments are
+                converted to the types of the parameters; if an argument does not fit, the handler fails.
+            naming: how names of methods become names of events, as for `proxy`. Upper and lower case are the same.
 
         Returns:
             The object.
 
         Raises:
-            TypeError: a method cannot be a handler, or the object has no method.
-            LocalProtocolError: arguments must be converted, but cattrs is missing.
+            TypeError: a method cannot be a handler, or the object has no methods to register.
+            LocalProtocolError: a parameter has a type, but cattrs is not installed.
         """
         return register(self.on, self._hub.wanted_converter, receiver, naming, _STYLE)
 
@@ -371,9 +377,9 @@ class HubConnection(Uncopied):
         return self._change_handlers(register, plain(handler, "a handler"))
 
     def _change_handlers(self, change: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Change the registered handlers while no other thread changes them."""
-        # Do not wait for ever: the thread that holds the lock may be interrupted by a signal handler, which may wait
-        # for this very thread.
+        """Add or remove handlers by the function `change`, while no other thread adds or removes handlers."""
+        # Do not wait for ever: a signal handler may have interrupted the thread that holds the lock, and may wait for
+        # the thread that waits here.
         locked = self._registering.acquire(timeout=_STUCK)
         try:
             return change(*args, **kwargs)

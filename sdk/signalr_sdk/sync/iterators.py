@@ -13,52 +13,72 @@ from .._receiving.iterators import converter_of, fetch
 from .twins import twin_of
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from .loop_use import LoopUse
 
 T = TypeVar("T")
 
-# A batch for the consumer's thread is full with so many items, or when its items had so many bytes on the wire.
+# The largest batch that the event loop's thread hands to an iterating thread: this many items or events, or items or
+# events that had this many bytes on the wire. A batch without a limit would empty the queue of a slow iteration, and
+# the connection would never pause reading.
 _ITEMS = 256
 _BYTES = 256 * 1024
 
 
-class _BatchReader:
-    """Moves items or events in batches from the loop's thread to the threads that iterate."""
+class _BatchIterator(Uncopied, Generic[T]):
+    """Iterates on any thread over the items of an asyncio iterator, which the event loop's thread fetches in batches.
 
-    def __init__(self, source: AsyncStream[Any] | AsyncMessages, loop_use: LoopUse) -> None:
-        self.source = source
+    Args:
+        source: the asyncio iterator.
+        loop_use: runs calls on the event loop's thread.
+        convert: makes a value for the user out of a decoded item; `None` to return decoded items unchanged.
+    """
+
+    def __init__(self, source: Any, loop_use: LoopUse, convert: Callable[[Any], T] | None) -> None:
+        self._source = source
         self._loop_use = loop_use
-        # The loop's thread adds items directly to this deque, so Ctrl-C during a wait loses no item.
-        self.messages: deque[Any] = deque()
+        self._convert = convert
+        # The event loop's thread adds items directly to this deque: Ctrl-C can interrupt the waiting thread at any
+        # time, and items that were on their way to this thread would be lost.
+        self._fetched: deque[Any] = deque()
 
-    def next(self, timeout: float | None) -> Any:
-        """Wait for the next item or event and return it."""
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> T:
+        return self._take(None)
+
+    def _take(self, timeout: float | None) -> T:
+        """Return the next item. If no item was fetched yet, block the calling thread for at most `timeout` seconds.
+
+        Raises:
+            TimeoutError: no item came within `timeout`.
+            StopIteration: there are no further items.
+        """
         while True:
             try:
-                return self.messages.popleft()
+                item = self._fetched.popleft()
             except IndexError:
-                # Fetch, and then try the deque again: another thread may take all items that were fetched.
-                self._fetch(timeout)
-
-    def _fetch(self, timeout: float | None) -> None:
-        try:
-            self._loop_use.call(self._fill, timeout)
-        except StopAsyncIteration:
-            raise StopIteration from None
+                # Fetch, and then try the deque again: another thread may take all items of this fetch.
+                self._loop_use.call_next(self._fill, timeout)
+            else:
+                convert = self._convert
+                return item if convert is None else convert(item)
 
     async def _fill(self, timeout: float | None) -> None:
         async with asyncio.timeout(timeout):
-            await fetch(self.source, self.messages, _ITEMS, _BYTES)
+            await fetch(self._source, self._fetched, _ITEMS, _BYTES)
 
 
 @twin_of(AsyncStream)
-class Stream(Uncopied, Generic[T]):
-    """The items that a streaming hub method yields: an iterator and a context manager.
+class Stream(_BatchIterator[T]):
+    """The items of a streaming hub method, as an iterator and a context manager.
 
-    `HubConnection.stream` returns a stream. The call is sent when the first item is asked for, or at the `with`. The
-    stream is cancelled on the server, once: by `cancel()`, by leaving the `with`, or when the object is garbage
-    collected, for example after a `break` out of a bare `for`. Several threads may share a stream: each item goes to
-    one thread.
+    `HubConnection.stream` returns a `Stream`. The call is sent when the iteration or the `with` block begins. The
+    stream is cancelled on the server by `cancel()`, at the end of the `with` block, or when Python frees the `Stream`
+    object, for example after a `break` out of a `for` loop. Several threads may share a stream: each item goes to one
+    thread.
 
     Example:
         ```python
@@ -69,41 +89,30 @@ class Stream(Uncopied, Generic[T]):
     """
 
     def __init__(self, stream: AsyncStream[T], loop_use: LoopUse) -> None:
-        self._stream = stream
-        self._loop_use = loop_use
-        self._reader = _BatchReader(stream, loop_use)
-        self._convert = converter_of(stream)
-
-    def __iter__(self) -> Self:
-        return self
-
-    def __next__(self) -> T:
-        item = self._reader.next(None)
-        return item if self._convert is None else self._convert(item)
+        super().__init__(stream, loop_use, converter_of(stream))
 
     def next(self, timeout: float | None = None) -> T:
-        """Return the next item.
+        """Return the next item of the stream; wait for it if necessary.
 
         Args:
             timeout: seconds to wait; `None` for no limit.
 
         Raises:
-            TimeoutError: no item came in time; no item is lost, and the stream goes on.
+            TimeoutError: no item came within `timeout`. No item is lost; `next` can be called again.
             StopIteration: the stream has ended.
             HubError: the hub method failed.
-            ConnectionClosedError: the connection is lost.
-            StreamOverflowError: this consumer was too slow.
-            ResultTypeError: the item does not fit `item_type`; the stream goes on.
+            ConnectionClosedError: the connection ended before the stream.
+            StreamOverflowError: the items were not read fast enough, and the stream was cancelled.
+            ResultTypeError: the item does not fit `item_type`. `next` can be called again for the next item.
         """
-        item = self._reader.next(timeout)
-        return item if self._convert is None else self._convert(item)
+        return self._take(timeout)
 
     def cancel(self) -> None:
-        self._loop_use.call(self._stream.cancel)
-        self._reader.messages.clear()
+        self._loop_use.call(self._source.cancel)
+        self._fetched.clear()
 
     def __enter__(self) -> Self:
-        self._loop_use.call(self._stream.__aenter__)
+        self._loop_use.call(self._source.__aenter__)
         return self
 
     def __exit__(self, *_exception: object) -> None:
@@ -111,12 +120,12 @@ class Stream(Uncopied, Generic[T]):
 
 
 @twin_of(AsyncMessages)
-class Messages(Uncopied):
-    """An iterator over the events of one name, which gives the arguments of each event as a tuple. A context manager.
+class Messages(_BatchIterator[tuple[Any, ...]]):
+    """The events of one name, as an iterator of argument tuples and a context manager.
 
-    `HubConnection.messages` returns this iterator, which gets events from then on: until the iterator is closed or
-    garbage collected, or the connection has ended for good. Several threads may share an iterator: each event goes to
-    one thread.
+    `HubConnection.messages` returns a `Messages` iterator, which gets the events that arrive after that call. The
+    iterator ends when `close` is called, when Python frees the iterator, or when the connection has ended for good.
+    Several threads may share an iterator: each event goes to one thread.
 
     Example:
         ```python
@@ -126,31 +135,23 @@ class Messages(Uncopied):
     """
 
     def __init__(self, messages: AsyncMessages, loop_use: LoopUse) -> None:
-        self._messages = messages
-        self._loop_use = loop_use
-        self._reader = _BatchReader(messages, loop_use)
-
-    def __iter__(self) -> Self:
-        return self
-
-    def __next__(self) -> tuple[Any, ...]:
-        return tuple(self._reader.next(None))
+        super().__init__(messages, loop_use, tuple)
 
     def next(self, timeout: float | None = None) -> tuple[Any, ...]:
-        """Return the arguments of the next event.
+        """Return the arguments of the next event; wait for the event if necessary.
 
         Args:
             timeout: seconds to wait; `None` for no limit.
 
         Raises:
-            TimeoutError: no event came in time.
+            TimeoutError: no event came within `timeout`.
             StopIteration: the iterator is closed, or the connection has ended.
         """
-        return tuple(self._reader.next(timeout))
+        return self._take(timeout)
 
     def close(self) -> None:
-        self._loop_use.call(self._messages.close)
-        self._reader.messages.clear()
+        self._loop_use.call(self._source.close)
+        self._fetched.clear()
 
     def __enter__(self) -> Self:
         return self

@@ -1,7 +1,8 @@
-"""Log records of the loop's thread are handled on a thread of their own, where a log handler may call a hub.
+"""Lets a thread of its own handle the log records of the event loop's thread, so that a log handler may call a hub.
 
-A log handler has a lock. A thread that logs holds the lock while the handler runs; if the handler calls a hub, the
-thread waits for the loop's thread, which must not wait for the lock to log a record of its own.
+A user's thread that logs holds the lock of the log handler while the handler runs. If the handler calls a hub, this
+thread waits for the event loop's thread. So the event loop's thread must not wait for the lock of a log handler when it
+logs a record itself: both threads would wait for ever.
 """
 
 from __future__ import annotations
@@ -9,30 +10,30 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from queue import SimpleQueue
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
-from .daemon_threads import has_exit_begun, start_thread
+from .daemon_threads import exit_begun, start_thread
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-# So many records may wait for slow handlers; the next ones are lost. A handler that sends each record through a hub
-# whose sending is logged too would else fill the memory.
+# The most log records that may wait for slow log handlers; further records are lost. Without this limit, a log handler
+# that sends each record through a hub, whose sending is logged too, would fill the memory.
 _MOST_RECORDS = 10_000
-# How often a thread that waits for the last record looks whether the log thread still runs, in seconds.
+# `flush` checks at intervals of this many seconds whether the log thread still runs: a log thread that has ended would
+# never answer.
 _SLICE = 0.05
 
 
 class LogThread:
-    """A daemon thread that hands the log records of one loop's thread to their handlers, in order.
+    """A daemon thread that passes the log records of one event loop's thread to the log handlers, in order.
 
-    The thread starts with the first record and ends after `end`.
+    The thread starts with the first record, and ends after `end`.
 
     Attributes:
-        running: the log threads of this process that have not ended.
+        running: the log threads of this process that have not ended. The exit of the interpreter waits for their
+            records.
     """
 
     running: ClassVar[set[LogThread]] = set()
@@ -43,9 +44,13 @@ class LogThread:
         self._lost = 0
 
     def put(self, record: logging.LogRecord) -> None:
-        """Have a record handled, soon and on the log thread. Only for the loop's thread."""
+        """Let the log thread handle a record. Must be called on the event loop's thread.
+
+        The record is lost if too many records wait. During the exit of the interpreter, which starts no thread any
+        more, the record may be handled on the current thread.
+        """
         if not self._started:
-            if has_exit_begun():
+            if exit_begun.is_set():
                 _handle(record)
                 return
             self._started = True
@@ -57,11 +62,11 @@ class LogThread:
             self._lost += 1
 
     def end(self) -> None:
-        """Let the thread end after the records that it has. Only for the loop's thread."""
+        """Let the log thread end after the records that wait now. Must be called on the event loop's thread."""
         self._jobs.put(None)
 
     def flush(self, until: float) -> None:
-        """Return when all records are handled, or at this time of `time.monotonic`."""
+        """Block this thread until all waiting records are handled, or until a time of `time.monotonic`, in seconds."""
         handled = threading.Event()
         self._jobs.put(handled.set)
         while self in self.running and time.monotonic() < until:
@@ -86,28 +91,21 @@ def _handle(record: logging.LogRecord) -> None:
         logging.getLogger(record.name).handle(record)
 
 
-class Diversion(logging.Filter):
-    """Takes the records of a loop's thread out of a logger, which gets them back on the log thread.
+def divert(current_log_thread: Callable[[], LogThread | None]) -> None:
+    """Let log threads handle all records that this package logs on event loops' threads.
 
     Args:
-        log_thread: returns the log thread if the current thread is a loop's thread.
+        current_log_thread: returns the log thread of the current thread; `None` if the current thread runs no event
+            loop of `signalr_sdk.sync`, and handles its records itself.
     """
 
-    def __init__(self, log_thread: Callable[[], LogThread | None]) -> None:
-        super().__init__()
-        self._log_thread = log_thread
+    def is_handled_here(record: logging.LogRecord) -> bool:
+        log_thread = current_log_thread()
+        if log_thread is not None:
+            log_thread.put(record)
+        return log_thread is None
 
-    def filter(self, record: logging.LogRecord) -> bool:
-        """Return whether the record is to be handled on this thread."""
-        log_thread = self._log_thread()
-        if log_thread is None:
-            return True
-        log_thread.put(record)
-        return False
-
-
-def divert(log_thread: Callable[[], LogThread | None]) -> None:
-    """Have the records that the package logs on a loop's thread handled on its log thread."""
     for name in ("hub", "transport", "negotiate", "http"):
-        # First, so that all other filters of the logger run once, on the log thread.
-        logging.getLogger(f"signalr_sdk.{name}").filters.insert(0, Diversion(log_thread))
+        # Put this filter before all other filters of the logger: they would otherwise see each record twice, on the
+        # event loop's thread and on the log thread.
+        logging.getLogger(f"signalr_sdk.{name}").filters.insert(0, is_handled_here)

@@ -1,4 +1,4 @@
-"""Runs the calls of one connection on the loop's thread, and keeps the thread alive while the connection is up."""
+"""Runs the calls of one connection on the event loop's thread, which ends only after the connection has ended."""
 
 from __future__ import annotations
 
@@ -7,41 +7,38 @@ import contextvars
 import functools
 import inspect
 import threading
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, overload
+from collections.abc import Callable, Coroutine
+from typing import Any, ParamSpec, TypeVar, overload
 
 from .._guard.tasks import spawn
 from ..errors import StateError
 from .doorbell import acquire
-from .portal import current_portal, process
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
-
-    from .portal import Portal
+from .portal import Portal, current_portal, process
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
-# After an interrupt, a call has so many seconds to end. Then its caller goes on without waiting for the end.
+# After Ctrl-C, a call has this many seconds to end on the event loop's thread. Then the interrupted thread goes on and
+# does not wait for the end of the call.
 _GRACE = 0.5
 
 
 class _PortalEndedError(Exception):
-    """The loop's thread ended before it took the call. The call must be made again, on a new thread."""
+    """The event loop's thread ended before it began the call. `LoopUse.call` makes the call again, on a new thread."""
 
 
 class _Call:
-    """One call of a function on the loop's thread. A coroutine that it returns is awaited there.
+    """One call of a function on the event loop's thread. If the function returns a coroutine, this is awaited there.
 
     The calling thread waits on a bare lock, which costs much less than a `concurrent.futures.Future`.
 
     Args:
         portal: the portal whose thread calls the function.
         function: the function to call, without arguments.
-        first: is called on the loop's thread before the function.
+        first: called on the event loop's thread before the function.
     """
 
-    def __init__(self, portal: Portal, function: Callable[[], Any], *, first: Callable[[], None]) -> None:
+    def __init__(self, portal: Portal, function: Callable[[], Any], *, first: Callable[[], object]) -> None:
         self._portal = portal
         self._function = function
         self._first = first
@@ -50,15 +47,16 @@ class _Call:
         self._task: asyncio.Task[None] | None = None
         self._given_up = False
         self._ended = False
-        # Run the function in the context of the caller: a context variable tells which handler, if any, makes the call.
+        # Run the function in the context of the calling thread: a context variable tells which handler, if any, makes
+        # the call.
         self._context = contextvars.copy_context()
         self._done = threading.Lock()
         self._done.acquire()
 
-    # Methods for the loop's thread
+    # Methods that must be called on the event loop's thread
 
     def begin(self) -> None:
-        """Call the function, unless the caller has given up or the portal has ended."""
+        """Call the function, unless the calling thread has given up, or the portal has ended."""
         if self._ended:
             return
         self._portal.enter()
@@ -79,19 +77,23 @@ class _Call:
         try:
             self._result = await awaited
         except BaseException as error:  # noqa: BLE001 - as above
-            # Drop the error if the caller has given up: nobody takes the error, and it would keep this frame and the
-            # call alive.
+            # Drop the error if the calling thread has given up: no thread takes the error any more, and its traceback
+            # would keep this frame and the call alive.
             self._error = None if self._given_up else error
         finally:
             self._end()
 
     def cancel(self) -> None:
-        """Cancel the function if it is running. Otherwise make sure that the function never begins."""
+        """Cancel the coroutine of the function if it is running. Otherwise end the call without calling the function.
+
+        Must be called on the event loop's thread, after the calling thread has given up.
+        """
         if self._task is None:
             self.begin()
         else:
             self._task.cancel()
-            # End the call when the task is done: a task that is cancelled before its first step never runs `_finish`.
+            # End the call also when the task is done: a task that is cancelled before its first step never runs
+            # `_finish`, and the event loop's thread would never end.
             self._task.add_done_callback(self._end)
 
     def _end(self, _task: object = None) -> None:
@@ -100,10 +102,10 @@ class _Call:
             self._portal.leave()
             self._done.release()
 
-    # Methods for the calling thread
+    # Methods that must be called on the user's calling thread
 
     def result(self) -> Any:
-        """Let the loop's thread call the function, wait for its result and return it.
+        """Let the event loop's thread call the function. Block the calling thread until there is a result; return it.
 
         Raises:
             BaseException: the error that the function raised.
@@ -121,39 +123,37 @@ class _Call:
         try:
             raise error
         finally:
-            # Delete the variable: the error refers to this frame, and a frame that refers to the error would make a
-            # cycle.
+            # Delete `error`: its traceback refers to this frame, and a frame that refers to the error would make a
+            # cycle, which stays in memory until the garbage collector runs.
             del error
 
     def give_up(self) -> None:
-        """Cancel the call, because Ctrl-C or another signal has interrupted its caller. Wait a moment for its end."""
+        """Cancel the call, because Ctrl-C has interrupted the calling thread. Wait at most `_GRACE` for its end."""
         if not self._ended:
             self._given_up = True
             self._portal.doorbell.ring(self.cancel)
             self._done.acquire(timeout=_GRACE)
 
 
-def _nothing() -> None:
-    return None
-
-
 class LoopUse:
-    """Runs the calls of one connection on the loop's thread.
+    """Runs the calls of one connection on the event loop's thread.
 
     Attributes:
-        first: is called on the loop's thread before the function of each call.
+        first: called on the event loop's thread before the function of each call. `HubConnection` sends the waiting
+            messages of `send` there, to keep the order of the user's calls.
     """
 
     def __init__(self) -> None:
-        self.first: Callable[[], None] = _nothing
+        self.first: Callable[[], object] = lambda: None
         self._portal: Portal | None = None
         self._lives = 0
 
     def running(self) -> Portal | None:
-        """Return the portal that the connection runs on; `None` while the connection is not up.
+        """Return the portal on whose event loop the connection runs; `None` while the connection is not up.
 
         Raises:
-            StateError: this is the loop's thread, or a child process that has inherited the connection.
+            StateError: the current thread is the event loop's thread, or this process is a forked child and its parent
+                has started the connection.
         """
         process.refuse_loop_thread()
         portal = self._portal
@@ -169,17 +169,17 @@ class LoopUse:
     @overload
     def call(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T: ...
     def call(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        """Call a function on the loop's thread and return its result. An async function is awaited there.
+        """Call a function on the event loop's thread; block the current thread until there is a result, and return it.
 
-        Ctrl-C cancels the function while it runs.
+        The coroutine of an async function is awaited there. Ctrl-C interrupts the wait and cancels the coroutine.
 
         Raises:
-            StateError: this is the loop's thread, or a child process that has inherited the connection.
+            StateError: the current thread is the event loop's thread, or this process is a forked child and its parent
+                has started the connection.
         """
+        work = functools.partial(function, *args, **kwargs)
         while True:
-            call = _Call(
-                self.running() or process.portal(), functools.partial(function, *args, **kwargs), first=self.first
-            )
+            call = _Call(self.running() or process.portal(), work, first=self.first)
             try:
                 return call.result()
             except _PortalEndedError:
@@ -188,12 +188,25 @@ class LoopUse:
                 call.give_up()
                 raise
 
+    def call_next(self, function: Callable[P, Coroutine[Any, Any, T]], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Call an async function that returns the next value of an iterator, and return this value. Like `call`.
+
+        Raises:
+            StopIteration: the function has raised `StopAsyncIteration`: there is no further value.
+        """
+        try:
+            return self.call(function, *args, **kwargs)
+        except StopAsyncIteration:
+            raise StopIteration from None
+
     def keep_loop_for(self, life: Coroutine[Any, Any, object], stop: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        """Keep this thread alive and run all calls on it, until the connection has ended. Only on the loop's thread.
+        """Keep the event loop's thread alive until the connection has ended, and run all its calls on this thread.
+
+        Must be called on the event loop's thread.
 
         Args:
             life: a coroutine that returns when the connection and all that belongs to it have ended.
-            stop: stops the connection at the exit of the interpreter.
+            stop: stops the connection; called if the connection is still up at the exit of the interpreter.
         """
         portal = self._portal = current_portal()
         self._lives += 1

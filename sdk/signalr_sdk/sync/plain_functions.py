@@ -1,4 +1,4 @@
-"""Checks that functions of users are not async, and turns their exceptions into errors that the loop can pass on."""
+"""Checks that users' functions are not async, and turns their exceptions into errors that an asyncio future accepts."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ T = TypeVar("T")
 
 
 def plain(function: T, what: str) -> T:
-    """Return the function, after checking that it is not async.
+    """Return a user's function unchanged, after checking that the function is not async.
 
     Args:
-        function: the function of the user.
-        what: what the function is used for, for the error text.
+        function: the user's function.
+        what: the use of the function in the error text, for example `a handler`.
 
     Raises:
         TypeError: the function is async: a thread cannot await its result.
@@ -25,10 +25,11 @@ def plain(function: T, what: str) -> T:
 
 
 def result_of(value: T) -> T:
-    """Return the result of a function of the user, after checking that the result is no coroutine.
+    """Return the result of a user's function unchanged, after checking that the result is no coroutine.
 
     Raises:
-        TypeError: the value is a coroutine: `plain` could not see that the function is async.
+        TypeError: the result is a coroutine, which a thread cannot await. `plain` refuses async functions, but does not
+            recognize each of them, for example not a lambda that calls an async function.
     """
     if inspect.iscoroutine(value):
         value.close()
@@ -37,9 +38,10 @@ def result_of(value: T) -> T:
 
 
 def as_error(raised: BaseException) -> Exception:
-    """Return the exception of a user's function as an `Exception` that a future accepts.
+    """Return an exception of a user's function as an `Exception` that an asyncio future accepts.
 
-    Other `BaseException`s would end the loop's thread, and a future refuses a `StopIteration`.
+    A `RuntimeError` replaces two kinds of exceptions: a `BaseException` like `SystemExit` would end the event loop's
+    thread, and a future refuses a `StopIteration`.
     """
     if isinstance(raised, Exception) and not isinstance(raised, StopIteration):
         return raised

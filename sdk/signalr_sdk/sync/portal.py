@@ -1,8 +1,8 @@
-"""The loop's thread: one thread with an event loop, which all connections of a process share.
+"""The event loop's thread, which all connections of `signalr_sdk.sync` in a process share.
 
 The thread runs while a connection is up or a call is running. It ends with the last connection or call, and the next
-call starts a new thread. It is a daemon thread, so the interpreter can exit while connections are up. At the exit these
-connections are stopped, after their messages were sent.
+call starts a new thread. It is a daemon thread, so the interpreter can exit while connections are up. The exit of the
+interpreter stops these connections, after the messages of `send` that still wait were sent.
 """
 
 from __future__ import annotations
@@ -12,35 +12,35 @@ import atexit
 import os
 import threading
 import time
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from .._guard.tasks import spawn
 from ..errors import StateError
-from .daemon_threads import begin_exit
+from .daemon_threads import exit_begun
 from .doorbell import Doorbell
 from .log_thread import LogThread, divert
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
-
-# At the exit of the interpreter, connections that are still up have so many seconds to end.
+# At the exit of the interpreter, connections that are still up have this many seconds to send their last messages and
+# to end.
 _FAREWELL = 1.0
-# A portal ends if no connection or call uses it so many seconds after it was made.
+# A portal that no connection or call uses ends this many seconds after it was made.
 _UNUSED = 1.0
 
 
 class Portal:
     """A daemon thread with an event loop. It ends when no connection and no call uses it any more.
 
-    Other threads pass callbacks to it by the `doorbell`. The methods are for the loop's thread only.
+    The methods must be called on the event loop's thread. Other threads pass callbacks to this thread by `doorbell`.
 
     Attributes:
         loop: the event loop.
         thread: the thread.
-        doorbell: passes callbacks to the loop's thread.
-        ended: whether the portal takes no more calls, for good. A call that comes too late must use another portal.
-        forked: whether a fork has copied this portal into a child process, where its thread does not run.
+        doorbell: passes callbacks from other threads to the event loop's thread.
+        log_thread: handles the log records of the event loop's thread.
+        ended: whether the portal takes no more calls, for good. A call that comes later is made on a new portal.
+        forked: whether this portal is a copy in a forked child process, where its thread does not run.
     """
 
     def __init__(self) -> None:
@@ -70,39 +70,39 @@ class Portal:
             self.log_thread.end()
 
     async def _stay(self) -> None:
-        # End the portal if no call comes: Ctrl-C may interrupt the thread that has made the portal before its first
-        # call.
+        # End the portal if no call comes: Ctrl-C may have interrupted the thread that wanted to make the first call,
+        # and the event loop's thread would run on without use.
         self.loop.call_later(_UNUSED, self.end_if_unused)
         await self._unwanted.wait()
 
     def enter(self) -> None:
-        """Note that a call or connection uses the thread, which then runs at least until `leave`."""
+        """Count a call or connection that uses the event loop's thread, which then runs at least until `leave`."""
         self._uses += 1
 
     def leave(self, _task: object = None) -> None:
-        """Note that a call or connection does not use the thread any more."""
+        """Count a call or connection less. After the last one, the event loop's thread ends soon."""
         self._uses -= 1
         if self._uses == 0:
             self.loop.call_soon(self.end_if_unused)
 
     def end_if_unused(self) -> None:
-        """End the thread, unless a call or connection uses it."""
+        """End the event loop's thread for good, unless a call or connection uses it."""
         if self._uses == 0 and not self.ended:
             process.forget(self)
             self.ended = True
-            # Hand back the calls that were queued before `ended` was set. A thread that queues a call later checks
-            # `ended` itself.
+            # Begin the calls that were queued before `ended` was set: they fail, and their threads make them again on
+            # a new portal. A thread that queues a call later reads `ended` itself.
             self.doorbell.answer()
             self._unwanted.set()
 
     def run_life(
         self, life: Coroutine[Any, Any, object], stop: Callable[[], Coroutine[Any, Any, None]]
     ) -> asyncio.Task[object]:
-        """Run a task that lasts as long as a connection is up. The thread runs at least until the task has ended.
+        """Start the task that lasts as long as a connection is up, and keep the event loop's thread until its end.
 
         Args:
             life: a coroutine that returns when the connection and all that belongs to it have ended.
-            stop: stops the connection; is called at the exit of the interpreter.
+            stop: stops the connection; called if the connection is still up at the exit of the interpreter.
         """
         self.enter()
         task = spawn(life, "life")
@@ -112,13 +112,13 @@ class Portal:
         return task
 
     def stop_all(self, done: Callable[[], None]) -> None:
-        """Stop all connections, then call `done`."""
+        """Stop all connections of this portal, because the interpreter exits, and then call `done`."""
         stops = [spawn(stop(), "stop") for stop in self._lives.values()]
         asyncio.gather(*stops, return_exceptions=True).add_done_callback(lambda _all: done())
 
 
 class _Process:
-    """The portals of this process. At most one portal takes calls; other portals are about to end.
+    """All portals of this process. At most one portal takes calls; any other portal is about to end.
 
     Attributes:
         portals: all running portals, by the identity of their threads.
@@ -126,18 +126,21 @@ class _Process:
 
     def __init__(self) -> None:
         self.portals: dict[int, Portal] = {}
-        # The portal that takes calls. If several threads make a portal at the same time, `setdefault` chooses one
-        # portal in a single step.
+        # The portal that takes calls, under the key "portal". A dict, because several threads may make a portal at the
+        # same time: `setdefault` chooses one of these portals in a single step, without a lock.
         self._current: dict[str, Portal] = {}
-        # The portals that a fork has copied into this process. Keep them: freeing a portal would close a selector that
-        # the parent process uses.
+        # Copies of the portals of the parent process, if this process was forked. Keep the copies: freeing one would
+        # close a selector that the parent process still uses.
         self._inherited: list[Portal] = []
         atexit.register(self._exit)
         if hasattr(os, "register_at_fork"):
             os.register_at_fork(after_in_child=self._forked)
 
     def portal(self) -> Portal:
-        """Return the portal that takes calls. It may end before it has taken the call: see `Portal.ended`."""
+        """Return the portal that takes calls; start one if there is none. For any thread.
+
+        The portal may end before it takes the next call: see `Portal.ended`.
+        """
         if portal := self._current.get("portal"):
             return portal
         made = Portal()
@@ -147,12 +150,12 @@ class _Process:
         return portal
 
     def forget(self, portal: Portal) -> None:
-        """Make `portal()` not return this portal any more. Only for the thread of this portal."""
+        """Let `portal()` start a new portal instead of returning this one. Must be called on this portal's thread."""
         if self._current.get("portal") is portal:
             del self._current["portal"]
 
     def refuse_loop_thread(self) -> None:
-        """Raise `StateError` on the thread of a portal: the thread would wait for itself, and the call never end."""
+        """Raise `StateError` if the current thread is an event loop's thread: a call would wait for itself for ever."""
         if threading.get_ident() in self.portals:
             raise StateError(
                 "this is the thread of the event loop of signalr_sdk.sync, and a call that blocks it would never end: "
@@ -168,10 +171,9 @@ class _Process:
         LogThread.running.clear()
 
     def _exit(self) -> None:
-        begin_exit()
+        exit_begun.set()
         until = time.monotonic() + _FAREWELL
-        portal = self._current.get("portal")
-        if portal is not None:
+        if portal := self._current.get("portal"):
             self._stop_all(portal, until)
         for log_thread in list(LogThread.running):
             log_thread.flush(until)
@@ -197,5 +199,5 @@ divert(_log_thread)
 
 
 def current_portal() -> Portal:
-    """Return the portal that runs on the current thread."""
+    """Return the portal whose event loop runs on the current thread."""
     return process.portals[threading.get_ident()]

@@ -1,4 +1,4 @@
-"""`Connection` without asyncio: calls the asyncio `Connection` on the thread of the event loop."""
+"""`Connection` for programs without asyncio: it calls the asyncio `Connection` on the event loop's thread."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from .._connecting.raw_connection import Connection as AsyncConnection
 from .._guard.copying import Uncopied
 from ..errors import StateError
 from ..options import Limits, Timeouts, Transport
-from .http_client import LazyClient
+from .http_client import ClientFactory, LazyClient
 from .loop_use import LoopUse
 from .token_providers import token_provider
 from .twins import twin_of
@@ -18,15 +18,13 @@ if TYPE_CHECKING:
     import ssl as ssl_module
     from collections.abc import Callable, Iterable, Mapping
 
-    from .http_client import ClientFactory
-
 
 @twin_of(AsyncConnection)
 class Connection(Uncopied):
     """A connection without the hub protocol, for programs without asyncio.
 
     Works like `signalr_sdk.Connection`, without `await`. Many threads may use one connection at the same time. Ctrl-C
-    interrupts a method that waits. A connection that was started keeps the thread of the event loop until `stop()`.
+    interrupts a method that waits. After `start()`, the event loop's thread runs until `stop()`.
 
     Args:
         url: the endpoint's http(s) or ws(s) URL.
@@ -93,7 +91,7 @@ class Connection(Uncopied):
         return self._connection.transport
 
     def start(self) -> None:
-        """Connect. After Ctrl-C nothing is left open.
+        """Connect to the server. If Ctrl-C interrupts `start`, the connection is closed.
 
         Raises:
             ConnectionFailedError: connecting failed, or `stop()` was called before the connection was up.
@@ -117,21 +115,22 @@ class Connection(Uncopied):
         await self._http.close()
 
     def stop(self) -> None:
-        """Close the connection within `Timeouts.close`. May be called by any thread, any number of times."""
+        """Close the connection within `Timeouts.close`. May be called on any thread, any number of times."""
         self._loop_use.call(self._stop)
 
     async def _stop(self) -> None:
-        # Stop only once: a later `stop` may run in another event loop, where the asyncio connection cannot be used.
+        # Stop the asyncio connection only once: a later `stop` of the user may run on another event loop, on which the
+        # asyncio connection cannot be used.
         if not self._stopped.is_set():
             await self._connection.stop()
             self._stopped.set()
 
     def send(self, data: str | bytes) -> None:
-        """Send data; wait while the server accepts no more. Data of several threads is sent one after another.
+        """Send data to the server; wait while the server accepts no more. Several threads may send at the same time.
 
-        Read at the same time, on another thread: a server may stop reading while its own data is not read. Over long
-        polling this client polls only while a thread reads, and ASP.NET Core closes the connection of a client that
-        does not poll.
+        Let another thread read from the connection while you send: a server may stop reading until its own data is
+        read. Over long polling this client polls only while a thread reads, and ASP.NET Core closes the connection of a
+        client that does not poll.
 
         Raises:
             NotConnectedError: the connection is not started, or is stopped.
@@ -144,10 +143,7 @@ class Connection(Uncopied):
         return self
 
     def __next__(self) -> str | bytes:
-        try:
-            return self._loop_use.call(self._connection.__anext__)
-        except StopAsyncIteration:
-            raise StopIteration from None
+        return self._loop_use.call_next(self._connection.__anext__)
 
     def __enter__(self) -> Self:
         self.start()

@@ -1,4 +1,4 @@
-"""Moves the messages of `send` in batches from the calling threads, which encode them, to the loop's thread."""
+"""Moves the messages of `HubConnection.send` in batches from the users' threads to the event loop's thread."""
 
 from __future__ import annotations
 
@@ -19,19 +19,21 @@ if TYPE_CHECKING:
 
 _logger = logging.getLogger("signalr_sdk.hub")
 
-# While messages keep coming, the loop's thread looks for them after so many seconds without being woken. Waking it for
-# each message would cost more than all other work for the message.
+# While users' threads keep sending, the event loop's thread looks for messages at intervals of this many seconds,
+# without a wake-up. A wake-up for each message would cost more than all other work for the message.
 _PATIENCE = 0.001
 
 
 class SendBuffer:
-    """Takes messages from any thread, and puts them into the outgoing buffer on the loop's thread, in the same order.
+    """Takes encoded messages on any thread. The event loop's thread puts them into the connection's outgoing buffer.
+
+    The messages are sent in the order in which they were taken.
 
     Args:
-        hub: the connection with the outgoing buffer.
-        loop_use: runs the calls of the same connection on the loop's thread.
-        limit: with so many bytes here, or in a full outgoing buffer, `put` waits. Threads that call `put` at the same
-            time may exceed the limit by one message each.
+        hub: the asyncio connection with the outgoing buffer.
+        loop_use: runs the calls of the same connection on the event loop's thread.
+        limit: the most bytes that may wait to be sent: `put` then waits. Threads that call `put` at the same time may
+            exceed the limit by one message each.
     """
 
     def __init__(self, hub: AsyncHub, loop_use: LoopUse, *, limit: int) -> None:
@@ -39,21 +41,25 @@ class SendBuffer:
         self._loop_use = loop_use
         self._limit = limit
         self._messages: deque[bytes] = deque()
-        # About how many bytes were put since the last `_make_room`. Not exact: several threads change it without a
-        # lock.
+        # The bytes that `put` has added since the last `_make_room`. Not exact: several threads change `_held` without
+        # a lock.
         self._held = 0
         self._room = WaitingThreads()
-        # The event loop that has set `_timer` and needs no wake-up. Only the loop's thread changes this and the next
-        # two attributes.
+        # The event loop whose `_timer` is set: it looks for messages soon, and needs no wake-up. Only the event loop's
+        # thread changes `_looking`, `_timer` and `_emptying`.
         self._looking: asyncio.AbstractEventLoop | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._emptying: asyncio.Task[None] | None = None
 
     def put(self, data: bytes) -> bool:
-        """Add a message; wait while there is no room. Return `False`, and add nothing, if the connection is down.
+        """Add an encoded message; wait while `limit` bytes wait. For any thread.
+
+        Returns:
+            `False` if the connection is down; the message is then not added.
 
         Raises:
-            StateError: this is the loop's thread, or a child process that has inherited the connection.
+            StateError: the current thread is the event loop's thread, or this process is a forked child and its parent
+                has started the connection.
         """
         portal = self._loop_use.running()
         if portal is None:
@@ -75,24 +81,29 @@ class SendBuffer:
         return True
 
     def _ring(self, portal: Portal, *, at_once: bool = False) -> None:
-        """Make the loop's thread look for messages, unless its timer is set."""
+        """Wake the event loop's thread to look for messages, unless its timer does this soon.
+
+        Args:
+            portal: the portal with the event loop.
+            at_once: whether to wake the thread even if the timer is set.
+        """
         if at_once or self._looking is not portal.loop:
             portal.doorbell.ring(self._look)
 
-    # Methods for the loop's thread
+    # Methods that must be called on the event loop's thread
 
     def drain(self) -> None:
-        """Move the messages into the outgoing buffer. A thread does this before each other call, to keep the order."""
+        """Move all messages into the outgoing buffer, before another call of the user, to keep the order of calls."""
         if self._messages:
             self._look()
 
     def _look(self) -> None:
-        """Move all messages into the outgoing buffer. Look again soon if there were messages, to save a wake-up."""
+        """Move all messages into the outgoing buffer. If there were messages, set a timer to look again soon."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        # Clear `_looking` before taking the messages: a thread adds its message before it checks `_looking`. In the
-        # other order a message could stay here without a wake-up of the loop's thread.
+        # Clear `_looking` before taking the messages: `put` adds its message before it reads `_looking`. In the reverse
+        # order, a message could be added too late for this turn, and no thread would wake the event loop for it.
         self._looking = None
         full = self._emptying is not None
         if messages := [self._messages.popleft() for _ in range(len(self._messages))]:
@@ -109,8 +120,8 @@ class SendBuffer:
         try:
             await self._hub.room()
         except SignalRError as ended:
-            # Only log the error: threads that wait for room are woken in any case, and then see that the connection is
-            # down.
+            # Only log the error: `_emptied` wakes the threads that wait in `put`, and `put` then returns `False`
+            # because the connection is down.
             _logger.debug("messages that wait for room have not left: %s", ended)
 
     def _emptied(self, _task: object) -> None:

@@ -1,7 +1,8 @@
-"""Calls the token providers and credentials of users on a thread, because they may block."""
+"""Calls users' access token providers and Azure credentials on a thread, because they would block the event loop."""
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING, Any
 
 from .daemon_threads import run_on_thread
@@ -16,21 +17,25 @@ if TYPE_CHECKING:
 def token_provider(
     access_token: str | Callable[[], str | None] | None,
 ) -> str | Callable[[], Awaitable[str | None]] | None:
-    """Return an async provider that calls the user's provider on a thread. Return a string unchanged."""
+    """Return an async provider of access tokens that calls the user's plain provider on a thread.
+
+    A token (a string) and `None` are returned unchanged.
+
+    Raises:
+        TypeError: the user's provider is async.
+    """
     if access_token is None or isinstance(access_token, str):
         return access_token
-    provider = plain(access_token, "an access token provider")
-
-    async def provide() -> str | None:
-        return await run_on_thread(provider, "access token")
-
-    return provide
+    return functools.partial(run_on_thread, plain(access_token, "an access token provider"), "access token")
 
 
 def credential_on_thread(credential: Credential | None) -> Credential | None:
-    """Return an async credential that calls the user's credential on a thread.
+    """Return an async Azure credential that calls the user's plain credential on a thread.
 
-    An object without `get_token` is returned unchanged: the asyncio client raises the error for it.
+    An object without `get_token` is returned unchanged: the asyncio `AzureSignalR` raises the error for this object.
+
+    Raises:
+        TypeError: `get_token` is async.
     """
     get_token = getattr(credential, "get_token", None)
     return _CredentialOnThread(plain(get_token, "get_token of a credential")) if callable(get_token) else credential

@@ -1,22 +1,23 @@
-"""Copies docstrings from the asyncio classes to their twins, the classes of `signalr_sdk.sync`."""
+"""Copies docstrings from the asyncio classes to the classes of the same names in `signalr_sdk.sync`."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeVar
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from collections.abc import Callable
+from typing import TypeVar
 
 C = TypeVar("C", bound=type)
 
 
 def twin_of(original: type) -> Callable[[C], C]:
-    """Return a class decorator that copies docstrings from the public members of an asyncio class.
+    """Return a class decorator that gives public methods and properties the docstrings of an asyncio class.
 
-    A member that has a docstring keeps it: the docstring of the asyncio class would be wrong for threads.
+    A method that has a docstring of its own keeps it: the docstring of the asyncio class would be wrong for threads.
+
+    Args:
+        original: the asyncio class.
 
     Raises:
-        AttributeError: the asyncio class has no member of the same name.
+        AttributeError: the asyncio class has no method or property of the same name.
     """
 
     def document(twin: C) -> C:

@@ -1,4 +1,4 @@
-"""Streams from the client to the hub: any thread adds items, and the loop's thread sends them."""
+"""Streams from the client to the hub: users' threads add items, and the event loop's thread takes and sends them."""
 
 from __future__ import annotations
 
@@ -23,19 +23,20 @@ T = TypeVar("T")
 
 Report: TypeAlias = Callable[[Exception], None]
 
-# The most items that may wait for the loop's thread. Threads that add items at the same time may exceed it by one each.
+# The most items of one upload that may wait for the event loop's thread. Threads that add items at the same time may
+# exceed the limit by one item each.
 _CAPACITY = 64
-# After a batch, the loop's thread first looks for items after so many seconds without being woken. Waking it for each
-# item would cost more than all other work for the item.
+# After a batch, the event loop's thread looks for further items after this many seconds; only a full queue wakes it
+# earlier. A wake-up for each item would cost more than all other work for the item.
 _PATIENCE = 0.001
-# A number of waiting items that is never reached.
+# A value for `_wake_at` that no queue reaches: the event loop's thread needs no wake-up.
 _NEVER = 1 << 30
-# The end mark, which follows the last item in a closed queue.
+# The mark behind the last item of a closed queue.
 _END: Final = object()
 
 
 class UploadQueue:
-    """A bounded queue of the items of one upload. Any thread adds items, and the loop's thread iterates over them."""
+    """The bounded queue of one upload: any thread adds items, and the event loop's thread iterates over the items."""
 
     def __init__(self) -> None:
         self._items: deque[Any] = deque()
@@ -43,19 +44,22 @@ class UploadQueue:
         self._closed = False
         self._error: BaseException | None = None
         self._over = False
-        # `None` until the loop's thread begins to iterate.
+        # Wakes the event loop's thread; `None` until this thread begins to iterate.
         self._doorbell: Doorbell | None = None
-        # The loop's thread must be woken when so many items wait.
+        # The number of waiting items at which `put` must wake the event loop's thread.
         self._wake_at = _NEVER
-        # Only the loop's thread uses the next two attributes: the future of a waiting iteration, and the items that it
-        # has taken from the queue.
+        # `_waiter` is the future on which the iteration waits, `_batch` the items that the iteration has taken from
+        # `_items`. Only the event loop's thread uses these two attributes.
         self._waiter: asyncio.Future[None] | None = None
         self._batch: deque[Any] = deque()
 
-    # Methods for any thread
+    # Methods that any thread may call
 
     def put(self, item: Any) -> bool:
-        """Add an item; wait while the queue is full. Return `False`, and add nothing, if the call has ended.
+        """Add an item of the upload; wait while the queue is full.
+
+        Returns:
+            `False` if the call of the upload has ended; the item is then not added.
 
         Raises:
             StateError: the queue is closed.
@@ -71,19 +75,18 @@ class UploadQueue:
         return True
 
     def close(self, error: BaseException | None = None) -> None:
-        """End the upload after all added items. With an error, the upload then fails. May be called again."""
+        """End the upload after all items that were added. May be called again; then does nothing.
+
+        Args:
+            error: fails the upload after the items; `None` for a proper end.
+        """
         if not self._closed:
             self._error = error
             self._items.append(_END)
-            # Set `_closed` last: a signal handler may interrupt this method, close the queue too, and wait for the end
-            # of the call, which never comes without `_END`.
+            # Set `_closed` last: a signal handler may interrupt this method, call `close` too, and wait for the end of
+            # the upload. Without `_END` in the queue, the upload would never end.
             self._closed = True
         self._ring()
-
-    @property
-    def over(self) -> bool:
-        """Whether the call has ended, so that no more items are sent."""
-        return self._over
 
     def _has_room(self) -> bool:
         return len(self._items) < _CAPACITY or self._closed or self._over
@@ -92,7 +95,7 @@ class UploadQueue:
         if self._doorbell is not None:
             self._doorbell.ring(self._wake)
 
-    # Methods for the loop's thread
+    # Methods that must be called on the event loop's thread
 
     def __aiter__(self) -> Self:
         self._doorbell = current_portal().doorbell
@@ -104,20 +107,20 @@ class UploadQueue:
         return self._batch.popleft()
 
     async def _fill(self) -> None:
-        """Wait until the queue has items, and move them into the batch."""
+        """Wait until the queue has items of the upload, and move them into `_batch`."""
         wake_at = _CAPACITY
         while not self._move():
             self._waiter = asyncio.get_running_loop().create_future()
             self._wake_at = wake_at
-            # Check `_items` after setting `_wake_at`: a thread adds its item before it checks `_wake_at`. In the other
-            # order an item could stay here without a wake-up of the loop's thread.
+            # Check `_items` after setting `_wake_at`: `put` adds its item before it reads `_wake_at`. In the reverse
+            # order, an item could wait in the queue, and no thread would wake the event loop for it.
             if not self._items:
                 await asyncio.wait({self._waiter}, timeout=_PATIENCE if wake_at > 1 else None)
             self._wake_at = _NEVER
             wake_at = 1
 
     def _move(self) -> bool:
-        """Move items into the batch; return whether there were any.
+        """Move waiting items of the queue into `_batch`; return whether `_batch` has items now.
 
         Raises:
             StopAsyncIteration: the queue is closed and empty, without an error.
@@ -136,18 +139,20 @@ class UploadQueue:
             self._waiter.set_result(None)
 
     async def aclose(self) -> None:
-        """Drop all items, because the call has ended. From now on `put` returns `False`. May be called again."""
+        """Drop all items, because the call of the upload has ended. `put` then returns `False`. May be called again."""
         self._over = True
         self._items.clear()
         self._room.wake()
 
 
 class SourceQueue(UploadQueue):
-    """The items of an iterable. A daemon thread iterates over the iterable, and closes it at the end.
+    """The queue of an upload that streams an iterable, for example a generator.
+
+    A daemon thread iterates over the iterable and adds the items. At the end it closes a generator.
 
     Args:
         source: the iterable.
-        report: called on the daemon thread with the error, if closing the iterable fails.
+        report: called on the daemon thread with the error if closing the generator fails.
     """
 
     def __init__(self, source: Iterable[Any], report: Report) -> None:
@@ -161,7 +166,7 @@ class SourceQueue(UploadQueue):
         return super().__aiter__()
 
     async def aclose(self) -> None:
-        """Drop all items. The daemon thread closes the source as soon as the source has yielded its next item."""
+        """Drop all items. The daemon thread closes the generator as soon as the generator has yielded its next item."""
         await super().aclose()
         self._start()
 
@@ -174,9 +179,9 @@ class SourceQueue(UploadQueue):
         error: BaseException | None = None
         iterator: Iterator[Any] | None = None
         try:
-            # Make the iterator even if the call has ended: a generator must be closed.
+            # Make the iterator even if the call of the upload has ended: `_close_source` can then close a generator.
             iterator = iter(self._source)
-            if not self.over:
+            if not self._over:
                 for item in iterator:
                     if not self.put(item):
                         break
@@ -196,13 +201,13 @@ class SourceQueue(UploadQueue):
 
 @twin_of(AsyncUpload)
 class Upload(Uncopied, Generic[T]):
-    """An argument that is sent to the hub item by item, as a stream. For one call only.
+    """An argument of a hub method that is sent to the server item by item, as a stream. For one call only.
 
-    `Upload(iterable)` sends the items of an iterable; a daemon thread iterates over it. For an `Upload()` any thread
-    adds items by `send`, which waits while 64 items wait to be sent. `close` ends the upload.
+    `Upload(iterable)` sends the items of an iterable, over which a daemon thread iterates. For an `Upload()`, any
+    thread adds items by `send`, which waits while 64 items wait to be sent. `close` ends the upload.
 
     Args:
-        source: the iterable; without it, add the items by `send`.
+        source: the iterable; without an iterable, add the items by `send`.
 
     Example:
         ```python
@@ -222,7 +227,9 @@ class Upload(Uncopied, Generic[T]):
         self._unclaimed = [True]
 
     def send(self, item: T) -> None:
-        """Add an item; wait while 64 items wait to be sent. If Ctrl-C interrupts the wait, the item was not added.
+        """Add an item to the stream; wait while 64 items wait to be sent.
+
+        If Ctrl-C interrupts the wait, the item was not added.
 
         Raises:
             StateError: the upload is closed, its call or connection has ended, or the upload has an iterable.
@@ -238,7 +245,11 @@ class Upload(Uncopied, Generic[T]):
         self._queue.close(error)
 
     def _claim(self, report: Report) -> UploadQueue:
-        """Mark the upload as used by a call; return the queue from which the call takes the items."""
+        """Mark the upload as used by a call; return the queue from which the event loop's thread takes the items.
+
+        Raises:
+            StateError: another call has used the upload.
+        """
         try:
             self._unclaimed.pop()  # a single step, so that one of two calls at the same time fails
         except IndexError:
@@ -247,14 +258,14 @@ class Upload(Uncopied, Generic[T]):
 
 
 def queue_uploads(arguments: tuple[Any, ...], report: Report) -> tuple[Any, ...]:
-    """Return the arguments of a call, with a queue in the place of each argument that is uploaded.
+    """Return the arguments of a hub method, with an `UploadQueue` for each `Upload` or generator among them.
 
     Args:
-        arguments: the arguments of the call. If no argument is uploaded, this tuple itself is returned.
-        report: called with the error if closing a source fails.
+        arguments: the arguments. If there is nothing to upload, this tuple itself is returned.
+        report: called on a daemon thread with the error if closing a generator fails.
 
     Raises:
-        TypeError: an argument is an async iterable.
+        TypeError: an argument is an async iterable, over which a thread cannot iterate.
         StateError: an `Upload` in the arguments was used by another call.
     """
     uploads = False
@@ -272,7 +283,7 @@ def queue_uploads(arguments: tuple[Any, ...], report: Report) -> tuple[Any, ...]
 
 
 def _is_upload(argument: Any) -> bool:
-    """Return whether an argument is uploaded item by item."""
+    """Return whether an argument of a hub method is sent item by item, as a stream."""
     return isinstance(argument, Upload) or inspect.isgenerator(argument)
 
 
