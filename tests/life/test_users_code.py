@@ -470,6 +470,33 @@ def test_on_another_thread_they_are_errors_like_any_other(transport: Transport, 
 # Code that does not end
 
 
+@pytest.mark.parametrize("stuck", [False, True])
+@without_waiting
+async def test_a_handler_that_begins_in_the_turn_of_stop_ends_with_it(stuck: bool) -> None:
+    scene = Scene()
+    told: list[str] = []
+
+    async def wait_for_ever() -> None:
+        told.append("begun")
+        try:
+            await asyncio.Event().wait()
+        finally:
+            told.append("ended")
+
+    scene.hub.on("Tick", wait_for_ever)
+    await scene.hub.start()
+    await settle()
+    if stuck:
+        scene.once.arm("socket close", stubborn=True)
+    assert scene.server.last is not None
+    scene.server.last.say({"type": 1, "target": "Tick", "arguments": []})
+    await scene.stop()
+    await settle()
+    assert told == ["begun", "ended"]
+    scene.once.released.set()
+    await asyncio.sleep(1)
+
+
 @pytest.mark.parametrize("stubborn", [False, True])
 @pytest.mark.parametrize(("transport", "seam"), ATTEMPT)
 @without_waiting

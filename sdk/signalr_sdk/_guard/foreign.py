@@ -176,7 +176,7 @@ async def bounded(
     try:
         return task.result()
     except asyncio.CancelledError as raised:  # the program cancelled `task`, for example by asyncio.all_tasks()
-        raise error_of(raised, whose) from None
+        raise error_of(raised, whose) from raised
 
 
 def spawn_contained(work: Awaitable[T], whose: str, owner: set[asyncio.Task[T]] | None = None) -> asyncio.Task[T]:

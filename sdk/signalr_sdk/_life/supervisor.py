@@ -159,10 +159,7 @@ class Supervisor(Generic[L]):
 
     async def _end_remains(self) -> None:
         """Stop a connection that has ended by itself: cancel running handlers, and wait for closing transports."""
-        tasks = {*self._dispatcher.discard(), *self._unfinished()}
-        if tasks:
-            _ended, left = await asyncio.wait(tasks, timeout=self._timeouts.close)
-            self._leave_behind(left)
+        await self._end_tasks({*self._dispatcher.discard(), *self._unfinished()}, self._timeouts.close)
 
     def _unfinished(self) -> set[asyncio.Task[None]]:
         loop = asyncio.get_running_loop()
@@ -175,18 +172,34 @@ class Supervisor(Generic[L]):
         end = None if self._timeouts.close is None else time() + self._timeouts.close
         if link is not None:
             await self._close(link, stopped, goodbye=True)
-        tasks = {*handlers, *self._unfinished()}
-        while tasks:
-            _ended, left = await asyncio.wait(tasks, timeout=None if end is None else max(end - time(), 0))
-            if left:
-                for task in left:
-                    task.cancel()
-                _ended, left = await asyncio.wait(left, timeout=_LAST_CHANCE)
-                self._leave_behind(left)
-                self._logger.info("stop() took longer than %s s and dropped the connection", self._timeouts.close)
-                return
-            # Closing may have reported errors: cancel the `on_error` handlers that these errors have started.
+        # An event may have arrived since `stop` was called, and closing may report errors: `discard` cancels the
+        # handlers that have begun since.
+        tasks = {*handlers, *self._dispatcher.discard(), *self._unfinished()}
+        in_time = True
+        while tasks and in_time:
+            in_time = await self._end_tasks(tasks, None if end is None else max(end - time(), 0))
             tasks = set(self._dispatcher.discard())
+        if not in_time:
+            self._logger.info("stop() took longer than %s s and dropped the connection", self._timeouts.close)
+
+    async def _end_tasks(self, tasks: set[asyncio.Task[None]], limit: float | None) -> bool:
+        """Wait for tasks that are ending. Cancel the tasks that take too long, and leave behind the ones that go on.
+
+        Args:
+            tasks: the tasks.
+            limit: seconds to wait before cancelling; `None` for no limit.
+
+        Returns:
+            Whether all tasks ended within the limit.
+        """
+        left = (await asyncio.wait(tasks, timeout=limit))[1] if tasks else tasks
+        if not left:
+            return True
+        for task in left:
+            task.cancel()
+        _ended, left = await asyncio.wait(left, timeout=_LAST_CHANCE)
+        self._leave_behind(left)
+        return False
 
     def _leave_behind(self, tasks: set[asyncio.Task[None]]) -> None:
         for task in tasks:

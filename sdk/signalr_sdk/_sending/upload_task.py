@@ -28,6 +28,10 @@ _MOST_ITEMS = 1024
 # The error text for a cancelled upload, the same as in Microsoft's JavaScript client.
 _CANCELLED = "Stream canceled by client."
 
+# The tasks that close the source of an upload whose own task has ended. The set keeps them alive: an event loop has
+# only weak references to tasks.
+_closing: set[asyncio.Task[None]] = set()
+
 
 @attrs.define(eq=False)
 class UploadTask:
@@ -82,7 +86,7 @@ class UploadTask:
             if not self._stopped:
                 self._stopped = True
                 self._end_stream(_CANCELLED)
-            self.task = spawn(self._close(None), "upload")
+            self.task = spawn(self._close(None), "upload", _closing)
 
     async def _run(self) -> None:
         iterator: AsyncIterator[Any] | None = None
