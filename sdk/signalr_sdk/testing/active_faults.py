@@ -28,7 +28,10 @@ FaultAction: TypeAlias = "Callable[[Fault, FaultSite], Awaitable[None]]"
 
 @attrs.define(eq=False)
 class Fault:
-    """A failure of the test server. It ends after happening `times` times, at the end of its `with` block, or by `end`.
+    """A failure that a test has asked the test server for, with a method of `HubServer.faults`.
+
+    The fault ends at the end of its `with` block, by `end()` or `HubServer.faults.clear()`, or when the server stops.
+    If the method got the argument `times`, the fault hits only this number of requests, frames or pings.
 
     Attributes:
         happened: how often the fault has happened.
@@ -45,7 +48,10 @@ class Fault:
     happened: int = attrs.field(default=0, init=False)
 
     def end(self) -> None:
-        """End the fault: the requests and frames that it holds go on. Callable from any thread and more than once."""
+        """End the fault: the server goes on with the requests and frames that the fault holds.
+
+        May be called from any thread, and more than once.
+        """
         self._end(self)
 
     def __enter__(self) -> Self:
@@ -55,31 +61,35 @@ class Fault:
         self.end()
 
     async def wait_ended(self) -> None:
-        """Hold a request or frame of the server until the fault ends. Only on the server's event loop."""
+        """Return when the fault has ended: the server awaits this to hold a request or frame. On its loop only."""
         while not self._has_ended:
             await self._held.wait()
 
     def matches(self, site: FaultSite) -> bool:
-        """Return whether the fault is for the request or connection at this site, and may still happen."""
+        """Return whether the fault hits this request or frame.
+
+        Args:
+            site: which request, or frame of which connection, and what the server is about to do with it.
+        """
         return self._left != 0 and self._filter.matches(site)
 
     @property
     def rule(self) -> FrameRule:
-        """How the fault divides the bytes to a client into frames."""
+        """The `FrameRule` by which the fault joins or splits the bytes to a client; `NO_RULE` for other faults."""
         return self._rule
 
     async def act(self, site: FaultSite) -> None:
-        """Let the fault act on a request or frame; return when the request or frame may go on."""
+        """Run the fault's action (such as a delay) on a request or frame. Return when the server may go on with it."""
         if self._action is not None:
             await self._action(self, site)
 
     @property
     def is_spent(self) -> bool:
-        """Whether the fault can be dropped: it has happened `times` times, and holds no request or frame."""
+        """Whether the fault has hit all the requests and frames that it may hit (`times`), and holds none of them."""
         return self._left == 0 and not self._held
 
     def count(self) -> None:
-        """Count one more request, frame or ping that the fault hits. After `times` of them the fault hits no more."""
+        """Count one more request, frame or ping that the fault hits. One hit less is left of the fault's `times`."""
         self.happened += 1
         if self._left is not None:
             self._left -= 1
@@ -96,7 +106,7 @@ class ActiveFaults:
     """The faults of the server that have not ended. Used only on the server's event loop.
 
     Args:
-        changed: called after a fault was added or removed, so that data held back by a `FrameRule` can be sent.
+        changed: called after a fault was added or removed. Data that a removed fault held back can then be sent.
     """
 
     def __init__(self, changed: Callable[[], None]) -> None:
@@ -104,7 +114,7 @@ class ActiveFaults:
         self._changed = changed
 
     def add(self, fault: Fault) -> None:
-        """Let a fault happen from now on. Forget the faults that have happened as often as they may."""
+        """Put a fault in force, after the others. Remove the faults that can hit nothing more and hold nothing."""
         self._faults = [*(other for other in self._faults if not other.is_spent), fault]
         self._changed()
 
@@ -121,7 +131,10 @@ class ActiveFaults:
             self.remove(fault)
 
     async def apply(self, site: FaultSite) -> None:
-        """Let the faults hit the request or connection at this site; return when the request or frame may go on.
+        """Let each fault act that matches a request or frame. Return when the server may go on with it.
+
+        Args:
+            site: which request, or frame of which connection, and what the server is about to do with it.
 
         Raises:
             web.HTTPException: a fault answers the request with a status.
@@ -132,11 +145,11 @@ class ActiveFaults:
                 await fault.act(site)
 
     def has(self, site: FaultSite) -> bool:
-        """Return whether a fault would hit the connection at this site. The fault does not happen."""
+        """Return whether any fault matches this point and connection. No fault acts, and no hit is counted."""
         return any(fault.matches(site) for fault in self._faults)
 
     def suppresses(self, site: FaultSite) -> bool:
-        """Return whether a fault forbids the ping that the server is about to send here; if so, count one more ping."""
+        """Return whether a fault forbids a ping to this client now. If so, count the ping for the fault's `times`."""
         for fault in self._faults:
             if fault.matches(site):
                 fault.count()
@@ -144,10 +157,10 @@ class ActiveFaults:
         return False
 
     def frame_rule(self, site: FaultSite, *, text: bool) -> FrameRule:
-        """Return how the bytes to a client are divided into frames.
+        """Return the `FrameRule` by which the next bytes to a client are divided into frames.
 
         Args:
-            site: the connection of the client.
+            site: the connection of the client, at the point `FRAME_RULE`.
             text: whether the bytes are UTF-8 text, whose characters must not be split.
         """
         for fault in self._faults:

@@ -15,7 +15,10 @@ if TYPE_CHECKING:
 
 
 class FaultPoint(StrEnum):
-    """A point in the server's work at which faults can happen. Users name it as `at`, for example `at="poll"`."""
+    """A point in the server's work at which a fault can happen, for example just before the answer to a poll.
+
+    Tests name a point in the argument `at` of the methods of `HubServer.faults`, for example `at="poll"`.
+    """
 
     NEGOTIATE = "negotiate"
     CONNECT = "connect"
@@ -27,7 +30,7 @@ class FaultPoint(StrEnum):
     HANDSHAKE = "handshake"
     FRAME_IN = "frame in"
     FRAME_OUT = "frame out"
-    # Users cannot name the points below this line as `at`: only the methods `stop_pings`, `split` and `join` use them.
+    # The argument `at` cannot name `PING` and `FRAME_RULE`: only the methods `stop_pings`, `split` and `join` use them.
     PING = "ping"
     FRAME_RULE = "frame rule"
 
@@ -77,7 +80,7 @@ class FaultFilter:
     connection_id: str | None = attrs.field(default=None, kw_only=True)
 
     def matches(self, site: FaultSite) -> bool:
-        """Return whether the fault hits the request or connection at this site."""
+        """Return whether the fault hits what the site describes: its point, its transport and its connection."""
         return (
             site.point in self.points
             and self.transport in (None, site.transport)
@@ -86,7 +89,11 @@ class FaultFilter:
 
 
 def parse_points(names: str | Iterable[str] | None, allowed: frozenset[FaultPoint]) -> frozenset[FaultPoint]:
-    """Return the points with these names, or all of `allowed` for `None`.
+    """Return the points that the argument `at` of a fault method names.
+
+    Args:
+        names: a name, several names, or `None` for all points in `allowed`.
+        allowed: the points that the method accepts.
 
     Raises:
         ValueError: a name is not in `allowed`, or `names` is empty.

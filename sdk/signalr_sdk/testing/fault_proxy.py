@@ -20,7 +20,7 @@ Direction: TypeAlias = Literal["up", "down"]
 """`"up"` is from the client to the server, `"down"` from the server to the client."""
 
 _BOTH: tuple[Direction, Direction] = ("up", "down")
-# The proxy reads at most this many bytes at once, and stops reading while it holds more.
+# The most bytes of one read, and the `limit` of each `StreamReader`: data that is held must not fill the memory.
 _CHUNK = 64 * 1024
 
 
@@ -135,14 +135,14 @@ class FaultProxy(LoopService):
         return self._on_loop(lose_all)
 
     def cut_after(self, count: int, direction: Direction, *, reset: bool = False) -> None:
-        """Close a connection when exactly `count` more bytes have passed, counted over all connections together.
+        """Close one connection, once, when exactly `count` more bytes have passed in one direction.
 
-        Only the connection that forwards the last of these bytes is closed, and its receiver still gets the bytes. This
-        happens once.
+        The bytes of all connections are counted together. The connection that forwards the last of these bytes is
+        closed after it has forwarded them.
 
         Args:
-            count: how many bytes.
-            direction: `"up"` or `"down"`.
+            count: how many bytes; 0 closes all connections now.
+            direction: count the bytes to the server (`"up"`) or to the client (`"down"`).
             reset: close with RST instead of FIN; the receiver may then lose bytes that it has not read yet.
         """
         if count < 0:
@@ -161,13 +161,17 @@ class FaultProxy(LoopService):
         """Hold all data, also the data of new connections, but keep the connections open.
 
         Args:
-            direction: only the direction `"up"` or `"down"`; both by default.
+            direction: hold only the data to the server (`"up"`) or to the client (`"down"`); both by default.
         """
         for flow in self._some(direction):
             self._on_loop(flow.stall)
 
     def resume(self, direction: Direction | None = None) -> None:
-        """Forward data again after `stall`, beginning with the data that was held."""
+        """Forward data again after `stall`, beginning with the data that was held.
+
+        Args:
+            direction: only the data to the server (`"up"`) or to the client (`"down"`); both by default.
+        """
         for flow in self._some(direction):
             self._on_loop(flow.resume)
 
@@ -191,7 +195,7 @@ class FaultProxy(LoopService):
 
 
 class _Flow:
-    """One direction, up or down, of all connections through the proxy: whether data may pass, and how much.
+    """All data through the proxy in one direction, to the server or to the client: whether it may pass, and how much.
 
     Attributes:
         left: how many bytes may pass until a connection is cut; `None` for no limit.
@@ -212,12 +216,15 @@ class _Flow:
         self._held.wake()
 
     async def wait_resumed(self) -> None:
-        """Return when data in this direction may pass; wait while the direction is stalled."""
+        """Wait while `stall` is in force for this direction; return when data may pass."""
         while self._is_stalled:
             await self._held.wait()
 
     def take(self, data: bytes) -> tuple[bytes, bool]:
-        """Return the part of the data that may pass, and whether `cut_after` cuts the connection after this part."""
+        """Return a tuple of (part, is_last), and count the part for `cut_after`.
+
+        `part` is the beginning of the data that may pass, `is_last` whether the connection is to be closed after it.
+        """
         if self.left is None or len(data) < self.left:
             self.left = None if self.left is None else self.left - len(data)
             return data, False
@@ -272,13 +279,13 @@ class _ProxiedConnection:
             if not self.is_dead:
                 raise
         if self.is_dead:
-            # Never return, because `run` would then close the connections: on a lost line neither end learns that the
-            # other has gone. `cut` or the end of the proxy cancels this task.
+            # Wait for ever: otherwise `run` would close both connections, and client and server would learn that the
+            # line is lost. `cut` or the end of the proxy cancels this task.
             await asyncio.get_running_loop().create_future()
 
     async def _forward_all(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, flow: _Flow) -> None:
-        # With the limit 0 `drain` returns only when the operating system has taken all data: `cut_after` must not drop
-        # data that it has let pass.
+        # With the limit 0, `drain` waits until the operating system has taken all data. With a higher limit, `cut`
+        # could drop data that `cut_after` has let pass.
         writer.transport.set_write_buffer_limits(0)
         step = self._piece or _CHUNK
         while data := await reader.read(_CHUNK):

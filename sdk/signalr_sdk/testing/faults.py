@@ -30,10 +30,10 @@ class ServerControls:
     Attributes:
         on_loop: runs a function on the server's event loop, from any thread, and returns when the function has ended.
         connections: returns the connections of all hubs.
-        refuse: refuses new TCP connections until `accept` was called equally often.
-        accept: accepts new TCP connections again, once it was called as often as `refuse`.
-        restart: ends all connections, and accepts new ones after so many seconds. The second argument says whether
-            clients get a Close message.
+        refuse: refuses new TCP connections until each call of `refuse` is undone by a call of `accept`.
+        accept: undoes one call of `refuse`.
+        restart: called with (seconds, graceful). Ends all connections, and accepts new ones after `seconds`. `graceful`
+            says whether clients get a Close message first.
     """
 
     on_loop: Callable[[Callable[[], None]], None]
@@ -139,7 +139,10 @@ class Faults:
         return self._add(FaultFilter(LIVE, transport=transport, connection_id=connection_id), None, action=stall)
 
     def stop_pings(self, connection_id: str | None = None, *, times: int | None = None) -> Fault:
-        """Send no keep-alive pings to clients. A client then gives an idle connection up after its server timeout."""
+        """Send no keep-alive pings. A client that gets no other messages loses the connection by its server timeout.
+
+        With `times`, only this number of pings is left out.
+        """
         return self._add(FaultFilter(frozenset({FaultPoint.PING}), connection_id=connection_id), times)
 
     def split(
@@ -150,9 +153,10 @@ class Faults:
         connection_id: str | None = None,
         times: int | None = None,
     ) -> Fault:
-        """Send data in pieces: a WebSocket message, an event or the response to a poll has at most `size` bytes.
+        """Send data to clients in pieces of at most `size` bytes.
 
-        A piece of text may be longer, because no character is split. `times` limits how often data is split.
+        Each piece is a WebSocket message, a Server-Sent Event or the response to a long poll. A piece of text may be a
+        few bytes longer, because no character is split. `times` limits how often data is split.
         """
         where = FaultFilter(_FRAME_RULE, transport=transport, connection_id=connection_id)
         return self._add(where, times, rule=FrameRule(size=size))
@@ -165,7 +169,7 @@ class Faults:
         connection_id: str | None = None,
         times: int | None = None,
     ) -> Fault:
-        """Hold messages back until `count` messages are there, and send them in one frame.
+        """Hold messages to a client back until there are `count` messages, and send these in one frame.
 
         Handshake responses and pings count as messages. The messages are also sent when the fault ends, and when they
         have 64 KiB together.
@@ -198,10 +202,9 @@ class Faults:
 
         Args:
             connection_id: the connection to end; all by default.
-            code: code of the WebSocket close frame. With any code but 1006 the connection ends properly, also an event
-                stream or long polling. With 1006 only the TCP connection is closed. A connection over a WebSocket
-                or an event stream is then lost, unless it can be resumed. A connection over long polling loses the
-                open poll, or else the next one.
+            code: any code but 1006 ends the connection properly, over a WebSocket by a close frame with this code. 1006
+                only closes the TCP connection. A connection over a WebSocket or an event stream is then lost, unless
+                the client resumes it. Long polling loses only one poll: the open one, or else the next one.
             reset: whether the TCP connection is closed with RST, which is an error for the client, instead of FIN.
         """
 
@@ -298,7 +301,7 @@ class Faults:
         Args:
             connection_id: only the connection with this id; `None` for all connections.
             act: what to do with the connection.
-            live: leave out connections that have negotiated but have no transport yet.
+            live: true to leave out connections that have negotiated but have no transport yet.
         """
         count = 0
 
