@@ -1,4 +1,4 @@
-"""Converts values from a client: arguments into the types of a hub method, results into the type the hub asked for."""
+"""Converts values from a client of the test server to the types that the hub's Python code wants."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ _BINDING = (
     "Error binding arguments. Make sure that the types of the provided values match the types of the hub method being "
     "invoked."
 )
-# Do not use the cattrs converter for values of these types: hubs that use only these types must work without the extra
-# `typed`, to which cattrs belongs.
+# Values of these types are passed on without the cattrs converter: hubs that use only these types must work where the
+# extra `typed`, which installs cattrs, is missing.
 _PLAIN = (str, int, float, bool)
 
 
 @attrs.frozen
 class Binder:
-    """Converts the values that one client sends: arguments, stream items and client results.
+    """Converts the values that one client sends: arguments, stream items, and results of calls by the hub.
 
     Attributes:
         protocol: the hub protocol that has decoded the values.
@@ -41,7 +41,7 @@ class Binder:
     detailed: bool = attrs.field(default=False, kw_only=True)
 
     def bind(self, method: HubMethod, arguments: Sequence[Any], streams: Sequence[ClientStream]) -> list[Any]:
-        """Return the converted arguments of a hub method, in the order of its parameters.
+        """Return the list of arguments for a hub method: the converted values and the streams, in parameter order.
 
         Raises:
             InvalidDataException: the number of arguments is wrong, or an argument has a wrong type.

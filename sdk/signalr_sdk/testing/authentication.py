@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 _BEARER = "Bearer "
 _CONNECTION_TOKEN = "X-SignalR-Connection-Token"
 _NOBODY = Identity()
-# A poll renews the connection only if its token expires more than this many seconds later than the token before. The
-# same token has a slightly different expiry each time, because `authorize` tells the seconds from now.
+# Two expiry times that differ by at most this number of seconds are of the same token. They differ because `authorize`
+# returns the seconds that are left, and the time of expiry is computed again at each poll.
 _SAME = 0.001
 _OTHER_USER = "The user associated with this connection changed."
 
@@ -62,13 +62,16 @@ class Authentication:
         return Identity(answer) if isinstance(answer, str) else answer
 
     def lifetime_members(self, identity: Identity) -> dict[str, int]:
-        """Return the JSON member with the lifetime of the client's token in whole seconds, or nothing if not known."""
+        """Return a dict to add to the JSON answer: `tokenLifetimeSeconds`, the seconds until the token expires.
+
+        The dict is empty if the token never expires, or if tokens cannot be renewed.
+        """
         if not self._settings.authentication_refresh or identity.expires_in is None:
             return {}
         return {"tokenLifetimeSeconds": max(math.floor(identity.expires_in), 0)}
 
     def set_expiry(self, connection: TransportConnection, identity: Identity) -> None:
-        """Let a connection expire when the user's token expires. Replaces the expiry that an earlier token has set."""
+        """Let a connection expire when the token of this identity expires, whenever an earlier token would expire."""
         connection.stop_expiry()
         if identity.expires_in is None:
             return
@@ -87,11 +90,12 @@ class Authentication:
             raise web.HTTPForbidden(text=_OTHER_USER)
 
     async def take_poll(self, connection: TransportConnection, identity: Identity) -> None:
-        """Check the user of a long poll. A token that expires later than the connection's token renews the connection.
+        """Check the user of a long poll. If the poll has a newer token, the connection expires when the new token does.
 
         Raises:
-            web.HTTPConflict: another user polls; the answer asks the client to renew the token.
-            web.HTTPForbidden: another user polls where tokens cannot be renewed, or the application refuses the token.
+            web.HTTPConflict: another user polls, and tokens can be renewed.
+            web.HTTPForbidden: another user polls, and tokens cannot be renewed; or `authentication_refresh` refuses
+                the new token.
         """
         renewable = bool(self._settings.authentication_refresh)
         if renewable and _is_other_user(connection, identity):
@@ -129,7 +133,7 @@ class Authentication:
         return web.json_response(self.lifetime_members(identity))
 
     async def _may_renew(self, identity: Identity) -> bool:
-        """Return whether a new token may replace the old one: `authentication_refresh` decides, if it is a function."""
+        """Ask the option `authentication_refresh` whether it takes a new token. True if the option is no function."""
         allowed = self._settings.authentication_refresh
         answer = allowed(identity) if callable(allowed) else True
         return bool(await answer if inspect.isawaitable(answer) else answer)
@@ -149,7 +153,7 @@ def _is_other_user(connection: TransportConnection, identity: Identity) -> bool:
 
 
 def _ends_later(connection: TransportConnection, identity: Identity) -> bool:
-    """Return whether the user's token expires later than the connection's token, by more than `_SAME` seconds."""
+    """Return whether the token of a request is newer than the connection's token: whether it expires later."""
     if connection.expires_at is None:
         return False
     if identity.expires_in is None:

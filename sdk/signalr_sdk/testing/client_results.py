@@ -19,7 +19,7 @@ class ClientResults:
     """The calls that a hub has made to one client and that have no result yet.
 
     Args:
-        session: encodes the calls and routes the results of the client to them.
+        session: encodes each call, and passes the client's completion of a call to the call's `_ResultSink`.
         write: sends encoded messages to the client; waits while the client's send buffer is full.
     """
 
@@ -43,7 +43,7 @@ class ClientResults:
             self._session.forget(invocation_id)
 
     def end(self) -> None:
-        """Fail the calls that have no result yet, because the client has disconnected: no result can come."""
+        """Raise a `HubException` in the hub methods that wait for a result: the client has disconnected."""
         for result in self._pending:
             if not result.done():
                 result.set_exception(HubException("The client has gone."))

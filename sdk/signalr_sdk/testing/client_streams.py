@@ -13,8 +13,8 @@ from .waiters import Waiters
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-# With this many stream items, or bytes of them, that the hub method has not taken, the server stops reading from the
-# client: a slow hub method must not fill the memory.
+# The server stops reading from a client while this number of items, or of bytes, of one stream waits for the hub
+# method: otherwise the items for a slow hub method would fill the memory.
 _ITEMS = 1000
 _BYTES = 1024 * 1024
 
@@ -23,7 +23,7 @@ class ClientStream:
     """An async iterator over the items that a client streams to a hub method.
 
     Attributes:
-        room: a future that is done while the stream has room for more items.
+        room: a future, done while the stream is not full. A full stream gets a new one, done when there is room again.
     """
 
     def __init__(self) -> None:

@@ -31,7 +31,7 @@ _logger = logging.getLogger("signalr_sdk.testing")
 
 
 class ConnectedClient:
-    """One client of a hub, from the handshake to the end. `ServerSession` calls `events` and `message` of this object.
+    """One client of a hub, from the handshake to the end of the connection.
 
     Args:
         hub: the hub instance that serves the client.
@@ -121,8 +121,8 @@ class ConnectedClient:
             for deliver, arguments in deliveries:
                 deliver(*arguments)
             if session.replay is not None:
-                # An Ack message of the client may have made room in the replay buffer: wake hub methods that wait in
-                # `write` for room.
+                # The client may have sent an Ack, after which the server keeps fewer messages for a stateful reconnect:
+                # wake hub methods that wait in `write` until fewer are kept.
                 self._buffers.recheck()
             if isinstance(session.ended, RemoteProtocolError):
                 raise InvalidDataException(self._protocol_fault(session.ended))
@@ -153,7 +153,10 @@ class ConnectedClient:
         return str(error)
 
     async def _wait_while_congested(self) -> None:
-        """Wait while the client has too many unfinished invocations or stream items. Pause the client timeout."""
+        """Wait while the client has too many unfinished invocations or stream items.
+
+        The client timeout stands still meanwhile, because the server does not read the client's pings.
+        """
         while (congestion := self.invocations.congestion()) and not self._buffers.closed.done():
             self._session.pause(self._loop.time())
             await asyncio.wait([*congestion, self._buffers.closed], return_when=asyncio.FIRST_COMPLETED)
@@ -183,10 +186,11 @@ class ConnectedClient:
         self._buffers.end()
 
     def shut_down(self, error: ConnectionClosedError | None = None) -> None:
-        """End the connection because the server stops: send a Close message that allows the client to reconnect.
+        """End the connection because the server stops.
 
         Args:
-            error: if given, no Close message is sent, and the hub's `on_disconnected` gets this error.
+            error: `None` to send a Close message that allows the client to reconnect. Otherwise no Close message is
+                sent, and the hub's `on_disconnected` gets this error.
         """
         self._is_stopping = True
         if error is None:
@@ -196,7 +200,7 @@ class ConnectedClient:
         self.invocations.cancel_all()
 
     def _set_timer(self) -> None:
-        """Set the timer to the next keep-alive ping or client timeout. The client's first ping starts the timeout."""
+        """Let a timer call `_on_time` when the next ping or Ack to the client is due, or the client timeout ends."""
         deadline = self._session.next_deadline()
         if self._timer is not None and deadline >= self._timer.when():
             return
@@ -225,7 +229,7 @@ class ConnectedClient:
         self._fail(ChannelClosedException("The channel has been closed."))
 
     def _fail(self, error: Exception) -> None:
-        """Make `_receive` raise this error, which ends the connection with a Close message."""
+        """Raise this error in the task that reads from the client. The task sends a Close message and ends."""
         self._error = error
         self._buffers.stop_reading()
 
@@ -234,20 +238,23 @@ class ConnectedClient:
         await self.write(self._session.send(event, list(args)))
 
     async def write(self, data: bytes) -> None:
-        """Send an encoded message to the client; wait while the client's send buffer, or the replay buffer, is full."""
+        """Send an encoded message to the client.
+
+        Waits while the client's send buffer is full, or while too many bytes are kept for a stateful reconnect.
+        """
         replay = self._session.replay
         await self._buffers.writable(lambda: replay is None or not replay.full)
-        # Do not await between keeping the message for a resume and writing the message: if the client resumed over a
-        # new WebSocket in between, the client would get the message twice.
+        # Do not await between `keep` and `write_now`: if the client resumed over a new WebSocket in between, `resume`
+        # would send the kept message, and `write_now` would send it a second time.
         if replay is not None and not self._buffers.closed.done():
             replay.keep(data)
         self._session.sent(self._loop.time())
         self._buffers.write_now(data)
 
-    # `ServerSession` calls the methods below (its `Inbox`) with the messages of the client.
+    # `ServerSession` calls the methods below when it has decoded messages of the client.
 
     def events(self, targets: list[str], arguments: list[Any], sizes: list[int]) -> None:
-        """Start a batch of the client's invocations that want no completion."""
+        """Start invocations of the client that want no completion. Each list has one element for each invocation."""
         for target, values, size in zip(targets, arguments, sizes, strict=True):
             self._start(Invocation(target, values, size=size))
 

@@ -22,13 +22,15 @@ _FULL = 64 * 1024
 
 @attrs.frozen
 class FrameRule:
-    """How the bytes to a client are divided into frames: WebSocket messages, events or responses to polls.
+    """How the bytes to a client are divided into frames.
+
+    A frame is a WebSocket message, a Server-Sent Event or the response to a long poll.
 
     Attributes:
         writes: hold the bytes back until the hub has written this many messages.
         size: the most bytes of a frame; `None` for no limit.
         text: whether the bytes are UTF-8 text. No character is split, so a frame of text may be longer than `size`.
-        used: called each time the rule makes frames, so that a fault can count them.
+        used: called each time that the rule is applied, so that the fault which made the rule can count its uses.
     """
 
     writes: int = attrs.field(default=1, validator=attrs.validators.ge(1))
@@ -70,10 +72,10 @@ class ConnectionBuffers:
         self._out = _ByteQueue()
         self._has_transport = True
 
-    # `ConnectedClient` calls the methods below.
+    # `ConnectedClient`, which serves the hub, calls the methods below.
 
     async def read(self) -> bytes | None:
-        """Wait for bytes from the client and return them, or return `None` at the end of the connection.
+        """Wait for bytes from the client and return them. Return `None` at the end of the connection.
 
         Raises:
             ConnectionClosedError: the connection was lost.
@@ -81,8 +83,8 @@ class ConnectionBuffers:
         while True:
             source = self._in
             data = await source.next_frame()
-            # `None` from a queue that `attach_transport` has replaced is not the end of the connection: read from the
-            # new queue.
+            # When `attach_transport` replaces the queue, the old queue returns `None`. The connection goes on: read
+            # from the new queue.
             if data is not None or source is self._in:
                 return data
 
@@ -95,7 +97,7 @@ class ConnectionBuffers:
         """Wait until the queue to the client has room and `allowed` returns true, or until the client is gone.
 
         Args:
-            allowed: a further condition, checked at each change of the queue and at each `recheck`.
+            allowed: a second condition. Called again when the queue changes, and when `recheck` is called.
         """
         while not self.closed.done() and (self._out.is_full or not allowed()):
             await self._out.changed()
@@ -121,7 +123,7 @@ class ConnectionBuffers:
             self.closed.set_result(None)
 
     def stop_reading(self) -> None:
-        """Make `read` return `None` from now on. Data that the client still sends is dropped."""
+        """Let `read` return the bytes that have arrived, then `None`. Drop the bytes that arrive later."""
         self._in.end()
 
     # The transports (WebSockets, Server-Sent Events, long polling) call the methods below.
@@ -136,27 +138,33 @@ class ConnectionBuffers:
         Cancelling this method loses no data.
 
         Args:
-            rule: returns the rule for the frame. Called at each change of the queue and at each `recheck`.
+            rule: returns the `FrameRule` in force. Called again when the queue changes, and when `recheck` is called.
         """
         return await self._out.next_frame(rule)
 
     def recheck(self) -> None:
-        """Wake `next_frame` and `writable`: a changed fault or replay buffer may let their data go."""
+        """Let `next_frame` and `writable` check again whether they may return.
+
+        To be called when a fault has changed, or when fewer messages are kept for a stateful reconnect.
+        """
         self._out.wake()
 
     def detach_transport(self) -> None:
-        """Continue without a transport until the client resumes: drop data to the client, keep data from the client."""
+        """Continue without a transport, until the client resumes (stateful reconnect).
+
+        Data to the client is dropped: the server sends it again after the resume. Data from the client stays readable.
+        """
         self._has_transport = False
         self._out = self._out.replaced()
 
     def attach_transport(self) -> None:
-        """Continue with a new transport and empty queues: the data of the old transport may have been cut in pieces."""
+        """Continue with a new transport and empty queues: the old data may end in the middle of a message."""
         self._has_transport = True
         self._out, self._in = self._out.replaced(), self._in.replaced()
 
 
 class _ByteQueue:
-    """The buffered bytes in one direction of a connection. `put` waits while they are `_FULL` or more."""
+    """The buffered bytes in one direction of a connection. `put` waits while 64 KiB or more are buffered."""
 
     def __init__(self) -> None:
         self._writes: deque[bytes] = deque()
@@ -184,7 +192,7 @@ class _ByteQueue:
         self.put_now(data)
 
     def replaced(self) -> _ByteQueue:
-        """Drop the buffered bytes, end the queue, so that its readers get `None`, and return an empty queue."""
+        """Drop the buffered bytes and end this queue: `next_frame` returns `None`. Return a new, empty queue."""
         self._writes.clear()
         self._frames.clear()
         self.end()

@@ -32,7 +32,7 @@ class DemoHub(Hub):
         return a + b
 
     async def flood(self, event: str, count: int, size: int) -> None:
-        """Send the caller `count` events, each with its number and a text of `size` characters."""
+        """Send the caller `count` events, with two arguments: a number, from 0 on, and a text of `size` characters."""
         text = "x" * size
         for number in range(count):
             await self.clients.caller.send(event, number, text)

@@ -34,7 +34,7 @@ class InvalidDataException(Exception):  # noqa: N818 - the name that ASP.NET Cor
 
 
 class ChannelClosedException(Exception):  # noqa: N818 - the name that ASP.NET Core has
-    """A hub method has ended while more items of its upload waited than the buffer takes."""
+    """A hub method has ended, and left more items of a client's stream unread than `stream_buffer` allows."""
 
 
 class OperationCanceledException(Exception):  # noqa: N818 - the name that ASP.NET Core has
@@ -42,9 +42,9 @@ class OperationCanceledException(Exception):  # noqa: N818 - the name that ASP.N
 
 
 def exception_text(error: Exception, *, detailed: bool) -> str:
-    """Return a blank, the name and the text of an exception, to be added to an error text for the client.
+    """Return the end of an error text for a client: a space, the name of the exception, a colon and its text.
 
-    The result is empty if clients must not see the exception.
+    Returns an empty string if clients must not see the exception.
 
     Args:
         error: the exception.
@@ -63,17 +63,21 @@ class ServerJsonProtocol(JsonProtocol):
         except RemoteProtocolError as error:
             _explain(message, error)
             raise
-        # `JsonProtocol` accepts an invocation without the member `arguments`, but ASP.NET Core refuses it.
+        # `JsonProtocol` accepts an invocation without the JSON member `arguments`. ASP.NET Core refuses such a message.
         if isinstance(decoded, Invocation | StreamInvocation) and not decoded.arguments:
             _explain(message)
         return decoded
 
 
 def _explain(message: bytes, error: RemoteProtocolError | None = None) -> None:
-    """Raise the error that ASP.NET Core has for a malformed message; return if it has none.
+    """Check a message as ASP.NET Core does. Return if ASP.NET Core accepts the message.
+
+    Args:
+        message: the encoded message.
+        error: the cause of the error that is raised.
 
     Raises:
-        RemoteProtocolError: the message is malformed.
+        RemoteProtocolError: ASP.NET Core refuses the message. The error has ASP.NET Core's text.
     """
     try:
         _check_message(message)

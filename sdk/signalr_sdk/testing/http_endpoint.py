@@ -186,7 +186,7 @@ class HubEndpoint:
         return await answer_poll(request, connection)
 
     def _get_point(self, request: web.Request, transport: Transport) -> FaultPoint:
-        """Return what a GET request does: connect a transport, resume a connection or poll for data."""
+        """Return the `FaultPoint` of a GET request: first `CONNECT` for each connection, then `POLL` or `RESUME`."""
         connection = self._by_id(request)
         if connection is None or connection.client is None:
             return FaultPoint.CONNECT
@@ -241,10 +241,11 @@ class HubEndpoint:
         return connection
 
     def _find_users(self, request: web.Request, identity: Identity) -> TransportConnection:
-        """Return the connection that a request names.
+        """Return the connection whose connection token is in the query of a request.
 
         Raises:
-            web.HTTPNotFound: there is no such connection.
+            web.HTTPBadRequest: the request has no connection token.
+            web.HTTPNotFound: there is no connection with this token.
             web.HTTPForbidden: the request is not from the connection's user.
         """
         connection = self._find(request)
@@ -284,7 +285,7 @@ class HubEndpoint:
                 self.connections.pop(connection.token, None)
 
     async def _may_shake_hands(self, connection: TransportConnection) -> bool:
-        """Let the faults at the handshake hold the connection; return whether the client is still there afterwards."""
+        """Wait while a fault at the point `HANDSHAKE` holds the connection. Return whether it is still open then."""
         if not self._faults.has(connection.site(FaultPoint.HANDSHAKE)):
             return True
         held = spawn(connection.apply_faults(FaultPoint.HANDSHAKE), "held handshake")

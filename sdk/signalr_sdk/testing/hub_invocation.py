@@ -48,7 +48,8 @@ class HubInvocation:
         """Call the hub method and send the client the result, the stream items or the error.
 
         Args:
-            slots: limits how many invocations of a client run at the same time. Streaming methods do not count.
+            slots: the invocations of a client share this semaphore, which limits how many run at the same time.
+                Streaming methods run without it.
         """
         target = self.message.target
         method = methods_of(type(self.hub)).get(normalized(target))
@@ -75,7 +76,10 @@ class HubInvocation:
                 await self._invoke(function, arguments)
 
     def _mismatch(self, method: HubMethod) -> str | None:
-        """Return an error text if a streaming method is called without a stream, or a plain method with one."""
+        """Return an error text if the client's kind of message does not fit the method; otherwise `None`.
+
+        A method that streams items needs a `StreamInvocation`, any other method an `Invocation`.
+        """
         if method.streams is isinstance(self.message, StreamInvocation):
             return None
         kind, how = ("streaming", "non-streaming") if method.streams else ("non-streaming", "streaming")

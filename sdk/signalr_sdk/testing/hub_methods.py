@@ -59,7 +59,7 @@ class HubMethod:
 
 
 def methods_of(hub: type[Hub]) -> dict[str, HubMethod]:
-    """Return the methods of a hub class that clients can call. The keys are the names in lower case and without `_`.
+    """Return a dict of the methods that clients can call. The keys are the names in lower case and without `_`.
 
     Raises:
         TypeError: clients cannot call a method because of its parameters, or two methods have the same name to clients.
@@ -81,9 +81,9 @@ def _methods_of(hub: type[Hub]) -> dict[str, HubMethod]:
 
 
 def exact_methods(hub: type[Hub]) -> Callable[[str], bool] | None:
-    """Return a function that tells whether the JSON numbers in a call of a target must be decoded as `Decimal`.
+    """Return a function from a method name to whether JSON numbers for this method must be decoded as `Decimal`.
 
-    Return `None` if no method of the hub wants a `Decimal`: the session then need not look at the target.
+    Return `None` if no method of the hub has a `Decimal` parameter: the session can then decode all calls faster.
     """
     exact = {name for name, method in methods_of(hub).items() if method.exact}
     return (lambda target: normalized(target) in exact) if exact else None

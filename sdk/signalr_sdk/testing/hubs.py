@@ -125,7 +125,7 @@ class Hub:
         """Called when a client has connected. An exception closes the connection."""
 
     async def on_authentication_refreshed(self) -> None:
-        """Called after a client has renewed its token; `context.user` stays. An exception is logged."""
+        """Called after a client has renewed its token. `context.user` is the same as before. An exception is logged."""
 
     async def on_disconnected(self, error: Exception | None) -> None:
         """Called when a client has disconnected. `error` is `None` if the connection was closed properly.

@@ -26,8 +26,8 @@ async def answer_poll(request: web.Request, connection: TransportConnection) -> 
         await asyncio.wait({poll}, timeout=connection.hub.settings.poll_timeout)
         await connection.apply_faults(FaultPoint.FRAME_OUT)
     finally:
-        # Cancelling the task of this poll loses no data: data that the task has not taken stays in the buffer for the
-        # next poll.
+        # Cancel the task of this poll, so that it does not take data that belongs to the next poll. The data stays in
+        # the buffer.
         poll.cancel()
         if connection.tcp is tcp:
             connection.tcp = None
@@ -45,7 +45,7 @@ async def answer_poll(request: web.Request, connection: TransportConnection) -> 
 
 
 def poll_response(data: bytes | None) -> web.Response:
-    """Return the response to a poll; `None` tells the client that the connection has ended."""
+    """Return the response to a poll: status 200 with this data, or 204 for `None`, the end of the connection."""
     if data is None:
         return web.Response(status=204)
     return web.Response(body=data, content_type="application/octet-stream", headers=UNCACHED)

@@ -82,7 +82,12 @@ class LoopService(abc.ABC):
             self._thread = None
 
     async def _run_in_thread(self, ready: Future[None], stopping: Future[None]) -> None:
-        """Start the service, and stop it once `stopping` is done. `ready` gets the error of a failed start."""
+        """Run the service in its own thread, until the thread that started it stops it.
+
+        Args:
+            ready: a future, set when the service has started; gets the exception if the start failed.
+            stopping: a future that the other thread sets to stop the service.
+        """
         try:
             await self.start()
         except BaseException as error:  # noqa: BLE001 - `__enter__` raises the error in the calling thread

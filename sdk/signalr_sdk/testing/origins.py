@@ -30,7 +30,7 @@ def is_allowed(origin: str | None, host: str, allowed: frozenset[Origin]) -> boo
     """Return whether a request with this header `Origin` may use the hub.
 
     Only browsers send an origin. Pages of this machine count as the server's own, whatever their port is. The header
-    `Host` proves nothing: a foreign page can have a name that leads to this machine.
+    `Host` is not used: the host name of a foreign page can resolve to this machine (DNS rebinding).
 
     Args:
         origin: the header `Origin`; `None` without this header.

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-# Of each kind of record so many records, or bytes of records, are kept, so that a long test does not fill the memory.
-# The oldest records are dropped first.
+# The limits for the records of one kind, for example of all calls: above this number of records, or of bytes, the
+# oldest are dropped, so that a long test does not fill the memory.
 _RECORDS = 10_000
 _BYTES = 16 * 1024 * 1024
 # The values of these headers and query parameters are secrets, and must not appear in the output of a test run.

@@ -35,7 +35,8 @@ class RunningInvocations:
         session: encodes the messages to the client.
         settings: the server's settings.
         write: sends encoded messages; waits while the client's buffer is full.
-        overrun: called when a hub method has ended while more items of its upload waited than `stream_buffer` allows.
+        overrun: called when a hub method has ended and left more items of a client's stream unread than the option
+            `stream_buffer` allows.
     """
 
     _hub: Hub
@@ -89,7 +90,7 @@ class RunningInvocations:
                 self._overrun()
             for stream_id, stream in streams.items():
                 stream.end("The call has ended.")
-                # A later invocation may use the same stream id: do not remove its stream.
+                # A later invocation may have a stream with the same id: do not remove the stream of that invocation.
                 if self._streams_up.get(stream_id) is stream:
                     del self._streams_up[stream_id]
             if isinstance(invocation.message, StreamInvocation):
@@ -110,13 +111,16 @@ class RunningInvocations:
             asyncio.get_running_loop().call_soon(task.cancel)
 
     def congestion(self) -> list[asyncio.Future[None]]:
-        """Return futures, one of which must be done before the server reads from the client again; often none."""
+        """Return a list of futures: the server reads from the client again when one of them is done.
+
+        The list is empty if the server may read now.
+        """
         if len(self._tasks) >= _LIMIT:
             return list(self._tasks)
         return [stream.room for stream in self._streams_up.values() if not stream.room.done()]
 
     def end(self) -> None:
-        """End all streams, because the client has disconnected. Invocations that do not stream go on."""
+        """End the streams from and to the client, which has disconnected. Other hub methods go on until `finish`."""
         self._has_ended = True
         for stream in self._streams_up.values():
             stream.end("The connection ended.")
@@ -124,7 +128,7 @@ class RunningInvocations:
             task.cancel()
 
     def cancel_all(self) -> None:
-        """Cancel the invocations that go on after the client has disconnected. Does nothing before that."""
+        """Cancel all invocations if the client has disconnected already. Otherwise do nothing."""
         if self._has_ended:
             for task in self._tasks:
                 task.cancel()

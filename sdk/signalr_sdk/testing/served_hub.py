@@ -45,7 +45,7 @@ class ServedHub:
     registry: ClientRegistry = attrs.field(factory=ClientRegistry, init=False)
 
     def make_client(self, connection: TransportConnection) -> ConnectedClient:
-        """Make the object that serves one client, with a new hub instance. Call it once a transport has connected."""
+        """Return the object that serves one client, with a new hub instance. Call this after a transport connected."""
         buffers = connection.buffers
         stateful = connection.is_stateful and buffers.transport == Transport.WEBSOCKETS
         client = ConnectedClient(self.hub(), buffers, served=self, stateful=stateful)

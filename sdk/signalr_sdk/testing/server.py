@@ -62,8 +62,8 @@ class HubServer(LoopService):
         send_timeout: a client that has read no data for so many seconds is disconnected.
         message_bytes: largest message that a client may send.
         parallel_invocations: how many invocations of one client run at the same time.
-        stream_buffer: how many items of an upload may wait when its hub method ends. With more the whole connection is
-            closed, as ASP.NET Core does (`StreamBufferCapacity`, 10 there by default); `None` to drop such items.
+        stream_buffer: if a hub method ends and leaves more than this number of items of a client's stream unread, the
+            connection is closed, as by ASP.NET Core (`StreamBufferCapacity`, 10 there). `None` to drop such items.
         authorize: called with the bearer token of each request. Returns the user's name, or an `Identity` with the name
             and the token's lifetime, or `None` to answer 401. An empty name means a user without a name.
         origins: origins of web pages that may use the hubs, such as `https://example.com`; `*` for all pages. Pages of
@@ -188,17 +188,31 @@ class HubServer(LoopService):
             timeout: seconds to wait; `None` for no limit.
 
         Returns:
-            An object to be awaited, which gives the last of these calls. A `TimeoutError` names the methods that were
-                called.
+            An object to be awaited, which gives the last of these calls (a `RecordedCall`). A `TimeoutError` names the
+                methods that were called.
         """
         return self.recorded.wait_called(method, times=times, timeout=timeout)
 
     def wait_connected(self, *, times: int = 1, timeout: float | None = 5.0) -> Pending[RecordedConnect]:
-        """Wait until `times` clients have connected. Wait and count in the same way as `wait_called`."""
+        """Wait until clients have connected: with `await`, or in a thread without an event loop with `.result()`.
+
+        Earlier clients count too, unless `recorded.clear()` was called after them. Gives the last `RecordedConnect`.
+
+        Args:
+            times: how many clients to wait for.
+            timeout: seconds to wait, then a `TimeoutError` is raised; `None` for no limit.
+        """
         return self.recorded.wait_connected(times=times, timeout=timeout)
 
     def wait_disconnected(self, *, times: int = 1, timeout: float | None = 5.0) -> Pending[RecordedDisconnect]:
-        """Wait until `times` clients have disconnected. Wait and count in the same way as `wait_called`."""
+        """Wait until clients have disconnected: with `await`, or in a thread without an event loop with `.result()`.
+
+        Earlier clients count too, unless `recorded.clear()` was called after them. Gives the last `RecordedDisconnect`.
+
+        Args:
+            times: how many clients to wait for.
+            timeout: seconds to wait, then a `TimeoutError` is raised; `None` for no limit.
+        """
         return self.recorded.wait_disconnected(times=times, timeout=timeout)
 
     def send(self, path: str, event: str, *args: Any) -> Pending[None]:

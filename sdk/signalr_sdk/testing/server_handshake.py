@@ -24,7 +24,9 @@ _logger = logging.getLogger("signalr_sdk.testing")
 async def shake_hands(
     session: ServerSession, buffers: ConnectionBuffers, settings: ServerSettings
 ) -> Deliveries | None:
-    """Do the handshake. Return the messages that came together with the request, or `None` if the handshake failed.
+    """Do the handshake with a client. Return `None` if the handshake failed.
+
+    Otherwise return the deliveries (a list of calls to make) of the messages that came together with the request.
 
     The client gets a handshake response, with an error if the handshake failed, unless the client has disconnected.
     """

@@ -17,7 +17,7 @@ class Identity:
 
     Attributes:
         name: the user's name; empty for a user without a name.
-        expires_in: seconds from now until the token expires; `None` for a token that never expires.
+        expires_in: seconds from the call of `authorize` until the token expires; `None` if it never expires.
     """
 
     name: str = ""

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _BACKLOG = 128
-# The members of an IPv4 socket's address: host and port. The address of an IPv6 socket has four.
+# Python's address of an IPv4 socket is a tuple of two (host, port), of an IPv6 socket a tuple of four.
 _IPV4_MEMBERS = 2
 
 
@@ -40,7 +40,7 @@ class TcpListener:
 
     @property
     def port(self) -> int:
-        """The port, after `open`. If `open` was given 0, the system has chosen a free port."""
+        """The port. After `open` with port 0, this is the free port that the operating system has chosen."""
         port: int = self._addresses[0][1]
         return port
 
@@ -55,8 +55,8 @@ class TcpListener:
         )
         try:
             for *_, address in dict.fromkeys(found):
-                # For port 0 the system chooses a free port for the host's first address. Bind its other addresses to
-                # the same port, so that the server has only one.
+                # With port 0, the operating system chooses a free port for the first address of the host. Use this
+                # port for the other addresses too: clients know only one port.
                 self._bind((address[0], address[1] or (self._addresses and self.port) or 0, *address[2:]))
         except OSError as error:
             self._release()
@@ -85,7 +85,7 @@ class TcpListener:
             await asyncio.wait(serving)
 
     def _bind(self, address: Any) -> None:
-        """Bind a socket without listening: the system refuses connections, and gives the port to no other process."""
+        """Bind a socket without listening: no other process can take the port, and connections to it are refused."""
         family = socket.AF_INET6 if len(address) > _IPV4_MEMBERS else socket.AF_INET
         bound = socket.socket(family, socket.SOCK_STREAM)
         self._sockets.append(bound)
@@ -97,7 +97,7 @@ class TcpListener:
         self._addresses.append(bound.getsockname())
 
     def _listen(self) -> list[socket.socket]:
-        """Let the system accept connections at once. It queues them until `_serve` has started asyncio's servers."""
+        """Listen on all sockets. The operating system queues new connections until `_serve` takes them with asyncio."""
         for bound in self._sockets:
             bound.listen(_BACKLOG)
         self._is_refusing = False

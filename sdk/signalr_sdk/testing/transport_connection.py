@@ -1,4 +1,4 @@
-"""A connection of the test server, from negotiation to its end, with what the client's HTTP requests need to find."""
+"""A connection of the test server, from negotiation to its end: its buffers, open WebSocket or poll, and timers."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ class TransportConnection:
         token: the connection token, a secret, in the URLs of the client's requests.
         user: name of the user; empty for a user without a name.
         hub: the hub that the client has connected to.
-        on_drop: called when the connection is dropped.
+        on_drop: called when the connection is ended by `drop`, to remove it from the hub's connections.
         buffers: the bytes from and to the client.
         headers: headers of the request that opened the transport.
         query: query of the request that opened the transport.
@@ -114,11 +114,11 @@ class TransportConnection:
     _gap: asyncio.TimerHandle | None = attrs.field(default=None, init=False)
 
     def site(self, point: FaultPoint) -> FaultSite:
-        """Return the `FaultSite` with which faults decide whether they hit this connection at this point."""
+        """Return a `FaultSite` with this point and connection. A fault compares it with its filter."""
         return FaultSite(point, transport=self.buffers.transport, connection_id=self.connection_id, tcp=self.tcp)
 
     async def apply_faults(self, point: FaultPoint) -> None:
-        """Let the faults at this point hit the connection; return when the server may go on."""
+        """Let the faults act that match this point and connection. Return when the server may go on."""
         await self.hub.faults.apply(self.site(point))
 
     async def next_frame(self) -> bytes | None:
@@ -128,7 +128,7 @@ class TransportConnection:
         return data
 
     def frame_rule(self, *, text: bool) -> FrameRule:
-        """Return the rule by which the bytes to the client are divided into frames: see `ActiveFaults.frame_rule`."""
+        """Return the `FrameRule` for the next bytes to the client. `text`: whether the bytes are UTF-8 text."""
         return self.hub.faults.frame_rule(self.site(FaultPoint.FRAME_RULE), text=text)
 
     async def replace_web_socket(self) -> bool:

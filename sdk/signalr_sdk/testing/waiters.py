@@ -18,7 +18,7 @@ class Waiters:
         return not all(future.done() for future in self._futures)
 
     async def wait(self) -> None:
-        """Wait for the next `wake`. The caller must then check again whether the change that it waits for has come."""
+        """Wait for the next `wake`. Then check your own condition, and call `wait` again if the condition is false."""
         future = asyncio.get_running_loop().create_future()
         self._futures.append(future)
         await future

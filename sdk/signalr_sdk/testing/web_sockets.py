@@ -45,7 +45,7 @@ async def run_web_socket(
 
 
 def _lose(connection: TransportConnection, client: ConnectedClient) -> None:
-    """End a connection whose WebSocket is lost. If the client can resume, keep the connection for some seconds."""
+    """End a connection whose WebSocket is lost. If the client can resume it, end it after `stateful_window` seconds."""
     if client.resumable:
         connection.buffers.detach_transport()
         connection.drop_after(connection.hub.settings.stateful_window)
