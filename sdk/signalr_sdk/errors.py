@@ -222,7 +222,8 @@ class AzureSignalRError(SignalRError):
         url: URL of the request, without its query.
         retry_after: seconds to wait before the next request, if the service sent a `Retry-After` header; otherwise
             `None`.
-        target: for one of several requests made together, the user, group or connection of the failed request.
+        target: if the method sends several requests, the name or id of the user, group or connection whose request
+            failed; otherwise `None`.
     """
 
     status: int | None = None

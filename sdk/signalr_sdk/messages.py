@@ -107,7 +107,7 @@ class Close(_Message):
 
 @attrs.define(eq=False, repr=False)
 class Ack(_Message):
-    """Type 8 (stateful reconnect): all messages up to `sequence_id` have arrived."""
+    """Type 8 (stateful reconnect): the sender of the Ack has received all messages up to number `sequence_id`."""
 
     sequence_id: int
     size: int = 0
@@ -115,7 +115,7 @@ class Ack(_Message):
 
 @attrs.define(eq=False, repr=False)
 class Sequence(_Message):
-    """Type 9 (stateful reconnect): `sequence_id` is the number of the next message that will be sent."""
+    """Type 9 (stateful reconnect): `sequence_id` is the number of the message that its sender sends next."""
 
     sequence_id: int
     size: int = 0

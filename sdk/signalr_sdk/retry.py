@@ -28,8 +28,9 @@ class RetryContext:
     """What a retry policy knows about the failed attempts.
 
     Attributes:
-        attempt: number of attempts since `start()`, or since a stable connection was lost; 0 before the first attempt.
-        elapsed: seconds since `start()`, or since a stable connection was lost.
+        attempt: number of attempts since `start()`, or since the loss of a connection that was up for at least 10 s; 0
+            before the first attempt.
+        elapsed: seconds since that `start()` or loss.
         error: the error of the last attempt; before the first attempt, the error that ended the connection.
         was_connected: whether the connection was up at least once since `start()`.
     """
@@ -133,7 +134,7 @@ class Retry:
 class _Delays:
     """A `wait` strategy for `Retry.delays`: returns the delay before each attempt, in seconds.
 
-    The number of the attempt may be greater than the length of the list, since tenacity calls `wait` before `stop`.
+    The last delay is repeated if there are more attempts than delays: a copy of the policy may have another `stop`.
     """
 
     table: tuple[float, ...]
@@ -154,7 +155,7 @@ class _AfterDelays:
 
 @attrs.define
 class _Attempt:
-    """The argument of `_Delays` and `_AfterDelays` if tenacity is not imported, instead of its `RetryCallState`."""
+    """The argument of `_Delays` and `_AfterDelays`, like tenacity's `RetryCallState` but without importing tenacity."""
 
     attempt_number: int
 
