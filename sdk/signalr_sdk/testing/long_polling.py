@@ -24,7 +24,8 @@ async def answer_poll(request: web.Request, connection: TransportConnection) -> 
     tcp = connection.tcp = request.transport
     try:
         await asyncio.wait({poll}, timeout=connection.hub.settings.poll_timeout)
-        await connection.apply_faults(FaultPoint.FRAME_OUT)
+        if poll.done() and not poll.cancelled():
+            await connection.apply_faults(FaultPoint.FRAME_OUT)
     finally:
         # Cancel the task of this poll, so that it does not take data that belongs to the next poll. The data stays in
         # the buffer.

@@ -21,7 +21,11 @@ class Waiters:
         """Wait for the next `wake`. Then check your own condition, and call `wait` again if the condition is false."""
         future = asyncio.get_running_loop().create_future()
         self._futures.append(future)
-        await future
+        try:
+            await future
+        finally:
+            if future in self._futures:  # the wait was cancelled
+                self._futures.remove(future)
 
     def wake(self) -> None:
         """Wake all coroutines that wait now. Only on the event loop on which these coroutines wait."""
