@@ -86,9 +86,9 @@ class ConnectionString:
 
 
 def _properties(text: str) -> dict[str, str]:
-    """Split a connection string into its properties. Property names in any case become the spellings in `_NAMES`.
+    """Split a connection string into a dict from the names of its properties to their values.
 
-    Properties that are not in `_NAMES` are left out.
+    Names in any case become the spellings in `_NAMES`. Properties that are not in `_NAMES` are left out.
 
     Raises:
         ValueError: a part of the string has no `=`, a property is there twice, or there are too few properties.

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 _logger = logging.getLogger("signalr_sdk.http")
 
-# The error codes of the service's answer that a connection, user or group does not exist.
+# The error codes by which the service says that a connection, user or group does not exist.
 _NO_CONNECTION = ("Warning.Connection.NotExisted", "Error.Connection.NotExisted")
 _NO_USER = ("Warning.User.NotExisted",)
 _NO_GROUP = ("Warning.Group.NotExisted",)
@@ -264,18 +264,19 @@ class HubOperations:
     def _request(self, method: str, path: str, *pairs: _Pair, **body: Any) -> HttpRequest:
         """Return a request, not sent yet, for a path below the hub's path.
 
-        `body` holds the arguments `body` and `content_type` of `RestClient.request`.
+        `pairs` are names and values of the query. `body` are the keyword arguments `body` and `content_type` of
+        `RestClient.request`.
         """
         return self._rest.request(method, self._hub_path + path, *pairs, **body)
 
     async def _unless_missing(self, method: str, missing: tuple[str, ...], path: str, *pairs: _Pair) -> bool:
-        """Send a request. Return `False` if the service answers that the connection, user or group does not exist.
+        """Send a request and return `True`, or `False` if the connection, user or group does not exist.
 
         Args:
             method: `HEAD` or `DELETE`.
-            missing: the error codes with which the service gives this answer.
+            missing: the error codes by which the service says that the connection, user or group does not exist.
             path: the path below the hub's path.
-            pairs: the query.
+            pairs: names and values of the query.
         """
         try:
             await self._ask(method, path, *pairs)

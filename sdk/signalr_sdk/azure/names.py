@@ -109,12 +109,12 @@ def query(*pairs: tuple[str, str | int | None]) -> str:
 def audiences(url: str) -> tuple[str, ...]:
     """Return the audiences that the service may want in the token of a REST request, the most probable audience first.
 
-    The audience is the URL of the request without its query. A service that knows only the decoded path encodes the
-    path again. ASP.NET Core then takes a percent sign before two hex digits for an escape, and leaves it as it is.
+    The audience is the URL of the request without its query. The service may decode the path and escape the path again.
+    ASP.NET Core then does not escape a percent sign before two hex digits, so `%2541` in the URL becomes `%41`.
 
     Example:
-        >>> audiences("https://x.test/api/hubs/h/groups/50%25/:send?api-version=1")
-        ('https://x.test/api/hubs/h/groups/50%25/:send',)
+        >>> audiences("https://x.test/api/hubs/h/groups/a%2541/:send?api-version=1")
+        ('https://x.test/api/hubs/h/groups/a%2541/:send', 'https://x.test/api/hubs/h/groups/a%41/:send')
     """
     sent = url.partition("?")[0]
     return tuple(dict.fromkeys((sent, _ESCAPED_PERCENT.sub("%", sent))))

@@ -30,7 +30,7 @@ class Payload:
 
     Attributes:
         json: the body with the event in JSON.
-        both: the body with the event in JSON and in MessagePack; `None` if JSON keeps the types of all arguments.
+        both: the body with the event in JSON and in MessagePack; `None` if the arguments have only types that JSON has.
     """
 
     json: bytes = attrs.field(repr=False)
@@ -55,7 +55,7 @@ class Payload:
 
 
 def _is_plain(value: object) -> bool:
-    """Return whether JSON keeps the types of an argument of an event.
+    """Return whether an argument of an event has only types that JSON has: bytes, for example, would become a text.
 
     The argument must have been encoded before: an argument that contains itself would make the recursion endless.
     """

@@ -128,7 +128,8 @@ class RestClient:
         try:
             response: HttpResponse = await retrying(self.ask_once, request)
         except AzureSignalRError as error:
-            # Local variables in the error's traceback hold the token, and tools that report errors would show it.
+            # Drop the local variables in the error's traceback: they hold the token, and tools that report errors would
+            # show it.
             forget_locals(error)
             raise
         return response
@@ -155,8 +156,8 @@ class RestClient:
 
     async def _exchange(self, request: HttpRequest, token: str | None) -> HttpResponse:
         if self._is_closed:
-            # Do not leave this error to the closed HTTP client: `may_be_repeated` would take its error for a temporary
-            # error of the network, and the request would be repeated in vain.
+            # Raise an error here, before the closed HTTP client raises its own: `may_be_repeated` would take that error
+            # for a temporary error of the network, and the request would be repeated in vain.
             raise AzureSignalRError("this AzureSignalR is closed")
         url = urls.without_query(request.url)
         if token is not None:
@@ -175,8 +176,8 @@ def may_be_repeated(error: BaseException, *, sends: bool) -> bool:
 
     Args:
         error: the error of the request.
-        sends: whether the request sends to clients. After an uncertain error such a request must not be repeated:
-            clients could get an event twice.
+        sends: whether the request sends to clients. If the service may have handled such a request already, it must not
+            be repeated: clients could get an event twice.
     """
     if not isinstance(error, AzureSignalRError) or (error.retry_after or 0.0) > _LONGEST_WAIT:
         return False

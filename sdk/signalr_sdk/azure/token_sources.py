@@ -25,9 +25,8 @@ SCOPE = "https://signalr.azure.com/.default"
 
 # A new Entra token is requested this many seconds before the old token expires.
 _MARGIN = 300.0
-# For 90 minutes after the service has given out a temporary key, it accepts tokens that this key has signed. Ask for a
-# new key after 55 minutes. If this fails, the old key still signs tokens, and the new key is asked for again after 5
-# minutes.
+# The service accepts tokens that were signed with a temporary key for 90 minutes after giving out this key. Ask for a
+# new key after 55 minutes. If this fails, go on with the old key, and ask again after 5 minutes.
 _KEY_RENEWAL, _KEY_LIFETIME, _RETRY_INTERVAL = 55 * 60.0, 90 * 60.0, 5 * 60.0
 
 

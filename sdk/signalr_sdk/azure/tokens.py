@@ -17,8 +17,9 @@ Claims: TypeAlias = Mapping[str, str | float | bool | Iterable[str]]
 
 LONGEST_TOKEN = 4096
 _REQUEST_LIFETIME = 900  # seconds
-# Claims of JWTs with a meaning of their own. A user's claim with one of these names gets the prefix `_RENAMED` in the
-# token, which the service removes again; without the prefix, it would change the meaning of the token.
+# Claims that have a meaning in every JWT, for example the expiration time. A user's claim with one of these names gets
+# the prefix `_RENAMED` in the token, which the service removes again; without the prefix, the claim would change the
+# meaning of the token.
 _RESERVED = frozenset({"aud", "exp", "iat", "nbf", "iss", "actort", "acr", "azp", "c_hash", "jti", "nonce", "sub"})
 _RENAMED = "asrs.u."
 
@@ -132,11 +133,11 @@ def request_token(key: SigningKey, audience: str, now: float) -> str:
 
 
 def _user_claims(claims: Claims) -> dict[str, object]:
-    """Check the claims of a user, and return them under the names that they have in the token.
+    """Check a user's claims, and return a dict from the name that each claim has in the token to its value.
 
     Raises:
         TypeError: the name of a claim is no text.
-        ValueError: a claim has a name of the service, or a value that a token cannot have.
+        ValueError: a claim has a name that only the service may set, or a value that a token cannot have.
     """
     found: dict[str, object] = {}
     for name, value in claims.items():

@@ -180,7 +180,10 @@ def _kind(category: str, event: str) -> UpstreamKind:
 
 
 def _claims(text: str) -> dict[str, tuple[str, ...]]:
-    """Return the user's claims in a header like `name: value, name: value`. A value may have commas."""
+    """Return a dict from the name of each claim to its values, from a header like `name: value, name: value`.
+
+    A value may have commas.
+    """
     claims: dict[str, list[str]] = {}
     for claim in _BETWEEN_CLAIMS.split(text):
         name, colon, value = claim.partition(": ")
@@ -203,7 +206,7 @@ def _with_call(event: UpstreamEvent, body: bytes) -> UpstreamEvent:
 
 
 def _error(content_type: str, body: bytes) -> str | None:
-    """Return the error in the body of a `disconnected` request; `None` if there is none or the body is no message."""
+    """Return the error text in the body of a `disconnected` request; `None` if there is none, or it cannot be read."""
     try:
         if content_type == _JSON:
             found = json.loads(body.removesuffix(SEPARATOR))

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 _NUMBER = re.compile(r"-\d+(\.\d+)?([eE][+-]?\d+)?")
 
-# Without this setting, click refuses a negative number as an unknown option. With this setting, click also accepts
-# mistyped options, so `parse_arguments` looks for them.
+# Without `ignore_unknown_options`, click refuses a negative number as an unknown option. With this setting, click also
+# takes a mistyped option for an argument, so `parse_arguments` refuses such arguments.
 CONTEXT = {"ignore_unknown_options": True}
 
 Context: TypeAlias = typer.Context
@@ -40,7 +40,7 @@ class MethodCall:
 
     Attributes:
         method: name of the method.
-        arguments: the arguments that are no streams.
+        arguments: the values of the arguments, without the upload.
         upload: name of the file whose lines are streamed as the last argument; `-` for standard input, `None` for none.
     """
 
@@ -50,12 +50,15 @@ class MethodCall:
 
     @classmethod
     def from_options(cls, context: Context, method: Method, args: Args = None, upload: Upload = None) -> MethodCall:
-        """Return the call that the command line asks for. `options.command` turns these parameters into arguments."""
+        """Return the call that the user has typed.
+
+        `options.command` adds the parameters of this method to the command line of `invoke`, `send` and `stream`.
+        """
         return cls(method, parse_arguments(args, context.obj), upload=upload)
 
 
 def parse_argument(text: str) -> Any:
-    """Return the value of an argument on the command line: of its JSON, or the text itself if it is no JSON."""
+    """Parse a text from the command line as JSON and return the value. Return a text that is not JSON unchanged."""
     try:
         return json.loads(text, parse_constant=_refuse_constant)
     except (ValueError, RecursionError):
@@ -73,8 +76,8 @@ def parse_arguments(args: Sequence[str] | None, command_line: Sequence[str]) -> 
     Only a negative number, or an argument after `--`, may begin with `-`.
 
     Args:
-        args: the texts that typer found to be arguments.
-        command_line: all arguments of the process.
+        args: the texts that typer takes for arguments of the hub method; `None` for none.
+        command_line: everything that the user has typed after `signalr`: shows which texts come after `--`.
     """
     free = command_line[command_line.index("--") :] if "--" in command_line else ()
     for text in args or ():

@@ -117,7 +117,9 @@ def exists(
     timeout: options.Timeout = 30.0,
     verbose: options.Verbose = 0,
 ) -> None:
-    """Print whether a user, group or connection is there; with --user and --group whether the user is in the group.
+    """Print whether a user or a group has an open connection, or whether a connection is open.
+
+    With --user and --group, print whether the user is in the group.
 
     Exit status: 0 yes, 1 no, 2 wrong usage, 3 refused or no connection.
     """

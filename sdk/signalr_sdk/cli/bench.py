@@ -1,4 +1,4 @@
-"""`signalr bench`: measures calls and messages per second of hub and client, and the client's CPU time for each."""
+"""`signalr bench`: measures calls and messages per second between a hub and this client, and the client's CPU time."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
 _EVENT = "bench"
 _AT_ONCE = 100
-# The two slow scenarios, calls one after another and connections, divide `--count` by these numbers: they would take
-# minutes otherwise.
+# Divide `--count` by these numbers for the two slow scenarios, calls one after another and connections: with the full
+# `--count` they would take minutes.
 _FEWER_CALLS, _FEWER_CONNECTIONS = 10, 200
 _CALL = "Method and arguments, with {count} and {event} for the values of the measurement; '' leaves it out."
 
@@ -105,7 +105,7 @@ class Scenarios:
 
     Args:
         new_hub: returns a connection that is not started.
-        count: messages for each scenario.
+        count: messages or calls for each scenario; the slow scenarios do fewer.
     """
 
     def __init__(self, new_hub: Callable[[], HubConnection], count: int) -> None:
@@ -113,11 +113,11 @@ class Scenarios:
         self._count = count
 
     async def measure(self, calls: dict[str, str]) -> list[Row]:
-        """Run all scenarios and return one result for each, in the order of the table.
+        """Run all scenarios one after another, and return one `Row` for each.
 
         Args:
-            calls: method and arguments for `invoke`, `flood`, `stream` and `upload`; an empty text leaves out the
-                scenarios that need the call.
+            calls: for each of the keys `invoke`, `flood`, `stream` and `upload` a text with the hub method and its
+                arguments. An empty text leaves out the scenarios that call this method.
         """
         rows = []
         async with self._new_hub() as hub:
@@ -165,8 +165,9 @@ class Scenarios:
     async def _send(self, hub: HubConnection, count: int, method: str, args: list[Any]) -> None:
         for _ in range(count):
             await hub.send(method, *args)
-        # A hub handles the calls of one client in order, so the answer to this last call comes only after the hub has
-        # handled all earlier calls.
+        # End with a call that waits for its answer. A hub handles the calls of one client in order, so this answer
+        # comes after the hub has handled all earlier calls. Without this call, the time would be the time to write the
+        # messages.
         await hub.invoke(method, *args)
 
     async def _receive(self, hub: HubConnection, count: int, method: str, args: list[Any]) -> None:

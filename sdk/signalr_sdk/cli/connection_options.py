@@ -45,7 +45,7 @@ class ConnectionOptions:
     """The checked values of the options that say how to connect to a hub, such as `--token` and `--proxy`.
 
     Attributes:
-        arguments: arguments of `HubConnection`, without transports and protocol.
+        arguments: keyword arguments for `HubConnection`: `access_token`, `headers`, `ssl` and `proxy`.
         transports: the allowed transports; `None` for all.
         protocol: the hub protocol; `None` if none was named.
         verbose: how often `-v` was given.
@@ -70,9 +70,9 @@ class ConnectionOptions:
         proxy: Annotated[str | None, _option("--proxy", metavar="URL", help=_PROXY_HELP)] = None,
         verbose: Verbose = 0,
     ) -> ConnectionOptions:
-        """Check the options and switch on the log. A wrong option ends the command with an error.
+        """Check the options that the user has typed, and switch on the log. A wrong option ends the command.
 
-        `options.command` turns the parameters of this method into options of the command line.
+        `options.command` adds the parameters of this method, as options, to each command that connects to a hub.
         """
         show_log(verbose)
         if proxy is not None:

@@ -32,14 +32,14 @@ Limit = Annotated[float, typer.Option("--timeout", metavar="SECONDS", min=0.001,
 def demo(
     url: HubUrl = None, as_json: options.Json = False, timeout: Limit = 10.0, *, connection: ConnectionOptions
 ) -> None:
-    """Try each transport with each hub protocol, on a server of its own, and show what happened.
+    """Try each transport with each hub protocol, on the hub at --url or on a test server, and show what happened.
 
     Exit status: 0 everything worked, 1 something failed, 2 wrong usage, 3 no connection.
     """
     offered = allowed_combinations(connection)
     if url is None:
-        # Allow two invocations at a time: while `Greet` waits for a result of its client, other calls of the client
-        # must run.
+        # Let the server run two invocations of a client at the same time. While `DemoHub.greet` waits for a client
+        # result, the other calls of the client would otherwise wait too.
         with HubServer({_PATH: DemoHub}, parallel_invocations=2) as server:
             good = _show(server.url(_PATH), DEMO_HUB, offered, as_json=as_json, limit=timeout, hub_arguments={})
     else:
@@ -60,15 +60,18 @@ def _show(
     limit: float,
     hub_arguments: dict[str, Any],
 ) -> bool:
-    """Run the steps over each offered combination and print the results; return whether all steps worked."""
+    """Run the steps, for example a call, over each transport and hub protocol in `offered`, and print the results.
+
+    Return whether at least one step worked and no step failed.
+    """
     console = Console(highlight=False, markup=False, emoji=False)
     table = StepTable(steps, url, plain=not console.encoding.startswith("utf"))
     with live_reports(table, console, is_live=console.is_interactive and not as_json) as report:
         runner = StepRunner(
             url=url, steps=steps, offered=offered, limit=limit, report=report, hub_arguments=hub_arguments
         )
-        # Each step has its own time limit. The limit of the whole run is longer than all these limits together, so the
-        # limit of the run is never reached.
+        # A step that is too slow must end at its own limit, and be shown as failed. So the limit of the whole run is
+        # longer than the limits of all steps together.
         exit_status.run(runner.run(), timeout=(len(steps) + 1) * len(COMBINATIONS) * (limit + 10))
     if as_json:
         exit_status.show(table.as_dict())

@@ -105,15 +105,16 @@ def print_json(value: object) -> None:
 
 
 def _raw_writer() -> Callable[[bytes], None]:
-    """Return a function that writes to standard output without Python's buffer.
+    """Return a function that writes bytes to standard output, without the buffer of `sys.stdout`.
 
-    A thread that is blocked in a write to `sys.stdout` holds the lock of its buffer, and the process could not exit.
+    A thread that is blocked in a write to `sys.stdout` holds the lock of this buffer. The interpreter needs the lock
+    at its exit, so the command would hang.
     """
     sys.stdout.flush()
     try:
         descriptor = sys.stdout.fileno()
     except (OSError, ValueError):
-        # Standard output is no file of the system: a test, for example, has put an object in memory in its place.
+        # `sys.stdout` has no file descriptor: a test, for example, has replaced `sys.stdout` by an object in memory.
         return _write_text
     return functools.partial(_write_all, descriptor)
 
@@ -244,7 +245,10 @@ class JsonLines:
 
 
 def _write_only_pipe() -> int | None:
-    """Return the descriptor of standard output if this is a pipe: it gets readable when the pipe's reader leaves."""
+    """Return the descriptor of standard output if this is a write-only pipe, otherwise `None`.
+
+    The descriptor becomes readable when the reader closes the pipe.
+    """
     if sys.platform == "win32":
         return None
     # Import `fcntl` only here: Windows does not have this module.

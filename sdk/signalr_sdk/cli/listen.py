@@ -78,7 +78,7 @@ class _Listening:
                     raise
                 self._check_timeout(f"within {timeout:g} s")
             except ConnectionClosedError as error:
-                # The hub has ended the connection with a Close message that forbids to reconnect: after any other end
+                # The hub has sent a Close message that forbids to reconnect: after any other loss of the connection,
                 # the retry policy reconnects.
                 exit_status.fail(exit_status.HUB_SAID_NO, str(error))
 
@@ -89,8 +89,8 @@ class _Listening:
             exit_status.fail(exit_status.NO_CONNECTION, f"{self._left} more events did not come {within}")
 
     def _register(self, hub: HubConnection, output: JsonLines) -> None:
-        # Do not register handlers with `on`: a handler of `on` would also answer when the hub calls a method and waits
-        # for its result.
+        # Do not use `on`: when the hub calls a method and waits for its result, a handler of `on` would answer with
+        # `None`. With `on_any` alone, the hub gets an error as the answer.
         @hub.on_any
         async def event(name: str, arguments: tuple[Any, ...]) -> None:
             if self._done.is_set() or (self._wanted and name.casefold() not in self._wanted):

@@ -64,7 +64,7 @@ def _run(arguments: list[str]) -> int:
     except SystemExit as done:
         return done.code if isinstance(done.code, int) else 0
     except OSError as error:
-        # The commands report the errors of connections and files themselves: only the output is left.
+        # Writing to standard output failed: the commands report errors of connections and files themselves.
         print(f"signalr: cannot write to standard output: {error.strerror or error}", file=sys.stderr)  # noqa: T201
         return _WRONG_USAGE
     return 0

@@ -42,7 +42,7 @@ def negotiate(
 
 
 async def ask(url: str, *, ssl: Any, proxy: str | None, **sender_arguments: Any) -> dict[str, Any]:
-    """Negotiate, following all redirects. Return the server's offer for `--json`, without queries and tokens."""
+    """Negotiate, following all redirects. Return the dict that `--json` prints, without queries and tokens."""
     asked: list[str] = []
     client = AiohttpClient(ssl=ssl, proxy=proxy)
     endpoint = await negotiate_endpoint(client, urls.hub_url(url), asked, **sender_arguments)

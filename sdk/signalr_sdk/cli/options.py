@@ -46,8 +46,8 @@ Verbose = Annotated[int, typer.Option("--verbose", "-v", count=True, help="Log e
 def command(function: Callable[..., None]) -> Callable[..., None]:
     """Turn a function into a command that typer can run.
 
-    A parameter whose class has a method `from_options` is a group of options: typer sees the parameters of that method,
-    and the function gets the object that the method returns.
+    A parameter whose class has a method `from_options` stands for a group of options. typer gets one option for each
+    parameter of `from_options`, and the function gets the object that `from_options` returns.
     """
     own = inspect.signature(function, eval_str=True)
     parameters: list[inspect.Parameter] = []
@@ -67,7 +67,8 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
         made = {name: make(**{each: given.pop(each) for each in members}) for name, (make, members) in groups.items()}
         function(**given, **made)
 
-    # typer reads parameters from the signature and their types from the annotations: both must name all parameters.
+    # typer reads the parameters from `__signature__` and their types from `__annotations__`. Set both: otherwise typer
+    # would see the group and not its options.
     run.__signature__ = own.replace(parameters=parameters)  # type: ignore[attr-defined]
     run.__annotations__ = {each.name: each.annotation for each in parameters}
     return run

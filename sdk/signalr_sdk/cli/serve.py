@@ -42,8 +42,8 @@ def serve(
         fail(WRONG_USAGE, f"--path must start with /, unlike {path!r}")
     hub_class = DemoHub if hub is None else _load(hub)
     try:
-        # Allow two invocations at a time: while `DemoHub.greet` waits for a result of its client, other calls of the
-        # client must run.
+        # Let the server run two invocations of a client at the same time. While `DemoHub.greet` waits for a client
+        # result, the other calls of the client would otherwise wait too.
         server = HubServer(
             {path: hub_class}, host=host, port=port, origins=origin or (), detailed_errors=True, parallel_invocations=2
         )

@@ -54,7 +54,7 @@ def allowed_combinations(options: ConnectionOptions) -> list[Combination]:
 
 
 class Ending(StrEnum):
-    """How a step ended: it worked, it failed, or the server does not offer what the step needs."""
+    """How a step, for example a call, ended. `NOT_OFFERED`: the server lacks the transport or the hub protocol."""
 
     WORKED = "worked"
     FAILED = "failed"
@@ -63,7 +63,7 @@ class Ending(StrEnum):
 
 @attrs.frozen
 class StepResult:
-    """The result of one step over one combination of transport and hub protocol.
+    """The result of one step, for example a call, over one combination of transport and hub protocol.
 
     Attributes:
         combination: the transport and protocol.
@@ -84,15 +84,15 @@ class StepResult:
 
 @attrs.frozen(kw_only=True)
 class StepRunner:
-    """Runs all steps over each combination of transport and hub protocol.
+    """Runs the steps, for example a call, over each combination of transport and hub protocol.
 
     Attributes:
         url: URL of the hub.
         steps: the steps to run; the first step must connect.
         offered: the combinations that the server offers; the other combinations are reported as not offered.
         limit: seconds for each step.
-        report: called when a step begins, and again when this step has ended.
-        hub_arguments: further arguments of `HubConnection`.
+        report: called with a `StepResult` when a step begins, and again when this step has ended.
+        hub_arguments: further keyword arguments for `HubConnection`.
     """
 
     url: str
@@ -137,8 +137,8 @@ class StepRunner:
             ending = Ending.WORKED
         except HandshakeError as error:
             raised = error
-            # A server that does not speak the hub protocol says so only in the handshake response, not in negotiate:
-            # its step is not offered, and has not failed.
+            # A server without this hub protocol refuses the handshake; its negotiate response does not show which hub
+            # protocols it has. So report the step as not offered, and not as failed.
             said = str(error)
             if "not supported" in said:
                 ending = Ending.NOT_OFFERED

@@ -32,7 +32,7 @@ _NOT_OFFERED = "-"
 
 
 class StepTable:
-    """The results of the steps so far, as a table for a terminal or a pipe.
+    """The table of results: a row for each step, for example a call, and a column for each transport and protocol.
 
     Args:
         steps: all steps, in the order of the rows.
@@ -55,7 +55,7 @@ class StepTable:
 
     @property
     def good(self) -> bool:
-        """Whether at least one step worked and no step failed."""
+        """Whether at least one step, for example a call, worked and no step failed."""
         return bool(self._ended(Ending.WORKED)) and not self._ended(Ending.FAILED)
 
     def as_dict(self) -> dict[str, Any]:
@@ -63,7 +63,7 @@ class StepTable:
         return {"url": self._url, "ok": self.good, "steps": self.steps()}
 
     def steps(self) -> list[dict[str, Any]]:
-        """Return the result of each step as a JSON object, for the output of `--json`."""
+        """Return a list for `--json` with one dict for each result: of one step over one transport and protocol."""
         return [
             {
                 "transport": result.combination.transport,
@@ -82,7 +82,7 @@ class StepTable:
         return not self._results
 
     def remarks(self) -> list[str]:
-        """Return the lines below the table: what failed, and how many steps worked."""
+        """Return the lines of text below the table: an error for each failed step, then how many steps worked."""
         worked, failed = self._ended(Ending.WORKED), self._ended(Ending.FAILED)
         lines = [
             f"{each.combination.transport} with {PROTOCOLS[each.combination.protocol]}, {each.step.name}: {each.said}"
@@ -135,12 +135,12 @@ class StepTable:
 
 @contextmanager
 def live_reports(table: Any, console: Console, *, is_live: bool) -> Iterator[Callable[[Any], None]]:
-    """Yield a function that puts the result of a step or check into a table.
+    """Yield a function that puts a result into a table: a `StepResult`, or the `Finding` of a check.
 
     Args:
         table: a `StepTable` or `CheckTable`.
         console: the terminal.
-        is_live: show the table on the terminal during the block, and draw it again after each result.
+        is_live: whether to show the table on the terminal during the `with` block, and draw it again after each result.
     """
     with Live(table, console=console, auto_refresh=False, transient=True) if is_live else nullcontext() as live:
 

@@ -103,10 +103,10 @@ class UploadedLines:
 
 @contextmanager
 def uploaded_lines(name: str | None) -> Iterator[tuple[UploadedLines, ...]]:
-    """Yield a tuple with the stream of a file's lines, the last argument of a call; an empty tuple without a file.
+    """Yield a tuple: for a file one stream of its lines, to be the last argument of a call; otherwise an empty tuple.
 
     Args:
-        name: name of the file whose lines are uploaded; `None` for none.
+        name: name of the file whose lines are uploaded; `None` for an empty tuple.
 
     Raises:
         ValueError: there is no such file, or the file cannot be uploaded.

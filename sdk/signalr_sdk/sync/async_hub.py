@@ -71,12 +71,12 @@ class AsyncHub(HubConnection):
     # Errors
 
     def report(self, error: Exception) -> None:
-        """Pass an error to the `on_error` handlers, because no call of the user can raise it. For any thread."""
+        """Pass an error to the `on_error` handlers: no call of the user raises it. May be called on any thread."""
         if (loop := self._dispatcher.loop) is not None:
             call_on_loop(loop, self._dispatcher.push_error, error)
 
     def wanted_converter(self) -> Converter:
-        """Return the converter of typed values. May be called on any thread.
+        """Return the converter between JSON or MessagePack values and typed objects. May be called on any thread.
 
         Raises:
             LocalProtocolError: the user gave no converter, and cattrs, the default converter, is missing.

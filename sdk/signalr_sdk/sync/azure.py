@@ -133,7 +133,8 @@ class AzureSignalR(Uncopied):
         close_on_expiration: bool = False,
         **hub_options: Unpack[SyncHubOptions],
     ) -> HubConnection:
-        # The asyncio `connect` only checks the arguments and makes the URL. Its connection is never started.
+        # Use only the URL of this asyncio connection, which is never started. Making the connection checks the
+        # arguments.
         url = self._azure.connect(user_id, claims, lifetime, close_on_expiration=close_on_expiration).url
 
         def token() -> str:

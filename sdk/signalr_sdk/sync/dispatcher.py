@@ -1,9 +1,9 @@
 """Runs event handlers on one worker thread, and each handler of a client result on a thread of its own.
 
 Received events wait in the bounded queue of the connection, as in the asyncio client. The event loop's thread hands
-them in batches to the worker thread: a switch between the threads costs much, and then serves many events. The worker
-thread gets a batch only after it has handled the batch before. So the queue fills up while handlers are slow, and the
-connection pauses reading. `stop()` discards the events of a batch whose handlers were not called yet.
+them to the worker thread in batches, because each switch between the threads is slow. The worker thread gets a batch
+only after it has handled the batch before. So the queue fills up while handlers are slow, and the connection pauses
+reading. `stop()` discards the events of a batch whose handlers were not called yet.
 """
 
 from __future__ import annotations
@@ -76,9 +76,10 @@ class ThreadDispatcher(Dispatcher):
                     self._report(target, as_error(raised))
 
     def _call(self, name: str, arguments: tuple[Any, ...]) -> None:
-        """Call all lifecycle handlers of a name, even if one of them fails.
+        """Call all handlers of a lifecycle event, even if one fails; the name `closed` stands for `on_closed` handlers.
 
-        Must not run on the event loop's thread: a handler that calls the hub there would wait for itself.
+        Must not run on the event loop's thread: a handler that calls the hub would wait for this thread, and so
+        for itself.
         """
         for handler in self._handlers.lifecycle.get(name, ()):
             try:
@@ -120,6 +121,9 @@ class ThreadDispatcher(Dispatcher):
         return super().discard()
 
     def run_apart(self, name: str, *arguments: Any) -> None:
-        """Call the lifecycle handlers of a name on a thread of their own. Do not wait until they have returned."""
+        """Call the handlers of a lifecycle event on a new thread, and do not wait for them.
+
+        `name` is, for example, `closed` for the `on_closed` handlers.
+        """
         if name in self._handlers.lifecycle:
             start_thread(self._call, name, arguments, name=f"on_{name}")

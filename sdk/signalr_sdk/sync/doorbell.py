@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable
 
-# On Linux, Ctrl-C interrupts a thread that waits for a lock (-1: without a time limit). On Windows Ctrl-C does not, and
-# on other systems not always: there a wait is divided into slices of this many seconds, and Ctrl-C works between two
-# slices.
+# The longest wait for a lock in seconds; -1 for no limit. On Linux, Ctrl-C interrupts a thread that waits for a lock.
+# On other systems Ctrl-C interrupts the wait only sometimes or, on Windows, never: wait in slices there, so that Ctrl-C
+# works between two slices.
 SLICE = -1 if sys.platform == "linux" else 0.1
 
 
@@ -40,12 +40,15 @@ class Doorbell:
         self._ringing = 0
 
     def ring(self, callback: Callable[[], object]) -> None:
-        """Let the event loop's thread call a callback, after all callbacks of earlier rings. For any thread."""
+        """Let the event loop's thread call a callback, after the callbacks of earlier `ring` calls.
+
+        May be called on any thread.
+        """
         self._callbacks.append(callback)
-        # Do not rely on an earlier wake-up by this same thread: a signal handler or finalizer, which calls `ring` now,
-        # may have interrupted the earlier `ring` before it woke the event loop. Do not note the main thread in
-        # `_ringing`: a slow signal handler may interrupt its `ring` for long, and other threads would rely on this
-        # `ring` to wake the event loop.
+        # Wake the event loop, unless `_ringing` says that another thread is about to wake it. Wake it too if `_ringing`
+        # is this thread: a signal handler or finalizer, which calls `ring` now, may have interrupted the earlier `ring`
+        # before its wake-up. Do not set `_ringing` on the main thread: a slow signal handler may delay the wake-up by
+        # the main thread, and the callbacks of other threads would wait as long.
         thread = threading.get_ident()
         if self._ringing in (0, thread):
             if thread != threading.main_thread().ident:
@@ -53,7 +56,10 @@ class Doorbell:
             call_on_loop(self._loop, self.answer)
 
     def take_back(self, callback: Callable[[], object]) -> bool:
-        """Remove a callback from the queue. Return `False` if the event loop has taken it already. For any thread."""
+        """Remove a callback from the queue. Return `False` if the event loop's thread has taken the callback already.
+
+        May be called on any thread.
+        """
         try:
             self._callbacks.remove(callback)
         except ValueError:

@@ -17,7 +17,7 @@ ClientFactory: TypeAlias = Callable[[], "aiohttp.ClientSession | httpx.AsyncClie
 
 
 class LazyClient:
-    """The HTTP client of one connection. Each start of the connection makes a client, and its end closes the client.
+    """The HTTP client of one connection. Each start of the connection makes a client; the connection's end closes it.
 
     The client belongs to the event loop, which ends with the last connection of the process. So the client is made and
     closed on the event loop's thread, and is never used again after the end of the connection.

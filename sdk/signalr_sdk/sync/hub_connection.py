@@ -36,8 +36,8 @@ T = TypeVar("T")
 H = TypeVar("H", bound=Handler)
 R = TypeVar("R")
 
-# A change of the registered handlers takes microseconds. If a thread holds the lock for this many seconds, a signal
-# handler has interrupted the thread, and may wait for the lock itself.
+# `_change_handlers` waits this many seconds for its lock, and then changes the handlers without the lock. A change
+# takes microseconds: a thread that holds the lock so long was interrupted by a signal handler.
 _STUCK = 0.1
 
 _STYLE: Final = sync_style(Upload, Stream)
@@ -377,9 +377,9 @@ class HubConnection(Uncopied):
         return self._change_handlers(register, plain(handler, "a handler"))
 
     def _change_handlers(self, change: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Add or remove handlers by the function `change`, while no other thread adds or removes handlers."""
-        # Do not wait for ever: a signal handler may have interrupted the thread that holds the lock, and may wait for
-        # the thread that waits here.
+        """Call `change`, which adds or removes handlers, while no other thread adds or removes handlers."""
+        # Do not wait for ever: a signal handler may have interrupted the thread that holds the lock. The lock stays
+        # held until the signal handler returns, and the signal handler may wait for this call.
         locked = self._registering.acquire(timeout=_STUCK)
         try:
             return change(*args, **kwargs)

@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-# The largest batch that the event loop's thread hands to an iterating thread: this many items or events, or items or
-# events that had this many bytes on the wire. A batch without a limit would empty the queue of a slow iteration, and
-# the connection would never pause reading.
+# The largest batch that the event loop's thread hands to an iterating thread: a number of items or events, and their
+# bytes on the wire. A batch without a limit would empty the queue of a slow iteration, and the connection would never
+# pause reading.
 _ITEMS = 256
 _BYTES = 256 * 1024
 
@@ -60,7 +60,8 @@ class _BatchIterator(Uncopied, Generic[T]):
             try:
                 item = self._fetched.popleft()
             except IndexError:
-                # Fetch, and then try the deque again: another thread may take all items of this fetch.
+                # Fetch items into `_fetched`, and then try again to take one: another thread may take all of them
+                # first.
                 self._loop_use.call_next(self._fill, timeout)
             else:
                 convert = self._convert

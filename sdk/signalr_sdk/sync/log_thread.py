@@ -21,8 +21,8 @@ from .daemon_threads import exit_begun, start_thread
 # The most log records that may wait for slow log handlers; further records are lost. Without this limit, a log handler
 # that sends each record through a hub, whose sending is logged too, would fill the memory.
 _MOST_RECORDS = 10_000
-# `flush` checks at intervals of this many seconds whether the log thread still runs: a log thread that has ended would
-# never answer.
+# `flush` checks at intervals of this many seconds whether the log thread still runs: after the end of the log thread,
+# `flush` would wait in vain until its deadline.
 _SLICE = 0.05
 
 
@@ -66,7 +66,7 @@ class LogThread:
         self._jobs.put(None)
 
     def flush(self, until: float) -> None:
-        """Block this thread until all waiting records are handled, or until a time of `time.monotonic`, in seconds."""
+        """Block this thread until all waiting records are handled, or `time.monotonic()` has reached `until`."""
         handled = threading.Event()
         self._jobs.put(handled.set)
         while self in self.running and time.monotonic() < until:

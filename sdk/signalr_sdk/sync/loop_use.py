@@ -28,12 +28,12 @@ class _PortalEndedError(Exception):
 
 
 class _Call:
-    """One call of a function on the event loop's thread. If the function returns a coroutine, this is awaited there.
+    """One call of a function on the event loop's thread. If the function is async, its coroutine is awaited there too.
 
     The calling thread waits on a bare lock, which costs much less than a `concurrent.futures.Future`.
 
     Args:
-        portal: the portal whose thread calls the function.
+        portal: the event loop and its thread, which calls the function.
         function: the function to call, without arguments.
         first: called on the event loop's thread before the function.
     """
@@ -56,7 +56,7 @@ class _Call:
     # Methods that must be called on the event loop's thread
 
     def begin(self) -> None:
-        """Call the function, unless the calling thread has given up, or the portal has ended."""
+        """Call the function, unless the calling thread has given up, or the event loop's thread is about to end."""
         if self._ended:
             return
         self._portal.enter()
@@ -149,7 +149,7 @@ class LoopUse:
         self._lives = 0
 
     def running(self) -> Portal | None:
-        """Return the portal on whose event loop the connection runs; `None` while the connection is not up.
+        """Return the portal (an event loop and its thread) of the connection; `None` while the connection is not up.
 
         Raises:
             StateError: the current thread is the event loop's thread, or this process is a forked child and its parent
@@ -189,7 +189,7 @@ class LoopUse:
                 raise
 
     def call_next(self, function: Callable[P, Coroutine[Any, Any, T]], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Call an async function that returns the next value of an iterator, and return this value. Like `call`.
+        """Works like `call`, for an async function that gets the next values of an async iterator.
 
         Raises:
             StopIteration: the function has raised `StopAsyncIteration`: there is no further value.

@@ -25,7 +25,7 @@ from .log_thread import LogThread, divert
 # At the exit of the interpreter, connections that are still up have this many seconds to send their last messages and
 # to end.
 _FAREWELL = 1.0
-# A portal that no connection or call uses ends this many seconds after it was made.
+# A new portal (an event loop and its thread) ends after this many seconds if no connection or call uses it then.
 _UNUSED = 1.0
 
 
@@ -80,7 +80,7 @@ class Portal:
         self._uses += 1
 
     def leave(self, _task: object = None) -> None:
-        """Count a call or connection less. After the last one, the event loop's thread ends soon."""
+        """Count a call or connection as ended. If it was the last one, the event loop's thread ends soon."""
         self._uses -= 1
         if self._uses == 0:
             self.loop.call_soon(self.end_if_unused)
@@ -90,15 +90,16 @@ class Portal:
         if self._uses == 0 and not self.ended:
             process.forget(self)
             self.ended = True
-            # Begin the calls that were queued before `ended` was set: they fail, and their threads make them again on
-            # a new portal. A thread that queues a call later reads `ended` itself.
+            # Calls may still be queued. Begin them now: because `ended` is set they fail, and their threads make them
+            # again on a new portal. Otherwise these threads would wait for ever. A thread that queues a call later
+            # reads `ended` itself.
             self.doorbell.answer()
             self._unwanted.set()
 
     def run_life(
         self, life: Coroutine[Any, Any, object], stop: Callable[[], Coroutine[Any, Any, None]]
     ) -> asyncio.Task[object]:
-        """Start the task that lasts as long as a connection is up, and keep the event loop's thread until its end.
+        """Start the task of a connection's `life`, and keep the event loop's thread running until the task has ended.
 
         Args:
             life: a coroutine that returns when the connection and all that belongs to it have ended.
@@ -137,9 +138,9 @@ class _Process:
             os.register_at_fork(after_in_child=self._forked)
 
     def portal(self) -> Portal:
-        """Return the portal that takes calls; start one if there is none. For any thread.
+        """Return the portal that takes calls; start one if there is none. May be called on any thread.
 
-        The portal may end before it takes the next call: see `Portal.ended`.
+        The portal may end before it gets the caller's next call: after queueing a call, check `Portal.ended`.
         """
         if portal := self._current.get("portal"):
             return portal
@@ -199,5 +200,5 @@ divert(_log_thread)
 
 
 def current_portal() -> Portal:
-    """Return the portal whose event loop runs on the current thread."""
+    """Return the portal whose event loop runs on the current thread. Must be called on an event loop's thread."""
     return process.portals[threading.get_ident()]

@@ -41,18 +41,18 @@ class SendBuffer:
         self._loop_use = loop_use
         self._limit = limit
         self._messages: deque[bytes] = deque()
-        # The bytes that `put` has added since the last `_make_room`. Not exact: several threads change `_held` without
-        # a lock.
+        # `put` adds the bytes of its message, and `_make_room` counts the waiting bytes again. Not exact in between:
+        # several threads change `_held` without a lock.
         self._held = 0
         self._room = WaitingThreads()
-        # The event loop whose `_timer` is set: it looks for messages soon, and needs no wake-up. Only the event loop's
-        # thread changes `_looking`, `_timer` and `_emptying`.
+        # The event loop on which `_timer` is set; `None` without a timer. With a timer, `_look` will soon run without a
+        # wake-up. Only the event loop's thread changes `_looking`, `_timer` and `_emptying`.
         self._looking: asyncio.AbstractEventLoop | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._emptying: asyncio.Task[None] | None = None
 
     def put(self, data: bytes) -> bool:
-        """Add an encoded message; wait while `limit` bytes wait. For any thread.
+        """Add an encoded message; wait while `limit` or more bytes wait to be sent. May be called on any thread.
 
         Returns:
             `False` if the connection is down; the message is then not added.
@@ -81,7 +81,7 @@ class SendBuffer:
         return True
 
     def _ring(self, portal: Portal, *, at_once: bool = False) -> None:
-        """Wake the event loop's thread to look for messages, unless its timer does this soon.
+        """Wake the event loop's thread to run `_look`, unless a timer runs `_look` soon.
 
         Args:
             portal: the portal with the event loop.
@@ -103,7 +103,8 @@ class SendBuffer:
             self._timer.cancel()
             self._timer = None
         # Clear `_looking` before taking the messages: `put` adds its message before it reads `_looking`. In the reverse
-        # order, a message could be added too late for this turn, and no thread would wake the event loop for it.
+        # order, `put` could add a message just after the messages were taken, and yet not wake the event loop: the
+        # message would not be sent until the next call.
         self._looking = None
         full = self._emptying is not None
         if messages := [self._messages.popleft() for _ in range(len(self._messages))]:

@@ -29,7 +29,7 @@ _CAPACITY = 64
 # After a batch, the event loop's thread looks for further items after this many seconds; only a full queue wakes it
 # earlier. A wake-up for each item would cost more than all other work for the item.
 _PATIENCE = 0.001
-# A value for `_wake_at` that no queue reaches: the event loop's thread needs no wake-up.
+# The value of `_wake_at` while the event loop's thread needs no wake-up: no queue has so many items.
 _NEVER = 1 << 30
 # The mark behind the last item of a closed queue.
 _END: Final = object()
@@ -59,7 +59,7 @@ class UploadQueue:
         """Add an item of the upload; wait while the queue is full.
 
         Returns:
-            `False` if the call of the upload has ended; the item is then not added.
+            `False` if the hub call that the upload belongs to has ended; the item is then not added.
 
         Raises:
             StateError: the queue is closed.
@@ -78,13 +78,14 @@ class UploadQueue:
         """End the upload after all items that were added. May be called again; then does nothing.
 
         Args:
-            error: fails the upload after the items; `None` for a proper end.
+            error: the upload fails with this error after its last item; `None` for a proper end.
         """
         if not self._closed:
             self._error = error
             self._items.append(_END)
-            # Set `_closed` last: a signal handler may interrupt this method, call `close` too, and wait for the end of
-            # the upload. Without `_END` in the queue, the upload would never end.
+            # Add `_END` before setting `_closed`: a signal handler may interrupt this method between the two lines,
+            # call `close` too, and wait for the end of the upload. If `_closed` were set first, `_END` would not be in
+            # the queue, and the signal handler would wait for ever.
             self._closed = True
         self._ring()
 
@@ -139,7 +140,10 @@ class UploadQueue:
             self._waiter.set_result(None)
 
     async def aclose(self) -> None:
-        """Drop all items, because the call of the upload has ended. `put` then returns `False`. May be called again."""
+        """Drop all items, because the hub call that the upload belongs to has ended. `put` then returns `False`.
+
+        May be called again.
+        """
         self._over = True
         self._items.clear()
         self._room.wake()
@@ -148,7 +152,8 @@ class UploadQueue:
 class SourceQueue(UploadQueue):
     """The queue of an upload that streams an iterable, for example a generator.
 
-    A daemon thread iterates over the iterable and adds the items. At the end it closes a generator.
+    A daemon thread iterates over the iterable and adds the items. If the iterable is a generator, the thread closes it
+    at the end.
 
     Args:
         source: the iterable.
@@ -179,7 +184,8 @@ class SourceQueue(UploadQueue):
         error: BaseException | None = None
         iterator: Iterator[Any] | None = None
         try:
-            # Make the iterator even if the call of the upload has ended: `_close_source` can then close a generator.
+            # Make the iterator even if the hub call has ended already: `_close_source` must get it, to close a
+            # generator.
             iterator = iter(self._source)
             if not self._over:
                 for item in iterator:

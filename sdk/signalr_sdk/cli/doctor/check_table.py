@@ -22,7 +22,7 @@ class CheckTable:
         plain: whether the output may have ASCII characters only.
 
     Attributes:
-        steps: the part of the table for the steps over each transport.
+        steps: the lower part of the table: what was tried over each transport and hub protocol, for example a call.
     """
 
     def __init__(self, url: str, *, plain: bool) -> None:
@@ -32,7 +32,7 @@ class CheckTable:
         self._plain = plain
 
     def update(self, result: Finding | StepResult) -> None:
-        """Put the latest result of a check or step into the table; the check or step may still be running."""
+        """Put the result of a check, or of a step over a transport, into the table. The check or step may still run."""
         if isinstance(result, StepResult):
             self.steps.update(result)
         else:
@@ -54,7 +54,7 @@ class CheckTable:
 
     def __rich__(self) -> Group:
         findings = list(self._findings.values())
-        # Show the keep-alive check below the steps, because this check runs after them.
+        # Show the keep-alive check at the end, below the steps over the transports: this check runs after these steps.
         last = [finding for finding in findings if finding.check == KEEP_ALIVE]
         first = [finding for finding in findings if finding not in last]
         parts: list[Text | Table | StepTable] = [Text(self._title, "bold"), self._rows(first)]
@@ -95,7 +95,7 @@ class CheckTable:
         table.add_column(no_wrap=True)
         table.add_column(no_wrap=True, style="dim")
         table.add_column(overflow="fold")
-        # Show what has been seen only for steps: for a check, the table above shows it already.
+        # The table shows the text `said` of each check already, but not that of a step over a transport.
         said = "" if problem.where in self._findings else f": {problem.said}"
         table.add_row(self._sign(problem.mark), "what", Text.assemble((problem.where, "bold"), said))
         table.add_row("", "why", problem.advice.cause)

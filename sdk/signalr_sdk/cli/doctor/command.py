@@ -49,8 +49,8 @@ def doctor(
     with live_reports(table, console, is_live=is_live) as report:
         wanted = allowed_combinations(connection)
         examination = Examination(url, connection, wanted=wanted, limit=timeout, keep_alive=keep_alive, report=report)
-        # Each check and step has its own time limit. The limit of the whole run is longer than all these limits
-        # together, so the limit of the run is never reached.
+        # A check or step that is too slow must end at its own limit, and be shown as failed. So the limit of the whole
+        # run is longer than the limits of all checks and steps together.
         exit_status.run(examination.run(), timeout=keep_alive + 40 * (timeout + 10))
     if as_json:
         exit_status.show(_as_dict(url, examination, table))

@@ -42,11 +42,11 @@ class Examination:
 
     Attributes:
         url: URL of the hub, as `urls.hub_url` returns it.
-        options: how to connect.
+        options: how to connect to the hub, from the command line.
         wanted: the combinations of transport and protocol to try.
-        limit: seconds for each step.
+        limit: seconds for each step over a transport, and for most checks.
         keep_alive: seconds to wait for a ping of the server; 0 skips that check.
-        report: called when a check or a step begins, and again when this check or step has ended.
+        report: called with a result when a check or a step begins, and again with the final result when it has ended.
         findings: the results of the checks, in their order.
     """
 
@@ -115,7 +115,10 @@ class Examination:
         return self.connected and all(problem.mark is not Mark.FAILED for problem in self.problems())
 
     async def _check(self, name: str, work: Awaitable[tuple[Finding, T]], limit: float | None = None) -> T | None:
-        """Run a check within its time limit. Return the value that later checks need, or `None` if the check failed."""
+        """Run the check `work` and add its finding to `findings`. A check that raises or is too slow has failed.
+
+        Return the value of the check, which later checks need; `None` if the check raised or was too slow.
+        """
         self.report(Finding(None, check=name))
         limit = limit or self.limit + _GRACE
         began = time.perf_counter()
@@ -137,11 +140,11 @@ class Examination:
         return value
 
     async def _reach(self, origin: tuple[str, str, int], suffix: str) -> bool:
-        """Run the checks below HTTP (proxy, name, TCP, tunnel, TLS) for a server; return whether all of them worked.
+        """Run the checks below HTTP for a server: proxy, name, TCP, tunnel, TLS. Return whether all of them worked.
 
         Args:
             origin: scheme, host and port of the server.
-            suffix: is added to the names of the checks, to tell the checks of two servers apart.
+            suffix: is added to the names of the checks: `" 2"` for a second server, to which negotiate redirects.
         """
         proxy = await self._check(f"proxy{suffix}", self._proxy_for(origin))
         if proxy is None:
@@ -187,7 +190,7 @@ class Examination:
         self.report(result)
 
     def problems(self) -> list[Problem]:
-        """Return the problems of all checks and steps, in the order in which these ran."""
+        """Return the problems of all checks, and of all steps over the transports, in the order of the run."""
         found = [
             Problem(where=finding.check, said=finding.said, advice=finding.advice, mark=finding.mark)
             for finding in self.findings
@@ -197,7 +200,10 @@ class Examination:
         return [*(problem for problem in found if problem not in last), *self._problems_of_steps(), *last]
 
     def _problems_of_steps(self) -> list[Problem]:
-        """Return the problems of the steps over the transports. Failed steps with the same advice make one problem."""
+        """Return the problems of the steps (connect, round trip, stop) over the transports.
+
+        Failed steps with the same advice make one problem.
+        """
         working = {result.combination.transport for result in self._results if result.ending is Ending.WORKED}
         found: dict[Advice, dict[str, StepResult]] = {}
         for result in self._results:
@@ -217,6 +223,6 @@ class Examination:
 
 
 def _said(result: StepResult) -> str:
-    """Return the error text of a step. If connecting failed, return the error of the one transport that was tried."""
+    """Return the error text of a failed step. If connecting failed, return only the text of the transport's error."""
     attempts: Any = getattr(result.error, "attempts", ())
     return str(attempts[0]) if attempts else result.said

@@ -55,7 +55,7 @@ class Problem:
     """A failure or a risk that the user should look at.
 
     Attributes:
-        where: name of the check; for steps the transports with the names of the steps.
+        where: name of the check, or transports and steps, for example `WebSockets, connect; LongPolling, connect`.
         said: what the check has seen, or the error of the step.
         advice: the probable cause, and what the user can do.
         mark: how bad the problem is.

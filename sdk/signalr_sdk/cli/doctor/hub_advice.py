@@ -153,7 +153,7 @@ def _for_unauthorized(token: str | None, now: float) -> Advice:
     )
 
 
-# Advice about steps over a connection that failed, also because its transport failed
+# Advice about a failed step over a connection (connect, round trip, stop), and about errors of the transport
 
 
 def for_step(error: Exception | None, transport: Transport, *, others_work: bool) -> Advice:

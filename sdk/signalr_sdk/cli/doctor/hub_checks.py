@@ -70,7 +70,7 @@ class HubChecks:
 
     Attributes:
         url: URL of the hub.
-        arguments: the arguments of `HubConnection` that say how to connect.
+        arguments: keyword arguments for `HubConnection` that say how to connect, for example `proxy`.
         limit: seconds for each request.
         token: the bearer token, once it is known.
         proxied: whether requests go through a proxy.
@@ -85,10 +85,10 @@ class HubChecks:
     server: str = ""
 
     async def negotiate(self, asked: list[str]) -> tuple[Finding, Endpoint | None]:
-        """Negotiate, following all redirects; return the finding and where to connect, `None` after a failure.
+        """Negotiate, following all redirects. Return the finding, and where to connect (`None` after a failure).
 
         Args:
-            asked: a list to which the URL of each request is added.
+            asked: a list to which this method adds the URL of each negotiate request.
         """
         given = {name: self.arguments[name] for name in ("headers", "access_token")}
         client = _RecordingClient(ssl=self.arguments["ssl"], proxy=self.arguments["proxy"])
@@ -115,7 +115,10 @@ class HubChecks:
         return Finding(Mark.FAILED, said, advice=advice.NOTHING_IN_COMMON), None
 
     async def where_token(self, endpoint: Endpoint, offered: Sequence[Combination]) -> tuple[Finding, None]:
-        """Find out whether the server needs the token, and whether it accepts the token in header and query."""
+        """Check the user's token: whether the server needs it, and accepts it in the header and in the query.
+
+        Return the finding.
+        """
         if self.token is None:
             return Finding(Mark.GOOD, "none given, and none needed to negotiate"), None
         lasts = lifetime_remark(self.token, time.time())
@@ -132,7 +135,10 @@ class HubChecks:
         return Finding(Mark.GOOD, "; ".join(said) + lasts), None
 
     async def _refused_at(self, transport: Transport, **more: Any) -> str | None:
-        """Connect a transport once. Return the name of the request that the server refused; `None` if all worked."""
+        """Connect over a transport, and stop. Return where this failed, for example `negotiate: status 401`.
+
+        Return `None` if connecting worked. `more` are further arguments of `Connection`.
+        """
         connection = Connection(self.url, transports=transport, **{**self.arguments, **more})
         try:
             await connection.start()
@@ -145,10 +151,10 @@ class HubChecks:
         return None
 
     async def wait_for_ping(self, usable: Sequence[Combination], patience: float) -> tuple[Finding, None]:
-        """Wait for a ping of the server on an idle connection.
+        """Wait for a keep-alive ping of the server on an idle connection, and return the finding.
 
         Args:
-            usable: the combinations of transport and protocol that work.
+            usable: the combinations of transport and protocol that work; one of them is used, but not long polling.
             patience: seconds to wait; 0 skips the check.
         """
         if not patience:

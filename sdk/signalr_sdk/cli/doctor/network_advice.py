@@ -88,7 +88,8 @@ class Certificate:
         return int((self.ends - now) / 86400)
 
 
-# The advice for each error of a certificate, by the number that OpenSSL gives the error (`verify_code`).
+# The advice for each error of a certificate: a dict from OpenSSL's number of the error (`verify_code`) to the advice.
+# `for_certificate` replaces `{when}` and the other names in braces.
 _CERTIFICATES = {
     9: Advice("the certificate is not valid yet", "check the clock of this machine, then that of the server"),
     10: Advice("the certificate has expired{when}", "renew the certificate on the server, and automate the renewal"),

@@ -61,7 +61,7 @@ class HostPort:
 
 
 async def check_name(target: HostPort) -> tuple[Finding, list[str]]:
-    """Look up the host's name; return the finding and the IP addresses, none if the look-up failed."""
+    """Look up the host's name. Return the finding and the list of IP addresses: empty if the look-up failed."""
     try:
         found = await _look_up(target)
     except OSError as error:
@@ -187,7 +187,7 @@ class TunnelError(ConnectionError):
 
 
 async def check_tunnel(route: Route) -> tuple[Finding, bool]:
-    """Let the proxy connect to the server; return the finding and whether the tunnel works."""
+    """Ask the proxy for a tunnel to the server. Return the finding, and whether the proxy opened the tunnel."""
     try:
         async with route.open():
             return Finding(Mark.GOOD, f"the proxy connects to {route.server}"), True
@@ -197,7 +197,7 @@ async def check_tunnel(route: Route) -> tuple[Finding, bool]:
 
 
 async def check_tls(route: Route, verification: ssl.SSLContext | bool) -> tuple[Finding, bool]:
-    """Do the TLS handshake and verify the certificate; return the finding and whether HTTP requests can work.
+    """Do the TLS handshake and verify the certificate. Return the finding, and whether HTTP requests can work.
 
     Args:
         route: the way to the server.
@@ -230,7 +230,10 @@ async def _check_tls(route: Route, verification: ssl.SSLContext | bool) -> Findi
 
 
 async def _shake_hands(route: Route, context: ssl.SSLContext) -> tuple[str, Certificate | None]:
-    """Do the TLS handshake over a new connection. Return the TLS version and the certificate, if it was verified."""
+    """Do the TLS handshake over a new connection.
+
+    Return the TLS version, and the certificate: `None` if it was not verified.
+    """
     async with route.open() as writer:
         await writer.start_tls(context, server_hostname=route.server.host)
         secured = writer.get_extra_info("ssl_object")
@@ -238,7 +241,7 @@ async def _shake_hands(route: Route, context: ssl.SSLContext) -> tuple[str, Cert
 
 
 async def _untrusted_certificate(route: Route) -> Certificate | None:
-    """Return the certificate of a server that is not trusted; `None` if the certificate cannot be read."""
+    """Connect again to read a server's certificate that is not trusted. Return `None` if reading fails."""
     unverified = ssl.create_default_context()
     unverified.check_hostname, unverified.verify_mode = False, ssl.CERT_NONE
     # Python parses only a certificate that was verified, so connect twice. The first time, get the encoded certificate

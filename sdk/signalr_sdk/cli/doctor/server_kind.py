@@ -47,7 +47,7 @@ def is_html(answer: HttpResponse) -> bool:
 
 
 def _is_azure(url: str) -> bool:
-    """Return whether a URL belongs to Azure SignalR Service, by its host, or to the emulator, by its path."""
+    """Return whether a URL has a host of Azure SignalR Service, or the path `/client` as in the service's emulator."""
     path, _mark, query = url.partition("?")
     _scheme, host, _port = urls.origin(url)
     is_client = path.rstrip("/").endswith("/client") and "hub=" in query.lower()

@@ -1,4 +1,4 @@
-"""Reads from a JSON web token (JWT) from when until when the token is valid. The time is an argument."""
+"""Reads the begin and the end of the time in which a JSON web token (JWT) is valid. The current time is an argument."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import attrs
 
 @attrs.frozen
 class TokenTimes:
-    """From when until when a token is valid, in seconds since 1970. A time is `None` if it is not in the token.
+    """The begin and the end of the time in which a token is valid. `None` for what is not in the token.
 
     Attributes:
-        begins: the claim `nbf` (not before).
-        ends: the claim `exp` (expiration time).
+        begins: the claim `nbf` (not before), in seconds since 1970.
+        ends: the claim `exp` (expiration time), in seconds since 1970.
     """
 
     begins: float | None = None
@@ -22,7 +22,7 @@ class TokenTimes:
 
 
 def token_times(token: str) -> TokenTimes:
-    """Return the times between which a JWT is valid; both are `None` for other tokens. Do not verify the signature."""
+    """Return the times in a JWT, whose signature is not verified. Both times are `None` if the token is no JWT."""
     parts = token.split(".")
     try:
         claims = json.loads(base64.urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4)))
@@ -33,7 +33,7 @@ def token_times(token: str) -> TokenTimes:
 
 
 def lifetime_remark(token: str, now: float) -> str:
-    """Return how long a token is valid, for the end of a finding: `; valid for 20 min`. Empty if not known."""
+    """Return a text like `; valid for 20 min` or `; expired 2 h ago`. Empty if the token has no expiration time."""
     ends = token_times(token).ends
     if ends is None:
         return ""
@@ -42,7 +42,7 @@ def lifetime_remark(token: str, now: float) -> str:
 
 
 def rough_duration(seconds: float) -> str:
-    """Return a duration as a text in days, h, min or s: in the largest unit of which the duration has at least two."""
+    """Return a duration as a text, for example `119 min`, but `2 h`: in the largest unit that fits at least twice."""
     for unit, size in (("days", 86400.0), ("h", 3600.0), ("min", 60.0)):
         if seconds >= 2 * size:
             return f"{seconds / size:.0f} {unit}"
