@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from ..interfaces import HttpClient
     from .options import ConnectionOptions
 
-# Seconds that a dropped transport has to end. After that, the task that closes the transport is left running, and a
-# warning names the HTTP client.
+# Seconds that the task which closes a dropped transport gets to end. After that, the task is left running, and a
+# warning says that the HTTP client does not end.
 _PATIENCE = 0.5
 
 
@@ -43,8 +43,8 @@ class OpenConnection:
         transport: the transport in use; `reopen` replaces it.
         _route: how to open another transport for this connection.
         endpoint: the result of negotiate; `None` if negotiation was skipped.
-        _attempts: the errors of the transports that were tried before.
-        _own_client: the HTTP client, if `close` must close the client too.
+        _attempts: the errors of the transports that failed before `transport` was opened.
+        _own_client: the HTTP client, if `close` must close the client too; `None` for a client of the user.
     """
 
     transport: ActiveTransport
@@ -66,11 +66,14 @@ class OpenConnection:
 
     @property
     def sees_paths(self) -> bool:
-        """Whether `path_samples` can work: only with the package's own HTTP client, not with a client of the user."""
+        """Whether TCP's acknowledgements can be read: only with the package's HTTP client, not with a user's."""
         return self._own_client is not None
 
     def path_samples(self) -> dict[int, PathSample]:
-        """Return by socket what the server has not acknowledged yet. Empty with an HTTP client of the user."""
+        """Return a dict from `id(socket)` to a `PathSample`, which says how much the server has not acknowledged.
+
+        The dict is empty with an HTTP client of the user, whose sockets are not known.
+        """
         return {} if self._own_client is None else self._own_client.sockets.samples()
 
     @property
@@ -83,14 +86,14 @@ class OpenConnection:
         self._route.sender.secrets.hide_in(error)
 
     def complete(self, error: HandshakeError) -> None:
-        """Add the URL, the transport and the errors of other transports to a handshake error; hide secrets in it."""
+        """Set the attributes `url`, `transport` and `attempts` of a handshake error; blank out secrets in its texts."""
         error.url, error.transport = urls.without_query(self._route.url), self.transport.kind
         error.attempts = self._attempts
         self.hide_secrets(error)
 
     @property
     def stateful(self) -> bool:
-        """Whether the server keeps the connection for a while after the loss of the transport, for `reopen`."""
+        """Whether stateful reconnect is agreed on: after a loss of the transport, `reopen` may open another one."""
         return self.endpoint is not None and self.endpoint.stateful and self.transport.kind is Transport.WEBSOCKETS
 
     async def reopen(self) -> None:
@@ -104,14 +107,14 @@ class OpenConnection:
         self._route.sender.token.forget()
         transport = await self._route.open(self.transport.kind)
         if is_cancelled():
-            # An HTTP client of the user has swallowed the cancellation of this task. Drop the new transport: nobody
-            # waits for it any more, and another attempt may have followed.
+            # `reopen` was cancelled, but the user's HTTP client has swallowed the cancellation. Drop the new transport:
+            # nobody waits for it any more, and another call of `reopen` may be running.
             await self._drop(transport, functools.partial(self._close, transport))
             raise asyncio.CancelledError
         self.transport = transport
 
     async def close(self) -> None:
-        """Close the connection properly. Cancelling drops the connection at once."""
+        """Close the connection properly: the server is told. Cancelling `close` drops the connection at once."""
         try:
             await self._close(self.transport)
         finally:

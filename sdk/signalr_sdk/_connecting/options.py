@@ -37,8 +37,8 @@ def _transports(value: str | Iterable[str] | None) -> tuple[Transport, ...]:
 
 
 def _names(value: Iterable[str]) -> tuple[str, ...]:
-    # Do not give `tuple` itself to attrs as the converter: attrs reads the signature of a converter, which takes
-    # several milliseconds of the import for a class that is written in C.
+    # Use this function as the attrs converter instead of `tuple` itself: attrs reads the signature of a converter, and
+    # for `tuple`, a class written in C, this makes the import of the package several milliseconds slower.
     return tuple(value)
 
 
@@ -86,14 +86,14 @@ class ConnectionOptions:
 
     @classmethod
     def of(cls, arguments: Mapping[str, Any], **others: Any) -> ConnectionOptions:
-        """Return the options from the arguments of a constructor.
+        """Make the options from the arguments of a constructor.
 
-        The constructors of `HubConnection` and `Connection` call this with their `locals()`: their signatures are the
-        documentation of the options, and need no second list that repeats each name.
+        The constructors of `HubConnection` and `Connection` pass their `locals()`, so that no list has to repeat the
+        name of each argument.
 
         Args:
-            arguments: the arguments by name. Arguments that are no options are left out.
-            others: options that are not in `arguments`, or that replace a value in `arguments`.
+            arguments: a dict from names to values. Names that are no options are ignored.
+            others: further options, which also replace values in `arguments`.
 
         Raises:
             ValueError: an option makes no sense.

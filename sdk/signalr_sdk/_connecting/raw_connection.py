@@ -113,8 +113,8 @@ class Connection(Uncopied):
         self._loop = running_loop()
         self._closed = self._loop.create_future()
         opening = self._opening = spawn(self._connect(), "open")
-        # Wait for `_closed` too: if users' code swallows the cancellation of the task `opening`, `stop` leaves this
-        # task running, and `start` would wait for it for ever.
+        # Wait for `opening` or `_closed`: if users' code swallows the cancellation of the task `opening`, `stop` leaves
+        # that task running, and `start` would wait for the task for ever.
         ends: set[asyncio.Future[Any]] = {opening, self._closed}
         try:
             await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
@@ -251,9 +251,10 @@ class Connection(Uncopied):
         raise StopAsyncIteration
 
     def _decode(self, data: bytes | None) -> str:
-        """Decode bytes from the server as UTF-8, up to the first wrong bytes, which are noted in `_wrong_text`.
+        """Decode bytes from the server as UTF-8, and return the text before the first invalid bytes.
 
-        `None` stands for the end of the data: an incomplete character there is wrong too.
+        If there are invalid bytes, set `_wrong_text` to the text of the error that reading raises next. Pass `None` at
+        the end of the data: an incomplete character there is invalid too.
         """
         try:
             return self._decoder.decode(data or b"", final=data is None)

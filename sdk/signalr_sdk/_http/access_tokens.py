@@ -1,4 +1,4 @@
-"""The bearer token of one connection attempt, and the user's provider of tokens."""
+"""The bearer token of one connection attempt, and the calls of the user's token provider (a function)."""
 
 from __future__ import annotations
 
@@ -25,15 +25,17 @@ _MORE_THAN_A_TOKEN = re.compile(r" |bearer(?: |:|$)|[\"']|.* $", re.IGNORECASE)
 class AccessToken:
     """The token that the requests of one connection attempt carry.
 
-    The user's provider is called when a request first needs a token, and again when the server has refused that token.
+    The user may give a token provider: a function that returns a token. The provider is called when a request first
+    needs a token, and again when the server has refused that token.
 
     Args:
-        source: a token, a provider of tokens, or `None` for no token.
-        timeouts: the provider has `request` seconds for each answer, and is cancelled after that.
-        log: gets a warning about a provider that does not end.
+        source: a token, a token provider, or `None` for no token.
+        timeouts: the provider is cancelled if it has not answered after `timeouts.request` seconds.
+        log: gets a warning about a provider that does not end although it was cancelled.
 
     Attributes:
-        from_redirect: whether the token came with a redirect of negotiate. The user's provider cannot renew it.
+        from_redirect: whether the server gave the token with a redirect of negotiate. The user's token provider cannot
+            renew such a token.
     """
 
     def __init__(self, source: str | TokenProvider | None, timeouts: Timeouts, log: Log) -> None:
@@ -41,7 +43,8 @@ class AccessToken:
         self._timeouts = timeouts
         self._log = log
         self._source = source
-        # False if there is no provider to call: the user gave a plain token or no token, or a redirect gave the token.
+        # Whether a call of the user's token provider can give a new token. False if the user gave a plain token or no
+        # token, or if a redirect gave the token.
         self._renewable = callable(source)
         self._token = None if callable(source) else _checked(source)
         self._known = not self._renewable
@@ -53,28 +56,28 @@ class AccessToken:
         """Send this token with all requests from now on; `None` to send no token.
 
         Raises:
-            ConnectionFailedError: no HTTP header can carry the token, or the text holds more than the token.
+            ConnectionFailedError: no HTTP header can carry the token, or the text is more than a token (`Bearer abc`).
         """
         self._token, self._known = _checked(token), True
 
     def use_from_redirect(self, token: str) -> None:
         """Send the token that came with a redirect of negotiate with all requests from now on.
 
-        Requests do not call the user's provider any more: it cannot renew the redirect's token.
+        The user's token provider is no longer called for requests, because it cannot renew this token.
         """
         self._renewable = False
         self.from_redirect = True
         self.use(token)
 
     def forget(self) -> None:
-        """Call the provider again when the next request needs a token. Without a provider, the token stays in use."""
+        """Let the next request call the user's token provider again. Without a provider, the token stays in use."""
         self._known = not self._renewable
 
     async def get(self) -> str | None:
         """Return the token for a request; `None` for a request without a token.
 
         Raises:
-            ConnectionFailedError: the provider failed.
+            ConnectionFailedError: the user's token provider failed.
         """
         if not self._known:
             async with self._asking:
@@ -83,27 +86,30 @@ class AccessToken:
         return self._token
 
     async def renew(self, refused: str | None) -> bool:
-        """Replace a token that a server refused with status 401. Return `False` if there is no provider to call.
+        """Replace a token that a server refused with status 401, by a call of the user's token provider.
+
+        Return `False`, and keep the token, if the user gave no provider or if a redirect gave the token.
 
         Raises:
-            ConnectionFailedError: the provider failed.
+            ConnectionFailedError: the token provider failed.
         """
         if not self._renewable:
             return False
         async with self._asking:
             # While this request was waiting for the lock, another request may have replaced the refused token. Then do
-            # not call the provider a second time.
+            # not call the token provider a second time.
             if self._token == refused:
                 self.use(await self._answer())
         return True
 
     async def ask_user(self) -> str | None:
-        """Call the user's provider for a token refresh, also while the token of a redirect is in use. Return its token.
+        """Return a new token for a token refresh: call the user's token provider.
 
-        Without a provider, return the plain token that the user gave.
+        The provider is called even if requests carry the token of a redirect. Without a provider, return the plain
+        token that the user gave.
 
         Raises:
-            ConnectionFailedError: the provider failed.
+            ConnectionFailedError: the token provider failed.
         """
         return _checked(await self._answer())
 
@@ -119,8 +125,8 @@ class AccessToken:
                 answer,
                 limit,
                 whose=_PROVIDER,
-                # Give a cancelled provider half of the seconds that `stop` gives the whole connection attempt: then the
-                # warning about code that does not end names the provider and not the attempt.
+                # Wait for a cancelled provider only half as long as `stop` waits for the whole connection attempt. So
+                # if the provider does not end, the warning names the provider, and not the whole attempt.
                 patience=None if patience is None else patience / 2,
                 log=self._log,
             )

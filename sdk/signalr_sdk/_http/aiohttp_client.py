@@ -116,9 +116,9 @@ class AiohttpClient:
     def _web_socket_opener(
         self, session: aiohttp.ClientSession
     ) -> Callable[..., Awaitable[aiohttp.ClientWebSocketResponse]]:
-        """Return the function that opens a WebSocket over this session: like `ws_connect`, but follows no redirect."""
-        # Call the private method behind `ws_connect`, to add the middleware `_exactly_once`: `ws_connect` uses only the
-        # middlewares of the session, and the user's session lacks this middleware. If aiohttp does not have the private
+        """Return a function that opens a WebSocket over the session: like `ws_connect`, but it follows no redirect."""
+        # The user's session lacks the middleware `_exactly_once`, which stops redirects, and `ws_connect` has no
+        # parameter for middlewares. So call the private method behind `ws_connect`. If aiohttp does not have this
         # method, WebSockets over the user's session follow redirects.
         connect = getattr(aiohttp.ClientSession, "_ws_connect", None)
         if self._own or connect is None:
@@ -159,7 +159,7 @@ class AiohttpClient:
         return response
 
     async def _prepare(self, request: HttpRequest) -> tuple[aiohttp.ClientSession, URL | None, RequestContext]:
-        """Return what a request needs: aiohttp's session, the proxy or `None`, and the facts for texts of errors."""
+        """Return a tuple: aiohttp's session, the proxy (or `None`), and the facts that the text of an error needs."""
         if self._session is not None:
             # Let the event loop run once: asyncio then notices idle connections that the server has closed, and aiohttp
             # does not send this request over such a connection.
@@ -198,9 +198,9 @@ class AiohttpClient:
         )
 
     def _middlewares(self, session: aiohttp.ClientSession, method: str) -> tuple[ClientMiddlewareType, ...] | None:
-        """Return the middlewares of one request; `None` stands for the middlewares of the session."""
+        """Return aiohttp's argument `middlewares` for one request: `None` if aiohttp shall use those of the session."""
         if method == "POST":
-            # Leave out `_exactly_once` for a POST: aiohttp never repeats a POST by itself.
+            # A POST does not need the middleware `_exactly_once`: aiohttp never repeats a POST by itself.
             return () if self._own else None
         if self._own:
             return None
@@ -275,7 +275,7 @@ def _head(response: aiohttp.ClientResponse) -> HttpResponse:
 
 
 def _sendable(headers: Mapping[str, str]) -> Mapping[str, str]:
-    """Return the headers of a request as they are.
+    """Check the headers of a request, and return them unchanged.
 
     Raises:
         UnicodeEncodeError: a value holds half a surrogate pair. aiohttp would silently leave out this half.

@@ -1,4 +1,4 @@
-"""Translates aiohttp's errors: a failure of the network becomes an `OSError` that names the server and what to do.
+"""Translates aiohttp's errors: a failure of the network becomes an `OSError` that names the server and advises.
 
 aiohttp's own errors must not reach users: they carry the request with its headers, the URL with its query, or the
 proxy with its password. At most an error of the operating system is chained as the cause.
@@ -34,7 +34,7 @@ _CLIENT_CERTIFICATE = "if it wants a client certificate, call load_cert_chain() 
 
 
 class BrokenConnectionError(aiohttp.ClientConnectionError):
-    """Wraps the error of a broken connection, so that aiohttp does not send the request a second time."""
+    """Replaces aiohttp's error for a broken connection, after which aiohttp would send the request a second time."""
 
     def __init__(self, error: Exception) -> None:
         super().__init__(*error.args)
@@ -42,7 +42,7 @@ class BrokenConnectionError(aiohttp.ClientConnectionError):
 
 
 def peer(url: str) -> str:
-    """Return host and port of a URL, for the texts of errors."""
+    """Return the text `host:port` for the server of a URL: texts of errors name the server so."""
     _scheme, host, port = urls.origin(url)
     return f"{host}:{port}"
 
@@ -63,7 +63,7 @@ class RequestContext:
 
     @property
     def where(self) -> str:
-        """Host and port of the server."""
+        """The server as the text `host:port`."""
         return peer(self.request.url)
 
 
@@ -135,7 +135,7 @@ def _certificate_failure(error: ssl.SSLCertVerificationError, where: str) -> ssl
 def _tls_failure(error: ssl.SSLError, where: str) -> ssl.SSLError:
     reason = redact(error.strerror or str(error))
     advice = "check that it speaks TLS there"
-    # The server has sent a TLS alert: usually it misses the client's certificate, or does not accept that certificate.
+    # The server has sent a TLS alert: most often the client has sent no certificate, or one that the server refuses.
     if "ALERT" in reason.upper():
         advice = _CLIENT_CERTIFICATE
     return ssl.SSLError(error.errno or 1, f"the TLS connection to {where} failed: {reason}; {advice}")
@@ -179,8 +179,9 @@ def _timeout(error: TimeoutError, context: RequestContext) -> _Explained:
     if error.errno is not None:
         return _loss(error, context)
     limit = context.request.timeout
-    # If `timeout` equals `connect_timeout`, `timeout` also ends the wait for a free connection of the session, because
-    # aiohttp rounds `connect_timeout` up. The error must then name a full session as a possible reason.
+    # The request may still have been waiting for a free connection of the session: if `timeout` equals
+    # `connect_timeout`, `timeout` is over first, because aiohttp rounds `connect_timeout` up. So the text must name a
+    # session without a free connection as a possible reason.
     advice = _pool_advice(context) if limit == context.request.connect_timeout else ""
     return TimeoutError(f"no answer from {context.where}{_within(limit)}{advice}"), None
 
@@ -212,14 +213,14 @@ def _loss(error: Exception, context: RequestContext) -> _Explained:
 
 
 def _advice(context: RequestContext) -> str:
-    # Name the client's certificate if the server has never answered over TLS: many servers that miss a client's
-    # certificate close the connection without a TLS alert.
+    # If the server has never answered over TLS, advise to check the client's certificate: many servers close the
+    # connection without a TLS alert if the client has sent no certificate.
     tls = context.untried and context.request.url.startswith("https:")
     return f"; {_CLIENT_CERTIFICATE}" if tls else ""
 
 
 def _harmless(error: BaseException | None) -> Exception | None:
-    """Return the error if the operating system raised it. Any other error may hold the request with its headers."""
+    """Return an error of the operating system; for any other error `None`, since it may hold the request's headers."""
     if not isinstance(error, OSError) or isinstance(error, aiohttp.ClientError):
         return None
     error.__cause__ = error.__context__ = None

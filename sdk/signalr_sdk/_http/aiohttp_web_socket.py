@@ -24,9 +24,9 @@ _PONG = aiohttp.WSMsgType.PONG
 # After so many WebSocket frames, `receive` lets the other tasks of the event loop run: aiohttp does not wait between
 # frames that arrived together, which may be 30,000 pings of two bytes.
 _FRAMES_A_TURN = 200
-# Read fewer bytes from a socket at once than asyncio's default of 256 KB: glibc gets blocks of that size from the
-# system and gives them back at once, which took a third of the time of a call (tests/bench/end_to_end.py, "invoke, one
-# after another").
+# Read at most 64 KB from a socket at once. asyncio's default is 256 KB, and glibc takes a block of that size from the
+# operating system for each read, and gives the block back: this took a third of the time of a call
+# (tests/bench/end_to_end.py, "invoke, one after another").
 _RECEIVED_AT_ONCE = 64 * 1024
 
 
@@ -63,10 +63,9 @@ class AiohttpWebSocket:
         self._taken = 0
         self._closing = False
         self._ended = False
-        # Read the private attribute `_response` to reach the TCP connection, which aiohttp can neither flush nor drop:
-        # after aiohttp's `close`, asyncio still sends the unsent data, for as long as the server needs to read it.
-        # If `ws` has no such attribute, `flush` returns too early, `send_now` sends nothing, and dropping a stalled
-        # connection takes longer.
+        # Read the private attribute `_response` to reach the TCP connection: aiohttp has no method to flush or drop the
+        # connection. Without the attribute, `flush` returns too early, `send_now` sends nothing, and a connection to a
+        # server that does not read stays open after `drop`, until the server has read all data.
         self._response: aiohttp.ClientResponse | None = getattr(ws, "_response", None)
         self._asyncio_transports = _asyncio_transports(self._response)
         for transport in self._asyncio_transports:
@@ -98,7 +97,7 @@ class AiohttpWebSocket:
                 return data
 
     async def _answer(self, ping: bytes) -> None:
-        # Ignore the failure of a pong: if the connection is lost, aiohttp's next `receive` says so.
+        # Ignore the error of sending a pong: if the connection is lost, aiohttp's next `receive` reports the loss.
         with suppress(aiohttp.ClientError, OSError):
             await self._ws.pong(ping)
 
@@ -149,10 +148,10 @@ class AiohttpWebSocket:
         except StopIteration:
             return True
         except (aiohttp.ClientError, OSError):
-            # Return False: the caller of `send_now` then calls `send`, which raises the right error.
+            # The connection is lost. Return False: the caller of `send_now` then calls `send`, which raises the error.
             return False
-        # Close the coroutine `sending` unfinished: the frame is in the write buffer already, and aiohttp would only
-        # wait until the server reads it. The next `send` also waits for that.
+        # Close the coroutine `sending` unfinished: the frame is in the write buffer already, and `sending` would only
+        # wait until the server has read enough. The next `send` does this wait.
         sending.close()
         return True
 
@@ -173,8 +172,8 @@ class AiohttpWebSocket:
             return
         self._closing = True
         try:
-            # Drop a server that does not answer the close frame in time. A limit of our own is needed: aiohttp's limit
-            # does not include the wait for room in the write buffer.
+            # Drop the connection if the server does not answer the close frame in time. aiohttp's own time limit is not
+            # enough: before that limit begins, aiohttp may wait for room in the write buffer for ever.
             with suppress(TimeoutError):
                 async with asyncio.timeout(self._close_timeout):
                     await self._ws.close()

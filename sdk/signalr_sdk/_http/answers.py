@@ -1,4 +1,4 @@
-"""Reads the response to a request, for every HTTP client of this package: in bounded memory, never decompressed."""
+"""Reads the body of a response, for every HTTP client of this package: up to a size limit, never decompressed."""
 
 from __future__ import annotations
 
@@ -34,19 +34,21 @@ def check_encoding(answer: HttpResponse) -> None:
 
 
 async def whole(answer: HttpResponse, chunks: AsyncIterator[bytes], limit: int | None) -> HttpResponse:
-    """Read the body of a response, and return the response with the body. A compressed refusal gets no body.
+    """Read the body of a response, and return the response with the body.
+
+    If the status is not 2xx and the body is compressed, return the response without a body.
 
     Args:
         answer: the response, without a body.
-        chunks: the bytes of the body as they came.
-        limit: largest body; `None` for no limit.
+        chunks: the bytes of the body, as they arrive.
+        limit: the largest body, in bytes; `None` for no limit.
 
     Raises:
-        RemoteProtocolError: the body is over the limit, or compressed.
+        RemoteProtocolError: the body is over the limit, or the body of a successful response is compressed.
     """
     _check_size(_announced(answer), limit)
-    # Collect the body in one bytearray: a list would take fifty times the size of the body if the chunks have one byte
-    # each.
+    # Collect the body in one bytearray: a list of the chunks would take fifty times the size of the body if each chunk
+    # has one byte.
     body = bytearray()
     async for chunk in chunks:
         body += chunk

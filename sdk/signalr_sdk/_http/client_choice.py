@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
 def has_web_sockets(http: HttpClient) -> TypeGuard[WebSocketConnector]:
     """Return whether an HTTP client can open WebSockets: whether it has the method `connect_web_socket`."""
-    # Do not use `isinstance`: since Python 3.12 it does not see methods that a wrapper provides by `__getattr__`.
+    # Do not use `isinstance` with the Protocol class: since Python 3.12 it does not see a method that a user's wrapper
+    # of a client provides by `__getattr__`.
     return hasattr(http, "connect_web_socket")
 
 
@@ -27,10 +28,13 @@ def choose_client(
     ssl: ssl_module.SSLContext | bool = True,
     server_timeout: float | None = None,
 ) -> tuple[HttpClient, AiohttpClient | None]:
-    """Return the HTTP client of a connection, and the same client again if the package made it and must close it.
+    """Return a tuple of the HTTP client to use and the HTTP client that the connection must close.
+
+    The second is the first again if it was made here, and `None` if the user gave the client.
 
     Args:
-        http: the user's client. `signalr_sdk.sync` passes a function that makes the client on the loop's thread.
+        http: the user's client; `None` to make one. `signalr_sdk.sync` passes a function without arguments, which is
+            called here, on the thread of the event loop, and makes the client.
         proxy: the proxy of an aiohttp client.
         ssl: the TLS settings of an aiohttp client.
         server_timeout: the `server_timeout` of an `AiohttpClient` that is made here.

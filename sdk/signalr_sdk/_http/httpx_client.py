@@ -22,8 +22,7 @@ from . import answers
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
-# After so many chunks of a response body, the other tasks of the event loop run. The number keeps them waiting 5 ms at
-# most.
+# After this number of chunks of a response body, other tasks of the event loop run: so they wait 5 ms at most.
 _CHUNKS_A_TURN = 500
 
 
@@ -73,8 +72,8 @@ class HttpxClient:
             timeout=httpx.Timeout(None, connect=request.connect_timeout),
         )
         if cookies:
-            # Set the hub's cookies only now: `build_request` leaves out the cookies of the user's httpx client if the
-            # request has a `Cookie` header already.
+            # Add the connection's cookies after `build_request`: that method would leave out the cookies of the user's
+            # httpx client if the request had a `Cookie` header already.
             message.headers.encoding = "utf-8"
             message.headers["Cookie"] = _joined(message.headers.get("Cookie", ""), cookies)
         return await self._client.send(message, stream=True, follow_redirects=False)
@@ -110,7 +109,7 @@ def _joined(older: str, newer: str) -> str:
 
 
 def _head(response: httpx.Response) -> HttpResponse:
-    """Return the status and the headers. In the headers, bytes that are no UTF-8 become surrogate characters."""
+    """Return a response without body. In its headers, bytes that are no UTF-8 become surrogate characters."""
     fields = ((_text(name), _text(value)) for name, value in response.headers.raw)
     return HttpResponse(response.status_code, tuple(fields))
 

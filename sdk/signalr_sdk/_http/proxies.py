@@ -14,7 +14,7 @@ _SYSTEM_HAS_PROXIES = sys.platform in ("darwin", "win32")
 
 
 def proxy_url(text: str) -> URL:
-    """Return a text as the URL of a proxy.
+    """Parse the URL of an HTTP proxy. A text without `://`, such as `proxy:3128`, gets the scheme http.
 
     Raises:
         ValueError: the text is not the URL of an HTTP proxy. The error's text holds no password.

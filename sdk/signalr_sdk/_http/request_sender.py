@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-# A time limit around a whole operation (a request, a negotiation) is the limit of its parts times this factor. So a
-# part, such as the HTTP client, ends first, and its error tells more.
+# The HTTP client has a time limit for each request. The limits of this package around the call of the HTTP client, and
+# around the negotiation, are longer by this factor: so the HTTP client ends first, and its error tells more.
 GRACE = 1.05
 
 _CONNECTION_TOKEN = "X-SignalR-Connection-Token"
@@ -35,8 +35,8 @@ _XML_HTTP_REQUEST = ("X-Requested-With", "XMLHttpRequest")
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _SECRET_HEADER = re.compile(r"auth|cookie|key|token|secret|password|session")
 _UNSENDABLE = re.compile(r"[\x00-\x08\x0a-\x1f\x7f\ud800-\udfff]")
-# Headers of the user that are not sent as they are: `_addressed` joins the user's `Cookie` with cookies from other
-# places, and no response may be compressed.
+# Headers of the user that are never sent unchanged: `_addressed` joins the user's `Cookie` with the cookies that the
+# server has set, and `Accept-Encoding` would let the server compress responses, which this package does not decompress.
 _NOT_THE_USERS = ("cookie", "accept-encoding")
 
 
@@ -47,19 +47,24 @@ class RequestSender:
     another origin: only the redirect's token and the headers that `forward_headers` names go there. If
     `forward_headers` names `Authorization`, the user's token goes there too; if it names `Cookie`, the user's cookies.
 
-    If a server answers 401 and the user's provider returns another token, the request is sent once more.
+    If a server answers 401 and the user's token provider returns another token, the request is sent once more.
 
     Args:
-        http: sends the requests.
+        http: the HTTP client that sends the requests.
         url: the hub's URL.
-        access_token: as for `HubConnection`, like the arguments from here to `timeouts`.
+        access_token: see `HubConnection`.
+        access_token_in: see `HubConnection`.
+        headers: see `HubConnection`.
+        cookies: see `HubConnection`.
+        forward_headers: see `HubConnection`.
+        timeouts: see `HubConnection`.
         logs: the connection's loggers; new ones for `url` by default.
 
     Attributes:
         logs: the connection's loggers.
         token: the token of the requests, which negotiation and token refreshes replace.
         timeouts: the time limits of the connection.
-        secrets: the tokens, keys and cookies of the requests so far.
+        secrets: the tokens, keys and cookies of the requests so far, to blank them out in the texts of errors.
     """
 
     def __init__(
@@ -94,11 +99,14 @@ class RequestSender:
             self.secrets.add(value)
 
     async def refresh(self, url: str, connection_token: str, *, timeout: float | None, max_bytes: int) -> HttpResponse:
-        """Send the server a new token of the user for a live connection. Use the token from now on if it is accepted.
+        """Get a new token from the user, and send it to the server for a live connection, in a POST.
+
+        If the server accepts the token, later requests carry it too, except after a redirect of negotiate that gave a
+        token for another server.
 
         Args:
-            url: the refresh URL of the hub that the user has named.
-            connection_token: tells the server which connection the token is for.
+            url: the URL of the token refresh, at the hub's own origin (not of a redirect).
+            connection_token: from the negotiate response; tells the server which connection the token is for.
             timeout: seconds for the request.
             max_bytes: the largest response, in bytes.
 
@@ -114,8 +122,8 @@ class RequestSender:
         own = {"Accept": "*/*", _CONNECTION_TOKEN: connection_token}
         request = HttpRequest(method="POST", url=url, headers=own, timeout=timeout, max_bytes=max_bytes)
         response = await self._exchange(request, token)
-        # After a redirect of negotiate, keep the redirect's token: all later requests go to the server of the redirect,
-        # and the user's token is for the hub's server.
+        # After a redirect of negotiate, do not send the user's token with later requests: these go to the server of the
+        # redirect, which needs the redirect's token. The user's token is for the hub's server.
         if 200 <= response.status < 300 and not self.token.from_redirect:
             self.token.use(token)
         return response
@@ -154,7 +162,15 @@ class RequestSender:
 
     @asynccontextmanager
     async def stream(self, url: str) -> AsyncIterator[HttpStream]:
-        """Open an event stream. Leaving the context drops the stream. Status and errors are as for `request`."""
+        """Open an event stream (Server-Sent Events) as an async context manager, whose end drops the stream.
+
+        The stream is returned whatever the status of its response. After a 401, try once more with another token.
+
+        Raises:
+            OSError: the network failed.
+            ConnectionFailedError: the token provider failed.
+            RemoteProtocolError: the stream is compressed.
+        """
         token = await self._token_for(url)
         async with self._event_stream(url, token) as stream:
             if stream.response.status != 401 or not await self._renewed(url, token):
@@ -218,9 +234,10 @@ class RequestSender:
         """Return a request with all its headers, and with the token in a header or in the URL.
 
         Args:
-            request: the request with the headers that it needs. They replace the user's headers of the same names.
-            token: the token for the header `Authorization`, or for the query.
-            opens: whether the request opens an event stream or a WebSocket. Its token may stand in the query.
+            request: the request; its headers replace the user's headers of the same names.
+            token: the token, which goes into the header `Authorization` or into the query; `None` for no token.
+            opens: whether the request opens an event stream or a WebSocket: with `access_token_in="query"`, the token
+                of such a request goes into the query.
         """
         url, own = request.url, request.headers
         self.secrets.add(token)
@@ -251,7 +268,7 @@ class RequestSender:
         return "; ".join(part for part in (header, *pairs, stored) if part)
 
     def _note(self, request: HttpRequest, response: HttpResponse) -> None:
-        """Store the cookies that a response sets for later requests, and log the request with the response's status."""
+        """Log a request and the status of its response; keep the cookies that the response sets, for later requests."""
         set_cookies = [value for name, value in response.headers if name.lower() == "set-cookie"]
         if set_cookies:
             self._stored_cookies.store(request.url, set_cookies, time.time())
@@ -277,7 +294,7 @@ async def _in_time(work: Awaitable[T], request: HttpRequest) -> T:
 
 
 def checked_headers(headers: Mapping[str, str] | None) -> dict[str, tuple[str, str]]:
-    """Return name and value of each header that the user gave, by the name in lower case.
+    """Check the headers that the user gave; return a dict from the name in lower case to a tuple (name, value).
 
     Raises:
         ValueError: a name or a value cannot be sent.
@@ -286,7 +303,7 @@ def checked_headers(headers: Mapping[str, str] | None) -> dict[str, tuple[str, s
 
 
 def checked_cookies(cookies: Mapping[str, str] | None) -> list[tuple[str, str]]:
-    """Return the cookies that the user gave: the name of each, and its text for the `Cookie` header.
+    """Check the cookies that the user gave; return a list of tuples (name, "name=value").
 
     Raises:
         ValueError: a name or a value cannot be sent, or would make another cookie.
@@ -308,7 +325,7 @@ def _checked(name: str, value: object) -> str:
 
 
 def _cookie(name: str, value: object) -> str:
-    """Return a cookie that the user gave, as it stands in the `Cookie` header.
+    """Check a cookie that the user gave; return "name=value", as in the `Cookie` header.
 
     Raises:
         ValueError: the name or the value cannot be sent, or would end the cookie and begin another one.

@@ -1,4 +1,4 @@
-"""The TCP sockets of the package's own HTTP client: keep-alive, and what Linux knows of acknowledgements."""
+"""The TCP sockets of the package's own HTTP client: TCP keep-alive, and how much sent data is unacknowledged."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from typing import Any, Final
 
 from .._core.path_watch import PathSample
 
-# The layout of Linux's `struct tcp_info`: eight bytes, then numbers of 32 bits. The first 13 numbers are read;
-# `_UNACKNOWLEDGED` and `_SINCE_ACK` are the indexes of two of them.
+# The layout of Linux's `struct tcp_info`: `_HEAD` bytes that are not needed, then numbers of 32 bits. The first
+# `_NUMBERS` numbers are read; `_UNACKNOWLEDGED` and `_SINCE_ACK` are the indexes of the two numbers that are used.
 _HEAD: Final = 8
 _UNACKNOWLEDGED, _SINCE_ACK, _NUMBERS = 4, 12, 13
-# The operating system probes an idle peer so many times without an answer before it gives the connection up.
+# TCP keep-alive: the connection is lost after this number of probes in a row without an answer from the peer.
 _PROBES: Final = 4
 
 
@@ -23,8 +23,8 @@ class TcpSockets:
     """The open sockets of one HTTP client, with TCP keep-alive.
 
     Args:
-        timeout: after so many seconds without an answer from an idle peer's system, the connection is lost; `None` for
-            no probes.
+        timeout: seconds after which an idle connection is lost if the peer answers no TCP keep-alive probe; `None` for
+            no TCP keep-alive.
     """
 
     def __init__(self, timeout: float | None) -> None:
@@ -32,7 +32,7 @@ class TcpSockets:
         self._sockets = weakref.WeakSet[socket.socket]()
 
     def make(self, address: tuple[int, int, int, str, tuple[Any, ...]]) -> socket.socket:
-        """Return a new socket for an address. aiohttp calls this for each TCP connection, as its `socket_factory`."""
+        """Return a new socket, not connected yet. aiohttp calls `make` for each connection (`socket_factory`)."""
         new = socket.socket(*address[:3])
         if self._timeout is not None:
             _keep_alive(new, self._timeout)
@@ -40,13 +40,16 @@ class TcpSockets:
         return new
 
     def shut_down(self) -> None:
-        """Shut all sockets down both ways, so that closing them does not wait until the peer reads unsent data."""
+        """Shut all sockets down in both directions, so that closing them does not wait until unsent data is sent."""
         for each in self._sockets:
             with suppress(OSError):
                 each.shutdown(socket.SHUT_RDWR)
 
     def samples(self) -> dict[int, PathSample]:
-        """Return by the `id` of each socket what the peer has not acknowledged. Empty on systems other than Linux."""
+        """Return a dict from `id(socket)` to a `PathSample`, which says how much the peer has not acknowledged.
+
+        The dict is empty on systems other than Linux.
+        """
         found = {}
         if sys.platform == "linux":
             for each in self._sockets:

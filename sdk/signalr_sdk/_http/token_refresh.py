@@ -22,7 +22,7 @@ _MAX_ANSWER = 1024 * 1024
 
 
 class Refresher:
-    """Refreshes the token of one connection. A timer, the user, or the response to a long poll asks for it.
+    """Refreshes the token of one connection, when a timer, the user, or the response to a long poll asks for this.
 
     Args:
         sender: sends the requests of the connection.

@@ -192,8 +192,8 @@ class HubConnection(ManagedConnection[HubLink]):
             ResultTypeError: the result does not fit `result_type`.
         """
         life = self._life
-        # Do not call `get_running_loop` here: that would make `send` 20 % slower (Python 3.11,
-        # tests/bench/test_end_to_end.py).
+        # Do not call `get_running_loop` for this check: the same check in `send` would make `send` 20 % slower (Python
+        # 3.11, tests/bench/test_end_to_end.py).
         if get_ident() != life.thread or life.loop is None or current_task(life.loop) is None:
             self._check_loop()
         limit = self._timeouts.invoke if timeout is UNSET else timeout
@@ -236,7 +236,7 @@ class HubConnection(ManagedConnection[HubLink]):
             LocalProtocolError: an argument cannot be encoded; nothing was sent.
         """
         life = self._life
-        # Do not call `get_running_loop` here: that would make `send` 20 % slower (Python 3.11,
+        # Do not call `get_running_loop` for this check: `send` would be 20 % slower (Python 3.11,
         # tests/bench/test_end_to_end.py).
         if get_ident() != life.thread or life.loop is None or current_task(life.loop) is None:
             self._check_loop()
@@ -317,14 +317,14 @@ class HubConnection(ManagedConnection[HubLink]):
         return split(args)
 
     async def _needs_exact(self, type_: Any) -> bool:
-        """Return whether a result or stream item that becomes this type must be decoded without losing a digit."""
+        """Return whether `Decimal` is in a result type or item type: numbers must then be decoded with all digits."""
         if self._typed is None:
-            # Import in a thread: the first import would block the event loop for many milliseconds.
+            # Import `_typed.structure` in a thread: the first import would block the event loop for many milliseconds.
             await asyncio.to_thread(self._load_typed)
         return bool(self._load_typed()[0].needs_exact(type_))
 
     def _load_typed(self) -> tuple[ModuleType, Converter]:
-        """Return the module `_typed.structure` and this connection's converter. The first call imports the module."""
+        """Return a tuple: the module `_typed.structure` (imported by the first call) and the connection's converter."""
         if self._typed is None:
             # Import at the first use, so that `import signalr_sdk` is fast.
             from .._typed import structure
@@ -348,7 +348,7 @@ class HubConnection(ManagedConnection[HubLink]):
         return buffer
 
     async def _close_sources(self, uploads: list[Any]) -> None:
-        """Close the sources of uploads whose call was never sent. Cancelling this wait does not cancel the closing."""
+        """Close the sources of uploads whose call was never sent. If this wait is cancelled, the closing goes on."""
         await asyncio.wait({spawn(self._close_source(source), "close an upload", self._closing) for source in uploads})
 
     async def _close_source(self, source: Any) -> None:
@@ -435,7 +435,7 @@ class HubConnection(ManagedConnection[HubLink]):
         return handler
 
     def on_authentication_refreshed(self, handler: H) -> H:
-        """Register `handler(lifetime)`, called after each token refresh: its seconds to live, or `None` if unknown."""
+        """Register `handler(lifetime)`, called after each token refresh. `lifetime` is in seconds or `None`."""
         return self._on_lifecycle("authentication_refreshed", handler)
 
     def messages(

@@ -60,7 +60,7 @@ _LOSS_GRACE = 1.0
 
 
 class Phase(enum.Enum):
-    """Where a link is in its life. After CLOSING, no timer is set and no received message reaches a handler."""
+    """The phase in the life of a link. In CLOSING, no timer is set and no received message reaches a handler."""
 
     OPENING = enum.auto()  # before `begin`
     LIVE = enum.auto()
@@ -71,7 +71,9 @@ class Phase(enum.Enum):
 async def open_link(
     options: ConnectionOptions, protocol: HubProtocol, refresh: AuthenticationRefresh | None, dispatcher: Dispatcher
 ) -> HubLink:
-    """Make one attempt to connect: token, negotiate, transport, handshake. If cancelled, nothing stays open.
+    """Make one attempt to connect (token, negotiate, transport, handshake), and return the open link.
+
+    If `open_link` is cancelled or fails, nothing stays open.
 
     Args:
         options: the options of the connection.
@@ -99,7 +101,8 @@ class HubLink:
         timeouts: the timeouts of the connection.
         outgoing: the buffer of messages that wait to be sent.
         calls: the calls that are sent over this link.
-        stuck: see `Link`.
+        stuck: a callback that the supervisor sets. The link calls `stuck(error)` if `run` goes on after the connection
+            was lost, since users' code in `run` ignores its cancellation.
     """
 
     stuck: Callable[[SignalRError], None]
@@ -136,8 +139,8 @@ class HubLink:
         self._watchdog: asyncio.TimerHandle | None = None
         # The timeout around the receiving in `run`. `lose` ends `run` by letting this timeout expire at once.
         self._scope: asyncio.Timeout | None = None
-        # Why the transport was lost. The error is `None` while the transport works, and also after a protocol error:
-        # stateful reconnect can resume the link after a loss, but not after a protocol error.
+        # The error with which the transport was lost. `None` while the transport works, and also after the server broke
+        # the protocol: stateful reconnect can resume the link after a loss only.
         self._lost: SignalRError | None = None
 
     def _new_session(self, protocol: HubProtocol, limits: Limits) -> HubSession:
@@ -156,7 +159,7 @@ class HubLink:
         return PathWatch(self.timeouts.server if self.connection.sees_paths else None)
 
     def _new_outgoing(self, limit: int) -> tuple[Outgoing, StatefulOutgoing | None]:
-        """Return the outgoing buffer, and the same buffer again if stateful reconnect is used, otherwise `None`."""
+        """Return a tuple of the outgoing buffer and the same buffer again (`None` without stateful reconnect)."""
         writing, failed, log = self._note_writing, self._note_write_failed, self.connection.logs.transport
         replay = self._session.replay
         if replay is None:
@@ -316,7 +319,7 @@ class HubLink:
         self.connection.logs.transport.debug("%s %d bytes: %.100r", what, len(payload), payload[:100])
 
     def lose(self, error: SignalRError) -> None:
-        """End `run`, which then returns this error. If the transport is lost already, do nothing."""
+        """Make `run` end and return `error`, the reason of the loss. If the transport is lost already, do nothing."""
         if self._lost is None:
             self._lost = error
             if self._scope is not None:
@@ -347,7 +350,8 @@ class HubLink:
             if tasks:
                 await asyncio.wait(tasks)
         finally:
-            # Cancel uploads whose source takes too long to close: without a time limit, `stop()` would hang.
+            # Cancel the tasks of uploads and of a token refresh that still run here: `close` was cancelled, because it
+            # took too long. Otherwise `stop()` would wait for ever for a source that does not close.
             for task in tasks:
                 task.cancel()
             if any(not task.done() for task in tasks):
@@ -371,10 +375,10 @@ class HubLink:
             try:
                 await self.connection.drop()
             finally:
-                # If `close` is cancelled during `drop`, the writer task would otherwise wait for a stalled HTTP client
-                # for ever.
+                # In `finally`, because `close` may be cancelled during `drop`: the writer task, which may be waiting
+                # for a stalled HTTP client, would then never end.
                 await self.outgoing.close()
-                # The dispatcher and the backlog are used longer than the link, and must not keep the link in memory.
+                # The dispatcher and the backlog live longer than the link, and would keep the link in memory.
                 self._dispatcher.forget_link(self.calls.respond)
 
     async def _say_goodbye(self) -> None:
@@ -456,10 +460,10 @@ class HubLink:
             self._hand_on(session.receive(payload, self._loop.time()))
 
     def _note_numbers(self, outgoing: StatefulOutgoing) -> None:
-        """After each received payload, with stateful reconnect: do what an Ack needs.
+        """Handle Acks of stateful reconnect, after each payload that was received.
 
-        An Ack from the server makes room in the outgoing buffer: wake calls that wait for room. Send an Ack to the
-        server if one is due.
+        The payload may hold an Ack from the server, which makes room in the outgoing buffer: wake calls that wait for
+        room. Send an Ack to the server if an Ack is due.
         """
         outgoing.admit()
         if ack := self._session.acknowledge(self._loop.time()):
@@ -480,7 +484,7 @@ class HubLink:
     # Timers: keep-alive ping, server timeout, check of the network path
 
     def _set_timer(self) -> None:
-        """Set the timer to the next deadline: keep-alive, server timeout, or the check of the network path."""
+        """Set the timer to the next of: keep-alive ping, server timeout, check of the TCP acknowledgements."""
         if self._phase is Phase.CLOSING:
             return
         if self._timer is not None:
@@ -524,11 +528,12 @@ class HubLink:
         elif not self._stateful.suspended:
             self._stateful.suspend()
         else:
-            # The loss of the transport is known already: do not lose the link again, since a resume may be running.
+            # The loss of the transport is known already. Do not set the timer that calls `lose`: the link may now be
+            # resuming over a new transport, and `lose` would end the link.
             return
         if not closing:
             self._grace = self._loop.call_later(_READER_GRACE, self.lose, error)
 
     def _wake_reader(self) -> None:
-        """Let `ReadPause` check again whether to read: a call has begun to wait for its answer."""
+        """Let `ReadPause` check again whether to read: a new invocation waits for its completion from the server."""
         self._pause.look_again()

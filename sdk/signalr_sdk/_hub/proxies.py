@@ -54,8 +54,8 @@ def _proxy_class(declaration: Any, naming: Naming, style: Style) -> type:
     """Return the class of the proxies for a declaration: a subclass, so that `isinstance(proxy, declaration)` holds."""
     members: dict[str, Any] = {}
     for name, call in read_hub(declaration, naming, style).items():
-        # Do not copy the `__dict__` of the declared function: an abstract method is marked there, and the proxy would
-        # be abstract too.
+        # Do not copy the `__dict__` of the declared function (`updated=()`): there, Python marks abstract methods, and
+        # the class of the proxies would be abstract too.
         members[name] = functools.wraps(call.function, updated=())(_method(call, is_async=style.is_async))
     members |= {"__repr__": _show, "__module__": declaration.__module__, "__doc__": declaration.__doc__}
     return types.new_class(declaration.__name__, (declaration,), exec_body=lambda namespace: namespace.update(members))

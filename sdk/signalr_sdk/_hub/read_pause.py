@@ -17,15 +17,15 @@ if TYPE_CHECKING:
 
 @attrs.define(eq=False)
 class ReadPause:
-    """Decides how long one link waits before it reads from its transport again.
+    """Decides how long one link does not read from its transport, since handlers or iterators are slow.
 
     Args:
         session: the session, whose server timeout stands still during a pause.
         backlog: counts the messages that wait for consumers.
-        calls: the pending invocations. A slow handler may itself wait for an answer, so an invocation younger than
-            `limit` ends the pause.
+        calls: the pending invocations. An invocation younger than `limit` ends the pause, because the slow handler may
+            itself wait for the completion, which must be read.
         limit: the longest pause in seconds (`Timeouts.pause`); `None` for no limit.
-        resumed: called at the end of a pause, because the server timeout of the session has moved.
+        resumed: called at the end of each pause, which has moved the deadline of the server timeout.
 
     Attributes:
         exhausted: whether a pause has reached `limit`. After that, reading goes on without pauses until the consumers
@@ -42,7 +42,7 @@ class ReadPause:
     _wait: asyncio.Future[None] | None = attrs.field(default=None, init=False)
 
     async def hold(self) -> None:
-        """Wait, without reading, until consumers are fast enough, a new invocation is pending, or `limit` is over."""
+        """Return when reading may go on: handlers keep up, an invocation waits, or `Timeouts.pause` is over."""
         self._session.pause(self._loop.time())
         try:
             async with asyncio.timeout(self._limit):

@@ -28,8 +28,8 @@ def register(
     """Register the methods of an object as handlers; return the object.
 
     Args:
-        on: a function that registers one handler.
-        converter: a function that returns the converter, called only if a parameter has a type.
+        on: called as `on(event, handler)` to register a handler.
+        converter: called only if a parameter has a type; returns the converter for the arguments of events.
         receiver: the object of the user.
         naming: how names of methods become names of events.
         style: says whether handlers may be async: yes for the asyncio client, no for `signalr_sdk.sync`.

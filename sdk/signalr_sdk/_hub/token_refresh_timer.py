@@ -51,7 +51,7 @@ class TokenRefreshTimer:
         self._set(lifetime, self._refresher.made_at)
 
     def stop(self) -> list[asyncio.Task[None]]:
-        """Stop the timer, and cancel a running refresh. Return the task of that refresh in a list, or no task."""
+        """Stop the timer, and cancel a running refresh. Return a list of that refresh's task; else an empty list."""
         self._refresher.refreshed = self._refreshed
         self._cancel()
         if self._task is None or self._task.done():
@@ -86,8 +86,8 @@ class TokenRefreshTimer:
         except AuthenticationRefreshError as error:
             pause = (self._end - self._loop.time()) / 2
             if pause >= _PAUSE and not _is_refused(error):
-                # While this refresh waited for a refresh that the user's program had started, that refresh may have
-                # set the timer: cancel that timer, or two timers would run.
+                # Cancel the timer, or two timers may run: the user's program may have started another refresh, which
+                # went first and has set the timer.
                 self._cancel()
                 self._timer = self._loop.call_later(pause, self._start)
             self._failed(error)

@@ -23,12 +23,13 @@ class Attempts:
     """Counts the attempts to connect, and asks the retry policies for the delay before each further attempt.
 
     Args:
-        reconnect: as for `HubConnection`.
-        retry_start: as for `HubConnection`.
-        report: called with the error if a policy raises an exception.
+        reconnect: the retry policy after a loss, as for `HubConnection`.
+        retry_start: the retry policy of `start`, as for `HubConnection`.
+        report: called with the error if a retry policy of the user raises an exception.
 
     Attributes:
-        count: the attempts since `start()`, or since a stable connection was lost.
+        count: the number of attempts since `start()`, or since the loss of a connection that was up for `_STABLE`
+            seconds or more.
         was_connected: whether the connection was up at least once since `start()`.
     """
 
@@ -50,7 +51,7 @@ class Attempts:
 
     @property
     def reconnects(self) -> bool:
-        """Whether the user gave a policy as `reconnect`: a new connection is made after a loss."""
+        """Whether the user wants a new connection after a loss: `reconnect` is true or a retry policy."""
         return self._policy is not None
 
     @staticmethod
@@ -62,11 +63,11 @@ class Attempts:
         self.count, self.was_connected, self._since = 0, False, self._now()
 
     def note_up(self) -> None:
-        """Record that the connection is up from now on: `note_lost` needs the time to see whether it was stable."""
+        """Record the time at which the connection came up: `note_lost` then knows how long the connection was up."""
         self.was_connected, self._up_since = True, self._now()
 
     def note_lost(self) -> None:
-        """Record that the connection is lost now. Set the count to zero if the connection was stable."""
+        """Record that the connection is lost now. Set the count to zero if it was up for `_STABLE` seconds or more."""
         now = self._now()
         if now - self._up_since >= _STABLE:
             self.count, self._since = 0, now
@@ -88,8 +89,8 @@ class Attempts:
         """
         if self.reconnects:
             return self.delay(error)
-        # Without a policy, resuming is attempted once, without delay. If earlier attempts are still counted, the
-        # connection was not stable: wait before the attempt, so that a bad network does not cause a busy loop.
+        # With `reconnect=False`, resuming is attempted only once. Attempt at once if `count` is 0. Otherwise the lost
+        # connection was not stable: wait first, or a bad network would cause a busy loop of losses and resumes.
         if tried:
             return None
         return self._delay(_AT_ONCE if self.count == 0 else _SPREAD, error)

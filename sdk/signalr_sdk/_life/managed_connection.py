@@ -40,11 +40,11 @@ class ManagedConnection(Uncopied, Generic[L]):
         options: the options that all kinds of connections have.
         connect: makes one attempt to connect, and returns a link whose handshake is done. If `connect` is cancelled, it
             must leave no connection open.
-        reconnect: as for `HubConnection`.
-        retry_start: as for `HubConnection`.
+        reconnect: the retry policy after a loss, as for `HubConnection`.
+        retry_start: the retry policy of `start`, as for `HubConnection`.
     """
 
-    # `signalr_sdk.sync` replaces this class by a dispatcher that runs handlers on threads.
+    # `signalr_sdk.sync` sets another class here: a dispatcher that runs handlers on threads.
     _dispatcher_class: type[Dispatcher] = Dispatcher
 
     def __init__(
@@ -145,8 +145,8 @@ class ManagedConnection(Uncopied, Generic[L]):
         self._check_loop()
         await self._life.stop()
         if self._closing:
-            # Calls that waited for a connection have failed just now, and tasks are closing the sources of their
-            # uploads. Wait for these tasks, or the event loop may end before the sources are closed.
+            # `stop` has just failed the calls that waited for a connection, and the tasks in `_closing` now close the
+            # sources of their uploads. Wait for these tasks, or the event loop may end before the sources are closed.
             await asyncio.wait(self._closing, timeout=_CLOSING)
 
     async def run(self) -> None:

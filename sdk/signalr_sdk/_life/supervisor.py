@@ -42,7 +42,9 @@ _CANCELLED = (
 
 
 class Supervisor(Generic[L]):
-    """Starts a connection, makes a new link after a loss if the retry policy allows it, and stops the connection.
+    """Starts a connection, reconnects after a loss if the retry policy allows a reconnect, and stops the connection.
+
+    A `Link` is the connection from a handshake to the next loss; a reconnect makes a new link.
 
     Args:
         connect: makes one attempt, and returns a link whose handshake is done. If `connect` is cancelled, it must leave
@@ -80,14 +82,15 @@ class Supervisor(Generic[L]):
         self._dispatcher = dispatcher
         self._attempts = attempts
         self._main: asyncio.Task[None] | None = None
-        # `_main`, the task of the current start, and the tasks of earlier starts that are still closing transports.
+        # All running main tasks: `_main`, which belongs to the latest `start`, and tasks of earlier starts, which are
+        # still closing their transports.
         self._mains: set[asyncio.Task[None]] = set()
         self._cancelled: list[asyncio.Task[None]] = []
         self._stopping: asyncio.Task[None] | None = None
-        # If the program cancels `_stopping`, the task of `stop`, then `_main` finishes the stop. This timer replaces
-        # `_main` by a new task if `_main` does not do so in time.
+        # A timer for the case that the program cancels `_stopping`, the task that stops the connection: then `_main`
+        # finishes the stop. If `_main` takes too long, the timer starts a new task for this.
         self._replacing: asyncio.TimerHandle | None = None
-        # Added to the text of `NotConnectedError` if the program, not `stop`, has cancelled `_main`.
+        # Added to the text of `NotConnectedError`. Empty, unless the program (not `stop`) has cancelled `_main`.
         self._hint = ""
         self._waiting: dict[asyncio.Future[None], None] = {}
 
@@ -148,8 +151,8 @@ class Supervisor(Generic[L]):
             self._stopping = spawn(self._shut_down(link, self._cancelled), "stop")
             self._stopping.add_done_callback(functools.partial(self._note_stopped, link))
         elif running_handler() in self._cancelled:
-            # This `stop` was called by a handler that another `stop` has cancelled and is waiting for. Do not wait: the
-            # handler and the other `stop` would wait for each other for ever.
+            # The caller is a handler, which another call of `stop` has cancelled and is waiting for. Do not wait here:
+            # the handler and the other `stop` would wait for each other for ever.
             return
         stopping = self._stopping
         await asyncio.wait({stopping})
@@ -158,7 +161,7 @@ class Supervisor(Generic[L]):
             await asyncio.wait(tasks, timeout=_LAST_CHANCE)
 
     async def _end_remains(self) -> None:
-        """Stop a connection that has ended by itself: cancel running handlers, and wait for closing transports."""
+        """Do the rest of `stop` if the connection has ended already: cancel handlers, wait for closing transports."""
         await self._end_tasks({*self._dispatcher.discard(), *self._unfinished()}, self._timeouts.close)
 
     def _unfinished(self) -> set[asyncio.Task[None]]:
@@ -183,7 +186,7 @@ class Supervisor(Generic[L]):
             self._logger.info("stop() took longer than %s s and dropped the connection", self._timeouts.close)
 
     async def _end_tasks(self, tasks: set[asyncio.Task[None]], limit: float | None) -> bool:
-        """Wait for tasks that are ending. Cancel the tasks that take too long, and leave behind the ones that go on.
+        """Wait until tasks end. Cancel those that take longer than `limit`; leave those running that ignore this.
 
         Args:
             tasks: the tasks.
@@ -212,8 +215,8 @@ class Supervisor(Generic[L]):
         if self._stopping is not stopping:
             return
         if stopping.cancelled() and self._main is not None:
-            # Let `_main` finish the stop. Do not start a new task: if the event loop is ending, nobody would wait for a
-            # new task.
+            # The program has cancelled `stopping`, the task that stops the connection. Let `_main` finish the stop: if
+            # the event loop is ending, nobody would wait for a new task.
             self._main.cancel()
             if self._main.done():
                 self._finish_stop(link, self._main)
@@ -255,12 +258,14 @@ class Supervisor(Generic[L]):
         next_link: Callable[[], Coroutine[Any, Any, L | None]],
         link: L | None = None,
     ) -> None:
-        """Run one link, and after a loss the link that replaces it, until the connection has ended. Runs in `_main`.
+        """Run the first link (a connection after its handshake), and after each loss the new link of the reconnect.
+
+        Return when the connection has ended for good. This coroutine is the task `_main`.
 
         Args:
             started: resolved when the first link is live.
             next_link: returns the first link to run; `None` if the connection has ended.
-            link: a lost link that `next_link` is to close. If `next_link` fails, the link is closed here.
+            link: a lost link that `next_link` closes; `_live` closes this link if `next_link` fails.
         """
         try:
             link = await next_link()
@@ -394,7 +399,7 @@ class Supervisor(Generic[L]):
                 waiter.set_result(None)
 
     async def _live_once(self, link: L) -> L | None:
-        """Run a link until it is lost for good. Return the new link, or `None` if the connection has ended."""
+        """Run a link until the connection is lost, then reconnect. Return the new link; `None` if there is none."""
         while True:
             error = await link.run()
             if self._is_superseded:
@@ -414,7 +419,7 @@ class Supervisor(Generic[L]):
         return await self._lose(link, error, self._attempts.delay(error) if _may_reconnect(error) else None)
 
     def _replace_stuck(self, link: L, error: SignalRError) -> None:
-        """Replace `_main`, in which users' code ignores its cancellation, by a new task, which reconnects."""
+        """Leave the task `_main` alone, since users' code in it ignores its cancellation; reconnect in a new task."""
         main = self._main
         if main is None or main.done() or self.link is not link:
             return
@@ -429,7 +434,7 @@ class Supervisor(Generic[L]):
         return await self._lose(link, error, self._attempts.delay(error))
 
     async def _lose(self, link: L, error: SignalRError | None, delay: float | None) -> L | None:
-        """Close a link that was lost, and reconnect. Return the new link, or `None` if the connection has ended.
+        """Close the link of a lost connection, and reconnect. Return the new link; `None` if there is none.
 
         Args:
             link: the lost link.
@@ -478,8 +483,8 @@ class Supervisor(Generic[L]):
 
     async def _close(self, link: L, cause: SignalRError, *, goodbye: bool) -> None:
         limit, whose = self._timeouts.close, "the closing of the transport"
-        # Call `link.close` again if the first call has failed: the program may have cancelled its task before the first
-        # step, so that nothing was closed. After a close that has begun, a second one does nothing.
+        # If the first call of `link.close` fails, call it again: the program may have cancelled the task of the first
+        # call before its first step, so that nothing was closed. If the first call has begun, the second does nothing.
         for _ in range(2):
             closing = link.close(cause, goodbye=goodbye)
             try:
@@ -571,7 +576,7 @@ def _retrieve(main: asyncio.Task[None]) -> None:
 
 
 def _may_reconnect(error: SignalRError | None) -> bool:
-    """Return whether to reconnect: not after an end without error, nor after a Close message that forbids it."""
+    """Return whether to reconnect: yes if there is an error, unless a Close message forbids a reconnect."""
     return error is not None and not (isinstance(error, ConnectionClosedError) and not error.allow_reconnect)
 
 

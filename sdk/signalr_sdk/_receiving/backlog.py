@@ -1,7 +1,7 @@
 """Queues of received messages with limits: `WaitingQueue` is one queue, `Backlog` counts the bytes in all queues.
 
 The SignalR protocol has no flow control. A connection therefore stops reading for a while if handlers or iterators are
-slow: when one queue holds more messages than its mark, or when all queues together hold more than half of
+slow: when one queue holds more messages than its `mark`, or when all queues together hold more than half of
 `Limits.buffered_bytes`. While the client does not read, TCP slows the server down. If the queues hold more than
 `Limits.buffered_bytes` all the same, the fullest queue drops messages.
 """
@@ -24,7 +24,8 @@ class Backlog:
         limit: the largest number of bytes in all queues.
         half: half of `limit`. Above `half`, the connection stops reading for a while.
         over_half_full: whether `held` is above `half`.
-        above: the number of reasons to stop reading: one for each queue above its mark, and one for `over_half_full`.
+        above: the number of reasons to stop reading: one for each queue with more messages than its `mark`, and one if
+            `over_half_full` is true.
         relieved: a callback that the link sets, called when `above` becomes 0.
     """
 
@@ -58,7 +59,7 @@ class Backlog:
             self._count(-1)
 
     def note_over_half(self) -> None:
-        """To be called when `held` is above `half`: set `over_half_full`; above `limit`, make queues drop messages."""
+        """Set `over_half_full`: `held` is above `half`. If `held` is above `limit` too, make queues drop messages."""
         if not self.over_half_full:
             self.over_half_full = True
             self._count(1)
@@ -66,7 +67,7 @@ class Backlog:
             self.shed_excess()
 
     def note_mark(self, queue: WaitingQueue, *, above: bool) -> None:
-        """Record whether a queue holds more messages than its mark, which is a reason to stop reading."""
+        """Record whether a queue holds more messages than its limit `mark`, which is a reason to stop reading."""
         if queue.above is above:
             return
         queue.above = above
@@ -100,7 +101,7 @@ class WaitingQueue:
         held: the sum of `sizes`.
         mark: the connection stops reading while the queue holds more messages than this number.
         above: whether the queue holds more messages than `mark`.
-        account: the backlog that counts `held`.
+        account: the backlog, which counts the bytes of all queues together.
     """
 
     __slots__ = ("above", "account", "held", "mark", "messages", "sizes")
@@ -124,7 +125,7 @@ class WaitingQueue:
         self.put_all((message,), (size,))
 
     def put_all(self, messages: Iterable[Any], sizes: Sequence[int]) -> None:
-        """Add messages at the end. `sizes` has the number of bytes of each message, as received."""
+        """Add messages at the end. `sizes` has one number for each message: its bytes, as received from the server."""
         if self.messages is _EMPTY:
             self.messages, self.sizes = deque(), deque()
         self.messages.extend(messages)
@@ -146,7 +147,8 @@ class WaitingQueue:
     def release_taken(self) -> None:
         """Subtract the bytes of messages that a consumer has popped from `messages`.
 
-        A consumer that pops messages calls `release_taken` before each `await`: other tasks need the correct numbers.
+        A consumer that pops messages calls `release_taken` before each `await`: other tasks need correct numbers in
+        `held` and `sizes`.
         """
         messages, sizes, size = self.messages, self.sizes, self.held
         if messages:
@@ -183,9 +185,10 @@ class WaitingQueue:
 
     @property
     def caught_up(self) -> bool:
-        """Whether this queue is at most filled to its mark, and all queues together at most half full.
+        """Whether this queue gives the connection no reason to stop reading.
 
-        The connection may then read again, as far as this queue is concerned.
+        True if this queue holds at most `mark` messages, and all queues together hold at most half of
+        `Limits.buffered_bytes`.
         """
         return not self.above and not self.account.over_half_full
 
@@ -199,12 +202,13 @@ class WaitingQueue:
         goal, dropped = self.held - excess, []
         while self.held > goal and len(self.messages) > 1:
             dropped.append(self.messages.popleft())
-            # Not `self.release_taken`: `EventQueue` reports dropped events there, and has not counted these ones yet.
+            # Call the method of the base class: `EventQueue.release_taken` would report the number of dropped events
+            # before `note_dropped` has counted the events dropped here.
             WaitingQueue.release_taken(self)
         self.note_dropped(dropped)
 
     def note_dropped(self, messages: list[Any]) -> None:
-        """`shed` calls this with the dropped messages, oldest first: each kind of queue counts or logs the messages."""
+        """Count or log messages that `shed` has dropped (oldest first), or put some back. Subclasses override this."""
 
 
 def _held_beyond_last(queue: WaitingQueue) -> int:

@@ -33,7 +33,8 @@ if TYPE_CHECKING:
     from .handlers import Handlers
     from .queues import Respond
 
-# After each `_BATCH` of events a worker checks the time. After `_SLICE` seconds the worker lets other tasks run.
+# A worker task, which calls handlers, checks the time after each `_BATCH` of events. After `_SLICE` seconds, the worker
+# task lets other tasks run: otherwise sync handlers of many events would block the event loop.
 _BATCH = 128
 _SLICE = 0.01
 # An event without a handler is logged only once. To limit memory, at most `_NAMES` names of such events are stored,
@@ -135,7 +136,11 @@ class Dispatcher:
             self._start_answering()
 
     def _publish(self, *columns: list[Any]) -> tuple[list[Any], ...]:
-        """Put events into the queues of their `Messages` iterators; return the events that handlers get too."""
+        """Put events into the queues of their `Messages` iterators, and return the events for handlers.
+
+        The arguments and the result are three lists of equal length: names, argument lists, sizes in bytes. An event
+        with an iterator is for handlers too if a handler is registered for its name.
+        """
         for_handlers: list[tuple[Any, ...]] = []
         for row in zip(*columns, strict=True):
             target, arguments, size = row
@@ -165,9 +170,9 @@ class Dispatcher:
 
         Args:
             event: the name of the event, in upper or lower case.
-            buffer: the largest number of waiting events. `newest` says what happens with more events.
-            newest: whether to drop the oldest events; otherwise the connection stops reading for a while.
-            loop: returns the event loop of the connection; `None` if the connection is not started.
+            buffer: the largest number of waiting events. If more events come, `newest` decides.
+            newest: if true, the oldest events are dropped; otherwise the connection stops reading for a while.
+            loop: a function that returns the event loop of the connection, or `None` before `start`.
         """
         queue = EventQueue(self.backlog, buffer, newest=newest, dropped=self._report_dropped)
         key = event.lower()
@@ -199,7 +204,7 @@ class Dispatcher:
     # Worker tasks: calling the handlers for the events in the queue
 
     def _start_workers(self, count: int) -> None:
-        """Start one worker task for each of `count` new events, as long as fewer than `Limits.handlers` workers run."""
+        """Start worker tasks, which call handlers: one for each of `count` new events, `Limits.handlers` at most."""
         if self._barrier is None:
             for _ in range(min(count, self._concurrency - len(self._workers))):
                 worker = spawn(self._work(), "events")
@@ -279,7 +284,7 @@ class Dispatcher:
         await self._tell("error", (error,))
 
     async def _tell(self, name: str, arguments: tuple[Any, ...]) -> None:
-        """Call the lifecycle handlers of one name, one after another. A failed handler does not stop the next one."""
+        """Call the handlers of one lifecycle event, such as "closed", in order. A failed one does not stop the next."""
         task = asyncio.current_task()
         assert task is not None
         for handler in self._handlers.lifecycle.get(name, ()):
@@ -345,8 +350,8 @@ class Dispatcher:
 
     def _answered(self, message: Invocation, respond: Respond, task: asyncio.Task[None]) -> None:
         if task in self._answering and (task.cancelled() or task.exception() is not None):
-            # The program has cancelled the task that runs the handler, or is ending. Send an error as the client
-            # result, or the server would wait for the client result for ever.
+            # The task that runs the handler was cancelled by the program, or ended by SystemExit. Send an error to the
+            # server, or the server would wait for the client result for ever.
             assert message.invocation_id is not None
             answer = respond(message.invocation_id, None, "The handler was cancelled.")
             _ = spawn(answer, "client result", self._answering)
@@ -405,7 +410,7 @@ class Dispatcher:
         return tasks
 
     def run_apart(self, name: str, *arguments: Any) -> None:
-        """Run the lifecycle handlers of one name in a new task, for which `stop` does not wait."""
+        """Run the handlers of one lifecycle event, such as "closed", in a new task, for which `stop` does not wait."""
         if name in self._handlers.lifecycle:
             _ = spawn(self._tell(name, arguments), f"on_{name}", self._closing)
 
@@ -417,7 +422,7 @@ class Dispatcher:
             )
 
     async def drained(self) -> None:
-        """Wait until no event waits and no handler runs. In a handler, return at once: it would wait for itself."""
+        """Wait until no event waits and no handler runs. If a handler calls `drained`, return at once."""
         while (self._workers or self._answering) and running_handler() is None:
             future = asyncio.get_running_loop().create_future()
             self._idle.append(future)
@@ -436,4 +441,4 @@ def _with_name(handler: Handler, name: str, *arguments: Any) -> Any:
 
 
 async def _nobody(_invocation_id: str, _result: Any, _error: str | None) -> None:
-    """The `respond` of a dispatcher without a link: send nothing."""
+    """Do not send a client result: this function is `Dispatcher.respond` while there is no link."""

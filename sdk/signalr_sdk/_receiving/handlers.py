@@ -9,15 +9,14 @@ if TYPE_CHECKING:
 
 
 class Handlers:
-    """Stores the handlers of one hub connection: three collections of tuples.
+    """Stores the handlers of one hub connection, in tuples of functions.
 
     Attributes:
-        events: the handlers for each event; the keys are event names in lower case.
-        any: the handlers of `on_any`.
-        lifecycle: the handlers for each lifecycle event; the keys are names without `on_`, for example "closed".
+        events: a dict from an event's name in lower case to the tuple of its handlers.
+        any: the tuple of the `on_any` handlers.
+        lifecycle: a dict from a lifecycle event's name without `on_`, such as "closed", to the tuple of its handlers.
 
-    To add or remove a handler, a tuple is replaced by a new tuple. So handlers may be added and removed while the
-    dispatcher iterates over a tuple.
+    To add or remove a handler, store a new tuple: the dispatcher may be iterating over the old tuple.
     """
 
     def __init__(self) -> None:

@@ -40,8 +40,8 @@ class StreamCall:
         open: sends the call, and returns a function that cancels the stream on the server. If `open` is cancelled,
             nothing was sent.
         discard: closes the sources of the call's uploads; called if the call was never sent.
-        loop: the event loop of the stream; `None` if `stream()` was called without an event loop and the call is not
-            sent yet.
+        loop: the event loop on which `stream()` was called. If no loop was running there, `None` until the call is
+            sent, and then the loop on which the call was sent.
     """
 
     queue: StreamQueue
@@ -84,7 +84,7 @@ class Stream(Uncopied, Generic[T]):
         return item if self._convert is None else self._convert(item)
 
     async def _fill(self) -> None:
-        """Send the call if that is still to be done, and wait until the queue has an item of the stream.
+        """Send the call of the stream if it was not sent yet, and wait until the queue has an item.
 
         After the last item, raise the exception that ends the iteration.
         """
@@ -133,7 +133,7 @@ class Stream(Uncopied, Generic[T]):
     async def _open(self) -> None:
         self._phase = _Phase.OPENING
         self._call.loop = asyncio.get_running_loop()
-        # Join the backlog only when the stream is opened: a stream that is never used would stay in the backlog.
+        # Let the backlog refer to the queue only now: a stream over which nobody iterates would stay in the backlog.
         self._queue.account.join(self._queue)
         try:
             self._release = await self._call.open()
@@ -227,7 +227,8 @@ class Messages(Uncopied):
     ) -> None:
         self._queue = queue
         self._loop = loop
-        # Unsubscribes the queue. `__del__` may call this function on any thread.
+        # A function that ends the subscription of the queue. The function must be thread-safe: `__del__` calls the
+        # function on any thread.
         self._release = release
 
     def __aiter__(self) -> Self:

@@ -78,7 +78,9 @@ class AwaitedQueue(WaitingQueue):
 
 
 class StreamQueue(AwaitedQueue):
-    """The received items of one stream. The session calls `items` and `completed` when the server sends them.
+    """The queue of received items of one stream.
+
+    The session calls `items` for stream items from the server, and `completed` for the completion.
 
     Attributes:
         finished: a callback that `Calls` sets, called once when the server has completed the stream.
@@ -94,7 +96,7 @@ class StreamQueue(AwaitedQueue):
         self.finished: Callable[[], None]
         self.overflowed: Callable[[], None]
 
-    # The session calls `items` with received stream items, which go into the queue as they are.
+    # The session calls `items` with received stream items, which are put into the queue unchanged.
     items: Final = AwaitedQueue.put_all
 
     def completed(self, _result: Any, error: str | None) -> None:
@@ -103,7 +105,7 @@ class StreamQueue(AwaitedQueue):
         self.finished()
 
     def shed(self, excess: int) -> None:
-        """Fail the whole stream instead of dropping some items: the user would not notice that items are missing."""
+        """End the stream with StreamOverflowError instead of dropping items: users would not notice missing items."""
         buffered = len(self.messages)
         self.end(
             StreamOverflowError(
@@ -125,7 +127,7 @@ class EventQueue(AwaitedQueue):
         backlog.join(self)
         self._newest = newest
         self._dropped = 0
-        # `_report` is called with the number of dropped events when the consumer is fast enough again.
+        # Called with the number of dropped events, when the consumer has caught up or the queue has ended.
         self._report = dropped
 
     def put_all(self, messages: Iterable[Any], sizes: Sequence[int]) -> None:
@@ -153,7 +155,7 @@ class EventQueue(AwaitedQueue):
             self._report_dropped()
 
     def note_dropped(self, messages: list[Any]) -> None:
-        """Count the dropped events, which are reported when the consumer is fast enough again."""
+        """Count dropped events. `_report` gets the count when the consumer has caught up or the queue has ended."""
         self._dropped += len(messages)
 
     def _report_dropped(self) -> None:
@@ -163,14 +165,16 @@ class EventQueue(AwaitedQueue):
 
 @attrs.define(eq=False)
 class LifecycleEvent:
-    """A lifecycle event in the queue of events, so that lifecycle and event handlers run in the right order."""
+    """A lifecycle event, such as "closed", in the queue of received events: so handlers run in the right order."""
 
     name: str
     arguments: tuple[Any, ...]
 
 
 class HandlerQueue(WaitingQueue):
-    """The queue of events for handlers, as (target, arguments), and of lifecycle events, which are never dropped.
+    """The queue of events for handlers. Each message is a tuple (target, arguments), or a `LifecycleEvent`.
+
+    If the queue is too full, events are dropped, but lifecycle events never.
 
     Attributes:
         dropped: the number of dropped events that were not reported yet.
@@ -188,7 +192,7 @@ class HandlerQueue(WaitingQueue):
         return dropped
 
     def note_dropped(self, messages: list[Any]) -> None:
-        """Count the dropped events, and put lifecycle events back at the front of the queue."""
+        """Count the events among the dropped messages, and put lifecycle events back at the front of the queue."""
         kept = [message for message in messages if message.__class__ is LifecycleEvent]
         self.dropped += len(messages) - len(kept)
         self.messages.extendleft(reversed(kept))
@@ -200,7 +204,7 @@ Respond = Callable[[str, Any, "str | None"], Coroutine[Any, Any, None]]
 
 
 class ClientResultQueue(WaitingQueue):
-    """The queue of requests for a client result. At most `Limits.client_results` requests are handled at a time."""
+    """The queue of the server's requests for client results. `Limits.client_results` are handled at a time."""
 
     __slots__ = ("_logger", "_responds")
 
@@ -210,12 +214,12 @@ class ClientResultQueue(WaitingQueue):
         self._responds: deque[Respond] = deque()
 
     def add(self, message: Invocation, respond: Respond) -> None:
-        """Add a request, and the function that sends the answer over the link on which the request came."""
+        """Add a server's request for a client result. `respond` sends the answer over the link of the request."""
         self._responds.append(respond)
         self.put(message, message.size)
 
     def take_first(self) -> tuple[Invocation, Respond]:
-        """Remove the oldest request; return the request and the function that sends its answer."""
+        """Remove the oldest request for a client result; return the request and the function that answers it."""
         return self.take(), self._responds.popleft()
 
     def clear(self) -> None:

@@ -92,7 +92,7 @@ class Calls:
     Args:
         session: encodes the calls.
         outgoing: the buffer for the encoded calls.
-        push_error: called with each error that no call can raise.
+        push_error: called with each error that no call can raise, for the log and the `on_error` handlers.
         waiting: called when an invocation begins to wait for its completion.
         log: the log of the connection.
     """
@@ -167,7 +167,7 @@ class Calls:
             raise
 
     def _give_up(self, call: PendingInvocation, error: LocalProtocolError) -> None:
-        """Cancel a call on the server, and fail the call, because an item of its upload cannot be encoded."""
+        """Cancel a call on the server, and raise `error` at its caller: an item of an upload cannot be encoded."""
         self._cancel(call.invocation_id, call.uploads, sent=True)
         call.fail(error)
 
@@ -209,7 +209,8 @@ class Calls:
         if uploads:
             tasks += self._start_uploads(stream_ids, uploads, unsendable)
         if ended:
-            # The server has completed the stream already, before the call was sent: the server guessed the call's id.
+            # A hostile server guessed the call's id, and completed the stream before the call was sent. Forget the
+            # stream and stop its uploads: no other completion will come for this.
             finished()
         return release
 
@@ -235,8 +236,8 @@ class Calls:
             )
             for stream_id, source in zip(stream_ids or (), sources, strict=True)
         ]
-        # Empty the list of sources: from now on the upload tasks close them. `HubConnection.invoke` and `send` close
-        # the sources that are still in the list when a call fails, and would close these sources a second time.
+        # Empty the list: from now on the upload tasks close the sources. If the call fails later, `invoke` and `send`
+        # of `HubConnection` close all sources that are still in the list, and would close these a second time.
         sources.clear()
         for upload in uploads:
             self._uploads[upload.task] = upload

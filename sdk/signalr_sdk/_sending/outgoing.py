@@ -73,8 +73,8 @@ class Outgoing:
         self._queued = 0
         self._done = 0
         self._writer: asyncio.Task[None] | None = None
-        # The callers of `put` and `room` that wait for room in the buffer, oldest first, with the number of bytes that
-        # each caller will add.
+        # The callers of `put` and `room` that wait for room in the buffer, oldest first: from the future of each caller
+        # to the number of bytes that the caller will add.
         self._waiters: dict[asyncio.Future[None], int] = {}
         self._flushers: list[tuple[int, asyncio.Future[None]]] = []
         self._error: SignalRError | None = None
@@ -108,14 +108,16 @@ class Outgoing:
 
         Args:
             data: the message.
-            stream_id: the id of the stream, if the message is an item of an upload. Stateful reconnect needs the id.
+            stream_id: the id of the upload's stream if the message is an item of an upload; else `None`. Only
+                `StatefulOutgoing` uses the id.
         """
         if self._over:
             return
         # Do not bypass the writer task while callers of `put` wait for room: only the writer task wakes these callers.
         if self.eager and self._writer is None and not self._waiters and self._send_now(data):
             return
-        # `len` comes first: if a user's hub protocol returned no bytes, `len` raises before anything is counted.
+        # Call `len` before any change: if a user's hub protocol returned None instead of bytes, `len` raises, and the
+        # counts stay right.
         self._bytes += len(data)
         self._queued += 1
         self._messages.append(data)
@@ -157,7 +159,7 @@ class Outgoing:
         """Wait until the buffer has room for a message.
 
         Args:
-            size: the number of bytes that the caller will add. Callers that wait later get only the room beyond that.
+            size: the number of bytes that the caller will add. Later callers wait for room beyond these bytes.
 
         Raises:
             ConnectionClosedError: the connection has ended, before the call or during the wait.
@@ -172,7 +174,7 @@ class Outgoing:
             await waiter
         except BaseException:
             del self._waiters[waiter]
-            # Give the room that was kept for this cancelled caller of `put` to the next caller of `put`.
+            # This caller was cancelled: wake the next caller, which may use the room that was kept for this caller.
             self._admit()
             raise
         del self._waiters[waiter]
@@ -220,7 +222,7 @@ class Outgoing:
         return self.unsent
 
     async def close(self) -> None:
-        """Cancel the writer task. Close the transport before, because cancelling would cut a POST in the middle."""
+        """Cancel the writer task. Close the transport first: else the cancelled task may cut a POST in the middle."""
         if self._writer is not None:
             writer, self._writer = self._writer, None
             await cut_off(writer, _PATIENCE, whose="the HTTP client", log=self._log)

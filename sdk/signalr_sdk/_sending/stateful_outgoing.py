@@ -20,12 +20,12 @@ class StatefulOutgoing(Outgoing):
 
     Args:
         transport: the first transport.
-        limit: as for `Outgoing`.
+        limit: `put` waits while the buffer holds this number of bytes or more.
         replay: numbers the messages, and keeps messages until the server acknowledges them. `put` waits while `replay`
             is full.
-        writing: as for `Outgoing`.
-        failed: as for `Outgoing`.
-        log: as for `Outgoing`.
+        writing: called each time bytes are written to a transport.
+        failed: called with the error when writing to a transport has failed.
+        log: the log of the connection.
 
     Attributes:
         suspended: whether the old transport is lost and there is no new transport yet.
@@ -47,7 +47,10 @@ class StatefulOutgoing(Outgoing):
 
     @property
     def full(self) -> bool:
-        """Whether `put` would wait or raise: as for `Outgoing`, or `replay` is full."""
+        """Whether `put` would wait or raise.
+
+        The buffer is full, too many messages are unacknowledged, other callers wait, or the connection has ended.
+        """
         return self._replay.full or super().full
 
     @property
@@ -75,7 +78,7 @@ class StatefulOutgoing(Outgoing):
             self._admit()
 
     def suspend(self) -> None:
-        """Stop writing after the transport was lost. Call `close`, which ends the writer task, and then `resume`."""
+        """Stop writing, because the transport was lost. Then call `close`, open a transport, and call `resume`."""
         self.suspended = True
         self._messages.clear()
         self._bytes = 0
@@ -105,8 +108,8 @@ class StatefulOutgoing(Outgoing):
             except ConnectionClosedError:
                 if self.is_ending:
                     raise
-                # The transport is lost: wait until the next transport has sent a Sequence message, and has sent again
-                # the messages that the server has not acknowledged.
+                # The transport is lost. Wait until the next transport has sent a Sequence message and, again, all
+                # messages that the server has not acknowledged.
                 resumed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
                 self._flushers.append((self._queued + 1, resumed))
                 await resumed

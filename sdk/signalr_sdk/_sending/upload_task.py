@@ -46,7 +46,8 @@ class UploadTask:
         unclosable: called with the error if closing the source fails.
 
     Attributes:
-        task: the running task; if the program cancels that task before its first step, a new task for the closing.
+        task: the task that sends the items and closes the source. If the program cancels the task before its first
+            step, a new task that only closes the source.
     """
 
     _stream_id: str
@@ -103,7 +104,7 @@ class UploadTask:
                 return
             error = _CANCELLED
         except BaseException as raised:
-            # The user's source raised an exception: send its text to the server, as the error of the upload's stream.
+            # The user's source raised an exception: end the stream on the server with the exception's text as error.
             error = text_of(raised)
             if ends_program(raised):
                 raise

@@ -132,7 +132,7 @@ class Upload(Uncopied, Generic[T]):
             self._end()
 
     def _end(self) -> Iterable[T] | AsyncIterable[T] | None:
-        """Make waiting calls of `send` raise, since the upload has ended. Return the source, which is to be closed."""
+        """Make waiting calls of `send` raise, since the upload has ended. Return the source: the caller closes it."""
         self._over = True
         self._notify()
         return self._source
@@ -169,7 +169,7 @@ def split(arguments: tuple[Any, ...]) -> tuple[list[Any], list[Any] | None]:
     """Split the arguments of a call into plain arguments and uploads.
 
     Returns:
-        The plain arguments, and the uploads; `None` instead of the uploads if there are none.
+        A tuple of two lists: the plain arguments, and the uploads (`None` if no argument is an upload).
 
     Raises:
         StateError: an `Upload` was used for another call already.
