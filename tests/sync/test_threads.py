@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import signal
 import sys
@@ -315,6 +316,26 @@ def test_an_interrupted_call_that_had_no_turn_yet_never_runs() -> None:
         call.result()
 
     LoopUse().call(interrupted)
+    assert ran == []
+
+
+def test_a_call_that_is_interrupted_in_the_turn_it_begins_awaits_nothing() -> None:
+    """Python would warn about the coroutine, which nobody awaits any more."""
+    ran: list[int] = []
+    calls: list[_Call] = []
+
+    async def run() -> None:
+        ran.append(1)
+
+    def begin_and_cancel() -> None:
+        calls.append(_Call(portal.current_portal(), run, first=lambda: None))
+        calls[0].begin()
+        calls[0]._given_up = True
+        calls[0].cancel()
+
+    LoopUse().call(begin_and_cancel)
+    assert calls.pop()._done.acquire(timeout=9)
+    gc.collect()
     assert ran == []
 
 

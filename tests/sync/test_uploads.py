@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import deque
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ import pytest
 import signalr_sdk
 from signalr_sdk import HubError, LocalProtocolError, StateError
 from signalr_sdk.sync import HubConnection, Upload
+from signalr_sdk.sync.uploads import UploadQueue
 
 from .conftest import until
 
@@ -202,3 +204,21 @@ def test_an_error_in_closing_goes_to_on_error(hub: HubConnection, expected_error
     with pytest.raises(HubError, match="enough"):
         hub.invoke("TakeThenThrow", source(), 1)
     assert str(errors.get(timeout=5)) == "cannot close"
+
+
+def test_an_item_that_another_thread_closes_the_upload_before_is_refused() -> None:
+    """`close` comes between the check of `put` and its append: the item would never be sent."""
+    queue = UploadQueue()
+
+    class Closing(deque[Any]):
+        def append(self, item: Any) -> None:
+            if item == "late":
+                queue.close()
+            super().append(item)
+
+    queue._items = Closing()
+    assert queue.put("early")
+    with pytest.raises(StateError, match="closed"):
+        queue.put("late")
+    assert queue._move()
+    assert list(queue._batch) == ["early"]

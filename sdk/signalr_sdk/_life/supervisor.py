@@ -416,7 +416,7 @@ class Supervisor(Generic[L]):
             self._attempts.note_up()
         if self.lifecycle.state is State.DISCONNECTING:
             return None
-        return await self._lose(link, error, self._attempts.delay(error) if _may_reconnect(error) else None)
+        return await self._lose(link, error, self._delay(error))
 
     def _replace_stuck(self, link: L, error: SignalRError) -> None:
         """Leave the task `_main` alone, since users' code in it ignores its cancellation; reconnect in a new task."""
@@ -431,7 +431,16 @@ class Supervisor(Generic[L]):
 
     async def _after_stuck(self, link: L, error: SignalRError) -> L | None:
         self._attempts.note_lost()
-        return await self._lose(link, error, self._attempts.delay(error))
+        return await self._lose(link, error, self._delay(error))
+
+    def _delay(self, error: SignalRError | None) -> float | None:
+        """Return the seconds until the first attempt to reconnect; `None` to end the connection instead.
+
+        The retry policy is asked, but not after an end without an error, or after a Close message that forbids it.
+        """
+        if error is None or (isinstance(error, ConnectionClosedError) and not error.allow_reconnect):
+            return None
+        return self._attempts.delay(error)
 
     async def _lose(self, link: L, error: SignalRError | None, delay: float | None) -> L | None:
         """Close the link of a lost connection, and reconnect. Return the new link; `None` if there is none.
@@ -573,11 +582,6 @@ def _retrieve(main: asyncio.Task[None]) -> None:
     """Read the KeyboardInterrupt or SystemExit that ended `main`: asyncio would log an exception that nobody reads."""
     if not main.cancelled():
         main.exception()
-
-
-def _may_reconnect(error: SignalRError | None) -> bool:
-    """Return whether to reconnect: yes if there is an error, unless a Close message forbids a reconnect."""
-    return error is not None and not (isinstance(error, ConnectionClosedError) and not error.allow_reconnect)
 
 
 def _wrapped(error: BaseException) -> SignalRError:

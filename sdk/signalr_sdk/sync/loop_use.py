@@ -99,6 +99,10 @@ class _Call:
     def _end(self, _task: object = None) -> None:
         if not self._ended:
             self._ended = True
+            if inspect.iscoroutine(self._result):
+                # The task was cancelled before its first step, or the coroutine has ended with an error: without
+                # `close`, Python would warn about a coroutine that was never awaited.
+                self._result.close()
             self._portal.leave()
             self._done.release()
 

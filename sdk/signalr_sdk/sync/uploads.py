@@ -70,9 +70,20 @@ class UploadQueue:
         if self._over:
             return False
         self._items.append(item)
+        if self._closed and self._is_behind_end(item):
+            raise StateError("this Upload is closed")
         if len(self._items) >= self._wake_at:
             self._ring()
         return True
+
+    def _is_behind_end(self, item: Any) -> bool:
+        """Return whether another thread has closed the queue just before `put` added this item."""
+        behind = False
+        for each in self._items.copy():
+            if behind and each is item:
+                return True
+            behind = behind or each is _END
+        return False
 
     def close(self, error: BaseException | None = None) -> None:
         """End the upload after all items that were added. May be called again; then does nothing.
