@@ -12,17 +12,17 @@ from collections.abc import Iterable
 from . import urls
 from .headers import parse_date
 
-# Limits for a hostile server: the number of cookies of one origin, and the bytes of one cookie. RFC 6265 (section 6.1)
-# asks browsers to keep as much.
+# Limits, since a hostile server could fill the memory: the most cookies of one origin, and the most characters of one
+# cookie (name and value). RFC 6265, section 6.1, asks for at least these limits.
 _MOST = 50
 _LONGEST = 4096
 
-# Servers delete a cookie by an `Expires` date in the past, often in 1970. A date before this moment (the begin of 2000)
-# deletes the cookie even if the current time is not known.
+# Servers delete a cookie by an `Expires` date in the past, often in 1970. A date before this moment (seconds since
+# 1970; the beginning of 2000) deletes the cookie even if the current time is not known.
 _LONG_AGO = 946_684_800.0
 
-# Ignore `Set-Cookie` headers with control characters or bytes that are no UTF-8: each HTTP client would send such a
-# cookie in another way, or fail.
+# Ignore `Set-Cookie` headers with control characters or bytes that are no UTF-8: HTTP clients send such a cookie in
+# different ways, or raise an error.
 _UNSENDABLE = re.compile(r"[\x00-\x08\x0a-\x1f\x7f\ud800-\udfff]")
 _MAX_AGE = re.compile(r"-?[0-9]+")
 
@@ -59,7 +59,7 @@ class CookieStore:
                 cookies[key] = value
 
     def header(self, url: str) -> str | None:
-        """Return the `Cookie` header for a request to this URL, or `None` if there is no cookie for the URL."""
+        """Return the value of the `Cookie` header for a request to this URL; `None` if no cookie fits the URL."""
         if not self._cookies:
             return None
         path = _request_path(url)

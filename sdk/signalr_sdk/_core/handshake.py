@@ -65,10 +65,10 @@ class HandshakeReader:
 
 
 def check_response(record: bytes) -> None:
-    """Check that a server's handshake response is JSON without an error. Other members are ignored.
+    """Check that a server has accepted the handshake. Members of its response except `error` and `type` are ignored.
 
     Raises:
-        HandshakeError: the server refused, or the record is no handshake response.
+        HandshakeError: the response has an `error`, is a hub message (it has a `type`), or is no JSON object.
     """
     members = _members(record, "response")
     kind, error = members.get("type"), members.get("error")

@@ -39,12 +39,12 @@ def format_user_agent(version: str, platform: str, python: str) -> str:
 
 
 def installed_version(folders: Iterable[Path]) -> str:
-    """Return the installed version of this package, as its `.dist-info` folder is named; 0.0.0 without this folder.
+    """Return this package's version, read from the name of its `.dist-info` folder; 0.0.0 if there is no such folder.
 
     `importlib.metadata` would return the same version, but its import takes as long as connecting to a server.
 
     Args:
-        folders: where packages are installed.
+        folders: the folders in which to look for the `.dist-info` folder, such as those in `sys.path`.
     """
     for folder in folders:
         for metadata in folder.glob("signalr_sdk-*.dist-info"):
@@ -65,11 +65,11 @@ def parse_retry_after(value: str | None, now: float) -> float | None:
 
     Args:
         value: the header: a number of seconds, or a date.
-        now: the current time in seconds since 1970; 0.0 if the time is not known. With a time before 2025 the clock
-            was never set, and a date gives `None`.
+        now: the current time in seconds since 1970; 0.0 if the time is not known. A time before 2025 means that the
+            computer's clock was never set: a date in the header then gives `None`.
 
     Returns:
-        The seconds, for a date an hour at most. `None` if there is no header or if the header cannot be understood.
+        The seconds; at most 3600 if the header holds a date. `None` if there is no header or it cannot be understood.
     """
     value = (value or "").strip()
     if _SECONDS.fullmatch(value):

@@ -6,17 +6,17 @@ from urllib.parse import quote
 
 from ..errors import ConnectionClosedError, ConnectionFailedError, SignalRError
 
-# Do not hide values with fewer characters: they would be replaced inside ordinary words of an error text.
+# Do not hide secrets with fewer characters: they may occur by chance inside the ordinary words of an error text.
 _SHORTEST = 6
-# A long error text is cut, and ends with this character. The cut may leave only the first part of a secret: hide this
-# part if it has at least so many characters.
+# A long error text is cut, and ends with the character `_CUT`. The cut may leave only the first part of a secret: hide
+# this part if it has at least `_SHORTEST_PART` characters.
 _CUT = "…"
 _SHORTEST_PART = 4
 _MASK = "***"
 
 
 class KnownSecrets:
-    """Replaces the secrets of one connection by `***`, also secrets that look like ordinary words."""
+    """Replaces the secrets of one connection by `***` in error texts, even if a secret looks like an ordinary word."""
 
     def __init__(self) -> None:
         self._forms: set[str] = set()
@@ -39,7 +39,10 @@ class KnownSecrets:
         return text
 
     def hide_in(self, error: BaseException | None) -> None:
-        """Replace the secrets in the texts of an error of this package, of its causes, and of its `attempts`."""
+        """Replace the secrets by `***` in the texts of this error, of its causes (`__cause__`) and of its `attempts`.
+
+        Only errors of the type `SignalRError` are changed. A cause of another type ends the search.
+        """
         while isinstance(error, SignalRError):
             error.message = self.hide(error.message)
             error.args = tuple(self.hide(each) if isinstance(each, str) else each for each in error.args)
@@ -52,7 +55,10 @@ class KnownSecrets:
 
 
 def _start_of_part(text: str, end: int, secret: str) -> int:
-    """Return the index at which the text up to `end` ends with the first part of the secret; otherwise `end`."""
+    """Find a secret that was cut: only its first part stands before the index `end` of the text.
+
+    Return the index at which this part begins; `end` if no part of the secret stands there.
+    """
     start = text.find(secret[:_SHORTEST_PART], max(0, end - len(secret)), end)
     while start >= 0:
         if secret.startswith(text[start:end]):

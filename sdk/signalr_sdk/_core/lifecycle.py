@@ -6,8 +6,8 @@ A hub connection is in one state at a time. One table says which event leads fro
 and event that is not in the table is a bug in this package, and raises. Only the owner of the `Lifecycle` fires events,
 and nothing else changes the state. No flag is needed beside the state.
 
-- `CONNECTING` and `RECONNECTING` last until the last attempt. A failed attempt fires no event while the retry policy
-  wants another attempt; `CONNECT_FAILED` and `GIVEN_UP` mean that no attempt follows.
+- `CONNECTING` and `RECONNECTING` last until one attempt succeeds or the last attempt fails. A failed attempt fires no
+  event while the retry policy wants another attempt; `CONNECT_FAILED` and `GIVEN_UP` mean that no attempt follows.
 - `RESUMING` is a stateful reconnect: the transport is lost, but the connection id, the calls and the streams live on.
   Users see the state as connected, because they lose nothing.
 - `STOP` leads from every state but `DISCONNECTED` to `DISCONNECTING`, and only `CLOSED` leads from `DISCONNECTING` to

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class _Adapter(logging.LoggerAdapter[logging.Logger]):
-    """Adds hub URL, connection id and transport to each record. A record is lost if the user's log handler raises."""
+    """Adds hub URL, connection id and transport to each record. Exceptions of the user's log handlers are ignored."""
 
     def log(self, level: int, msg: object, *args: object, stacklevel: int = 1, **options: Any) -> None:
         """See `logging.LoggerAdapter.log`."""
@@ -42,7 +42,8 @@ class _Redaction(logging.Filter):
         if isinstance(record.args, tuple):
             record.args = tuple(_safe(argument) for argument in record.args)
         if record.exc_info and record.exc_info[1] is not None:
-            # Set the text of the traceback here: otherwise the formatter would write the traceback with unsafe texts.
+            # Set a safe text of the traceback in the record: otherwise the log formatter would make the text from the
+            # exception, with texts of the server as they came.
             record.exc_text = _safe_traceback(record.exc_info[1])
         return True
 
@@ -65,8 +66,8 @@ def _safe_part(part: str) -> str:
     return f"{part[: len(part) - len(begin)]}{redact(begin, _TEXT_LIMIT)}\n"
 
 
-# Filter at the loggers, since some code logs without `ConnectionLogs`: it uses the same loggers, and the test server
-# uses `signalr_sdk.testing`.
+# Put the filter on the loggers, and not into `ConnectionLogs`: some modules of this package log without
+# `ConnectionLogs`, with the same loggers or (the test server) with `signalr_sdk.testing`.
 for _logger in (*_LOGGERS, logging.getLogger("signalr_sdk.testing")):
     _logger.addFilter(_Redaction())
 
@@ -82,7 +83,7 @@ class ConnectionLogs:
         hub: the URL without its query.
     """
 
-    # pyright cannot find out the types of these attributes from their assignment.
+    # Declare the types of these attributes: pyright cannot infer them from the assignment in `__init__`.
     hub: Log
     transport: Log
     negotiate: Log
@@ -95,7 +96,7 @@ class ConnectionLogs:
         self.hub, self.transport, self.negotiate, self.http = (_Adapter(logger, self._facts) for logger in _LOGGERS)
 
     def note_connection(self, connection_id: str | None) -> None:
-        """Set the connection id of later log records, `None` for no connection. The transport becomes `None`."""
+        """Set the connection id of later log records (`None`: no connection), and their transport to `None`."""
         shown = None if connection_id is None else redact(connection_id)
         self._facts.update(connection_id=shown, transport=None)
 

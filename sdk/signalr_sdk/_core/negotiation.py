@@ -53,7 +53,8 @@ class NegotiateRequest:
 
     Attributes:
         url: complete URL for the POST.
-        access_token: token of the last redirect that had a token. It replaces the user's token.
+        access_token: token of the last redirect that had a token, to send instead of the user's token. `None` if no
+            redirect had a token.
     """
 
     url: str = attrs.field(repr=urls.without_query)
@@ -105,7 +106,7 @@ def negotiate(url: str, *, limit: int = 100, stateful: bool = False, now: float 
         now: seconds since 1970. Without this time, dates in `Retry-After` cannot be used.
 
     Yields:
-        Each request. Send the response back, whatever its status is.
+        Each request as a `NegotiateRequest`. Pass the response to the generator's `send`, whatever the HTTP status is.
 
     Returns:
         The endpoint to connect to.
@@ -193,7 +194,11 @@ class _Answer:
         return token or None
 
     def lifetime(self, before: float | None) -> float | None:
-        """Return the token's lifetime in seconds; `before`, from an earlier redirect, if this response has none."""
+        """Return the token's lifetime in seconds; `None` if it is negative. If this response has none, return `before`.
+
+        Args:
+            before: the lifetime in an earlier redirect of this negotiation; `None` if there was none.
+        """
         value = self._members.get("tokenLifetimeSeconds")
         if value is None:
             return before
@@ -299,7 +304,10 @@ def _refused(asked: str, response: HttpResponse, retry_after: float | None) -> s
 
 
 def _said(response: HttpResponse) -> str:
-    """Return the server's error text, if its body is JSON or plain text. HTML may quote the request with its token."""
+    """Return the beginning of the response's body, if the body is JSON or plain text; otherwise an empty text.
+
+    HTML is left out, because an error page may quote the request with its token.
+    """
     kind = (response.header("Content-Type") or "").lower()
     if "json" in kind:
         return _start(response.body)

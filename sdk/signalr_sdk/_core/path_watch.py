@@ -1,8 +1,8 @@
-"""Finds out by TCP's acknowledgements whether a path to the server is dead or the server is only busy.
+"""Finds out from TCP's acknowledgements whether the network path to the server is dead, or the server is only busy.
 
-The operating system of a busy server still acknowledges the data that it gets, or the probes of TCP while its buffers
-are full. On a dead path all packets are lost. So a path is dead if sent data stays unacknowledged for the timeout, and
-no acknowledgement comes in this time.
+The operating system of a busy server still acknowledges the data that it gets; while its receive buffer is full, it
+acknowledges TCP's probes. On a dead path all packets are lost. So a path is dead if sent data stays unacknowledged for
+the timeout, and no acknowledgement comes on this socket in this time.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from collections.abc import Mapping
 
 import attrs
 
-# Look at the sockets for the first time so many seconds after data was sent: earlier, the data may be unacknowledged on
-# a good path too.
+# The seconds between sending data and the first look at the sockets: with an earlier look, data may be unacknowledged
+# on a good path too.
 _FIRST_LOOK = 1.0
 
 
@@ -34,10 +34,10 @@ class PathWatch:
     """Decides when to look at the sockets of a connection, and whether the path of a socket is dead.
 
     Args:
-        timeout: after so many seconds without an acknowledgement a path is dead; `None` for never.
+        timeout: a path is dead after so many seconds without an acknowledgement; `None` for never.
 
     Attributes:
-        deadline: when to call `look`; infinity while all sent data is acknowledged.
+        deadline: the time at which to call `look`; infinity while all sent data is acknowledged.
     """
 
     def __init__(self, timeout: float | None) -> None:
@@ -54,25 +54,25 @@ class PathWatch:
         return True
 
     def look(self, samples: Mapping[int, PathSample], now: float) -> bool:
-        """Return whether a path is dead, and set the next deadline.
+        """Return whether the path of any socket is dead, and set the next `deadline`.
 
         Args:
-            samples: what TCP knows of each socket, by a number that stays with the socket. Sockets of which the
-                operating system tells nothing are left out.
-            now: the time.
+            samples: what TCP knows of each socket. The key is a number that means the same socket in each call. Sockets
+                of which the operating system tells nothing are left out.
+            now: the time in seconds, of the same clock as for `note_sent`.
         """
         assert self._timeout is not None
         suspects: dict[int, float] = {}
         for name, sample in samples.items():
             if sample.unacknowledged:
                 since = self._suspects.get(name, now)
-                # An acknowledgement has come since the earlier look, so the data that is unacknowledged now is newer:
-                # its timeout begins now.
+                # If an acknowledgement has come after the time `since`, the data that is unacknowledged now was sent
+                # later: its timeout begins now.
                 suspects[name] = now if sample.since_ack < now - since else since
         self._suspects = suspects
         oldest = min(suspects.values(), default=math.inf)
         dead_at = oldest + self._timeout - self._first_look
-        # Look again soon, although most data is only unacknowledged because it was sent a moment ago: the timeout of
-        # data that is sent from now on begins at the next look.
+        # Look again soon, and not only at `dead_at`. The timeout of data that is sent after this look begins only at
+        # the next look, so with a late look a dead path would be noticed late.
         self.deadline = min(dead_at, now + 2 * self._first_look) if suspects else math.inf
         return now >= dead_at

@@ -6,14 +6,16 @@ import re
 
 from ..errors import HubError, SignalRError
 
-# Tokens in a query and after `Bearer`: in an error text, a server may quote the request that it refuses.
+# Find a token after `access_token=` in a query and after `Bearer`: the server's error text may quote the refused
+# request with its token.
 _SECRET = re.compile(r"(?i)(access_token=|(?:\bbearer\s+)+)[^\s&\"'<>]+")
-# A JSON web token begins with `eyJ` (`{"` in base64) and has dots. First find words, then look for `eyJ` in each word:
-# one regular expression for a whole token would take quadratic time.
+# A JSON web token begins with `eyJ` (`{"` in base64) and has dots. Find words first (`_WORD`), then look for `eyJ` in
+# each word (`_TOKEN`): one regular expression for both would take quadratic time on a long text.
 _WORD = re.compile(r"[\w.-]{5,}")
 _TOKEN = re.compile(r"\beyJ[\w-]")
 _FOREIGN_LIMIT = 500
-# Errors of this package may be longer than other texts: they may list an error for each transport that was tried.
+# The most characters of an error text of this package, which may list an error for each transport that was tried. Other
+# error texts are cut at `_FOREIGN_LIMIT`.
 _OWN_LIMIT = 4000
 
 
@@ -37,8 +39,8 @@ def _without_token(word: re.Match[str]) -> str:
 def redact_error(error: BaseException) -> str:
     """Return the text of an error on one line, or the error's type if there is no text.
 
-    Error texts of this package are made of safe parts, so they stay whole. Only the text of a `HubError` comes from the
-    server.
+    The text of an error of this package is cut at 4000 characters, because its parts are already short and safe. Any
+    other text is cut at 500 characters, also the text of a `HubError`, which comes from the server.
     """
     try:
         text = str(error)

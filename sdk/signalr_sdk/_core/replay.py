@@ -1,4 +1,4 @@
-"""Stateful reconnect: both sides number, keep, acknowledge and repeat messages, so that a cut line loses nothing.
+"""Stateful reconnect: both sides number, keep, acknowledge and repeat messages, so that no message is lost.
 
 Theory of operation
 -------------------
@@ -19,18 +19,19 @@ repeated items whose stream was already complete. So the two counts can differ, 
 
 - When a stream is over (`resync_after_stream`), a Sequence goes back to the first number that may be wrong, and fillers
   go through these numbers once more.
-- In what is repeated, a run of items with the numbers j to j+r-1 is followed by the next message, by Sequence(j+1), by
-  r-1 fillers, and by that message again. If the receiver counted the items, the first copy of the message counts, and
-  all later messages of this group are duplicates. If the receiver did not count the items, it had received all of them
-  before the cut. Then the first copy gets the number of a duplicate, the fillers are duplicates too, and the second
-  copy counts.
+- After a cut, a repeated run of r stream items with the numbers j to j+r-1 is followed by: the next message (which is
+  no item), Sequence(j+1), r-1 fillers, and the same message once more. If the receiver counts the repeated items, the
+  first copy of the message counts; the fillers and the second copy have numbers that the receiver knows already, so it
+  drops them. If the receiver does not count the items (it had received all of them before the cut), it takes the first
+  copy and the fillers for the items j to j+r-1 and drops them; then the second copy counts.
 
-ASP.NET Core also refuses a Sequence with a higher number than the last Sequence, even if it had received more messages
-before that one. So the next Sequence keeps to the number, until a message is acknowledged that was first sent after it.
-Fillers stand for messages that are acknowledged and need not be repeated.
+ASP.NET Core also refuses a Sequence with a higher number than the last Sequence, even if it has received all messages
+between the two numbers. So a Sequence has at most the number of the last Sequence, until a message is acknowledged that
+was first sent after the last Sequence. The messages from this low number on may be acknowledged and no longer kept:
+fillers are sent in their place.
 
-The claims of the other side are checked: an Ack of a message that was never sent, or a Sequence that leaves a gap,
-would mean that messages are lost in silence. Source: HubProtocol.md of dotnet/aspnetcore, "Ack" and "Sequence".
+An Ack of a message that was never sent, and a Sequence that skips messages that have not come, are errors: otherwise
+messages would be lost without notice. Source: HubProtocol.md of dotnet/aspnetcore, "Ack" and "Sequence".
 """
 
 from __future__ import annotations
@@ -74,8 +75,9 @@ class Replay:
         self._kept: deque[tuple[bytes, str | None]] = deque()
         self._bytes = 0
         self._acknowledged = 0
-        # The number of the last Sequence, which the next Sequence must not exceed, and the number of the last message
-        # that was sent before that Sequence. An Ack of a later message lifts the limit.
+        # `_ceiling`: the highest number that the next Sequence may have, since ASP.NET Core refuses a higher number
+        # than in the last Sequence; infinity for no limit. `_ceiling_until`: the number of the last message that was
+        # sent before the last Sequence. An Ack of a later message removes the limit.
         self._ceiling = math.inf
         self._ceiling_until = 0
         self._unacknowledged_bytes = 0
@@ -113,7 +115,7 @@ class Replay:
         self._bytes += len(data)
 
     def acknowledge(self, number: int) -> None:
-        """Drop all kept messages up to this number, since the other side has received them.
+        """Act on a received Ack: drop all kept messages up to and including this number.
 
         Raises:
             RemoteProtocolError: a message with this number was never sent.
@@ -131,11 +133,11 @@ class Replay:
             self._ceiling = math.inf
 
     def repeat(self, sequence: Callable[[int], bytes], filler: bytes) -> list[bytes]:
-        """Return the messages that must be sent first after a cut: a Sequence, and all messages that are kept.
+        """Return the encoded messages to send first over a new transport: a Sequence, and all messages that are kept.
 
         Args:
-            sequence: returns an encoded Sequence message with this number.
-            filler: a message that has a number and no effect.
+            sequence: a function that gets a number and returns the encoded Sequence message with this number.
+            filler: an encoded message that has a number and no effect.
         """
         self.synced = self.alive = False
         self.duplicates = 0
@@ -151,9 +153,15 @@ class Replay:
         return messages
 
     def resync_after_stream(self, stream_id: str, sequence: Callable[[int], bytes], filler: bytes) -> bytes:
-        """Return a Sequence and fillers to send after the last message of a stream.
+        """Return an encoded Sequence and fillers, to send after the last message of a stream of this side.
 
-        Return no bytes if all items of the stream are acknowledged: both sides then count alike.
+        The other side may not have counted items that came after it had ended the stream. With these messages, both
+        sides count alike again. Return no bytes if the other side has acknowledged all items of the stream.
+
+        Args:
+            stream_id: the id of the stream.
+            sequence: see `repeat`.
+            filler: see `repeat`.
         """
         items = sum(kept == stream_id for _data, kept in self._kept)
         if not items:
@@ -163,18 +171,20 @@ class Replay:
         return sequence(first) + (end - first) * filler
 
     def _begin_at(self, number: int) -> int:
-        """Return the number for a Sequence that is sent now: `number`, or less if ASP.NET Core would refuse that."""
+        """Return `number`, or a lower number if ASP.NET Core would refuse `number`, for a Sequence that is sent now."""
         first = int(min(number, self._ceiling))
         self._ceiling, self._ceiling_until = first, self._acknowledged + len(self._kept)
         return first
 
-    # Receiving: messages are counted for the Acks that the other side needs
+    # Receiving: messages are counted for the Acks that this side sends
 
     def expect(self, number: int, now: float) -> None:
-        """Note a received Sequence: the next message has this number. An Ack becomes due, as our last may be lost.
+        """Note a received Sequence: the next message from the other side has this number.
+
+        An Ack becomes due, because the last Ack of this side may have been lost with the old transport.
 
         Raises:
-            RemoteProtocolError: messages before this number have not come, and would be lost.
+            RemoteProtocolError: a message with a lower number has not come, and would be lost.
         """
         if not 0 < number <= self.received + 1:
             raise RemoteProtocolError(
@@ -199,7 +209,7 @@ class Replay:
         self.ack_at = min(self.ack_at, due)
 
     def next_ack(self) -> int:
-        """Return the number of the last received message, for an Ack that is sent now. No Ack is due then."""
+        """Return the number of the last received message, to send in an Ack now. Set `ack_at` to infinity."""
         self._unacknowledged_bytes = 0
         self.ack_at = math.inf
         return self.received

@@ -1,6 +1,9 @@
-"""Finds the receiver of each message: the sink of a call or stream, the inbox, or (for pings and the like) the session.
+"""Finds the object that gets each received message: a sink, the inbox, or the session itself.
 
-With stateful reconnect, `new_runs` leaves out the messages that came before the reconnect and are repeated.
+A `Sink` gets the stream items and the completion that answer one call. The `Inbox` gets the calls of the other side.
+Pings, Close and Ack are for the session itself.
+
+With stateful reconnect, `new_runs` leaves out the messages that had come before the reconnect and now come again.
 """
 
 from __future__ import annotations
@@ -22,17 +25,23 @@ class Sink(Protocol):
     """Gets the stream items and the completion with which the other side answers one call."""
 
     def items(self, items: list[Any], sizes: list[int], /) -> None:
-        """Take stream items, and the size of each item on the wire, in bytes."""
+        """Take a list of stream items, and a list of the size of each item: the bytes of its encoded message."""
 
     def completed(self, result: Any, error: str | None, /) -> None:
-        """Take the completion: a result, an error, or neither. No other method is called afterwards."""
+        """Take the completion: a result or an error text (both `None` for no result). Nothing is called afterwards."""
 
 
 class Inbox(Protocol):
     """Gets all messages that are no answers: the calls and cancellations of the other side."""
 
     def events(self, targets: list[str], arguments: list[Any], sizes: list[int], /) -> None:
-        """Take invocations that want no answer: a target, a list of arguments, and a size in bytes for each."""
+        """Take invocations that want no answer, as three lists of equal length.
+
+        Args:
+            targets: the name of the method in each invocation.
+            arguments: the list of arguments of each invocation.
+            sizes: the bytes of each encoded invocation.
+        """
 
     def message(self, message: HubMessage, /) -> None:
         """Take a single message: an invocation with an id, a stream invocation, or a cancellation."""
@@ -44,13 +53,15 @@ its arguments."""
 
 
 class Router:
-    """Finds the sink or inbox for each message of one connection. Notes the calls as deliveries, and never makes them.
+    """Finds the sink or inbox for each received message of one connection.
+
+    The methods add the calls that deliver messages to a list (`deliveries`), and never make these calls themselves.
 
     Args:
         inbox: gets the calls and cancellations of the other side.
 
     Attributes:
-        sinks: the sinks by the id of their call or stream.
+        sinks: a dict from the id of a call or stream to its sink.
         forwards_unclaimed: whether the inbox gets items and completions that have no sink. Otherwise these are
             dropped, as the specification demands.
     """
@@ -61,10 +72,20 @@ class Router:
         self._inbox = inbox
 
     def route(self, batch: Batch, sizes: list[int], begin: int, end: int, deliveries: Deliveries) -> int:
-        """Add the calls that deliver the rows from `begin` to `end`. Neighbours for one sink or the inbox share a call.
+        """Add to `deliveries` the calls that deliver the messages in the rows of `batch` from `begin` up to `end`.
+
+        Neighbouring events share one call, and so do neighbouring items of one stream.
+
+        Args:
+            batch: the decoded messages of one payload.
+            sizes: the bytes of each encoded message in the batch.
+            begin: the index of the first row.
+            end: the index after the last row.
+            deliveries: the list of calls.
 
         Returns:
-            The index of the first message for the session itself, which is not delivered; `end` if there is none.
+            The index of the first row with a message for the session itself (such as a ping), where delivery stops;
+            `end` if there is none.
         """
         kinds, names, values = batch.kinds, batch.names, batch.values
         while begin < end:
@@ -81,7 +102,7 @@ class Router:
         return end
 
     def route_message(self, message: HubMessage | None, size: int, deliveries: Deliveries) -> bool:
-        """Add the call that delivers this message; return `False` if the message is for the session, as a ping is."""
+        """Add to `deliveries` the call that delivers this message; return `False` if the session handles it."""
         if type(message) is Completion:
             sink = self.sinks.pop(message.invocation_id, None)
             if sink is not None:
@@ -114,10 +135,10 @@ class Router:
 
 
 def new_runs(batch: Batch, replay: Replay, size: int, now: float) -> Iterator[tuple[int, int]]:
-    """Yield begin and end index of each run of new messages, without messages repeated after a reconnect.
+    """Yield `(begin, end)` for each run of new messages in the batch; messages that are repeated are left out.
 
-    The messages of a run are counted, for the next Ack, only when the next run is asked for. So the last run before the
-    end of a session is not counted.
+    The messages of a run are counted for the next Ack only when the caller asks for the next run. If the session ends
+    with a message of a run, that run is not counted.
 
     Args:
         batch: the messages of one payload.
@@ -126,7 +147,7 @@ def new_runs(batch: Batch, replay: Replay, size: int, now: float) -> Iterator[tu
         now: the time.
 
     Raises:
-        RemoteProtocolError: a Sequence leaves a gap.
+        RemoteProtocolError: a Sequence skips messages that have not come.
     """
     position, end = 0, len(batch.kinds)
     while position < end:
@@ -158,6 +179,6 @@ def _next_sequence(batch: Batch, begin: int) -> int:
 
 
 def _count_numbered(batch: Batch, begin: int, end: int) -> int:
-    """Return how many messages from `begin` up to `end` have a number in stateful reconnect."""
+    """Return how many messages in the rows from `begin` up to `end` are of a type that stateful reconnect numbers."""
     kinds, values = batch.kinds, batch.values
     return sum(kinds[index] != MESSAGE or type(values[index]) in _NUMBERED for index in range(begin, end))

@@ -5,11 +5,12 @@ Theory of operation
 A session does no I/O, reads no clock and runs no user code. The shell is the code that owns the session and its
 transport, and does these things for the session.
 
-- Receiving: `receive(payload, now)` takes the bytes that the transport delivered, cut anywhere. It returns calls, each
-  as `(function, arguments)`, which the shell must make in this order. The functions belong to the `Sink` that the
-  shell gave for each call or stream that waits for an answer, and to the `Inbox`, which gets all that the other side
-  starts. Neighbouring messages with the same destination share one call, which saves time under load. An answer
-  whose sink is gone, since the call was cancelled, is dropped, as the specification demands.
+- Receiving: `receive(payload, now)` takes the bytes that the transport delivered, cut anywhere. It returns the
+  *deliveries*: a list of calls, each as `(function, arguments)`, which the shell must make in this order. The functions
+  belong to the `Sink` that the shell gave for each call or stream that waits for an answer, and to the `Inbox`, which
+  gets the calls and cancellations of the other side. Neighbouring messages with the same destination share one call,
+  which saves time under load. An answer whose sink is gone, since the call was cancelled, is dropped, as the
+  specification demands.
 - The end: after `receive` the shell looks at `ended`, which holds the Close message of the other side, or the error
   after which the session cannot go on. All messages before it are in the deliveries; later messages are ignored.
 - Sending: the methods that call or answer return bytes. The shell sends them in the order of these calls, and only
@@ -22,7 +23,8 @@ transport, and does these things for the session.
 
 The handshake is the first record in each direction. It is always JSON and ends with 0x1E; the bytes after it in the
 same payload are ordinary messages. `HubSession` is the side that calls the hub, and `ServerSession` the side that
-serves it; they differ in the handshake, in their ids, and in when the server timeout begins.
+serves it; they differ in the handshake, in the ids that they give to calls and uploads, and in the start of the server
+timeout.
 Source: HubProtocol.md of dotnet/aspnetcore.
 """
 
@@ -74,15 +76,15 @@ class HubSession:
         message_bytes: the largest message that is accepted, in bytes.
         keep_alive: after so many seconds without sending, a ping is due; `None` for no pings.
         timeout: after so many seconds of silence, the other side counts as lost; `None` for no limit.
-        now: the time.
+        now: the time in seconds, of the same clock as for the methods.
         replay: the message numbers for stateful reconnect; `None` for a connection that cannot be resumed.
 
     Attributes:
         ended: the Close message or the error that has ended the session; `None` before.
         replay: the message numbers; `None` without stateful reconnect.
         protocol: the hub protocol in use. A server uses the first protocol on offer until the client has chosen.
-        received_single: whether the last payload was exactly one message, for a sink or the inbox. The shell then sends
-            its next message at once, since there is nothing to gather.
+        received_single: whether the last payload was exactly one message that is delivered (no ping, Close or Ack). The
+            shell then sends its next message at once, and does not wait for more messages to send with it.
     """
 
     _id_prefix = ""
@@ -134,7 +136,7 @@ class HubSession:
 
     @property
     def synced(self) -> bool:
-        """False from `resume` until the other side has sent a Sequence, which says with which message it goes on."""
+        """False from `resume` until the other side has sent a Sequence, so that the next message's number is known."""
         return self.replay is None or self.replay.synced
 
     @property
@@ -148,9 +150,10 @@ class HubSession:
         return bool(self._framing.unread) and self.ended is None
 
     def receive(self, payload: bytes, now: float) -> Deliveries:
-        """Return the deliveries of the messages that this payload completes. Look at `ended` afterwards.
+        """Take the next received bytes; return the calls that deliver the messages that are now complete.
 
-        Of a large payload, only the first messages are returned: see `unread`.
+        Make the calls, pairs of `(function, arguments)`, in this order. Look at `ended` afterwards. Of a large
+        payload, only the first messages are delivered: see `unread`.
 
         Raises:
             HandshakeError: the other side refused the handshake, or sent no handshake. Drop the session then.
@@ -169,8 +172,9 @@ class HubSession:
         deliveries: Deliveries = []
         try:
             if len(frames) == 1 and self.replay is None:
-                # Do not make a batch for a single message, which is the usual answer to calls one after another: a
-                # batch of one message costs half as much again (tests/bench/pieces.py, "receive 1").
+                # Do not make a `Batch` for a single message, the usual payload when a user makes one call after
+                # another: with a `Batch`, a single message would take 1.5 times as long (tests/bench/pieces.py,
+                # "receive 1").
                 message = self._decode_one(frames[0])
                 if not self._router.route_message(message, len(frames[0]), deliveries):
                     self._handle(message)
@@ -196,7 +200,7 @@ class HubSession:
                 for frame in frames:
                     batch.add(self._decode_one(frame))
         finally:
-            # Still deliver the messages before a message that cannot be decoded.
+            # If a message cannot be decoded, still deliver the messages before it.
             sizes = list(map(len, frames))
             runs: Iterable[tuple[int, int]] = [(0, len(batch.kinds))]
             if self.replay is not None:
@@ -245,28 +249,31 @@ class HubSession:
         return handshake.request(self.protocol.name, _PLAIN if self.replay is None else _STATEFUL)
 
     def resume(self, now: float) -> list[bytes]:
-        """Continue over a new transport. Return the messages to send first. Do not number them again.
+        """Continue over a new transport. Return the encoded messages to send first, in this order.
+
+        These messages have been counted already: do not pass them to `Replay.keep`.
 
         Raises:
             ValueError: the session has no `replay`.
         """
         if self.replay is None:
             raise ValueError("only a session with a Replay can be resumed")
-        # Drop the first part of a message that was cut off: the other side sends the whole message again.
+        # Drop a message of which the old transport delivered only the first part: the other side sends the whole
+        # message again.
         self._use(self.protocol)
         self._last_received = self._last_sent = now
         self._paused_at = None
         return self.replay.repeat(self._sequence, self.filler())
 
     def resync_after_stream(self, stream_id: str) -> bytes:
-        """Return the messages after which both sides count alike, when a stream of this side is over: see `replay`.
+        """Return the bytes to send after the end of a stream of this side, so that both sides count alike.
 
-        Send a completion of the stream or a `filler` first.
+        Send the completion of the stream or a `filler` first, and then these bytes. See the module `replay`.
         """
         return b"" if self.replay is None else self.replay.resync_after_stream(stream_id, self._sequence, self.filler())
 
     def filler(self) -> bytes:
-        """Return a message for stateful reconnect that has a number and no effect: it cancels a call that never was."""
+        """Return a message for stateful reconnect that has a number and no effect: it cancels no existing call."""
         return self.protocol.encode(Cancel("0"))
 
     def _sequence(self, number: int) -> bytes:
@@ -296,7 +303,9 @@ class HubSession:
         stream: bool = False,
         exact: bool = False,
     ) -> tuple[str, bytes]:
-        """Return the id and the bytes of a new call. Its answers go to `sink` until the completion or `forget`.
+        """Return the id and the encoded message of a new call.
+
+        The answers go to `sink` until the completion has come or `forget` is called.
 
         Args:
             target: name of the method.
@@ -322,7 +331,7 @@ class HubSession:
         return self._router.sinks.pop(invocation_id, None) is not None
 
     def cancel(self, invocation_id: str) -> bytes:
-        """Return the CancelInvocation that ends a call of this side on the other side."""
+        """Return a CancelInvocation, which asks the other side to stop a call that this side has made."""
         return self.protocol.encode(Cancel(invocation_id))
 
     def item(self, stream_id: str, item: Any) -> bytes:
@@ -330,7 +339,7 @@ class HubSession:
         return self.protocol.encode(StreamItem(stream_id, item))
 
     def complete(self, invocation_id: str, error: str | None = None) -> bytes:
-        """Return the completion that ends a stream of this side, or answers a call without a result."""
+        """Return a completion without a result: it ends a stream of this side, or answers a call of the other side."""
         return self.protocol.encode(Completion(invocation_id, error=error))
 
     def answer(self, invocation_id: str, result: Any) -> bytes:
@@ -403,7 +412,7 @@ class ServerSession(HubSession):
     with the client's first ping, since some clients send no pings.
 
     Args:
-        protocols: the hub protocols on offer, by name.
+        protocols: the hub protocols on offer, a dict by their names in lower case.
         inbox: see `HubSession`.
         exact: a function that gets the name of a hub method and returns whether numbers in its calls and uploads are
             decoded with all digits, as `Decimal`. `None` for no method.

@@ -8,8 +8,8 @@ from __future__ import annotations
 from ..errors import RemoteProtocolError
 
 _BOM = b"\xef\xbb\xbf"
-# The bytes of a line that are not data of the event: a byte order mark and the name of the field. The limit for an
-# event does not count these bytes.
+# The most bytes in a line before the data of the event: a byte order mark and the name of the field. The limit counts
+# only the data, so an incomplete line may be longer than the limit by so many bytes.
 _FIELD = len(_BOM + b"data: ")
 _CR = 0x0D
 _LF = 0x0A

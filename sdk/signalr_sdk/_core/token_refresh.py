@@ -1,4 +1,4 @@
-"""Authentication refresh: when a live connection needs a new access token, and how the server's answer is read.
+"""Authentication refresh: computes when a connection must send a new access token, and reads the server's answer.
 
 Source: what ASP.NET Core 11.0 and its .NET client were seen to do; there is no specification yet.
 """
@@ -13,25 +13,26 @@ import attrs
 
 from ..errors import AuthenticationRefreshError
 
-# The shortest wait before a refresh, in seconds. Otherwise a server that names a tiny lifetime would be asked without a
-# pause.
+# The shortest wait before a refresh, in seconds. Without it, a server that names a tiny lifetime would get one refresh
+# request after another.
 _SOONEST = 0.5
-# Tokens with a lifetime below a second are refreshed after the shortest wait, so that a server which closes connections
-# with an expired token does not close this one. After so many of these tokens in a row the wait is longer, because the
-# server's clock may be wrong, and then no refresh ever helps.
+# A token with a lifetime below one second is refreshed after `_SOONEST` seconds, because a server may close a
+# connection whose token has expired. After `_MOST_IN_A_ROW` such tokens the wait is `_LONG_WAIT` seconds: the server's
+# clock may be wrong, and then no refresh ever helps.
 _MOST_IN_A_ROW = 120
 _LONG_WAIT = 60.0
-# The member `error` in the 409 response to a long poll with which a server asks for a refresh.
+# A server asks for a refresh by answering a long poll with status 409 and a JSON body with this text as `error`.
 _REQUIRED = "authentication_refresh_required"
 
-# The advice to the user for each `error` with which a server refuses a token refresh.
+# Advice for the user, by the text of `error` in the JSON body of a response that refuses a token refresh.
 _REASONS = {
     "missing_connection_token": "the request came without the connection's token; does a proxy remove the header?",
     "user_changed": "the token belongs to another user",
     "permission_change_rejected": "the application refuses to take the token for this connection",
     "connection_not_found": "the connection is not known there; several servers need sticky sessions",
 }
-# The advice to the user for each HTTP status of a refusal, if its `error` is not listed above.
+# Advice for the user, by the HTTP status of a response that refuses a token refresh, if `_REASONS` does not list its
+# `error`.
 _ADVICE = {
     400: "the server misses the connection's token in the request",
     401: "the server does not accept the token",
@@ -47,7 +48,7 @@ class RefreshAnswer:
 
     Attributes:
         lifetime: whole seconds for which the new token is valid, rounded down. `None` if the server does not tell this.
-        access_token: token to use from now on; `None` for the token that was sent with the refresh.
+        access_token: token for all later requests; `None` if they use the token that was sent with the refresh.
     """
 
     lifetime: float | None = None
@@ -59,8 +60,8 @@ def delay(lifetime: float, before: float, short_lived: int = 0) -> float:
 
     Args:
         lifetime: seconds for which the token is valid, as the server says: rounded down.
-        before: how many seconds before its end the token is refreshed. A token with a lifetime of at most twice as long
-            is refreshed after half of its lifetime.
+        before: how many seconds before its end the token is refreshed. If the lifetime is at most twice `before`, the
+            token is refreshed after half of its lifetime.
         short_lived: how many tokens in a row, including this token, have a lifetime below a second.
     """
     if short_lived > _MOST_IN_A_ROW:
@@ -70,7 +71,7 @@ def delay(lifetime: float, before: float, short_lived: int = 0) -> float:
 
 
 def is_required(status: int, body: bytes) -> bool:
-    """Return whether the answer to a poll request of long polling asks the client to refresh its token."""
+    """Return whether the server's response to a long poll asks the client to refresh its token."""
     return status == 409 and _reason(body) == _REQUIRED
 
 

@@ -175,8 +175,9 @@ def origin(url: str) -> tuple[str, str, int]:
         raise ValueError(f"this is no absolute http(s) URL: {redact(without_query(url))!r}") from None
 
 
-# Cache the origins of URLs, since each connection asks a dozen times (tests/bench/idle.py, "opened"). The cached URLs
-# have no path and no query, which may be secrets.
+# Keep the results in a cache: each connection needs the origin of a URL a dozen times (tests/bench/idle.py, "opened").
+# The callers pass only the part of a URL before its path, since path and query may be secret and must not stay in
+# memory.
 @lru_cache(maxsize=64)
 def _origin(url: str) -> tuple[str, str, int]:
     found = _URL.match(url)

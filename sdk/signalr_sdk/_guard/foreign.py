@@ -56,8 +56,8 @@ def error_of(raised: BaseException, whose: str) -> Exception:
     if isinstance(raised, asyncio.CancelledError):
         if is_cancelled():
             raise raised
-        # Users' code awaited another task or future, and that one was cancelled. Nobody cancelled the current task: a
-        # CancelledError from here would look as if somebody had.
+        # Users' code awaited another task or future that was cancelled. Nobody cancelled the current task, so raise no
+        # CancelledError: it would look as if somebody had.
         error = SignalRError(f"{whose} was cancelled from inside")
     else:
         error = SignalRError(f"{whose} raised {type(raised).__name__}: {redact_error(raised)}")
@@ -66,7 +66,7 @@ def error_of(raised: BaseException, whose: str) -> Exception:
 
 
 def is_closing(raised: BaseException) -> bool:
-    """Return whether Python is closing a coroutine whose event loop was closed before the coroutine ended.
+    """Return whether `raised` means that Python closes an unfinished coroutine, because its event loop was closed.
 
     `raised` is then a GeneratorExit, and must be raised again: the coroutine can await nothing more.
     """
@@ -107,7 +107,7 @@ def heed_cancellation() -> None:
 def forgive_cancellation() -> None:
     """Undo the cancellation of the current task, whose CancelledError users' code has caught.
 
-    From now on `is_cancelled` is false, and the task can go on.
+    Afterwards `is_cancelled` returns false, and the task can go on.
     """
     task = asyncio.current_task()
     while task is not None and task.uncancel() > 0:

@@ -19,7 +19,7 @@ _LIBRARY: Final = f"{os.sep}aiohttp{os.sep}"
 
 
 def spawn(work: Coroutine[Any, Any, T], name: str, owner: set[asyncio.Task[T]] | None = None) -> asyncio.Task[T]:
-    """Start a task. The event loop runs the beginning of the task in a later turn, never before `spawn` returns.
+    """Start a task and return it. No code of the task runs before `spawn` has returned.
 
     Do not use `asyncio.create_task` instead: with `asyncio.eager_task_factory` the new task may run to its end before
     `create_task` returns the task. A task that is cancelled before the event loop has started it runs no code, not even
@@ -38,12 +38,15 @@ def spawn(work: Coroutine[Any, Any, T], name: str, owner: set[asyncio.Task[T]] |
 
 
 def is_users(file: str) -> bool:
-    """Return whether users' code is in a file: code of neither this package nor asyncio nor aiohttp."""
+    """Return whether a source file is users' code: it is in no folder of this package, of asyncio or of aiohttp."""
     return not file.startswith(_OURS) and _LIBRARY not in file
 
 
 def where(task: asyncio.Task[Any]) -> str:
-    """Return the function, file and line where a task is waiting: the innermost users' function if there is one."""
+    """Return a text with the function, file and line at which a task is waiting.
+
+    If a function of a user is among the nested calls of the task, the text names the innermost function of a user.
+    """
     functions: list[tuple[bool, str]] = []
     at: Any = task.get_coro()
     while (frame := getattr(at, "cr_frame", None) or getattr(at, "ag_frame", None)) is not None:

@@ -9,8 +9,8 @@ import attrs
 if TYPE_CHECKING:
     from ..options import TransferFormat, Transport
 
-# Bytes for the many small hub messages that a server may join with a hub message of the largest size, in one WebSocket
-# message, event or poll response.
+# Added to the limit for one WebSocket message, event or poll response, in bytes: a server may put many small hub
+# messages into it, together with a hub message of the largest size.
 _ROOM = 128 * 1024
 
 
@@ -44,7 +44,9 @@ class ActiveTransport(Protocol):
         """Whether the transport itself notices that the server is gone. Pings and the server timeout are then off."""
 
     async def receive(self) -> bytes | None:
-        """Return the next bytes from the server, at least one. Until `receive` is called, further data must wait there.
+        """Return the next bytes from the server, at least one byte.
+
+        While nobody calls `receive`, further data must wait at the server, so that it does not fill the memory here.
 
         Returns:
             `None` when the server has ended the connection in good order, or `close` or `drop` was called.

@@ -32,10 +32,10 @@ class InterruptibleSteps:
         self._all_ended = asyncio.Event()
 
     async def run(self, step: Callable[[], Awaitable[T]]) -> T:
-        """Run a step until the step ends, or until `interrupt` ends the step.
+        """Call `step`, a coroutine function that polls, posts or reads, and return its result.
 
         Raises:
-            Interrupted: `interrupt` was called, before the step or during the step.
+            Interrupted: `interrupt` was called, before the step or during the step, which is then ended.
         """
         if self.interrupted:
             raise Interrupted
@@ -55,7 +55,10 @@ class InterruptibleSteps:
             raise
 
     def interrupt(self) -> None:
-        """End all running steps in the next turns of the event loop. A step that begins later raises `Interrupted`."""
+        """End all running steps (polls, POST requests, reads): their tasks get `Interrupted` soon after this call.
+
+        A step that begins later raises `Interrupted` at once.
+        """
         if not self.interrupted:
             self.interrupted = True
             now = asyncio.get_running_loop().time()
@@ -63,6 +66,6 @@ class InterruptibleSteps:
                 scope.reschedule(now)
 
     async def ended(self) -> None:
-        """Wait until no step is running. Call `interrupt` before: otherwise the steps may never end."""
+        """Wait until no step (a poll, a POST, a read) is running. Call `interrupt` before, which ends the steps."""
         if self._running:
             await self._all_ended.wait()

@@ -21,7 +21,7 @@ def select(
     *,
     web_sockets_supported: bool,
 ) -> tuple[list[Transport], list[TransportError]]:
-    """Return the transports to try, best first, and one error for each offered transport that is not tried.
+    """Return two lists: the transports to try, best first, and an error for each offered transport that is not tried.
 
     Args:
         offered: the transports that the server offers.
@@ -56,7 +56,7 @@ def select(
     return [kind for kind in Transport if kind in candidates], errors
 
 
-# At most so many unknown transports get an error each, since a wrong server may offer thousands; one more error tells
-# how many others there are.
+# At most so many transports that this package does not know get an error each, since a wrong server may offer
+# thousands. One more error tells how many others there are.
 _NAMED = 5
 _KINDS = {str(kind): kind for kind in Transport}

@@ -1,4 +1,4 @@
-"""Makes the errors of transports: refused by the server when opened, or lost later."""
+"""Makes the errors for a transport that the server refuses to open, and for a connection that is lost later."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ def lost(message: str) -> ConnectionClosedError:
 
 
 def refused_later(what: str, status: int) -> ConnectionClosedError:
-    """Return the error for an open connection of which the server refused a request.
+    """Return the error for a request that the server refuses although the transport is open already.
 
     Args:
-        what: names the request or its body, for the error text.
+        what: what was refused, for the error text, such as "a poll".
         status: the status of the response.
     """
     if status == 404:
@@ -41,7 +41,10 @@ def refused_later(what: str, status: int) -> ConnectionClosedError:
 
 
 def advice(status: int | None) -> str:
-    """Return what an HTTP status means for a transport that the server refused: the end of an error text, or ""."""
+    """Return an explanation of the HTTP status with which the server refused a transport, for the end of an error text.
+
+    Empty for a status without an explanation.
+    """
     return _ADVICE.get(status or 0, "")
 
 

@@ -33,7 +33,7 @@ def _cannot_send_now(_data: bytes, /) -> bool:
 
 
 def _drop_later() -> None:
-    """Do nothing: whoever drops a transport then cancels its `close`, which drops the user's `WebSocket`."""
+    """Do nothing: this `WebSocket` has no `drop`. After `drop`, callers cancel `close`, which drops the connection."""
 
 
 class WebSocketsTransport:

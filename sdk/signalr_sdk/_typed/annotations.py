@@ -12,22 +12,22 @@ if sys.version_info >= (3, 14):
     import annotationlib
 
     def annotations_of(cls: type) -> dict[str, Any]:
-        """Return the annotations of a class, without its bases. An unknown name is returned as its text."""
-        # FORWARDREF returns unknown names as text. From 3.14 on, Python evaluates annotations when they are read (PEP
-        # 649), and without FORWARDREF a name that only type checkers know would raise NameError.
+        """Return the annotations of a class, without its bases. An unknown name becomes a `ForwardRef`."""
+        # FORWARDREF returns a `ForwardRef` for an unknown name. From 3.14 on, Python evaluates annotations when they
+        # are read (PEP 649), and without FORWARDREF a name that only type checkers know would raise NameError.
         return annotationlib.get_annotations(cls, format=annotationlib.Format.FORWARDREF)
 
 else:
 
     def annotations_of(cls: type) -> dict[str, Any]:
-        """Return the annotations of a class, without its bases. An unknown name is returned as its text."""
+        """Return the annotations of a class, without its bases. An annotation in quotes stays text."""
         return inspect.get_annotations(cls)
 
 
 def read_function(where: str, function: types.FunctionType) -> tuple[dict[str, Any], list[inspect.Parameter]]:
-    """Return the types of a function's annotations, and its parameters.
+    """Return a dict from parameter names (and "return") to annotated types, and a list of all parameters.
 
-    Resolving annotations runs code of the user's module, which may raise any exception.
+    Resolving annotations runs code of the user's module, which may raise any exception: each becomes a TypeError.
 
     Args:
         where: names the function in the error.

@@ -30,13 +30,14 @@ _UNKNOWN_TYPES: Final = (TypeVar, typing.ParamSpec, typing.TypeVarTuple)
 
 @attrs.frozen(eq=False)
 class Style:
-    """How users declare hub methods and handlers: there is a style for asyncio and a style for threads.
+    """The rules for hub methods and handlers in users' classes: one style for asyncio, one style for threads.
 
     Attributes:
-        is_async: whether methods are `async def`, unless they return a stream.
-        streams: the types with which results that are streams, and uploaded parameters, are annotated.
-        upload: the class `Upload`, with which only parameters are annotated.
-        foreign: types that are refused: they belong to the other style, or could mean a stream or a list.
+        is_async: whether hub methods must be `async def` if they do not return a stream.
+        streams: the types that annotate a result which is a stream, or an uploaded parameter.
+        upload: the class `Upload` of this style. It annotates uploaded parameters, never results.
+        foreign: types that are refused in annotations: they belong to the other style, or could mean a stream or a
+            list.
         to_upload: turns the argument of an uploaded parameter into an object that the connection uploads. Raises
             TypeError for an argument that cannot be uploaded.
     """
@@ -54,7 +55,7 @@ class Style:
 
 
 def async_style(upload: type, stream: type) -> Style:
-    """Return the style for asyncio; `upload` and `stream` are its classes `Upload` and `Stream`."""
+    """Return the style for asyncio. Pass the classes `Upload` and `Stream` of the asyncio API."""
 
     def to_upload(value: Any) -> Any:
         if not hasattr(value, "__aiter__"):
@@ -66,7 +67,7 @@ def async_style(upload: type, stream: type) -> Style:
 
 
 def sync_style(upload: type, stream: type) -> Style:
-    """Return the style for threads; `upload` and `stream` are its classes `Upload` and `Stream`."""
+    """Return the style for threads. Pass the classes `Upload` and `Stream` of `signalr_sdk.sync`."""
 
     def to_upload(value: Any) -> Any:
         return value if isinstance(value, upload) else upload(value)
@@ -88,15 +89,15 @@ class CallKind(Enum):
 
 @attrs.frozen(eq=False)
 class HubCall:
-    """A hub method as a user's class declares the method, and how to call it.
+    """A hub method that a user's class declares, with all that is needed to call it.
 
     Attributes:
-        where: names of the class and the method, for errors.
-        function: the declared method.
-        name: name of the hub method.
-        kind: how the hub method is called.
-        signature: the signature without `self`. All parameters can be passed by position.
-        uploads: positions of the uploaded parameters.
+        where: names of the class and the method for error texts, such as `ChatHub.send`.
+        function: the declared method of the user's class.
+        name: name of the method on the hub.
+        kind: with which method of a connection the hub method is called.
+        signature: the signature of `function` without `self`. All parameters can be passed by position.
+        uploads: indexes of the uploaded parameters, without counting `self`.
         to_upload: see `Style`.
         result: type of the result, or of each item; `None` if there is no result.
     """
@@ -111,7 +112,9 @@ class HubCall:
     result: Any
 
     def bind(self, args: tuple[Any, ...], keywords: dict[str, Any]) -> list[Any]:
-        """Return the arguments of a call by position, with the declared default for each argument that is not given.
+        """Return the list of arguments for the hub, in the order of the parameters.
+
+        Defaults are filled in, and uploaded arguments are converted by `to_upload`.
 
         Raises:
             TypeError: the arguments do not fit the declaration.
@@ -133,7 +136,7 @@ class HubCall:
 
 
 def read_hub(declaration: type, naming: Naming, style: Style) -> dict[str, HubCall]:
-    """Return the hub methods that a class declares, by their Python names.
+    """Return the hub methods that a class declares, as a dict from their Python names.
 
     Raises:
         TypeError: a declaration is wrong, or the class declares no method.
@@ -225,8 +228,8 @@ class EventMethod:
     Attributes:
         attribute: Python name of the method.
         event: name of the event.
-        parameters: name and type of each positional parameter. Arguments for the type `Any` are not converted.
-        rest: name and type of `*args`; the type is `Any` without `*args`.
+        parameters: a tuple (name, type) for each positional parameter. Arguments for the type `Any` are not converted.
+        rest: name and type of the parameter `*args`; `("", Any)` if the method has no such parameter.
     """
 
     attribute: str
@@ -241,7 +244,7 @@ class EventMethod:
 
 
 def read_receiver(cls: type, naming: Naming, style: Style) -> list[EventMethod]:
-    """Return the methods of a class that handle events: the marked methods, or all public ones.
+    """Return the methods of a class that handle events: those marked with `@event`, or if there are none, all public.
 
     Raises:
         TypeError: a method cannot be a handler, or the class has no handler.
@@ -289,7 +292,7 @@ def _refuse(where: str, why: str) -> NoReturn:
 
 
 def _members(cls: type, mark: str) -> dict[str, Any]:
-    """Return the members of a class and its bases that have a public name, or the mark of a decorator."""
+    """Return a dict of the members of a class and its bases that are public or have the mark of a decorator."""
     members = {name: member for base in reversed(cls.__mro__) for name, member in vars(base).items()}
     return {
         name: member
@@ -332,7 +335,7 @@ def _members_of_union(hint: Any) -> tuple[Any, ...]:
 
 
 def _check_value(where: str, hint: Any, style: Style) -> None:
-    """Refuse a type that is unknown, or holds a stream where a single value is wanted."""
+    """Raise TypeError for an annotation that says no type, or holds a stream where a single value is wanted."""
     for part in _parts(hint):
         if isinstance(part, _UNKNOWN_TYPES) or part is typing.Self:
             _refuse(where, f"{part} does not say what it is")

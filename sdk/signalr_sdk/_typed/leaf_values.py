@@ -1,7 +1,7 @@
 """Converts single decoded values for typed results: each function returns the type that its name says.
 
-A function reads the forms that both protocols use for its type, and raises an exception for every other value. A text
-is not converted to a number, nor a number to a text, as on the server.
+A function reads the forms that both protocols use for its type, and raises an exception for every other value. As on
+the server, a text is not converted to a number, and a number is not converted to a text.
 """
 
 from __future__ import annotations
@@ -96,8 +96,8 @@ def _to_datetime(value: Any) -> datetime:
         case str():
             return datetime.fromisoformat(value)
         case [datetime() as clock, int() as minutes]:
-            # In MessagePack a DateTimeOffset is a list: the local clock time as if that were UTC, and the offset in
-            # minutes.
+            # In MessagePack, a DateTimeOffset is a list `[clock, minutes]`: the local time as if it were UTC, and the
+            # offset from UTC.
             return clock.replace(tzinfo=timezone(timedelta(minutes=minutes)))
         case _:
             raise unfit(value, datetime)
@@ -143,9 +143,14 @@ def _to_timedelta(value: Any) -> timedelta:
 
 
 def to_enum(value: Any, members: type[Enum]) -> Enum:
-    """Return the enum member for a decoded value: its value, its name (in any case, without `_`), or its number."""
+    """Return the enum member for a decoded value, in any form that .NET writes.
+
+    The decoded value may be the member's value, its name (case and `_` do not matter), or its number as text; for a
+    `Flag` also several names.
+    """
     if isinstance(value, bool):
-        # Refuse a bool: `True` equals 1, so `members(True)` would return the member with the value 1.
+        # Look for a member whose value is this bool: `members(True)` would return the member with the value 1, since
+        # `True` equals 1.
         for member in members:
             if member.value is value:
                 return member
@@ -210,7 +215,7 @@ KEY_HOOKS: Final[dict[type, Callable[[Any], Any]]] = {bool: _to_bool_key, int: _
 
 
 def key_meanings(key: Any) -> Iterator[Any]:
-    """Yield the values for which a key of a decoded dict may stand: the key, then its text as bool, int or float."""
+    """Yield the possible meanings of a decoded dict's key: the key itself, then its text as bool, int and float."""
     yield key
     if isinstance(key, str):
         for hook in KEY_HOOKS.values():

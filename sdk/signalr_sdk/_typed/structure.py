@@ -1,6 +1,7 @@
 """Converts decoded values with cattrs into the types that users ask for, such as `result_type`.
 
-Hooks for single values are in `leaf_values`; the hooks here are for types that contain other types.
+A hook is a function that cattrs calls to convert a value to one type. The hooks for single values are in `leaf_values`;
+the hooks here are for types that contain other types.
 """
 
 from __future__ import annotations
@@ -56,7 +57,8 @@ _MAPPINGS: Final[dict[Any, Callable[[Any], Any]]] = {
     collections.abc.MutableMapping: dict,
 }
 _UNIONS: Final = (Union, types.UnionType)
-# Attributes with these names clash with parameters of the function that cattrs generates.
+# `make_dict_structure_fn` of cattrs has parameters with these names, so attributes with these names cannot be renamed
+# by its keyword arguments. `structure_object` renames their keys in the dict instead.
 _TAKEN: Final = ("cl", "converter")
 
 
@@ -115,7 +117,8 @@ def _leaf(kind: type, hook: Callable[[Any], Any]) -> Hook:
     def structure_leaf(value: Any, cl: Any) -> Any:
         if cl is kind:
             return hook(value)
-        # cattrs calls this hook for subclasses too, such as an enum that derives from `str`.
+        # cattrs calls this hook for subclasses of `kind` too, such as an enum that derives from `str`: the result must
+        # be of the subclass.
         return to_enum(value, cl) if _is_enum(cl) else cl(hook(value))
 
     return structure_leaf
@@ -156,7 +159,10 @@ def _collection_hook(cl: Any, converter: Converter) -> Hook:
 
 
 def _fixed_tuple_hook(items: tuple[Any, ...], converter: Converter, *, defaults: int = 0) -> Hook:
-    """Return the hook for a tuple with these types of items. The last `defaults` items may be missing."""
+    """Return a function for cattrs that converts a list to a tuple with items of these types.
+
+    The last `defaults` items may be missing in the list.
+    """
     required = len(items) - defaults
 
     def structure_tuple(value: Any, cl: Any) -> Any:
@@ -222,7 +228,10 @@ def _base(cl: Any) -> Any:
 
 
 def _is_mixed_union(cl: Any) -> bool:
-    """Return whether cattrs cannot convert a union: neither `A | None` nor made only of classes with attributes."""
+    """Return whether the type is a union that cattrs cannot convert itself.
+
+    cattrs converts only `A | None`, and unions of attrs classes and dataclasses.
+    """
     if get_origin(cl) not in _UNIONS:
         return False
     others = [member for member in get_args(cl) if member is not type(None)]
@@ -232,7 +241,7 @@ def _is_mixed_union(cl: Any) -> bool:
 def _union_hook(cl: Any, converter: Converter) -> Hook:
     members = get_args(cl)
     classes = tuple(member for member in members if _has_fields(member))
-    # Try the members in their order, but float last, because float also accepts integers.
+    # Try the members of the union in their order, but float last, because float also accepts integers.
     others = sorted((member for member in members if member not in classes), key=lambda member: member is float)
     if classes:
         others.append(reduce(lambda left, right: Union[left, right], classes))  # noqa: UP007  # made at run time
@@ -271,13 +280,16 @@ def _class_hook(cl: Any, converter: Any, naming: Naming) -> Hook:
             value = {taken.get(name, name): each for name, each in value.items()}
         return structure_dict(value, cl)
 
-    # cattrs needs the wire names to tell the classes of a union apart.
+    # cattrs reads the wire names from this attribute, to find out which class of a union a dict belongs to.
     structure_object.overrides = renamed  # type: ignore[attr-defined]
     return structure_object
 
 
 def _hooks_of_quoted(cls: type, converter: Converter) -> dict[str, Hook]:
-    """Return hooks for attributes with a quoted name inside their type (`list["Node"]`), for which cattrs fails."""
+    """Return a dict from attribute names to functions that convert the attribute's value.
+
+    It holds only attributes with a quoted name inside their type (`list["Node"]`), which cattrs cannot convert.
+    """
     hints = _hints(cls)
     return {
         name: _later(hints[name], converter)
@@ -298,7 +310,7 @@ def needs_exact(type_: Any) -> bool:
     try:
         return _needs_exact_cached(type_)
     except TypeError:
-        # The type cannot be hashed: for example, it is `Annotated` with a list.
+        # The type has no hash, so the cache cannot hold it: for example, it is `Annotated` with a list.
         return _mentions_decimal(type_, {})
 
 
@@ -308,7 +320,11 @@ def _needs_exact_cached(type_: Any) -> bool:
 
 
 def _mentions_decimal(type_: Any, seen: dict[int, Any]) -> bool:
-    """Look for `Decimal` inside a type. `seen` keeps the types alive, so that the id of a type is not used again."""
+    """Return whether `Decimal` is anywhere in a type.
+
+    `seen` is a dict from the id of each type that was looked at to the type. It keeps the types alive: otherwise Python
+    could give the id to another type, which would then be left out.
+    """
     if type_ is Decimal:
         return True
     if isinstance(type_, str):

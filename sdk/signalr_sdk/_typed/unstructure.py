@@ -1,4 +1,4 @@
-"""A hub protocol that first converts, with a user's converter, the values that it cannot encode itself."""
+"""A hub protocol that converts values with the user's `converter=` before it encodes them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 
 
 class ConvertingProtocol:
-    """A `HubProtocol` that converts all values that are not plain before it encodes them.
+    """A `HubProtocol` that passes values to the user's converter before it encodes them.
+
+    The converter gets all values except None, bool, int, float, str, bytes, lists, tuples and dicts.
 
     Args:
         protocol: encodes the converted messages, and decodes.

@@ -1,8 +1,8 @@
-"""Decoded messages of one payload as columns, and the faster methods that only the protocols of this package have.
+"""The decoded messages of one payload as three lists, and faster methods that only this package's protocols have.
 
-Events, stream items and results come by the thousand. Such a message is *plain* if it has no headers, and, for an
-event, no id. A `Batch` keeps only the name and the value of a plain message, without a message object. Neighbouring
-rows of one kind are delivered in one call.
+Events, stream items and results come by the thousand, so a `Batch` keeps only the name and the value of a plain
+message, without a message object. An item or a result is *plain* if it has no headers, an event if it also has no id
+and no streams. Neighbouring events are delivered in one call, and so are neighbouring items of one stream.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from typing import Any, Final, cast
 
 from ..messages import Completion, HubMessage, Invocation, StreamItem
 
-# The kinds of rows in a `Batch`. A plain message has its type number of the specification, any other has `MESSAGE`.
-# Integers are compared in less time than members of an enum (tests/bench/test_receiving.py).
+# The kinds of rows in a `Batch`: for a plain message the type number in the specification, for any other message
+# `MESSAGE`. They are no enum, because integers are compared faster (tests/bench/test_receiving.py).
 MESSAGE: Final = 0
 EVENT: Final = 1
 ITEM: Final = 2
@@ -49,14 +49,18 @@ class Batch:
         self.values.append(value)
 
     def end_of_run(self, begin: int, end: int) -> int:
-        """Return the end of the run from `begin` on: events, items of one stream, or one row of another kind."""
+        """Return the index after the run of rows that begins at `begin`: the rows that are delivered in one call.
+
+        A run is neighbouring events, neighbouring items of one stream, or a single row of another kind. It stops before
+        the row `end`.
+        """
         kinds, names = self.kinds, self.names
         kind, name = kinds[begin], names[begin]
         if kind in (MESSAGE, RESULT):
             return begin + 1
         count = end - begin
         if count == len(kinds) == kinds.count(kind) and (kind == EVENT or names.count(name) == count):
-            # All rows of the batch belong to this run. `count` finds this out ten times as fast as the loop below
+            # The whole batch is one run. `count` finds this out ten times as fast as the loop below
             # (tests/bench/test_receiving.py).
             return end
         stop = begin + 1
@@ -66,10 +70,11 @@ class Batch:
 
 
 def shortcut(protocol: object, method: str, faster: str) -> Any:
-    """Return a faster method of a protocol that does the same as `method`; `None` if the protocol has none.
+    """Return the faster method of a protocol that may be called in place of `method`; `None` if there is none.
 
-    The faster method must stand in the same class (or object) as `method`. So a subclass that overrides `encode` alone
-    is never bypassed by the `encode_call` of its base.
+    The faster method counts only if the class (or object) that defines `method` also defines the faster method.
+    Otherwise, for a user's subclass that overrides only `encode`, calls would go to the inherited `encode_call` and
+    never to the user's `encode`.
 
     Args:
         protocol: a `HubProtocol`.

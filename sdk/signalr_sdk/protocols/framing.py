@@ -12,18 +12,20 @@ from ..errors import RemoteProtocolError
 
 SEPARATOR: Final = b"\x1e"
 
-# A length has at most 5 bytes with 7 bits each, and at most 31 bits in all, so the last byte is at most 7.
+# The length before a binary message has at most 5 bytes with 7 bits each, and at most 31 bits in all, so its fifth byte
+# is at most 7.
 _MAX_LENGTH_BYTES = 5
 _MAX_LAST_BYTE = 7
 # The length prefixes that have one byte, made once: to make a prefix for each message takes longer
 # (tests/bench/pieces.py, "encode an item").
 _SHORT_LENGTHS: Final = tuple(bytes((length,)) for length in range(0x80))
-# A large payload is split in slices, so that the event loop can run other tasks in between. A slice ends after so many
-# messages, or with the first message after so many bytes.
+# A large payload is split into slices of whole messages, so that the event loop can run other tasks between two slices.
+# A slice has about `_SLICE` bytes (more if a single message is larger), and in the binary format at most
+# `_SLICE_MESSAGES` messages.
 _SLICE = 32768
 _SLICE_MESSAGES = 2048
-# A bytes object costs 33 bytes beside its contents, so gather pieces smaller than this in one bytearray. A growing
-# bytearray reserves an eighth more than it holds, so begin another bytearray when one is full.
+# A bytes object costs 33 bytes beside its contents, so gather pieces with fewer than `_SMALL` bytes in one bytearray. A
+# growing bytearray reserves an eighth more than it holds, so begin another bytearray after `_GATHERED` bytes.
 _SMALL = 4096
 _GATHERED = 65536
 
@@ -50,9 +52,10 @@ class _Framing:
     """Keeps the pieces of an incomplete message in linear time and memory, whatever the size of the pieces.
 
     Attributes:
-        error: the error after which no more messages are returned; `None` while the stream is good.
-        pending: bytes of the incomplete message so far.
-        unread: a payload that is split in slices, until its end is reached. Call `feed(b"")` for the next slice.
+        error: the error after which `feed` returns no more messages; `None` before an error.
+        pending: how many bytes of the incomplete message have come so far.
+        unread: a large payload whose messages `feed` has not yet returned completely: call `feed(b"")` for the next
+            slice of them. Empty if nothing is left.
     """
 
     def __init__(self, limit: int) -> None:
@@ -188,7 +191,7 @@ class BinaryFraming(_Framing):
         return frames
 
     def _with_pending(self, data: bytes) -> bytes:
-        """Return the kept bytes together with the new bytes, to be read from `_position` on.
+        """Return the bytes that earlier calls have kept, followed by `data`. The next message begins at `_position`.
 
         Return no bytes while too few bytes have come for the incomplete message.
         """
@@ -202,7 +205,7 @@ class BinaryFraming(_Framing):
         return self._join(data)
 
     def _long_length(self, data: bytes, position: int) -> tuple[int, int]:
-        """Return a length of several bytes, and the index at which its message begins.
+        """Return `(length, index)`: a message length that takes several bytes, and where the message begins.
 
         The index is 0 if the length is incomplete, or wrong (then `error` is set).
         """

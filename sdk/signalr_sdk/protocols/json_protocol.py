@@ -60,8 +60,8 @@ class JsonProtocol:
         self._hides_nonfinite = self._backend.hides_nonfinite
         self._default, self._options = self._backend.default(self.naming), self._backend.options
 
-    # Encoding. Each message becomes a dict, which the codec encodes in one call: the fastest way for every message. The
-    # id stands before the value, because .NET must know the id to decode the value.
+    # Encoding: each message becomes a dict, which the JSON codec encodes in one call; this is the fastest way. In the
+    # dict, `invocationId` stands before `item` or `result`, because .NET must know the id to decode the value.
 
     def encode(self, message: HubMessage, /) -> bytes:
         """Return the message in JSON, followed by the record separator 0x1E.
@@ -89,7 +89,8 @@ class JsonProtocol:
         self, target: str, arguments: list[Any], invocation_id: str | None, stream_ids: list[str] | None, /
     ) -> bytes:
         """Encode an invocation without headers from its parts, which saves the `Invocation` object."""
-        # `all` and `issuperset` take longer for a few arguments (tests/bench/pieces.py, "encode an event").
+        # Use a loop: with the few arguments of a usual call, `all` or `issuperset` would take longer
+        # (tests/bench/pieces.py, "encode an event").
         is_flat = True
         for argument in arguments:
             if type(argument) not in _FLAT:
@@ -98,20 +99,20 @@ class JsonProtocol:
         return self._written(_call_members(target, arguments, invocation_id, stream_ids), is_flat)
 
     def _written(self, members: dict[str, Any], is_flat: bool) -> bytes:
-        """Return the members as JSON.
+        """Return a message as JSON, followed by the record separator 0x1E.
 
         Args:
-            members: the members of one message.
-            is_flat: whether no value of the user can hold a NaN, so that the text need not be searched for one.
+            members: a dict from the names of the message's members to their values.
+            is_flat: whether the types of the user's values rule out a NaN. If true, no NaN is searched for.
         """
         try:
             data = self._dumps(members, self._default, self._options)
         except ENCODING_ERRORS:
-            # Use the slow writer: it encodes some values that the codec cannot encode, or raises an error with the path
-            # of the fault.
+            # Use the slow writer: it can encode more values than the codec, and its error names the value that is
+            # wrong.
             return write_slowly(members, self.naming) + SEPARATOR
-        # orjson writes a NaN as null, which must be an error, so look for the NaN if the text holds a null. `rfind`
-        # takes half the time of `in` (tests/bench/test_codec.py).
+        # orjson writes a NaN as null without an error. A NaN must not be sent, so search the values for one if the JSON
+        # holds a null. `rfind` takes half the time of `in` (tests/bench/test_codec.py).
         if not is_flat and self._hides_nonfinite and data.rfind(b"null") >= 0 and holds_nonfinite(members, self.naming):
             return write_slowly(members, self.naming) + SEPARATOR
         return data + SEPARATOR
@@ -163,7 +164,7 @@ class JsonProtocol:
     # Events, items and results without optional members are read inside the loop: a call of `decode` for each message
     # would make receiving a third slower (tests/bench/pieces.py, "receive").
     def decode_all(self, frames: Sequences[bytes], batch: Batch, /) -> None:
-        """Add the messages of all frames to the batch, up to a frame that `decode` refuses, and raise its error."""
+        """Add the messages of all frames to the batch. At a frame that `decode` refuses, stop and raise its error."""
         loads = self._loads
         add_kind, add_name, add_value = batch.kinds.append, batch.names.append, batch.values.append
         for frame in frames:

@@ -27,8 +27,8 @@ try:
 except ImportError:
     orjson = None
 
-# Longer integers become `Decimal`, because `int` may refuse them: the lowest limit that `sys.set_int_max_str_digits`
-# accepts is 640.
+# Integers with so many digits or more become `Decimal`: a program may have lowered Python's limit for the digits of an
+# `int` to 640 (`sys.set_int_max_str_digits`), and `int` would then refuse longer ones.
 _LONGEST_INT = 640
 
 
@@ -44,7 +44,7 @@ def _parse_exactly(text: str) -> Decimal | float:
     try:
         return Decimal(text)
     except InvalidOperation:
-        # `Decimal` refuses this number: its exponent has 19 digits or more.
+        # `Decimal` refuses an exponent with 19 digits or more. As a float, such a number is zero or infinity.
         return float(text)
 
 
@@ -74,7 +74,8 @@ class StandardBackend:
     """The JSON codec of the standard library.
 
     Attributes:
-        options: the third argument for `dumps`. The caller passes it, so that `orjson.dumps` itself can be `dumps`.
+        options: what callers pass as third argument of `dumps`, which ignores it. `orjson.dumps` needs such an
+            argument, and callers call both codecs in the same way.
         hides_nonfinite: whether `dumps` silently writes NaN and infinities as null.
     """
 
@@ -82,17 +83,20 @@ class StandardBackend:
     hides_nonfinite = False
 
     def dumps(self, value: object, default: Default, _options: int, /) -> bytes:
-        """Encode a value; `default` replaces values of unknown types. Raises one of `ENCODING_ERRORS`."""
+        """Encode a value as JSON. May raise any of `ENCODING_ERRORS`.
+
+        For a value of a type that the codec does not know, it calls `default(value)` and encodes the result instead.
+        """
         return _encoder(default).encode(value).encode()
 
     def loads(self, data: bytes, /) -> Any:
-        """Decode a text. Raises ValueError or RecursionError if the codec does not accept the text."""
+        """Decode a JSON text. Raises ValueError or RecursionError if the codec does not accept the text."""
         return _standard.decode(str(data, "utf-8"))
 
     def default(self, naming: values.Naming) -> Default:
-        """Return the function that `dumps` gets as `default`, for this naming of attributes.
+        """Return the function to pass to `dumps` as `default`. `naming` turns attribute names into names in JSON.
 
-        This codec cannot write a `Decimal`: `dumps` raises an error, and then the slow writer is used.
+        This codec cannot encode a `Decimal`: `dumps` raises an error, and its caller then uses `write_slowly`.
         """
         return partial(plain, naming=naming)
 
@@ -108,7 +112,8 @@ class OrjsonBackend:
 
     def __init__(self, orjson: Any) -> None:
         # Let `default` handle dataclasses and datetimes: orjson would write the attribute names of dataclasses
-        # unchanged, and would round the offset of a datetime without moving its clock, which changes the moment.
+        # unchanged. It would round the UTC offset of a datetime to minutes but keep the local time, which makes another
+        # moment of it.
         self.options: int = orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_DATETIME
         self.dumps: Callable[[object, Default, int], bytes] = orjson.dumps
         self.loads: Callable[[bytes], Any] = orjson.loads
@@ -133,7 +138,10 @@ def choose_backend() -> JsonBackend:
 
 
 def holds_nonfinite(value: object, naming: values.Naming) -> bool:
-    """Return whether a value holds a NaN or an infinity, which orjson writes as null. The value has no cycles."""
+    """Return whether a value holds a NaN or an infinity, which orjson writes as null.
+
+    Do not call this for a value that contains itself: the search would never end.
+    """
     todo = [value]
     while todo:
         each = values.enum_or_plain(todo.pop())
@@ -184,7 +192,8 @@ def write_slowly(members: dict[str, Any], naming: values.Naming) -> bytes:
     """Encode the members of a message, also with values that no codec can encode.
 
     Args:
-        members: the members. A path in an error begins with the name of a member.
+        members: a dict from the names of the message's members to their values. The path in an error begins with the
+            name of a member: `arguments[0].name`.
         naming: how attribute names are written.
 
     Raises:
@@ -201,7 +210,13 @@ def write_slowly(members: dict[str, Any], naming: values.Naming) -> bytes:
 
 
 class _SlowWriter:
-    """Writes JSON piece by piece. If a value cannot be written, `path` says for the error which value."""
+    """Writes a value as JSON, piece by piece.
+
+    Attributes:
+        pieces: the JSON so far, a list of texts to join.
+        path: where the value stands that is being written, such as `arguments[0].name`. After an exception, this is the
+            value that cannot be written.
+    """
 
     def __init__(self, naming: values.Naming) -> None:
         self.pieces: list[str] = []
@@ -233,7 +248,8 @@ class _SlowWriter:
         self._open.add(id(value))
         match value:
             case dict():
-                # Make each key just before its value, in a generator: `path` is then right if a key raises an error.
+                # Make each key only when its value is next (in a generator). With all keys first, a wrong key would be
+                # reported before a wrong value that comes earlier in the dict.
                 keys = (self._key(key, path) for key in value)
                 self.write_object(
                     (key, path + step, part)
@@ -249,13 +265,17 @@ class _SlowWriter:
         replaced = plain(value, self._naming)
         steps = values.named_parts(value, self._naming)
         if isinstance(replaced, dict) and steps is not None:
-            # For an instance of a class, JSON has the wire names, and the path has the names of the attributes.
+            # An instance of a class: JSON has the wire names (`firstName`), but `path` has the attribute names
+            # (`.first_name`).
             self.write_object((wire, path + step, part) for wire, (step, part) in zip(replaced, steps, strict=True))
         else:
             self.write(replaced, path)
 
     def write_object(self, members: Iterable[tuple[str, str, object]]) -> None:
-        """Write a JSON object. Each member is a name, the path of the value for errors, and the value."""
+        """Write a JSON object. Each member is a tuple of (name, path, value).
+
+        The path says where the value stands, and is shown in the error if the value cannot be written.
+        """
         separator = "{"
         for name, path, value in members:
             self.path = path
@@ -273,7 +293,11 @@ class _SlowWriter:
         self.pieces.append("[]" if separator == "[" else "]")
 
     def _key(self, key: object, path: str) -> str:
-        """Return the text of a key, for the types of keys that the standard library and .NET accept."""
+        """Return a key of a dict as text. `path` says in an error where the dict stands.
+
+        Raises:
+            TypeError: the key is of a type that neither the standard library nor .NET accepts for keys.
+        """
         self.path = path
         key = values.enum_or_plain(key)
         match key:

@@ -1,8 +1,8 @@
 """Checks and makes the members of hub messages, by their names in the specification, for both protocols.
 
-Each protocol has faster code of its own for the plain shapes of the frequent messages.
-A member that may be left out may also be null or empty, as in Microsoft's JavaScript client. Only for `result` and
-`item`, null and empty are real values.
+For frequent messages without optional members, each protocol has faster code of its own. A member that may be left out
+may also be null or empty, as in Microsoft's JavaScript client. Only for `result` and `item`, null and empty are real
+values.
 Source: HubProtocol.md of dotnet/aspnetcore, "JSON encoding".
 """
 
@@ -19,7 +19,11 @@ class WrongMemberError(ValueError):
 
 
 def read_message(kind: int, members: dict[str, Any]) -> messages.HubMessage | None:
-    """Return the message of the type `kind` that has these members, `None` for an unknown type.
+    """Return the message that has these members; `None` for an unknown type.
+
+    Args:
+        kind: the type number of the message in the specification.
+        members: a dict from the names of the members in the specification to their decoded values.
 
     Raises:
         WrongMemberError: a member is missing, or has a wrong type.
@@ -100,10 +104,12 @@ def _read_headers(members: dict[str, Any]) -> messages.Headers | None:
 
 
 def rare_members(message: messages.HubMessage) -> dict[str, Any]:
-    """Return the members of a message of a rare type, from 4 on. Members that may be left out are `None`.
+    """Return the members of a message with the type 4, 5, 7, 8 or 9, as a dict from their names to their values.
+
+    Members that may be left out are `None`.
 
     Raises:
-        LocalProtocolError: this is no hub message.
+        LocalProtocolError: the message has none of these types.
     """
     match message:
         case messages.StreamInvocation():

@@ -37,7 +37,8 @@ _MEMBERS: Final = {
     8: ("type", "sequenceId"),
     9: ("type", "sequenceId"),
 }
-# JSON leaves out members without a value. MessagePack writes these values instead, or nil.
+# What the array holds for a member without a value, which JSON would leave out. For members that are not listed here,
+# the array holds nil.
 _EMPTY: Final[dict[str, object]] = {"headers": {}, "streamIds": [], "allowReconnect": False}
 # For each type of message, the fewest members that are accepted. The JavaScript client leaves out the stream ids of
 # calls.
@@ -204,7 +205,7 @@ def _rare(message: HubMessage) -> list[Any]:
 
 
 def _named(members: list[Any]) -> dict[str, Any]:
-    """Return the members of a decoded array as a dict, with the names that `read_message` needs."""
+    """Return the members of a decoded message as a dict, with the names that `read_message` needs."""
     kind = members[0]
     if len(members) < _FEWEST.get(kind, 1):
         raise WrongMemberError("it has too few members")
@@ -214,7 +215,7 @@ def _named(members: list[Any]) -> dict[str, Any]:
 
 
 def _named_outcome(outcome: object, value: list[Any]) -> dict[str, Any]:
-    # Refuse a bool: the outcome must be an integer, and `True` equals 1.
+    # Refuse a bool: the kind of the result must be an integer (1 to 3), and `True` would pass for 1.
     if type(outcome) is int:
         if outcome == _VOID:
             return {}

@@ -23,15 +23,17 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _KEPT_PACKER = 65536
 
 
-# The header of an array or map makes msgpack reserve memory for all promised items, even if the items are not there. So
-# a message with more than so many bytes and headers is checked first.
+# The header of an array or map says how many items follow, and msgpack reserves memory for all of them, even if they do
+# not follow. So a message with more than `LARGE` bytes and more than `_HEADERS` headers is checked before it is
+# decoded.
 LARGE: Final = 4096
 _HEADERS = 16
-# Refuse a message of more bytes if a timestamp in it is wrong: reading such a message blocks the event loop for 0.2 s
-# for each MiB.
+# A message with a wrong timestamp is refused if it has more bytes than this: reading such a message takes 0.2 s for
+# each MiB, and blocks the event loop.
 _MOST_RECODED = 1024 * 1024
-# The extension code of timestamps, and for the first byte of a value the number of bytes that follow: bytes of a length
-# (`_EXTENSIONS`, `_SIZED`), or bytes of a value with a fixed size (`_FIXED`).
+# `_TIMESTAMP`: the extension code of timestamps. The dicts tell, for the first byte of a value, how many bytes to read
+# next: the bytes of the value's length (`_EXTENSIONS`, `_SIZED`), or all other bytes of a value with a fixed size
+# (`_FIXED`; of an array or map, the bytes of its length).
 _TIMESTAMP: Final = -1
 _EXTENSIONS: Final = {0xC7: 1, 0xC8: 2, 0xC9: 4}
 _SIZED: Final = {0xC4: 1, 0xC5: 2, 0xC6: 4, 0xD9: 1, 0xDA: 2, 0xDB: 4}
@@ -78,9 +80,12 @@ class MessagePackCodec:
         return data
 
     def check_large(self, data: bytes) -> None:
-        """Check a message of more than `LARGE` bytes, whose arrays may promise more items than there are bytes.
+        """Check that the arrays and maps of a message hold all the items that their headers promise.
 
-        Without this check, 400 nested headers, each of which promises the rest of 16 MiB, would reserve 50 GB.
+        Call this before decoding a message of more than `LARGE` bytes.
+
+        Otherwise 400 nested arrays in a message of 16 MiB, each of which promises one item for each byte that follows,
+        would make msgpack reserve 50 GB.
 
         Raises:
             ValueError: the message is not complete.
@@ -99,11 +104,12 @@ class MessagePackCodec:
             raise ValueError("bytes follow behind the message")
 
     def unpack_slowly(self, data: bytes) -> Any:
-        """Decode bytes that `unpackb` refuses, since they hold values that Python does not have.
+        """Decode a message that `msgpack.unpackb` refuses because it holds unusual values.
 
-        Timestamps outside Python's range become `msgpack.Timestamp`, arrays and maps that are keys become tuples, and
-        extensions with a reserved code become `msgpack.ExtType`, like all other extensions; so does a timestamp of a
-        length that is none. Text that is no UTF-8 becomes `bytes`.
+        - A timestamp outside the range of `datetime` becomes a `msgpack.Timestamp`.
+        - A timestamp with a wrong length, and an extension with a reserved code, become a `msgpack.ExtType`.
+        - An array or map that is a key of a map becomes a tuple.
+        - A text that is not UTF-8 becomes `bytes`.
 
         Raises:
             ValueError, TypeError, RecursionError: the bytes are no MessagePack.
@@ -119,8 +125,8 @@ class MessagePackCodec:
         try:
             value = unpack(data, timestamp=0)
         except ValueError:
-            # msgpack refuses the message if one timestamp is wrong. So give all timestamps the code of an unknown
-            # extension, which no other value in the message has: `_reserved` then reads the timestamps.
+            # msgpack refuses the whole message if one timestamp in it is wrong. So give all timestamps an extension
+            # code that no other value in the message has (`spare`): msgpack then passes the timestamps to `_reserved`.
             self._check_complete(data)
             data, spare = _recode_timestamps(data)
             value = unpack(data, timestamp=0, ext_hook=partial(self._reserved, spare=spare))
@@ -166,22 +172,25 @@ class MessagePackCodec:
         return values.to_dict(value, self._naming)
 
     def _plain_enum(self, value: object) -> object:
-        """Return the value of an enum's member, an integer as text: .NET refuses an integer for an enum."""
+        """Return what is sent for an enum's member with this value. For an integer this is a text.
+
+        .NET refuses an integer for an enum.
+        """
         if isinstance(value, int):
             return str(int(value))
         return value if type(value) in _NATIVE else self._plain(value)
 
     def _date_time_offset(self, value: datetime) -> object:
-        """Return `[timestamp, offset in minutes]`; the timestamp is the local clock time taken as UTC."""
+        """Return `[local time as if it were UTC, offset in minutes]`: for 12:00+02:00 it is `[12:00 UTC, 120]`."""
         value = values.whole_minutes(value)
         offset = value.utcoffset() or timedelta()
         return [value.replace(tzinfo=UTC), offset // values.MINUTE]
 
     def explain(self, members: Iterable[tuple[str, Any]]) -> LocalProtocolError:
-        """Return an error that names the first value in a message that cannot be encoded, by its path.
+        """Return an error for a message that cannot be encoded. It names the path of the first wrong value.
 
         Args:
-            members: name and value of each member of the message.
+            members: a tuple (name, value) for each member of the message.
         """
         search = _Search(self.pack, self._naming)
         name = ""
@@ -197,7 +206,12 @@ class MessagePackCodec:
 
 
 class _Search:
-    """Packs the parts of a value one by one. If a part cannot be packed, `path` says for the error which part."""
+    """Packs the parts of a value one by one, to find the part that cannot be packed.
+
+    Attributes:
+        path: where the part stands that was packed last, such as `arguments[0].name`. After an exception, this is the
+            part that cannot be packed.
+    """
 
     def __init__(self, pack: Callable[[object], bytes], naming: values.Naming) -> None:
         self.path = ""
@@ -234,7 +248,7 @@ def _with_any_keys(pairs: list[tuple[Any, Any]]) -> dict[Any, Any]:
 
 
 def _recode_timestamps(data: bytes) -> tuple[bytes, int]:
-    """Return MessagePack whose timestamps are extensions with another code, and that code.
+    """Return `(message, code)`: the message with a new extension code for all its timestamps, and this code.
 
     Raises:
         ValueError: the message has no timestamp, or is too large.
@@ -276,7 +290,7 @@ def _datetime_of(stamp: Any) -> Any:
 
 
 def _text_or_bytes(text: str) -> str | bytes:
-    """Return the received bytes of a text that was no UTF-8 and has surrogates; return any other text unchanged."""
+    """Return the received bytes if the text has surrogates: it was no UTF-8. Otherwise return the unchanged text."""
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -297,7 +311,7 @@ def _pack_int(value: int) -> int:
 
 
 def _pack_datetime(value: datetime) -> datetime:
-    # msgpack packs aware datetimes itself, so this value has no time zone, or is of a subclass.
+    # msgpack packs datetimes with a time zone itself, so this value has no time zone, or is of a subclass of datetime.
     if value.utcoffset() is None:
         raise ValueError(
             f"{value!r} has no time zone, so it cannot be sent in MessagePack: make it aware, "
@@ -308,8 +322,9 @@ def _pack_datetime(value: datetime) -> datetime:
 
 # The types that msgpack packs without calling `_plain`.
 _NATIVE: Final = frozenset({type(None), bool, float, str, bytes, list, dict})
-# For each type, the function that turns its values into values that msgpack packs. datetime must stand before date: for
-# a subclass, the first base class in this order counts, and a datetime is a date.
+# For each type, the function that turns its values into values that msgpack packs. For an instance of a subclass, the
+# first base class in this order counts: datetime must stand before date, or a subclass of datetime would be sent as a
+# date.
 _REPLACED: Final[dict[type, Callable[[Any], object]]] = {
     tuple: list,
     datetime: _pack_datetime,

@@ -58,10 +58,10 @@ def unchanged(name: str) -> str:
 
 
 def resolve_naming(choice: NamingChoice) -> Naming:
-    """Return the function that a `naming=` argument stands for.
+    """Return the function for the argument `naming=`, which is `"camel"`, `"pascal"`, `None` or already a function.
 
     Raises:
-        ValueError: the argument is no naming.
+        ValueError: the argument is none of these.
     """
     if choice is None:
         return unchanged
@@ -75,7 +75,10 @@ def resolve_naming(choice: NamingChoice) -> Naming:
 
 @lru_cache(maxsize=1024)
 def field_names(cls: Any, naming: Naming) -> tuple[tuple[str, str], ...] | None:
-    """Return attribute name and wire name of each field of an attrs class or dataclass, `None` for other classes."""
+    """Return pairs (attribute name, wire name) for the fields of an attrs class or dataclass; `None` for other classes.
+
+    The wire name is the name in JSON or MessagePack.
+    """
     if attrs.has(cls):
         return tuple((field.name, naming(field.name)) for field in attrs.fields(cls))
     if dataclasses.is_dataclass(cls):
@@ -89,7 +92,7 @@ def _fields_of(value: object, naming: Naming) -> tuple[tuple[str, str], ...] | N
 
 
 def to_dict(value: object, naming: Naming) -> dict[str, Any]:
-    """Return an instance of an attrs class or dataclass as a dict, with the wire names as keys.
+    """Return an instance of an attrs class or dataclass as a dict. The keys are the names to send.
 
     Raises:
         TypeError: the value is of another class, whose instances cannot be sent.
@@ -112,7 +115,10 @@ def parts(value: object, naming: Naming) -> Iterable[Any]:
 
 
 def named_parts(value: object, naming: Naming) -> Iterator[tuple[str, Any]] | None:
-    """Return pairs: a step in a path (`[0]`, `.name`) and that part of the value. `None` for a value without parts."""
+    """Return pairs `(step, part)` for the parts of a value; `None` for a value without parts.
+
+    The step leads to the part in the path that an error shows: `[0]`, `['key']` or `.name`.
+    """
     if isinstance(value, dict):
         return ((f"[{key!r:.40}]", part) for key, part in value.items())
     if isinstance(value, list | tuple):
@@ -124,7 +130,7 @@ def named_parts(value: object, naming: Naming) -> Iterator[tuple[str, Any]] | No
 
 
 def reason(error: Exception) -> str:
-    """Return the reason for the user why a value could not be encoded, from the codec's error."""
+    """Return a text that tells the user why a value could not be encoded. `error` is the error of the codec."""
     if isinstance(error, UnicodeEncodeError):
         return "a string with a lone surrogate cannot be sent, since it is no Unicode text"
     if isinstance(error, RecursionError):
@@ -190,7 +196,7 @@ def date_days(value: date) -> int:
 
 
 def decimal_text(value: Decimal) -> str:
-    """Return all digits of a decimal, without an exponent if the text stays short.
+    """Return all digits of a decimal as text, without an exponent unless it is above 40 or below -40.
 
     Raises:
         TypeError: the value is infinite or a NaN.
