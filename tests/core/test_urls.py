@@ -69,6 +69,8 @@ def test_a_hub_url_is_made_ready_once(given_url: str, used: str) -> None:
         ("http://[1]/hub", r"no valid host: '\[1\]'$"),
         ("http://exa mple.com/hub", "no valid host: 'exa mple.com'$"),
         ("http://exa\\mple/hub", "no valid host"),
+        # Too long only in its ASCII form.
+        (f"http://{'.'.join(['cämple'] * 30)}/hub", r"no valid host: '.*'; write it in its ASCII form"),
         ("http://evil.example\uff0fx/hub", "ASCII form"),
         ("http://straße.example/hub", "ASCII form"),
         ("http://ä" + "x" * 80 + ".example/hub", "ASCII form"),

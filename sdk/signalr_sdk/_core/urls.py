@@ -89,7 +89,7 @@ def _host(host: str) -> str:
             name = ""
         if not _DEVIATIONS.isdisjoint(host):
             name = ""
-    if not _HOST.fullmatch(name):
+    if len(name) > _LONGEST_HOST or not _HOST.fullmatch(name):
         advice = "" if host.isascii() else "; write it in its ASCII form (xn--…)"
         raise ValueError(f"the hub's URL has no valid host: {redact(host)!r}{advice}")
     return name
