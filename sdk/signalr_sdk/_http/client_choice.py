@@ -30,7 +30,7 @@ def choose_client(
 ) -> tuple[HttpClient, AiohttpClient | None]:
     """Return a tuple of the HTTP client to use and the HTTP client that the connection must close.
 
-    The second is the first again if it was made here, and `None` if the user gave the client.
+    A client that is made here is in both places. For a client of the user, which the user closes, the second is `None`.
 
     Args:
         http: the user's client; `None` to make one. `signalr_sdk.sync` passes a function without arguments, which is

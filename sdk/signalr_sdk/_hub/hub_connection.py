@@ -348,7 +348,7 @@ class HubConnection(ManagedConnection[HubLink]):
         return buffer
 
     async def _close_sources(self, uploads: list[Any]) -> None:
-        """Close the sources of uploads whose call was never sent. If this wait is cancelled, the closing goes on."""
+        """Close the sources of uploads whose call was never sent. Cancelling this method does not stop the closing."""
         await asyncio.wait({spawn(self._close_source(source), "close an upload", self._closing) for source in uploads})
 
     async def _close_source(self, source: Any) -> None:

@@ -33,8 +33,8 @@ def listen(
 ) -> None:
     """Print the events of a hub as JSON, one per line; reconnect when the connection is lost.
 
-    Exit status: 0 done, 1 the hub ended the connection, 2 wrong usage, 3 no connection, or fewer events in time than
-    --count.
+    Exit status: 0 done, 1 the hub ended the connection, 2 wrong usage, 3 no connection, or fewer than
+    --count events before --timeout.
     """
     exit_status.run(_Listening(connection, events or (), count=count).run(url, timeout), timeout=None)
 
