@@ -30,8 +30,7 @@ class ConnectionString:
     """A parsed connection string of Azure SignalR Service. The `repr` has no secret.
 
     Attributes:
-        endpoint: URL of the service, ending in `/`, for the claim `aud` of tokens. It has no port: the service refuses
-            tokens with a port in this claim.
+        endpoint: URL of the service, ending in `/` and without a port. The claim `aud` of a client's token begins so.
         client_endpoint: URL to which clients connect, ending in `/`.
         server_endpoint: URL for REST requests, ending in `/`.
         access_key: the key that signs tokens; `None` with Entra ID.
