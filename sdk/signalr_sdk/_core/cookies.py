@@ -1,7 +1,7 @@
-"""Keeps the cookies that servers set for one connection, as sticky load balancers and logins by cookie need them.
+"""Keeps the cookies that servers set for one connection: sticky load balancers and logins want these cookies back.
 
-A cookie goes back only to the origin (scheme, host and port) that set the cookie. The `Domain` attribute is ignored: it
-would only send the cookie to more hosts. A cookie does not expire while its connection lives. Source: RFC 6265.
+A cookie goes back only to the origin (scheme, host and port) that set the cookie. The `Domain` attribute, which asks to
+send a cookie to more hosts, is ignored. A cookie does not expire while its connection lives. Source: RFC 6265.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from collections.abc import Iterable
 from . import urls
 from .headers import parse_date
 
-# Limits, since a hostile server could fill the memory: the most cookies of one origin, and the most characters of one
-# cookie (name and value). RFC 6265, section 6.1, asks for at least these limits.
+# Keep at most `_MOST` cookies of one origin, and no cookie with more than `_LONGEST` characters in name and value:
+# otherwise a hostile server could fill the memory. RFC 6265, section 6.1, asks clients to keep at least this much.
 _MOST = 50
 _LONGEST = 4096
 

@@ -6,7 +6,8 @@ from urllib.parse import quote
 
 from ..errors import ConnectionClosedError, ConnectionFailedError, SignalRError
 
-# Do not hide secrets with fewer characters: they may occur by chance inside the ordinary words of an error text.
+# Do not hide secrets with fewer characters than `_SHORTEST`: they may occur by chance inside the ordinary words of an
+# error text.
 _SHORTEST = 6
 # A long error text is cut, and ends with the character `_CUT`. The cut may leave only the first part of a secret: hide
 # this part if it has at least `_SHORTEST_PART` characters.
@@ -22,7 +23,7 @@ class KnownSecrets:
         self._forms: set[str] = set()
 
     def add(self, secret: str | None) -> None:
-        """Hide this secret in all later texts, also percent-encoded as in a query, or escaped as in .NET's JSON."""
+        """Let `hide` replace this secret: unchanged, percent-encoded as in a query, or escaped as in .NET's JSON."""
         if secret is not None and len(secret) >= _SHORTEST:
             self._forms |= {secret, quote(secret, safe="", errors="replace"), secret.replace("+", "\\u002B")}
 
@@ -39,9 +40,10 @@ class KnownSecrets:
         return text
 
     def hide_in(self, error: BaseException | None) -> None:
-        """Replace the secrets by `***` in the texts of this error, of its causes (`__cause__`) and of its `attempts`.
+        """Replace the secrets by `***` in the texts of an error, of its `__cause__` and of all further causes.
 
-        Only errors of the type `SignalRError` are changed. A cause of another type ends the search.
+        For a `ConnectionFailedError`, also change the errors in its attribute `attempts`. Stop at the first cause that
+        is no `SignalRError`.
         """
         while isinstance(error, SignalRError):
             error.message = self.hide(error.message)
@@ -55,9 +57,9 @@ class KnownSecrets:
 
 
 def _start_of_part(text: str, end: int, secret: str) -> int:
-    """Find a secret that was cut: only its first part stands before the index `end` of the text.
+    """Find the first part of a secret, directly before the index `end` at which the text was cut.
 
-    Return the index at which this part begins; `end` if no part of the secret stands there.
+    Return the index at which this part begins; `end` if the text before `end` is no part of the secret.
     """
     start = text.find(secret[:_SHORTEST_PART], max(0, end - len(secret)), end)
     while start >= 0:

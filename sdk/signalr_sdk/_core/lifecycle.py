@@ -3,8 +3,8 @@
 Theory of operation
 -------------------
 A hub connection is in one state at a time. One table says which event leads from which state to which. A pair of state
-and event that is not in the table is a bug in this package, and raises. Only the owner of the `Lifecycle` fires events,
-and nothing else changes the state. No flag is needed beside the state.
+and event that is not in the table is a bug in this package, and raises. Only the supervisor (`_life.supervisor`)
+fires events, and only events change the state. No flag is needed beside the state.
 
 - `CONNECTING` and `RECONNECTING` last until one attempt succeeds or the last attempt fails. A failed attempt fires no
   event while the retry policy wants another attempt; `CONNECT_FAILED` and `GIVEN_UP` mean that no attempt follows.

@@ -43,7 +43,7 @@ class _Redaction(logging.Filter):
             record.args = tuple(_safe(argument) for argument in record.args)
         if record.exc_info and record.exc_info[1] is not None:
             # Set a safe text of the traceback in the record: otherwise the log formatter would make the text from the
-            # exception, with texts of the server as they came.
+            # exception, with unchanged texts of the server.
             record.exc_text = _safe_traceback(record.exc_info[1])
         return True
 
@@ -59,14 +59,14 @@ def _safe_traceback(error: BaseException) -> str:
 
 
 def _safe_part(part: str) -> str:
-    r"""Return one part of a traceback: the lines of a frame unchanged, the text of an exception cut and on one line."""
+    r"""Make one part of a traceback safe: keep the lines of a stack frame; cut the text of an exception to one line."""
     begin = part.lstrip(" |+-")
     if begin.startswith(("\n", 'File "', "Traceback (")):
         return printable(part, keep="\n")
     return f"{part[: len(part) - len(begin)]}{redact(begin, _TEXT_LIMIT)}\n"
 
 
-# Put the filter on the loggers, and not into `ConnectionLogs`: some modules of this package log without
+# Add the filter `_Redaction` to the loggers, and not to `ConnectionLogs`: some modules of this package log without
 # `ConnectionLogs`, with the same loggers or (the test server) with `signalr_sdk.testing`.
 for _logger in (*_LOGGERS, logging.getLogger("signalr_sdk.testing")):
     _logger.addFilter(_Redaction())
@@ -75,9 +75,9 @@ for _logger in (*_LOGGERS, logging.getLogger("signalr_sdk.testing")):
 class ConnectionLogs:
     """The loggers `signalr_sdk.hub`, `.transport`, `.negotiate` and `.http`, for one connection.
 
-    Each record has the attributes `hub` (the URL without its query), `connection_id` and `transport`. The last two
-    belong to the current or last attempt to connect, and are `None` until they are known. A record below the logger's
-    level costs no more than with a plain logger.
+    Each record has the attributes `hub` (the URL without its query), `connection_id` and `transport`. Connection
+    id and transport belong to the latest attempt to connect, and are `None` until they are known. A record below the
+    logger's level costs no more than with a plain logger.
 
     Args:
         hub: the URL without its query.

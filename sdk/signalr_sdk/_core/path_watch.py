@@ -12,8 +12,8 @@ from collections.abc import Mapping
 
 import attrs
 
-# The seconds between sending data and the first look at the sockets: with an earlier look, data may be unacknowledged
-# on a good path too.
+# After data was sent, wait this many seconds before `look` is called: on a good path too, an acknowledgement takes some
+# time.
 _FIRST_LOOK = 1.0
 
 
@@ -31,7 +31,7 @@ class PathSample:
 
 
 class PathWatch:
-    """Decides when to look at the sockets of a connection, and whether the path of a socket is dead.
+    """Decides when to ask TCP about the sockets of a connection, and whether the network path of a socket is dead.
 
     Args:
         timeout: a path is dead after so many seconds without an acknowledgement; `None` for never.
@@ -66,13 +66,13 @@ class PathWatch:
         for name, sample in samples.items():
             if sample.unacknowledged:
                 since = self._suspects.get(name, now)
-                # If an acknowledgement has come after the time `since`, the data that is unacknowledged now was sent
-                # later: its timeout begins now.
+                # The timeout of this socket began at the time `since`. If an acknowledgement has come after that time,
+                # the path is not dead: the timeout begins again now.
                 suspects[name] = now if sample.since_ack < now - since else since
         self._suspects = suspects
         oldest = min(suspects.values(), default=math.inf)
         dead_at = oldest + self._timeout - self._first_look
-        # Look again soon, and not only at `dead_at`. The timeout of data that is sent after this look begins only at
-        # the next look, so with a late look a dead path would be noticed late.
+        # The next call of `look` must be soon, and not only at `dead_at`: the timeout of data that is sent after this
+        # call begins at the next call. After a late call, a dead path would be noticed late.
         self.deadline = min(dead_at, now + 2 * self._first_look) if suspects else math.inf
         return now >= dead_at

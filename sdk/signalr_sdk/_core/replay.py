@@ -10,25 +10,27 @@ count.
   senders wait. Messages without a number never wait.
 - Receiving: from time to time an Ack tells the sender how many messages have come, so that the sender can drop these
   messages.
-- After a cut: over the new transport each side first sends a Sequence with the number of the message that comes next,
-  and then repeats all messages that are not acknowledged. The receiver drops as many messages as it had already.
+- After the loss of a transport: over the new transport each side first sends a Sequence with the number of the message
+  that comes next, and then repeats all messages that are not acknowledged. The receiver drops the messages that it had
+  received over the old transport.
 
 ASP.NET Core does not count an item whose stream is over on its side. This happens to items that come late, and to
 repeated items whose stream was already complete. So the two counts can differ, and more Sequences and *fillers*
 (messages that have a number and no effect) bring them into step again:
 
-- When a stream is over (`resync_after_stream`), a Sequence goes back to the first number that may be wrong, and fillers
-  go through these numbers once more.
-- After a cut, a repeated run of r stream items with the numbers j to j+r-1 is followed by: the next message (which is
-  no item), Sequence(j+1), r-1 fillers, and the same message once more. If the receiver counts the repeated items, the
-  first copy of the message counts; the fillers and the second copy have numbers that the receiver knows already, so it
-  drops them. If the receiver does not count the items (it had received all of them before the cut), it takes the first
-  copy and the fillers for the items j to j+r-1 and drops them; then the second copy counts.
+- When a stream is over (`resync_after_stream`), a Sequence goes back by as many numbers as the stream has items without
+  an Ack, and as many fillers follow.
+- After the loss of a transport, a repeated run of r stream items with the numbers j to j+r-1 is followed by: the next
+  message (which is no item), Sequence(j+1), r-1 fillers, and the same message once more. If the receiver counts the
+  repeated items, the first copy of the message counts; the fillers and the second copy have numbers that the receiver
+  knows already, so it drops them. If the receiver does not count the items (it had received all of them over the old
+  transport), it takes the first copy and the fillers for the items j to j+r-1 and drops them; then the second copy
+  counts.
 
 ASP.NET Core also refuses a Sequence with a higher number than the last Sequence, even if it has received all messages
 between the two numbers. So a Sequence has at most the number of the last Sequence, until a message is acknowledged that
-was first sent after the last Sequence. The messages from this low number on may be acknowledged and no longer kept:
-fillers are sent in their place.
+was first sent after the last Sequence. Some messages from this low number on may be acknowledged and no longer kept: a
+filler is sent in place of each of these messages.
 
 An Ack of a message that was never sent, and a Sequence that skips messages that have not come, are errors: otherwise
 messages would be lost without notice. Source: HubProtocol.md of dotnet/aspnetcore, "Ack" and "Sequence".
@@ -42,9 +44,9 @@ from collections.abc import Callable
 
 from ..errors import RemoteProtocolError
 
-# Send an Ack this many seconds after the first message that it covers, or earlier: when a quarter of the bytes that the
-# other side may keep has come. With only one Ack a second, as in Microsoft's clients, the buffer of a fast sender would
-# be full before the Ack comes, and the sender would have to wait.
+# Send an Ack `_ACK_DELAY` seconds after the first message that the Ack covers, or as soon as a quarter (`_ACK_PART`) of
+# the bytes that the other side may keep has come. With only one Ack a second, as in Microsoft's clients, the other
+# side's buffer would often be full, and its senders would have to wait.
 _ACK_DELAY = 1.0
 _ACK_PART = 4
 
@@ -58,8 +60,8 @@ class Replay:
     Attributes:
         received: number of the last message that came.
         duplicates: how many of the next messages have come before and must be dropped.
-        synced: false from a cut until the other side has sent a Sequence.
-        alive: false from a cut until the other side has sent a ping or a message that it had not sent before.
+        synced: false from `repeat` until the other side has sent a Sequence.
+        alive: false from `repeat` until the other side has sent a ping or a message that it had not sent before.
         ack_at: the time at which the next Ack is due; infinity for never.
     """
 
@@ -96,7 +98,7 @@ class Replay:
 
     @property
     def next_number(self) -> int:
-        """The number of the first message that is kept, or of the next message that is sent if none is kept."""
+        """The number of the oldest kept message. If no message is kept: the number that the next message will get."""
         return self._acknowledged + 1
 
     @property
@@ -155,8 +157,9 @@ class Replay:
     def resync_after_stream(self, stream_id: str, sequence: Callable[[int], bytes], filler: bytes) -> bytes:
         """Return an encoded Sequence and fillers, to send after the last message of a stream of this side.
 
-        The other side may not have counted items that came after it had ended the stream. With these messages, both
-        sides count alike again. Return no bytes if the other side has acknowledged all items of the stream.
+        ASP.NET Core does not count items that come after the end of a stream on its side. With the Sequence and the
+        fillers, the counts of both sides are equal again. Return no bytes if the other side has acknowledged all items
+        of the stream.
 
         Args:
             stream_id: the id of the stream.
@@ -171,7 +174,7 @@ class Replay:
         return sequence(first) + (end - first) * filler
 
     def _begin_at(self, number: int) -> int:
-        """Return `number`, or a lower number if ASP.NET Core would refuse `number`, for a Sequence that is sent now."""
+        """Return the number for the next Sequence: `number`, or a lower number if ASP.NET Core refuses `number`."""
         first = int(min(number, self._ceiling))
         self._ceiling, self._ceiling_until = first, self._acknowledged + len(self._kept)
         return first
@@ -184,7 +187,7 @@ class Replay:
         An Ack becomes due, because the last Ack of this side may have been lost with the old transport.
 
         Raises:
-            RemoteProtocolError: a message with a lower number has not come, and would be lost.
+            RemoteProtocolError: messages before this number have not come, and would be lost.
         """
         if not 0 < number <= self.received + 1:
             raise RemoteProtocolError(

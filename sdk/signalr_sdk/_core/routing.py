@@ -28,7 +28,7 @@ class Sink(Protocol):
         """Take a list of stream items, and a list of the size of each item: the bytes of its encoded message."""
 
     def completed(self, result: Any, error: str | None, /) -> None:
-        """Take the completion: a result or an error text (both `None` for no result). Nothing is called afterwards."""
+        """Take the completion, the last answer of the call: a result or an error text (both `None` for no result)."""
 
 
 class Inbox(Protocol):
@@ -55,7 +55,8 @@ its arguments."""
 class Router:
     """Finds the sink or inbox for each received message of one connection.
 
-    The methods add the calls that deliver messages to a list (`deliveries`), and never make these calls themselves.
+    The methods do not deliver messages. They append the calls to make, each as `(function, arguments)`, to the list
+    `deliveries`.
 
     Args:
         inbox: gets the calls and cancellations of the other side.
@@ -72,20 +73,20 @@ class Router:
         self._inbox = inbox
 
     def route(self, batch: Batch, sizes: list[int], begin: int, end: int, deliveries: Deliveries) -> int:
-        """Add to `deliveries` the calls that deliver the messages in the rows of `batch` from `begin` up to `end`.
+        """Append to `deliveries` the calls that deliver the messages of `batch` from index `begin` up to `end`.
 
-        Neighbouring events share one call, and so do neighbouring items of one stream.
+        One call delivers several neighbouring events, or several neighbouring items of one stream.
 
         Args:
             batch: the decoded messages of one payload.
             sizes: the bytes of each encoded message in the batch.
-            begin: the index of the first row.
-            end: the index after the last row.
+            begin: the index of the first message.
+            end: the index after the last message.
             deliveries: the list of calls.
 
         Returns:
-            The index of the first row with a message for the session itself (such as a ping), where delivery stops;
-            `end` if there is none.
+            The index of the first message that the session itself handles, such as a ping; later messages are not
+            delivered by this call. `end` if all messages are delivered.
         """
         kinds, names, values = batch.kinds, batch.names, batch.values
         while begin < end:
@@ -102,7 +103,7 @@ class Router:
         return end
 
     def route_message(self, message: HubMessage | None, size: int, deliveries: Deliveries) -> bool:
-        """Add to `deliveries` the call that delivers this message; return `False` if the session handles it."""
+        """Append to `deliveries` the call that delivers a message; return `False` if the session must handle it."""
         if type(message) is Completion:
             sink = self.sinks.pop(message.invocation_id, None)
             if sink is not None:
@@ -135,10 +136,10 @@ class Router:
 
 
 def new_runs(batch: Batch, replay: Replay, size: int, now: float) -> Iterator[tuple[int, int]]:
-    """Yield `(begin, end)` for each run of new messages in the batch; messages that are repeated are left out.
+    """Yield `(begin, end)`, two indexes into the batch, for each run of neighbouring messages that are new.
 
-    The messages of a run are counted for the next Ack only when the caller asks for the next run. If the session ends
-    with a message of a run, that run is not counted.
+    Repeated messages, which have come before the reconnect, are in no run. A run is counted for the next Ack only when
+    the caller asks for the next run: if the session ends with a message of a run, that run is not counted.
 
     Args:
         batch: the messages of one payload.
@@ -179,6 +180,6 @@ def _next_sequence(batch: Batch, begin: int) -> int:
 
 
 def _count_numbered(batch: Batch, begin: int, end: int) -> int:
-    """Return how many messages in the rows from `begin` up to `end` are of a type that stateful reconnect numbers."""
+    """Return how many messages from index `begin` up to `end` have a type that stateful reconnect numbers."""
     kinds, values = batch.kinds, batch.values
     return sum(kinds[index] != MESSAGE or type(values[index]) in _NUMBERED for index in range(begin, end))

@@ -16,10 +16,11 @@ transport, and does these things for the session.
 - Sending: the methods that call or answer return bytes. The shell sends them in the order of these calls, and only
   after the handshake.
 - Time: each method that needs the time takes it as an argument. The shell calls `on_time` when `next_deadline()` has
-  come, `sent` after each write, and `pause` and `unpause` around the times in which it does not read on purpose.
-- Stateful reconnect: with a `Replay` the session outlives its transport. After a cut the shell calls `resume`, sends
-  the returned bytes first over the new transport, and goes on as before once `synced` is true. The shell numbers the
-  outgoing messages itself (`Replay.keep`), at the moment when they certainly leave.
+  come, `sent` after each write, and `pause` and `unpause` when the shell stops and starts reading on purpose.
+- Stateful reconnect: with a `Replay` the session outlives its transport. When the transport is lost, the shell opens
+  another transport, calls `resume`, sends the returned bytes first, and goes on as before once `synced` is true. The
+  shell calls `Replay.keep`, which numbers a message, when the message enters the outgoing buffer: a message that is
+  cancelled earlier must get no number.
 
 The handshake is the first record in each direction. It is always JSON and ends with 0x1E; the bytes after it in the
 same payload are ordinary messages. `HubSession` is the side that calls the hub, and `ServerSession` the side that
@@ -136,7 +137,7 @@ class HubSession:
 
     @property
     def synced(self) -> bool:
-        """False from `resume` until the other side has sent a Sequence, so that the next message's number is known."""
+        """False from `resume` until the other side has sent a Sequence, which tells the number of its next message."""
         return self.replay is None or self.replay.synced
 
     @property
@@ -146,7 +147,7 @@ class HubSession:
 
     @property
     def unread(self) -> bool:
-        """Whether a part of a large payload is still to be read. Call `receive(b"", now)` for its next slice."""
+        """Whether a part of a large payload is not handled yet. Call `receive(b"", now)` to handle the next part."""
         return bool(self._framing.unread) and self.ended is None
 
     def receive(self, payload: bytes, now: float) -> Deliveries:
@@ -266,9 +267,9 @@ class HubSession:
         return self.replay.repeat(self._sequence, self.filler())
 
     def resync_after_stream(self, stream_id: str) -> bytes:
-        """Return the bytes to send after the end of a stream of this side, so that both sides count alike.
+        """Return the bytes to send after a stream of this side has ended: see `Replay.resync_after_stream`.
 
-        Send the completion of the stream or a `filler` first, and then these bytes. See the module `replay`.
+        Send the completion of the stream or a `filler` before these bytes. No bytes without stateful reconnect.
         """
         return b"" if self.replay is None else self.replay.resync_after_stream(stream_id, self._sequence, self.filler())
 
@@ -408,8 +409,8 @@ class HubSession:
 class ServerSession(HubSession):
     """The server's side of the hub protocol on one connection, without I/O, for the test server.
 
-    Its ids begin with a letter, so that they differ from the stream ids that the client chooses. Its timeout begins
-    with the client's first ping, since some clients send no pings.
+    The server's ids begin with a letter, so that they differ from the stream ids that the client chooses. The timeout
+    begins with the client's first ping, since some clients send no pings.
 
     Args:
         protocols: the hub protocols on offer, a dict by their names in lower case.
@@ -436,8 +437,8 @@ class ServerSession(HubSession):
         super().__init__(next(iter(protocols.values())), inbox, **options)
         self._timeout, self._timeout_with_pings = math.inf, self._timeout
         self.reply: bytes = handshake.response()
-        # Forward the items of a client's upload to the inbox, although they have no sink: they must stay in order with
-        # the call that names the upload, which may be in the same payload.
+        # The inbox gets the items of a client's upload, since no sink gets them. The call that names the upload may be
+        # in the same payload, and the inbox must get this call before the items.
         self._router.forwards_unclaimed = True
         self._protocols = protocols
 
@@ -481,7 +482,7 @@ class ServerSession(HubSession):
 
 
 def ending(end: Close | RemoteProtocolError | None) -> SignalRError | None:
-    """Return the error for the end of a session. `None` for a Close without error that forbids to reconnect.
+    """Return the error that says why a session ended. `None` for a Close without error that forbids reconnecting.
 
     Args:
         end: the value of `HubSession.ended` when the transport has ended.

@@ -9,7 +9,7 @@ from ..errors import RemoteProtocolError
 
 _BOM = b"\xef\xbb\xbf"
 # The most bytes in a line before the data of the event: a byte order mark and the name of the field. The limit counts
-# only the data, so an incomplete line may be longer than the limit by so many bytes.
+# only the data, so an incomplete line may have this many bytes more than the limit.
 _FIELD = len(_BOM + b"data: ")
 _CR = 0x0D
 _LF = 0x0A
@@ -31,7 +31,7 @@ class SseParser:
 
     @property
     def incomplete(self) -> bool:
-        """Whether an event has begun but is not complete: the end of the stream would lose it."""
+        """Whether an event has begun but is not complete. If the stream ends now, this event is lost."""
         return bool(self._line) or self._data is not None
 
     def feed(self, chunk: bytes) -> list[bytes]:

@@ -13,8 +13,8 @@ import attrs
 
 from ..errors import AuthenticationRefreshError
 
-# The shortest wait before a refresh, in seconds. Without it, a server that names a tiny lifetime would get one refresh
-# request after another.
+# The shortest wait before a refresh, in seconds. Otherwise a server that names a tiny token lifetime would get one
+# refresh request after another.
 _SOONEST = 0.5
 # A token with a lifetime below one second is refreshed after `_SOONEST` seconds, because a server may close a
 # connection whose token has expired. After `_MOST_IN_A_ROW` such tokens the wait is `_LONG_WAIT` seconds: the server's
@@ -60,8 +60,8 @@ def delay(lifetime: float, before: float, short_lived: int = 0) -> float:
 
     Args:
         lifetime: seconds for which the token is valid, as the server says: rounded down.
-        before: how many seconds before its end the token is refreshed. If the lifetime is at most twice `before`, the
-            token is refreshed after half of its lifetime.
+        before: refresh the token this many seconds before the token expires. If the lifetime is at most twice `before`,
+            the token is refreshed after half of its lifetime.
         short_lived: how many tokens in a row, including this token, have a lifetime below a second.
     """
     if short_lived > _MOST_IN_A_ROW:

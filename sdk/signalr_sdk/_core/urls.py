@@ -12,8 +12,8 @@ from urllib.parse import quote, unquote_plus
 
 from .redaction import redact
 
-# The expression of RFC 3986, appendix B, for a URL with a host. `urllib.parse.urlsplit` would silently drop line breaks
-# and tabs, and connect to another URL than the user gave.
+# The regular expression of RFC 3986, appendix B, for a URL with a host. Do not use `urllib.parse.urlsplit`: it silently
+# drops line breaks and tabs, and the client would connect to another URL than the user gave.
 _URL = re.compile(
     r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*)://(?P<authority>[^/?#]*)(?P<path>[^?#]*)(?P<query>(?:\?[^#]*)?)"
 )
@@ -138,7 +138,7 @@ def connect_url(url: str, connection_token: str | None) -> str:
 
 
 def with_access_token(url: str, token: str) -> str:
-    """Return the URL with the token in its query. An `id` stays last: servers and proxies expect it at the end."""
+    """Return the URL with the token in its query. A parameter `id` stays last, where servers and proxies expect it."""
     parameter = "access_token=" + quote(token, safe="", errors="replace")
     path, _mark, query = url.partition("?")
     others, also, last = query.rpartition("&")
