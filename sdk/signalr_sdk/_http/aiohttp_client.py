@@ -159,7 +159,7 @@ class AiohttpClient:
         return response
 
     async def _prepare(self, request: HttpRequest) -> tuple[aiohttp.ClientSession, URL | None, RequestContext]:
-        """Return a tuple: aiohttp's session, the proxy (or `None`), and the facts that the text of an error needs."""
+        """Return a tuple: aiohttp's session, the proxy (or `None`), and the context for the text of an error."""
         if self._session is not None:
             # Let the event loop run once: asyncio then notices idle connections that the server has closed, and aiohttp
             # does not send this request over such a connection.
@@ -198,7 +198,7 @@ class AiohttpClient:
         )
 
     def _middlewares(self, session: aiohttp.ClientSession, method: str) -> tuple[ClientMiddlewareType, ...] | None:
-        """Return aiohttp's argument `middlewares` for one request: `None` if aiohttp shall use those of the session."""
+        """Return aiohttp's argument `middlewares` for one request; `None` to use the session's middlewares."""
         if method == "POST":
             # A POST does not need the middleware `_exactly_once`: aiohttp never repeats a POST by itself.
             return () if self._own else None
@@ -253,10 +253,10 @@ async def _exactly_once(request: aiohttp.ClientRequest, handler: aiohttp.ClientH
 
 
 class _Upgrading:
-    """Stands in for the user's aiohttp session in `ClientSession._ws_connect`.
+    """Replaces the user's aiohttp session in a call of aiohttp's `ClientSession._ws_connect`.
 
-    aiohttp's code there calls `request` to ask the server for a WebSocket. This class adds options to the request:
-    middlewares that `ws_connect` has no parameter for.
+    `_ws_connect` calls `request` of its session to ask the server for a WebSocket. This class adds options to that
+    request, such as middlewares, for which `ws_connect` has no parameters.
     """
 
     def __init__(self, session: aiohttp.ClientSession, **options: Any) -> None:

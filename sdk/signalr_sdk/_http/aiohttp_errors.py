@@ -42,19 +42,19 @@ class BrokenConnectionError(aiohttp.ClientConnectionError):
 
 
 def peer(url: str) -> str:
-    """Return the text `host:port` for the server of a URL: texts of errors name the server so."""
+    """Return the server of a URL as the text `host:port`, for texts of errors."""
     _scheme, host, port = urls.origin(url)
     return f"{host}:{port}"
 
 
 @attrs.frozen
 class RequestContext:
-    """The facts about a failed request for the text of an error.
+    """A request and its session, as the text of an error describes them if the request fails.
 
     Attributes:
         request: the request.
-        connections: the most connections that the session may have; 0 for no limit.
-        untried: whether the server has not answered any request yet.
+        connections: the most connections that aiohttp's session may have; 0 for no limit.
+        untried: whether the server has not answered any request of this HTTP client yet.
     """
 
     request: HttpRequest
@@ -77,8 +77,8 @@ def translated(context: RequestContext) -> Iterator[None]:
         try:
             raise failure from cause
         finally:
-            # Remove the context of `failure`: `from` only hides aiohttp's error in tracebacks, and code that walks the
-            # chain of errors would still find the request with its token.
+            # Remove the `__context__` of `failure`, which is aiohttp's error: `from` only hides this error in
+            # tracebacks, and code that walks the chain of errors would still find the request with its token.
             failure.__context__ = None
 
 

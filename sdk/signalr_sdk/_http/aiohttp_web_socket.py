@@ -21,8 +21,8 @@ _TEXT = aiohttp.WSMsgType.TEXT
 _BINARY = aiohttp.WSMsgType.BINARY
 _PING = aiohttp.WSMsgType.PING
 _PONG = aiohttp.WSMsgType.PONG
-# After so many WebSocket frames, `receive` lets the other tasks of the event loop run: aiohttp does not wait between
-# frames that arrived together, which may be 30,000 pings of two bytes.
+# After this number of WebSocket frames, `receive` lets the other tasks of the event loop run. Otherwise these tasks
+# would wait while `receive` handles all frames that arrived together, for example 30,000 pings of two bytes.
 _FRAMES_A_TURN = 200
 # Read at most 64 KB from a socket at once. asyncio's default is 256 KB, and glibc takes a block of that size from the
 # operating system for each read, and gives the block back: this took a third of the time of a call
@@ -151,7 +151,7 @@ class AiohttpWebSocket:
             # The connection is lost. Return False: the caller of `send_now` then calls `send`, which raises the error.
             return False
         # Close the coroutine `sending` unfinished: the frame is in the write buffer already, and `sending` would only
-        # wait until the server has read enough. The next `send` does this wait.
+        # wait until the server has read enough. The next call of `send` waits instead.
         sending.close()
         return True
 
@@ -172,8 +172,9 @@ class AiohttpWebSocket:
             return
         self._closing = True
         try:
-            # Drop the connection if the server does not answer the close frame in time. aiohttp's own time limit is not
-            # enough: before that limit begins, aiohttp may wait for room in the write buffer for ever.
+            # Drop the connection if the server does not answer the Close frame within `_close_timeout` seconds.
+            # aiohttp's own limit is not enough: before this limit begins, aiohttp may wait for ever for room in the
+            # write buffer.
             with suppress(TimeoutError):
                 async with asyncio.timeout(self._close_timeout):
                     await self._ws.close()
@@ -200,14 +201,14 @@ class AiohttpWebSocket:
 
 
 def _asyncio_transports(response: aiohttp.ClientResponse | None) -> list[asyncio.WriteTransport]:
-    """Return the asyncio transports between the WebSocket and the operating system, the outermost transport first."""
+    """Return the connection's asyncio transports: with TLS, the TLS and the TCP transport; otherwise one of TCP."""
     connection = response.connection if response is not None else None
     transport = connection.transport if connection is not None else None
     if transport is None:
         return []
     try:
-        # With TLS, encrypted bytes wait in a second transport, and the first transport does not count them. asyncio has
-        # no public name for the second transport.
+        # With TLS, encrypted bytes wait in the write buffer of a TCP transport, and the TLS transport does not count
+        # them. asyncio has no public name for this TCP transport.
         return [transport, attrgetter("_ssl_protocol._transport")(transport)]
     except AttributeError:
         return [transport]

@@ -28,16 +28,16 @@ def choose_client(
     ssl: ssl_module.SSLContext | bool = True,
     server_timeout: float | None = None,
 ) -> tuple[HttpClient, AiohttpClient | None]:
-    """Return a tuple of the HTTP client to use and the HTTP client that the connection must close.
+    """Return a tuple `(client, own)`: the HTTP client to use, and the HTTP client that the connection must close.
 
-    A client that is made here is in both places. For a client of the user, which the user closes, the second is `None`.
+    If `http` is `None`, `own` is the new client. Otherwise `own` is `None`, because the user closes the client.
 
     Args:
-        http: the user's client; `None` to make one. `signalr_sdk.sync` passes a function without arguments, which is
-            called here, on the thread of the event loop, and makes the client.
+        http: the user's client; `None` to make an `AiohttpClient`. `signalr_sdk.sync` passes a function without
+            arguments that returns the user's client; this function is called on the thread of the event loop.
         proxy: the proxy of an aiohttp client.
         ssl: the TLS settings of an aiohttp client.
-        server_timeout: the `server_timeout` of an `AiohttpClient` that is made here.
+        server_timeout: the `server_timeout` of a new `AiohttpClient`.
 
     Raises:
         TypeError: `http` is no client for asyncio.

@@ -22,7 +22,8 @@ from . import answers
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
-# After this number of chunks of a response body, other tasks of the event loop run: so they wait 5 ms at most.
+# After this number of chunks of a response body, let other tasks of the event loop run: these tasks then wait at most
+# 5 ms.
 _CHUNKS_A_TURN = 500
 
 
@@ -142,8 +143,8 @@ def _translated(url: str) -> Iterator[None]:
         try:
             raise failure from None
         finally:
-            # Remove the context of `failure`: `from None` only hides httpx's error in tracebacks, and code that walks
-            # the chain of errors would find the request.
+            # Remove the `__context__` of `failure`, which is httpx's error: `from None` only hides this error in
+            # tracebacks, and code that walks the chain of errors would still find the request with its token.
             failure.__context__ = None
 
 

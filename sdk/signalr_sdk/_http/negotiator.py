@@ -49,9 +49,9 @@ async def run_negotiation(
             _negotiate(sender, url, redirects=redirects, timeout=timeout, stateful=stateful, asked=asked),
             None if timeout is None else timeout * GRACE,
             whose="the HTTP client",
-            # Wait for a cancelled negotiation three quarters as long as `stop` waits for the whole connection attempt,
-            # but longer than for the token provider. So if code does not end, the warning names the innermost part: the
-            # token provider, else the HTTP client, else the attempt.
+            # Cancelled code gets a part of `Timeouts.close` to end: the token provider gets half of this time, the HTTP
+            # client three quarters, the whole connection attempt all. So the warning about code that does not end names
+            # the token provider or the HTTP client, and not only the attempt.
             patience=None if close is None else close * 0.75,
             log=sender.logs.http,
         )
@@ -62,8 +62,9 @@ async def run_negotiation(
         sender.secrets.hide_in(error)
         raise
     except SignalRError as error:
-        # The user's HTTP client raised a `BaseException` such as SystemExit, or the program cancelled its task.
-        # `bounded` makes a plain SignalRError of this, but users expect a ConnectionFailedError.
+        # The user's HTTP client raised a `BaseException` such as SystemExit, or the program cancelled the task in which
+        # `bounded` runs the HTTP client. `bounded` raises a plain SignalRError then, but users expect a
+        # ConnectionFailedError.
         raise ConnectionFailedError(str(error)) from error
 
 

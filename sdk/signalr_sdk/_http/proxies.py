@@ -47,7 +47,8 @@ async def environment_proxy(origin: tuple[str, str, int]) -> URL | None:
         # connect (tests/bench/end_to_end.py, "connect and stop").
         return None
     proxy = urllib.request.getproxies().get(scheme)
-    # Call `proxy_bypass` on a thread: outside Linux it may wait for the system and for name servers.
+    # Call `proxy_bypass` on a thread: on macOS and Windows it may read system settings and ask name servers, and would
+    # block the event loop.
     if not proxy or await asyncio.to_thread(urllib.request.proxy_bypass, f"{host}:{port}"):
         return None
     try:

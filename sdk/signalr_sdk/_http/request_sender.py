@@ -26,8 +26,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-# The HTTP client has a time limit for each request. The limits of this package around the call of the HTTP client, and
-# around the negotiation, are longer by this factor: so the HTTP client ends first, and its error tells more.
+# The HTTP client gets a time limit for each request. After this factor times the limit, this package itself ends the
+# request or negotiation, since a user's HTTP client may ignore its limit. With the same limit for both, the package
+# might end a request before the HTTP client can raise its error, which tells more.
 GRACE = 1.05
 
 _CONNECTION_TOKEN = "X-SignalR-Connection-Token"
@@ -99,10 +100,10 @@ class RequestSender:
             self.secrets.add(value)
 
     async def refresh(self, url: str, connection_token: str, *, timeout: float | None, max_bytes: int) -> HttpResponse:
-        """Get a new token from the user, and send it to the server for a live connection, in a POST.
+        """Get a new token from the user, and send this token to the server in a POST, to refresh a connection.
 
-        If the server accepts the token, later requests carry it too, except after a redirect of negotiate that gave a
-        token for another server.
+        If the server accepts the token, later requests carry this token too, unless a redirect of negotiate gave them
+        a token for another server.
 
         Args:
             url: the URL of the token refresh, at the hub's own origin (not of a redirect).
@@ -306,7 +307,7 @@ def checked_cookies(cookies: Mapping[str, str] | None) -> list[tuple[str, str]]:
     """Check the cookies that the user gave; return a list of tuples (name, "name=value").
 
     Raises:
-        ValueError: a name or a value cannot be sent, or would make another cookie.
+        ValueError: a name or a value cannot be sent, or would end the cookie and begin another one.
     """
     return [(name, _cookie(name, value)) for name, value in (cookies or {}).items()]
 

@@ -64,8 +64,8 @@ class TcpSockets:
 
 def _keep_alive(new: socket.socket, timeout: float) -> None:
     """Let the operating system probe an idle peer: without answers, a connection is lost after about `timeout` s."""
-    # Send the first probe after a third of the timeout, and divide the rest among the other probes. Systems count whole
-    # seconds.
+    # The first probe is sent after a third of the timeout. The other two thirds are divided by `_PROBES`, which gives
+    # the seconds from one probe to the next. Operating systems take only whole seconds.
     first, step = max(1, round(timeout / 3)), max(1, round(timeout * 2 / 3 / _PROBES))
     options = {"TCP_KEEPIDLE": first, "TCP_KEEPALIVE": first, "TCP_KEEPINTVL": step, "TCP_KEEPCNT": _PROBES}
     with suppress(OSError):  # a socket of another family than TCP, or a system with fewer options

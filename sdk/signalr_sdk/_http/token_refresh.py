@@ -55,8 +55,8 @@ class Refresher:
                 answer = await self._refresh()
             except AuthenticationRefreshError as error:
                 self._sender.secrets.hide_in(error)
-                # Clear the frames in the traceback of the error, which users see: local variables of `RequestSender`
-                # hold the token.
+                # Clear the local variables in the traceback of the error, which users see: some of these variables hold
+                # the token.
                 forget_locals(error)
                 raise
             if answer.access_token is not None:
