@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from ..interfaces import HttpClient
     from .options import ConnectionOptions
 
-# Seconds that the task which closes a dropped transport gets to end. After that, the task is left running, and a
-# warning says that the HTTP client does not end.
+# A dropped transport is closed in a task of its own. If this task does not end within this many seconds, the task is
+# left running, and a warning says that the HTTP client does not end.
 _PATIENCE = 0.5
 
 
@@ -41,7 +41,7 @@ class OpenConnection:
 
     Attributes:
         transport: the transport in use; `reopen` replaces it.
-        _route: how to open another transport for this connection.
+        _route: opens another transport for this connection.
         endpoint: the result of negotiate; `None` if negotiation was skipped.
         _attempts: the errors of the transports that failed before `transport` was opened.
         _own_client: the HTTP client, if `close` must close the client too; `None` for a client of the user.
@@ -93,7 +93,7 @@ class OpenConnection:
 
     @property
     def stateful(self) -> bool:
-        """Whether stateful reconnect is agreed on: after a loss of the transport, `reopen` may open another one."""
+        """Whether stateful reconnect is agreed on, so that `reopen` may replace a lost transport."""
         return self.endpoint is not None and self.endpoint.stateful and self.transport.kind is Transport.WEBSOCKETS
 
     async def reopen(self) -> None:
@@ -141,8 +141,8 @@ class OpenConnection:
     async def _drop(self, transport: ActiveTransport, close: Callable[[], Coroutine[None, None, None]]) -> None:
         transport.drop()
         try:
-            # Call `close` to free the resources, but cancel it as soon as it would wait for the server. The
-            # cancellation also drops a WebSocket that has no `drop` of its own.
+            # Call `close` to free the resources, but cancel `close` as soon as it waits for the server (time limit 0).
+            # The cancellation also drops the connection of a WebSocket that has no method `drop`.
             await bounded(close(), 0, whose="the HTTP client", patience=_PATIENCE, log=self.logs.transport)
         except BoundExceeded:
             self.logs.transport.debug("dropped the connection")
@@ -212,7 +212,7 @@ class _Opening:
             return await self._open_without_negotiation()
         wanted = list(options.transports)
         while True:
-            # Negotiate anew for each transport: a connection id is valid for one transport, like its token and cookies.
+            # Negotiate anew for each transport: connection id, token and cookies are valid for only one transport.
             sender = self._new_sender()
             endpoint = await self._negotiate(sender, stateful=options.stateful and Transport.WEBSOCKETS in wanted)
             options.logs.note_connection(endpoint.connection_id)

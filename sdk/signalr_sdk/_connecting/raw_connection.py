@@ -35,7 +35,7 @@ class Connection(Uncopied):
 
     Negotiation, transports, tokens and errors are the same as for a `HubConnection`. A `Connection` does not reconnect,
     and can be started only once. It carries a stream of bytes: the data of one `send` may arrive in several pieces, or
-    joined with the data of others.
+    joined with the data of other calls.
 
     Args:
         url: the endpoint's http(s) or ws(s) URL.

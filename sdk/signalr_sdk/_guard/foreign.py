@@ -218,8 +218,8 @@ async def cut_off(
 ) -> None:
     """Cancel a task that runs users' code, and wait a limited time for the task to end.
 
-    If the task does not end in time, or if this wait is itself cancelled first, the task is left running and a warning
-    is logged.
+    If the task does not end within `patience`, or if `cut_off` is cancelled while the task runs, the task is left
+    running and a warning is logged.
 
     Args:
         task: the task.

@@ -12,8 +12,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-# Files in the folders of asyncio, of this package and of aiohttp do not count as users' code (see `is_users`). aiohttp
-# is not imported here, so any folder named aiohttp counts as aiohttp's.
+# Files in the folders of asyncio, of this package and of aiohttp do not count as users' code (see `is_users`). This
+# module does not import aiohttp, so any folder named aiohttp counts as aiohttp's.
 _OURS: Final = (str(Path(asyncio.__file__).parent), str(Path(__file__).parents[1]))
 _LIBRARY: Final = f"{os.sep}aiohttp{os.sep}"
 

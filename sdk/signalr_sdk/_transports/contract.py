@@ -9,8 +9,8 @@ import attrs
 if TYPE_CHECKING:
     from ..options import TransferFormat, Transport
 
-# Added to the limit for one WebSocket message, event or poll response, in bytes: a server may put many small hub
-# messages into it, together with a hub message of the largest size.
+# The bytes that `payload_bytes` leaves for small hub messages: a server may put many small messages, together with the
+# largest hub message, into one WebSocket message, event or poll response.
 _ROOM = 128 * 1024
 
 
@@ -28,12 +28,12 @@ class TransportSettings:
 
     @property
     def payload_bytes(self) -> int:
-        """The most bytes that one WebSocket message, event or poll response may hold. A larger one is an error."""
+        """The most bytes that one WebSocket message, event or poll response may hold. More bytes are an error."""
         return 2 * self.message_bytes + _ROOM
 
 
 class ActiveTransport(Protocol):
-    """An open transport, which carries bytes in both directions. It is opened, used and closed only once."""
+    """An open transport, which carries bytes in both directions. A closed transport cannot be opened again."""
 
     @property
     def kind(self) -> Transport:
@@ -41,7 +41,7 @@ class ActiveTransport(Protocol):
 
     @property
     def inherent_keep_alive(self) -> bool:
-        """Whether the transport itself notices that the server is gone. Pings and the server timeout are then off."""
+        """Whether the transport itself notices that the server is gone. If true, pings and server timeout are off."""
 
     async def receive(self) -> bytes | None:
         """Return the next bytes from the server, at least one byte.
@@ -66,7 +66,7 @@ class ActiveTransport(Protocol):
     def send_now(self, data: bytes, /) -> bool:
         """Send data if this needs no waiting. Return whether the data was sent; after `False` use `send`.
 
-        For a single message this saves a task and a turn of the event loop
+        `send_now` is faster than `send`: sending a single message takes no task and no turn of the event loop
         (tests/bench/end_to_end.py, "invoke, one after another").
         """
 
@@ -80,7 +80,7 @@ class ActiveTransport(Protocol):
         """
 
     def drop(self) -> None:
-        """End the connection at once, without telling the server: the server can then keep it for a resume.
+        """End the transport at once, without telling the server, so that a stateful reconnect stays possible.
 
-        `close` must still be called, and then only frees the resources that are left.
+        Call `close` afterwards, which then only frees resources.
         """

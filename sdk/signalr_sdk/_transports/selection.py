@@ -26,7 +26,7 @@ def select(
     Args:
         offered: the transports that the server offers.
         wanted: the transports that the user allows and that have not failed yet.
-        transfer_format: what the transport must carry.
+        transfer_format: text or binary; transports without this format are not tried.
         web_sockets_supported: whether the HTTP client can open WebSockets.
     """
     candidates: set[Transport] = set()

@@ -33,7 +33,7 @@ def _cannot_send_now(_data: bytes, /) -> bool:
 
 
 def _drop_later() -> None:
-    """Do nothing: this `WebSocket` has no `drop`. After `drop`, callers cancel `close`, which drops the connection."""
+    """Do nothing, for a `WebSocket` without a method `drop`: cancelling `close` afterwards drops the connection."""
 
 
 class WebSocketsTransport:
