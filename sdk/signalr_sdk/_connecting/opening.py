@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 _PATIENCE = 0.5
 
 
-@attrs.define(eq=False, repr=False)
+@attrs.define(eq=False, repr=False, slots=False)  # without slots: tests replace `reopen` of one connection
 class OpenConnection:
     """A connection with an open transport, below the hub protocol. `reopen` replaces the transport after a loss.
 

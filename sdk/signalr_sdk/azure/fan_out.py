@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 
+from .._guard.tasks import spawn
 from ..errors import AzureSignalRError
 
 _AT_ONCE = 16
@@ -27,9 +28,14 @@ async def fan_out(what: str, targets: Sequence[str], call: Callable[[str], Await
     """
     waiting = iter(targets)
     failures: dict[str, AzureSignalRError] = {}
-    async with asyncio.TaskGroup() as group:
-        for _ in range(min(_AT_ONCE, len(targets))):
-            group.create_task(_work(waiting, call, failures))
+    # Do not use a TaskGroup: with `asyncio.eager_task_factory` it refuses further tasks after a task that fails at once.
+    workers = [spawn(_work(waiting, call, failures), "azure request") for _ in range(min(_AT_ONCE, len(targets)))]
+    try:
+        await asyncio.gather(*workers)
+    finally:
+        for worker in workers:
+            worker.cancel()
+        await asyncio.gather(*workers, return_exceptions=True)
     if failures:
         failed = [failures[target] for target in targets if target in failures]
         some = ", ".join(repr(error.target) for error in failed[:_NAMED])

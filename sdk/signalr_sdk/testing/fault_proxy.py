@@ -255,15 +255,17 @@ class _ProxiedConnection:
 
     async def run(self, host: str, port: int) -> None:
         """Connect to the server, and forward data in both directions until client and server have closed."""
+        forwarding: set[asyncio.Task[None]] = set()
         try:
             reader, writer = await asyncio.open_connection(host, port, limit=_CHUNK)
             self._writers.append(writer)
-            async with asyncio.TaskGroup() as group:
-                group.create_task(self._forward(self._reader, writer, self._flows["up"]))
-                group.create_task(self._forward(reader, self._writer, self._flows["down"]))
-        except* OSError:
+            up = spawn(self._forward(self._reader, writer, self._flows["up"]), "proxy up", forwarding)
+            down = spawn(self._forward(reader, self._writer, self._flows["down"]), "proxy down", forwarding)
+            await asyncio.gather(up, down)
+        except OSError:
             self.cut(reset=True)
         finally:
+            await end_tasks(forwarding)
             for writer in self._writers:
                 writer.close()
 
