@@ -30,7 +30,8 @@ class ConnectionString:
     """A parsed connection string of Azure SignalR Service. The `repr` has no secret.
 
     Attributes:
-        endpoint: URL of the service, ending in `/` and without a port. The claim `aud` of a client's token begins so.
+        endpoint: URL of the service without a port, ending in `/`. The claim `aud` (audience) of each client's token
+            begins with this URL.
         client_endpoint: URL to which clients connect, ending in `/`.
         server_endpoint: URL for REST requests, ending in `/`.
         access_key: the key that signs tokens; `None` with Entra ID.

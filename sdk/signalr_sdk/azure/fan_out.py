@@ -24,7 +24,7 @@ async def fan_out(what: str, targets: Sequence[str], call: Callable[[str], Await
 
     Raises:
         ExceptionGroup: some requests failed. The group has one `AzureSignalRError` for each failed request, in the
-            order of the targets. The attribute `target` of such an error is the user, group or connection id.
+            order of the targets. The attribute `target` of each error is the user, group or connection id.
     """
     waiting = iter(targets)
     failures: dict[str, AzureSignalRError] = {}

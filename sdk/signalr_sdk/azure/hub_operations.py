@@ -33,7 +33,7 @@ _Pair: TypeAlias = tuple[str, str | int | None]
 
 
 class HubOperations:
-    """The methods of `AzureSignalR` that are one REST request, or one request for each of many targets.
+    """The methods of `AzureSignalR` that send one REST request, or one for each of many users, groups or connections.
 
     Args:
         rest: sends the requests to the service.
@@ -173,8 +173,8 @@ class HubOperations:
             user: the user's id.
             group: the group's name.
             ttl: whole seconds after which the service removes the user from the group; 0 adds only the present
-                connections. Without a `ttl`, the service keeps the user in the group for a year, and in at most 100
-                groups: the last ones to which the user was added.
+                connections. Without a `ttl`, the user stays in the group for a year. The service keeps only the last
+                100 groups to which a user was added without a `ttl`.
         """
         if not (ttl is None or ttl == 0 or is_count(ttl)):
             raise ValueError(f"ttl must be a whole number of seconds from 0 on, or None, not {ttl!r}")
@@ -191,7 +191,7 @@ class HubOperations:
     # Looking up
 
     async def connection_exists(self, connection_id: str) -> bool:
-        """Return whether a connection to the hub with this id is open now."""
+        """Return whether the hub has an open connection with the id `connection_id` now."""
         return await self._unless_missing(
             "HEAD", _NO_CONNECTION, f"/connections/{names.segment('connection', connection_id)}"
         )

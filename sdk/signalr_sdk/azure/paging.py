@@ -36,7 +36,7 @@ class GroupConnection:
 
 
 async def pages(rest: RestClient, request: HttpRequest) -> AsyncIterator[GroupConnection]:
-    """Yield the connections in a group. Each page is requested when the connections of the page before were yielded.
+    """Yield the connections in a group. The next page is requested after all connections of a page were yielded.
 
     Args:
         rest: sends the requests.

@@ -36,7 +36,7 @@ def refusal(request: HttpRequest, response: HttpResponse, now: float) -> AzureSi
     Args:
         request: the request that was refused.
         response: the response to this request.
-        now: the time in seconds since 1970, from which the wait until a date in `Retry-After` is counted.
+        now: the current time in seconds since 1970. Used to turn a date in the header `Retry-After` into seconds.
     """
     code, said = _described(response)
     status = response.status
@@ -97,7 +97,10 @@ def unexpected(request: HttpRequest, response: HttpResponse, message: str) -> Az
 
 
 def _described(response: HttpResponse) -> tuple[str | None, str]:
-    """Return the error code and the error text in a refusal: `None` without a code, an empty text without a text."""
+    """Return a tuple of error code and error text of a response with a status other than 2xx.
+
+    The code is `None`, and the text is empty, if the response has none.
+    """
     found = _json(response.body)
     detail = found.get("error", found) if isinstance(found, dict) else None
     if not isinstance(detail, dict):

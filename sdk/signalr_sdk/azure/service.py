@@ -43,7 +43,7 @@ class AzureSignalR(Uncopied, HubOperations):
     return when the service has accepted the event, whether or not a client is there to get the event.
 
     Args:
-        connection_string: the connection string of the resource, as the portal shows it.
+        connection_string: the connection string of the resource, as the Azure portal shows it.
         hub: the hub's name, in any case.
         application: prefix for the hub's name, to keep apart the hubs of several applications on one resource.
         credential: for Entra ID, with an `AuthType` in the connection string: an object with a sync or async method
@@ -121,11 +121,12 @@ class AzureSignalR(Uncopied, HubOperations):
         *,
         close_on_expiration: bool = False,
     ) -> dict[str, str]:
-        """Return the answer of your own negotiate endpoint to a client: the `url` and `accessToken` to connect with.
+        """Return a dict with `url` and `accessToken`: the JSON answer of your own negotiate endpoint to a client.
 
         Args:
             user_id: id of the user, whom you have authenticated before; `None` for a client without a user.
-            claims: further claims, which hubs and upstream can read: texts, numbers, truth values or lists of texts.
+            claims: a dict of further claims, which hubs and upstream endpoints can read. The values are texts, numbers,
+                truth values or lists of texts.
             lifetime: seconds in which the client may connect. An open WebSocket stays open after this time.
             close_on_expiration: whether the service closes the connection after `lifetime`; the client may reconnect.
 

@@ -65,7 +65,7 @@ class ClientClaims:
 
     Attributes:
         user_id: id of the user; `None` for a client without a user.
-        claims: further claims, which hubs and upstream can read.
+        claims: further claims, which hubs and upstream endpoints can read.
         lifetime: seconds for which the token is valid.
         close_on_expiration: whether the service closes the connection when the token expires; the client may reconnect.
 

@@ -206,7 +206,7 @@ def _with_call(event: UpstreamEvent, body: bytes) -> UpstreamEvent:
 
 
 def _error(content_type: str, body: bytes) -> str | None:
-    """Return the error text in the body of a `disconnected` request; `None` if there is none, or it cannot be read."""
+    """Return the error text in the body of a `disconnected` request; `None` if the body has no readable error text."""
     try:
         if content_type == _JSON:
             found = json.loads(body.removesuffix(SEPARATOR))

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 _NUMBER = re.compile(r"-\d+(\.\d+)?([eE][+-]?\d+)?")
 
-# Without `ignore_unknown_options`, click refuses a negative number as an unknown option. With this setting, click also
-# takes a mistyped option for an argument, so `parse_arguments` refuses such arguments.
+# Without `ignore_unknown_options`, click refuses a negative number as an unknown option. With this setting, click
+# treats a mistyped option as an argument of the hub method; `parse_arguments` refuses the mistyped option.
 CONTEXT = {"ignore_unknown_options": True}
 
 Context: TypeAlias = typer.Context
@@ -50,15 +50,16 @@ class MethodCall:
 
     @classmethod
     def from_options(cls, context: Context, method: Method, args: Args = None, upload: Upload = None) -> MethodCall:
-        """Return the call that the user has typed.
+        """Return a `MethodCall` for the hub method and the arguments that the user has typed.
 
-        `options.command` adds the parameters of this method to the command line of `invoke`, `send` and `stream`.
+        `options.command` turns the parameters of `from_options` into options and arguments of the commands `invoke`,
+        `send` and `stream`.
         """
         return cls(method, parse_arguments(args, context.obj), upload=upload)
 
 
 def parse_argument(text: str) -> Any:
-    """Parse a text from the command line as JSON and return the value. Return a text that is not JSON unchanged."""
+    """Parse a text from the command line as JSON and return the value; return the text itself if it is not JSON."""
     try:
         return json.loads(text, parse_constant=_refuse_constant)
     except (ValueError, RecursionError):
@@ -76,8 +77,8 @@ def parse_arguments(args: Sequence[str] | None, command_line: Sequence[str]) -> 
     Only a negative number, or an argument after `--`, may begin with `-`.
 
     Args:
-        args: the texts that typer takes for arguments of the hub method; `None` for none.
-        command_line: everything that the user has typed after `signalr`: shows which texts come after `--`.
+        args: the texts that typer has found as arguments of the hub method; `None` for none.
+        command_line: the list of all texts that the user has typed after `signalr`, with `--` if the user has typed it.
     """
     free = command_line[command_line.index("--") :] if "--" in command_line else ()
     for text in args or ():

@@ -53,9 +53,9 @@ def negotiate(
     timeout: options.Timeout = 30.0,
     verbose: options.Verbose = 0,
 ) -> None:
-    """Print URL and access token for a client, as JSON. The token is a secret.
+    """Print the URL and the access token with which a client connects to the service, as JSON. The token is a secret.
 
-    Exit status: 0 done, 2 wrong usage, 3 refused or no connection.
+    Exit status: 0 done, 2 wrong usage, 3 the service refused, or no connection.
     """
     claims = _claims(claim or [])
 
@@ -83,7 +83,7 @@ def send(
 ) -> None:
     """Send an event to users, groups or connections, or to all clients of the hub.
 
-    Exit status: 0 accepted by the service, 2 wrong usage, 3 refused or no connection.
+    Exit status: 0 accepted by the service, 2 wrong usage, 3 the service refused, or no connection.
     """
     if bool(user) + bool(group) + bool(connection) > 1:
         fail(WRONG_USAGE, "--user, --group and --connection exclude each other")
@@ -121,7 +121,7 @@ def exists(
 
     With --user and --group, print whether the user is in the group.
 
-    Exit status: 0 yes, 1 no, 2 wrong usage, 3 refused or no connection.
+    Exit status: 0 yes, 1 no, 2 wrong usage, 3 the service refused, or no connection.
     """
 
     async def ask(azure: AzureSignalR) -> bool:
@@ -152,9 +152,9 @@ def close(
     timeout: options.Timeout = 30.0,
     verbose: options.Verbose = 0,
 ) -> None:
-    """Close a connection, the connections of a user or a group, or all. Their clients may reconnect.
+    """Close one connection, or all connections of a user, of a group or of the hub. The clients may reconnect.
 
-    Exit status: 0 done, 2 wrong usage, 3 refused or no connection.
+    Exit status: 0 done, 2 wrong usage, 3 the service refused, or no connection.
     """
     if sum((user is not None, group is not None, connection is not None, everyone)) != 1:
         fail(WRONG_USAGE, "name one of --user, --group, --connection and --all")

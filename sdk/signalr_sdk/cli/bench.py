@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
 _EVENT = "bench"
 _AT_ONCE = 100
-# Divide `--count` by these numbers for the two slow scenarios, calls one after another and connections: with the full
-# `--count` they would take minutes.
+# The scenarios "invoke, one after another" and "connect and stop" run with `--count` divided by these numbers. With the
+# full `--count`, each of the two scenarios would take minutes.
 _FEWER_CALLS, _FEWER_CONNECTIONS = 10, 200
 _CALL = "Method and arguments, with {count} and {event} for the values of the measurement; '' leaves it out."
 
@@ -39,8 +39,8 @@ class Row:
     Attributes:
         scenario: name of the scenario.
         count: how many messages, calls or connections were measured.
-        seconds: elapsed time.
-        cpu: CPU seconds of this process.
+        seconds: how long the scenario took.
+        cpu: CPU seconds that this process used for the scenario.
         error: text of the hub's error, if the scenario failed.
     """
 
@@ -81,10 +81,10 @@ def bench(
     *,
     connection: ConnectionOptions,
 ) -> None:
-    """Measure a hub and this client together: calls, messages, streams and connections.
+    """Measure how fast a hub and this client handle calls, events, stream items and connections.
 
-    The default methods are those of the hub of `signalr serve`. Exit status: 0 done, 1 the hub has no such method, or
-    the method failed, 2 wrong usage, 3 no connection.
+    The default methods exist on the hub of `signalr serve`. Exit status: 0 done, 1 a hub method does not exist or has
+    failed, 2 wrong usage, 3 no connection.
     """
     draw = _plotter(plot) if plot is not None else None
     scenarios = Scenarios(lambda: connection.hub(url, reconnect=False), count)
@@ -104,7 +104,7 @@ class Scenarios:
     """Measures the scenarios (calls, messages, streams, connections) one after another.
 
     Args:
-        new_hub: returns a connection that is not started.
+        new_hub: a function that returns a new connection to the hub, not started.
         count: messages or calls for each scenario; the slow scenarios do fewer.
     """
 
@@ -116,8 +116,8 @@ class Scenarios:
         """Run all scenarios one after another, and return one `Row` for each.
 
         Args:
-            calls: for each of the keys `invoke`, `flood`, `stream` and `upload` a text with the hub method and its
-                arguments. An empty text leaves out the scenarios that call this method.
+            calls: a dict from `invoke`, `flood`, `stream` and `upload` to a text like `Add 1 2`: the hub method to call
+                and its arguments. If a text is empty, the scenarios that would call this method are left out.
         """
         rows = []
         async with self._new_hub() as hub:
@@ -165,9 +165,9 @@ class Scenarios:
     async def _send(self, hub: HubConnection, count: int, method: str, args: list[Any]) -> None:
         for _ in range(count):
             await hub.send(method, *args)
-        # End with a call that waits for its answer. A hub handles the calls of one client in order, so this answer
-        # comes after the hub has handled all earlier calls. Without this call, the time would be the time to write the
-        # messages.
+        # End with a call that waits for its answer. A hub handles the calls of one client in order, so the answer comes
+        # after the hub has handled all `send` calls. Without this call, only the writing of the messages would be
+        # measured.
         await hub.invoke(method, *args)
 
     async def _receive(self, hub: HubConnection, count: int, method: str, args: list[Any]) -> None:

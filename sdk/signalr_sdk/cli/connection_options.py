@@ -107,8 +107,8 @@ def _access_token(token: str | None, file: Path | None) -> str | Callable[[], Aw
         first = _checked_token(_read_token(file), "--token-file")
     except ValueError as error:
         fail(WRONG_USAGE, f"--token-file: {error}")
-    # Read a regular file again for each attempt to connect: the token may have been renewed. A pipe can be read only
-    # once, so keep its token.
+    # Read the file of `--token-file` before each attempt to connect: another program may have renewed the token in the
+    # file. But a pipe can be read only once, so keep the token from a pipe.
     return functools.partial(asyncio.to_thread, _read_token, file) if file.is_file() else first
 
 

@@ -70,8 +70,8 @@ def _show(
         runner = StepRunner(
             url=url, steps=steps, offered=offered, limit=limit, report=report, hub_arguments=hub_arguments
         )
-        # A step that is too slow must end at its own limit, and be shown as failed. So the limit of the whole run is
-        # longer than the limits of all steps together.
+        # A step that is too slow must end at its own time limit, and be shown as failed. So the time limit of the whole
+        # run is longer than the time limits of all steps together.
         exit_status.run(runner.run(), timeout=(len(steps) + 1) * len(COMBINATIONS) * (limit + 10))
     if as_json:
         exit_status.show(table.as_dict())

@@ -24,7 +24,7 @@ _LONGEST = 4000  # characters
 
 
 def run(work: Awaitable[T], *, timeout: float | None) -> T:
-    """Run the work of a command on a new event loop and return its result.
+    """Run the work of a command on a new event loop, and return the result of the work.
 
     After an exception, end the command with an error text and the exit status that fits the exception.
 
@@ -43,8 +43,8 @@ def run(work: Awaitable[T], *, timeout: float | None) -> T:
     except LocalProtocolError as error:
         fail(WRONG_USAGE, str(error))
     except (SignalRError, OSError) as error:
-        # Catch OSError before ValueError: `ssl.SSLCertVerificationError` derives from both, and means that there is no
-        # connection, not that an argument is wrong.
+        # Catch OSError before ValueError: `ssl.SSLCertVerificationError` derives from both, and must end the command
+        # with "no connection", not with "wrong usage".
         fail(NO_CONNECTION, str(error))
     except ValueError as error:
         fail(WRONG_USAGE, str(error))

@@ -15,7 +15,7 @@ def invoke(
 ) -> None:
     """Call a hub method and print its result as JSON.
 
-    Exit status: 0 done, 1 the hub said no, 2 wrong usage, 3 no connection.
+    Exit status: 0 done, 1 the hub answered with an error, 2 wrong usage, 3 no connection.
     """
 
     async def run() -> None:

@@ -30,7 +30,8 @@ T = TypeVar("T")
 
 # With this many queued lines `JsonLines.write` waits: a slow reader of the output must not fill the memory.
 _LIMIT = 1024
-# After Ctrl-C the output thread has this many seconds to write the queued lines; the rest is lost.
+# After Ctrl-C the output thread has this many seconds to write the queued lines. Lines that are not written by then are
+# lost.
 _INTERRUPT_GRACE = 1.0
 _NOT_ASCII = re.compile(r"[^\x20-\x7e]")
 _NOT_FINITE = {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}
@@ -54,8 +55,8 @@ def as_json(result: object) -> str:
     A value that JSON cannot hold, for example bytes of MessagePack, becomes a text.
     """
     text = json.dumps(_plain(result), ensure_ascii=False)
-    # Escape the characters that are not printable. In a JSON text they stand only inside strings, where escapes are
-    # allowed.
+    # Escape the characters that are not printable: a hub could use them to control the user's terminal. In a JSON text
+    # such characters are only inside of strings, and JSON allows escapes there.
     return text if text.isprintable() else _NOT_ASCII.sub(_escaped, text)
 
 
@@ -172,8 +173,8 @@ class JsonLines:
     async def __aenter__(self) -> Self:
         self._thread.start()
         if self._watched is not None:
-            # Watch the pipe, so that the command ends when the pipe's reader leaves, even while there is nothing to
-            # write.
+            # Standard output is a pipe: watch the pipe. Otherwise the command would notice only at its next line that
+            # the reader of the pipe has left.
             self._loop.add_reader(self._watched, self._fail, BrokenPipeError())
         return self
 
@@ -216,7 +217,7 @@ class JsonLines:
             self._loop.remove_reader(self._watched)
             self._watched = None
 
-    # The output thread runs the methods below: it may reach the event loop only by `call_soon_threadsafe`.
+    # The output thread runs the methods below. They may use the event loop only by `call_soon_threadsafe`.
 
     def _run_thread(self) -> None:
         # `call_soon_threadsafe` raises a RuntimeError if the event loop is closed: after Ctrl-C this thread may still

@@ -78,8 +78,8 @@ class _Listening:
                     raise
                 self._check_timeout(f"within {timeout:g} s")
             except ConnectionClosedError as error:
-                # The hub has sent a Close message that forbids to reconnect: after any other loss of the connection,
-                # the retry policy reconnects.
+                # This error means that the hub has sent a Close message that forbids to reconnect: after any other loss
+                # of the connection, the retry policy reconnects.
                 exit_status.fail(exit_status.HUB_SAID_NO, str(error))
 
     def _check_timeout(self, within: str) -> None:
@@ -89,8 +89,8 @@ class _Listening:
             exit_status.fail(exit_status.NO_CONNECTION, f"{self._left} more events did not come {within}")
 
     def _register(self, hub: HubConnection, output: JsonLines) -> None:
-        # Do not use `on`: when the hub calls a method and waits for its result, a handler of `on` would answer with
-        # `None`. With `on_any` alone, the hub gets an error as the answer.
+        # Do not use `on`: if the hub asks for a client result, a handler of `on` would answer with `None`, as if this
+        # command had the method. With `on_any` alone, the hub gets an error as the answer.
         @hub.on_any
         async def event(name: str, arguments: tuple[Any, ...]) -> None:
             if self._done.is_set() or (self._wanted and name.casefold() not in self._wanted):
@@ -112,7 +112,7 @@ class _Listening:
                 exit_status.say(redact_error(error))
 
     async def _listen(self, hub: HubConnection) -> None:
-        """Connect, and wait until enough events were printed. Raise an error if the connection ends before."""
+        """Connect, and wait until `--count` events have come. Raise an error if the connection ends earlier."""
         ends: set[asyncio.Task[Any]] = set()
         async with hub:
             try:

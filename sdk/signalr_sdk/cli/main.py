@@ -20,7 +20,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: the arguments; by default the arguments of the process.
 
     Returns:
-        The exit status: 0 done, 1 the hub said no, 2 wrong usage, 3 no connection, 130 interrupted.
+        The exit status: 0 done, 1 the hub answered with an error, 2 wrong usage, 3 no connection, 130 interrupted.
     """
     try:
         return _run(list(sys.argv[1:] if argv is None else argv))
@@ -64,7 +64,8 @@ def _run(arguments: list[str]) -> int:
     except SystemExit as done:
         return done.code if isinstance(done.code, int) else 0
     except OSError as error:
-        # Writing to standard output failed: the commands report errors of connections and files themselves.
+        # This error is from writing to standard output, for example from writing the help: the commands themselves
+        # report all errors of connections and files.
         print(f"signalr: cannot write to standard output: {error.strerror or error}", file=sys.stderr)  # noqa: T201
         return _WRONG_USAGE
     return 0
@@ -73,7 +74,7 @@ def _run(arguments: list[str]) -> int:
 def _signalr() -> None:
     """Talk to a SignalR hub.
 
-    Exit status: 0 done, 1 the hub said no, 2 wrong usage, 3 no connection.
+    Exit status: 0 done, 1 the hub answered with an error, 2 wrong usage, 3 no connection.
     """
 
 

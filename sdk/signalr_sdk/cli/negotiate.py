@@ -30,7 +30,7 @@ _LABELS = {
 def negotiate(
     url: options.Url, as_json: options.Json = False, timeout: options.Timeout = 30.0, *, connection: ConnectionOptions
 ) -> None:
-    """Show what a server offers. Redirects are followed, and no transport is connected.
+    """Show which transports a server offers, and where to connect after all redirects. No transport is connected.
 
     Exit status: 0 done, 2 wrong usage, 3 no connection.
     """
@@ -42,7 +42,7 @@ def negotiate(
 
 
 async def ask(url: str, *, ssl: Any, proxy: str | None, **sender_arguments: Any) -> dict[str, Any]:
-    """Negotiate, following all redirects. Return the dict that `--json` prints, without queries and tokens."""
+    """Negotiate, following all redirects. Return the dict that `--json` prints; it has no tokens and no URL queries."""
     asked: list[str] = []
     client = AiohttpClient(ssl=ssl, proxy=proxy)
     endpoint = await negotiate_endpoint(client, urls.hub_url(url), asked, **sender_arguments)
@@ -59,10 +59,10 @@ async def ask(url: str, *, ssl: Any, proxy: str | None, **sender_arguments: Any)
 async def negotiate_endpoint(
     client: AiohttpClient, url: str, asked: list[str], *, timeout: float | None = None, **sender_arguments: Any
 ) -> negotiation.Endpoint:
-    """Negotiate, following all redirects, and return where to connect.
+    """Negotiate, following all redirects, and return the `Endpoint`: URL, token and transports to connect with.
 
     Args:
-        client: sends the requests. This function closes the client at its end.
+        client: the HTTP client that sends the requests. `negotiate_endpoint` closes the client.
         url: URL of the hub.
         asked: a list to which the URL of each request is added, without its query.
         timeout: seconds for each request.

@@ -63,7 +63,7 @@ class StepTable:
         return {"url": self._url, "ok": self.good, "steps": self.steps()}
 
     def steps(self) -> list[dict[str, Any]]:
-        """Return a list for `--json` with one dict for each result: of one step over one transport and protocol."""
+        """Return a list for `--json`: a dict for each step (for example a call) over each transport and protocol."""
         return [
             {
                 "transport": result.combination.transport,
@@ -153,7 +153,7 @@ def live_reports(table: Any, console: Console, *, is_live: bool) -> Iterator[Cal
 
 
 def short_time(seconds: float) -> str:
-    """Return a time as a text: in milliseconds if it is shorter than a second, otherwise in seconds."""
+    """Return a duration as a text: in milliseconds if shorter than a second, otherwise in seconds."""
     milliseconds = seconds * 1000
     if milliseconds < 9.95:
         return f"{milliseconds:.1f} ms"

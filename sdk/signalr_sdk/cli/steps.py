@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
 _ITEMS = 100
-# The step "round trip" calls this method, which no hub is likely to have: the hub's error shows that the hub answers.
-# If a hub has this method, its result shows the same.
+# The step "round trip" calls this method, which probably no hub has. The hub's error shows that the hub answers. If a
+# hub does have the method, the result shows that the hub answers.
 _UNKNOWN_METHOD = "SignalrDemoRoundTrip"
 
 

@@ -25,7 +25,7 @@ def stream(
 ) -> None:
     """Call a streaming hub method and print its items as JSON, one per line.
 
-    Exit status: 0 done, 1 the hub said no, 2 wrong usage, 3 no connection.
+    Exit status: 0 done, 1 the hub answered with an error, 2 wrong usage, 3 no connection.
     """
 
     async def run() -> None:

@@ -56,7 +56,7 @@ class UploadedLines:
             self._taken.release()
 
     async def wait_finished(self) -> None:
-        """Return when the hub connection has taken the last line, or wants no more lines."""
+        """Wait until the hub connection has fetched the last line, or has stopped the upload earlier."""
         await self._finished.wait()
 
     def _decode(self, line: bytes, number: int) -> str:
@@ -69,7 +69,7 @@ class UploadedLines:
         self.error = ValueError(text)
         return self.error
 
-    # The thread that reads the file runs the methods below: it may reach the event loop only by `call_soon_threadsafe`.
+    # The thread that reads the file runs the methods below. They may use the event loop only by `call_soon_threadsafe`.
 
     def _run(self, loop: asyncio.AbstractEventLoop) -> None:
         # `call_soon_threadsafe` raises a RuntimeError if the event loop is closed: the command may end while this
@@ -78,8 +78,8 @@ class UploadedLines:
             try:
                 for lines in self._read():
                     loop.call_soon_threadsafe(self._chunks.put_nowait, lines)
-                    # Wait until the event loop has taken the lines. Stop waiting if the loop is closed: a closed loop
-                    # never takes them.
+                    # Wait until the event loop has fetched these lines: otherwise the whole file would fill the memory.
+                    # A closed event loop never fetches them, so stop then.
                     while not self._taken.acquire(timeout=_CHECK_INTERVAL):
                         if loop.is_closed():
                             return
@@ -89,7 +89,10 @@ class UploadedLines:
                 loop.call_soon_threadsafe(self._chunks.put_nowait, None)
 
     def _read(self) -> Iterator[list[bytes]]:
-        """Read the file chunk by chunk and yield the complete lines of each, until the file or the upload ends."""
+        """Read the file in chunks. For each chunk, yield a list of the lines that are complete by then.
+
+        Ends with the file, or earlier if the upload has ended.
+        """
         rest = bytearray()
         with open(self._file, "rb", buffering=0, closefd=self._file != _STANDARD_INPUT) as file:
             while not self._finished.is_set() and (chunk := file.read(_CHUNK)):
@@ -103,10 +106,10 @@ class UploadedLines:
 
 @contextmanager
 def uploaded_lines(name: str | None) -> Iterator[tuple[UploadedLines, ...]]:
-    """Yield a tuple: for a file one stream of its lines, to be the last argument of a call; otherwise an empty tuple.
+    """Yield a tuple to add to the arguments of a hub call: of one `UploadedLines`, or empty without a file.
 
     Args:
-        name: name of the file whose lines are uploaded; `None` for an empty tuple.
+        name: name of the file whose lines are uploaded; `-` for standard input, `None` for no file.
 
     Raises:
         ValueError: there is no such file, or the file cannot be uploaded.

@@ -71,7 +71,7 @@ class AsyncHub(HubConnection):
     # Errors
 
     def report(self, error: Exception) -> None:
-        """Pass an error to the `on_error` handlers: no call of the user raises it. May be called on any thread."""
+        """Call the `on_error` handlers with an error that no method raises. May be called on any thread."""
         if (loop := self._dispatcher.loop) is not None:
             call_on_loop(loop, self._dispatcher.push_error, error)
 

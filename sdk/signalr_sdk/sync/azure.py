@@ -45,7 +45,7 @@ class AzureSignalR(Uncopied):
     The first request starts the event loop's thread, which then runs until `close()`.
 
     Args:
-        connection_string: the connection string of the resource, as the portal shows it.
+        connection_string: the connection string of the resource, as the Azure portal shows it.
         hub: the hub's name.
         application: prefix for the hub's name, to keep apart the hubs of several applications on one resource.
         credential: for Entra ID: an object with a plain method `get_token(*scopes)`, which is called on a thread.
@@ -133,8 +133,8 @@ class AzureSignalR(Uncopied):
         close_on_expiration: bool = False,
         **hub_options: Unpack[SyncHubOptions],
     ) -> HubConnection:
-        # Use only the URL of this asyncio connection, which is never started. Making the connection checks the
-        # arguments.
+        # The asyncio `connect` checks the arguments and makes a connection. Use only the URL of that connection, and
+        # never start it.
         url = self._azure.connect(user_id, claims, lifetime, close_on_expiration=close_on_expiration).url
 
         def token() -> str:

@@ -67,8 +67,8 @@ class Worker:
 def _do_all(jobs: SimpleQueue[_Job | None]) -> None:
     while (job := jobs.get()) is not None:
         _do(job)
-        # Drop the finished job before waiting for the next job: its function refers to the connection, which could not
-        # be freed after the user has dropped it.
+        # Drop the finished job before waiting for the next job. The job refers to the connection: while this thread
+        # waits, Python could not free a connection that the user no longer uses.
         del job
 
 

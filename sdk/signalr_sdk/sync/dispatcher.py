@@ -76,10 +76,10 @@ class ThreadDispatcher(Dispatcher):
                     self._report(target, as_error(raised))
 
     def _call(self, name: str, arguments: tuple[Any, ...]) -> None:
-        """Call all handlers of a lifecycle event, even if one fails; the name `closed` stands for `on_closed` handlers.
+        """Call all handlers of a lifecycle event, even if one handler fails.
 
-        Must not run on the event loop's thread: a handler that calls the hub would wait for this thread, and so
-        for itself.
+        `name` is the event without `on_`: `closed` for the `on_closed` handlers. Must not run on the event loop's
+        thread: a handler that calls the hub waits for that thread, and would wait for ever.
         """
         for handler in self._handlers.lifecycle.get(name, ()):
             try:
@@ -103,9 +103,10 @@ class ThreadDispatcher(Dispatcher):
     # The end
 
     def discard(self) -> list[asyncio.Task[None]]:
-        """Discard all events whose handlers were not called yet, and end the worker thread after a running handler.
+        """Discard all events whose handlers were not called yet, and end the worker thread.
 
-        `on_closed` handlers are not discarded: they run on a thread of their own.
+        If a handler is running, the worker thread ends after this handler. The `closed` event is not discarded: its
+        `on_closed` handlers run on a thread of their own.
         """
         batch, self._batch = self._batch, deque()
         while batch:

@@ -3,7 +3,7 @@
 A lock that both sides acquire could block both for ever. A signal handler may interrupt the main thread while the main
 thread holds the lock, and call the hub. Then the event loop's thread waits for the lock, the signal handler waits for
 the event loop's thread, and the main thread waits for the end of its signal handler. A re-entrant lock would not help.
-So the threads share deques by single steps (`append`, `popleft`). A thread that has to wait does so on a lock of its
+So the threads share deques, whose `append` and `popleft` are atomic. A thread that has to wait acquires a lock of its
 own, which the event loop's thread only releases.
 """
 
@@ -45,10 +45,10 @@ class Doorbell:
         May be called on any thread.
         """
         self._callbacks.append(callback)
-        # Wake the event loop, unless `_ringing` says that another thread is about to wake it. Wake it too if `_ringing`
-        # is this thread: a signal handler or finalizer, which calls `ring` now, may have interrupted the earlier `ring`
-        # before its wake-up. Do not set `_ringing` on the main thread: a slow signal handler may delay the wake-up by
-        # the main thread, and the callbacks of other threads would wait as long.
+        # If `_ringing` is another thread, do nothing: that thread is about to wake the event loop. If `_ringing` is
+        # this thread, wake the event loop: a signal handler or finalizer may have interrupted an earlier `ring` on this
+        # thread before its wake-up. Do not set `_ringing` to the main thread: a slow signal handler can delay the
+        # wake-up by the main thread, and the callbacks of other threads would have to wait for this wake-up.
         thread = threading.get_ident()
         if self._ringing in (0, thread):
             if thread != threading.main_thread().ident:
@@ -89,8 +89,8 @@ class WaitingThreads:
 
         Args:
             ready: called at once, and again after each `wake`.
-            ring: called before each wait: asks the event loop's thread to call `wake` as soon as `ready` may be true.
-                An earlier `ring` of this thread is not enough: a signal handler may have interrupted it halfway.
+            ring: asks the event loop's thread to call `wake` as soon as `ready` may be true. Called before each wait,
+                because a signal handler may have interrupted an earlier call of `ring`.
         """
         while not ready():
             lock = threading.Lock()

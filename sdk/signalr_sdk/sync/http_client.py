@@ -40,7 +40,10 @@ class LazyClient:
 
     @property
     def source(self) -> Any:
-        """The argument `http` for the asyncio connection: a function that returns the client, or `None`."""
+        """The argument `http` for the asyncio connection: a function that makes the client when first called.
+
+        `None` if the user gave no function.
+        """
         return None if self._factory is None else self._get
 
     def _get(self) -> Any:

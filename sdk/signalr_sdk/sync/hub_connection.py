@@ -193,8 +193,9 @@ class HubConnection(Uncopied):
         await self._free_client()
 
     async def _stop(self) -> None:
-        # Send the waiting messages of `send` before the end. If the user calls `stop`, `LoopUse.first` has sent them
-        # already; but the exit of the interpreter calls `_stop` directly, and the messages would be lost.
+        # Send the messages of `send` that still wait in the send buffer. If the user calls `stop`, `LoopUse.first` has
+        # sent these messages already. But the exit of the interpreter calls `_stop` directly, and the messages would be
+        # lost.
         self._send_buffer.drain()
         await self._hub.stop()
 

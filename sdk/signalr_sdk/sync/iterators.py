@@ -60,8 +60,8 @@ class _BatchIterator(Uncopied, Generic[T]):
             try:
                 item = self._fetched.popleft()
             except IndexError:
-                # Fetch items into `_fetched`, and then try again to take one: another thread may take all of them
-                # first.
+                # Fetch items into `_fetched`, and then try `popleft` again. Repeat in a loop: another thread may have
+                # taken all fetched items.
                 self._loop_use.call_next(self._fill, timeout)
             else:
                 convert = self._convert

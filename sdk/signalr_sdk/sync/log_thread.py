@@ -62,7 +62,7 @@ class LogThread:
             self._lost += 1
 
     def end(self) -> None:
-        """Let the log thread end after the records that wait now. Must be called on the event loop's thread."""
+        """Let the log thread handle all records that wait, and then end. Must be called on the event loop's thread."""
         self._jobs.put(None)
 
     def flush(self, until: float) -> None:
@@ -106,6 +106,6 @@ def divert(current_log_thread: Callable[[], LogThread | None]) -> None:
         return log_thread is None
 
     for name in ("hub", "transport", "negotiate", "http"):
-        # Put this filter before all other filters of the logger: they would otherwise see each record twice, on the
-        # event loop's thread and on the log thread.
+        # Put this filter before the user's filters on the logger: otherwise the user's filters would see each record
+        # twice, on the event loop's thread and on the log thread.
         logging.getLogger(f"signalr_sdk.{name}").filters.insert(0, is_handled_here)

@@ -77,8 +77,8 @@ class _Call:
         try:
             self._result = await awaited
         except BaseException as error:  # noqa: BLE001 - as above
-            # Drop the error if the calling thread has given up: no thread takes the error any more, and its traceback
-            # would keep this frame and the call alive.
+            # Drop the error if the calling thread has given up: no thread will raise the error, and its traceback would
+            # keep this frame and the `_Call` in memory.
             self._error = None if self._given_up else error
         finally:
             self._end()
@@ -92,16 +92,16 @@ class _Call:
             self.begin()
         else:
             self._task.cancel()
-            # End the call also when the task is done: a task that is cancelled before its first step never runs
-            # `_finish`, and the event loop's thread would never end.
+            # Call `_end` when the task is done: a task that is cancelled before its first step does not run `_finish`,
+            # which calls `_end`. Without `_end`, the event loop's thread would never end.
             self._task.add_done_callback(self._end)
 
     def _end(self, _task: object = None) -> None:
         if not self._ended:
             self._ended = True
             if inspect.iscoroutine(self._result):
-                # The task was cancelled before its first step, or the coroutine has ended with an error: without
-                # `close`, Python would warn about a coroutine that was never awaited.
+                # If the task was cancelled before its first step, `_result` is a coroutine that was never awaited:
+                # without `close`, Python would warn. If the coroutine has raised an error, `close` does nothing.
                 self._result.close()
             self._portal.leave()
             self._done.release()
@@ -173,9 +173,10 @@ class LoopUse:
     @overload
     def call(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T: ...
     def call(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        """Call a function on the event loop's thread; block the current thread until there is a result, and return it.
+        """Call a function on the event loop's thread, and return its result. Blocks the current thread until then.
 
-        The coroutine of an async function is awaited there. Ctrl-C interrupts the wait and cancels the coroutine.
+        If the function is async, the event loop awaits the coroutine. Ctrl-C unblocks the current thread and cancels
+        the coroutine.
 
         Raises:
             StateError: the current thread is the event loop's thread, or this process is a forked child and its parent

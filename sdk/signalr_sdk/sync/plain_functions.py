@@ -28,8 +28,8 @@ def result_of(value: T) -> T:
     """Return the result of a user's function unchanged, after checking that the result is no coroutine.
 
     Raises:
-        TypeError: the result is a coroutine, which a thread cannot await. `plain` refuses async functions, but does not
-            recognize each of them, for example not a lambda that calls an async function.
+        TypeError: the result is a coroutine, which a thread cannot await. `plain` cannot find all async functions:
+            for example, it accepts a lambda that calls an async function.
     """
     if inspect.iscoroutine(value):
         value.close()

@@ -30,7 +30,7 @@ _UNUSED = 1.0
 
 
 class Portal:
-    """A daemon thread with an event loop. It ends when no connection and no call uses it any more.
+    """A daemon thread with an event loop. The thread ends when no connection and no call uses it any more.
 
     The methods must be called on the event loop's thread. Other threads pass callbacks to this thread by `doorbell`.
 
@@ -39,7 +39,7 @@ class Portal:
         thread: the thread.
         doorbell: passes callbacks from other threads to the event loop's thread.
         log_thread: handles the log records of the event loop's thread.
-        ended: whether the portal takes no more calls, for good. A call that comes later is made on a new portal.
+        ended: whether this portal accepts no more calls, for good. Later calls run on a new portal.
         forked: whether this portal is a copy in a forked child process, where its thread does not run.
     """
 
@@ -70,8 +70,8 @@ class Portal:
             self.log_thread.end()
 
     async def _stay(self) -> None:
-        # End the portal if no call comes: Ctrl-C may have interrupted the thread that wanted to make the first call,
-        # and the event loop's thread would run on without use.
+        # End this event loop and its thread if no call comes: Ctrl-C may have interrupted the user's thread before its
+        # first call, and the event loop's thread would run for ever without use.
         self.loop.call_later(_UNUSED, self.end_if_unused)
         await self._unwanted.wait()
 
@@ -90,9 +90,9 @@ class Portal:
         if self._uses == 0 and not self.ended:
             process.forget(self)
             self.ended = True
-            # Calls may still be queued. Begin them now: because `ended` is set they fail, and their threads make them
-            # again on a new portal. Otherwise these threads would wait for ever. A thread that queues a call later
-            # reads `ended` itself.
+            # Begin the calls that other threads have queued: because `ended` is set, each call fails, and its thread
+            # repeats the call on a new portal (an event loop and its thread). Otherwise the thread would wait for ever.
+            # A thread that queues a call after this line sees that `ended` is set.
             self.doorbell.answer()
             self._unwanted.set()
 
@@ -113,13 +113,15 @@ class Portal:
         return task
 
     def stop_all(self, done: Callable[[], None]) -> None:
-        """Stop all connections of this portal, because the interpreter exits, and then call `done`."""
+        """Stop all connections on this event loop, because the interpreter exits, and then call `done`."""
         stops = [spawn(stop(), "stop") for stop in self._lives.values()]
         asyncio.gather(*stops, return_exceptions=True).add_done_callback(lambda _all: done())
 
 
 class _Process:
-    """All portals of this process. At most one portal takes calls; any other portal is about to end.
+    """All portals (event loops with their threads) of this process.
+
+    At most one portal accepts calls; any other portal is about to end.
 
     Attributes:
         portals: all running portals, by the identity of their threads.
@@ -127,20 +129,21 @@ class _Process:
 
     def __init__(self) -> None:
         self.portals: dict[int, Portal] = {}
-        # The portal that takes calls, under the key "portal". A dict, because several threads may make a portal at the
-        # same time: `setdefault` chooses one of these portals in a single step, without a lock.
+        # The portal (an event loop and its thread) that accepts calls, under the key "portal". A dict, because several
+        # threads may make a portal at the same time: `setdefault` keeps only one, in a single step without a lock.
         self._current: dict[str, Portal] = {}
-        # Copies of the portals of the parent process, if this process was forked. Keep the copies: freeing one would
-        # close a selector that the parent process still uses.
+        # If this process was forked: copies of the portals (event loops with their threads) of the parent process.
+        # Never free a copy: freeing would close a selector that the parent process still uses.
         self._inherited: list[Portal] = []
         atexit.register(self._exit)
         if hasattr(os, "register_at_fork"):
             os.register_at_fork(after_in_child=self._forked)
 
     def portal(self) -> Portal:
-        """Return the portal that takes calls; start one if there is none. May be called on any thread.
+        """Return the portal (an event loop and its thread) that accepts calls; start one if there is none.
 
-        The portal may end before it gets the caller's next call: after queueing a call, check `Portal.ended`.
+        May be called on any thread. The portal may end before the caller queues a call: check `Portal.ended` after
+        queueing.
         """
         if portal := self._current.get("portal"):
             return portal
@@ -151,7 +154,10 @@ class _Process:
         return portal
 
     def forget(self, portal: Portal) -> None:
-        """Let `portal()` start a new portal instead of returning this one. Must be called on this portal's thread."""
+        """Let `process.portal()` no longer return this portal (an event loop and its thread), which is about to end.
+
+        Must be called on the thread of this portal.
+        """
         if self._current.get("portal") is portal:
             del self._current["portal"]
 
@@ -200,5 +206,5 @@ divert(_log_thread)
 
 
 def current_portal() -> Portal:
-    """Return the portal whose event loop runs on the current thread. Must be called on an event loop's thread."""
+    """Return the portal (an event loop and its thread) of the current thread, which must be an event loop's thread."""
     return process.portals[threading.get_ident()]

@@ -25,15 +25,15 @@ _PATIENCE = 0.001
 
 
 class SendBuffer:
-    """Takes encoded messages on any thread. The event loop's thread puts them into the connection's outgoing buffer.
+    """A queue of encoded messages. Any thread adds messages; the event loop's thread moves them to the outgoing buffer.
 
-    The messages are sent in the order in which they were taken.
+    The messages are sent in the order in which they were added.
 
     Args:
         hub: the asyncio connection with the outgoing buffer.
         loop_use: runs the calls of the same connection on the event loop's thread.
-        limit: the most bytes that may wait to be sent: `put` then waits. Threads that call `put` at the same time may
-            exceed the limit by one message each.
+        limit: while this many bytes wait to be sent, `put` waits. Threads that call `put` at the same time may exceed
+            the limit by one message each.
     """
 
     def __init__(self, hub: AsyncHub, loop_use: LoopUse, *, limit: int) -> None:
@@ -41,8 +41,8 @@ class SendBuffer:
         self._loop_use = loop_use
         self._limit = limit
         self._messages: deque[bytes] = deque()
-        # `put` adds the bytes of its message, and `_make_room` counts the waiting bytes again. Not exact in between:
-        # several threads change `_held` without a lock.
+        # How many bytes wait in `_messages`. Several threads change this number in `put` without a lock, so it may be
+        # wrong until `_make_room` counts all waiting bytes.
         self._held = 0
         self._room = WaitingThreads()
         # The event loop on which `_timer` is set; `None` without a timer. With a timer, `_look` will soon run without a
@@ -93,7 +93,10 @@ class SendBuffer:
     # Methods that must be called on the event loop's thread
 
     def drain(self) -> None:
-        """Move all messages into the outgoing buffer, before another call of the user, to keep the order of calls."""
+        """Move all messages of `send` into the outgoing buffer.
+
+        Called before each other call of the user, so that the server gets all calls in the user's order.
+        """
         if self._messages:
             self._look()
 

@@ -19,7 +19,7 @@ def token_provider(
 ) -> str | Callable[[], Awaitable[str | None]] | None:
     """Return an async provider of access tokens that calls the user's plain provider on a thread.
 
-    A token (a string) and `None` are returned unchanged.
+    If `access_token` is a token (a string) or `None`, return it unchanged.
 
     Raises:
         TypeError: the user's provider is async.

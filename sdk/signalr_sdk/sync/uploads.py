@@ -89,7 +89,7 @@ class UploadQueue:
         """End the upload after all items that were added. May be called again; then does nothing.
 
         Args:
-            error: the upload fails with this error after its last item; `None` for a proper end.
+            error: the error with which the upload fails after its last item; `None` to end without an error.
         """
         if not self._closed:
             self._error = error
@@ -119,7 +119,7 @@ class UploadQueue:
         return self._batch.popleft()
 
     async def _fill(self) -> None:
-        """Wait until the queue has items of the upload, and move them into `_batch`."""
+        """Wait until any thread has added items to the queue, and move these items into `_batch`."""
         wake_at = _CAPACITY
         while not self._move():
             self._waiter = asyncio.get_running_loop().create_future()
@@ -195,7 +195,7 @@ class SourceQueue(UploadQueue):
         error: BaseException | None = None
         iterator: Iterator[Any] | None = None
         try:
-            # Make the iterator even if the hub call has ended already: `_close_source` must get it, to close a
+            # Call `iter` even if the hub call has ended already: otherwise `_close_source` would not close the user's
             # generator.
             iterator = iter(self._source)
             if not self._over:

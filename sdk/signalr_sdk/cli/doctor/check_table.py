@@ -32,7 +32,10 @@ class CheckTable:
         self._plain = plain
 
     def update(self, result: Finding | StepResult) -> None:
-        """Put the result of a check, or of a step over a transport, into the table. The check or step may still run."""
+        """Put a result into the table: of a check, or of a step (for example a call) over a transport.
+
+        The check or step may still run.
+        """
         if isinstance(result, StepResult):
             self.steps.update(result)
         else:
@@ -54,7 +57,8 @@ class CheckTable:
 
     def __rich__(self) -> Group:
         findings = list(self._findings.values())
-        # Show the keep-alive check at the end, below the steps over the transports: this check runs after these steps.
+        # Show the keep-alive check at the end, below the steps (connect, round trip, stop): the check runs after the
+        # steps.
         last = [finding for finding in findings if finding.check == KEEP_ALIVE]
         first = [finding for finding in findings if finding not in last]
         parts: list[Text | Table | StepTable] = [Text(self._title, "bold"), self._rows(first)]
@@ -95,7 +99,8 @@ class CheckTable:
         table.add_column(no_wrap=True)
         table.add_column(no_wrap=True, style="dim")
         table.add_column(overflow="fold")
-        # The table shows the text `said` of each check already, but not that of a step over a transport.
+        # Add the error text of a step (connect, round trip, stop), because the table does not show this text. For a
+        # check, the table shows the text already.
         said = "" if problem.where in self._findings else f": {problem.said}"
         table.add_row(self._sign(problem.mark), "what", Text.assemble((problem.where, "bold"), said))
         table.add_row("", "why", problem.advice.cause)

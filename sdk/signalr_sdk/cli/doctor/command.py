@@ -37,7 +37,7 @@ def doctor(
 ) -> None:
     """Examine the way to a hub step by step, and say what to do about each step that fails, with the probable cause.
 
-    Exit status: 0 everything works, 1 it connects but something failed, 2 wrong usage, 3 no connection.
+    Exit status: 0 everything works, 1 connected, but something failed, 2 wrong usage, 3 no connection.
     """
     try:
         url = urls.hub_url(url)
@@ -49,8 +49,8 @@ def doctor(
     with live_reports(table, console, is_live=is_live) as report:
         wanted = allowed_combinations(connection)
         examination = Examination(url, connection, wanted=wanted, limit=timeout, keep_alive=keep_alive, report=report)
-        # A check or step that is too slow must end at its own limit, and be shown as failed. So the limit of the whole
-        # run is longer than the limits of all checks and steps together.
+        # A check or step that is too slow must end at its own time limit, and be shown as failed. So the time limit of
+        # the whole run is longer than the time limits of all checks and steps together.
         exit_status.run(examination.run(), timeout=keep_alive + 40 * (timeout + 10))
     if as_json:
         exit_status.show(_as_dict(url, examination, table))

@@ -29,8 +29,8 @@ T = TypeVar("T")
 
 KEEP_ALIVE = "keep-alive"
 
-# A check may take this many seconds longer than the requests that it makes. A slow request then reaches its own limit
-# first, and its error says more than that of the check.
+# A check may take this many seconds longer than the requests that it makes. A slow request then reaches its own time
+# limit first. The error of the request says more than "the check was too slow".
 _GRACE = 1.0
 _LONGEST_CLOSE = 5.0
 _PROTOCOL_NAMES = {"json": "JSON", "messagepack": "MessagePack"}
@@ -45,7 +45,7 @@ class Examination:
         options: how to connect to the hub, from the command line.
         wanted: the combinations of transport and protocol to try.
         limit: seconds for each step over a transport, and for most checks.
-        keep_alive: seconds to wait for a ping of the server; 0 skips that check.
+        keep_alive: seconds to wait for a ping of the server; with 0, the check for pings is skipped.
         report: called with a result when a check or a step begins, and again with the final result when it has ended.
         findings: the results of the checks, in their order.
     """
@@ -77,8 +77,8 @@ class Examination:
         asked: list[str] = []
         endpoint = await self._check("negotiate", self._hub.negotiate(asked))
         if endpoint is None:
-            # Negotiate was redirected to another server and failed there. Run the checks below HTTP for that server
-            # too: they tell why that server does not answer.
+            # Negotiate was redirected to another server, and that server refused or did not answer. Run the
+            # network checks (name, TCP, TLS) for that server too, to tell the user why.
             if asked and urls.origin(asked[-1]) != home:
                 await self._reach(urls.origin(asked[-1]), " 2")
             return

@@ -85,7 +85,9 @@ class HubChecks:
     server: str = ""
 
     async def negotiate(self, asked: list[str]) -> tuple[Finding, Endpoint | None]:
-        """Negotiate, following all redirects. Return the finding, and where to connect (`None` after a failure).
+        """Negotiate, following all redirects.
+
+        Return a tuple of the check's result (`Finding`) and the `Endpoint` to connect to; `None` if negotiate failed.
 
         Args:
             asked: a list to which this method adds the URL of each negotiate request.
@@ -109,15 +111,15 @@ class HubChecks:
         return Finding(Mark.GOOD, f"status 200{redirects}; {self.server}; offers {offered}"), endpoint
 
     async def nothing_in_common(self, endpoint: Endpoint) -> tuple[Finding, None]:
-        """Return the finding for a server that offers none of the allowed transports."""
+        """Return the failed check's result (`Finding`) for a server that offers none of the allowed transports."""
         offers = ", ".join(f"{offer.name} ({', '.join(sorted(offer.formats))})" for offer in endpoint.transports)
         said = f"none of those wanted; the server offers {redact(offers)}"
         return Finding(Mark.FAILED, said, advice=advice.NOTHING_IN_COMMON), None
 
     async def where_token(self, endpoint: Endpoint, offered: Sequence[Combination]) -> tuple[Finding, None]:
-        """Check the user's token: whether the server needs it, and accepts it in the header and in the query.
+        """Check whether the server needs the user's token, and whether the token works in the header and in the query.
 
-        Return the finding.
+        Return the check's result (`Finding`).
         """
         if self.token is None:
             return Finding(Mark.GOOD, "none given, and none needed to negotiate"), None
@@ -135,9 +137,10 @@ class HubChecks:
         return Finding(Mark.GOOD, "; ".join(said) + lasts), None
 
     async def _refused_at(self, transport: Transport, **more: Any) -> str | None:
-        """Connect over a transport, and stop. Return where this failed, for example `negotiate: status 401`.
+        """Connect over a transport and close the connection. Return `None` if connecting worked.
 
-        Return `None` if connecting worked. `more` are further arguments of `Connection`.
+        If connecting failed, return a text that says where, for example `negotiate: status 401`. `more` are further
+        arguments of `Connection`.
         """
         connection = Connection(self.url, transports=transport, **{**self.arguments, **more})
         try:
@@ -151,10 +154,11 @@ class HubChecks:
         return None
 
     async def wait_for_ping(self, usable: Sequence[Combination], patience: float) -> tuple[Finding, None]:
-        """Wait for a keep-alive ping of the server on an idle connection, and return the finding.
+        """Wait for a keep-alive ping of the server on an idle connection, and return the check's result (`Finding`).
 
         Args:
-            usable: the combinations of transport and protocol that work; one of them is used, but not long polling.
+            usable: the combinations of transport and protocol that work. The first one without long polling is used,
+                because servers send no pings over long polling.
             patience: seconds to wait; 0 skips the check.
         """
         if not patience:

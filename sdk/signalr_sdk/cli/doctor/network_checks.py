@@ -37,7 +37,7 @@ class HostPort:
     """Host and port of a server or of a proxy.
 
     Attributes:
-        host: a name, or an address without brackets.
+        host: a name, or an IP address; an IPv6 address has no brackets.
         port: the port.
         is_proxy: whether this is a proxy.
     """
@@ -48,7 +48,7 @@ class HostPort:
 
     @classmethod
     def of_origin(cls, origin: tuple[str, str, int]) -> HostPort:
-        """Return host and port of the server with this origin: scheme, host and port of a URL."""
+        """Return host and port of a server. `origin` is a tuple of scheme, host and port, as in the server's URL."""
         return cls(origin[1].strip("[]"), origin[2])
 
     @classmethod
@@ -61,7 +61,10 @@ class HostPort:
 
 
 async def check_name(target: HostPort) -> tuple[Finding, list[str]]:
-    """Look up the host's name. Return the finding and the list of IP addresses: empty if the look-up failed."""
+    """Look up the host's name.
+
+    Return a tuple of the check's result (`Finding`) and the list of IP addresses, which is empty if the look-up failed.
+    """
     try:
         found = await _look_up(target)
     except OSError as error:
@@ -87,7 +90,10 @@ async def _look_up(target: HostPort) -> list[Any]:
 
 
 async def check_tcp(target: HostPort, addresses: list[str], limit: float) -> tuple[Finding, str | None]:
-    """Connect to each IP address over TCP; return the finding and the address that was fastest, if any."""
+    """Connect to each IP address over TCP.
+
+    Return a tuple of the check's result (`Finding`) and the fastest address; `None` if no address could be reached.
+    """
     tried = addresses[:_MOST_ADDRESSES]
     results = await asyncio.gather(*(_connect(address, target.port, limit) for address in tried))
     good = sorted((took, address) for address, took in zip(tried, results, strict=True) if isinstance(took, float))
@@ -120,7 +126,7 @@ async def _connect(address: str, port: int, limit: float) -> float | OSError:
 
 
 def _plain(error: OSError) -> str:
-    # Do not use the text of asyncio's error: it repeats the IP address, which the finding has already.
+    # Do not use the text of asyncio's error: this text has the IP address, which would be shown twice.
     return os.strerror(error.errno) if error.errno else str(error)
 
 
@@ -187,7 +193,10 @@ class TunnelError(ConnectionError):
 
 
 async def check_tunnel(route: Route) -> tuple[Finding, bool]:
-    """Ask the proxy for a tunnel to the server. Return the finding, and whether the proxy opened the tunnel."""
+    """Ask the proxy for a tunnel to the server.
+
+    Return a tuple of the check's result (`Finding`) and whether the proxy opened the tunnel.
+    """
     try:
         async with route.open():
             return Finding(Mark.GOOD, f"the proxy connects to {route.server}"), True
@@ -197,7 +206,9 @@ async def check_tunnel(route: Route) -> tuple[Finding, bool]:
 
 
 async def check_tls(route: Route, verification: ssl.SSLContext | bool) -> tuple[Finding, bool]:
-    """Do the TLS handshake and verify the certificate. Return the finding, and whether HTTP requests can work.
+    """Do the TLS handshake and verify the certificate.
+
+    Return a tuple of the check's result (`Finding`) and whether the check has not failed.
 
     Args:
         route: the way to the server.
@@ -232,7 +243,7 @@ async def _check_tls(route: Route, verification: ssl.SSLContext | bool) -> Findi
 async def _shake_hands(route: Route, context: ssl.SSLContext) -> tuple[str, Certificate | None]:
     """Do the TLS handshake over a new connection.
 
-    Return the TLS version, and the certificate: `None` if it was not verified.
+    Return a tuple of the TLS version and the certificate; `None` if the handshake did not verify the certificate.
     """
     async with route.open() as writer:
         await writer.start_tls(context, server_hostname=route.server.host)

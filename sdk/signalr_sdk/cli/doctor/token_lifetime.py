@@ -10,7 +10,7 @@ import attrs
 
 @attrs.frozen
 class TokenTimes:
-    """The begin and the end of the time in which a token is valid. `None` for what is not in the token.
+    """The begin and the end of the time in which a token is valid. A time that is not in the token is `None`.
 
     Attributes:
         begins: the claim `nbf` (not before), in seconds since 1970.
@@ -22,7 +22,10 @@ class TokenTimes:
 
 
 def token_times(token: str) -> TokenTimes:
-    """Return the times in a JWT, whose signature is not verified. Both times are `None` if the token is no JWT."""
+    """Return the begin and the end of a JWT's lifetime; the signature is not verified.
+
+    Both times are `None` if the token is no JWT.
+    """
     parts = token.split(".")
     try:
         claims = json.loads(base64.urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4)))
@@ -42,7 +45,10 @@ def lifetime_remark(token: str, now: float) -> str:
 
 
 def rough_duration(seconds: float) -> str:
-    """Return a duration as a text, for example `119 min`, but `2 h`: in the largest unit that fits at least twice."""
+    """Return a duration as a text, in the largest unit with a number of at least 2.
+
+    For example, 119 minutes are `119 min`, and 120 minutes are `2 h`.
+    """
     for unit, size in (("days", 86400.0), ("h", 3600.0), ("min", 60.0)):
         if seconds >= 2 * size:
             return f"{seconds / size:.0f} {unit}"
