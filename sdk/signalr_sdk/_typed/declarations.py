@@ -1,7 +1,7 @@
 """Reads the classes in which users declare the methods of a hub, or the handlers of a client.
 
-A class is read only once, in the same way for asyncio and for threads. `_hub.proxies` and `_hub.receivers` then use the
-result together with a connection.
+A class is read only once, in the same way for asyncio and for threads. `_hub.proxies` then calls the declared hub
+methods over a connection, and `_hub.receivers` registers the handlers.
 """
 
 from __future__ import annotations
@@ -34,7 +34,8 @@ class Style:
 
     Attributes:
         is_async: whether hub methods must be `async def` if they do not return a stream.
-        streams: the types that annotate a result which is a stream, or an uploaded parameter.
+        streams: the types that mean a stream, in the annotation of a result or of a parameter that is uploaded
+            (streamed to the hub).
         upload: the class `Upload` of this style. It annotates uploaded parameters, never results.
         foreign: types that are refused in annotations: they belong to the other style, or could mean a stream or a
             list.
@@ -97,7 +98,7 @@ class HubCall:
         name: name of the method on the hub.
         kind: with which method of a connection the hub method is called.
         signature: the signature of `function` without `self`. All parameters can be passed by position.
-        uploads: indexes of the uploaded parameters, without counting `self`.
+        uploads: indexes of the parameters that are uploaded (streamed to the hub), without counting `self`.
         to_upload: see `Style`.
         result: type of the result, or of each item; `None` if there is no result.
     """
@@ -335,7 +336,7 @@ def _members_of_union(hint: Any) -> tuple[Any, ...]:
 
 
 def _check_value(where: str, hint: Any, style: Style) -> None:
-    """Raise TypeError for an annotation that says no type, or holds a stream where a single value is wanted."""
+    """Raise TypeError for an annotation that names no type, such as a `TypeVar`, or that holds a stream or `Upload`."""
     for part in _parts(hint):
         if isinstance(part, _UNKNOWN_TYPES) or part is typing.Self:
             _refuse(where, f"{part} does not say what it is")

@@ -16,7 +16,7 @@ EVENT_MARK: Final = "__signalr_event__"
 
 
 class Mark(NamedTuple):
-    """The arguments of a decorator: the name on the hub, and whether a call asks for no answer."""
+    """The arguments of `@method` or `@event`: the name on the hub, and whether calls ask for no answer."""
 
     name: str | None = None
     send: bool = False

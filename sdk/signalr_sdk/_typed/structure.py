@@ -57,8 +57,8 @@ _MAPPINGS: Final[dict[Any, Callable[[Any], Any]]] = {
     collections.abc.MutableMapping: dict,
 }
 _UNIONS: Final = (Union, types.UnionType)
-# `make_dict_structure_fn` of cattrs has parameters with these names, so attributes with these names cannot be renamed
-# by its keyword arguments. `structure_object` renames their keys in the dict instead.
+# `make_dict_structure_fn` of cattrs has parameters named `cl` and `converter`, so its keyword arguments cannot rename
+# attributes with these names. `structure_object` renames the keys in the dict instead.
 _TAKEN: Final = ("cl", "converter")
 
 
@@ -84,7 +84,8 @@ def default_converter(naming: Naming) -> Converter:
     for kind, hook in HOOKS.items():
         converter.register_structure_hook(kind, _leaf(kind, hook))
     converter.register_structure_hook(Enum, to_enum)
-    # Keep the order of these factories: if several factories match a type, cattrs uses the last.
+    # Register these factories in this order: if several factories match a type, cattrs uses the factory that was
+    # registered last.
     converter.register_structure_hook_factory(_is_collection, lambda cl: _collection_hook(cl, converter))
     converter.register_structure_hook_factory(_is_mapping, lambda cl: _mapping_hook(cl, converter))
     converter.register_structure_hook_factory(_is_mixed_union, lambda cl: _union_hook(cl, converter))
@@ -280,7 +281,7 @@ def _class_hook(cl: Any, converter: Any, naming: Naming) -> Hook:
             value = {taken.get(name, name): each for name, each in value.items()}
         return structure_dict(value, cl)
 
-    # cattrs reads the wire names from this attribute, to find out which class of a union a dict belongs to.
+    # cattrs reads the wire names from `overrides`, to find out which class of a union a dict belongs to.
     structure_object.overrides = renamed  # type: ignore[attr-defined]
     return structure_object
 
@@ -288,7 +289,7 @@ def _class_hook(cl: Any, converter: Any, naming: Naming) -> Hook:
 def _hooks_of_quoted(cls: type, converter: Converter) -> dict[str, Hook]:
     """Return a dict from attribute names to functions that convert the attribute's value.
 
-    It holds only attributes with a quoted name inside their type (`list["Node"]`), which cattrs cannot convert.
+    The dict has only the attributes whose type contains a quoted name (`list["Node"]`), which cattrs cannot convert.
     """
     hints = _hints(cls)
     return {
@@ -322,8 +323,8 @@ def _needs_exact_cached(type_: Any) -> bool:
 def _mentions_decimal(type_: Any, seen: dict[int, Any]) -> bool:
     """Return whether `Decimal` is anywhere in a type.
 
-    `seen` is a dict from the id of each type that was looked at to the type. It keeps the types alive: otherwise Python
-    could give the id to another type, which would then be left out.
+    `seen` is a dict from `id(type)` to the type, for each type that was looked at. It keeps the types alive: otherwise
+    Python could give the id to another type, which would then be skipped.
     """
     if type_ is Decimal:
         return True

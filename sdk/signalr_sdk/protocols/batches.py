@@ -1,8 +1,9 @@
 """The decoded messages of one payload as three lists, and faster methods that only this package's protocols have.
 
 Events, stream items and results come by the thousand, so a `Batch` keeps only the name and the value of a plain
-message, without a message object. An item or a result is *plain* if it has no headers, an event if it also has no id
-and no streams. Neighbouring events are delivered in one call, and so are neighbouring items of one stream.
+message, without a message object. A stream item or result is *plain* if it has no headers. An event is plain if it has
+no headers, no id and no streams. Neighbouring events are delivered in one call, and so are neighbouring items of one
+stream.
 """
 
 from __future__ import annotations
@@ -11,8 +12,9 @@ from typing import Any, Final, cast
 
 from ..messages import Completion, HubMessage, Invocation, StreamItem
 
-# The kinds of rows in a `Batch`: for a plain message the type number in the specification, for any other message
-# `MESSAGE`. They are no enum, because integers are compared faster (tests/bench/test_receiving.py).
+# What one row of a `Batch` holds. `EVENT`, `ITEM`, `RESULT`: a message without headers or other optional members; the
+# number is its type in the specification. `MESSAGE`: any other message. Do not make this an enum: integers are compared
+# faster (tests/bench/test_receiving.py).
 MESSAGE: Final = 0
 EVENT: Final = 1
 ITEM: Final = 2
@@ -49,10 +51,10 @@ class Batch:
         self.values.append(value)
 
     def end_of_run(self, begin: int, end: int) -> int:
-        """Return the index after the run of rows that begins at `begin`: the rows that are delivered in one call.
+        """Return the index of the first row after the run that begins at the row `begin`. The result is at most `end`.
 
-        A run is neighbouring events, neighbouring items of one stream, or a single row of another kind. It stops before
-        the row `end`.
+        The rows of a run are delivered in one call: neighbouring events, neighbouring items of one stream, or a single
+        row of another kind.
         """
         kinds, names = self.kinds, self.names
         kind, name = kinds[begin], names[begin]
@@ -60,8 +62,8 @@ class Batch:
             return begin + 1
         count = end - begin
         if count == len(kinds) == kinds.count(kind) and (kind == EVENT or names.count(name) == count):
-            # The whole batch is one run. `count` finds this out ten times as fast as the loop below
-            # (tests/bench/test_receiving.py).
+            # All rows are events, or all are items of one stream. `count` finds this out ten times as fast as the loop
+            # below (tests/bench/test_receiving.py).
             return end
         stop = begin + 1
         while stop < end and kinds[stop] == kind and (kind == EVENT or names[stop] == name):
@@ -70,11 +72,10 @@ class Batch:
 
 
 def shortcut(protocol: object, method: str, faster: str) -> Any:
-    """Return the faster method of a protocol that may be called in place of `method`; `None` if there is none.
+    """Return the method of a protocol that does the work of `method` faster; `None` if there is none.
 
-    The faster method counts only if the class (or object) that defines `method` also defines the faster method.
-    Otherwise, for a user's subclass that overrides only `encode`, calls would go to the inherited `encode_call` and
-    never to the user's `encode`.
+    The faster method is used only if the class (or object) that defines `method` also defines the faster method.
+    Otherwise the `encode` of a user's subclass would never be called: calls would go to the inherited `encode_call`.
 
     Args:
         protocol: a `HubProtocol`.

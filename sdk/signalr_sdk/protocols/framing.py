@@ -54,8 +54,8 @@ class _Framing:
     Attributes:
         error: the error after which `feed` returns no more messages; `None` before an error.
         pending: how many bytes of the incomplete message have come so far.
-        unread: a large payload whose messages `feed` has not yet returned completely: call `feed(b"")` for the next
-            slice of them. Empty if nothing is left.
+        unread: a large payload of which `feed` has returned only some messages: call `feed(b"")` for more messages.
+            Empty when `feed` has returned all of them.
     """
 
     def __init__(self, limit: int) -> None:
@@ -111,7 +111,10 @@ class TextFraming(_Framing):
     unread: bytes  # declared again for pyright, since this class assigns the attribute too
 
     def feed(self, data: bytes) -> list[bytes]:
-        """Take the next received bytes; return the complete messages. Look at `error` and `unread` afterwards."""
+        """Take the next received bytes; return the complete messages.
+
+        Then look at `error`, and call `feed(b"")` while `unread` is not empty.
+        """
         if self.error is not None:
             return []
         if self.unread or len(data) > _SLICE:
@@ -133,7 +136,7 @@ class TextFraming(_Framing):
         return frames
 
     def _next_slice(self, data: bytes) -> bytes:
-        """Return the messages of the next slice of a large payload. A slice holds whole messages only."""
+        """Return the next slice of a large payload: about 32 KiB, cut after a whole message."""
         whole, begin = self._with_unread(data), self._position
         end = whole.rfind(SEPARATOR, begin, begin + _SLICE) + 1 or whole.find(SEPARATOR, begin) + 1 or len(whole)
         self.unread, self._position = (whole, end) if end < len(whole) else (b"", 0)
@@ -193,7 +196,8 @@ class BinaryFraming(_Framing):
     def _with_pending(self, data: bytes) -> bytes:
         """Return the bytes that earlier calls have kept, followed by `data`. The next message begins at `_position`.
 
-        Return no bytes while too few bytes have come for the incomplete message.
+        `_position` is an index of the returned bytes. No bytes are returned while too few have come for the incomplete
+        message.
         """
         if self.unread:
             return self._with_unread(data)

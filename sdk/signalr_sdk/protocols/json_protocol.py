@@ -103,7 +103,8 @@ class JsonProtocol:
 
         Args:
             members: a dict from the names of the message's members to their values.
-            is_flat: whether the types of the user's values rule out a NaN. If true, no NaN is searched for.
+            is_flat: whether no value can hold a NaN, because of the types. If true, the values are not searched for a
+                NaN.
         """
         try:
             data = self._dumps(members, self._default, self._options)
@@ -125,8 +126,8 @@ class JsonProtocol:
 
     # Decoding: each frame is one message in JSON, without the record separator
 
-    # Events, items and results without optional members are read here: `read_message` takes a tenth longer
-    # (tests/bench/pieces.py, "decode").
+    # `decode` itself reads events, items and results without optional members: `read_message` would take a tenth
+    # longer (tests/bench/pieces.py, "decode").
     def decode(self, frame: bytes, /, *, exact: bool = False) -> HubMessage | None:
         """Return the message in a frame, `None` for an unknown type.
 
@@ -164,7 +165,10 @@ class JsonProtocol:
     # Events, items and results without optional members are read inside the loop: a call of `decode` for each message
     # would make receiving a third slower (tests/bench/pieces.py, "receive").
     def decode_all(self, frames: Sequences[bytes], batch: Batch, /) -> None:
-        """Add the messages of all frames to the batch. At a frame that `decode` refuses, stop and raise its error."""
+        """Decode each frame (the bytes of one message), and add the message to the batch.
+
+        At a frame that `decode` refuses, raise the error of `decode`.
+        """
         loads = self._loads
         add_kind, add_name, add_value = batch.kinds.append, batch.names.append, batch.values.append
         for frame in frames:
@@ -187,8 +191,8 @@ class JsonProtocol:
                     name, value = members["invocationId"], members["result"]
                     is_plain = kind == RESULT and name != ""
             except (KeyError, TypeError, ValueError, RecursionError):
-                # This frame is no event, item or result without optional members: let `decode` read or refuse the
-                # frame.
+                # The lines above read only events, items and results without optional members: let `decode` read or
+                # refuse this frame.
                 members, kind, name, value, is_plain = {}, 0, "", None, False
             # The `type` of a message must be an integer. `True` and `1.0` are not allowed, although they equal 1.
             if is_plain and len(members) == _PLAIN and kind.__class__ is int and name.__class__ is str:

@@ -27,8 +27,8 @@ try:
 except ImportError:
     orjson = None
 
-# Integers with so many digits or more become `Decimal`: a program may have lowered Python's limit for the digits of an
-# `int` to 640 (`sys.set_int_max_str_digits`), and `int` would then refuse longer ones.
+# Integers with 640 digits or more become `Decimal`: `int` may refuse them, because a program can lower Python's limit
+# for the digits of an `int` to 640 (`sys.set_int_max_str_digits`).
 _LONGEST_INT = 640
 
 
@@ -44,7 +44,7 @@ def _parse_exactly(text: str) -> Decimal | float:
     try:
         return Decimal(text)
     except InvalidOperation:
-        # `Decimal` refuses an exponent with 19 digits or more. As a float, such a number is zero or infinity.
+        # `Decimal` refuses an exponent with 19 digits or more. `float` reads such a number as zero or infinity.
         return float(text)
 
 
@@ -112,8 +112,8 @@ class OrjsonBackend:
 
     def __init__(self, orjson: Any) -> None:
         # Let `default` handle dataclasses and datetimes: orjson would write the attribute names of dataclasses
-        # unchanged. It would round the UTC offset of a datetime to minutes but keep the local time, which makes another
-        # moment of it.
+        # unchanged. It would also round the UTC offset of a datetime to minutes without changing the local time: the
+        # server would get another moment.
         self.options: int = orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_DATETIME
         self.dumps: Callable[[object, Default, int], bytes] = orjson.dumps
         self.loads: Callable[[bytes], Any] = orjson.loads
@@ -214,8 +214,8 @@ class _SlowWriter:
 
     Attributes:
         pieces: the JSON so far, a list of texts to join.
-        path: where the value stands that is being written, such as `arguments[0].name`. After an exception, this is the
-            value that cannot be written.
+        path: the place of the value that is being written, such as `arguments[0].name`. After an exception, the place
+            of the value that cannot be written.
     """
 
     def __init__(self, naming: values.Naming) -> None:
@@ -248,8 +248,8 @@ class _SlowWriter:
         self._open.add(id(value))
         match value:
             case dict():
-                # Make each key only when its value is next (in a generator). With all keys first, a wrong key would be
-                # reported before a wrong value that comes earlier in the dict.
+                # Make each key only when its value is next (with a generator). If all keys were made first, a wrong key
+                # would be reported before a wrong value that comes earlier in the dict.
                 keys = (self._key(key, path) for key in value)
                 self.write_object(
                     (key, path + step, part)
@@ -293,7 +293,7 @@ class _SlowWriter:
         self.pieces.append("[]" if separator == "[" else "]")
 
     def _key(self, key: object, path: str) -> str:
-        """Return a key of a dict as text. `path` says in an error where the dict stands.
+        """Return a key of a dict as text. `path` is the place of the dict for error texts, such as `arguments[0]`.
 
         Raises:
             TypeError: the key is of a type that neither the standard library nor .NET accepts for keys.

@@ -104,9 +104,9 @@ def _read_headers(members: dict[str, Any]) -> messages.Headers | None:
 
 
 def rare_members(message: messages.HubMessage) -> dict[str, Any]:
-    """Return the members of a message with the type 4, 5, 7, 8 or 9, as a dict from their names to their values.
+    """Return the members of a stream invocation, cancellation, Close, Ack or Sequence, as a dict from names to values.
 
-    Members that may be left out are `None`.
+    An optional member without a value is `None`.
 
     Raises:
         LocalProtocolError: the message has none of these types.

@@ -37,11 +37,10 @@ _MEMBERS: Final = {
     8: ("type", "sequenceId"),
     9: ("type", "sequenceId"),
 }
-# What the array holds for a member without a value, which JSON would leave out. For members that are not listed here,
-# the array holds nil.
+# What the array of a message holds for a member without a value. The array holds nil for members not listed here.
 _EMPTY: Final[dict[str, object]] = {"headers": {}, "streamIds": [], "allowReconnect": False}
-# For each type of message, the fewest members that are accepted. The JavaScript client leaves out the stream ids of
-# calls.
+# For each type of message, the fewest members with which a received message is accepted. The JavaScript client leaves
+# out the stream ids of calls.
 _FEWEST: Final = {1: 5, 2: 4, 3: 4, 4: 5, 5: 3, 7: 2, 8: 2, 9: 2}
 # The number of members in an event, an item and a result, as .NET sends them.
 _PLAIN_CALL, _PLAIN_ITEM, _PLAIN_RESULT = 6, 4, 5
@@ -215,7 +214,7 @@ def _named(members: list[Any]) -> dict[str, Any]:
 
 
 def _named_outcome(outcome: object, value: list[Any]) -> dict[str, Any]:
-    # Refuse a bool: the kind of the result must be an integer (1 to 3), and `True` would pass for 1.
+    # Refuse a bool: the result kind must be an integer (1 to 3), and `True` equals 1.
     if type(outcome) is int:
         if outcome == _VOID:
             return {}

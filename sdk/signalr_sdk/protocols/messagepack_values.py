@@ -23,17 +23,17 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _KEPT_PACKER = 65536
 
 
-# The header of an array or map says how many items follow, and msgpack reserves memory for all of them, even if they do
-# not follow. So a message with more than `LARGE` bytes and more than `_HEADERS` headers is checked before it is
+# The header of an array or map says how many items follow, and msgpack reserves memory for this number, even if fewer
+# items follow. So a message with more than `LARGE` bytes and more than `_HEADERS` headers is checked before it is
 # decoded.
 LARGE: Final = 4096
 _HEADERS = 16
 # A message with a wrong timestamp is refused if it has more bytes than this: reading such a message takes 0.2 s for
 # each MiB, and blocks the event loop.
 _MOST_RECODED = 1024 * 1024
-# `_TIMESTAMP`: the extension code of timestamps. The dicts tell, for the first byte of a value, how many bytes to read
-# next: the bytes of the value's length (`_EXTENSIONS`, `_SIZED`), or all other bytes of a value with a fixed size
-# (`_FIXED`; of an array or map, the bytes of its length).
+# `_TIMESTAMP`: the extension code of timestamps. Each dict gives, for the first byte of a value, how many bytes to
+# read next. `_EXTENSIONS` and `_SIZED`: the bytes that hold the value's length. `_FIXED`: all other bytes of a value
+# with a fixed size; for an array or map, the bytes that hold the number of its items.
 _TIMESTAMP: Final = -1
 _EXTENSIONS: Final = {0xC7: 1, 0xC8: 2, 0xC9: 4}
 _SIZED: Final = {0xC4: 1, 0xC5: 2, 0xC6: 4, 0xD9: 1, 0xDA: 2, 0xDB: 4}
@@ -82,10 +82,8 @@ class MessagePackCodec:
     def check_large(self, data: bytes) -> None:
         """Check that the arrays and maps of a message hold all the items that their headers promise.
 
-        Call this before decoding a message of more than `LARGE` bytes.
-
-        Otherwise 400 nested arrays in a message of 16 MiB, each of which promises one item for each byte that follows,
-        would make msgpack reserve 50 GB.
+        Call this before decoding a message of more than `LARGE` bytes. Without this check, 400 nested arrays in a
+        message of 16 MiB, each of which promises one item for each byte that follows, would make msgpack reserve 50 GB.
 
         Raises:
             ValueError: the message is not complete.
@@ -138,7 +136,7 @@ class MessagePackCodec:
                 return msgpack.Timestamp.from_bytes(data)
             except ValueError:
                 code = _TIMESTAMP
-        # Make the tuple itself, since `ExtType(...)` refuses codes below 0, which MessagePack reserves.
+        # Do not call `ExtType(...)`: it refuses codes below 0, which MessagePack reserves.
         return tuple.__new__(msgpack.ExtType, (code, data))
 
     def _with_datetimes(self, value: Any) -> Any:
@@ -172,9 +170,9 @@ class MessagePackCodec:
         return values.to_dict(value, self._naming)
 
     def _plain_enum(self, value: object) -> object:
-        """Return what is sent for an enum's member with this value. For an integer this is a text.
+        """Return what is sent for an enum member with this value.
 
-        .NET refuses an integer for an enum.
+        An integer is sent as text, because .NET refuses an integer for an enum.
         """
         if isinstance(value, int):
             return str(int(value))
@@ -187,7 +185,7 @@ class MessagePackCodec:
         return [value.replace(tzinfo=UTC), offset // values.MINUTE]
 
     def explain(self, members: Iterable[tuple[str, Any]]) -> LocalProtocolError:
-        """Return an error for a message that cannot be encoded. It names the path of the first wrong value.
+        """Return an error for a message that cannot be encoded. The error names the path of the first wrong value.
 
         Args:
             members: a tuple (name, value) for each member of the message.
@@ -209,8 +207,8 @@ class _Search:
     """Packs the parts of a value one by one, to find the part that cannot be packed.
 
     Attributes:
-        path: where the part stands that was packed last, such as `arguments[0].name`. After an exception, this is the
-            part that cannot be packed.
+        path: the place of the part that was packed last, such as `arguments[0].name`. After an exception, the place of
+            the part that cannot be packed.
     """
 
     def __init__(self, pack: Callable[[object], bytes], naming: values.Naming) -> None:
@@ -290,7 +288,7 @@ def _datetime_of(stamp: Any) -> Any:
 
 
 def _text_or_bytes(text: str) -> str | bytes:
-    """Return the received bytes if the text has surrogates: it was no UTF-8. Otherwise return the unchanged text."""
+    """Return a text unchanged. If the text has surrogates, it was no UTF-8: return the received bytes instead."""
     try:
         text.encode()
     except UnicodeEncodeError:

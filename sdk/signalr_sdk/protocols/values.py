@@ -196,7 +196,7 @@ def date_days(value: date) -> int:
 
 
 def decimal_text(value: Decimal) -> str:
-    """Return all digits of a decimal as text, without an exponent unless it is above 40 or below -40.
+    """Return all digits of a decimal as text. An exponent from -40 to 40 is written out as digits.
 
     Raises:
         TypeError: the value is infinite or a NaN.

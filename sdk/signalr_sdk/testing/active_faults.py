@@ -1,8 +1,9 @@
-"""The faults of the test server: failures that a test asks for, and what each does to a request or a frame.
+"""The faults of the test server: failures that a test asks for, and what each failure does to a request or frame.
 
-A `Fault` has a `FaultFilter`, which says where the fault happens, and an action, which says what happens. The server
-awaits `ActiveFaults.apply` at each `FaultPoint`: the matching faults act one after another, in the order in which they
-were made.
+A frame is data that the server receives or sends in one piece, such as a WebSocket message. A `Fault` has a
+`FaultFilter`, which says where the fault happens, and an action, which says what happens. The server awaits
+`ActiveFaults.apply` at each `FaultPoint`: the matching faults act one after another, in the order in which they were
+made.
 """
 
 from __future__ import annotations
@@ -61,15 +62,18 @@ class Fault:
         self.end()
 
     async def wait_ended(self) -> None:
-        """Return when the fault has ended: the server awaits this to hold a request or frame. On its loop only."""
+        """Return when the fault has ended. Only on the server's event loop.
+
+        The action `stall` awaits this method to hold a request or frame.
+        """
         while not self._has_ended:
             await self._held.wait()
 
     def matches(self, site: FaultSite) -> bool:
-        """Return whether the fault hits this request or frame.
+        """Return whether the fault hits the request, frame or connection that `site` describes.
 
         Args:
-            site: which request, or frame of which connection, and what the server is about to do with it.
+            site: the request or connection, and the point that the server has reached.
         """
         return self._left != 0 and self._filter.matches(site)
 
@@ -89,7 +93,7 @@ class Fault:
         return self._left == 0 and not self._held
 
     def count(self) -> None:
-        """Count one more request, frame or ping that the fault hits. One hit less is left of the fault's `times`."""
+        """Add 1 to `happened`, and subtract 1 from the number of hits that the limit `times` still allows."""
         self.happened += 1
         if self._left is not None:
             self._left -= 1
@@ -114,7 +118,10 @@ class ActiveFaults:
         self._changed = changed
 
     def add(self, fault: Fault) -> None:
-        """Put a fault in force, after the others. Remove the faults that can hit nothing more and hold nothing."""
+        """Put a fault in force. Older faults act before this fault.
+
+        Also forget older faults that can hit nothing more and hold nothing.
+        """
         self._faults = [*(other for other in self._faults if not other.is_spent), fault]
         self._changed()
 
@@ -131,10 +138,10 @@ class ActiveFaults:
             self.remove(fault)
 
     async def apply(self, site: FaultSite) -> None:
-        """Let each fault act that matches a request or frame. Return when the server may go on with it.
+        """Run each fault that matches a request or frame. Return when the server may go on with the request or frame.
 
         Args:
-            site: which request, or frame of which connection, and what the server is about to do with it.
+            site: the request or connection, and the point that the server has reached.
 
         Raises:
             web.HTTPException: a fault answers the request with a status.
@@ -145,11 +152,14 @@ class ActiveFaults:
                 await fault.act(site)
 
     def has(self, site: FaultSite) -> bool:
-        """Return whether any fault matches this point and connection. No fault acts, and no hit is counted."""
+        """Return whether any fault matches `site`. No fault is run, and no hit is counted."""
         return any(fault.matches(site) for fault in self._faults)
 
     def suppresses(self, site: FaultSite) -> bool:
-        """Return whether a fault forbids a ping to this client now. If so, count the ping for the fault's `times`."""
+        """Return whether the fault `stop_pings` forbids the next ping to a client.
+
+        If true, the ping counts as a hit of the fault.
+        """
         for fault in self._faults:
             if fault.matches(site):
                 fault.count()
@@ -160,7 +170,7 @@ class ActiveFaults:
         """Return the `FrameRule` by which the next bytes to a client are divided into frames.
 
         Args:
-            site: the connection of the client, at the point `FRAME_RULE`.
+            site: the client's connection; `site.point` must be `FaultPoint.FRAME_RULE`.
             text: whether the bytes are UTF-8 text, whose characters must not be split.
         """
         for fault in self._faults:

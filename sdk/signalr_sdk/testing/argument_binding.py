@@ -30,7 +30,7 @@ _PLAIN = (str, int, float, bool)
 
 @attrs.frozen
 class Binder:
-    """Converts the values that one client sends: arguments, stream items, and results of calls by the hub.
+    """Converts the values that one client sends: arguments, stream items, and results of methods that the hub calls.
 
     Attributes:
         protocol: the hub protocol that has decoded the values.

@@ -62,16 +62,17 @@ class Authentication:
         return Identity(answer) if isinstance(answer, str) else answer
 
     def lifetime_members(self, identity: Identity) -> dict[str, int]:
-        """Return a dict to add to the JSON answer: `tokenLifetimeSeconds`, the seconds until the token expires.
+        """Return a dict to add to the JSON answer to a negotiate or refresh request.
 
-        The dict is empty if the token never expires, or if tokens cannot be renewed.
+        The member `tokenLifetimeSeconds` is how many seconds the token is still valid. The dict is empty if the token
+        never expires, or if tokens cannot be renewed.
         """
         if not self._settings.authentication_refresh or identity.expires_in is None:
             return {}
         return {"tokenLifetimeSeconds": max(math.floor(identity.expires_in), 0)}
 
     def set_expiry(self, connection: TransportConnection, identity: Identity) -> None:
-        """Let a connection expire when the token of this identity expires, whenever an earlier token would expire."""
+        """Let a connection expire together with the token of `identity`, and no longer with an earlier token."""
         connection.stop_expiry()
         if identity.expires_in is None:
             return
@@ -90,12 +91,14 @@ class Authentication:
             raise web.HTTPForbidden(text=_OTHER_USER)
 
     async def take_poll(self, connection: TransportConnection, identity: Identity) -> None:
-        """Check the user of a long poll. If the poll has a newer token, the connection expires when the new token does.
+        """Check that a long poll is from the connection's user.
+
+        If the token of the poll expires later than the connection's token, the connection expires with the new token.
 
         Raises:
             web.HTTPConflict: another user polls, and tokens can be renewed.
-            web.HTTPForbidden: another user polls, and tokens cannot be renewed; or `authentication_refresh` refuses
-                the new token.
+            web.HTTPForbidden: another user polls, and tokens cannot be renewed; or `authentication_refresh` refuses the
+                new token.
         """
         renewable = bool(self._settings.authentication_refresh)
         if renewable and _is_other_user(connection, identity):
@@ -133,7 +136,10 @@ class Authentication:
         return web.json_response(self.lifetime_members(identity))
 
     async def _may_renew(self, identity: Identity) -> bool:
-        """Ask the option `authentication_refresh` whether it takes a new token. True if the option is no function."""
+        """Return whether a client may renew its token.
+
+        If the option `authentication_refresh` is a function, this function decides. Otherwise every client may renew.
+        """
         allowed = self._settings.authentication_refresh
         answer = allowed(identity) if callable(allowed) else True
         return bool(await answer if inspect.isawaitable(answer) else answer)
@@ -153,7 +159,7 @@ def _is_other_user(connection: TransportConnection, identity: Identity) -> bool:
 
 
 def _ends_later(connection: TransportConnection, identity: Identity) -> bool:
-    """Return whether the token of a request is newer than the connection's token: whether it expires later."""
+    """Return whether the token of a request expires later than the token that the connection has now."""
     if connection.expires_at is None:
         return False
     if identity.expires_in is None:

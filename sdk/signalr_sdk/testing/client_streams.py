@@ -43,7 +43,7 @@ class ClientStream:
         return self
 
     def receive(self, message: StreamItem | Completion) -> None:
-        """Add a stream item of the client, or end the stream at a completion. Drop items that come after the end."""
+        """Add a stream item of the client, or end the stream at a completion. Drop items after the completion."""
         if not isinstance(message, StreamItem):
             self.end(message.error)
             return
@@ -61,7 +61,11 @@ class ClientStream:
         return len(self._items)
 
     def end(self, error: str | None) -> None:
-        """End the stream. The hub method still gets the items before the end; an error then raises a `HubException`."""
+        """End the stream.
+
+        The hub method still gets the items that have come. Then its loop over the stream ends, or raises a
+        `HubException` if `error` is not `None`.
+        """
         if not self._has_ended:
             self._has_ended, self._error = True, error
             self._make_room()

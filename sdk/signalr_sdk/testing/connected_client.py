@@ -121,8 +121,8 @@ class ConnectedClient:
             for deliver, arguments in deliveries:
                 deliver(*arguments)
             if session.replay is not None:
-                # The client may have sent an Ack, after which the server keeps fewer messages for a stateful reconnect:
-                # wake hub methods that wait in `write` until fewer are kept.
+                # The data may hold an Ack, after which fewer messages are kept for a stateful reconnect: wake the hub
+                # methods that wait in `write` because too many messages are kept.
                 self._buffers.recheck()
             if isinstance(session.ended, RemoteProtocolError):
                 raise InvalidDataException(self._protocol_fault(session.ended))
@@ -200,7 +200,10 @@ class ConnectedClient:
         self.invocations.cancel_all()
 
     def _set_timer(self) -> None:
-        """Let a timer call `_on_time` when the next ping or Ack to the client is due, or the client timeout ends."""
+        """Set the timer that calls `_on_time`.
+
+        The timer ends when a ping or Ack to the client is due, or when the client timeout ends, whichever is first.
+        """
         deadline = self._session.next_deadline()
         if self._timer is not None and deadline >= self._timer.when():
             return
@@ -254,7 +257,10 @@ class ConnectedClient:
     # `ServerSession` calls the methods below when it has decoded messages of the client.
 
     def events(self, targets: list[str], arguments: list[Any], sizes: list[int]) -> None:
-        """Start invocations of the client that want no completion. Each list has one element for each invocation."""
+        """Start invocations to which the server sends no completion.
+
+        Each of the three lists has one element for each invocation.
+        """
         for target, values, size in zip(targets, arguments, sizes, strict=True):
             self._start(Invocation(target, values, size=size))
 

@@ -16,11 +16,11 @@ class DemoHub(Hub):
         await self.clients.all.send("ReceiveMessage", user, text)
 
     async def join_room(self, room: str) -> None:
-        """Add the caller to a room: from now on the caller gets the messages to that room."""
+        """Add the caller to a room. A member of a room gets the messages that are sent to the room."""
         await self.groups.add(self.context.connection_id, room)
 
     async def leave_room(self, room: str) -> None:
-        """Remove the caller from a room: the caller gets no more messages to that room."""
+        """Remove the caller from a room: the caller gets no more messages that are sent to the room."""
         await self.groups.remove(self.context.connection_id, room)
 
     async def send_to_room(self, room: str, user: str, text: str) -> None:
@@ -32,7 +32,7 @@ class DemoHub(Hub):
         return a + b
 
     async def flood(self, event: str, count: int, size: int) -> None:
-        """Send the caller `count` events, with two arguments: a number, from 0 on, and a text of `size` characters."""
+        """Send the caller `count` events. The arguments are a number (0, 1, 2, ...) and a text of `size` characters."""
         text = "x" * size
         for number in range(count):
             await self.clients.caller.send(event, number, text)

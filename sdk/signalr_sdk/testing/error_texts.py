@@ -74,7 +74,7 @@ def _explain(message: bytes, error: RemoteProtocolError | None = None) -> None:
 
     Args:
         message: the encoded message.
-        error: the cause of the error that is raised.
+        error: the error of `JsonProtocol` for this message; becomes the cause of the `RemoteProtocolError`.
 
     Raises:
         RemoteProtocolError: ASP.NET Core refuses the message. The error has ASP.NET Core's text.
@@ -86,7 +86,9 @@ def _explain(message: bytes, error: RemoteProtocolError | None = None) -> None:
 
 
 def _check_message(message: bytes) -> None:
-    """Check the members of a hub message in the same order as ASP.NET Core, so that the first error is the same.
+    """Check the members of a hub message in the same order as ASP.NET Core.
+
+    The error for a message with several faults then has the same text as ASP.NET Core's.
 
     Raises:
         InvalidDataException: the message is malformed.

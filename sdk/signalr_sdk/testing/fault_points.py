@@ -80,7 +80,7 @@ class FaultFilter:
     connection_id: str | None = attrs.field(default=None, kw_only=True)
 
     def matches(self, site: FaultSite) -> bool:
-        """Return whether the fault hits what the site describes: its point, its transport and its connection."""
+        """Return whether the fault hits the point, the transport and the connection that `site` names."""
         return (
             site.point in self.points
             and self.transport in (None, site.transport)

@@ -78,7 +78,7 @@ class FaultProxy(LoopService):
 
     @property
     def accepted(self) -> int:
-        """How many connections of clients were accepted since the proxy was made, with those that are closed now."""
+        """How many connections of clients were accepted since the proxy was made, including closed connections."""
         return self._accepted
 
     async def _open(self) -> None:
@@ -121,7 +121,7 @@ class FaultProxy(LoopService):
         return len(all_proxied)
 
     def lose_line(self) -> int:
-        """Forward nothing more over the open connections, without closing them; return how many there are.
+        """Forward nothing more over the open connections, without closing them; return the number of these connections.
 
         Client and server keep their sockets open, and receive nothing more, not even the end of the connection. New
         connections work.
@@ -221,9 +221,10 @@ class _Flow:
             await self._held.wait()
 
     def take(self, data: bytes) -> tuple[bytes, bool]:
-        """Return a tuple of (part, is_last), and count the part for `cut_after`.
+        """Return a tuple of (part, is_last), and count the bytes of the part for `cut_after`.
 
-        `part` is the beginning of the data that may pass, `is_last` whether the connection is to be closed after it.
+        `part` is all of `data`, or its beginning if `cut_after` lets no more bytes pass. If `is_last` is true, close
+        the connection after sending the part.
         """
         if self.left is None or len(data) < self.left:
             self.left = None if self.left is None else self.left - len(data)
@@ -286,8 +287,8 @@ class _ProxiedConnection:
             await asyncio.get_running_loop().create_future()
 
     async def _forward_all(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, flow: _Flow) -> None:
-        # With the limit 0, `drain` waits until the operating system has taken all data. With a higher limit, `cut`
-        # could drop data that `cut_after` has let pass.
+        # With a limit of 0 for the write buffer, `drain` waits until the operating system has taken all data. With a
+        # higher limit, `cut` could drop data that `cut_after` has let pass.
         writer.transport.set_write_buffer_limits(0)
         step = self._piece or _CHUNK
         while data := await reader.read(_CHUNK):

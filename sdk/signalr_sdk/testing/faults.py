@@ -30,7 +30,7 @@ class ServerControls:
     Attributes:
         on_loop: runs a function on the server's event loop, from any thread, and returns when the function has ended.
         connections: returns the connections of all hubs.
-        refuse: refuses new TCP connections until each call of `refuse` is undone by a call of `accept`.
+        refuse: refuses new TCP connections until `accept` was called as often as `refuse`.
         accept: undoes one call of `refuse`.
         restart: called with (seconds, graceful). Ends all connections, and accepts new ones after `seconds`. `graceful`
             says whether clients get a Close message first.
@@ -44,17 +44,18 @@ class ServerControls:
 
 
 class Faults:
-    """The faults of a test server, for clients that must survive them.
+    """Makes a test server fail, to test that clients survive the failures.
 
     All methods may be called from any thread and from coroutines. A method that puts a `Fault` in force returns the
     fault. The fault ends when it has happened `times` times, when its `with` block is left, at `Fault.end()`, at
-    `clear()` or when the server stops. Several faults at one place happen in the order in which they were made.
+    `clear()` or when the server stops. Faults that hit the same request happen in the order in which they were made.
 
-    `at` is the name of a place, several names, or `None` for all places of the method. The places for requests are
-    `"negotiate"`, `"connect"` (the WebSocket upgrade, the event stream, the first poll), `"resume"` (a WebSocket for a
-    connection that has lost its own), `"poll"`, `"post"`, `"delete"` and `"refresh"`. All methods but `refuse` also
-    know the places `"handshake"`, `"frame in"` and `"frame out"` (data that is received and sent on a live connection).
-    `transport` and `connection_id` limit a fault to one transport or one connection.
+    `at` says where a fault happens: the name of a place, several names, or `None` for all places that the method
+    accepts. The places for requests are `"negotiate"`, `"connect"` (the WebSocket upgrade, the event stream, the first
+    poll), `"resume"` (a new WebSocket for a connection whose WebSocket was lost), `"poll"`, `"post"`, `"delete"` and
+    `"refresh"`. All methods with `at`, except `refuse`, also accept `"handshake"`, `"frame in"` and `"frame out"` (data
+    that the server receives and sends on a live connection). `transport` and `connection_id` limit a fault to one
+    transport or one connection.
 
     Example:
         ```python
@@ -102,7 +103,7 @@ class Faults:
         connection_id: str | None = None,
         times: int | None = None,
     ) -> Fault:
-        """Close the TCP connection instead of answering a request, or instead of passing a frame on."""
+        """Close the TCP connection instead of answering a request or passing on a frame (data of a live connection)."""
         where = FaultFilter(parse_points(at, _HOLDABLE), transport=transport, connection_id=connection_id)
         return self._add(where, times, action=drop)
 
@@ -114,9 +115,10 @@ class Faults:
         connection_id: str | None = None,
         times: int | None = None,
     ) -> Fault:
-        """Hold requests and frames until the fault ends, then let them go on.
+        """Hold requests and frames (data of live connections) until the fault is ended, then let them go on.
 
-        With `times`, only so many requests and frames are held, until `Fault.end()` or `clear()`.
+        With `times`, only this number of requests and frames is held. All of them stay held until the fault
+        is ended, for example by `Fault.end()` or `clear()`.
         """
         where = FaultFilter(parse_points(at, _HOLDABLE), transport=transport, connection_id=connection_id)
         return self._add(where, times, action=stall)
@@ -130,7 +132,10 @@ class Faults:
         connection_id: str | None = None,
         times: int | None = None,
     ) -> Fault:
-        """Hold each request or frame for so many seconds. Frames stay in order, so their delays add up."""
+        """Hold each request or frame (data of a live connection) for `seconds`.
+
+        Frames stay in order, so their delays add up.
+        """
         where = FaultFilter(parse_points(at, _HOLDABLE), transport=transport, connection_id=connection_id)
         return self._add(where, times, action=Delay(seconds))
 
@@ -169,10 +174,10 @@ class Faults:
         connection_id: str | None = None,
         times: int | None = None,
     ) -> Fault:
-        """Hold messages to a client back until there are `count` messages, and send these in one frame.
+        """Hold messages to a client back until there are `count` messages, then send these messages in one frame.
 
-        Handshake responses and pings count as messages. The messages are also sent when the fault ends, and when they
-        have 64 KiB together.
+        A frame is a WebSocket message, a Server-Sent Event or the response to a long poll. Handshake responses and
+        pings count as messages. The messages are also sent when the fault ends, and when they have 64 KiB together.
         """
         where = FaultFilter(_FRAME_RULE, transport=transport, connection_id=connection_id)
         return self._add(where, times, rule=FrameRule(writes=count))
@@ -223,13 +228,13 @@ class Faults:
     def lose_line(self, connection_id: str | None = None) -> int:
         """Lose the TCP connections of live connections without closing them; return the number of lost connections.
 
-        Client and server keep their sockets, but nothing arrives at either any more: as when a firewall forgets a
-        connection or a phone leaves its network. New TCP connections work. A connection over a WebSocket cannot be
-        resumed then, as in ASP.NET Core: the server waits 5 s for the old WebSocket to close, accepts the new WebSocket
+        Client and server keep their sockets, but receive nothing more, as when a firewall forgets a connection or a
+        phone leaves its network. New TCP connections work. A client cannot resume a WebSocket connection that was lost
+        in this way, as in ASP.NET Core: the server waits 5 s for the old WebSocket to close, accepts the new WebSocket
         and closes it.
 
         Args:
-            connection_id: the connection; all by default.
+            connection_id: the connection to lose; all by default.
         """
 
         def lose_one(connection: TransportConnection) -> None:

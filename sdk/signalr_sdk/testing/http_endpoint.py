@@ -123,7 +123,7 @@ class HubEndpoint:
         connection.drop_after()
         return connection
 
-    # GET requests: the first GET of a connection connects a transport; with long polling, later ones ask for data.
+    # GET requests: the first GET of a connection connects a transport. With long polling, each later GET is a poll.
 
     async def _get(self, request: web.Request) -> web.StreamResponse:
         transport = _transport_of(request)
@@ -285,7 +285,10 @@ class HubEndpoint:
                 self.connections.pop(connection.token, None)
 
     async def _may_shake_hands(self, connection: TransportConnection) -> bool:
-        """Wait while a fault at the point `HANDSHAKE` holds the connection. Return whether it is still open then."""
+        """Wait while a fault at the point `HANDSHAKE` holds the connection.
+
+        Return false if the connection has ended meanwhile.
+        """
         if not self._faults.has(connection.site(FaultPoint.HANDSHAKE)):
             return True
         held = spawn(connection.apply_faults(FaultPoint.HANDSHAKE), "held handshake")

@@ -81,7 +81,7 @@ def _methods_of(hub: type[Hub]) -> dict[str, HubMethod]:
 
 
 def exact_methods(hub: type[Hub]) -> Callable[[str], bool] | None:
-    """Return a function from a method name to whether JSON numbers for this method must be decoded as `Decimal`.
+    """Return a function that takes a method name, and returns whether the method wants JSON numbers as `Decimal`.
 
     Return `None` if no method of the hub has a `Decimal` parameter: the session can then decode all calls faster.
     """
@@ -90,7 +90,7 @@ def exact_methods(hub: type[Hub]) -> Callable[[str], bool] | None:
 
 
 def normalized(name: str) -> str:
-    """Return a method name in lower case and without `_`. Names that are then equal mean the same method."""
+    """Return a method name in lower case and without `_`. Two names with the same result mean the same method."""
     return name.replace("_", "").lower()
 
 

@@ -46,7 +46,7 @@ async def answer_poll(request: web.Request, connection: TransportConnection) -> 
 
 
 def poll_response(data: bytes | None) -> web.Response:
-    """Return the response to a poll: status 200 with this data, or 204 for `None`, the end of the connection."""
+    """Return the response to a poll: status 200 with `data`, or 204 if `data` is `None` (the connection has ended)."""
     if data is None:
         return web.Response(status=204)
     return web.Response(body=data, content_type="application/octet-stream", headers=UNCACHED)

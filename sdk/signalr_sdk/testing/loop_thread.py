@@ -17,7 +17,7 @@ T = TypeVar("T")
 
 
 class LoopService(abc.ABC):
-    """A server or proxy. It runs on the running event loop in an `async with`, in its own thread in a plain `with`."""
+    """A server or proxy. `async with` runs it on the running event loop, a plain `with` in a thread of its own."""
 
     _kind: str  # how error texts call the service
 

@@ -104,7 +104,7 @@ class _Waiter(Generic[T]):
     Attributes:
         matches: the condition: returns whether a record fulfils it.
         left: how many records must still fulfil the condition.
-        future: gets the last of these records; the test waits for this future.
+        future: the test waits for this future, which gets the record with which `left` becomes 0.
     """
 
     matches: Callable[[T], bool]

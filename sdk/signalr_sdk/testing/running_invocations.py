@@ -54,7 +54,7 @@ class RunningInvocations:
         self._slots = asyncio.Semaphore(self._settings.parallel_invocations)
 
     def start(self, message: Invocation | StreamInvocation) -> None:
-        """Start a task that runs an invocation of the client, or that refuses it because its id is in use."""
+        """Start a task that runs an invocation of the client, or sends an error because the id is already in use."""
         streams = {stream_id: ClientStream() for stream_id in message.stream_ids or ()}
         invocation = HubInvocation(
             message=message,
@@ -106,8 +106,8 @@ class RunningInvocations:
         """Cancel a streaming invocation. Other invocations cannot be cancelled, as in ASP.NET Core 10."""
         task = self._streams_down.get(invocation_id)
         if task is not None:
-            # Cancel in a callback, which runs after the first step of the invocation's task. A task that is cancelled
-            # before its first step runs no code at all, and the client would get no completion.
+            # Cancel in a callback, which runs after the invocation's task has begun. A task that is cancelled before it
+            # has begun runs no code at all, and the client would get no completion.
             asyncio.get_running_loop().call_soon(task.cancel)
 
     def congestion(self) -> list[asyncio.Future[None]]:
@@ -120,7 +120,10 @@ class RunningInvocations:
         return [stream.room for stream in self._streams_up.values() if not stream.room.done()]
 
     def end(self) -> None:
-        """End the streams from and to the client, which has disconnected. Other hub methods go on until `finish`."""
+        """End all streams, because the client has disconnected.
+
+        Hub methods that stream no items to the client run on until `finish`.
+        """
         self._has_ended = True
         for stream in self._streams_up.values():
             stream.end("The connection ended.")

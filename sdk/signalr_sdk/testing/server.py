@@ -63,13 +63,16 @@ class HubServer(LoopService):
         message_bytes: largest message that a client may send.
         parallel_invocations: how many invocations of one client run at the same time.
         stream_buffer: if a hub method ends and leaves more than this number of items of a client's stream unread, the
-            connection is closed, as by ASP.NET Core (`StreamBufferCapacity`, 10 there). `None` to drop such items.
+            connection is closed, as by ASP.NET Core (whose `StreamBufferCapacity` is 10 by default). `None` to drop
+            such items.
         authorize: called with the bearer token of each request. Returns the user's name, or an `Identity` with the name
             and the token's lifetime, or `None` to answer 401. An empty name means a user without a name.
         origins: origins of web pages that may use the hubs, such as `https://example.com`; `*` for all pages. Pages of
-            this machine (`localhost`, any port) always may, all others are answered 403. Only browsers send an origin.
+            this machine (`localhost`, any port) may always use the hubs. Requests of other pages are answered with
+            403. Only browsers send an origin.
         authentication_refresh: whether clients are told the lifetime of their tokens and may renew them, as in ASP.NET
-            Core 11. A function is called with the `Identity` of each new token, and says whether the token is taken.
+            Core 11. A function is called with the `Identity` of each new token, and returns whether the token is
+            accepted.
         close_on_expiration: whether a connection is closed when its token expires.
         stateful_reconnect: whether clients may use stateful reconnect: resume a connection over another WebSocket.
         stateful_window: a connection that has lost its WebSocket can be resumed within so many seconds.
@@ -301,7 +304,7 @@ class HubServer(LoopService):
             self._listener.accept()
 
     def _later(self, work: Callable[[], Coroutine[Any, Any, None]]) -> Pending[None]:
-        """Return a `Pending`, which starts `work` on the server's event loop at `await` or `result()`."""
+        """Return a `Pending`. Its `await` or `result()` starts `work` on the server's event loop."""
 
         def begin() -> Future[None]:
             if self._loop is None:

@@ -26,9 +26,9 @@ async def shake_hands(
 ) -> Deliveries | None:
     """Do the handshake with a client. Return `None` if the handshake failed.
 
-    Otherwise return the deliveries (a list of calls to make) of the messages that came together with the request.
-
-    The client gets a handshake response, with an error if the handshake failed, unless the client has disconnected.
+    After a successful handshake, return the deliveries: a list of calls to make, for the messages that came together
+    with the handshake request. The client gets a handshake response, which holds an error if the handshake failed. A
+    client that has disconnected gets no response.
     """
     request, deliveries = b"", None
     try:

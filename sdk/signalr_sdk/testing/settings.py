@@ -44,7 +44,8 @@ def _offered(transports: Iterable[str]) -> tuple[Transport, ...]:
 class ServerSettings:
     """The options of `HubServer` that concern connections. `HubServer` documents each option.
 
-    The defaults are the same as in ASP.NET Core, except `message_bytes`, which is 32 kB there. Times are in seconds.
+    The defaults are the same as in ASP.NET Core, except `message_bytes`, which is 32 kB in ASP.NET Core. Times are in
+    seconds.
     """
 
     transports: tuple[Transport, ...] = attrs.field(default=tuple(Transport), converter=_offered)

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _BACKLOG = 128
-# Python's address of an IPv4 socket is a tuple of two (host, port), of an IPv6 socket a tuple of four.
+# The length of a socket address tells the IP version: in Python, an IPv4 address is a tuple of 2 members (host, port),
+# an IPv6 address is a tuple of 4.
 _IPV4_MEMBERS = 2
 
 
@@ -97,7 +98,7 @@ class TcpListener:
         self._addresses.append(bound.getsockname())
 
     def _listen(self) -> list[socket.socket]:
-        """Listen on all sockets. The operating system queues new connections until `_serve` takes them with asyncio."""
+        """Listen on all sockets. The operating system queues new connections until `_serve` accepts them."""
         for bound in self._sockets:
             bound.listen(_BACKLOG)
         self._is_refusing = False

@@ -114,11 +114,11 @@ class TransportConnection:
     _gap: asyncio.TimerHandle | None = attrs.field(default=None, init=False)
 
     def site(self, point: FaultPoint) -> FaultSite:
-        """Return a `FaultSite` with this point and connection. A fault compares it with its filter."""
+        """Return a `FaultSite` with this point and connection, to find the faults that match."""
         return FaultSite(point, transport=self.buffers.transport, connection_id=self.connection_id, tcp=self.tcp)
 
     async def apply_faults(self, point: FaultPoint) -> None:
-        """Let the faults act that match this point and connection. Return when the server may go on."""
+        """Run the faults that match this point and connection. Return when the server may go on."""
         await self.hub.faults.apply(self.site(point))
 
     async def next_frame(self) -> bytes | None:
@@ -128,13 +128,14 @@ class TransportConnection:
         return data
 
     def frame_rule(self, *, text: bool) -> FrameRule:
-        """Return the `FrameRule` for the next bytes to the client. `text`: whether the bytes are UTF-8 text."""
+        """Return the `FrameRule` for the next bytes to the client. `text` says whether the bytes are UTF-8 text."""
         return self.hub.faults.frame_rule(self.site(FaultPoint.FRAME_RULE), text=text)
 
     async def replace_web_socket(self) -> bool:
-        """Close the open WebSocket, since the client resumes over a new one; return whether the client has answered.
+        """Close the old WebSocket, since the client resumes over a new one.
 
-        Without an answer the connection must be dropped, as in ASP.NET Core, and not resumed.
+        Return false if the client has not answered the close frame: the connection must then be dropped and not
+        resumed, as in ASP.NET Core.
         """
         self.stop_gap_timer()
         old, self.web_socket = self.web_socket, None

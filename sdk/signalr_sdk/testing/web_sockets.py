@@ -37,15 +37,18 @@ async def run_web_socket(
             await writer
     finally:
         current.end()
-        # After `lose_line` do not end the connection here: a real server would not learn that the client has gone, and
-        # the client timeout must end the connection.
+        # After `lose_line` do not call `_lose`: a real server would not learn that the client has gone, and the client
+        # timeout must end the connection.
         if connection.web_socket is current and not current.is_dead:
             connection.web_socket = connection.tcp = None
             _lose(connection, client)
 
 
 def _lose(connection: TransportConnection, client: ConnectedClient) -> None:
-    """End a connection whose WebSocket is lost. If the client can resume it, end it after `stateful_window` seconds."""
+    """End a connection whose WebSocket is lost.
+
+    If the client can resume (stateful reconnect), end the connection after `stateful_window` seconds without a resume.
+    """
     if client.resumable:
         connection.buffers.detach_transport()
         connection.drop_after(connection.hub.settings.stateful_window)
