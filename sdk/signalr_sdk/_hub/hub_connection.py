@@ -93,8 +93,8 @@ class HubConnection(ManagedConnection[HubLink]):
         converter: converts between JSON or MessagePack values and typed objects; by default cattrs (extra `typed`).
         reconnect: when to reconnect after a loss: `True` for the default policy, `False` or `None` for never, or a
             `RetryPolicy`.
-        retry_start: when `start()` tries again: `True` for the policy of `reconnect` (if that is none, the default
-            policy), `False` or `None` for never, or a `RetryPolicy`.
+        retry_start: when `start()` tries again: `True` for the policy of `reconnect` (if `reconnect` is off, for the
+            default policy), `False` or `None` for never, or a `RetryPolicy`.
         stateful_reconnect: use stateful reconnect if the server offers this: if a WebSocket is cut for some seconds, no
             message is lost.
         authentication_refresh: whether to refresh the access token of the live connection before the token expires, if
@@ -156,7 +156,7 @@ class HubConnection(ManagedConnection[HubLink]):
             The lifetime of the new token in seconds; `None` if the server does not send the lifetime.
 
         Raises:
-            AuthenticationRefreshError: the server refused the token, or has no refresh. The connection stays up.
+            AuthenticationRefreshError: the server refused the token, or cannot refresh tokens. The connection stays up.
             NotConnectedError: there is no connection.
         """
         self._check_loop()
@@ -441,7 +441,7 @@ class HubConnection(ManagedConnection[HubLink]):
     def messages(
         self, event: str, buffer: int | None = None, overflow: Literal["wait", "drop_oldest"] = "wait"
     ) -> Messages:
-        """Return an iterator over the events of one name that arrive from now on. Each item is a tuple of arguments.
+        """Return an iterator over the events of one name that arrive after this call, as tuples of arguments.
 
         Args:
             event: the name of the event, in upper or lower case.

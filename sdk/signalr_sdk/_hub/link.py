@@ -1,6 +1,6 @@
 """`HubLink`: one connection to a hub, from the handshake to the end.
 
-After a stateful reconnect, the same link goes on over a new transport.
+A stateful reconnect keeps the `HubLink` object and replaces its transport. Any other reconnect makes a new `HubLink`.
 """
 
 from __future__ import annotations
@@ -49,18 +49,18 @@ _wire = logging.getLogger("signalr_sdk.transport")
 # After this number of seconds of work on one received payload with many messages, other tasks get a turn of the event
 # loop.
 _SLICE = 0.004
-# After a failed write, the link still reads for this number of seconds: the server may have sent a Close message that
-# says why it closed the connection, and that message is a better error than the failed write.
+# After a failed write, go on reading for this number of seconds: the server may have sent a Close message with the
+# reason, which is a better error than the failed write.
 _READER_GRACE = 1.0
 # An upload that is cancelled because `HubLink.close` takes too long has this number of seconds to end.
 _LAST_CHANCE = 0.1
 # `HubLink.run` should end at once after the transport is lost. If `run` is still running after this number of seconds,
-# users' code in `run`, for example an HTTP client, has ignored its cancellation, and the supervisor is told.
+# users' code in `run`, for example an HTTP client, has ignored its cancellation: `HubLink.stuck` is then called.
 _LOSS_GRACE = 1.0
 
 
 class Phase(enum.Enum):
-    """The phase in the life of a link. In CLOSING, no timer is set and no received message reaches a handler."""
+    """The phases in the life of a `HubLink`. In CLOSING, no timer is set and no received message reaches a handler."""
 
     OPENING = enum.auto()  # before `begin`
     LIVE = enum.auto()
@@ -71,7 +71,7 @@ class Phase(enum.Enum):
 async def open_link(
     options: ConnectionOptions, protocol: HubProtocol, refresh: AuthenticationRefresh | None, dispatcher: Dispatcher
 ) -> HubLink:
-    """Make one attempt to connect (token, negotiate, transport, handshake), and return the open link.
+    """Make one attempt to connect (token, negotiate, transport, handshake), and return the open connection.
 
     If `open_link` is cancelled or fails, nothing stays open.
 
@@ -101,8 +101,8 @@ class HubLink:
         timeouts: the timeouts of the connection.
         outgoing: the buffer of messages that wait to be sent.
         calls: the calls that are sent over this link.
-        stuck: a callback that the supervisor sets. The link calls `stuck(error)` if `run` goes on after the connection
-            was lost, since users' code in `run` ignores its cancellation.
+        stuck: a callback that the `Supervisor` sets. `stuck(error)` is called if `run` does not end after the
+            connection was lost, because users' code in `run` ignores its cancellation.
     """
 
     stuck: Callable[[SignalRError], None]
@@ -137,10 +137,10 @@ class HubLink:
         self._timer: asyncio.TimerHandle | None = None
         self._grace: asyncio.TimerHandle | None = None
         self._watchdog: asyncio.TimerHandle | None = None
-        # The timeout around the receiving in `run`. `lose` ends `run` by letting this timeout expire at once.
+        # The timeout around the receiving in `run`: `lose` lets this timeout expire at once, which ends `run`.
         self._scope: asyncio.Timeout | None = None
-        # The error with which the transport was lost. `None` while the transport works, and also after the server broke
-        # the protocol: stateful reconnect can resume the link after a loss only.
+        # Why the transport was lost; `None` while the transport works. Also `None` if the connection ends because the
+        # server broke the protocol: stateful reconnect must not resume the connection then.
         self._lost: SignalRError | None = None
 
     def _new_session(self, protocol: HubProtocol, limits: Limits) -> HubSession:
@@ -159,7 +159,7 @@ class HubLink:
         return PathWatch(self.timeouts.server if self.connection.sees_paths else None)
 
     def _new_outgoing(self, limit: int) -> tuple[Outgoing, StatefulOutgoing | None]:
-        """Return a tuple of the outgoing buffer and the same buffer again (`None` without stateful reconnect)."""
+        """Make the outgoing buffer. Return `(buffer, buffer)`; without stateful reconnect, `(buffer, None)`."""
         writing, failed, log = self._note_writing, self._note_write_failed, self.connection.logs.transport
         replay = self._session.replay
         if replay is None:
@@ -191,10 +191,11 @@ class HubLink:
     # The life of the link: handshake, receiving, closing
 
     async def shake_hands(self) -> None:
-        """Do the handshake, which agrees on the hub protocol. Keep messages that arrive with the answer until `begin`.
+        """Do the handshake. Hub messages that the server sends together with its answer are kept until `begin`.
 
         Raises:
-            HandshakeError: the server refused the handshake, did not answer in time, or is not a SignalR hub.
+            HandshakeError: the server refused the handshake, did not answer within `Timeouts.handshake`, or is not a
+                SignalR hub.
         """
         try:
             async with asyncio.timeout(self.timeouts.handshake):
@@ -243,7 +244,7 @@ class HubLink:
         self._set_timer()
 
     def _put_encoded(self, encode: Callable[[], bytes]) -> None:
-        """Send a ping or a Close message. If a user's hub protocol cannot encode the message, the link is lost."""
+        """Encode and send a ping or a Close message. If a user's hub protocol fails to encode, end the connection."""
         try:
             if data := encode():
                 self.outgoing.put_unnumbered(data)
@@ -319,7 +320,7 @@ class HubLink:
         self.connection.logs.transport.debug("%s %d bytes: %.100r", what, len(payload), payload[:100])
 
     def lose(self, error: SignalRError) -> None:
-        """Make `run` end and return `error`, the reason of the loss. If the transport is lost already, do nothing."""
+        """Make `run` return `error`, because the transport is lost. If the transport is lost already, do nothing."""
         if self._lost is None:
             self._lost = error
             if self._scope is not None:
@@ -350,8 +351,8 @@ class HubLink:
             if tasks:
                 await asyncio.wait(tasks)
         finally:
-            # Cancel the tasks of uploads and of a token refresh that still run here: `close` was cancelled, because it
-            # took too long. Otherwise `stop()` would wait for ever for a source that does not close.
+            # If `close` takes too long, its caller cancels `close`. Cancel the unfinished tasks of uploads and of a
+            # token refresh too, or `stop()` would wait for ever for the source of an upload that does not close.
             for task in tasks:
                 task.cancel()
             if any(not task.done() for task in tasks):
@@ -375,10 +376,11 @@ class HubLink:
             try:
                 await self.connection.drop()
             finally:
-                # In `finally`, because `close` may be cancelled during `drop`: the writer task, which may be waiting
-                # for a stalled HTTP client, would then never end.
+                # Cancel the writer task in `finally`, since `drop` may be cancelled: otherwise a writer task that waits
+                # for a stalled HTTP client would never end.
                 await self.outgoing.close()
-                # The dispatcher and the backlog live longer than the link, and would keep the link in memory.
+                # The dispatcher and the backlog live longer than this `HubLink`. Without `forget_link`, they would keep
+                # the closed `HubLink` in memory.
                 self._dispatcher.forget_link(self.calls.respond)
 
     async def _say_goodbye(self) -> None:
@@ -398,9 +400,9 @@ class HubLink:
     def is_resumable(self) -> bool:
         """See `Link.is_resumable`.
 
-        A link is not resumable after a Close message from the server. Nor is a link resumable if the server accepted a
-        transport and then sent nothing until the server timeout: ASP.NET Core can get stuck in this way, and would send
-        nothing over the next transport either.
+        A connection cannot be resumed after a Close message from the server. A connection also cannot be resumed if the
+        server accepted a transport but then sent nothing until the server timeout: ASP.NET Core sometimes does this,
+        and would send nothing over the next transport either.
         """
         if self._stateful is None or self._lost is None or self._phase is Phase.CLOSING:
             return False
@@ -412,7 +414,7 @@ class HubLink:
         return await resume(self, lost, attempts)
 
     async def suspend(self) -> None:
-        """Drop the lost transport. Unacknowledged messages are kept, and calls wait on, until `reopen` or `close`."""
+        """Drop the lost transport, but keep the pending calls and the unacknowledged messages for `reopen`."""
         self._phase = Phase.SUSPENDED
         self._stop_timers()
         if self._stateful is not None:
@@ -421,15 +423,15 @@ class HubLink:
         await self.connection.drop_transport()
 
     async def reopen(self) -> None:
-        """Open a new transport, and continue over it; return when the server has sent its Sequence message.
+        """Resume the connection over a new transport. Return when the server has sent its Sequence message.
 
-        If `reopen` is cancelled or raises, the new transport may be open: call `suspend` or `close`, which drop it.
+        If `reopen` is cancelled or raises, the new transport may be open: call `suspend` or `close` to drop it.
 
         Raises:
             ConnectionFailedError: the new transport could not be opened.
             ConnectionClosedError: the new transport was lost too.
             RemoteProtocolError: the server sent bytes that are not hub messages.
-            TimeoutError: the server sent no Sequence message in time.
+            TimeoutError: the server sent no Sequence message within `Timeouts.handshake`.
         """
         assert self._stateful is not None
         await self.connection.reopen()
@@ -460,10 +462,10 @@ class HubLink:
             self._hand_on(session.receive(payload, self._loop.time()))
 
     def _note_numbers(self, outgoing: StatefulOutgoing) -> None:
-        """Handle Acks of stateful reconnect, after each payload that was received.
+        """Handle the Acks of stateful reconnect, after each received payload.
 
-        The payload may hold an Ack from the server, which makes room in the outgoing buffer: wake calls that wait for
-        room. Send an Ack to the server if an Ack is due.
+        An Ack from the server makes room in the outgoing buffer: wake the callers that wait for room. Send an Ack to
+        the server if an Ack is due.
         """
         outgoing.admit()
         if ack := self._session.acknowledge(self._loop.time()):
@@ -528,12 +530,12 @@ class HubLink:
         elif not self._stateful.suspended:
             self._stateful.suspend()
         else:
-            # The loss of the transport is known already. Do not set the timer that calls `lose`: the link may now be
-            # resuming over a new transport, and `lose` would end the link.
+            # The loss of this transport is known already. Do not set the timer that calls `lose`: `lose` would end the
+            # stateful reconnect, which may be using a new transport.
             return
         if not closing:
             self._grace = self._loop.call_later(_READER_GRACE, self.lose, error)
 
     def _wake_reader(self) -> None:
-        """Let `ReadPause` check again whether to read: a new invocation waits for its completion from the server."""
+        """End a pause in reading: a new invocation waits for its completion, which must be read."""
         self._pause.look_again()

@@ -36,26 +36,32 @@ class Calls(Protocol):
 
 
 def make_proxy(hub: Calls, declaration: Any, naming: NamingChoice, style: Style) -> Any:
-    """Return a proxy: an object of a subclass of the declaration, whose methods call the hub.
+    """Return a proxy: an object whose methods call the hub. `isinstance(proxy, declaration)` is true.
+
+    Args:
+        hub: the connection to the hub.
+        declaration: the user's class that declares the methods.
+        naming: how Python names become names of hub methods, as for `HubConnection.proxy`.
+        style: says whether the methods are async: yes for the asyncio client, no for `signalr_sdk.sync`.
 
     Raises:
-        TypeError: the declaration is not a class, or a method of the class cannot be a hub method.
+        TypeError: `declaration` is not a class, or one of its methods cannot be a hub method.
     """
     if not isinstance(declaration, type):
         raise TypeError(f"proxy() takes a class that declares the hub's methods, not {declaration!r:.100}")
     proxy: Any = object.__new__(_proxy_class(declaration, resolve_naming(naming), style))
-    # Use `object.__new__` and `object.__setattr__`: an `__init__` or `__setattr__` of the declaration must not run.
+    # Use `object.__new__` and `object.__setattr__`: an `__init__` or `__setattr__` of the user's class must not run.
     object.__setattr__(proxy, "_signalr_hub", hub)
     return proxy
 
 
 @lru_cache(maxsize=256)
 def _proxy_class(declaration: Any, naming: Naming, style: Style) -> type:
-    """Return the class of the proxies for a declaration: a subclass, so that `isinstance(proxy, declaration)` holds."""
+    """Return the class of the proxies: a subclass of `declaration`, the user's class."""
     members: dict[str, Any] = {}
     for name, call in read_hub(declaration, naming, style).items():
-        # Do not copy the `__dict__` of the declared function (`updated=()`): there, Python marks abstract methods, and
-        # the class of the proxies would be abstract too.
+        # `updated=()`: do not copy the `__dict__` of the user's function. If the function is abstract, its `__dict__`
+        # contains `__isabstractmethod__`, and the class of the proxies would be abstract too.
         members[name] = functools.wraps(call.function, updated=())(_method(call, is_async=style.is_async))
     members |= {"__repr__": _show, "__module__": declaration.__module__, "__doc__": declaration.__doc__}
     return types.new_class(declaration.__name__, (declaration,), exec_body=lambda namespace: namespace.update(members))
@@ -66,7 +72,7 @@ def _show(proxy: Any) -> str:
 
 
 def _method(call: HubCall, *, is_async: bool) -> Callable[..., Any]:
-    """Return the function of one proxy method: an `async def` function, except for streams and `signalr_sdk.sync`."""
+    """Return the function for one method of a proxy: async if `is_async`, but always a plain function for a stream."""
     name, bind, result = call.name, call.bind, call.result
     type_ = Any if result is None else result
 

@@ -17,18 +17,18 @@ if TYPE_CHECKING:
 
 @attrs.define(eq=False)
 class ReadPause:
-    """Decides how long one link does not read from its transport, since handlers or iterators are slow.
+    """Decides when one connection pauses reading from its transport, because handlers or iterators are slow.
 
     Args:
-        session: the session, whose server timeout stands still during a pause.
-        backlog: counts the messages that wait for consumers.
-        calls: the pending invocations. An invocation younger than `limit` ends the pause, because the slow handler may
-            itself wait for the completion, which must be read.
+        session: counts the time of the server timeout, but not during a pause.
+        backlog: counts the messages that wait for handlers and iterators.
+        calls: the pending invocations. An invocation younger than `limit` ends the pause: the slow handler itself may
+            be waiting for the completion of this invocation, which must be read.
         limit: the longest pause in seconds (`Timeouts.pause`); `None` for no limit.
-        resumed: called at the end of each pause, which has moved the deadline of the server timeout.
+        resumed: called at the end of each pause, to set the timer for the server timeout to a later time.
 
     Attributes:
-        exhausted: whether a pause has reached `limit`. After that, reading goes on without pauses until the consumers
+        exhausted: whether a pause has lasted `limit` seconds. There is no further pause until handlers and iterators
             are fast enough again.
     """
 
@@ -42,7 +42,10 @@ class ReadPause:
     _wait: asyncio.Future[None] | None = attrs.field(default=None, init=False)
 
     async def hold(self) -> None:
-        """Return when reading may go on: handlers keep up, an invocation waits, or `Timeouts.pause` is over."""
+        """Wait while handlers or iterators are slow, for at most `Timeouts.pause`.
+
+        Return early if an invocation waits for its completion, which must be read.
+        """
         self._session.pause(self._loop.time())
         try:
             async with asyncio.timeout(self._limit):
@@ -66,11 +69,11 @@ class ReadPause:
         self.look_again()
 
     def look_again(self) -> None:
-        """Make `hold` check again whether the pause is over, for example because an invocation now waits."""
+        """Make `hold` check whether to end the pause, for example because an invocation waits for its completion."""
         if self._wait is not None and not self._wait.done():
             self._wait.set_result(None)
 
     def end(self) -> None:
-        """End the pause and allow no further pause, because the link is closing."""
+        """End the pause and allow no further pause, because the connection is closing."""
         self.exhausted = True
         self.look_again()

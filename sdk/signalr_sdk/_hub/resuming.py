@@ -1,4 +1,4 @@
-"""Stateful reconnect: attempts to continue a link over a new transport after the old transport was lost."""
+"""Stateful reconnect: attempts to resume a connection over a new transport after the old transport was lost."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ _PAUSE = 5.0
 class TokenRefreshTimer:
     """A timer for the next refresh of the access token.
 
-    Each refresh sets the timer again, also a refresh that the user's program or a long poll has started.
+    Each refresh restarts the timer, also a refresh that the user's program or a long poll has started.
 
     Args:
         refresher: sends the refresh request.
@@ -51,7 +51,7 @@ class TokenRefreshTimer:
         self._set(lifetime, self._refresher.made_at)
 
     def stop(self) -> list[asyncio.Task[None]]:
-        """Stop the timer, and cancel a running refresh. Return a list of that refresh's task; else an empty list."""
+        """Stop the timer, and cancel a running refresh. Return a list with the cancelled task, or an empty list."""
         self._refresher.refreshed = self._refreshed
         self._cancel()
         if self._task is None or self._task.done():
@@ -86,8 +86,8 @@ class TokenRefreshTimer:
         except AuthenticationRefreshError as error:
             pause = (self._end - self._loop.time()) / 2
             if pause >= _PAUSE and not _is_refused(error):
-                # Cancel the timer, or two timers may run: the user's program may have started another refresh, which
-                # went first and has set the timer.
+                # Another refresh, started by the user's program, may have set the timer meanwhile. Cancel that timer,
+                # or two timers would run.
                 self._cancel()
                 self._timer = self._loop.call_later(pause, self._start)
             self._failed(error)

@@ -67,7 +67,7 @@ class Attempts:
         self.was_connected, self._up_since = True, self._now()
 
     def note_lost(self) -> None:
-        """Record that the connection is lost now. Set the count to zero if it was up for `_STABLE` seconds or more."""
+        """Record the loss of the connection. If it was up for `_STABLE` seconds or more, set `count` to zero."""
         now = self._now()
         if now - self._up_since >= _STABLE:
             self.count, self._since = 0, now
@@ -89,8 +89,9 @@ class Attempts:
         """
         if self.reconnects:
             return self.delay(error)
-        # With `reconnect=False`, resuming is attempted only once. Attempt at once if `count` is 0. Otherwise the lost
-        # connection was not stable: wait first, or a bad network would cause a busy loop of losses and resumes.
+        # With `reconnect=False`, make only one attempt to resume, without a delay. But if `count` is above 0, the lost
+        # connection was up for a short time only: wait before the attempt, or a bad network would cause a busy loop of
+        # losses and resumes.
         if tried:
             return None
         return self._delay(_AT_ONCE if self.count == 0 else _SPREAD, error)

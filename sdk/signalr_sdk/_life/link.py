@@ -1,4 +1,4 @@
-"""`Link`: the interface of one live connection that the supervisor uses, the same for every kind of hub."""
+"""`Link`: the interface between the `Supervisor`, which starts and reconnects, and one live connection."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
 @attrs.frozen
 class NotResumed:
-    """The result of `Link.resume` when the link could not go on over a new transport.
+    """The result of `Link.resume` if the connection could not be resumed over a new transport.
 
     Attributes:
-        error: the reason.
+        error: why the connection could not be resumed.
         delay: seconds until the first attempt to make a new connection; `None` if no attempt is to be made.
     """
 
@@ -28,14 +28,14 @@ class NotResumed:
 
 
 class Link(Protocol):
-    """One connection, from its finished handshake to its end. A reconnect makes a new link.
+    """One connection, from its finished handshake to its end. A reconnect makes a new `Link`.
 
-    The supervisor calls `begin` and then `run`. If `run` returns and `is_resumable` is true, the supervisor may call
-    `resume` and then `run` again. The last call is `close`, or `drop` for a link whose `begin` was never called.
+    The `Supervisor` calls `begin` and then `run`. If `run` returns and `is_resumable` is true, the `Supervisor` may
+    call `resume` and then `run` again. The last call is `close`, or `drop` if `begin` was never called.
 
     Attributes:
-        stuck: a callback that the supervisor sets before `begin`. The link calls `stuck(error)` when the connection is
-            lost and `run` does not end, since users' code in `run` ignores its cancellation.
+        stuck: a callback that the `Supervisor` sets before `begin`. `stuck(error)` is called if `run` does not end
+            after the connection was lost, because users' code in `run` ignores its cancellation.
     """
 
     stuck: Callable[[SignalRError], None]
@@ -62,7 +62,7 @@ class Link(Protocol):
         """Wait until all messages sent so far were handed to the operating system."""
 
     async def close(self, error: SignalRError, *, goodbye: bool) -> None:
-        """End the calls, uploads, timers and transport of the link. If `close` is cancelled, cut the transport.
+        """End the calls, uploads, timers and transport of this connection. If `close` is cancelled, cut the transport.
 
         Args:
             error: raised by the calls that still wait for an answer.
@@ -74,15 +74,16 @@ class Link(Protocol):
 
     @property
     def is_resumable(self) -> bool:
-        """Whether the link has lost its transport and may go on over a new one (stateful reconnect)."""
+        """Whether the transport is lost and the connection may be resumed over a new transport (stateful reconnect)."""
 
     async def resume(self, lost: SignalRError | None, attempts: Attempts) -> NotResumed | None:
-        """Try to go on over a new transport, for as long as the server keeps the connection.
+        """Try to resume over a new transport, for as long as the server keeps the connection.
 
         Args:
-            lost: why the link lost its transport.
+            lost: why the transport was lost.
             attempts: counts the attempts, and gives the delays between the attempts.
 
         Returns:
-            `None` if the link was resumed; otherwise the reason, and when to make a new connection.
+            `None` if the connection was resumed; otherwise a `NotResumed`, which says why, and when to make a new
+                connection.
         """

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 L = TypeVar("L", bound=Link)
 H = TypeVar("H", bound=Handler)
 
-# At its end, `stop` waits at most this number of seconds for the tasks that close the sources of users' uploads.
+# `stop` waits at most this number of seconds for the tasks that close the sources of uploads whose call was never sent.
 _CLOSING = 0.2
 
 
@@ -38,13 +38,13 @@ class ManagedConnection(Uncopied, Generic[L]):
 
     Args:
         options: the options that all kinds of connections have.
-        connect: makes one attempt to connect, and returns a link whose handshake is done. If `connect` is cancelled, it
-            must leave no connection open.
+        connect: makes one attempt to connect, and returns a `Link` (a live connection) whose handshake is done. If
+            `connect` is cancelled, it must leave no connection open.
         reconnect: the retry policy after a loss, as for `HubConnection`.
         retry_start: the retry policy of `start`, as for `HubConnection`.
     """
 
-    # `signalr_sdk.sync` sets another class here: a dispatcher that runs handlers on threads.
+    # A subclass in `signalr_sdk.sync` replaces this class by a dispatcher that runs handlers on threads.
     _dispatcher_class: type[Dispatcher] = Dispatcher
 
     def __init__(
@@ -81,7 +81,7 @@ class ManagedConnection(Uncopied, Generic[L]):
         If that loop was closed without `stop()`, the connection gets a new, disconnected state.
 
         Raises:
-            StateError: another event loop is running in this thread, or none.
+            StateError: no event loop or another event loop is running in this thread.
         """
         loop = self._life.loop
         check_loop(loop)
@@ -145,8 +145,8 @@ class ManagedConnection(Uncopied, Generic[L]):
         self._check_loop()
         await self._life.stop()
         if self._closing:
-            # `stop` has just failed the calls that waited for a connection, and the tasks in `_closing` now close the
-            # sources of their uploads. Wait for these tasks, or the event loop may end before the sources are closed.
+            # Calls that waited for a connection have failed, and the tasks in `_closing` now close the sources of their
+            # uploads. Wait for these tasks: the program may end the event loop after `stop`.
             await asyncio.wait(self._closing, timeout=_CLOSING)
 
     async def run(self) -> None:

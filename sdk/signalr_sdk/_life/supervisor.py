@@ -1,6 +1,6 @@
-"""The supervisor: one task from `start` to the end, which makes a link and, when the link is lost, a new link.
+"""`Supervisor`: runs one task that connects, reconnects after each loss, and ends when the connection has ended.
 
-Only the supervisor changes the state of the connection (`_core.lifecycle`).
+Only the `Supervisor` changes the state of the connection (`_core.lifecycle`).
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 
 L = TypeVar("L", bound=Link)
 
-# Seconds that cancelled users' code gets to end. If the code ignores its cancellation, `stop` waits this time twice,
-# after `Timeouts.close`.
+# Users' code that was cancelled gets this number of seconds to end. `stop` takes at most `Timeouts.close` and twice
+# this time.
 _LAST_CHANCE = 0.2
 _CANCELLED = (
     "the task of the connection was cancelled, as happens when the event loop of start() has ended: "
@@ -47,8 +47,8 @@ class Supervisor(Generic[L]):
     A `Link` is the connection from a handshake to the next loss; a reconnect makes a new link.
 
     Args:
-        connect: makes one attempt, and returns a link whose handshake is done. If `connect` is cancelled, it must leave
-            no connection open.
+        connect: makes one attempt to connect, and returns a `Link` whose handshake is done. If `connect` is cancelled,
+            it must leave no connection open.
         options: the options of the connection.
         dispatcher: runs the lifecycle handlers.
         attempts: counts attempts, and asks the retry policies.
@@ -56,10 +56,10 @@ class Supervisor(Generic[L]):
     Attributes:
         link: the live connection; `None` if not connected.
         lifecycle: the state of the connection.
-        closed: a future for the end of the connection, whose result is the error that ended the connection; `None`
-            before the first start.
+        closed: a future that is resolved when the connection has ended. The result is the error that ended the
+            connection, or `None` if there was no error. Before the first `start`, `closed` itself is `None`.
         loop: the event loop on which `start` was called; `None` if the connection is `DISCONNECTED`.
-        thread: the thread of that loop.
+        thread: the id of the thread of that loop.
     """
 
     def __init__(
@@ -82,13 +82,13 @@ class Supervisor(Generic[L]):
         self._dispatcher = dispatcher
         self._attempts = attempts
         self._main: asyncio.Task[None] | None = None
-        # All running main tasks: `_main`, which belongs to the latest `start`, and tasks of earlier starts, which are
-        # still closing their transports.
+        # All running tasks that connect and reconnect: `_main`, which belongs to the latest `start`, and tasks of
+        # earlier calls of `start`, which are still closing their transports.
         self._mains: set[asyncio.Task[None]] = set()
         self._cancelled: list[asyncio.Task[None]] = []
         self._stopping: asyncio.Task[None] | None = None
-        # A timer for the case that the program cancels `_stopping`, the task that stops the connection: then `_main`
-        # finishes the stop. If `_main` takes too long, the timer starts a new task for this.
+        # If the program cancels `_stopping`, the task that stops the connection, then `_main` must finish the stop. If
+        # `_main` takes too long, this timer starts a new task that finishes the stop.
         self._replacing: asyncio.TimerHandle | None = None
         # Added to the text of `NotConnectedError`. Empty, unless the program (not `stop`) has cancelled `_main`.
         self._hint = ""
@@ -114,8 +114,8 @@ class Supervisor(Generic[L]):
             await started
         except asyncio.CancelledError:
             main.cancel()
-            # Wait for `main` even if the caller of `start` is cancelled again, so that no transport stays open. This
-            # wait cannot take for ever: closing a transport has a time limit.
+            # Ignore further cancellations of `start` until the task `main` has ended, so that no transport stays open.
+            # `main` ends soon, because closing a transport has a time limit.
             while not main.done():
                 with suppress(asyncio.CancelledError):
                     await asyncio.wait({main})
@@ -127,8 +127,8 @@ class Supervisor(Generic[L]):
         return main
 
     def _note_main_over(self, started: asyncio.Future[None], main: asyncio.Task[None]) -> None:
-        # If the program cancels `main` before its first step, `main` runs no code. Without this callback, the waiting
-        # `start` would never return.
+        # If the program cancels the task `main` before its first step, the task runs no code. Without this callback,
+        # `start`, which waits for `main` to connect, would never return.
         if self._main is main and self.lifecycle.state is State.CONNECTING:
             self._end_start(started, None)
         if not started.done():
@@ -143,25 +143,26 @@ class Supervisor(Generic[L]):
             live = self.lifecycle.state is State.CONNECTED
             self.lifecycle.fire(Event.STOP)
             if not live and self._main is not None:
-                # Cancel the attempt to connect at once: after another turn of the event loop, the attempt may have
-                # succeeded, and the connection would be up in spite of `stop`.
+                # Cancel the attempt to connect before the next `await`: otherwise the attempt may succeed during the
+                # `await`, and the connection would be up in spite of `stop`.
                 self._main.cancel()
             self._cancelled = self._dispatcher.discard()
             link, self.link = self.link, None
             self._stopping = spawn(self._shut_down(link, self._cancelled), "stop")
             self._stopping.add_done_callback(functools.partial(self._note_stopped, link))
         elif running_handler() in self._cancelled:
-            # The caller is a handler, which another call of `stop` has cancelled and is waiting for. Do not wait here:
-            # the handler and the other `stop` would wait for each other for ever.
+            # The caller is a handler. An earlier call of `stop` has cancelled this handler, and waits until it ends.
+            # Return: otherwise the handler and the earlier call would wait for each other for ever.
             return
         stopping = self._stopping
         await asyncio.wait({stopping})
         while self._stopping is stopping and (tasks := self._unfinished()):
-            # The program has cancelled `stopping`. Wait for `_main`, or for the task that replaces `_main`, to finish.
+            # The program has cancelled `stopping`, the task that stops the connection. `_main` finishes the stop, or a
+            # new task if `_main` takes too long: wait for these tasks.
             await asyncio.wait(tasks, timeout=_LAST_CHANCE)
 
     async def _end_remains(self) -> None:
-        """Do the rest of `stop` if the connection has ended already: cancel handlers, wait for closing transports."""
+        """Do what `stop` does after the connection has ended: cancel handlers, and wait until transports are closed."""
         await self._end_tasks({*self._dispatcher.discard(), *self._unfinished()}, self._timeouts.close)
 
     def _unfinished(self) -> set[asyncio.Task[None]]:
@@ -175,8 +176,8 @@ class Supervisor(Generic[L]):
         end = None if self._timeouts.close is None else time() + self._timeouts.close
         if link is not None:
             await self._close(link, stopped, goodbye=True)
-        # An event may have arrived since `stop` was called, and closing may report errors: `discard` cancels the
-        # handlers that have begun since.
+        # Call `discard` a second time: while the connection was closing, new handlers may have begun, for an event or
+        # for an error. These handlers must be cancelled too.
         tasks = {*handlers, *self._dispatcher.discard(), *self._unfinished()}
         in_time = True
         while tasks and in_time:
@@ -186,7 +187,9 @@ class Supervisor(Generic[L]):
             self._logger.info("stop() took longer than %s s and dropped the connection", self._timeouts.close)
 
     async def _end_tasks(self, tasks: set[asyncio.Task[None]], limit: float | None) -> bool:
-        """Wait until tasks end. Cancel those that take longer than `limit`; leave those running that ignore this.
+        """Wait until tasks end. After `limit`, cancel the tasks that still run.
+
+        A task that ignores its cancellation is left running.
 
         Args:
             tasks: the tasks.
@@ -215,8 +218,8 @@ class Supervisor(Generic[L]):
         if self._stopping is not stopping:
             return
         if stopping.cancelled() and self._main is not None:
-            # The program has cancelled `stopping`, the task that stops the connection. Let `_main` finish the stop: if
-            # the event loop is ending, nobody would wait for a new task.
+            # The program has cancelled `stopping`, the task that stops the connection. Let the task `_main` finish the
+            # stop. Do not start a new task: if the event loop is ending, nobody would wait for the new task.
             self._main.cancel()
             if self._main.done():
                 self._finish_stop(link, self._main)
@@ -249,7 +252,10 @@ class Supervisor(Generic[L]):
 
     @property
     def _is_superseded(self) -> bool:
-        """Whether the current task was replaced by another `_main`, since users' code in it ignored a cancellation."""
+        """Whether another task has replaced the current task as `_main`.
+
+        This happens after users' code in the current task has ignored its cancellation.
+        """
         return asyncio.current_task() is not self._main
 
     async def _live(
@@ -258,14 +264,14 @@ class Supervisor(Generic[L]):
         next_link: Callable[[], Coroutine[Any, Any, L | None]],
         link: L | None = None,
     ) -> None:
-        """Run the first link (a connection after its handshake), and after each loss the new link of the reconnect.
+        """Connect, receive, and reconnect after each loss. Return when the connection has ended for good.
 
-        Return when the connection has ended for good. This coroutine is the task `_main`.
+        This coroutine is the task `_main`. A `Link` is the connection from a handshake to the next loss.
 
         Args:
-            started: resolved when the first link is live.
-            next_link: returns the first link to run; `None` if the connection has ended.
-            link: a lost link that `next_link` closes; `_live` closes this link if `next_link` fails.
+            started: a future that is resolved when the first `Link` is live.
+            next_link: returns the first `Link`, with its handshake done; `None` if the connection has ended.
+            link: a lost `Link` that `next_link` is to close. If `next_link` fails, `_live` closes this `Link`.
         """
         try:
             link = await next_link()
@@ -298,8 +304,8 @@ class Supervisor(Generic[L]):
     async def _abandon(self, link: L | None, cause: SignalRError) -> None:
         """End the connection at once, in any state.
 
-        Do not start tasks here, but use the current task: the event loop may be ending. If `stop` is running and was
-        not cancelled, `_abandon` does nothing, since `stop` ends the connection.
+        `_abandon` starts no tasks, since the event loop may be ending. While `stop` is running and not cancelled,
+        `_abandon` does nothing, since `stop` ends the connection.
         """
         stopping, state, was_connected = self._stopping, self.lifecycle.state, self._attempts.was_connected
         if state is State.DISCONNECTED or (stopping is not None and not stopping.cancelling()):
@@ -315,8 +321,8 @@ class Supervisor(Generic[L]):
             if link is not None:
                 await self._close(link, cause, goodbye=False)
         finally:
-            # In `finally`, because the program may cancel the current task again while the link is closing: `stop`
-            # and the `on_closed` handlers must still learn that the connection has ended.
+            # In `finally`, because the program may cancel the current task during `_close`. Without the calls in this
+            # block, the state would stay DISCONNECTING, and no `on_closed` handler would run.
             if state is State.DISCONNECTING:
                 self._end_stop()
             if was_connected:
@@ -324,8 +330,8 @@ class Supervisor(Generic[L]):
 
     async def _first_link(self, previous: asyncio.Task[None] | None) -> L:
         if previous is not None and not previous.done() and previous.get_loop() is self.loop:
-            # The task of the previous start may still be closing its transport: wait, so that the connection never has
-            # two open transports.
+            # The task of the previous `start` may still be closing its transport. Wait for this task, so that the
+            # connection never has two open transports.
             await asyncio.wait({previous})
         while True:
             try:
@@ -339,7 +345,7 @@ class Supervisor(Generic[L]):
             self._attempts.count += 1
 
     async def _connect(self) -> L:
-        """Make one attempt to connect, in a new task: users' code in the attempt may ignore its cancellation."""
+        """Make one attempt to connect, in a new task. If users' code in the new task never ends, do not wait for it."""
         whose = "the access token provider or the HTTP client"
         attempt = foreign.spawn_contained(self._connect_once(), whose)
         try:
@@ -361,8 +367,8 @@ class Supervisor(Generic[L]):
         except Exception as error:
             raise ConnectionFailedError(f"{whose} raised {type(error).__name__}: {redact_error(error)}") from error
         except BaseException as raised:
-            # KeyboardInterrupt or SystemExit has stopped the event loop already. End the current task like a cancelled
-            # one: asyncio cancels every task when the event loop ends.
+            # KeyboardInterrupt or SystemExit has already stopped the event loop. End the current task as cancelled:
+            # asyncio cancels every task when the event loop ends.
             raise asyncio.CancelledError from raised
 
     async def _cut_off(self, attempt: asyncio.Task[L]) -> None:
@@ -371,9 +377,10 @@ class Supervisor(Generic[L]):
 
     @property
     def _longest_attempt(self) -> float | None:
-        """The seconds that one attempt takes at most if users' code respects its timeouts; `None` for no limit.
+        """A time limit for one attempt to connect, in seconds; `None` for no limit.
 
-        Each transport may need a negotiate request, the opening of the transport, and two calls of the token provider.
+        Only users' code that ignores its cancellation takes longer. For each transport, the limit includes a negotiate
+        request, the opening of the transport, and two calls of the token provider.
         """
         connect, request, handshake = self._timeouts.connect, self._timeouts.request, self._timeouts.handshake
         if connect is None or request is None or handshake is None:
@@ -399,7 +406,7 @@ class Supervisor(Generic[L]):
                 waiter.set_result(None)
 
     async def _live_once(self, link: L) -> L | None:
-        """Run a link until the connection is lost, then reconnect. Return the new link; `None` if there is none."""
+        """Receive until the connection is lost, then reconnect. Return the new `Link`; `None` if not reconnected."""
         while True:
             error = await link.run()
             if self._is_superseded:
@@ -419,7 +426,7 @@ class Supervisor(Generic[L]):
         return await self._lose(link, error, self._delay(error))
 
     def _replace_stuck(self, link: L, error: SignalRError) -> None:
-        """Leave the task `_main` alone, since users' code in it ignores its cancellation; reconnect in a new task."""
+        """Reconnect in a new task, because users' code in the task `_main` ignores its cancellation."""
         main = self._main
         if main is None or main.done() or self.link is not link:
             return
@@ -436,18 +443,19 @@ class Supervisor(Generic[L]):
     def _delay(self, error: SignalRError | None) -> float | None:
         """Return the seconds until the first attempt to reconnect; `None` to end the connection instead.
 
-        The retry policy is asked, but not after an end without an error, or after a Close message that forbids it.
+        Return `None` without asking the retry policy if the connection ended without an error, or if the server's Close
+        message forbids a reconnect.
         """
         if error is None or (isinstance(error, ConnectionClosedError) and not error.allow_reconnect):
             return None
         return self._attempts.delay(error)
 
     async def _lose(self, link: L, error: SignalRError | None, delay: float | None) -> L | None:
-        """Close the link of a lost connection, and reconnect. Return the new link; `None` if there is none.
+        """Close a lost connection, and reconnect. Return the new `Link`; `None` if there is no new connection.
 
         Args:
-            link: the lost link.
-            error: why the link was lost; `None` if the server closed the connection without an error.
+            link: the lost connection.
+            error: why the connection was lost; `None` if the server closed the connection without an error.
             delay: seconds until the first attempt to reconnect; `None` to end the connection instead.
         """
         self.link = None
@@ -492,8 +500,8 @@ class Supervisor(Generic[L]):
 
     async def _close(self, link: L, cause: SignalRError, *, goodbye: bool) -> None:
         limit, whose = self._timeouts.close, "the closing of the transport"
-        # If the first call of `link.close` fails, call it again: the program may have cancelled the task of the first
-        # call before its first step, so that nothing was closed. If the first call has begun, the second does nothing.
+        # Call `link.close` a second time if the first call fails: the program may have cancelled the task of the first
+        # call before the task ran any code, and the transport would stay open. Otherwise the second call does nothing.
         for _ in range(2):
             closing = link.close(cause, goodbye=goodbye)
             try:
@@ -523,7 +531,7 @@ class Supervisor(Generic[L]):
         return "the connection was ended before it was up: its task was cancelled, or the program is ending"
 
     def _end_waits(self, error: Exception | None) -> None:
-        """Wake every caller that waits for the connection or for its events: the connection has ended."""
+        """Wake every caller that waits for the connection or for its events, because the connection has ended."""
         self.loop = None
         self._fail_waiting(error)
         self._dispatcher.end_subscriptions()
@@ -533,10 +541,10 @@ class Supervisor(Generic[L]):
     # Waiting for a live link, before a call can be sent
 
     async def ready(self) -> L:
-        """Return the live link. If the connection is not up yet, wait for at most `Timeouts.ready` seconds.
+        """Return the live connection. If the connection is not up yet, wait for at most `Timeouts.ready` seconds.
 
         Raises:
-            NotConnectedError: the connection is disconnected, or was not up in time.
+            NotConnectedError: the connection is disconnected, or was not up within `Timeouts.ready`.
         """
         try:
             async with asyncio.timeout(self._timeouts.ready):
@@ -548,14 +556,14 @@ class Supervisor(Generic[L]):
             ) from None
 
     async def next_link(self) -> L:
-        """Return the live link. If the connection is not up yet, wait without a time limit.
+        """Return the live connection. If the connection is not up yet, wait without a time limit.
 
         Raises:
             NotConnectedError: the connection is disconnected, or ended during the wait. The error that ended the
                 connection is the `__cause__`.
         """
         cause: SignalRError | None = None
-        # Check again after each wait: the link may be lost again before this waiting task runs.
+        # Check `link` after each wait: the connection may be lost between the wake-up and the next step of this task.
         while self.link is None:
             if self.lifecycle.state in (State.DISCONNECTED, State.DISCONNECTING):
                 state = self.lifecycle.public

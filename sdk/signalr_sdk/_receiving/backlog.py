@@ -2,8 +2,8 @@
 
 The SignalR protocol has no flow control. A connection therefore stops reading for a while if handlers or iterators are
 slow: when one queue holds more messages than its `mark`, or when all queues together hold more than half of
-`Limits.buffered_bytes`. While the client does not read, TCP slows the server down. If the queues hold more than
-`Limits.buffered_bytes` all the same, the fullest queue drops messages.
+`Limits.buffered_bytes`. While the client does not read, TCP slows the server down. If the queues together hold more
+than `Limits.buffered_bytes`, the fullest queue drops messages.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class Backlog:
         over_half_full: whether `held` is above `half`.
         above: the number of reasons to stop reading: one for each queue with more messages than its `mark`, and one if
             `over_half_full` is true.
-        relieved: a callback that the link sets, called when `above` becomes 0.
+        relieved: a callback that each new connection sets, called when `above` becomes 0: reading can go on.
     """
 
     __slots__ = ("_queues", "above", "half", "held", "limit", "over_half_full", "relieved")
@@ -59,7 +59,7 @@ class Backlog:
             self._count(-1)
 
     def note_over_half(self) -> None:
-        """Set `over_half_full`: `held` is above `half`. If `held` is above `limit` too, make queues drop messages."""
+        """Set `over_half_full` to true. If `held` is also above `limit`, make queues drop messages."""
         if not self.over_half_full:
             self.over_half_full = True
             self._count(1)
@@ -125,7 +125,7 @@ class WaitingQueue:
         self.put_all((message,), (size,))
 
     def put_all(self, messages: Iterable[Any], sizes: Sequence[int]) -> None:
-        """Add messages at the end. `sizes` has one number for each message: its bytes, as received from the server."""
+        """Add messages at the end. `sizes` has the number of bytes of each message, as received from the server."""
         if self.messages is _EMPTY:
             self.messages, self.sizes = deque(), deque()
         self.messages.extend(messages)
@@ -147,8 +147,8 @@ class WaitingQueue:
     def release_taken(self) -> None:
         """Subtract the bytes of messages that a consumer has popped from `messages`.
 
-        A consumer that pops messages calls `release_taken` before each `await`: other tasks need correct numbers in
-        `held` and `sizes`.
+        After popping messages, the consumer must call `release_taken` before the next `await`: other tasks need correct
+        numbers in `held` and `sizes`.
         """
         messages, sizes, size = self.messages, self.sizes, self.held
         if messages:
@@ -161,7 +161,7 @@ class WaitingQueue:
         if self.account.over_half_full:
             self.account.release(size)
         else:
-            # Do not call `release` here: that would make receiving 5 % slower (tests/bench/test_receiving.py).
+            # Do not call `release`: the call would make receiving 5 % slower (tests/bench/test_receiving.py).
             self.account.held -= size
         if self.above and len(messages) <= self.mark:
             self.account.note_mark(self, above=False)
@@ -171,7 +171,7 @@ class WaitingQueue:
 
         Args:
             count: the largest number of messages.
-            size: no more messages are taken after the taken messages have this number of bytes.
+            size: stop when the taken messages have this number of bytes or more.
         """
         taken: list[Any] = []
         messages, held = self.messages, 0
@@ -202,13 +202,13 @@ class WaitingQueue:
         goal, dropped = self.held - excess, []
         while self.held > goal and len(self.messages) > 1:
             dropped.append(self.messages.popleft())
-            # Call the method of the base class: `EventQueue.release_taken` would report the number of dropped events
-            # before `note_dropped` has counted the events dropped here.
+            # Do not call `self.release_taken`: `EventQueue.release_taken` would report the number of dropped events too
+            # early, before `note_dropped` counts the events that this loop drops.
             WaitingQueue.release_taken(self)
         self.note_dropped(dropped)
 
     def note_dropped(self, messages: list[Any]) -> None:
-        """Count or log messages that `shed` has dropped (oldest first), or put some back. Subclasses override this."""
+        """Called by `shed` with the dropped messages, oldest first. A subclass can count, log or put back messages."""
 
 
 def _held_beyond_last(queue: WaitingQueue) -> int:
@@ -216,7 +216,7 @@ def _held_beyond_last(queue: WaitingQueue) -> int:
 
 
 def do_nothing() -> None:
-    """The `relieved` callback of a backlog without a link: nothing is read, so there is no pause to end."""
+    """Do nothing: this function is the `relieved` callback of a `Backlog` while there is no connection."""
 
 
 # The shared empty deque. With `maxlen=0` the deque stays empty even if code adds a message by mistake.

@@ -44,7 +44,9 @@ _NAMES, _NAME = 1024, 100
 
 @attrs.define(eq=False)
 class _Run:
-    """One run of an async handler, stored in a context variable, which tasks that the handler starts inherit.
+    """One run of an async handler.
+
+    The `_Run` is stored in the context variable `_current_run`. Tasks that the handler starts inherit the variable.
 
     Attributes:
         task: the task that runs the handler.
@@ -73,7 +75,7 @@ class Dispatcher:
 
     Attributes:
         backlog: counts the bytes of all messages that wait for handlers and iterators.
-        respond: sends a client result over the current link; each new link sets `respond`.
+        respond: sends a client result to the server; set after each connect and reconnect.
         loop: the event loop of the connection, set by `start`.
     """
 
@@ -104,10 +106,12 @@ class Dispatcher:
         return queue
 
     def forget_link(self, respond: Respond) -> None:
-        """Drop the references to a closed link, so that the link can be freed; do nothing if a new link is set already.
+        """Drop the references to the `HubLink` of a closed connection, so that Python can free this object.
+
+        Do nothing if a new connection has replaced the references already.
 
         Args:
-            respond: the method of the closed link that sends client results.
+            respond: the value of `respond` that the closed connection has set.
         """
         if self.respond == respond:
             self.respond, self.backlog.relieved = _nobody, do_nothing
@@ -123,7 +127,7 @@ class Dispatcher:
             self._start_workers(len(targets))
 
     def message(self, message: HubMessage) -> None:
-        """See `Inbox.message`. The message is a request for a client result, or an event with unusual members."""
+        """See `Inbox.message`. Handle an event or a request for a client result; ignore other messages."""
         if message.__class__ is not Invocation:
             # Ignore StreamInvocation, since a client has no streaming methods. Ignore CancelInvocation, since the
             # server discards a client result that comes too late.
@@ -166,7 +170,7 @@ class Dispatcher:
     def subscribe(
         self, event: str, buffer: int, *, newest: bool, loop: Callable[[], asyncio.AbstractEventLoop | None]
     ) -> Messages:
-        """Return an iterator over the events of one name that arrive from now on.
+        """Return an iterator over the events of one name that arrive after this call.
 
         Args:
             event: the name of the event, in upper or lower case.
@@ -240,11 +244,10 @@ class Dispatcher:
             self._check_idle()
 
     async def _handle_some(self, queue: HandlerQueue, task: asyncio.Task[None]) -> None:
-        """Call the handlers for up to `_BATCH` events. Return early after an awaited handler.
+        """Call the handlers for up to `_BATCH` events. Return early if an async handler was awaited.
 
-        `_work` must then check whether this worker still has to go on: the connection may have been stopped meanwhile.
-        A batch is one coroutine. A coroutine for each event would take longer than a sync handler itself
-        (tests/bench/test_receiving.py).
+        After the `await`, `_work` must check whether the connection was stopped meanwhile. A coroutine for each single
+        event would take longer than a sync handler itself (tests/bench/test_receiving.py).
         """
         messages, events = queue.messages, self._handlers.events
         waited = False
@@ -284,7 +287,7 @@ class Dispatcher:
         await self._tell("error", (error,))
 
     async def _tell(self, name: str, arguments: tuple[Any, ...]) -> None:
-        """Call the handlers of one lifecycle event, such as "closed", in order. A failed one does not stop the next."""
+        """Call the handlers of a lifecycle event, such as "closed", in order. If a handler fails, call the next."""
         task = asyncio.current_task()
         assert task is not None
         for handler in self._handlers.lifecycle.get(name, ()):
@@ -302,7 +305,7 @@ class Dispatcher:
     async def _run_lifecycle(self, event: LifecycleEvent, task: asyncio.Task[None]) -> None:
         """Wait until the other workers have finished their events, then run the handlers of the lifecycle event alone.
 
-        So an `on_closed` handler runs after the handlers of all events that came before the end.
+        For example, `on_closed` handlers run after the handlers of all events that arrived before the connection ended.
         """
         self._barrier = task
         if event.name == "closed":
@@ -441,4 +444,4 @@ def _with_name(handler: Handler, name: str, *arguments: Any) -> Any:
 
 
 async def _nobody(_invocation_id: str, _result: Any, _error: str | None) -> None:
-    """Do not send a client result: this function is `Dispatcher.respond` while there is no link."""
+    """Discard a client result: this function is `Dispatcher.respond` while there is no connection."""

@@ -40,8 +40,8 @@ class StreamCall:
         open: sends the call, and returns a function that cancels the stream on the server. If `open` is cancelled,
             nothing was sent.
         discard: closes the sources of the call's uploads; called if the call was never sent.
-        loop: the event loop on which `stream()` was called. If no loop was running there, `None` until the call is
-            sent, and then the loop on which the call was sent.
+        loop: the event loop on which `stream()` was called, or `None` if no loop was running. When the call is sent,
+            `loop` is set to the event loop that is running then.
     """
 
     queue: StreamQueue
@@ -133,7 +133,8 @@ class Stream(Uncopied, Generic[T]):
     async def _open(self) -> None:
         self._phase = _Phase.OPENING
         self._call.loop = asyncio.get_running_loop()
-        # Let the backlog refer to the queue only now: a stream over which nobody iterates would stay in the backlog.
+        # Do not add the queue to the backlog before the iteration begins: if the user never iterated over the stream,
+        # the backlog would keep the queue in memory.
         self._queue.account.join(self._queue)
         try:
             self._release = await self._call.open()
@@ -182,7 +183,7 @@ def _abandon(queue: AwaitedQueue, release: Callable[[], None]) -> None:
 
 
 async def fetch(source: Stream[Any] | Messages, into: deque[Any], count: int, size: int) -> None:
-    """Wait until an iterator has at least one message, and move a batch of messages from its queue into a deque.
+    """Wait until the queue of an iterator has a message, and move up to `count` messages from the queue into a deque.
 
     `signalr_sdk.sync` uses `fetch` to hand messages to another thread. If `fetch` is cancelled, no message is lost.
 
@@ -190,7 +191,7 @@ async def fetch(source: Stream[Any] | Messages, into: deque[Any], count: int, si
         source: the iterator.
         into: the deque to which the messages are appended.
         count: the largest number of messages.
-        size: no more messages are moved after the moved messages have this number of bytes.
+        size: stop when the moved messages have this number of bytes or more.
     """
     queue = source._queue  # noqa: SLF001 - one module, one owner
     if not queue.messages:
@@ -277,6 +278,6 @@ class Messages(Uncopied):
         self.close()
 
     def __del__(self) -> None:
-        # Python may call `__del__` on any thread: `_release` hands the unsubscribing to the event loop's own thread.
+        # Python may call `__del__` on any thread. `_release` is thread-safe: the event loop's thread unsubscribes.
         if not self._queue.ended:
             self._release(self._queue)

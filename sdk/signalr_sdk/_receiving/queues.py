@@ -53,7 +53,7 @@ class AwaitedQueue(WaitingQueue):
             self.wake()
 
     def wake(self) -> None:
-        """Make all pending calls of `wait` return, so that the iterator looks at the queue again."""
+        """Make all pending calls of `wait` return. Each caller must then check whether the queue has a message."""
         waiters, self._waiters = self._waiters, []
         for waiter in waiters:
             # Skip futures of a closed event loop: nobody can wait for them, and `set_result` would raise an exception.
@@ -61,7 +61,7 @@ class AwaitedQueue(WaitingQueue):
                 waiter.set_result(None)
 
     async def wait(self) -> None:
-        """Wait until a message is added or the queue is ended. Cancelling `wait` has no other effect."""
+        """Wait until a message is added or `end` is called. If `wait` is cancelled, no message is lost."""
         waiter = asyncio.get_running_loop().create_future()
         self._waiters.append(waiter)
         try:
@@ -100,7 +100,7 @@ class StreamQueue(AwaitedQueue):
     items: Final = AwaitedQueue.put_all
 
     def completed(self, _result: Any, error: str | None) -> None:
-        """End the stream, with the error of its completion if there is one."""
+        """End the stream. If the completion has an error, the iteration raises HubError after the last item."""
         self.end(None if error is None else HubError(error, self._method))
         self.finished()
 
@@ -127,7 +127,8 @@ class EventQueue(AwaitedQueue):
         backlog.join(self)
         self._newest = newest
         self._dropped = 0
-        # Called with the number of dropped events, when the consumer has caught up or the queue has ended.
+        # `_report` is called with the number of dropped events when the consumer is fast enough again, or when the
+        # queue has ended.
         self._report = dropped
 
     def put_all(self, messages: Iterable[Any], sizes: Sequence[int]) -> None:
@@ -145,7 +146,10 @@ class EventQueue(AwaitedQueue):
             self._report_dropped()
 
     def take_many(self, count: int, size: int) -> list[Any]:
-        """See `WaitingQueue.take_many`. With `overflow="drop_oldest"`, take one event: more would soon be old."""
+        """See `WaitingQueue.take_many`.
+
+        With `overflow="drop_oldest"`, take only one event: taken events can no longer be dropped.
+        """
         return super().take_many(1 if self._newest else count, size)
 
     def end(self, error: Exception | None = None) -> None:
@@ -155,7 +159,7 @@ class EventQueue(AwaitedQueue):
             self._report_dropped()
 
     def note_dropped(self, messages: list[Any]) -> None:
-        """Count dropped events. `_report` gets the count when the consumer has caught up or the queue has ended."""
+        """Count dropped events. The count is reported when the consumer is fast enough again or the queue ends."""
         self._dropped += len(messages)
 
     def _report_dropped(self) -> None:
@@ -165,7 +169,7 @@ class EventQueue(AwaitedQueue):
 
 @attrs.define(eq=False)
 class LifecycleEvent:
-    """A lifecycle event, such as "closed", in the queue of received events: so handlers run in the right order."""
+    """A lifecycle event, such as "closed". It waits in one queue with the received events, which keeps their order."""
 
     name: str
     arguments: tuple[Any, ...]
@@ -174,7 +178,7 @@ class LifecycleEvent:
 class HandlerQueue(WaitingQueue):
     """The queue of events for handlers. Each message is a tuple (target, arguments), or a `LifecycleEvent`.
 
-    If the queue is too full, events are dropped, but lifecycle events never.
+    If the queue is too full, the oldest events are dropped. Lifecycle events are never dropped.
 
     Attributes:
         dropped: the number of dropped events that were not reported yet.
@@ -204,7 +208,7 @@ Respond = Callable[[str, Any, "str | None"], Coroutine[Any, Any, None]]
 
 
 class ClientResultQueue(WaitingQueue):
-    """The queue of the server's requests for client results. `Limits.client_results` are handled at a time."""
+    """The queue of the server's requests for client results. `Limits.client_results` says how many run at a time."""
 
     __slots__ = ("_logger", "_responds")
 
@@ -214,7 +218,7 @@ class ClientResultQueue(WaitingQueue):
         self._responds: deque[Respond] = deque()
 
     def add(self, message: Invocation, respond: Respond) -> None:
-        """Add a server's request for a client result. `respond` sends the answer over the link of the request."""
+        """Add a server's request for a client result. `respond` sends the answer over the request's connection."""
         self._responds.append(respond)
         self.put(message, message.size)
 

@@ -43,7 +43,7 @@ class PendingInvocation:
         )
 
     def completed(self, result: Any, error: str | None) -> None:
-        """Give the caller of `invoke` the result, or raise HubError there with the server's error text."""
+        """Make `invoke` return the result, or raise HubError with the server's error text."""
         if error is not None:
             self.fail(HubError(error, self.method))
             return
@@ -52,12 +52,12 @@ class PendingInvocation:
             self.future.set_result(result)
 
     def abandon(self) -> None:
-        """Read the future's error after the caller was cancelled, so that asyncio does not log the error."""
+        """Read the error from `future` after `invoke` was cancelled, so that asyncio does not log the error."""
         if self.future.done() and not self.future.cancelled():
             self.future.exception()
 
     def fail(self, error: Exception) -> None:
-        """Make the caller of `invoke` raise this error, and stop the uploads of the call."""
+        """Make `invoke` raise `error`, and stop the uploads of the call."""
         self._end()
         if not self.future.done():
             self.future.set_exception(error)
@@ -71,7 +71,7 @@ class PendingInvocation:
 def _closed_under(method: str, cause: SignalRError) -> ConnectionClosedError:
     """Return a new error for one call that was pending when the connection ended.
 
-    Two calls must not share an error object: each caller that raises the object would change its traceback.
+    Two calls must not share an error object: each `raise` changes the traceback in the object.
     """
     reason = cause.reason if isinstance(cause, ConnectionClosedError) else None
     allow = isinstance(cause, ConnectionClosedError) and cause.allow_reconnect
@@ -87,7 +87,7 @@ def _closed_under(method: str, cause: SignalRError) -> ConnectionClosedError:
 
 @attrs.define(eq=False)
 class Calls:
-    """Sends calls over one link to the hub, and gives each caller of `invoke` the result.
+    """Sends calls to the hub over one connection, and gives each caller of `invoke` the result.
 
     Args:
         session: encodes the calls.
@@ -167,7 +167,7 @@ class Calls:
             raise
 
     def _give_up(self, call: PendingInvocation, error: LocalProtocolError) -> None:
-        """Cancel a call on the server, and raise `error` at its caller: an item of an upload cannot be encoded."""
+        """Cancel a call and make `invoke` raise `error`, because an item of an upload cannot be encoded."""
         self._cancel(call.invocation_id, call.uploads, sent=True)
         call.fail(error)
 
@@ -209,8 +209,8 @@ class Calls:
         if uploads:
             tasks += self._start_uploads(stream_ids, uploads, unsendable)
         if ended:
-            # A hostile server guessed the call's id, and completed the stream before the call was sent. Forget the
-            # stream and stop its uploads: no other completion will come for this.
+            # A hostile server guessed the call's id, and completed the stream before the call was sent: `finished` was
+            # called too early. Call `finished` once more, to forget the stream and to stop its uploads.
             finished()
         return release
 
@@ -236,8 +236,8 @@ class Calls:
             )
             for stream_id, source in zip(stream_ids or (), sources, strict=True)
         ]
-        # Empty the list: from now on the upload tasks close the sources. If the call fails later, `invoke` and `send`
-        # of `HubConnection` close all sources that are still in the list, and would close these a second time.
+        # Remove the sources from the caller's list, because the upload tasks close them. If the call fails later,
+        # `HubConnection` closes every source that is left in the list, and would close these sources a second time.
         sources.clear()
         for upload in uploads:
             self._uploads[upload.task] = upload

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from .._core.logs import Log
 
 _logger = logging.getLogger("signalr_sdk.transport")
-# Seconds that the cancelled writer task gets to end. After that the task, with a user's HTTP client, is left running.
+# The cancelled writer task gets this number of seconds to end. If the HTTP client in the task ignores its cancellation
+# for longer, the task is left running.
 _PATIENCE = 0.5
 
 
@@ -48,8 +49,8 @@ class Outgoing:
         log: the log of the connection.
 
     Attributes:
-        eager: whether the next message is offered to the transport at once, without the writer. The link sets `eager`
-            when a payload held only one message, since a program that makes one call after another is then faster
+        eager: whether the next message is offered to the transport at once, without the writer. Set to true when a
+            received payload held only one message: a program that makes one call after another is then faster
             (tests/bench/test_end_to_end.py, `invoke`).
     """
 
@@ -73,8 +74,8 @@ class Outgoing:
         self._queued = 0
         self._done = 0
         self._writer: asyncio.Task[None] | None = None
-        # The callers of `put` and `room` that wait for room in the buffer, oldest first: from the future of each caller
-        # to the number of bytes that the caller will add.
+        # The callers of `put` and `room` that wait for room in the buffer, oldest first. The keys are the futures that
+        # wake the callers, the values are the numbers of bytes that the callers will add.
         self._waiters: dict[asyncio.Future[None], int] = {}
         self._flushers: list[tuple[int, asyncio.Future[None]]] = []
         self._error: SignalRError | None = None
@@ -116,8 +117,8 @@ class Outgoing:
         # Do not bypass the writer task while callers of `put` wait for room: only the writer task wakes these callers.
         if self.eager and self._writer is None and not self._waiters and self._send_now(data):
             return
-        # Call `len` before any change: if a user's hub protocol returned None instead of bytes, `len` raises, and the
-        # counts stay right.
+        # Call `len` before any change: if a user's hub protocol returned None instead of bytes, `len` raises, and
+        # `_bytes` and `_queued` stay correct.
         self._bytes += len(data)
         self._queued += 1
         self._messages.append(data)
@@ -129,8 +130,8 @@ class Outgoing:
         self.put_now(data)
 
     def _send_now(self, data: bytes) -> bool:
-        # Only one message bypasses the writer task, which joins the later messages of the same turn of the event loop
-        # into one write.
+        # Let only one message bypass the writer task. The writer task joins the messages that follow into one write,
+        # which is faster than one write for each message.
         self.eager = False
         if not self._try_to_send(data):
             return False
@@ -149,7 +150,7 @@ class Outgoing:
         """Wait until the buffer has room, and add a message. If `put` is cancelled, the message was not added.
 
         Raises:
-            ConnectionClosedError: the connection has ended, before the call or during the wait.
+            ConnectionClosedError: the connection ended before or during this call.
         """
         if self.full:
             await self.room(len(data))
@@ -159,10 +160,10 @@ class Outgoing:
         """Wait until the buffer has room for a message.
 
         Args:
-            size: the number of bytes that the caller will add. Later callers wait for room beyond these bytes.
+            size: the number of bytes that the caller will add. Room for these bytes is not given to later callers.
 
         Raises:
-            ConnectionClosedError: the connection has ended, before the call or during the wait.
+            ConnectionClosedError: the connection ended before or during this call.
         """
         if self._error is not None:
             raise _not_sent(self._error)
@@ -222,7 +223,7 @@ class Outgoing:
         return self.unsent
 
     async def close(self) -> None:
-        """Cancel the writer task. Close the transport first: else the cancelled task may cut a POST in the middle."""
+        """Cancel the writer task. Close the transport before this call, because `close` may cut a running POST."""
         if self._writer is not None:
             writer, self._writer = self._writer, None
             await cut_off(writer, _PATIENCE, whose="the HTTP client", log=self._log)
@@ -251,8 +252,8 @@ class Outgoing:
 
     def _writer_ended(self, writer: asyncio.Task[None]) -> None:
         if self._writer is writer:
-            # The program has cancelled the writer task before its first step, so that `_write` could not report the
-            # failure. Without this report the link would stay open and send nothing.
+            # The program has cancelled the writer task before its first step, so that the task ran no code. Report this
+            # as a failed write: otherwise the connection would stay open but never send a message.
             self._writer = None
             self._failed(loss("sending failed", asyncio.CancelledError()))
         elif not writer.cancelled():
@@ -275,8 +276,8 @@ class Outgoing:
     def _admit(self) -> None:
         """Wake waiting callers of `put`, oldest first, while there is room.
 
-        A woken caller adds its own message, and stays in `_waiters` until then. So later messages cannot overtake that
-        message, and a woken caller that is cancelled adds nothing.
+        A woken caller stays in `_waiters` until it adds its own message. Until then, later callers of `put` must wait,
+        so that their messages cannot overtake this message.
         """
         room = self._room
         for waiter, size in self._waiters.items():

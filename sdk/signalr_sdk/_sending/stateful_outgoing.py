@@ -16,13 +16,13 @@ if TYPE_CHECKING:
 
 
 class StatefulOutgoing(Outgoing):
-    """An outgoing buffer that, on a new transport, sends messages again that the server has not acknowledged.
+    """An outgoing buffer that keeps messages until the server acknowledges them, and repeats them on a new transport.
 
     Args:
         transport: the first transport.
         limit: `put` waits while the buffer holds this number of bytes or more.
-        replay: numbers the messages, and keeps messages until the server acknowledges them. `put` waits while `replay`
-            is full.
+        replay: numbers the messages, and keeps each message until the server acknowledges it. `put` waits while
+            `replay` is full.
         writing: called each time bytes are written to a transport.
         failed: called with the error when writing to a transport has failed.
         log: the log of the connection.
@@ -78,14 +78,14 @@ class StatefulOutgoing(Outgoing):
             self._admit()
 
     def suspend(self) -> None:
-        """Stop writing, because the transport was lost. Then call `close`, open a transport, and call `resume`."""
+        """Stop writing, because the transport is lost. The caller must then call `close`, and later `resume`."""
         self.suspended = True
         self._messages.clear()
         self._bytes = 0
         self.admit()
 
     def resume(self, transport: Sender, first: list[bytes]) -> None:
-        """Write to a new transport from now on.
+        """Write to a new transport, after the old transport was lost.
 
         Args:
             transport: the new transport, already open.
@@ -108,7 +108,7 @@ class StatefulOutgoing(Outgoing):
             except ConnectionClosedError:
                 if self.is_ending:
                     raise
-                # The transport is lost. Wait until the next transport has sent a Sequence message and, again, all
+                # The transport is lost. Wait until the next transport has sent a Sequence message and has repeated all
                 # messages that the server has not acknowledged.
                 resumed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
                 self._flushers.append((self._queued + 1, resumed))
@@ -117,7 +117,7 @@ class StatefulOutgoing(Outgoing):
                 return
 
     def end(self, error: SignalRError) -> int:
-        """See `Outgoing.end`. Without a transport, return the number of messages without an Ack."""
+        """See `Outgoing.end`. If there is no transport now, return the number of messages without an Ack."""
         kept = 0 if self._over else self._replay.kept
         unsent = super().end(error)
         return kept if self.suspended else unsent

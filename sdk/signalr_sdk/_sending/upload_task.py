@@ -21,15 +21,16 @@ if TYPE_CHECKING:
 # An upload starts with a few items, waits until the items were handed to the operating system (or the POST was
 # answered), then sends twice as many items, and so on up to `_MOST_ITEMS`. The reason is a limit of ASP.NET Core: if a
 # hub method ends while more items wait on the server than its buffer holds (10 by default), the server ends the whole
-# connection. With a slow start this seldom happens to a hub method that fails early. Long uploads are not slower.
+# connection. Since the first items are few, a hub method that fails early seldom ends the connection. Long uploads are
+# not slower.
 _FIRST_ITEMS = 8
 _MOST_ITEMS = 1024
 
 # The error text for a cancelled upload, the same as in Microsoft's JavaScript client.
 _CANCELLED = "Stream canceled by client."
 
-# The tasks that close the source of an upload whose own task has ended. The set keeps them alive: an event loop has
-# only weak references to tasks.
+# Tasks that close the sources of uploads. Each task replaces an upload task that was cancelled before its first step.
+# The set keeps the tasks alive: an event loop has only weak references to tasks.
 _closing: set[asyncio.Task[None]] = set()
 
 
@@ -46,8 +47,8 @@ class UploadTask:
         unclosable: called with the error if closing the source fails.
 
     Attributes:
-        task: the task that sends the items and closes the source. If the program cancels the task before its first
-            step, a new task that only closes the source.
+        task: the task that sends the items and closes the source. If the program cancels this task before its first
+            step, `task` is replaced by a new task, which only closes the source.
     """
 
     _stream_id: str

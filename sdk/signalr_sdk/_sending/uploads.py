@@ -132,14 +132,14 @@ class Upload(Uncopied, Generic[T]):
             self._end()
 
     def _end(self) -> Iterable[T] | AsyncIterable[T] | None:
-        """Make waiting calls of `send` raise, since the upload has ended. Return the source: the caller closes it."""
+        """Make waiting calls of `send` raise: the upload has ended. Return the source, which the caller must close."""
         self._over = True
         self._notify()
         return self._source
 
 
 class _Stepper(Generic[T]):
-    """Turns a sync iterable into an async iterator. Each step runs on the event loop's thread, and blocks the loop."""
+    """Turns a sync iterable into an async iterator. Waiting for an item blocks the event loop."""
 
     def __init__(self, source: Iterable[T]) -> None:
         self._iterator: Iterator[T] = iter(source)

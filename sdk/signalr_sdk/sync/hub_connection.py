@@ -74,8 +74,8 @@ class HubConnection(Uncopied):
         converter: converts between JSON or MessagePack values and typed objects; by default cattrs (extra `typed`).
         reconnect: when to reconnect after a loss: `True` for the default policy, `False` or `None` for never, or a
             `RetryPolicy`.
-        retry_start: when `start()` tries again: `True` for the policy of `reconnect` (if that is none, the default
-            policy), `False` or `None` for never, or a `RetryPolicy`.
+        retry_start: when `start()` tries again: `True` for the policy of `reconnect` (if `reconnect` is off, for the
+            default policy), `False` or `None` for never, or a `RetryPolicy`.
         stateful_reconnect: use stateful reconnect if the server offers this: if a WebSocket is cut for some seconds, no
             message is lost.
         authentication_refresh: whether to refresh the access token of the live connection before the token expires, if
