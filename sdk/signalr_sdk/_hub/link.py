@@ -401,8 +401,8 @@ class HubLink:
         """See `Link.is_resumable`.
 
         A connection cannot be resumed after a Close message from the server. A connection also cannot be resumed if the
-        server accepted a transport but then sent nothing until the server timeout: ASP.NET Core sometimes does this,
-        and would send nothing over the next transport either.
+        server accepted a transport but then sent nothing until the server timeout: an ASP.NET Core server that hangs in
+        this way would send nothing over the next transport either.
         """
         if self._stateful is None or self._lost is None or self._phase is Phase.CLOSING:
             return False

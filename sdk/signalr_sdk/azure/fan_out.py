@@ -28,7 +28,7 @@ async def fan_out(what: str, targets: Sequence[str], call: Callable[[str], Await
     """
     waiting = iter(targets)
     failures: dict[str, AzureSignalRError] = {}
-    # Do not use a TaskGroup: with `asyncio.eager_task_factory` it refuses further tasks after a task that fails at once.
+    # Do not use a TaskGroup: with `asyncio.eager_task_factory`, it refuses more tasks once a task has failed at once.
     workers = [spawn(_work(waiting, call, failures), "azure request") for _ in range(min(_AT_ONCE, len(targets)))]
     try:
         await asyncio.gather(*workers)

@@ -173,8 +173,8 @@ class HubOperations:
             user: the user's id.
             group: the group's name.
             ttl: whole seconds after which the service removes the user from the group; 0 adds only the present
-                connections. Without a `ttl`, the user stays in the group for a year. The service keeps only the last
-                100 groups to which a user was added without a `ttl`.
+                connections. Without a `ttl`, the user stays in the group for a year; the service
+                keeps only the last 100 groups to which a user was added.
         """
         if not (ttl is None or ttl == 0 or is_count(ttl)):
             raise ValueError(f"ttl must be a whole number of seconds from 0 on, or None, not {ttl!r}")

@@ -136,7 +136,7 @@ class TextFraming(_Framing):
         return frames
 
     def _next_slice(self, data: bytes) -> bytes:
-        """Return the next slice of a large payload: about 32 KiB, cut after a whole message."""
+        """Return the next slice of a large payload: about 32 KiB, cut after the end of a message if it has one."""
         whole, begin = self._with_unread(data), self._position
         end = whole.rfind(SEPARATOR, begin, begin + _SLICE) + 1 or whole.find(SEPARATOR, begin) + 1 or len(whole)
         self.unread, self._position = (whole, end) if end < len(whole) else (b"", 0)
