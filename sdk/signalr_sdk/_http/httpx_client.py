@@ -143,7 +143,7 @@ def _translated(url: str) -> Iterator[None]:
         try:
             raise failure from None
         finally:
-            # Remove the `__context__` of `failure`, which is httpx's error: `from None` only hides this error in
+            # Remove httpx's error, the `__context__` of `failure`: `from None` only hides the `__context__` in
             # tracebacks, and code that walks the chain of errors would still find the request with its token.
             failure.__context__ = None
 

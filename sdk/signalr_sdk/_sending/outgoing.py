@@ -43,7 +43,7 @@ class Outgoing:
 
     Args:
         transport: takes the bytes.
-        limit: `put` waits while the buffer holds this number of bytes or more.
+        limit: `put` waits while this number of bytes or more is not yet written to the transport.
         writing: called each time bytes are written to the transport.
         failed: called once, with the error, when writing to the transport has failed.
         log: the log of the connection.

@@ -20,7 +20,7 @@ class StatefulOutgoing(Outgoing):
 
     Args:
         transport: the first transport.
-        limit: `put` waits while the buffer holds this number of bytes or more.
+        limit: `put` waits while this number of bytes or more is not yet written to the transport.
         replay: numbers the messages, and keeps each message until the server acknowledges it. `put` waits while
             `replay` is full.
         writing: called each time bytes are written to a transport.
