@@ -14,6 +14,7 @@ from signalr_sdk import MessagePackProtocol
 from signalr_sdk.errors import RemoteProtocolError
 from signalr_sdk.messages import HubMessage, StreamItem
 from signalr_sdk.protocols.batches import Batch
+from signalr_sdk.protocols.messagepack_values import MessagePackCodec
 
 PROTOCOL = MessagePackProtocol()
 
@@ -128,3 +129,13 @@ def test_a_wrong_timestamp_in_a_message_that_cannot_be_mended_is_refused(beside:
     assert (tuple(wrong), data) == ((-1, b"abc"), b"x")
     with pytest.raises(RemoteProtocolError):
         PROTOCOL.decode(item_frame(b"\x92" + WRONG_TIMESTAMP + beside))
+
+
+def test_an_empty_message_reserves_no_memory() -> None:
+    tracemalloc.start()
+    try:
+        with pytest.raises(ValueError, match="promises more"):
+            MessagePackCodec(str).unpack_slowly(b"")
+        assert tracemalloc.get_traced_memory()[1] < 256 * 1024
+    finally:
+        tracemalloc.stop()

@@ -92,7 +92,8 @@ class MessagePackCodec:
             self._check_complete(data)
 
     def _check_complete(self, data: bytes) -> None:
-        unpacker = msgpack.Unpacker(max_buffer_size=len(data))
+        # For 0, which stands for no limit, msgpack would reserve 1 MiB.
+        unpacker = msgpack.Unpacker(max_buffer_size=max(len(data), 1))
         unpacker.feed(data)
         try:
             unpacker.skip()  # makes no objects
