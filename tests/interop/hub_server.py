@@ -11,6 +11,7 @@ import subprocess
 import tempfile
 import threading
 import time
+import urllib.error
 import urllib.parse
 import urllib.request
 from pathlib import Path
@@ -235,7 +236,14 @@ class HubServer:
 
     async def drop_transports(self, path: str | None = None) -> int:
         """Cut the wire under open requests (of one path) without closing their connections; return how many."""
-        dropped: int = await self._ask("POST", "/control/drop-transports", path=path)
+        dropped: int
+        try:
+            dropped = await self._ask("POST", "/control/drop-transports", path=path)
+        except urllib.error.HTTPError as error:
+            if error.code != 500:
+                raise
+            # A request was ending while the server looked at it.
+            dropped = await self._ask("POST", "/control/drop-transports", path=path)
         return dropped
 
     async def send(

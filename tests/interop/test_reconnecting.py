@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -56,9 +56,11 @@ class Subscriber:
         return None
 
     async def _join(self, _connection_id: str | None) -> None:
-        await self.hub.invoke("JoinGroup", self.group)
-        self.story.append("joined")
-        self.joined.set()
+        # A server that is shutting down may take a connection and lose it at once: the next one joins again.
+        with suppress(ConnectionClosedError):
+            await self.hub.invoke("JoinGroup", self.group)
+            self.story.append("joined")
+            self.joined.set()
 
     def _note_loss(self, error: SignalRError) -> None:
         self.joined.clear()

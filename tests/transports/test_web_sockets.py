@@ -695,7 +695,7 @@ async def test_a_shared_session_that_is_full_says_how_to_make_it_larger() -> Non
         aiohttp.ClientSession(connector=connector) as session,
         opened(server.url, session=session),
     ):
-        error = await refusal(server.url, session=session, timeouts=Timeouts(connect=0.2))
+        error = await refusal(server.url, session=session, timeouts=Timeouts(connect=1.0))
     assert "has all of its 1 connections in use, make it with aiohttp.TCPConnector(limit=0)" in error.message
 
 
