@@ -47,6 +47,9 @@ FILES = Path("/proc/self/fd")
 Report = TypeVar("Report", pytest.TestReport, pytest.CollectReport)
 
 
+# A time limit is repeated after so many seconds.
+LIMIT_AGAIN = 10.0
+
 # A test that Hypothesis repeats with many examples takes longer than others on a slow machine.
 MANY_EXAMPLES_LIMIT = 60  # seconds
 
@@ -86,11 +89,19 @@ def _without_limit() -> Iterator[None]:
     if sys.platform == "win32":
         yield
         return
-    left, _interval = signal.setitimer(signal.ITIMER_REAL, 0)
+    left, interval = signal.setitimer(signal.ITIMER_REAL, 0)
     try:
         yield
     finally:
-        signal.setitimer(signal.ITIMER_REAL, left)
+        signal.setitimer(signal.ITIMER_REAL, left, interval)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_call() -> None:
+    """Repeat the test's time limit: asyncio may catch the exception of the first one, and the test would go on."""
+    if sys.platform != "win32":
+        left, _interval = signal.getitimer(signal.ITIMER_REAL)
+        signal.setitimer(signal.ITIMER_REAL, left, LIMIT_AGAIN)
 
 
 def _not_skipped(config: pytest.Config, report: Report) -> Report:
