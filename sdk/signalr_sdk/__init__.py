@@ -36,6 +36,7 @@ from .interfaces import (
     HubProtocol,
     RetryPolicy,
     TokenProvider,
+    TokenRequest,
     WebSocketConnector,
 )
 from .options import (
@@ -91,6 +92,7 @@ __all__ = [
     "StreamOverflowError",
     "Timeouts",
     "TokenProvider",
+    "TokenRequest",
     "TransferFormat",
     "Transport",
     "TransportError",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Awaitable, Callable, Mapping
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, runtime_checkable
 
 import attrs
 
@@ -15,8 +15,38 @@ if TYPE_CHECKING:
     from .options import TransferFormat
     from .retry import RetryContext
 
-TokenProvider: TypeAlias = Callable[[], "Awaitable[str | None] | str | None"]
-"""A function without arguments that returns a bearer token, or `None` for none. Called for each connection attempt."""
+
+@attrs.frozen
+class TokenRequest:
+    """Why a token provider is asked for a token.
+
+    Attributes:
+        reason: `"connect"` before an attempt to connect or to resume; `"refused"` after the server has answered 401;
+            `"refresh"` for a new token on the live connection.
+        refused: with `"refused"`, the token that the server did not accept, or `None` if the request had no token;
+            otherwise `None`. Not in the `repr`.
+        attempt: the number that the retry policy gets as `RetryContext.attempt` if the current attempt to connect
+            fails: 0 for the first attempt of `start()`; 1 for the first attempt after a loss; 0 again on a connection
+            that has been up for 10 s. Always 0 for a refresh and for a raw `Connection`.
+
+    Example:
+        >>> TokenRequest("refused", refused="eyJhbGciOi...", attempt=2)
+        TokenRequest(reason='refused', attempt=2)
+    """
+
+    reason: Literal["connect", "refused", "refresh"]
+    refused: str | None = attrs.field(default=None, repr=False, kw_only=True)
+    attempt: int = attrs.field(default=0, kw_only=True)
+
+
+TokenProvider: TypeAlias = (
+    Callable[[], "Awaitable[str | None] | str | None"] | Callable[[TokenRequest], "Awaitable[str | None] | str | None"]
+)
+"""A function that returns a bearer token, or `None` for none. Called for each attempt to connect.
+
+A function with exactly one required positional parameter is called with a `TokenRequest`, and any other function is
+called without arguments.
+"""
 
 Handler: TypeAlias = Callable[..., Any]
 """A function, sync or async, that is called with the arguments of an event."""
@@ -223,6 +253,7 @@ __all__ = [
     "HubProtocol",
     "RetryPolicy",
     "TokenProvider",
+    "TokenRequest",
     "WebSocket",
     "WebSocketConnector",
     "WebSocketOptions",

@@ -174,8 +174,12 @@ class Route:
             raise
 
 
-async def open_connection(options: ConnectionOptions) -> OpenConnection:
+async def open_connection(options: ConnectionOptions, attempt: Callable[[], int] = lambda: 0) -> OpenConnection:
     """Negotiate, and open the best transport that both sides support and that works. Cancelling leaves nothing open.
+
+    Args:
+        options: the options of the connection.
+        attempt: returns the present number of the attempt to connect, for the user's token provider.
 
     Raises:
         ConnectionFailedError: negotiation failed, or no transport works.
@@ -184,7 +188,7 @@ async def open_connection(options: ConnectionOptions) -> OpenConnection:
         options.http, proxy=options.proxy, ssl=options.ssl, server_timeout=options.timeouts.server
     )
     try:
-        return await _Opening(options, client, own).open()
+        return await _Opening(options, client, own, attempt).open()
     except BaseException as error:
         forget_locals(error)
         if own is not None:
@@ -199,8 +203,15 @@ class _Opening:
         failed: the errors of the transports that were tried so far.
     """
 
-    def __init__(self, options: ConnectionOptions, client: HttpClient, own_client: AiohttpClient | None) -> None:
+    def __init__(
+        self,
+        options: ConnectionOptions,
+        client: HttpClient,
+        own_client: AiohttpClient | None,
+        attempt: Callable[[], int],
+    ) -> None:
         self._options = options
+        self._attempt = attempt
         self._client = client
         self._own_client = own_client
         self._settings = TransportSettings(options.transfer_format, options.limits.message_bytes)
@@ -266,6 +277,7 @@ class _Opening:
             forward_headers=options.forward_headers,
             timeouts=options.timeouts,
             logs=options.logs,
+            attempt=self._attempt,
         )
 
     async def _negotiate(self, sender: RequestSender, *, stateful: bool) -> Endpoint:

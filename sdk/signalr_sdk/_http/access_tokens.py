@@ -5,13 +5,18 @@ from __future__ import annotations
 import asyncio
 import inspect
 import re
-from typing import TYPE_CHECKING
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
 
 from .._core.redaction import redact
 from .._guard.foreign import BoundExceeded, bounded, error_of, text_of
+from .._typed.annotations import signature_of
 from ..errors import ConnectionFailedError
+from ..interfaces import TokenRequest
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from .._core.logs import Log
     from ..interfaces import TokenProvider
     from ..options import Timeouts
@@ -32,14 +37,18 @@ class AccessToken:
         source: a token, a token provider, or `None` for no token.
         timeouts: the provider is cancelled if it has not answered after `timeouts.request` seconds.
         log: gets a warning about a provider that does not end although it was cancelled.
+        attempt: returns the present number of the attempt to connect, for `TokenRequest.attempt`.
 
     Attributes:
         from_redirect: whether the server gave the token with a redirect of negotiate. The user's token provider cannot
             renew such a token.
     """
 
-    def __init__(self, source: str | TokenProvider | None, timeouts: Timeouts, log: Log) -> None:
+    def __init__(
+        self, source: str | TokenProvider | None, *, timeouts: Timeouts, log: Log, attempt: Callable[[], int]
+    ) -> None:
         self.from_redirect = False
+        self._attempt = attempt
         self._timeouts = timeouts
         self._log = log
         self._source = source
@@ -82,7 +91,7 @@ class AccessToken:
         if not self._known:
             async with self._asking:
                 if not self._known:
-                    self.use(await self._answer())
+                    self.use(await self._answer(TokenRequest("connect", attempt=self._attempt())))
         return self._token
 
     async def renew(self, refused: str | None) -> bool:
@@ -99,7 +108,7 @@ class AccessToken:
             # While this request was waiting for the lock, another request may have replaced the refused token. Then do
             # not call the token provider a second time.
             if self._token == refused:
-                self.use(await self._answer())
+                self.use(await self._answer(TokenRequest("refused", refused=refused, attempt=self._attempt())))
         return True
 
     async def ask_user(self) -> str | None:
@@ -111,14 +120,14 @@ class AccessToken:
         Raises:
             ConnectionFailedError: the token provider failed.
         """
-        return _checked(await self._answer())
+        return _checked(await self._answer(TokenRequest("refresh")))
 
-    async def _answer(self) -> str | None:
+    async def _answer(self, request: TokenRequest) -> str | None:
         if not callable(self._source):
             return self._source
         limit, patience = self._timeouts.request, self._timeouts.close
         try:
-            answer = self._source()
+            answer = ask(self._source, request)
             if not inspect.isawaitable(answer):
                 return answer
             return await bounded(
@@ -137,6 +146,32 @@ class AccessToken:
         except BaseException as raised:  # noqa: BLE001 - a provider may raise anything
             error = error_of(raised, _PROVIDER)
             raise ConnectionFailedError(f"{_PROVIDER} failed: {redact(text_of(error))}") from error
+
+
+def ask(provider: TokenProvider, request: TokenRequest) -> Awaitable[str | None] | str | None:
+    """Call the user's token provider. A provider with exactly one required positional parameter gets the request."""
+    function: Callable[..., Any] = provider
+    return function(request) if _takes_request(function) else function()  # type: ignore[no-any-return]
+
+
+def _takes_request(function: Callable[..., Any]) -> bool:
+    try:
+        parameters = _parameters(function)
+    except Exception:  # noqa: BLE001 - a user's `__signature__` may raise anything; some builtins have no signature
+        return False
+    positional = [each for each in parameters if each.kind in (each.POSITIONAL_ONLY, each.POSITIONAL_OR_KEYWORD)]
+    return sum(each.default is each.empty for each in positional) == 1
+
+
+def _parameters(function: Callable[..., Any]) -> list[inspect.Parameter]:
+    # A wrapper with parameters of its own counts, and not the function that it decorates (`functools.wraps`): the
+    # wrapper may give that function an argument that only the user's program has.
+    with suppress(ValueError, TypeError):
+        own = list(signature_of(function, follow_wrapped=False).parameters.values())
+        if not any(each.kind is each.VAR_POSITIONAL for each in own):
+            return own
+    # The wrapper passes all arguments on, or has no signature of its own, as that of `functools.cache`.
+    return list(signature_of(function, follow_wrapped=True).parameters.values())
 
 
 def _checked(token: str | None) -> str | None:

@@ -22,7 +22,7 @@ from .access_tokens import AccessToken
 from .client_choice import has_web_sockets
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Iterable, Mapping
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 
 T = TypeVar("T")
 
@@ -60,6 +60,7 @@ class RequestSender:
         forward_headers: see `HubConnection`.
         timeouts: see `HubConnection`.
         logs: the connection's loggers; new ones for `url` by default.
+        attempt: returns the present number of the attempt to connect, see `TokenRequest`.
 
     Attributes:
         logs: the connection's loggers.
@@ -80,11 +81,12 @@ class RequestSender:
         forward_headers: Iterable[str] = (),
         timeouts: Timeouts,
         logs: ConnectionLogs | None = None,
+        attempt: Callable[[], int] = lambda: 0,
     ) -> None:
         self.logs = ConnectionLogs(urls.without_query(url)) if logs is None else logs
         self._http = http
         self._home = urls.origin(url)
-        self.token = AccessToken(access_token, timeouts, self.logs.http)
+        self.token = AccessToken(access_token, timeouts=timeouts, log=self.logs.http, attempt=attempt)
         self._token_in_query = access_token_in == "query"
         self._headers = checked_headers(headers)
         self._cookies = checked_cookies(cookies)

@@ -76,9 +76,10 @@ class HubConnection(ManagedConnection[HubLink]):
         transports: the transports to use: one or several members of `Transport`, or their names. By default all, tried
             in the order WebSockets, Server-Sent Events, long polling. This order cannot be changed.
         skip_negotiation: open a WebSocket without a negotiate request. The server must allow this.
-        access_token: a bearer token, or a sync or async function without arguments that returns a token (or `None`).
-            The function is called for each attempt to connect. A sync function runs on the event loop and must not
-            block.
+        access_token: a bearer token, or a sync or async function that returns a token (or `None`). The function is
+            called for each attempt to connect. A function with exactly one required positional parameter gets a
+            `TokenRequest`, which tells why a token is needed and which token the server refused; any other function is
+            called without arguments. A sync function runs on the event loop and must not block.
         access_token_in: `"query"` puts the token into the query of WebSocket and SSE requests, for servers that look
             for the token only there. If `headers` has an `Authorization`, that header is kept, and the token is put
             into the query of every request.

@@ -69,7 +69,11 @@ class Phase(enum.Enum):
 
 
 async def open_link(
-    options: ConnectionOptions, protocol: HubProtocol, refresh: AuthenticationRefresh | None, dispatcher: Dispatcher
+    options: ConnectionOptions,
+    protocol: HubProtocol,
+    refresh: AuthenticationRefresh | None,
+    dispatcher: Dispatcher,
+    attempts: Attempts,
 ) -> HubLink:
     """Make one attempt to connect (token, negotiate, transport, handshake), and return the open connection.
 
@@ -80,8 +84,9 @@ async def open_link(
         protocol: the hub protocol.
         refresh: when to refresh the token; `None` for no automatic refresh.
         dispatcher: runs the handlers.
+        attempts: counts the attempts to connect.
     """
-    connection = await open_connection(options)
+    connection = await open_connection(options, lambda: attempts.number)
     try:
         link = HubLink(connection, protocol, dispatcher, options=options, refresh=refresh)
         await link.shake_hands()

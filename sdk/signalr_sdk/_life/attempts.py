@@ -47,7 +47,13 @@ class Attempts:
             self._start_policy = self._policy
         self._report = report
         self._since = 0.0
-        self._up_since = 0.0
+        # When the connection came up; infinity while the connection is down.
+        self._up_since = math.inf
+
+    @property
+    def number(self) -> int:
+        """The attempt number that a policy or a token provider is told now: 0 if the connection is up and stable."""
+        return 0 if self._now() - self._up_since >= _STABLE else self.count
 
     @property
     def reconnects(self) -> bool:
@@ -60,7 +66,7 @@ class Attempts:
 
     def begin(self) -> None:
         """Set the count of attempts to zero, because the user has called `start`."""
-        self.count, self.was_connected, self._since = 0, False, self._now()
+        self.count, self.was_connected, self._since, self._up_since = 0, False, self._now(), math.inf
 
     def note_up(self) -> None:
         """Record the time at which the connection came up: `note_lost` then knows how long the connection was up."""
@@ -71,6 +77,7 @@ class Attempts:
         now = self._now()
         if now - self._up_since >= _STABLE:
             self.count, self._since = 0, now
+        self._up_since = math.inf
 
     def delay_of_start(self, error: Exception) -> float | None:
         """Return the seconds until the next attempt of `start` to connect; `None` means give up."""

@@ -50,7 +50,7 @@ class ManagedConnection(Uncopied, Generic[L]):
     def __init__(
         self,
         options: ConnectionOptions,
-        connect: Callable[[Dispatcher], Coroutine[Any, Any, L]],
+        connect: Callable[[Dispatcher, Attempts], Coroutine[Any, Any, L]],
         *,
         reconnect: RetryPolicy | bool | None,
         retry_start: RetryPolicy | bool | None,
@@ -68,11 +68,12 @@ class ManagedConnection(Uncopied, Generic[L]):
         options = self._options
         self._backlog = Backlog(options.limits.buffered_bytes)
         self._dispatcher = self._dispatcher_class(self._handlers, self._backlog, options.limits, options.logs.hub)
+        attempts = Attempts(self._reconnect, self._retry_start, self._dispatcher.push_error)
         self._life: Supervisor[L] = Supervisor(
-            functools.partial(self._connect, self._dispatcher),
+            functools.partial(self._connect, self._dispatcher, attempts),
             options=options,
             dispatcher=self._dispatcher,
-            attempts=Attempts(self._reconnect, self._retry_start, self._dispatcher.push_error),
+            attempts=attempts,
         )
 
     def _check_loop(self) -> None:

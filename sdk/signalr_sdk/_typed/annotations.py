@@ -6,6 +6,7 @@ import inspect
 import sys
 import types
 import typing
+from collections.abc import Callable
 from typing import Any
 
 if sys.version_info >= (3, 14):
@@ -17,11 +18,21 @@ if sys.version_info >= (3, 14):
         # are read (PEP 649), and without FORWARDREF a name that only type checkers know would raise NameError.
         return annotationlib.get_annotations(cls, format=annotationlib.Format.FORWARDREF)
 
+    def signature_of(function: Callable[..., object], *, follow_wrapped: bool) -> inspect.Signature:
+        """Return the signature of a function without resolving its annotations; see `inspect.signature`."""
+        # For the reason of FORWARDREF, see `annotations_of`.
+        form = annotationlib.Format.FORWARDREF
+        return inspect.signature(function, follow_wrapped=follow_wrapped, annotation_format=form)
+
 else:
 
     def annotations_of(cls: type) -> dict[str, Any]:
         """Return the annotations of a class, without its bases. An annotation in quotes stays text."""
         return inspect.get_annotations(cls)
+
+    def signature_of(function: Callable[..., object], *, follow_wrapped: bool) -> inspect.Signature:
+        """Return the signature of a function without resolving its annotations; see `inspect.signature`."""
+        return inspect.signature(function, follow_wrapped=follow_wrapped)
 
 
 def read_function(where: str, function: types.FunctionType) -> tuple[dict[str, Any], list[inspect.Parameter]]:

@@ -11,7 +11,7 @@ from .._guard.copying import Uncopied
 from .._hub.proxies import make_proxy
 from .._hub.receivers import register
 from .._typed.declarations import sync_style
-from ..interfaces import Converter, Handler, HubProtocol, RetryPolicy
+from ..interfaces import Converter, Handler, HubProtocol, RetryPolicy, TokenRequest
 from ..options import UNSET, AuthenticationRefresh, ConnectionState, Limits, Timeouts, Transport, Unset
 from .async_hub import AsyncHub
 from .http_client import ClientFactory, LazyClient
@@ -57,8 +57,10 @@ class HubConnection(Uncopied):
         transports: the transports to use: one or several members of `Transport`, or their names. By default all, tried
             in the order WebSockets, Server-Sent Events, long polling. This order cannot be changed.
         skip_negotiation: open a WebSocket without a negotiate request. The server must allow this.
-        access_token: a bearer token, or a plain function without arguments that returns a token (or `None`). The
-            function is called on a daemon thread for each attempt to connect.
+        access_token: a bearer token, or a plain function that returns a token (or `None`). The function is called on a
+            daemon thread for each attempt to connect. A function with exactly one required positional parameter gets a
+            `TokenRequest`, which tells why a token is needed and which token the server refused; any other function is
+            called without arguments.
         access_token_in: `"query"` puts the token into the query of WebSocket and SSE requests, for servers that look
             for the token only there. If `headers` has an `Authorization`, that header is kept, and the token is put
             into the query of every request.
@@ -101,7 +103,7 @@ class HubConnection(Uncopied):
         *,
         transports: str | Iterable[str] | None = None,
         skip_negotiation: bool = False,
-        access_token: str | Callable[[], str | None] | None = None,
+        access_token: str | Callable[[], str | None] | Callable[[TokenRequest], str | None] | None = None,
         access_token_in: Literal["header", "query"] = "header",
         headers: Mapping[str, str] | None = None,
         cookies: Mapping[str, str] | None = None,

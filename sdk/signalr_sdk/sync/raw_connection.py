@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     import ssl as ssl_module
     from collections.abc import Callable, Iterable, Mapping
 
+    from ..interfaces import TokenRequest
+
 
 @twin_of(AsyncConnection)
 class Connection(Uncopied):
@@ -47,7 +49,7 @@ class Connection(Uncopied):
         transfer_format: Literal["text", "binary"] = "text",
         transports: str | Iterable[str] | None = None,
         skip_negotiation: bool = False,
-        access_token: str | Callable[[], str | None] | None = None,
+        access_token: str | Callable[[], str | None] | Callable[[TokenRequest], str | None] | None = None,
         access_token_in: Literal["header", "query"] = "header",
         headers: Mapping[str, str] | None = None,
         cookies: Mapping[str, str] | None = None,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from typing import TYPE_CHECKING, Any
 
+from .._http.access_tokens import ask
 from .daemon_threads import run_on_thread
 from .plain_functions import plain, result_of
 
@@ -12,11 +13,12 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from ..azure.token_sources import Credential
+    from ..interfaces import TokenRequest
 
 
 def token_provider(
-    access_token: str | Callable[[], str | None] | None,
-) -> str | Callable[[], Awaitable[str | None]] | None:
+    access_token: str | Callable[[], str | None] | Callable[[TokenRequest], str | None] | None,
+) -> str | Callable[[TokenRequest], Awaitable[str | None]] | None:
     """Return an async provider of access tokens that calls the user's plain provider on a thread.
 
     If `access_token` is a token (a string) or `None`, return it unchanged.
@@ -26,7 +28,12 @@ def token_provider(
     """
     if access_token is None or isinstance(access_token, str):
         return access_token
-    return functools.partial(run_on_thread, plain(access_token, "an access token provider"), "access token")
+    provider = plain(access_token, "an access token provider")
+
+    async def on_thread(request: TokenRequest) -> Any:
+        return await run_on_thread(functools.partial(ask, provider, request), "access token")
+
+    return on_thread
 
 
 def credential_on_thread(credential: Credential | None) -> Credential | None:
