@@ -114,6 +114,21 @@ def test_the_table_of_the_official_clients() -> None:
     assert Retry.delays().next_delay(context(error)) is None
 
 
+@pytest.mark.parametrize("error", [*ALWAYS, *LATER, *NEVER], ids=repr)
+def test_for_ever_gives_up_on_nothing(error: Exception | None) -> None:
+    for attempt in (0, 10_000):
+        assert Retry.forever().next_delay(context(error, attempt=attempt, elapsed=1e9)) is not None
+        assert Retry.forever(wait=tenacity.wait_fixed(60)).next_delay(context(error, attempt=attempt)) == 60
+
+
+def test_for_ever_waits_as_the_default_does_and_is_a_value() -> None:
+    policy = Retry.forever()
+    delays = [policy.next_delay(context(ValueError("bad URL"), attempt=10)) or 0.0 for _ in range(200)]
+    assert 0 <= min(delays) < 8
+    assert 22 < max(delays) <= 30
+    assert pickle.loads(pickle.dumps(policy)) == policy == Retry.forever() != Retry()
+
+
 def test_tenacity_strategies_see_attempt_time_and_error() -> None:
     policy = Retry(
         wait=tenacity.wait_incrementing(start=1, increment=2),

@@ -31,7 +31,9 @@ class RetryContext:
         attempt: number of attempts since `start()`, or since the loss of a connection that was up for at least 10 s; 0
             before the first attempt.
         elapsed: seconds since that `start()` or loss.
-        error: the error of the last attempt; before the first attempt, the error that ended the connection.
+        error: the error of the last attempt; before the first attempt, the error that ended the connection. If the
+            server ended the connection and did not allow a reconnect, a `ConnectionClosedError` whose `allow_reconnect`
+            is false.
         was_connected: whether the connection was up at least once since `start()`.
     """
 
@@ -112,6 +114,25 @@ class Retry:
         table = tuple(float(each) for each in seconds)
         return cls(wait=_Delays(table), stop=_AfterDelays(len(table)))
 
+    @classmethod
+    def forever(cls, *, wait: Callable[[RetryCallState], float] | None = None) -> Retry:
+        """Return a policy that gives up on nothing: only `stop()` ends the connection.
+
+        The policy also reconnects after a Close message that forbids a reconnect. As `reconnect` alone, the policy
+        changes nothing for the first `start()`, which raises its error at once. With `retry_start=True` too, `start()`
+        tries for ever, even with a wrong URL, a wrong token or a classic ASP.NET server. The log shows each such
+        failure as a WARNING.
+
+        Args:
+            wait: the delay before each attempt, as for `Retry`.
+
+        Example:
+            >>> policy = Retry.forever()
+            >>> policy.next_delay(RetryContext(0, 0.0, ValueError("a wrong URL"), False)) is None
+            False
+        """
+        return cls(wait=wait, retry=_anything)
+
     def __attrs_post_init__(self) -> None:
         if not isinstance(self.wait, _Delays | None) or not isinstance(self.stop, _AfterDelays | None):
             # Import tenacity now, before the connection starts: an import later would block the event loop.
@@ -128,6 +149,10 @@ class Retry:
         if self.wait is None:
             return _default_delay(context.attempt)
         return float(self.wait(_state_for(self.wait, context)))
+
+
+def _anything(_context: RetryContext) -> bool:
+    return True
 
 
 @attrs.frozen

@@ -311,8 +311,7 @@ async def test_errors_of_the_hub_reach_the_caller(server: ScriptedServer) -> Non
 @pytest.mark.parametrize("error", [None, "bye"])
 async def test_a_close_that_allows_no_reconnect_is_the_end(server: ScriptedServer, error: str | None) -> None:
     """signalrcore, aiosignalr and signalr-zero reconnect; pysignalr and the Swift client ignore the Close."""
-    policy = AtOnce()
-    hub = server.hub(reconnect=policy)
+    hub = server.hub(reconnect=True)
     socket = await server.accept(hub)
     socket.say({"type": 7} if error is None else {"type": 7, "error": error})
     if error is None:
@@ -322,7 +321,25 @@ async def test_a_close_that_allows_no_reconnect_is_the_end(server: ScriptedServe
             await hub.wait_closed()
     assert hub.state is ConnectionState.DISCONNECTED
     assert len(server.requests) == 1
-    assert policy.asked == []
+
+
+@pytest.mark.parametrize("error", [None, "bye"])
+async def test_a_policy_may_reconnect_after_a_close_that_allows_no_reconnect(
+    server: ScriptedServer, error: str | None
+) -> None:
+    policy = AtOnce()
+    hub = server.hub(reconnect=policy)
+    told: list[Exception] = []
+    hub.on_reconnecting(told.append)
+    socket = await server.accept(hub)
+    socket.say({"type": 7} if error is None else {"type": 7, "error": error})
+    await (await server.sockets.get()).shake_hands()
+    await hub.wait_connected()
+    asked = policy.asked[0].error
+    assert isinstance(asked, ConnectionClosedError)
+    assert (asked.reason, asked.allow_reconnect) == (error, False)
+    await hub.stop()
+    assert told == [asked]
 
 
 async def test_a_close_that_allows_it_leads_to_a_reconnect(server: ScriptedServer) -> None:
@@ -360,7 +377,7 @@ async def test_handlers_of_one_event_may_take_it_differently(server: ScriptedSer
 @pytest.mark.usefixtures("expected_errors")
 async def test_lifecycle_handlers_are_isolated_and_can_be_removed(server: ScriptedServer) -> None:
     """In the JavaScript client an error skips other handlers, which nothing removes; .NET sees the last error only."""
-    hub = server.hub(reconnect=AtOnce())
+    hub = server.hub(reconnect=Retry(wait=lambda _state: 0.0))
     order: list[str] = []
 
     def broken(name: str) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,7 @@ from signalr_sdk import (
     RetryContext,
     ServerTimeoutError,
     Timeouts,
+    TokenRequest,
     is_transient,
 )
 from signalr_sdk.interfaces import HttpResponse
@@ -48,13 +50,15 @@ class Asked:
 
 
 class Watched:
-    """A policy that keeps the delays that another one gives."""
+    """A policy that keeps what it is asked, and the delays that another one gives."""
 
     def __init__(self, policy: Retry) -> None:
         self.policy = policy
+        self.contexts: list[RetryContext] = []
         self.delays: list[float] = []
 
     def next_delay(self, context: RetryContext, /) -> float | None:
+        self.contexts.append(context)
         delay = self.policy.next_delay(context)
         if delay is not None:
             self.delays.append(delay)
@@ -245,6 +249,37 @@ async def test_a_token_provider_that_fails_is_asked_again() -> None:
         await hub.stop()
 
 
+@without_waiting
+async def test_a_token_provider_is_told_the_attempt_as_the_policy_is() -> None:
+    asked: list[TokenRequest] = []
+
+    def provide(request: TokenRequest) -> str:
+        asked.append(request)
+        return "token"
+
+    async with Host() as host:
+        host.up = False
+        policy = Asked(1.0)
+        hub = host.server.hub(reconnect=policy, retry_start=True, access_token=provide)
+        start = asyncio.create_task(hub.start())
+        await asyncio.sleep(1.5)
+        host.up = True
+        await start
+        host.go_away()
+        await asyncio.sleep(2.5)
+        host.up = True
+        await hub.wait_connected()
+        await asyncio.sleep(10)
+        host.go_away(up=True)
+        await settle()
+        await hub.wait_connected()
+        await hub.stop()
+        # Three attempts of `start`, one of which succeeds; a loss within 10 s and three attempts; a loss later.
+        assert [request.attempt for request in asked] == [0, 1, 2, 3, 4, 5, 1]
+        assert [context.attempt for context in policy.contexts] == [0, 1, 2, 3, 4, 0]
+        assert {(request.reason, request.refused) for request in asked} == {("connect", None)}
+
+
 @pytest.mark.usefixtures("expected_errors")
 @without_waiting
 async def test_a_policy_that_raises_gives_up_and_is_reported() -> None:
@@ -289,6 +324,75 @@ async def test_a_start_is_tried_again_as_the_policy_says() -> None:
         ]
         assert isinstance(policy.contexts[0].error, NegotiationError)
         await hub.stop()
+
+
+CLASSIC = HttpResponse(200, (), b'{"Url":"/signalr","ConnectionToken":"t","ProtocolVersion":"1.5"}')
+PERMANENT = [HttpResponse(404), HttpResponse(401), CLASSIC, HttpResponse(200, (), b"<html>")]
+
+
+@without_waiting
+async def test_for_ever_tries_a_start_that_cannot_succeed_again(caplog: pytest.LogCaptureFixture) -> None:
+    async with Host() as host:
+        accept, answers = host.server.negotiate, list(PERMANENT)
+        host.server.negotiate = lambda: answers.pop(0) if answers else accept()
+        hub = host.server.hub(reconnect=Retry.forever(wait=lambda _state: 7.0), retry_start=True)
+        with caplog.at_level(logging.INFO, "signalr_sdk.hub"):
+            await hub.start()
+        assert now() == 7.0 * len(PERMANENT)
+        warnings = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
+        assert [text.startswith("the connection could not be started, next attempt in 7.0 s") for text in warnings] == [
+            True
+        ] * len(PERMANENT)
+        await hub.stop()
+
+
+@without_waiting
+async def test_for_ever_says_nothing_alarming_of_a_server_that_is_away(caplog: pytest.LogCaptureFixture) -> None:
+    async with Host() as host:
+        host.up = False
+        hub = host.server.hub(reconnect=Retry.forever(wait=lambda _state: 7.0), retry_start=True)
+        start = asyncio.create_task(hub.start())
+        await asyncio.sleep(100)
+        host.up = True
+        await start
+        assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
+        await hub.stop()
+
+
+@pytest.mark.parametrize("answer", PERMANENT)
+@without_waiting
+async def test_for_ever_after_a_loss_changes_nothing_for_the_first_start(answer: HttpResponse) -> None:
+    async with Host() as host:
+        host.server.negotiate = lambda: answer
+        hub = host.server.hub(reconnect=Retry.forever())
+        with pytest.raises(NegotiationError):
+            await hub.start()
+        assert (now(), hub.state) == (0.0, ConnectionState.DISCONNECTED)
+
+
+@pytest.mark.parametrize("last", ["close", "classic"])
+@without_waiting
+async def test_for_ever_ends_by_stop_alone(last: str) -> None:
+    async with Host() as host:
+        hub = host.server.hub(reconnect=Retry.forever(), timeouts=Timeouts(server=None, keep_alive=None))
+        story = story_of(hub)
+        await hub.start()
+        if last == "close":
+            for _ in range(5):
+                host.sockets[-1].say({"type": 7, "error": "go away", "allowReconnect": False})
+                await asyncio.sleep(60)
+                assert hub.state is ConnectionState.CONNECTED
+            assert len(host.taken) == 6
+        else:
+            host.server.negotiate = lambda: CLASSIC
+            host.go_away()
+            await asyncio.sleep(24 * 3600)
+            assert hub.state is ConnectionState.RECONNECTING
+        await hub.stop()
+        await hub.wait_closed()
+        await settle()
+        assert story[-1] == ("closed", None)
+        assert [entry for entry in story if entry[0] == "closed"] == [("closed", None)]
 
 
 @pytest.mark.parametrize("how", ["stop", "cancel"])
@@ -447,35 +551,37 @@ CLOSES: list[tuple[dict[str, Any], bool, type[Exception] | None, str | None]] = 
 ]
 
 
-@pytest.mark.parametrize("reconnect", [True, False])
+@pytest.mark.parametrize("reconnect", [ALWAYS, Retry(wait=lambda _state: 0.0), None])
 @pytest.mark.parametrize(("close", "allowed", "error", "reason"), CLOSES)
 @without_waiting
 async def test_what_a_close_message_leads_to(
-    close: dict[str, Any], allowed: bool, error: type[Exception] | None, reason: str | None, reconnect: bool
+    close: dict[str, Any], allowed: bool, error: type[Exception] | None, reason: str | None, reconnect: Retry | None
 ) -> None:
     """pysignalr raises whatever the message allows, and ignores a Close without an error."""
     async with Host() as host:
-        policy = Asked(0.0)
-        hub = host.server.hub(reconnect=policy if reconnect else False)
+        policy = None if reconnect is None else Watched(reconnect)
+        hub = host.server.hub(reconnect=policy)
         story = story_of(hub)
         await hub.start()
         host.sockets[-1].say(event("x", "before"), {"type": 7, **close}, event("x", "never"))
-        if allowed and reconnect:
+        if reconnect is ALWAYS or (allowed and policy is not None):
+            assert policy is not None
             await settle()
             assert hub.state is ConnectionState.CONNECTED
             connected = ("connected", "public-id")
             assert story == [
                 connected,
                 "before",
-                ("reconnecting", error),
+                ("reconnecting", ConnectionClosedError),
                 connected,
                 ("reconnected", "public-id"),
             ]
-            assert getattr(policy.contexts[0].error, "reason", None) == reason
+            asked = policy.contexts[0].error
+            assert isinstance(asked, ConnectionClosedError)
+            assert (asked.reason, asked.allow_reconnect) == (reason, allowed)
             await hub.stop()
             await hub.wait_closed()
             return
-        assert policy.contexts == []
         if error is None:
             await hub.wait_closed()
             ended = None
@@ -488,6 +594,7 @@ async def test_what_a_close_message_leads_to(
         await settle()
         assert hub.state is ConnectionState.DISCONNECTED
         assert story == [("connected", "public-id"), "before", ("closed", ended)]
+        assert policy is None or len(policy.contexts) == 1
 
 
 @without_waiting

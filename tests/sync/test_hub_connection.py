@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 import pytest
+from aiohttp import web
 from tests.scripted import ScriptedServer, ScriptedSocket
 from tests.small_hub import SmallHub
 
@@ -26,9 +27,11 @@ from signalr_sdk import (
     Retry,
     StateError,
     Timeouts,
+    TokenRequest,
     Transport,
 )
-from signalr_sdk.sync import HubConnection, Messages
+from signalr_sdk.messages import Close
+from signalr_sdk.sync import Connection, HubConnection, Messages
 from signalr_sdk.sync.loop_use import LoopUse
 
 from .conftest import until
@@ -515,6 +518,50 @@ def test_a_token_provider_runs_on_a_thread(background: Background) -> None:
 
     with pytest.raises(ConnectionFailedError, match="the access token provider failed"):
         HubConnection(small.url, access_token=fail).start()
+
+
+def test_a_token_provider_with_a_parameter_gets_the_request(background: Background) -> None:
+    async def refuse_once(request: web.Request) -> web.StreamResponse | None:
+        return web.Response(status=401) if request.headers["Authorization"] == "Bearer old" else None
+
+    small = background.enter(SmallHub().running())
+    small.before = refuse_once
+    asked: list[tuple[TokenRequest, str]] = []
+
+    class Login:
+        def __call__(self, request: TokenRequest, scope: str = "hub") -> str:
+            asked.append((request, threading.current_thread().name))
+            return scope if request.reason == "refused" else "old"
+
+    with HubConnection(small.url, access_token=Login()) as hub:
+        assert hub.invoke("Echo", 1) == 1
+    assert [request for request, _thread in asked] == [TokenRequest("connect"), TokenRequest("refused", refused="old")]
+    assert {thread for _request, thread in asked} == {"signalr_sdk access token"}
+    asked.clear()
+    with Connection(small.url, access_token=Login()):
+        assert [request.reason for request, _thread in asked] == ["connect", "refused"]
+
+
+def test_for_ever_ends_by_stop_alone(background: Background) -> None:
+    small = background.enter(SmallHub().running())
+    hub = HubConnection(small.url, reconnect=Retry.forever(wait=lambda _state: 0.0), retry_start=True)
+    answers = [404, 401]
+
+    async def refuse_twice(_request: web.Request) -> web.StreamResponse | None:
+        return web.Response(status=answers.pop()) if answers else None
+
+    async def close() -> None:
+        small.say(Close())
+
+    small.before = refuse_twice
+    up: SimpleQueue[str | None] = SimpleQueue()
+    hub.on_reconnected(up.put)
+    with hub:
+        for _ in range(3):
+            background.run(close())
+            up.get(timeout=5)
+        assert hub.invoke("Echo", 1) == 1
+    hub.wait_closed()
 
 
 def test_the_http_client_is_made_on_the_loops_thread_and_closed(background: Background) -> None:

@@ -9,12 +9,13 @@ from abc import ABC, abstractmethod
 from datetime import datetime
 from decimal import Decimal
 from enum import Enum
-from typing import TYPE_CHECKING, Any, Protocol, assert_type
+from typing import TYPE_CHECKING, Any, Literal, Protocol, assert_type
 from uuid import UUID
 
 import attrs
 
 from signalr_sdk import (
+    Connection,
     ConnectionState,
     HubConnection,
     JsonProtocol,
@@ -24,6 +25,8 @@ from signalr_sdk import (
     Retry,
     Stream,
     Timeouts,
+    TokenProvider,
+    TokenRequest,
     Transport,
     Upload,
     event,
@@ -236,8 +239,34 @@ async def options_are_checked() -> None:
     HubConnection("https://example.com/chat", access_token=lambda: "text", protocol=JsonProtocol())
     HubConnection("https://example.com/chat", protocol="xml")  # type: ignore[arg-type]
     HubConnection("https://example.com/chat", reconnect=5)  # type: ignore[arg-type]
-    HubConnection("https://example.com/chat", access_token=lambda: 5)  # type: ignore[arg-type,return-value]
+    HubConnection("https://example.com/chat", access_token=lambda: 5)  # type: ignore[arg-type]
     hub.state = ConnectionState.CONNECTED  # type: ignore[misc]
+
+
+def a_token_provider_may_take_a_request() -> None:
+    async def token(request: TokenRequest) -> str | None:
+        assert_type(request.reason, Literal["connect", "refused", "refresh"])
+        assert_type(request.refused, str | None)
+        assert_type(request.attempt, int)
+        return request.refused
+
+    def token_now(request: TokenRequest, scope: str = "hub") -> str:
+        return f"{request.reason} {scope}"
+
+    def another(text: str) -> str:
+        return text
+
+    provider: TokenProvider = token
+    HubConnection("https://example.com/chat", access_token=provider)
+    HubConnection("https://example.com/chat", access_token=token_now, reconnect=Retry.forever())
+    HubConnection("https://example.com/chat", access_token=lambda request: request.refused)
+    HubConnection("https://example.com/chat", access_token=another)  # type: ignore[arg-type]
+    Connection("https://example.com/chat", access_token=token)
+    sync.HubConnection("https://example.com/chat", access_token=token_now)
+    sync.HubConnection("https://example.com/chat", access_token=token)  # type: ignore[arg-type]
+    sync.Connection("https://example.com/chat", access_token=token_now)
+    TokenRequest("other")  # type: ignore[arg-type]
+    TokenRequest("refused", "token")  # type: ignore[call-arg]
 
 
 def threads_have_the_same_types(hub: sync.HubConnection) -> None:

@@ -414,7 +414,7 @@ class HubLink:
         stuck = isinstance(self._lost, ServerTimeoutError) and not self._session.alive
         return self._session.ended is None and not stuck
 
-    async def resume(self, lost: SignalRError | None, attempts: Attempts) -> NotResumed | None:
+    async def resume(self, lost: SignalRError, attempts: Attempts) -> NotResumed | None:
         """See `Link.resume`."""
         return await resume(self, lost, attempts)
 

@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 _WINDOW = 15.0
 
 
-async def resume(link: HubLink, lost: SignalRError | None, attempts: Attempts) -> NotResumed | None:
+async def resume(link: HubLink, lost: SignalRError, attempts: Attempts) -> NotResumed | None:
     """See `Link.resume`."""
     log = link.connection.logs.hub
     time = asyncio.get_running_loop().time
     until, tried = time() + _WINDOW, 0
-    error: Exception | None = lost
+    error: Exception = lost
     delay = attempts.delay_of_resume(error, tried)
     await link.suspend()
     while delay is not None and time() + delay <= until:
@@ -53,8 +53,8 @@ def _is_refusal(error: Exception) -> bool:
     return 300 <= error.status < 500 and error.status not in (408, 429)
 
 
-def _not_resumed(lost: SignalRError | None, failure: Exception | None) -> SignalRError | None:
+def _not_resumed(lost: SignalRError, failure: Exception) -> SignalRError:
     """Return an error that says why the transport was lost, and why the connection could not be resumed."""
-    if failure is None or failure is lost:
+    if failure is lost:
         return lost
     return loss(f"the connection was lost ({lost}) and could not be resumed", failure)

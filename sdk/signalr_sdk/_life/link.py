@@ -23,7 +23,7 @@ class NotResumed:
         delay: seconds until the first attempt to make a new connection; `None` if no attempt is to be made.
     """
 
-    error: SignalRError | None
+    error: SignalRError
     delay: float | None
 
 
@@ -76,7 +76,7 @@ class Link(Protocol):
     def is_resumable(self) -> bool:
         """Whether the transport is lost and the connection may be resumed over a new transport (stateful reconnect)."""
 
-    async def resume(self, lost: SignalRError | None, attempts: Attempts) -> NotResumed | None:
+    async def resume(self, lost: SignalRError, attempts: Attempts) -> NotResumed | None:
         """Try to resume over a new transport, for as long as the server keeps the connection.
 
         Args:

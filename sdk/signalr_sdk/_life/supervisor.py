@@ -340,7 +340,8 @@ class Supervisor(Generic[L]):
                 delay = self._attempts.delay_of_start(error)
                 if delay is None:
                     raise
-                self._logger.info("the connection could not be started, next attempt in %.1f s: %s", delay, error)
+                text = "the connection could not be started, next attempt in %.1f s: %s"
+                self._logger.log(_level(error), text, delay, error)
             await asyncio.sleep(delay)
             self._attempts.count += 1
 
@@ -412,18 +413,19 @@ class Supervisor(Generic[L]):
             if self._is_superseded:
                 return None
             foreign.forget_locals(error)
+            cause = error or ConnectionClosedError("the server closed the connection", allow_reconnect=False)
             self._attempts.note_lost()
             if not link.is_resumable or self.lifecycle.state is not State.CONNECTED:
                 break
             self.lifecycle.fire(Event.LOST_RESUMABLE)
-            not_resumed = await link.resume(error, self._attempts)
+            not_resumed = await link.resume(cause, self._attempts)
             if not_resumed is not None:
                 return await self._lose(link, not_resumed.error, not_resumed.delay)
             self.lifecycle.fire(Event.RESUMED)
             self._attempts.note_up()
         if self.lifecycle.state is State.DISCONNECTING:
             return None
-        return await self._lose(link, error, self._delay(error))
+        return await self._lose(link, cause, self._attempts.delay(cause), in_order=error is None)
 
     def _replace_stuck(self, link: L, error: SignalRError) -> None:
         """Reconnect in a new task, because users' code in the task `_main` ignores its cancellation."""
@@ -438,32 +440,23 @@ class Supervisor(Generic[L]):
 
     async def _after_stuck(self, link: L, error: SignalRError) -> L | None:
         self._attempts.note_lost()
-        return await self._lose(link, error, self._delay(error))
+        return await self._lose(link, error, self._attempts.delay(error))
 
-    def _delay(self, error: SignalRError | None) -> float | None:
-        """Return the seconds until the first attempt to reconnect; `None` to end the connection instead.
-
-        Return `None` without asking the retry policy if the connection ended without an error, or if the server's Close
-        message forbids a reconnect.
-        """
-        if error is None or (isinstance(error, ConnectionClosedError) and not error.allow_reconnect):
-            return None
-        return self._attempts.delay(error)
-
-    async def _lose(self, link: L, error: SignalRError | None, delay: float | None) -> L | None:
+    async def _lose(self, link: L, error: SignalRError, delay: float | None, *, in_order: bool = False) -> L | None:
         """Close a lost connection, and reconnect. Return the new `Link`; `None` if there is no new connection.
 
         Args:
             link: the lost connection.
-            error: why the connection was lost; `None` if the server closed the connection without an error.
+            error: why the connection was lost.
             delay: seconds until the first attempt to reconnect; `None` to end the connection instead.
+            in_order: whether the server closed the connection without an error. If the connection ends then, the user
+                is told of no error.
         """
         self.link = None
-        cause = error or ConnectionClosedError("the server closed the connection")
         if delay is None:
             self.lifecycle.fire(Event.LOST_FOR_GOOD)
-            self._report_end(error)
-            await self._close(link, cause, goodbye=False)
+            self._report_end(None if in_order else error)
+            await self._close(link, error, goodbye=False)
             return None
         resuming = self.lifecycle.state is State.RESUMING
         self.lifecycle.fire(Event.RESUME_REFUSED if resuming else Event.LOST)
@@ -471,7 +464,7 @@ class Supervisor(Generic[L]):
         self._dispatcher.push_lifecycle("reconnecting", error)
         time = asyncio.get_running_loop().time
         due = time() + delay
-        await self._close(link, cause, goodbye=False)
+        await self._close(link, error, goodbye=False)
         return await self._reconnect(due - time())
 
     async def _reconnect(self, delay: float) -> L | None:
@@ -487,11 +480,8 @@ class Supervisor(Generic[L]):
                     self._report_end(error if isinstance(error, SignalRError) else _wrapped(error))
                     return None
                 delay = again
-                # Log the failed attempt as WARNING if every attempt will probably fail (for example status 404 or 401),
-                # and as INFO if a later attempt may succeed.
-                passing = is_transient(RetryContext(0, 0.0, error, was_connected=False))
-                level = logging.INFO if passing else logging.WARNING
-                self._logger.log(level, "attempt %d failed, next in %.1f s: %s", self._attempts.count, delay, error)
+                count, text = self._attempts.count, "attempt %d failed, next in %.1f s: %s"
+                self._logger.log(_level(error), text, count, delay, error)
 
     def _report_end(self, error: SignalRError | None) -> None:
         self._logger.info("the connection has ended: %s", error or "the server closed it in good order")
@@ -584,6 +574,15 @@ class Supervisor(Generic[L]):
                 error = NotConnectedError(f"the connection ended before it was up: {why}", self.lifecycle.public)
                 error.__cause__ = cause
                 waiter.set_exception(error)
+
+
+def _level(error: Exception) -> int:
+    """Return the log level for a failed attempt that another attempt follows.
+
+    WARNING if every attempt will probably fail (for example status 404 or 401); INFO if a later attempt may succeed.
+    """
+    passing = is_transient(RetryContext(0, 0.0, error, was_connected=False))
+    return logging.INFO if passing else logging.WARNING
 
 
 def _retrieve(main: asyncio.Task[None]) -> None:
