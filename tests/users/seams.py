@@ -231,6 +231,8 @@ class Server:
         self.pace = chance.pace
         # What the server says of the life of tokens, in seconds.
         self.lifetime: float | None = None
+        # Whether the next request is answered 401.
+        self.refuses_next = False
         self._chance = chance
 
     @property
@@ -252,6 +254,9 @@ class Server:
         wrong = await self._chance.meddle("http request")
         if wrong is not FINE:
             return wrong
+        if self.refuses_next:
+            self.refuses_next = False
+            return HttpResponse(401)
         if "/negotiate" in request.url:
             return self._negotiate(stateful="useStatefulReconnect" in request.url)
         if "id=" not in request.url:

@@ -10,7 +10,7 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from signalr_sdk import ConnectionState, SignalRError, Timeouts, Transport
+from signalr_sdk import ConnectionState, Retry, SignalRError, Timeouts, TokenRequest, Transport
 from signalr_sdk.sync import HubConnection, Upload
 
 from .seams import SEAMS, Converter, Money, Policy, Protocol, Server
@@ -104,14 +104,15 @@ class ThreadWorld:
         self.probes = 0
         self.ended = 0
         self.ends: list[object] = []
+        self.requests: list[Any] = []
         choose = self.random.choice
         options: dict[str, Any] = {
             "http": self.client,
             "transports": choose(list(Transport)),
             "timeouts": TIMEOUTS,
-            "reconnect": choose([Policy(chance), True, False]),
+            "reconnect": choose([Policy(chance), Retry.forever(wait=lambda _state: 0.01), True, False]),
             "retry_start": choose([False, Policy(chance)]),
-            "access_token": choose([None, self.provide]),
+            "access_token": choose([None, self.provide, self.provide_for]),
             "protocol": choose(["json", Protocol(chance)]),
             "converter": choose([None, Converter(chance)]),
             "stateful_reconnect": choose([False, True]),
@@ -152,6 +153,10 @@ class ThreadWorld:
     def provide(self) -> Any:
         wrong = self.chance.meddle_on_thread("provider")
         return "token" if wrong.__class__ is object else wrong
+
+    def provide_for(self, request: Any) -> Any:
+        self.requests.append(request)
+        return self.provide()
 
     def handle(self, *_args: Any) -> Any:
         return self.chance.meddle_on_thread("handler")
@@ -307,6 +312,8 @@ class ThreadWorld:
         """Raise the first sign of a bug."""
         if bugs:
             raise BrokenError(bugs[0])
+        if not all(isinstance(request, TokenRequest) for request in self.requests):
+            raise BrokenError(f"the token provider got {self.requests}")
 
 
 def play(seed: int) -> ThreadWorld:

@@ -11,7 +11,16 @@ from typing import TYPE_CHECKING, Any
 
 from tests.doubles import LeapingLoop, timers
 
-from signalr_sdk import ConnectionState, HubConnection, SignalRError, Timeouts, Transport, Upload
+from signalr_sdk import (
+    ConnectionState,
+    HubConnection,
+    Retry,
+    SignalRError,
+    Timeouts,
+    TokenRequest,
+    Transport,
+    Upload,
+)
 from signalr_sdk._core.lifecycle import Event, State
 from signalr_sdk._guard.tasks import where
 
@@ -65,6 +74,7 @@ class World:
         self.transport = self.random.choice(list(Transport))
         self.converter = Converter(chance)
         self.server.lifetime = self.random.choice([None, 40])
+        self.requests: list[Any] = []
         self.hub = self._hub()
         self.calls: list[asyncio.Task[Any]] = []
         self.sources: list[Source] = []
@@ -93,9 +103,9 @@ class World:
             "http": self.server,
             "transports": self.transport,
             "timeouts": TIMEOUTS,
-            "reconnect": choose([Policy(chance), True, False]),
-            "retry_start": choose([False, Policy(chance)]),
-            "access_token": choose([None, self.provide, self.provide_now]),
+            "reconnect": choose([Policy(chance), Retry.forever(), True, False]),
+            "retry_start": choose([False, True, Policy(chance)]),
+            "access_token": choose([None, self.provide, self.provide_now, self.provide_for, self.provide_now_for]),
             "protocol": choose(["json", Protocol(chance)]),
             "converter": choose([None, self.converter]),
             "stateful_reconnect": choose([False, True]),
@@ -142,6 +152,14 @@ class World:
     def provide_now(self) -> Any:
         wrong = self.chance.meddle_now("provider")
         return "token" if wrong.__class__ is object else wrong
+
+    async def provide_for(self, request: Any) -> Any:
+        self.requests.append(request)
+        return await self.provide()
+
+    def provide_now_for(self, request: Any) -> Any:
+        self.requests.append(request)
+        return self.provide_now()
 
     async def handle(self, *_args: Any) -> None:
         await self.chance.meddle("handler")
@@ -236,7 +254,7 @@ class World:
         peer = self.server.last
         if peer is None:
             return
-        what = self.random.choice(["tick", "tock", "other", "ask", "ask", "cut", "close", "end", "garbage"])
+        what = self.random.choice(["tick", "tock", "other", "ask", "ask", "cut", "close", "end", "garbage", "refuse"])
         self.chance.note(f"server: {what}")
         match what:
             case "cut":
@@ -246,6 +264,8 @@ class World:
                 peer.end()
             case "end":
                 peer.end()
+            case "refuse":
+                self.server.refuses_next = True
             case "garbage":
                 peer.say(b"garbage\x1e")
             case "ask":
@@ -359,6 +379,8 @@ class World:
             raise BrokenError(f"{self.hub._backlog.held} bytes are still counted")
         if len(self.ends) != self.ended:
             raise BrokenError(f"on_closed was told {len(self.ends)} times of {self.ended} ends")
+        if not all(isinstance(request, TokenRequest) for request in self.requests):
+            raise BrokenError(f"the token provider got {self.requests}")
         self._no_timers()
 
     def _no_timers(self) -> None:
