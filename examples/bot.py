@@ -14,7 +14,7 @@ import sys
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from signalr_sdk import ConnectionClosedError, HubConnection, NotConnectedError, Retry, SignalRError
+from signalr_sdk import ConnectionClosedError, HubConnection, NotConnectedError, Retry
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,16 +22,16 @@ if TYPE_CHECKING:
     from signalr_sdk import RetryContext
 
 QUESTIONS = 100  # that wait at most; more are held back at the hub
-REST = 1.0  # seconds before it tries again what has failed for good
+REST = 1.0  # seconds before it sends again what has failed
 
 
 class AlertAfter:
-    """The default policy without any end, which raises the alarm once when so many attempts in a row have failed."""
+    """A policy without any end, which raises the alarm once when so many attempts in a row have failed."""
 
     def __init__(self, failures: int, alert: Callable[[Exception | None], None]) -> None:
         self._failures = failures
         self._alert = alert
-        self._policy = Retry(retry=lambda _context: True)
+        self._policy = Retry.forever()
 
     def next_delay(self, context: RetryContext, /) -> float | None:
         """Return the seconds until the next attempt."""
@@ -50,6 +50,7 @@ class Bot:
         self._questions: asyncio.Queue[str] = asyncio.Queue(QUESTIONS)
         self.hub.on("Ask", self._questions.put)  # waits while the queue is full, and so in the end does the hub
         self.hub.on_connected(self._join)
+        self.hub.on_reconnecting(lambda _error: self.joined.clear())
         self.hub.on_error(lambda error: print(f"error: {error}", file=sys.stderr))
 
     async def _join(self, _connection_id: str | None) -> None:
@@ -60,19 +61,8 @@ class Bot:
     async def run(self) -> None:
         """Run until cancelled."""
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._stay_connected())
+            tasks.create_task(self.hub.run())
             tasks.create_task(self._answer())
-
-    async def _stay_connected(self) -> None:
-        while True:
-            try:
-                await self.hub.run()
-                print("the hub has closed the connection")
-            except SignalRError as error:
-                # A Close message that allows no new connection. A policy is not asked, so this is up to us.
-                print(f"the connection has ended: {error}")
-            self.joined.clear()
-            await asyncio.sleep(REST)
 
     async def _answer(self) -> None:
         while True:

@@ -14,7 +14,7 @@ import time
 
 import aiohttp
 
-from signalr_sdk import AuthenticationRefresh, HubConnection
+from signalr_sdk import AuthenticationRefresh, HubConnection, TokenRequest
 
 LIFETIME = 2.0  # seconds; a login says how long a token is good, this one does not
 REFRESHES = 2
@@ -30,9 +30,9 @@ class Login:
         self._token = ""
         self._good_until = 0.0
 
-    async def __call__(self) -> str:
-        """Return a token that is in the first half of its life: a refresh must not show the old one again."""
-        if time.monotonic() > self._good_until - LIFETIME / 2:
+    async def __call__(self, request: TokenRequest) -> str:
+        """Return the token while it is good; log in for a refresh, and when the server has refused the token."""
+        if request.reason == "refresh" or request.refused == self._token or time.monotonic() > self._good_until:
             asked_at = time.monotonic()
             async with self._session.get(self._url, raise_for_status=True) as answer:
                 self._token = await answer.text()
