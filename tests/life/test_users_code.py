@@ -909,7 +909,8 @@ def test_without_asyncio_the_error_names_what_to_use() -> None:
 @pytest.mark.parametrize("transport", list(Transport))
 @without_waiting
 async def test_link_and_session_go_with_their_connection(transport: Transport, how: str) -> None:
-    scene = Scene(transport)
+    # The policy of the scene never gives up, and a Close without an error is to be the end.
+    scene = Scene(transport, **({"reconnect": True} if how == "end" else {}))
     await scene.hub.start()
     await scene.works()
     link = scene.hub._life.link
