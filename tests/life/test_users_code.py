@@ -775,6 +775,8 @@ def _all_waits(hub: HubConnection) -> list[Callable[[], Awaitable[Any]]]:
         lambda: hub.stream("Count").__aenter__(),
         lambda: hub.messages("tick").next(),
         lambda: hub.messages("tick").__anext__(),
+        lambda: hub.events("tick", "tock").next(),
+        lambda: hub.events().__anext__(),
         hub.__aenter__,
     ]
 
@@ -815,6 +817,8 @@ async def test_what_works_anywhere() -> None:
         assert scene.hub.connection_id
         assert scene.hub.transport is Transport.WEBSOCKETS
         scene.hub.messages("tick").close()
+        scene.hub.events("tick", "tock").close()
+        scene.hub.events().close()
 
     _on_thread(use)
     assert scene.server.last is not None
