@@ -606,6 +606,33 @@ async def test_a_web_socket_that_swallows_the_loss_is_replaced(caplog: pytest.Lo
 
 
 @without_waiting
+async def test_a_log_handler_that_stops_when_code_is_left_behind() -> None:
+    """`stop()` begins before the first step of the task that is to reconnect."""
+    scene = Scene()
+    await scene.hub.start()
+    stops: list[asyncio.Task[None]] = []
+
+    class Stopping(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            if "left behind" in record.getMessage():
+                stops.append(asyncio.create_task(scene.hub.stop()))
+
+    logger, handler = logging.getLogger("signalr_sdk"), Stopping()
+    logger.addHandler(handler)
+    try:
+        scene.once.arm("socket receive", stubborn=True)
+        await asyncio.sleep(76)
+    finally:
+        logger.removeHandler(handler)
+    (stopped,) = stops
+    await stopped
+    assert scene.closed == [None]
+    scene.once.released.set()
+    await asyncio.sleep(30)
+    await scene.stop()
+
+
+@without_waiting
 async def test_a_provider_that_hangs_has_the_time_of_a_request() -> None:
     scene = Scene()
     scene.once.arm("provider")

@@ -437,6 +437,10 @@ class Supervisor(Generic[L]):
         _ = self._new_main(self._live(started, following, link))
 
     async def _after_stuck(self, link: L, error: SignalRError) -> L | None:
+        if self.lifecycle.state is State.DISCONNECTING:
+            # `stop` was called before the first step of this task: for example, by a log handler that got the warning
+            # of `_leave_behind`.
+            return None
         self._attempts.note_lost()
         return await self._lose(link, error, self._delay(error))
 
