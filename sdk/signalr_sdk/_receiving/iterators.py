@@ -288,7 +288,7 @@ class Messages(Uncopied, Generic[E]):
             await queue.wait()
 
     async def next(self, timeout: float | None = None) -> E:
-        """Wait for the next event, and return its arguments, or the `HubEvent`.
+        """Wait for the next event, and return the tuple of its arguments, or its `HubEvent` from `events`.
 
         If `next` is cancelled, no event is lost.
 

@@ -140,7 +140,7 @@ class Messages(_BatchIterator[E], Generic[E]):
         super().__init__(messages, loop_use, converter_of(messages))
 
     def next(self, timeout: float | None = None) -> E:
-        """Return the arguments of the next event, or its `HubEvent`; wait for the event if necessary.
+        """Return the tuple of the arguments of the next event, or its `HubEvent` from `events`; wait if necessary.
 
         Args:
             timeout: seconds to wait; `None` for no limit.
