@@ -633,6 +633,41 @@ async def test_a_log_handler_that_stops_when_code_is_left_behind() -> None:
 
 
 @without_waiting
+async def test_a_program_that_cancels_the_end_of_a_cancelled_stop() -> None:
+    """The task that replaces the cancelled one is cancelled before its first step."""
+    scene = Scene()
+    running = asyncio.Event()
+
+    async def slow() -> None:
+        running.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await asyncio.sleep(1)
+
+    def cancel(kind: str) -> asyncio.Task[Any]:
+        (task,) = (each for each in asyncio.all_tasks() if each.get_name() == f"signalr_sdk {kind}")
+        task.cancel()
+        return task
+
+    scene.hub.on("slow", slow)
+    await scene.hub.start()
+    assert scene.server.last is not None
+    scene.server.last.say({"type": 1, "target": "slow", "arguments": []})
+    await running.wait()
+    stop = asyncio.create_task(scene.hub.stop())
+    await asyncio.sleep(0.5)
+    cancel("stop").add_done_callback(lambda _stop: cancel("connection"))
+    await asyncio.wait_for(stop, 10)
+    assert scene.hub.state is ConnectionState.DISCONNECTED
+    await asyncio.sleep(2)  # the handler ends
+    assert scene.closed == [None]
+    await scene.hub.start()
+    await scene.works()
+    await scene.stop()
+
+
+@without_waiting
 async def test_a_provider_that_hangs_has_the_time_of_a_request() -> None:
     scene = Scene()
     scene.once.arm("provider")
