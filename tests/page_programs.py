@@ -45,7 +45,7 @@ _FENCE = re.compile(
 # The events that the hub sends while a block waits.
 EVENTS = (("ReceiveMessage", "me", "hello"), ("Price", "MSFT", 1.5), ("Reading", 21.5))
 # A block that matches `_WAITS` waits for events; a block that matches `_ENDS` waits until the connection ends.
-_WAITS = re.compile(r"hub\.(messages|wait_for|wait_closed|run)\(")
+_WAITS = re.compile(r"hub\.(messages|events|wait_for|wait_closed|run)\(")
 _ENDS = re.compile(r"^( *)(?=.*hub\.(wait_closed|run)\()", re.MULTILINE)
 # A block that matches needs a `hub` that is connected.
 _CALLS = re.compile(r"(await|async for .* in|async with) hub\.(?!start|run)")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ._connecting.raw_connection import Connection
 from ._hub.hub_connection import HubConnection
-from ._receiving.iterators import Messages, Stream
+from ._receiving.iterators import HubEvent, Messages, Stream
 from ._sending.uploads import Upload
 from ._typed.marks import event, method
 from .errors import (
@@ -69,6 +69,7 @@ __all__ = [
     "HttpClient",
     "HubConnection",
     "HubError",
+    "HubEvent",
     "HubProtocol",
     "InvocationTimeoutError",
     "JsonProtocol",

@@ -93,7 +93,8 @@ def test_handlers() -> None:
     def work(count: int) -> Callable[[], object]:
         dispatcher = dispatcher_of(Handlers())
         subscribed = [
-            dispatcher.subscribe(f"event{number}", 10, newest=False, loop=lambda: None) for number in range(count)
+            dispatcher.subscribe((f"event{number}",), 10, named=False, newest=False, loop=lambda: None)
+            for number in range(count)
         ]
 
         def run() -> None:

@@ -34,6 +34,21 @@ async def test_arguments_arrive_as_they_were_sent(any_server: AnyServer, combina
         assert await events.next(timeout=5) == (1, "a", None, {"b": 2.5})
 
 
+async def test_several_events_in_the_order_sent(any_server: AnyServer, combination: Combination) -> None:
+    async with hub_at(any_server, combination) as hub:
+        hub.on("Asked", lambda question: question.upper())
+        both, all_ = hub.events("price", "TRADE"), hub.events()
+        for number in range(20):
+            await hub.send("CallMe", "Price", ["MSFT", number])
+            await hub.send("CallMe", "Trade", ["MSFT", number])
+        assert await hub.invoke("AskCaller", "Asked", "why") == "WHY"
+        expected = [(name, ("MSFT", number)) for number in range(20) for name in ("Price", "Trade")]
+        for events in (both, all_):
+            assert [await events.next(timeout=5) for _ in expected] == expected
+        await hub.invoke("CallMe", "Other", [])
+        assert await all_.next(timeout=5) == ("Other", ())
+
+
 async def test_wait_for(any_server: AnyServer, combination: Combination) -> None:
     async with hub_at(any_server, combination) as hub:
         event = asyncio.create_task(hub.wait_for("Event", timeout=5))

@@ -606,6 +606,68 @@ async def test_a_web_socket_that_swallows_the_loss_is_replaced(caplog: pytest.Lo
 
 
 @without_waiting
+async def test_a_log_handler_that_stops_when_code_is_left_behind() -> None:
+    """`stop()` begins before the first step of the task that is to reconnect."""
+    scene = Scene()
+    await scene.hub.start()
+    stops: list[asyncio.Task[None]] = []
+
+    class Stopping(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            if "left behind" in record.getMessage():
+                stops.append(asyncio.create_task(scene.hub.stop()))
+
+    logger, handler = logging.getLogger("signalr_sdk"), Stopping()
+    logger.addHandler(handler)
+    try:
+        scene.once.arm("socket receive", stubborn=True)
+        await asyncio.sleep(76)
+    finally:
+        logger.removeHandler(handler)
+    (stopped,) = stops
+    await stopped
+    assert scene.closed == [None]
+    scene.once.released.set()
+    await asyncio.sleep(30)
+    await scene.stop()
+
+
+@without_waiting
+async def test_a_program_that_cancels_the_end_of_a_cancelled_stop() -> None:
+    """The task that replaces the cancelled one is cancelled before its first step."""
+    scene = Scene()
+    running = asyncio.Event()
+
+    async def slow() -> None:
+        running.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await asyncio.sleep(1)
+
+    def cancel(kind: str) -> asyncio.Task[Any]:
+        (task,) = (each for each in asyncio.all_tasks() if each.get_name() == f"signalr_sdk {kind}")
+        task.cancel()
+        return task
+
+    scene.hub.on("slow", slow)
+    await scene.hub.start()
+    assert scene.server.last is not None
+    scene.server.last.say({"type": 1, "target": "slow", "arguments": []})
+    await running.wait()
+    stop = asyncio.create_task(scene.hub.stop())
+    await asyncio.sleep(0.5)
+    cancel("stop").add_done_callback(lambda _stop: cancel("connection"))
+    await asyncio.wait_for(stop, 10)
+    assert scene.hub.state is ConnectionState.DISCONNECTED
+    await asyncio.sleep(2)  # the handler ends
+    assert scene.closed == [None]
+    await scene.hub.start()
+    await scene.works()
+    await scene.stop()
+
+
+@without_waiting
 async def test_a_provider_that_hangs_has_the_time_of_a_request() -> None:
     scene = Scene()
     scene.once.arm("provider")
@@ -775,6 +837,8 @@ def _all_waits(hub: HubConnection) -> list[Callable[[], Awaitable[Any]]]:
         lambda: hub.stream("Count").__aenter__(),
         lambda: hub.messages("tick").next(),
         lambda: hub.messages("tick").__anext__(),
+        lambda: hub.events("tick", "tock").next(),
+        lambda: hub.events().__anext__(),
         hub.__aenter__,
     ]
 
@@ -815,6 +879,8 @@ async def test_what_works_anywhere() -> None:
         assert scene.hub.connection_id
         assert scene.hub.transport is Transport.WEBSOCKETS
         scene.hub.messages("tick").close()
+        scene.hub.events("tick", "tock").close()
+        scene.hub.events().close()
 
     _on_thread(use)
     assert scene.server.last is not None

@@ -19,6 +19,7 @@ from signalr_sdk import (
     ConnectionFailedError,
     ConnectionState,
     HubError,
+    HubEvent,
     InvocationTimeoutError,
     Limits,
     LocalProtocolError,
@@ -292,6 +293,42 @@ def test_messages_are_subscribed_before_the_start_and_end_with_the_connection(se
     until(lambda: hub._hub._dispatcher._subscribers)
     hub.stop()
     assert "before 'Event' came" in str(ended.get(timeout=5))
+
+
+def test_several_events_in_one_iterator(hub: HubConnection, caplog: pytest.LogCaptureFixture) -> None:
+    unheard: SimpleQueue[Any] = SimpleQueue()
+    hub.on_any(lambda name, arguments: unheard.put((name, *arguments)))
+    with hub.events("Price", "Trade") as events, hub.events() as all_:
+        for number in range(300):
+            hub.send("CallMe", "price", [number])
+            hub.send("CallMe", "TRADE", [number])
+        hub.send("CallMe", "Other", ["x"])
+        expected = [HubEvent(name, (number,)) for number in range(300) for name in ("price", "TRADE")]
+        assert [next(events) for _ in expected] == expected
+        assert [all_.next(timeout=5) for _ in expected] == expected
+        told = all_.next(timeout=5)
+        assert (type(told), told) == (HubEvent, ("Other", ("x",)))
+        with pytest.raises(TimeoutError):
+            events.next(timeout=0.01)
+        assert unheard.get(timeout=5) == ("Other", "x")
+    assert list(events) == list(all_) == []
+    assert unheard.empty()
+    assert "no handler" not in caplog.text
+    assert not hub._hub._dispatcher._subscribers
+    with pytest.raises(TypeError, match="the name of an event is a str"):
+        hub.events(["Price", "Trade"])  # type: ignore[arg-type]
+
+
+def test_all_events_without_a_handler_and_the_end(served: Served, caplog: pytest.LogCaptureFixture) -> None:
+    hub = served.client()
+    hub.on("Asked", lambda question: f"{question} yes")
+    events = hub.events()
+    with hub:
+        assert hub.invoke("AskCaller", "Asked", "well?") == "well? yes"
+        hub.invoke("CallMe", "Event", [1])
+        hub.invoke("CallMe", "Asked", ["again?"])
+    assert list(events) == [("Event", (1,)), ("Asked", ("again?",))]
+    assert "no handler" not in caplog.text
 
 
 def test_a_break_unsubscribes(hub: HubConnection) -> None:

@@ -28,7 +28,7 @@ ALONE = {("Upload", "__aiter__")}
 OWN_WORDS = {
     "AzureSignalR": {"close"},
     "Connection": {"send", "start", "stop"},
-    "HubConnection": {"invoke", "on", "proxy", "register", "run", "send", "start", "stop"},
+    "HubConnection": {"events", "invoke", "on", "proxy", "register", "run", "send", "start", "stop"},
     "Messages": {"next"},
     "Stream": {"next"},
     "Upload": {"send"},

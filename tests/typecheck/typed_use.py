@@ -18,6 +18,7 @@ from signalr_sdk import (
     Connection,
     ConnectionState,
     HubConnection,
+    HubEvent,
     JsonProtocol,
     Limits,
     MessagePackProtocol,
@@ -139,6 +140,18 @@ async def events_come_as_tuples(hub: HubConnection) -> None:
         assert_type(arguments, tuple[Any, ...])
     assert_type(await hub.wait_for("Trade", timeout=5), tuple[Any, ...])
     hub.messages("Trade", overflow="newest")  # type: ignore[arg-type]
+
+
+async def several_events_come_with_their_names(hub: HubConnection) -> None:
+    events = hub.events("Trade", "Price", buffer=10, overflow="drop_oldest")
+    assert_type(events, Messages[HubEvent])
+    async for name, arguments in hub.events():
+        assert_type(name, str)
+        assert_type(arguments, tuple[Any, ...])
+    async with events as same:
+        assert_type(await same.next(timeout=1), HubEvent)
+    hub.events("Trade", 5)  # type: ignore[arg-type]
+    hub.events("Trade", overflow="newest")  # type: ignore[arg-type]
 
 
 async def uploads_are_arguments(hub: HubConnection) -> None:
@@ -279,8 +292,12 @@ def threads_have_the_same_types(hub: sync.HubConnection) -> None:
     with hub.stream("People", item_type=Person, buffer=10) as people:
         assert_type(people.next(timeout=1), Person)
     assert_type(hub.wait_for("Event", timeout=1), tuple[Any, ...])
+    assert_type(hub.messages("Event"), sync.Messages)
     for arguments in hub.messages("Event"):
         assert_type(arguments, tuple[Any, ...])
+    for told in hub.events("Event", "Other"):
+        assert_type(told, HubEvent)
+        assert_type(told.arguments, tuple[Any, ...])
 
     @hub.on("Shown")
     def show(user: str) -> int:

@@ -176,6 +176,11 @@ class ThreadWorld:
             wrong = self.chance.meddle_on_thread("source next")
             yield n if wrong is FINE else wrong
 
+    def listen(self, names: tuple[str, ...]) -> None:
+        with self.hub.events(*names, overflow="drop_oldest") as events:
+            while events.next(0.1).name != "probe":
+                self.chance.meddle_on_thread("handler")
+
     # What happens
 
     def begin(self, call: Callable[[], object]) -> None:
@@ -204,6 +209,7 @@ class ThreadWorld:
                 lambda: self.begin(lambda: hub.send("Log", Money())),
                 lambda: self.begin(hub.flush),
                 lambda: self.begin(lambda: hub.wait_for("tick", 0.1)),
+                lambda: self.begin(lambda: self.listen(choose([(), ("tick", "tock")]))),
                 lambda: self.begin(lambda: list(hub.stream("Count", item_type=choose([Any, int])))),
                 *([self.serve] * 4),
             ]

@@ -7,7 +7,7 @@ import gc
 import inspect
 import logging
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from tests.doubles import LeapingLoop, timers
 
@@ -79,6 +79,7 @@ class World:
         self.calls: list[asyncio.Task[Any]] = []
         self.sources: list[Source] = []
         self.probes = 0
+        self.misled: list[str] = []
         self.ups: list[object] = []
         self.ends: list[object] = []
         self.ended = 0
@@ -212,6 +213,15 @@ class World:
         async for _ in self.hub.messages("tick"):
             await asyncio.sleep(0)
 
+    async def listen_to_several(self) -> None:
+        names = self.random.choice([(), ("tick", "tock"), ("other", "ask")])
+        overflow: Literal["wait", "drop_oldest"] = self.random.choice(["wait", "drop_oldest"])
+        async with self.hub.events(*names, buffer=self.random.choice([None, 1]), overflow=overflow) as events:
+            async for name, _arguments in events:
+                if name == "ask" or (names and name not in names):
+                    self.misled.append(f"events{names} got '{name}'")
+                await asyncio.sleep(0)
+
     def step(self) -> None:
         """Let something happen."""
         hub, choose = self.hub, self.random.choice
@@ -230,6 +240,7 @@ class World:
             lambda: self.begin(hub.wait_for("tick", 1.0)),
             lambda: self.begin(self.iterate()),
             lambda: self.begin(self.listen()),
+            lambda: self.begin(self.listen_to_several()),
             lambda: self.calls and choose(self.calls).cancel(),
             self.cancel_ours,
             *([self.serve] * 4),
@@ -377,6 +388,8 @@ class World:
             raise BrokenError("the source of an upload was not closed")
         if self.hub._backlog.held:
             raise BrokenError(f"{self.hub._backlog.held} bytes are still counted")
+        if self.misled:
+            raise BrokenError(self.misled[0])
         if len(self.ends) != self.ended:
             raise BrokenError(f"on_closed was told {len(self.ends)} times of {self.ended} ends")
         if not all(isinstance(request, TokenRequest) for request in self.requests):

@@ -15,7 +15,7 @@ from .._connecting.options import ConnectionOptions
 from .._guard.foreign import bounded, error_of
 from .._guard.tasks import spawn
 from .._life.managed_connection import ManagedConnection
-from .._receiving.iterators import Messages, Stream, StreamCall
+from .._receiving.iterators import HubEvent, Messages, Stream, StreamCall
 from .._receiving.queues import StreamQueue
 from .._sending.uploads import close_source, split
 from .._typed.unstructure import ConvertingProtocol
@@ -62,6 +62,11 @@ def _refresh(value: AuthenticationRefresh | bool) -> AuthenticationRefresh | Non
     if isinstance(value, AuthenticationRefresh):
         return value
     raise ValueError(f"authentication_refresh must be True, False or an AuthenticationRefresh, not {value!r}")
+
+
+def _check_name(event: object) -> None:
+    if not isinstance(event, str):
+        raise TypeError(f"the name of an event is a str, not {type(event).__name__}")
 
 
 class HubConnection(ManagedConnection[HubLink]):
@@ -376,8 +381,7 @@ class HubConnection(ManagedConnection[HubLink]):
         Returns:
             The handler.
         """
-        if not isinstance(event, str):
-            raise TypeError(f"the name of an event is a str, not {type(event).__name__}")
+        _check_name(event)
 
         def register(handler: H) -> H:
             self._handlers.add(event, handler)
@@ -431,7 +435,10 @@ class HubConnection(ManagedConnection[HubLink]):
         return register(self.on, self._need_converter, receiver, naming, ASYNC)
 
     def on_any(self, handler: H) -> H:
-        """Register `handler(event, args)` for all events without a handler and without a `messages` iterator."""
+        """Register `handler(event, args)` for all events that have no handler and no iterator of their own.
+
+        The iterators of `messages` and of `events` with names count; `events()` without names does not.
+        """
         self._handlers.add_any(handler)
         return handler
 
@@ -450,10 +457,42 @@ class HubConnection(ManagedConnection[HubLink]):
             overflow: with `"wait"`, the connection stops reading for a while; with `"drop_oldest"`, the oldest events
                 are dropped.
         """
+        return self._subscribe((event,), buffer, overflow, named=False)
+
+    def events(
+        self, *names: str, buffer: int | None = None, overflow: Literal["wait", "drop_oldest"] = "wait"
+    ) -> Messages[HubEvent]:
+        """Return one iterator over events of several names that arrive after this call, in the order received.
+
+        Events with one of the names are not passed to `on_any` handlers. Without names, the iterator gets all events:
+        `on_any` handlers get the same events as without the iterator, and the log has no warning about events without
+        a handler until the iterator ends. The iterator gets no lifecycle events, and no requests for a client result.
+
+        Args:
+            names: the names of the events, in upper or lower case; without names, all events.
+            buffer: the largest number of waiting events before `overflow` applies; `Limits.messages` by default.
+            overflow: with `"wait"`, the connection stops reading for a while; with `"drop_oldest"`, the oldest events
+                are dropped.
+
+        Raises:
+            TypeError: a name is not a `str`.
+            ValueError: `buffer` or `overflow` is invalid.
+
+        Example:
+            ```python
+            async for name, arguments in hub.events("ReceiveMessage", "Price"):
+                print(name, *arguments)
+            ```
+        """
+        return self._subscribe(names, buffer, overflow, named=True)
+
+    def _subscribe(self, names: tuple[str, ...], buffer: int | None, overflow: str, *, named: bool) -> Messages[Any]:
+        for name in names:
+            _check_name(name)
         if overflow not in ("wait", "drop_oldest"):
             raise ValueError(f"overflow must be 'wait' or 'drop_oldest', not {overflow!r}")
-        mark = self._mark(buffer, self._limits.messages)
-        return self._dispatcher.subscribe(event, mark, newest=overflow == "drop_oldest", loop=lambda: self._life.loop)
+        mark, newest = self._mark(buffer, self._limits.messages), overflow == "drop_oldest"
+        return self._dispatcher.subscribe(names, mark, named=named, newest=newest, loop=lambda: self._life.loop)
 
     async def wait_for(self, event: str, timeout: float | None = None) -> tuple[Any, ...]:
         """Wait for the next event of one name, and return its arguments.

@@ -166,8 +166,9 @@ class Supervisor(Generic[L]):
         await self._end_tasks({*self._dispatcher.discard(), *self._unfinished()}, self._timeouts.close)
 
     def _unfinished(self) -> set[asyncio.Task[None]]:
+        # A task that is done is still in `_mains` until its done callbacks have run: one of them may start a successor.
         loop = asyncio.get_running_loop()
-        return {main for main in self._mains if not main.done() and main.get_loop() is loop}
+        return {main for main in self._mains if main.get_loop() is loop}
 
     async def _shut_down(self, link: L | None, handlers: list[asyncio.Task[None]]) -> None:
         stopped = ConnectionClosedError("stop() was called")
@@ -237,7 +238,9 @@ class Supervisor(Generic[L]):
         if not main.done():
             self._leave_behind({main})
         stopped = ConnectionClosedError("stop() was called")
-        _ = self._new_main(self._abandon(link, stopped))
+        # If the program cancels the new task before its first step, the task runs no code. Then make another new task:
+        # otherwise the state would stay DISCONNECTING.
+        self._new_main(self._abandon(link, stopped)).add_done_callback(functools.partial(self._finish_stop, link))
 
     def _end_stop(self) -> None:
         self.lifecycle.fire(Event.CLOSED)
@@ -439,6 +442,10 @@ class Supervisor(Generic[L]):
         _ = self._new_main(self._live(started, following, link))
 
     async def _after_stuck(self, link: L, error: SignalRError) -> L | None:
+        if self.lifecycle.state is State.DISCONNECTING:
+            # `stop` was called before the first step of this task: for example, by a log handler that got the warning
+            # of `_leave_behind`.
+            return None
         self._attempts.note_lost()
         return await self._lose(link, error, self._attempts.delay(error))
 

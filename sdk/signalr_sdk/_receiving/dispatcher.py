@@ -20,7 +20,7 @@ from .._guard.tasks import spawn
 from ..errors import SlowConsumerError
 from ..messages import Invocation
 from .backlog import Backlog, do_nothing
-from .iterators import Messages
+from .iterators import Messages, hub_event
 from .queues import ClientResultQueue, EventQueue, HandlerQueue, LifecycleEvent
 
 if TYPE_CHECKING:
@@ -89,7 +89,9 @@ class Dispatcher:
         self._concurrency = limits.handlers
         self._queue = HandlerQueue(backlog, limits.messages)
         backlog.join(self._queue)
-        self._subscribers: dict[str, tuple[EventQueue, ...]] = {}
+        # The queues of iterators, by the name of their events in lower case; `None` is the key of iterators over all
+        # events.
+        self._subscribers: dict[str | None, tuple[EventQueue, ...]] = {}
         self._workers: set[asyncio.Task[None]] = set()
         self._answering: set[asyncio.Task[None]] = set()
         self._barrier: asyncio.Task[None] | None = None
@@ -135,7 +137,9 @@ class Dispatcher:
         elif message.invocation_id is None:
             self.events([message.target], [message.arguments], [message.size])
         else:
-            self._publish([message.target], [message.arguments], [message.size])
+            for queue in self._subscribers.get(message.target.lower(), ()):
+                if not queue.named:
+                    queue.put(message.arguments, message.size)
             self._client_results.add(message, self.respond)
             self._start_answering()
 
@@ -143,16 +147,23 @@ class Dispatcher:
         """Put events into the queues of their `Messages` iterators, and return the events for handlers.
 
         The arguments and the result are three lists of equal length: names, argument lists, sizes in bytes. An event
-        with an iterator is for handlers too if a handler is registered for its name.
+        is for handlers if a handler is registered for its name. An event without such a handler and without an iterator
+        over its name is for the `on_any` handlers, or for the warning about events without a handler. An iterator over
+        all events makes this warning unnecessary.
         """
+        subscribers, handled = self._subscribers, self._handlers.events
+        over_all = subscribers.get(None, ())
+        for queue in over_all:
+            queue.put_all(zip(*columns[:2], strict=True), columns[2])
+        fallback = not over_all or bool(self._handlers.any)
         for_handlers: list[tuple[Any, ...]] = []
         for row in zip(*columns, strict=True):
             target, arguments, size = row
             key = target.lower()
-            subscribers = self._subscribers.get(key)
-            for queue in subscribers or ():
-                queue.put(arguments, size)
-            if not subscribers or key in self._handlers.events:
+            over_name = subscribers.get(key, ())
+            for queue in over_name:
+                queue.put((target, arguments) if queue.named else arguments, size)
+            if (fallback and not over_name) or key in handled:
                 for_handlers.append(row)
         return tuple(map(list, zip(*for_handlers, strict=True))) if for_handlers else ([], [], [])
 
@@ -168,34 +179,43 @@ class Dispatcher:
         self.push_lifecycle("error", error)
 
     def subscribe(
-        self, event: str, buffer: int, *, newest: bool, loop: Callable[[], asyncio.AbstractEventLoop | None]
-    ) -> Messages:
-        """Return an iterator over the events of one name that arrive after this call.
+        self,
+        names: tuple[str, ...],
+        buffer: int,
+        *,
+        named: bool,
+        newest: bool,
+        loop: Callable[[], asyncio.AbstractEventLoop | None],
+    ) -> Messages[Any]:
+        """Return an iterator over events that arrive after this call, in the order received.
 
         Args:
-            event: the name of the event, in upper or lower case.
+            names: the names of the events, in upper or lower case; empty for all events.
             buffer: the largest number of waiting events. If more events come, `newest` decides.
+            named: if true, the iterator returns a `HubEvent` for each event; otherwise a tuple of its arguments.
             newest: if true, the oldest events are dropped; otherwise the connection stops reading for a while.
             loop: a function that returns the event loop of the connection, or `None` before `start`.
         """
-        queue = EventQueue(self.backlog, buffer, newest=newest, dropped=self._report_dropped)
-        key = event.lower()
-        self._subscribers[key] = (*self._subscribers.get(key, ()), queue)
+        queue = EventQueue(self.backlog, buffer, named=named, newest=newest, dropped=self._report_dropped)
+        keys: set[str | None] = {name.lower() for name in names} or {None}
+        for key in keys:
+            self._subscribers[key] = (*self._subscribers.get(key, ()), queue)
 
         def release(queue: EventQueue) -> None:
             if self.loop is None or self.loop.is_closed():
-                self._unsubscribe(key, queue)
+                self._unsubscribe(keys, queue)
             else:
-                self.loop.call_soon_threadsafe(self._unsubscribe, key, queue)
+                self.loop.call_soon_threadsafe(self._unsubscribe, keys, queue)
 
-        return Messages(queue, release, loop)
+        return Messages(queue, release, loop, hub_event if named else tuple)
 
-    def _unsubscribe(self, key: str, queue: EventQueue) -> None:
-        left = tuple(each for each in self._subscribers.get(key, ()) if each is not queue)
-        if left:
-            self._subscribers[key] = left
-        else:
-            self._subscribers.pop(key, None)
+    def _unsubscribe(self, keys: set[str | None], queue: EventQueue) -> None:
+        for key in keys:
+            left = tuple(each for each in self._subscribers.get(key, ()) if each is not queue)
+            if left:
+                self._subscribers[key] = left
+            else:
+                self._subscribers.pop(key, None)
         queue.end()
 
     def end_subscriptions(self) -> None:
@@ -326,6 +346,8 @@ class Dispatcher:
         if self._handlers.any:
             # A handler of `on_any` is called with two arguments: the name of the event, and a tuple of its arguments.
             return tuple(functools.partial(_with_name, handler, target) for handler in self._handlers.any)
+        if None in self._subscribers:
+            return ()
         name = target[:_NAME]
         if name not in self._unknown and len(self._unknown) < _NAMES:
             self._unknown.add(name)

@@ -1,4 +1,4 @@
-"""Async iterators for users: `Stream` over the items of a hub method, `Messages` over the events of one name.
+"""Async iterators for users: `Stream` over the items of a hub method, `Messages` over events.
 
 The connection has no reference to the iterator, only to its queue. If the user drops the iterator, for example by a
 `break` out of an `async for` loop, Python frees the iterator, whose `__del__` then cancels the stream on the server.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import enum
-from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, Self, TypeVar
 
 import attrs
 
@@ -19,7 +19,14 @@ if TYPE_CHECKING:
     from collections import deque
     from collections.abc import Awaitable, Callable
 
+    from typing_extensions import TypeVar as TypeVarWithDefault
+
     from .queues import AwaitedQueue, EventQueue, StreamQueue
+
+    # What a `Messages` iterator returns for an event. `Messages` without a type argument has tuples of arguments.
+    E = TypeVarWithDefault("E", default=tuple[Any, ...])
+else:
+    E = TypeVar("E")  # `typing.TypeVar` has no `default` before Python 3.13
 
 T = TypeVar("T")
 
@@ -182,7 +189,7 @@ def _abandon(queue: AwaitedQueue, release: Callable[[], None]) -> None:
     queue.clear()
 
 
-async def fetch(source: Stream[Any] | Messages, into: deque[Any], count: int, size: int) -> None:
+async def fetch(source: Stream[Any] | Messages[Any], into: deque[Any], count: int, size: int) -> None:
     """Wait until the queue of an iterator has a message, and move up to `count` messages from the queue into a deque.
 
     `signalr_sdk.sync` uses `fetch` to hand messages to another thread. If `fetch` is cancelled, no message is lost.
@@ -199,19 +206,46 @@ async def fetch(source: Stream[Any] | Messages, into: deque[Any], count: int, si
     into.extend(queue.take_many(min(count, queue.mark), size))
 
 
-def converter_of(stream: Stream[T]) -> Callable[[Any], T] | None:
-    """Return the function that converts a decoded item to the `item_type` of a stream; `None` without an `item_type`.
+def converter_of(source: Stream[T] | Messages[T]) -> Callable[[Any], T] | None:
+    """Return the function that makes the user's value out of a message in the queue of an iterator.
 
-    The function may be called on any thread.
+    `None` for a stream without an `item_type`: the items are not converted. The function may be called on any thread.
     """
-    return stream._convert  # noqa: SLF001 - one module, one owner
+    return source._convert  # noqa: SLF001 - one module, one owner
 
 
-class Messages(Uncopied):
-    """The events of one name, as an async iterator of argument tuples and an async context manager.
+class HubEvent(NamedTuple):
+    """An event from the hub, as the iterators of `HubConnection.events` return it.
 
-    `HubConnection.messages` returns a `Messages` iterator, which gets the events that arrive after that call. The
-    iterator ends when `close` is called, when Python frees the iterator, or when the connection has ended for good.
+    Attributes:
+        name: the name of the event, as the server wrote it.
+        arguments: the arguments of the event.
+
+    Example:
+        ```python
+        event = HubEvent("ReceiveMessage", ("me", "hello"))
+        name, (user, text) = event
+        assert (event.name, user) == ("ReceiveMessage", "me")
+        ```
+    """
+
+    name: str
+    arguments: tuple[Any, ...]
+
+
+def hub_event(message: tuple[str, list[Any]]) -> HubEvent:
+    """Return the `HubEvent` of a message in an `EventQueue` that is `named`."""
+    name, arguments = message
+    return HubEvent(name, tuple(arguments))
+
+
+class Messages(Uncopied, Generic[E]):
+    """Events from the hub, as an async iterator and an async context manager.
+
+    `HubConnection.messages` returns an iterator over the events of one name, as tuples of arguments.
+    `HubConnection.events` returns an iterator over events of several names, as `HubEvent`s. The iterator gets the
+    events that arrive after that call, and ends when `close` is called, when Python frees the iterator, or when the
+    connection has ended for good.
 
     Example:
         ```python
@@ -225,8 +259,10 @@ class Messages(Uncopied):
         queue: EventQueue,
         release: Callable[[EventQueue], None],
         loop: Callable[[], asyncio.AbstractEventLoop | None],
+        convert: Callable[[Any], E],
     ) -> None:
         self._queue = queue
+        self._convert = convert
         self._loop = loop
         # A function that ends the subscription of the queue. The function must be thread-safe: `__del__` calls the
         # function on any thread.
@@ -236,11 +272,11 @@ class Messages(Uncopied):
         check_loop(self._loop())
         return self
 
-    async def __anext__(self) -> tuple[Any, ...]:
+    async def __anext__(self) -> E:
         queue = self._queue
         if not queue.messages:
             await self._fill()
-        return tuple(queue.take())
+        return self._convert(queue.take())
 
     async def _fill(self) -> None:
         """Wait until the queue has an event. After the last event, raise the exception that ends the iteration."""
@@ -251,14 +287,16 @@ class Messages(Uncopied):
                 raise queue.end_of_iteration()
             await queue.wait()
 
-    async def next(self, timeout: float | None = None) -> tuple[Any, ...]:
-        """Wait for the next event, and return its arguments.
+    async def next(self, timeout: float | None = None) -> E:
+        """Wait for the next event, and return the tuple of its arguments, or its `HubEvent` from `events`.
+
+        If `next` is cancelled, no event is lost.
 
         Args:
             timeout: seconds to wait; `None` for no limit.
 
         Raises:
-            TimeoutError: no event came within `timeout`.
+            TimeoutError: no event came within `timeout`. `next` can be called again.
             StopAsyncIteration: the iterator is closed, or the connection has ended.
         """
         check_loop(self._loop())

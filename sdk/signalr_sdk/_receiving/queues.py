@@ -118,13 +118,21 @@ class StreamQueue(AwaitedQueue):
 
 
 class EventQueue(AwaitedQueue):
-    """The queue of one `Messages` iterator: the arguments of the events of one name. The queue may drop old events."""
+    """The queue of one `Messages` iterator. The queue may drop old events.
 
-    __slots__ = ("_dropped", "_newest", "_report")
+    Attributes:
+        named: whether each message is a tuple (name, arguments) of an event, for `HubConnection.events`. Otherwise each
+            message is the list of arguments of an event, for `HubConnection.messages`.
+    """
 
-    def __init__(self, backlog: Backlog, mark: int, *, newest: bool, dropped: Callable[[int], None]) -> None:
+    __slots__ = ("_dropped", "_newest", "_report", "named")
+
+    def __init__(
+        self, backlog: Backlog, mark: int, *, named: bool, newest: bool, dropped: Callable[[int], None]
+    ) -> None:
         super().__init__(backlog, mark)
         backlog.join(self)
+        self.named: Final = named
         self._newest = newest
         self._dropped = 0
         # `_report` is called with the number of dropped events when the consumer is fast enough again, or when the

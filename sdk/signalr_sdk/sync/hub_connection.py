@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import TypeForm
 
+    from .._receiving.iterators import HubEvent
     from ..protocols.values import NamingChoice
 
 P = ParamSpec("P")
@@ -394,6 +395,34 @@ class HubConnection(Uncopied):
         self, event: str, buffer: int | None = None, overflow: Literal["wait", "drop_oldest"] = "wait"
     ) -> Messages:
         return Messages(self._loop_use.call(self._hub.messages, event, buffer, overflow), self._loop_use)
+
+    def events(
+        self, *names: str, buffer: int | None = None, overflow: Literal["wait", "drop_oldest"] = "wait"
+    ) -> Messages[HubEvent]:
+        """Return one iterator over events of several names that arrive after this call, in the order received.
+
+        Events with one of the names are not passed to `on_any` handlers. Without names, the iterator gets all events:
+        `on_any` handlers get the same events as without the iterator, and the log has no warning about events without
+        a handler until the iterator ends. The iterator gets no lifecycle events, and no requests for a client result.
+
+        Args:
+            names: the names of the events, in upper or lower case; without names, all events.
+            buffer: the largest number of waiting events before `overflow` applies; `Limits.messages` by default.
+            overflow: with `"wait"`, the connection stops reading for a while; with `"drop_oldest"`, the oldest events
+                are dropped.
+
+        Raises:
+            TypeError: a name is not a `str`.
+            ValueError: `buffer` or `overflow` is invalid.
+
+        Example:
+            ```python
+            for name, arguments in hub.events("ReceiveMessage", "Price"):
+                print(name, *arguments)
+            ```
+        """
+        events = self._loop_use.call(self._hub.events, *names, buffer=buffer, overflow=overflow)
+        return Messages(events, self._loop_use)
 
     def wait_for(self, event: str, timeout: float | None = None) -> tuple[Any, ...]:
         return self._loop_use.call(self._hub.wait_for, event, timeout)

@@ -1,4 +1,4 @@
-"""`Stream` iterates over the items of a streaming hub method, and `Messages` over the events of one name."""
+"""`Stream` iterates over the items of a streaming hub method, and `Messages` over events."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from collections import deque
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
 from .._guard.copying import Uncopied
+from .._receiving.iterators import E, converter_of, fetch
 from .._receiving.iterators import Messages as AsyncMessages
 from .._receiving.iterators import Stream as AsyncStream
-from .._receiving.iterators import converter_of, fetch
 from .twins import twin_of
 
 if TYPE_CHECKING:
@@ -121,12 +121,13 @@ class Stream(_BatchIterator[T]):
 
 
 @twin_of(AsyncMessages)
-class Messages(_BatchIterator[tuple[Any, ...]]):
-    """The events of one name, as an iterator of argument tuples and a context manager.
+class Messages(_BatchIterator[E], Generic[E]):
+    """Events from the hub, as an iterator and a context manager.
 
-    `HubConnection.messages` returns a `Messages` iterator, which gets the events that arrive after that call. The
-    iterator ends when `close` is called, when Python frees the iterator, or when the connection has ended for good.
-    Several threads may share an iterator: each event goes to one thread.
+    `HubConnection.messages` returns an iterator over the events of one name, as tuples of arguments.
+    `HubConnection.events` returns an iterator over events of several names, as `HubEvent`s. The iterator gets the
+    events that arrive after that call, and ends when `close` is called, when Python frees the iterator, or when the
+    connection has ended for good. Several threads may share an iterator: each event goes to one thread.
 
     Example:
         ```python
@@ -135,17 +136,17 @@ class Messages(_BatchIterator[tuple[Any, ...]]):
         ```
     """
 
-    def __init__(self, messages: AsyncMessages, loop_use: LoopUse) -> None:
-        super().__init__(messages, loop_use, tuple)
+    def __init__(self, messages: AsyncMessages[E], loop_use: LoopUse) -> None:
+        super().__init__(messages, loop_use, converter_of(messages))
 
-    def next(self, timeout: float | None = None) -> tuple[Any, ...]:
-        """Return the arguments of the next event; wait for the event if necessary.
+    def next(self, timeout: float | None = None) -> E:
+        """Return the tuple of the arguments of the next event, or its `HubEvent` from `events`; wait if necessary.
 
         Args:
             timeout: seconds to wait; `None` for no limit.
 
         Raises:
-            TimeoutError: no event came within `timeout`.
+            TimeoutError: no event came within `timeout`. `next` can be called again.
             StopIteration: the iterator is closed, or the connection has ended.
         """
         return self._take(timeout)
