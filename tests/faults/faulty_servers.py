@@ -24,7 +24,9 @@ if TYPE_CHECKING:
 
     from tests.interop.hub_server import ServerEvent
 
+    from signalr_sdk.interfaces import HttpClient
     from signalr_sdk.testing import Fault as ServerFault
+    from signalr_sdk.testing.simulated_network import SimulatedNetwork
 
     from .schedule import Fault
 
@@ -68,24 +70,26 @@ class FaultyServer:
     """A server behind a proxy, with the faults of TCP connections and of tokens.
 
     Args:
-        port: port of the server.
+        proxy: the proxy that the client connects to, or the simulated network between client and server.
 
     Attributes:
         path: path of the hub.
-        proxy: the proxy that the client connects to.
+        proxy: see above.
         tokens: the client's token provider.
         connection_id: id of the client's present connection.
         may_end: set when a fault ends the connection for good.
         generation: how many processes of the server have ended.
         ticks: whether `tick` can send events.
+        http: the client's HTTP client; `None` for its own.
     """
 
     kinds: ClassVar[tuple[str, ...]] = ("cut", "cut_after", "stall", "stall_and_cut", "refuse", "stale", "short_lives")
     path = "/hub"
     ticks = True
+    http: HttpClient | None = None
 
-    def __init__(self, port: int) -> None:
-        self.proxy = FaultProxy(port)
+    def __init__(self, proxy: FaultProxy | SimulatedNetwork) -> None:
+        self.proxy = proxy
         self.tokens = Tokens()
         self.connection_id: str | None = None
         self.may_end = False
@@ -93,7 +97,8 @@ class FaultyServer:
         self._stack = ExitStack()
 
     def __enter__(self) -> Self:
-        self._stack.enter_context(self.proxy)
+        if isinstance(self.proxy, FaultProxy):
+            self._stack.enter_context(self.proxy)
         return self
 
     def __exit__(
@@ -104,7 +109,11 @@ class FaultyServer:
     @property
     def url(self) -> str:
         """The URL that the client connects to."""
+        assert isinstance(self.proxy, FaultProxy)
         return self.proxy.url(self.path)
+
+    async def wait_forgotten(self) -> None:
+        """Return when the server has nothing left of clients that are gone, if it shares the client's event loop."""
 
     async def do(self, fault: Fault) -> None:
         """Make a fault; return when it is over."""
@@ -216,7 +225,7 @@ class AspNetCoreFaults(FaultyServer):
     kinds = (*FaultyServer.kinds[:5], "kill", "shut_down", "freeze", "drop", "abort")
 
     def __init__(self, process: AspNetCoreProcess, *, tokens: bool) -> None:
-        super().__init__(process.server.port)
+        super().__init__(FaultProxy(process.server.port))
         self._process = process
         self._seen_records = 0
         if process.server.has_ended:
@@ -277,8 +286,14 @@ class AspNetCoreFaults(FaultyServer):
             await self._server.abort(self.connection_id)
 
 
-class PythonFaults(FaultyServer):
-    """The test server behind a proxy, with the faults of the test server too."""
+class HubServerFaults(FaultyServer):
+    """The test server, with its own faults too.
+
+    Args:
+        proxy: as for `FaultyServer`.
+        server: the server, with a `TwinHub` that writes to `record`.
+        record: what the hub has recorded.
+    """
 
     kinds = (
         *FaultyServer.kinds, "answer", "hang_up", "hold", "delay", "freeze", "no_pings", "split", "join", "close_port",
@@ -289,14 +304,17 @@ class PythonFaults(FaultyServer):
     _REQUESTS = ("negotiate", "connect", "resume", "poll", "post", "delete")
     _PLACES = (*_REQUESTS, "handshake", "frame in", "frame out")
 
-    def __init__(self) -> None:
-        self._record = HubRecord()
-        hub = type("TwinHub", (TwinHub,), {"seen_by_hubs": self._record})
-        options: dict[str, Any] = {**USUAL, "authorize": _identity, "close_on_expiration": True}
-        self.server = HubServer({self.path: hub}, **options, stateful_reconnect=True)
-        self.server.__enter__()  # now, since the proxy needs the port
-        super().__init__(self.server.port)
-        self._stack.push(self.server)
+    def __init__(self, proxy: FaultProxy | SimulatedNetwork, server: HubServer, record: HubRecord) -> None:
+        super().__init__(proxy)
+        self.server = server
+        self._record = record
+
+    @classmethod
+    def make_server(cls, record: HubRecord, **options: Any) -> HubServer:
+        """Return the server for a record, with further options."""
+        hub = type("TwinHub", (TwinHub,), {"seen_by_hubs": record})
+        usual: dict[str, Any] = {**USUAL, "authorize": _identity, "close_on_expiration": True}
+        return HubServer({cls.path: hub}, **{**usual, "stateful_reconnect": True, **options})
 
     async def tick(self, number: int) -> None:
         await self.server.send(self.path, "tick", number)
@@ -392,3 +410,14 @@ class PythonFaults(FaultyServer):
     async def restart(self, fault: Fault) -> None:
         """End the server and start it again."""
         await self.server.faults.restart(fault.lasts, graceful=fault.amount % 2 == 0)
+
+
+class PythonFaults(HubServerFaults):
+    """The test server in a thread of its own, behind a proxy."""
+
+    def __init__(self) -> None:
+        record = HubRecord()
+        server = self.make_server(record)
+        server.__enter__()  # now, since the proxy needs the port
+        super().__init__(FaultProxy(server.port), server, record)
+        self._stack.push(server)

@@ -32,16 +32,16 @@ class BrokenError(AssertionError):
     """An invariant does not hold."""
 
 
-async def until(holds: Callable[[], bool], why: Callable[[], str]) -> None:
+async def until(holds: Callable[[], bool], why: Callable[[], str], patience: float = PATIENCE) -> None:
     """Return when `holds` returns true.
 
     Raises:
         BrokenError: it does not in time; `why` returns the text.
     """
-    deadline = now() + PATIENCE
+    deadline = now() + patience
     while not holds():
         if now() > deadline:
-            raise BrokenError(f"{why()}, after {PATIENCE:g} s")
+            raise BrokenError(f"{why()}, after {patience:g} s")
         await asyncio.sleep(POLL)
 
 
@@ -55,13 +55,16 @@ class Invariants:
 
     Args:
         may_end: returns whether a fault has ended the connection for good.
+        patience: seconds after which something is taken as never to happen.
 
     Attributes:
+        patience: see above.
         counts: how often each thing has happened.
         failed: set when an invariant is broken.
     """
 
-    def __init__(self, may_end: Callable[[], bool]) -> None:
+    def __init__(self, may_end: Callable[[], bool], patience: float = PATIENCE) -> None:
+        self.patience = patience
         self.counts: Counter[str] = Counter()
         self.failed = asyncio.Event()
         self.changes = StateChanges(self, may_end)

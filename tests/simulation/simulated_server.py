@@ -1,0 +1,92 @@
+"""The test server on a simulated network, with the faults of both."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from tests.faults.faulty_servers import HubServerFaults
+from tests.faults.invariants import BrokenError
+from tests.python_server import HubRecord
+
+if TYPE_CHECKING:
+    from tests.faults.schedule import Fault
+
+    from signalr_sdk.testing.fault_proxy import Direction
+    from signalr_sdk.testing.simulated_network import SimulatedNetwork
+
+HOST = "hub.example"
+_DIRECTIONS: tuple[Direction | None, ...] = (None, "up", "down")
+# The server waits for a silent client until `client_timeout`, and for data to answer a poll until `poll_timeout`.
+_SERVED_UNTIL = 100.0
+# Systems give a connection up after 924 s without an acknowledgement. aiohttp keeps an idle connection for an hour.
+_FORGOTTEN_AFTER = 4000.0
+
+
+class SimulatedFaults(HubServerFaults):
+    """The test server on a network in memory, on the client's event loop.
+
+    Args:
+        network: the network.
+    """
+
+    kinds = (
+        *HubServerFaults.kinds, "lose_line", "lose_line", "hole", "hole", "hole_and_cut", "forget_names", "leap", "suspend",
+        "slow",
+    )  # fmt: skip
+
+    def __init__(self, network: SimulatedNetwork) -> None:
+        record = HubRecord()
+        super().__init__(network, self.make_server(record, host=HOST, port=80), record)
+        self._network = network
+
+    @property
+    def url(self) -> str:
+        return self.server.url(self.path)
+
+    async def wait_forgotten(self) -> None:
+        await asyncio.sleep(_SERVED_UNTIL)
+        if self.server._in_use:
+            raise BrokenError(f"the server still serves {len(self.server._in_use)} requests of clients that are gone")
+        await asyncio.sleep(_FORGOTTEN_AFTER)
+
+    async def lose_line(self, fault: Fault) -> None:
+        """Let all TCP connections die without a word."""
+        self._network.lose_line()
+        await asyncio.sleep(fault.lasts)
+
+    async def hole(self, fault: Fault) -> None:
+        """Let all packets vanish, in one direction or in both; systems send them again."""
+        direction = _DIRECTIONS[fault.amount % 3]
+        self._network.swallow(direction)
+        try:
+            await asyncio.sleep(fault.lasts)
+        finally:
+            self._network.restore(direction)
+
+    async def hole_and_cut(self, fault: Fault) -> None:
+        """Let all packets vanish; the first ones that pass again find no connection."""
+        await self.hole(fault)
+        self._network.cut(reset=True)
+
+    async def forget_names(self, fault: Fault) -> None:
+        """Let look-ups of names fail."""
+        self._network.forget_names()
+        try:
+            self._network.cut()
+            await asyncio.sleep(fault.lasts)
+        finally:
+            self._network.know_names()
+
+    async def leap(self, fault: Fault) -> None:
+        """Set the wall clock an hour or so forward or back."""
+        self._network.leap(fault.amount - 5000)
+
+    async def suspend(self, fault: Fault) -> None:
+        """Let the computer sleep, with client and server."""
+        self._network.suspend(3 * fault.lasts)
+
+    async def slow(self, fault: Fault) -> None:
+        """Let segments take up to half a second."""
+        with self._network.slow(0.05, 0.5):
+            await asyncio.sleep(fault.lasts)
