@@ -9,6 +9,8 @@ from tests.faults.faulty_servers import HubServerFaults
 from tests.faults.invariants import BrokenError
 from tests.python_server import HubRecord
 
+from signalr_sdk import Transport
+
 if TYPE_CHECKING:
     from tests.faults.schedule import Fault
 
@@ -49,6 +51,12 @@ class SimulatedFaults(HubServerFaults):
         if self.server._in_use:
             raise BrokenError(f"the server still serves {len(self.server._in_use)} requests of clients that are gone")
         await asyncio.sleep(_FORGOTTEN_AFTER)
+
+    async def split(self, fault: Fault) -> None:
+        """Send frames in pieces. Each piece of long polling takes a poll, so the pieces are longer there."""
+        size = 1 + fault.amount % 50
+        with self.server.faults.split(100 * size, transport=Transport.LONG_POLLING):
+            await self._during(fault, self.server.faults.split(size))
 
     async def lose_line(self, fault: Fault) -> None:
         """Let all TCP connections die without a word."""
