@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 _LONGEST = (1.0, 4.0, 4.0, 40.0)
 # The longest delay of a segment.
 _LATENCIES = (0.002, 0.002, 0.05, 0.3)
-_PAUSES = (0.1, 1.5)
+_PAUSES = (0.1, 1.5)  # with faults of 4 s
 _TICK = 0.25
 # Longer than the computer sleeps at most.
 _PATIENCE = 200.0
@@ -75,18 +75,20 @@ class Play:
         kind: the kind of connection.
         seed: seed of network, faults and traffic.
         faults: the faults, in order.
+        pace: how many times longer pauses are: longer where faults are longer.
     """
 
     kind: Kind
     seed: int
     faults: tuple[Fault, ...]
+    pace: float
 
     @classmethod
     def by_seed(cls, kind: Kind, seed: int, count: int) -> Play:
         """Return the play of a seed, with so many faults."""
         longest = random.Random(seed).choice(_LONGEST)
         schedule = Schedule(seed, (*SimulatedFaults.kinds, "stop"), longest)
-        return cls(kind, seed, tuple(itertools.islice(schedule, count)))
+        return cls(kind, seed, tuple(itertools.islice(schedule, count)), max(1.0, longest / 8))
 
     def keep(self, numbers: Sequence[int]) -> Play:
         """Return the play with some of its faults only, by their numbers from 0 on."""
@@ -102,7 +104,14 @@ class Play:
         latency = (0.0001, random.Random(self.seed).choice(_LATENCIES))
         network = SimulatedNetwork(self.seed, latency=latency)
         network.watch(trace)
-        run = Run(self.kind.combination, self.kind.stateful, self.seed, pauses=_PAUSES, tick=_TICK, patience=_PATIENCE)
+        run = Run(
+            self.kind.combination,
+            self.kind.stateful,
+            self.seed,
+            pauses=(_PAUSES[0] * self.pace, _PAUSES[1] * self.pace),
+            tick=_TICK * self.pace,
+            patience=_PATIENCE,
+        )
         error: BaseException | None = None
         try:
             network.run(self._go(network, run))

@@ -21,8 +21,11 @@ HOST = "hub.example"
 _DIRECTIONS: tuple[Direction | None, ...] = (None, "up", "down")
 # The server waits for a silent client until `client_timeout`, and for data to answer a poll until `poll_timeout`.
 _SERVED_UNTIL = 100.0
-# Systems give a connection up after 924 s without an acknowledgement. aiohttp keeps an idle connection for an hour.
-_FORGOTTEN_AFTER = 4000.0
+# The system gives a connection up after 924 s without an acknowledgement. The server waits so long for a client of which
+# it has seen no ping, as ASP.NET Core does.
+_GIVEN_UP_AFTER = 1000.0
+# aiohttp keeps an idle connection for an hour.
+_IDLE_AFTER = 3000.0
 
 
 class SimulatedFaults(HubServerFaults):
@@ -47,10 +50,14 @@ class SimulatedFaults(HubServerFaults):
         return self.server.url(self.path)
 
     async def wait_forgotten(self) -> None:
+        server = self.server
         await asyncio.sleep(_SERVED_UNTIL)
-        if self.server._in_use:
-            raise BrokenError(f"the server still serves {len(self.server._in_use)} requests of clients that are gone")
-        await asyncio.sleep(_FORGOTTEN_AFTER)
+        if len(server._in_use) > len(server._connections()):
+            raise BrokenError(f"requests without a connection: {len(server._in_use)} of {len(server._connections())}")
+        await asyncio.sleep(_GIVEN_UP_AFTER)
+        if server._in_use or server._connections():
+            raise BrokenError(f"connections of clients that are gone: {server._connections()}")
+        await asyncio.sleep(_IDLE_AFTER)
 
     async def split(self, fault: Fault) -> None:
         """Send frames in pieces. Each piece of long polling takes a poll, so the pieces are longer there."""
