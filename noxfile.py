@@ -277,6 +277,13 @@ def users(session: nox.Session) -> None:
         session.run(f"{BIN}/python", "-m", "tests.users", *options)
 
 
+@nox.session(venv_backend="none")
+def simulation(session: nox.Session) -> None:
+    """Plays on a simulated network, for 20 s; `nox -s simulation -- --seconds 600` plays fresh seeds for longer."""
+    readme_environment(session)
+    session.run(f"{BIN}/python", "-m", "tests.simulation", *(session.posargs or ("--seed", "1", "--seconds", "20")))
+
+
 # What takes long
 
 
@@ -302,6 +309,13 @@ def faults(session: nox.Session) -> None:
 
 
 @nox.session(venv_backend="none")
+def hunt(session: nox.Session) -> None:
+    """Plays on a simulated network with fresh seeds, for ten minutes or as their own options say."""
+    readme_environment(session)
+    session.run(f"{BIN}/python", "-m", "tests.simulation", *(session.posargs or ("--seconds", "600")))
+
+
+@nox.session(venv_backend="none")
 def full(session: nox.Session) -> None:
     """All that is too long for the gate; it takes hours."""
     for version in PYTHONS:
@@ -310,6 +324,7 @@ def full(session: nox.Session) -> None:
         session.notify(name, posargs=["tests"])
     session.notify("users", posargs=["--rounds", "20000"])
     session.notify("faults")
+    session.notify("hunt")
 
 
 @nox.session

@@ -137,7 +137,9 @@ class Client:
         deadline, missing, before = now() + self.invariants.patience, ["a call that works"], [*self._pending]
         while await self._echo() is None or (missing := await self._missing(before)):
             if now() > deadline:
-                raise BrokenError(f"after {self.invariants.patience:g} s the client is {self.hub.state}, without {missing}")
+                raise BrokenError(
+                    f"after {self.invariants.patience:g} s the client is {self.hub.state}, without {missing}"
+                )
             await asyncio.sleep(POLL)
         self._server.may_end = False
 

@@ -37,6 +37,7 @@ OUTLIVED = frozenset(
     {"cut", "cut_after", "stall", "stall_and_cut", "refuse", "drop", "freeze", "delay", "no_pings", "split", "join"}
 )
 _LIFETIME = 300.0  # seconds that a token is valid
+_SHORT_LIFETIME = 1.0
 
 
 class Tokens:
@@ -179,14 +180,16 @@ class FaultyServer:
 
     async def short_lives(self, fault: Fault) -> None:
         """Tokens are valid for a second."""
-        self.tokens.seconds = 1.0
+        self.tokens.seconds = _SHORT_LIFETIME
         try:
             self.proxy.cut()
             await asyncio.sleep(fault.lasts)
         finally:
             self.tokens.seconds = _LIFETIME
-            # Otherwise the server would end the connection later, when the short token expires.
+            # Otherwise the server would end the connection later, when the short token expires. An attempt that is
+            # under way with a short token is not cut: wait until all short tokens have expired.
             self.proxy.cut()
+            await asyncio.sleep(_SHORT_LIFETIME)
 
 
 class AspNetCoreProcess:

@@ -21,8 +21,8 @@ HOST = "hub.example"
 _DIRECTIONS: tuple[Direction | None, ...] = (None, "up", "down")
 # The server waits for a silent client until `client_timeout`, and for data to answer a poll until `poll_timeout`.
 _SERVED_UNTIL = 100.0
-# The system gives a connection up after 924 s without an acknowledgement. The server waits so long for a client of which
-# it has seen no ping, as ASP.NET Core does.
+# The system gives a connection up after 924 s without an acknowledgement. The server waits so long for a client of
+# which it has seen no ping, as ASP.NET Core does.
 _GIVEN_UP_AFTER = 1000.0
 # aiohttp keeps an idle connection for an hour.
 _IDLE_AFTER = 3000.0
@@ -36,8 +36,8 @@ class SimulatedFaults(HubServerFaults):
     """
 
     kinds = (
-        *HubServerFaults.kinds, "lose_line", "lose_line", "hole", "hole", "hole_and_cut", "forget_names", "leap", "suspend",
-        "slow",
+        *HubServerFaults.kinds, "lose_line", "lose_line", "hole", "hole", "hole_and_cut", "forget_names", "leap",
+        "suspend", "slow",
     )  # fmt: skip
 
     def __init__(self, network: SimulatedNetwork) -> None:
@@ -58,6 +58,8 @@ class SimulatedFaults(HubServerFaults):
         if server._in_use or server._connections():
             raise BrokenError(f"connections of clients that are gone: {server._connections()}")
         await asyncio.sleep(_IDLE_AFTER)
+        if self._network.connections:
+            raise BrokenError(f"{self._network.connections} TCP connections are left")
 
     async def split(self, fault: Fault) -> None:
         """Send frames in pieces. Each piece of long polling takes a poll, so the pieces are longer there."""

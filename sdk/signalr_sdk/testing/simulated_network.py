@@ -7,13 +7,14 @@ import random
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from .fault_proxy import Direction
 from .simulated.loop import SimulatedLoop
 from .simulated.replaced import simulated
 from .simulated.tcp import DOWN, UP, Conditions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterator
+
+    from .fault_proxy import Direction
 
 T = TypeVar("T")
 
@@ -25,8 +26,8 @@ class SimulatedNetwork:
     """A network in memory with a clock that leaps: programs live through months of outages in seconds.
 
     `run` runs a coroutine, as `asyncio.run` does. In the coroutine, `HubServer` (in an `async with`), `HubConnection`
-    and all other programs that use asyncio's TCP connections work without a change, but their bytes stay in memory. When
-    all tasks wait, the clock leaps to the next moment at which something happens.
+    and all other programs that use asyncio's TCP connections work without a change, but their bytes stay in memory.
+    When all tasks wait, the clock leaps to the next moment at which something happens.
 
     **The same seed gives the same run, byte for byte**, in any process, if the program itself does not depend on
     anything else: on files, threads, other processes, `datetime.now()` or the order of a `set`.

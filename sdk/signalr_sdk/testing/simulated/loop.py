@@ -14,13 +14,14 @@ from .transports import SimulatedServer, SimulatedTransport
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from contextvars import Context
 
     from .tcp import Address, Conditions
 
 T = TypeVar("T")
 
-# Python's garbage collector runs whenever enough objects were made, also by other code of the process. It may run users'
-# code (`__del__`), so it runs after so many turns of the event loop instead: at the same moments in each run.
+# Python's garbage collector runs whenever enough objects were made, also by other code of the process. It may run
+# users' code (`__del__`), so it runs after so many turns of the event loop instead: at the same moments in each run.
 _TURNS = 100_000
 
 
@@ -72,7 +73,9 @@ class SimulatedLoop(asyncio.SelectorEventLoop):
         """Let so many seconds pass in which nothing runs, so that timers fire late."""
         self._leaping.now += seconds
 
-    def call_soon_threadsafe(self, callback: Any, *args: Any, context: Any = None) -> asyncio.Handle:
+    def call_soon_threadsafe(  # type: ignore[override]
+        self, callback: Callable[..., object], *args: Any, context: Context | None = None
+    ) -> asyncio.Handle:
         """See `asyncio.loop.call_soon_threadsafe`."""
         if threading.get_ident() == self._own_thread:
             return self.call_soon(callback, *args, context=context)
@@ -93,7 +96,7 @@ class SimulatedLoop(asyncio.SelectorEventLoop):
 
     # The network
 
-    async def getaddrinfo(self, host: Any, port: Any, **_options: Any) -> list[Any]:  # type: ignore[override]
+    async def getaddrinfo(self, host: Any, port: Any, **_options: Any) -> list[Any]:
         """See `asyncio.loop.getaddrinfo`."""
         name = host.decode() if isinstance(host, bytes) else host or ""
         address = (self.net.address_of(name), int(port or 0))
@@ -176,5 +179,3 @@ def _simulated(sock: socket.socket) -> SimulatedSocket:
 def _refuse_tls(ssl: object) -> None:
     if ssl:
         raise NotImplementedError("a SimulatedNetwork has no TLS: use http:// and HubServer without ssl=")
-
-

@@ -1,8 +1,7 @@
-"""What a simulated run replaces in other modules: clocks, random numbers and sockets. All of it is put back at the end."""
+"""What a simulated run replaces in other modules until its end: clocks, random numbers and sockets."""
 
 from __future__ import annotations
 
-import asyncio
 import gc
 import inspect
 import os
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 import aiohttp.connector
 from aiohttp.http import WebSocketWriter
 
+from ..loop_thread import running_loop
 from .loop import SimulatedLoop
 from .tcp import SimulatedSocket
 
@@ -33,11 +33,11 @@ class _SocketType(type(_REAL)):  # type: ignore[misc]
         return isinstance(instance, _REAL)
 
 
-class _NewSocket(_REAL, metaclass=_SocketType):
+class _NewSocket(socket.socket, metaclass=_SocketType):
     """Makes a socket in memory on a simulated event loop, and a socket of the system everywhere else."""
 
-    def __new__(cls, family: int = -1, type: int = -1, proto: int = -1, fileno: int | None = None) -> Any:  # noqa: A002
-        loop = asyncio._get_running_loop()
+    def __new__(cls, family: int = -1, type: int = -1, proto: int = -1, fileno: int | None = None) -> Any:
+        loop = running_loop()
         if isinstance(loop, SimulatedLoop) and fileno is None and family in _FAMILIES:
             return SimulatedSocket(loop.net)
         return _REAL(family, type, proto, fileno)

@@ -19,11 +19,11 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import attrs
 
-from ..fault_proxy import Direction
-
 if TYPE_CHECKING:
     import random
     from collections.abc import Callable
+
+    from ..fault_proxy import Direction
 
     Address: TypeAlias = tuple[str, int]
 
@@ -510,7 +510,7 @@ class SimulatedSocket(socket.socket):
         """See `socket.socket.gettimeout`."""
         return 0.0
 
-    def setsockopt(self, level: int, name: int, value: Any, _size: int = 0, /) -> None:  # type: ignore[override]
+    def setsockopt(self, level: int, name: int, value: Any, _size: int = 0, /) -> None:
         """See `socket.socket.setsockopt`."""
         self._options[level, name] = value
 
