@@ -165,6 +165,15 @@ class SimulatedLoop(asyncio.SelectorEventLoop):
         return server
 
 
+def running_simulation() -> SimulatedLoop | None:
+    """Return the simulated event loop that runs in this thread; `None` if there is none."""
+    try:
+        loop = asyncio.get_running_loop()
+    except RuntimeError:
+        return None
+    return loop if isinstance(loop, SimulatedLoop) else None
+
+
 def _set_done(future: asyncio.Future[None]) -> None:
     if not future.done():
         future.set_result(None)

@@ -15,12 +15,13 @@ from typing import TYPE_CHECKING, Any, Final
 import aiohttp.connector
 from aiohttp.http import WebSocketWriter
 
-from ..loop_thread import running_loop
-from .loop import SimulatedLoop
+from .loop import running_simulation
 from .tcp import SimulatedSocket
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from .loop import SimulatedLoop
 
 _REAL: Final = socket.socket
 _FAMILIES: Final = (-1, socket.AF_INET, socket.AF_INET6)
@@ -37,8 +38,8 @@ class _NewSocket(socket.socket, metaclass=_SocketType):
     """Makes a socket in memory on a simulated event loop, and a socket of the system everywhere else."""
 
     def __new__(cls, family: int = -1, type: int = -1, proto: int = -1, fileno: int | None = None) -> Any:
-        loop = running_loop()
-        if isinstance(loop, SimulatedLoop) and fileno is None and family in _FAMILIES:
+        loop = running_simulation()
+        if loop is not None and fileno is None and family in _FAMILIES:
             return SimulatedSocket(loop.net)
         return _REAL(family, type, proto, fileno)
 
