@@ -100,6 +100,7 @@ def test_a_program_of_the_readme(program: Block, printed: list[str]) -> None:
 
 # What the programs of these need is not here; they are close to what these tests do.
 NOT_HERE = {
+    "testing/simulated_network.py": "tests/testing/test_simulated_network.py",
     "_connecting/raw_connection.py": "tests/interop/test_raw_connection.py",
     "sync/raw_connection.py": "tests/interop/test_sync.py",
     "azure/service.py": "tests/interop/test_azure_rest.py",

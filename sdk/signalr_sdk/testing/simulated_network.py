@@ -8,11 +8,12 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from .simulated.loop import SimulatedLoop
+from .simulated.outages import Outage
 from .simulated.replaced import simulated
 from .simulated.tcp import DOWN, UP, Conditions
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Iterator
+    from collections.abc import Callable, Collection, Coroutine, Iterator
 
     from .fault_proxy import Direction
 
@@ -20,6 +21,8 @@ T = TypeVar("T")
 
 # When a simulated run begins: 2024-01-01, in seconds since 1970.
 _EPOCH: Final = 1_704_067_200.0
+# An error of the run shows so many lines of `history`.
+_STORY: Final = 30
 
 
 class SimulatedNetwork:
@@ -94,8 +97,8 @@ class SimulatedNetwork:
                 raise
 
     def _story(self) -> str:
-        lines = [f"SimulatedNetwork(seed={self.seed}), after {self.time:g} simulated seconds", *self.history]
-        return "\n".join(lines)
+        first = f"SimulatedNetwork(seed={self.seed}), after {self.time:.3f} simulated seconds"
+        return "\n".join([first, *self.history[-_STORY:]])
 
     # What there is
 
@@ -253,6 +256,32 @@ class SimulatedNetwork:
         """Let look-ups of host names work again."""
         self._note("know_names()")
         self._conditions.names_fail = False
+
+    # Outages by chance
+
+    async def outages(
+        self, seconds: float, *, every: float = 3600.0, longest: float = 600.0, only: Collection[int] | None = None
+    ) -> int:
+        """Let faults of all kinds happen by chance, one after another; return their number.
+
+        The same seed and arguments give the same faults, whatever the program does.
+
+        Args:
+            seconds: for how long.
+            every: how many seconds pass on average from one fault to the next.
+            longest: how many seconds a fault lasts at most. Most faults are short, a few are long.
+            only: the numbers of the faults that happen, as `history` has them; the others are left out. All by default.
+        """
+        number = 0
+        for outage in Outage.series(self.seed, seconds, every=every, longest=longest):
+            await asyncio.sleep(outage.pause)
+            number += 1
+            if only is None or number in only:
+                self._note(f"outage {number}: {outage.kind} for {outage.lasts:g} s")
+                await outage.happen(self)
+            else:
+                await asyncio.sleep(outage.lasts)
+        return number
 
 
 def _some(direction: Direction | None) -> tuple[Direction, ...]:
