@@ -81,7 +81,7 @@ class Client:
             timeouts=TIMEOUTS,
             http=server.http,
         )
-        self.invariants = Invariants(lambda: server.may_end, patience)
+        self.invariants = Invariants(lambda: server.may_end, patience, server.reasons)
         self._server = server
         self._names = map(str, itertools.count())
         self._pending: dict[object, str] = {}

@@ -16,7 +16,7 @@ from tests.python_server import USUAL, HubRecord, TwinHub
 from signalr_sdk.testing import FaultProxy, HubServer, Identity
 from signalr_sdk.testing.fault_proxy import Direction
 
-from .invariants import REASON
+from .invariants import REASON, REASONS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -82,12 +82,14 @@ class FaultyServer:
         generation: how many processes of the server have ended.
         ticks: whether `tick` can send events.
         http: the client's HTTP client; `None` for its own.
+        reasons: the errors in Close messages that faults may cause.
     """
 
     kinds: ClassVar[tuple[str, ...]] = ("cut", "cut_after", "stall", "stall_and_cut", "refuse", "stale", "short_lives")
     path = "/hub"
     ticks = True
     http: HttpClient | None = None
+    reasons: ClassVar[frozenset[str]] = REASONS
 
     def __init__(self, proxy: FaultProxy | SimulatedNetwork) -> None:
         self.proxy = proxy

@@ -6,7 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from tests.faults.faulty_servers import HubServerFaults
-from tests.faults.invariants import BrokenError
+from tests.faults.invariants import REASONS, BrokenError
 from tests.python_server import HubRecord
 
 from signalr_sdk import Transport
@@ -18,6 +18,11 @@ if TYPE_CHECKING:
     from signalr_sdk.testing.simulated_network import SimulatedNetwork
 
 HOST = "hub.example"
+# Some faults last longer than the server waits for a client.
+_SILENT = (
+    "Connection closed with an error. OperationCanceledException: Client hasn't sent a message/ping within the "
+    "configured ClientTimeoutInterval."
+)
 _DIRECTIONS: tuple[Direction | None, ...] = (None, "up", "down")
 # The server waits for a silent client until `client_timeout`, and for data to answer a poll until `poll_timeout`.
 _SERVED_UNTIL = 100.0
@@ -39,6 +44,7 @@ class SimulatedFaults(HubServerFaults):
         *HubServerFaults.kinds, "lose_line", "lose_line", "hole", "hole", "hole_and_cut", "forget_names", "leap",
         "suspend", "slow",
     )  # fmt: skip
+    reasons = REASONS | {_SILENT}
 
     def __init__(self, network: SimulatedNetwork) -> None:
         record = HubRecord()
