@@ -281,7 +281,9 @@ def users(session: nox.Session) -> None:
 def simulation(session: nox.Session) -> None:
     """Plays on a simulated network, for 20 s; `nox -s simulation -- --seconds 600` plays fresh seeds for longer."""
     readme_environment(session)
-    session.run(f"{BIN}/python", "-m", "tests.simulation", *(session.posargs or ("--seed", "1", "--seconds", "20")))
+    fixed = (["--seed", "1", "--seconds", "14"], ["--seed", "1", "--seconds", "6", "--seams", "--faults", "100"])
+    for options in [session.posargs] if session.posargs else fixed:
+        session.run(f"{BIN}/python", "-m", "tests.simulation", *options)
 
 
 # What takes long
@@ -312,7 +314,9 @@ def faults(session: nox.Session) -> None:
 def hunt(session: nox.Session) -> None:
     """Plays on a simulated network with fresh seeds, for ten minutes or as their own options say."""
     readme_environment(session)
-    session.run(f"{BIN}/python", "-m", "tests.simulation", *(session.posargs or ("--seconds", "600")))
+    fresh = (["--seconds", "450"], ["--seconds", "150", "--seams", "--faults", "100"])
+    for options in [session.posargs] if session.posargs else fresh:
+        session.run(f"{BIN}/python", "-m", "tests.simulation", *options)
 
 
 @nox.session(venv_backend="none")

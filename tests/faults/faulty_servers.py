@@ -315,11 +315,11 @@ class HubServerFaults(FaultyServer):
         self._record = record
 
     @classmethod
-    def make_server(cls, record: HubRecord, **options: Any) -> HubServer:
-        """Return the server for a record, with further options."""
+    def served(cls, record: HubRecord) -> dict[str, Any]:
+        """Return the arguments of `HubServer` for a record."""
         hub = type("TwinHub", (TwinHub,), {"seen_by_hubs": record})
         usual: dict[str, Any] = {**USUAL, "authorize": _identity, "close_on_expiration": True}
-        return HubServer({cls.path: hub}, **{**usual, "stateful_reconnect": True, **options})
+        return {"hubs": {cls.path: hub}, **usual, "stateful_reconnect": True}
 
     async def tick(self, number: int) -> None:
         await self.server.send(self.path, "tick", number)
@@ -422,7 +422,7 @@ class PythonFaults(HubServerFaults):
 
     def __init__(self) -> None:
         record = HubRecord()
-        server = self.make_server(record)
+        server = HubServer(**self.served(record))
         server.__enter__()  # now, since the proxy needs the port
         super().__init__(FaultProxy(server.port), server, record)
         self._stack.push(server)

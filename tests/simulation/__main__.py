@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from tests.faults.invariants import BrokenError
 
-from .plays import KINDS, Play
+from .plays import KINDS, SEAM_KINDS, Play
 from .shrinking import Shrinking
 
 if TYPE_CHECKING:
@@ -35,7 +35,8 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--seed", type=int, help="of the first round; each round has the next one (default: random)")
     parser.add_argument("--rounds", type=int, default=10**9, help="how many rounds; a round has all kinds")
     parser.add_argument("--seconds", type=float, default=float("inf"), help="no play begins later")
-    parser.add_argument("--kind", choices=[*map(str, KINDS)], help="only this kind of connection")
+    parser.add_argument("--kind", choices=[*map(str, KINDS + SEAM_KINDS)], help="only this kind of connection")
+    parser.add_argument("--seams", action="store_true", help="below the seams, without HTTP: WebSockets, much faster")
     parser.add_argument("--faults", type=int, default=FAULTS, help="in each play (default: %(default)s)")
     parser.add_argument("--keep", help="the numbers of the faults that happen, with commas between (default: all)")
     parser.add_argument("--trace", type=Path, help="a file for what the network carries: one line for each segment")
@@ -54,7 +55,9 @@ def plays(options: argparse.Namespace) -> Iterator[Play]:
     """Yield the plays that the options ask for."""
     first = secrets.randbelow(1_000_000) if options.seed is None else options.seed
     until = time.monotonic() + options.seconds
-    kinds: list[Kind] = [kind for kind in KINDS if options.kind in (None, str(kind))]
+    kinds: list[Kind] = SEAM_KINDS if options.seams else KINDS
+    if options.kind is not None:
+        kinds = [kind for kind in KINDS + SEAM_KINDS if str(kind) == options.kind]
     for seed, kind in ((seed, kind) for seed in range(first, first + options.rounds) for kind in kinds):
         if time.monotonic() > until:
             return

@@ -16,7 +16,7 @@ from tests.interop.conftest import COMBINATIONS, Combination
 from signalr_sdk import Transport
 from signalr_sdk.testing import SimulatedNetwork
 
-from .simulated_server import SimulatedFaults
+from .simulated_server import SeamFaults, SimulatedFaults
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -27,24 +27,37 @@ _LONGEST = (1.0, 4.0, 4.0, 40.0)
 _LATENCIES = (0.002, 0.002, 0.05, 0.3)
 _PAUSES = (0.1, 1.5)  # with faults of 4 s
 _TICK = 0.25
+# Below the seams there is less traffic, and so more faults in the same time.
+_SEAM_PACE = 3.0
 # Longer than the computer sleeps at most.
 _PATIENCE = 200.0
 
 
 @attrs.frozen
 class Kind:
-    """A kind of connection."""
+    """A kind of connection.
+
+    Attributes:
+        combination: transport and hub protocol.
+        stateful: whether the client uses stateful reconnect.
+        below_seams: whether the play leaves out HTTP: the client's `HttpClient` is the test server itself.
+    """
 
     combination: Combination
     stateful: bool
+    below_seams: bool = False
 
     def __str__(self) -> str:
-        return f"{self.combination}{'-stateful' if self.stateful else ''}"
+        return f"{self.combination}{'-stateful' * self.stateful}{'-seams' * self.below_seams}"
 
 
+_WEB_SOCKETS = [each for each in COMBINATIONS if each.transport is Transport.WEBSOCKETS]
 KINDS = [
     *(Kind(combination, stateful=False) for combination in COMBINATIONS),
-    *(Kind(each, stateful=True) for each in COMBINATIONS if each.transport is Transport.WEBSOCKETS),
+    *(Kind(combination, stateful=True) for combination in _WEB_SOCKETS),
+]
+SEAM_KINDS = [
+    Kind(combination, stateful=stateful, below_seams=True) for combination in _WEB_SOCKETS for stateful in (False, True)
 ]
 
 
@@ -88,7 +101,8 @@ class Play:
         """Return the play of a seed, with so many faults."""
         longest = random.Random(seed).choice(_LONGEST)
         schedule = Schedule(seed, (*SimulatedFaults.kinds, "stop"), longest)
-        return cls(kind, seed, tuple(itertools.islice(schedule, count)), max(1.0, longest / 8))
+        pace = max(1.0, longest / 8) * (_SEAM_PACE if kind.below_seams else 1.0)
+        return cls(kind, seed, tuple(itertools.islice(schedule, count)), pace)
 
     def keep(self, numbers: Sequence[int]) -> Play:
         """Return the play with some of its faults only, by their numbers from 0 on."""
@@ -102,7 +116,7 @@ class Play:
         """
         began = time.process_time()
         latency = (0.0001, random.Random(self.seed).choice(_LATENCIES))
-        network = SimulatedNetwork(self.seed, latency=latency)
+        network = SimulatedNetwork(self.seed, latency=latency, split=0.0 if self.kind.below_seams else 0.05)
         network.watch(trace)
         run = Run(
             self.kind.combination,
@@ -126,6 +140,6 @@ class Play:
         )
 
     async def _go(self, network: SimulatedNetwork, run: Run) -> None:
-        faults = SimulatedFaults(network)
+        faults = (SeamFaults if self.kind.below_seams else SimulatedFaults)(network)
         async with faults.server:
             await run.through(faults, self.faults)

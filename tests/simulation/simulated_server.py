@@ -10,6 +10,9 @@ from tests.faults.invariants import REASONS, BrokenError
 from tests.python_server import HubRecord
 
 from signalr_sdk import Transport
+from signalr_sdk.testing import HubServer
+
+from .seams import SeamServer
 
 if TYPE_CHECKING:
     from tests.faults.schedule import Fault
@@ -48,8 +51,11 @@ class SimulatedFaults(HubServerFaults):
 
     def __init__(self, network: SimulatedNetwork) -> None:
         record = HubRecord()
-        super().__init__(network, self.make_server(record, host=HOST, port=80), record)
+        super().__init__(network, self._new_server(network, record), record)
         self._network = network
+
+    def _new_server(self, _network: SimulatedNetwork, record: HubRecord) -> HubServer:
+        return HubServer(**self.served(record), host=HOST, port=80)
 
     @property
     def url(self) -> str:
@@ -113,3 +119,15 @@ class SimulatedFaults(HubServerFaults):
         """Let segments take up to half a second."""
         with self._network.slow(0.05, 0.5):
             await asyncio.sleep(fault.lasts)
+
+
+class SeamFaults(SimulatedFaults):
+    """The test server below the seams, where links carry whole messages."""
+
+    def _new_server(self, network: SimulatedNetwork, record: HubRecord) -> HubServer:
+        self.http = server = SeamServer(network._conditions, **self.served(record), host=HOST, port=80)
+        return server
+
+    async def cut_after(self, fault: Fault) -> None:
+        """Cut at once: no message arrives in part."""
+        await self.cut(fault)

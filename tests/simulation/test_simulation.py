@@ -10,16 +10,16 @@ from pathlib import Path
 import pytest
 
 from .defects import DEFECTS
-from .plays import KINDS, Kind, Play
+from .plays import KINDS, SEAM_KINDS, Kind, Play
 from .shrinking import Shrinking
 
 ROOT = Path(__file__).parents[2]
 FAULTS = 12
 
 
-@pytest.mark.parametrize("kind", KINDS, ids=str)
+@pytest.mark.parametrize("kind", KINDS + SEAM_KINDS, ids=str)
 def test_each_kind(kind: Kind) -> None:
-    outcome = Play.by_seed(kind, seed=KINDS.index(kind), count=FAULTS).run()
+    outcome = Play.by_seed(kind, seed=2, count=FAULTS).run()
     if outcome.error is not None:
         raise outcome.error
     assert outcome.counts["faults"] == FAULTS

@@ -15,7 +15,7 @@ import os
 import socket
 import struct
 from collections import deque
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
 
 import attrs
 
@@ -183,21 +183,30 @@ class Conditions:
             ConnectionRefusedError: nobody listens there, or the network refuses connections.
             TimeoutError: no packet has arrived in time.
         """
-        await self._reach()
+        await self.reach()
         listener = self.listeners.get(address)
         if self.is_refusing or listener is None:
             self.note("refused")
             raise ConnectionRefusedError(errno.ECONNREFUSED, f"Connect call failed {address!r}")
-        self.connections += 1
         served = SimulatedSocket(self)
         client.peer_address, served.own_address = address, address
         client.own_address = served.peer_address = ("127.0.0.1", self.free_port())
-        link = self.links[self.connections] = Link(self, self.connections, client, served)
-        self.note(f"{link.number} connect")
+        client.peer, served.peer = served, client
+        self.link(client, served)
         listener.take(served)
 
-    async def _reach(self) -> None:
-        """Return when the first packets of a connection have passed in both directions."""
+    def link(self, client: End, served: End) -> None:
+        """Make a link between two ends."""
+        self.connections += 1
+        self.note(f"{self.connections} connect")
+        self.links[self.connections] = Link(self, self.connections, client, served)
+
+    async def reach(self) -> None:
+        """Return when the first packets of a connection have passed in both directions.
+
+        Raises:
+            TimeoutError: no packet has arrived in time.
+        """
         loop = self.loop
         began = loop.time()
         for retry in _CONNECT_RETRIES:
@@ -231,6 +240,27 @@ class Conditions:
             link.release(direction)
 
 
+class End(Protocol):
+    """What a link asks of its two ends."""
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the application has not closed this end."""
+
+    @property
+    def keep_alive_limit(self) -> float | None:
+        """Seconds after which the system gives an idle connection up whose peer is gone; `None` for never."""
+
+    def attach(self, link: Link, path: Path) -> None:
+        """Note the link, and the path to the other end."""
+
+    def receive(self, segment: Segment) -> None:
+        """Take a segment from the network."""
+
+    def fail(self, number: int) -> None:
+        """Let the system end the connection with an error, given by its number."""
+
+
 class Health(enum.Enum):
     """What a link does with segments: it carries them, swallows them, or answers them with RST."""
 
@@ -249,12 +279,12 @@ class Link:
         served: the end that was accepted.
     """
 
-    def __init__(self, net: Conditions, number: int, client: SimulatedSocket, served: SimulatedSocket) -> None:
+    def __init__(self, net: Conditions, number: int, client: End, served: End) -> None:
         self.number = number
         self.health = Health.UP
         self.ends = (client, served)
         self._net = net
-        self._give_up: dict[SimulatedSocket, asyncio.TimerHandle] = {}
+        self._give_up: dict[End, asyncio.TimerHandle] = {}
         self.paths: dict[Direction, Path] = {
             UP: Path(net, self, UP, client, served),
             DOWN: Path(net, self, DOWN, served, client),
@@ -284,7 +314,7 @@ class Link:
                 unacknowledged = self.paths[UP if end is self.ends[0] else DOWN].unacknowledged
                 self.give_up_after(_UNACKNOWLEDGED_LIMIT if unacknowledged else end.keep_alive_limit, end)
 
-    def give_up_after(self, seconds: float | None, end: SimulatedSocket) -> None:
+    def give_up_after(self, seconds: float | None, end: End) -> None:
         """Let the system of an end give the link up so late at most, unless the link works again; `None` for never."""
         if seconds is None:
             return
@@ -294,7 +324,7 @@ class Link:
                 before.cancel()
             self._give_up[end] = self._net.loop.call_at(when, self._give_up_now, end)
 
-    def _give_up_now(self, end: SimulatedSocket) -> None:
+    def _give_up_now(self, end: End) -> None:
         del self._give_up[end]
         end.fail(errno.ETIMEDOUT)
 
@@ -311,7 +341,7 @@ class Link:
             timer.cancel()
         self._give_up.clear()
 
-    def closed(self, end: SimulatedSocket) -> None:
+    def closed(self, end: End) -> None:
         """Note that the application has closed this end."""
         if (timer := self._give_up.pop(end, None)) is not None:
             timer.cancel()
@@ -334,9 +364,7 @@ class Path:
         acknowledged_at: when the last acknowledgement came, in the event loop's time.
     """
 
-    def __init__(
-        self, net: Conditions, link: Link, direction: Direction, source: SimulatedSocket, target: SimulatedSocket
-    ) -> None:
+    def __init__(self, net: Conditions, link: Link, direction: Direction, source: End, target: End) -> None:
         self.unacknowledged = 0
         self.acknowledged_at = net.loop.time()
         self._net = net
@@ -455,6 +483,7 @@ class SimulatedSocket(socket.socket):
     Attributes:
         own_address: IP address and port of this end.
         peer_address: IP address and port of the other end; `None` before the socket is connected.
+        peer: the other end.
         is_open: whether the application has not closed the socket.
         room: how many bytes can be sent before the receiver has to read.
         on_change: called when there is something new to read, or room to write.
@@ -464,6 +493,7 @@ class SimulatedSocket(socket.socket):
         # Do not call `super().__init__()`, which would open a file of the system.
         self.own_address: Address = ("0.0.0.0", 0)
         self.peer_address: Address | None = None
+        self.peer: SimulatedSocket | None = None
         self.is_open = True
         self.room = _WINDOW
         self.on_change: Callable[[], None] | None = None
@@ -652,9 +682,8 @@ class SimulatedSocket(socket.socket):
             return None
         segment = self._inbox.popleft()
         if isinstance(segment, bytes):
-            for end in self._link.ends if self._link is not None else ():
-                if end is not self:
-                    end.give_room(len(segment))
+            if self.peer is not None:
+                self.peer.give_room(len(segment))
             return segment
         if segment is Mark.RST:
             self._is_reset = True
