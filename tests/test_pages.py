@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 ELSEWHERE = {
     "tutorial.md": "tests/test_documents.py",
     "how-to/test-your-bot.md": "tests/testing/test_pytest_plugin.py",
+    "how-to/simulated-outages.md": "tests/testing/test_simulated_outages.py",
     "how-to/logging.md": "test_the_page_on_logging",
     "how-to/azure.md": "tests/interop/test_azure_how_to.py",
     "how-to/azure-entra-id.md": "tests/interop/test_azure_how_to.py",
