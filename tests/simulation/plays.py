@@ -140,6 +140,9 @@ class Play:
         )
 
     async def _go(self, network: SimulatedNetwork, run: Run) -> None:
-        faults = (SeamFaults if self.kind.below_seams else SimulatedFaults)(network)
-        async with faults.server:
+        if self.kind.below_seams:
+            faults: SimulatedFaults = SeamFaults(network)
+        else:
+            faults = SimulatedFaults(network, redirects=self.seed % 3 == 0)
+        async with faults:
             await run.through(faults, self.faults)

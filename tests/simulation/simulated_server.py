@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+import time
+from typing import TYPE_CHECKING, Any, Self
 
+from aiohttp import web
 from tests.faults.faulty_servers import HubServerFaults
 from tests.faults.invariants import REASONS, BrokenError
 from tests.python_server import HubRecord
@@ -15,12 +17,17 @@ from signalr_sdk.testing import HubServer
 from .seams import SeamServer
 
 if TYPE_CHECKING:
-    from tests.faults.schedule import Fault
+    from collections.abc import Callable
 
+    from tests.faults.schedule import Fault
+    from tests.interop.hub_server import ServerEvent
+
+    from signalr_sdk.testing import Identity
     from signalr_sdk.testing.fault_proxy import Direction
     from signalr_sdk.testing.simulated_network import SimulatedNetwork
 
-HOST = "hub.example"
+HOST, FRONT = "hub.example", "front.example"
+_REDIRECTED = "redirected"
 # Some faults last longer than the server waits for a client.
 _SILENT = (
     "Connection closed with an error. OperationCanceledException: Client hasn't sent a message/ping within the "
@@ -36,11 +43,54 @@ _GIVEN_UP_AFTER = 1000.0
 _IDLE_AFTER = 3000.0
 
 
+class Front:
+    """Another origin, which answers negotiate requests with a redirect to the server and a token for the server.
+
+    Args:
+        faults: the server.
+        authorize: checks the tokens of this origin.
+
+    Attributes:
+        leaked: whether the server was shown a token of this origin.
+    """
+
+    def __init__(self, faults: SimulatedFaults, *, authorize: Callable[[str | None], Identity | None]) -> None:
+        self.leaked = False
+        self._faults = faults
+        self._authorize = authorize
+        self._runner: web.AppRunner | None = None
+
+    async def start(self) -> None:
+        """Listen."""
+        app = web.Application()
+        app.add_routes([web.post(f"{self._faults.path}/negotiate", self._negotiate)])
+        self._runner = web.AppRunner(app, access_log=None)
+        await self._runner.setup()
+        await web.TCPSite(self._runner, FRONT, 80).start()
+
+    async def stop(self) -> None:
+        """Close everything."""
+        if self._runner is not None:
+            await self._runner.cleanup()
+
+    async def _negotiate(self, request: web.Request) -> web.Response:
+        if self._authorize(request.headers.get("Authorization", "").removeprefix("Bearer ")) is None:
+            raise web.HTTPUnauthorized
+        token = f"{_REDIRECTED}|{time.time() + self._faults.tokens.seconds}"
+        return web.json_response({"url": self._faults.server.url(self._faults.path), "accessToken": token})
+
+    def authorize_redirected(self, token: str | None) -> Identity | None:
+        """Check a token that the server is shown."""
+        self.leaked |= token is not None and not token.startswith(_REDIRECTED)
+        return self._authorize(token)
+
+
 class SimulatedFaults(HubServerFaults):
-    """The test server on a network in memory, on the client's event loop.
+    """The test server on a network in memory, on the client's event loop. Started with `async with`.
 
     Args:
         network: the network.
+        redirects: whether clients negotiate with another origin first, which redirects them to the server.
     """
 
     kinds = (
@@ -49,17 +99,37 @@ class SimulatedFaults(HubServerFaults):
     )  # fmt: skip
     reasons = REASONS | {_SILENT}
 
-    def __init__(self, network: SimulatedNetwork) -> None:
+    def __init__(self, network: SimulatedNetwork, *, redirects: bool = False) -> None:
         record = HubRecord()
-        super().__init__(network, self._new_server(network, record), record)
+        options = self.served(record)
         self._network = network
+        self._front = Front(self, authorize=options["authorize"]) if redirects else None
+        if self._front is not None:
+            options["authorize"] = self._front.authorize_redirected
+        super().__init__(network, self._new_server(network, {**options, "host": HOST, "port": 80}), record)
 
-    def _new_server(self, _network: SimulatedNetwork, record: HubRecord) -> HubServer:
-        return HubServer(**self.served(record), host=HOST, port=80)
+    def _new_server(self, _network: SimulatedNetwork, options: dict[str, Any]) -> HubServer:
+        return HubServer(**options)
+
+    async def __aenter__(self) -> Self:
+        await self.server.start()
+        if self._front is not None:
+            await self._front.start()
+        return self
+
+    async def __aexit__(self, *_error: object) -> None:
+        if self._front is not None:
+            await self._front.stop()
+        await self.server.stop()
 
     @property
     def url(self) -> str:
-        return self.server.url(self.path)
+        return self.server.url(self.path) if self._front is None else f"http://{FRONT}{self.path}"
+
+    async def new_records(self) -> list[ServerEvent]:
+        if self._front is not None and self._front.leaked:
+            raise BrokenError("a token of one origin was sent to another origin")
+        return await super().new_records()
 
     async def wait_forgotten(self) -> None:
         server = self.server
@@ -124,8 +194,8 @@ class SimulatedFaults(HubServerFaults):
 class SeamFaults(SimulatedFaults):
     """The test server below the seams, where links carry whole messages."""
 
-    def _new_server(self, network: SimulatedNetwork, record: HubRecord) -> HubServer:
-        self.http = server = SeamServer(network._conditions, **self.served(record), host=HOST, port=80)
+    def _new_server(self, network: SimulatedNetwork, options: dict[str, Any]) -> HubServer:
+        self.http = server = SeamServer(network._conditions, **options)
         return server
 
     async def cut_after(self, fault: Fault) -> None:

@@ -327,6 +327,10 @@ def test_a_server() -> None:
             await serving
         with pytest.raises(ConnectionRefusedError):
             await asyncio.open_connection(HOST, PORT)
+        async with await asyncio.start_server(lambda _reader, writer: writer.close(), port=PORT):
+            reader, writer = await asyncio.open_connection("other.example", PORT)
+            assert await reader.read() == b""
+            writer.close()
 
     run(main)
 

@@ -9,7 +9,7 @@ import socket
 import threading
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from .tcp import SimulatedSocket
+from .tcp import ALL_HOSTS, SimulatedSocket
 from .transports import SimulatedServer, SimulatedTransport
 
 if TYPE_CHECKING:
@@ -155,7 +155,7 @@ class SimulatedLoop(asyncio.SelectorEventLoop):
         _refuse_tls(ssl)
         if sock is None:
             own = SimulatedSocket(self.net)
-            address: Address = (self.net.address_of(host or ""), port or 0)
+            address: Address = (self.net.address_of(host) if host else ALL_HOSTS, port or 0)
             own.bind(address)
         else:
             own = _simulated(sock)

@@ -45,6 +45,7 @@ _KEEP_ALIVE: Final = (7200, 75, 9)
 # The size and form of the beginning of Linux's `struct tcp_info`.
 _TCP_INFO: Final = struct.Struct("8x13I")
 _FIRST_PORT: Final = 32768
+ALL_HOSTS: Final = "0.0.0.0"
 _FIRST_FILE: Final = 1_000_000
 
 
@@ -184,7 +185,7 @@ class Conditions:
             TimeoutError: no packet has arrived in time.
         """
         await self.reach()
-        listener = self.listeners.get(address)
+        listener = self.listener_at(address)
         if self.is_refusing or listener is None:
             self.note("refused")
             raise ConnectionRefusedError(errno.ECONNREFUSED, f"Connect call failed {address!r}")
@@ -194,6 +195,10 @@ class Conditions:
         client.peer, served.peer = served, client
         self.link(client, served)
         listener.take(served)
+
+    def listener_at(self, address: Address) -> SimulatedSocket | None:
+        """Return the socket that listens on an address, or on its port of all hosts."""
+        return self.listeners.get(address) or self.listeners.get((ALL_HOSTS, address[1]))
 
     def link(self, client: End, served: End) -> None:
         """Make a link between two ends."""
@@ -491,7 +496,7 @@ class SimulatedSocket(socket.socket):
 
     def __init__(self, net: Conditions) -> None:
         # Do not call `super().__init__()`, which would open a file of the system.
-        self.own_address: Address = ("0.0.0.0", 0)
+        self.own_address: Address = (ALL_HOSTS, 0)
         self.peer_address: Address | None = None
         self.peer: SimulatedSocket | None = None
         self.is_open = True
@@ -591,7 +596,7 @@ class SimulatedSocket(socket.socket):
     def bind(self, address: Any, /) -> None:
         """See `socket.socket.bind`."""
         host, port = address[:2]
-        if port and any(port == used for _host, used in self._net.listeners):
+        if port and self._net.listener_at((host, port)) is not None:
             raise system_error(errno.EADDRINUSE)
         self.own_address = (host, port or self._net.free_port())
 
