@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from tests.faults.invariants import BrokenError
 
+from .defects import DEFECTS
 from .plays import KINDS, SEAM_KINDS, Play
 from .shrinking import Shrinking
 
@@ -39,8 +40,10 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--seams", action="store_true", help="below the seams, without HTTP: WebSockets, much faster")
     parser.add_argument("--faults", type=int, default=FAULTS, help="in each play (default: %(default)s)")
     parser.add_argument("--keep", help="the numbers of the faults that happen, with commas between (default: all)")
+    parser.add_argument("--defect", choices=[*DEFECTS], help="play with a deliberate defect, which must be found")
     parser.add_argument("--trace", type=Path, help="a file for what the network carries: one line for each segment")
     parser.add_argument("--fingerprints", action="store_true", help="print the fingerprint of each play")
+    parser.add_argument("--first", action="store_true", help="end at the first failure, without shrinking")
     parser.add_argument("--go-on", action="store_true", help="also after a failure: print one line for each")
     return parser.parse_args(arguments)
 
@@ -58,6 +61,8 @@ def plays(options: argparse.Namespace) -> Iterator[Play]:
     kinds: list[Kind] = SEAM_KINDS if options.seams else KINDS
     if options.kind is not None:
         kinds = [kind for kind in KINDS + SEAM_KINDS if str(kind) == options.kind]
+    elif options.defect is not None:
+        kinds = [kind for kind in kinds if DEFECTS[options.defect].shows_in(kind)]
     for seed, kind in ((seed, kind) for seed in range(first, first + options.rounds) for kind in kinds):
         if time.monotonic() > until:
             return
@@ -99,6 +104,8 @@ def main(arguments: list[str]) -> int:
     broken = 0
     began = time.monotonic()
     with ExitStack() as stack:
+        if options.defect is not None:
+            stack.enter_context(DEFECTS[options.defect].made())
         trace: Callable[[str], object] | None = None
         if options.trace is not None:
             trace = stack.enter_context(options.trace.open("w", encoding="utf-8")).write
@@ -114,10 +121,12 @@ def main(arguments: list[str]) -> int:
                 say(f"{play.seed} {play.kind} {outcome.fingerprint}")
             if outcome.error is not None:
                 broken += 1
-                if not options.go_on:
+                if not options.go_on and not options.first:
                     tell(play, outcome, options.faults)
                     return 1
                 say(f"FAILED: {name(play, options.faults)}: {str(outcome.error)[:200]}")
+                if options.first:
+                    return 1
     say(", ".join(f"{counts[key]} {key}" for key in sorted(counts)))
     say(
         f"{counts['plays']} plays with {counts['faults']} faults in {time.monotonic() - began:.0f} s "

@@ -41,6 +41,16 @@ def test_a_seed_gives_the_same_play_in_every_process() -> None:
     assert fingerprints("2") == first
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("name", DEFECTS)
+def test_a_defect_is_found_within_a_minute(name: str) -> None:
+    """In a process of its own, since the client with the defect leaves all kinds of things behind."""
+    command = [sys.executable, "-m", "tests.simulation", "--seed", "1", "--seconds", "60", "--first", "--defect", name]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.stdout.startswith("FAILED: --seed "), done.stdout
+
+
 @pytest.mark.timeout(60)
 def test_a_failure_shrinks() -> None:
     """Twelve faults, one of which shows the defect: one or two are left."""

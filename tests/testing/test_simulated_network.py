@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import random
 import secrets
 import socket
@@ -156,6 +157,15 @@ def test_what_can_never_end() -> None:
     with pytest.raises(RuntimeError, match="every task waits") as caught:
         run(main, seed=17)
     assert caught.value.__notes__ == ["SimulatedNetwork(seed=17), after 0.000 simulated seconds\n0.000 s: refuse()"]
+
+
+def test_a_program_that_never_waits() -> None:
+    async def main(_network: SimulatedNetwork) -> None:
+        for _ in itertools.count():
+            await asyncio.sleep(0)
+
+    with pytest.raises(RuntimeError, match="never waits"):
+        run(main)
 
 
 @pytest.mark.parametrize("options", [{"latency": (2, 1)}, {"latency": (-1, 1)}, {"split": 1.5}])

@@ -33,11 +33,16 @@ class _LeapingSelector(selectors.DefaultSelector):
         self.now = 0.0
         self.was_woken = False
         self._turns = 0
+        # The time of the last garbage collection.
+        self._now_before = -1.0
 
     def select(self, timeout: float | None = None) -> Any:
         """Return the files that are ready: only the one by which other threads wake the event loop."""
         self._turns += 1
         if self._turns % _TURNS == 0:
+            if self.now == self._now_before:
+                raise RuntimeError(f"the program never waits: the clock has not moved for {_TURNS} turns of the loop")
+            self._now_before = self.now
             gc.collect()
         if self.was_woken:
             self.was_woken = False
