@@ -16,6 +16,7 @@ from signalr_sdk._core.session import HubSession
 from signalr_sdk._core.sse_parser import SseParser
 from signalr_sdk._http import aiohttp_client
 from signalr_sdk._http.access_tokens import AccessToken
+from signalr_sdk._http.request_sender import RequestSender
 from signalr_sdk._hub.link import HubLink
 from signalr_sdk._life.attempts import Attempts
 from signalr_sdk._receiving.dispatcher import Dispatcher
@@ -121,6 +122,7 @@ def _repeated_poll(patch: pytest.MonkeyPatch) -> None:
 
 def _token_for_another_origin(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(AccessToken, "use_from_redirect", lambda _self, _token: None)
+    patch.setattr(RequestSender, "_may_have_token", lambda _self, _url: True)
 
 
 def _handler_called_twice(patch: pytest.MonkeyPatch) -> None:
@@ -159,10 +161,12 @@ def _id_used_twice(patch: pytest.MonkeyPatch) -> None:
 
 
 def _connection_left_open(patch: pytest.MonkeyPatch) -> None:
-    async def nothing(_self: OpenConnection) -> None:
-        pass
+    left: list[OpenConnection] = []
 
-    patch.setattr(OpenConnection, "drop", nothing)
+    async def keep(self: OpenConnection) -> None:
+        left.append(self)
+
+    patch.setattr(OpenConnection, "drop", keep)
 
 
 def _event_half_read(patch: pytest.MonkeyPatch) -> None:

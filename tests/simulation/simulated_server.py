@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tests.faults.schedule import Fault
-    from tests.interop.hub_server import ServerEvent
 
     from signalr_sdk.testing import Identity
     from signalr_sdk.testing.fault_proxy import Direction
@@ -126,10 +125,10 @@ class SimulatedFaults(HubServerFaults):
     def url(self) -> str:
         return self.server.url(self.path) if self._front is None else f"http://{FRONT}{self.path}"
 
-    async def new_records(self) -> list[ServerEvent]:
+    async def tick(self, number: int) -> None:
         if self._front is not None and self._front.leaked:
             raise BrokenError("a token of one origin was sent to another origin")
-        return await super().new_records()
+        await super().tick(number)
 
     async def wait_forgotten(self) -> None:
         server = self.server

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -42,13 +43,18 @@ def test_a_seed_gives_the_same_play_in_every_process() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("name", DEFECTS)
 def test_a_defect_is_found_within_a_minute(name: str) -> None:
-    """In a process of its own, since the client with the defect leaves all kinds of things behind."""
-    command = [sys.executable, "-m", "tests.simulation", "--seed", "1", "--seconds", "60", "--first", "--defect", name]
+    """A minute of the processor, since the machine may be busy.
+
+    In a process of its own, since the client with the defect leaves all kinds of things behind.
+    """
+    command = [sys.executable, "-m", "tests.simulation", "--seed", "3", "--rounds", "40", "--first", "--defect", name]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.stdout.startswith("FAILED: --seed "), done.stdout
+    found = re.search(r"^found in ([\d.]+) s", done.stdout, re.MULTILINE)
+    assert found is not None, done.stdout
+    assert float(found[1]) < 60
 
 
 @pytest.mark.timeout(60)
