@@ -277,6 +277,15 @@ def users(session: nox.Session) -> None:
         session.run(f"{BIN}/python", "-m", "tests.users", *options)
 
 
+@nox.session(venv_backend="none")
+def simulation(session: nox.Session) -> None:
+    """Plays on a simulated network, for 20 s; `nox -s simulation -- --seconds 600` plays fresh seeds for longer."""
+    readme_environment(session)
+    fixed = (["--seed", "1", "--seconds", "14"], ["--seed", "1", "--seconds", "6", "--seams", "--faults", "100"])
+    for options in [session.posargs] if session.posargs else fixed:
+        session.run(f"{BIN}/python", "-m", "tests.simulation", *options)
+
+
 # What takes long
 
 
@@ -302,6 +311,15 @@ def faults(session: nox.Session) -> None:
 
 
 @nox.session(venv_backend="none")
+def hunt(session: nox.Session) -> None:
+    """Plays on a simulated network with fresh seeds, for ten minutes or as their own options say."""
+    readme_environment(session)
+    fresh = (["--seconds", "450"], ["--seconds", "150", "--seams", "--faults", "100"])
+    for options in [session.posargs] if session.posargs else fresh:
+        session.run(f"{BIN}/python", "-m", "tests.simulation", *options)
+
+
+@nox.session(venv_backend="none")
 def full(session: nox.Session) -> None:
     """All that is too long for the gate; it takes hours."""
     for version in PYTHONS:
@@ -310,6 +328,7 @@ def full(session: nox.Session) -> None:
         session.notify(name, posargs=["tests"])
     session.notify("users", posargs=["--rounds", "20000"])
     session.notify("faults")
+    session.notify("hunt")
 
 
 @nox.session

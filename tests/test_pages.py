@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 ELSEWHERE = {
     "tutorial.md": "tests/test_documents.py",
     "how-to/test-your-bot.md": "tests/testing/test_pytest_plugin.py",
+    "how-to/simulated-outages.md": "tests/testing/test_simulated_outages.py",
     "how-to/logging.md": "test_the_page_on_logging",
     "how-to/azure.md": "tests/interop/test_azure_how_to.py",
     "how-to/azure-entra-id.md": "tests/interop/test_azure_how_to.py",
@@ -100,6 +101,7 @@ def test_a_program_of_the_readme(program: Block, printed: list[str]) -> None:
 
 # What the programs of these need is not here; they are close to what these tests do.
 NOT_HERE = {
+    "testing/simulated_network.py": "tests/testing/test_simulated_network.py",
     "_connecting/raw_connection.py": "tests/interop/test_raw_connection.py",
     "sync/raw_connection.py": "tests/interop/test_sync.py",
     "azure/service.py": "tests/interop/test_azure_rest.py",

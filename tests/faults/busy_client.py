@@ -37,6 +37,9 @@ T = TypeVar("T")
 # Shorter than many faults, so that each timeout strikes sometimes.
 TIMEOUTS = Timeouts(connect=3, request=3, handshake=3, keep_alive=1, server=3, close=2, ready=5)
 _LONGEST_DELAY = 0.3
+PAUSES = (0.005, 0.05)
+# Event loops may call timers earlier, by the resolution of their clock.
+_EARLY = 1e-6
 
 
 class Client:
@@ -47,14 +50,26 @@ class Client:
         combination: transport and hub protocol.
         stateful: whether to use stateful reconnect.
         seed: seed of the traffic. How the traffic and the faults meet depends on the speed of the machine.
+        pauses: the shortest and the longest pause between two calls of a kind, in seconds.
+        patience: seconds after which something is taken as never to happen.
 
     Attributes:
         hub: the connection.
         invariants: what must hold for the connection.
     """
 
-    def __init__(self, server: FaultyServer, combination: Combination, *, stateful: bool, seed: int) -> None:
+    def __init__(
+        self,
+        server: FaultyServer,
+        combination: Combination,
+        *,
+        stateful: bool,
+        seed: int,
+        pauses: tuple[float, float] = PAUSES,
+        patience: float = PATIENCE,
+    ) -> None:
         self._chance = random.Random(seed)
+        self._pauses = pauses
         policy = Retry(wait=lambda _state: self._chance.uniform(0.0, _LONGEST_DELAY))
         self.hub = HubConnection(
             server.url,
@@ -64,8 +79,9 @@ class Client:
             retry_start=policy,
             stateful_reconnect=stateful,
             timeouts=TIMEOUTS,
+            http=server.http,
         )
-        self.invariants = Invariants(lambda: server.may_end)
+        self.invariants = Invariants(lambda: server.may_end, patience, server.reasons)
         self._server = server
         self._names = map(str, itertools.count())
         self._pending: dict[object, str] = {}
@@ -93,10 +109,11 @@ class Client:
                 await until(
                     lambda: self.hub.state is not ConnectionState.DISCONNECTING,
                     lambda: "stop() does not come to its end",
+                    self.invariants.patience,
                 )
             else:
                 # `invariants` has checked already why the connection has ended.
-                with suppress(ConnectionClosedError):
+                with suppress(SignalRError):
                     await self.hub.wait_closed()
             if self.hub.state is not ConnectionState.DISCONNECTED:
                 self.invariants.fail(f"it has ended, and is {self.hub.state}")
@@ -104,7 +121,7 @@ class Client:
 
     async def stop(self) -> None:
         """Stop the connection in any state, and check that it has left nothing but `on_closed` handlers."""
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(self.invariants.patience):
             self.invariants.received.discard()
             await self.hub.stop()
         left = [repr(each) for each in (*filter(_is_our_task, asyncio.all_tasks()), *filter(_is_our_timer, timers()))]
@@ -117,10 +134,12 @@ class Client:
         Raises:
             BrokenError: this does not happen in time, or an invariant is broken.
         """
-        deadline, missing, before = now() + PATIENCE, ["a call that works"], [*self._pending]
+        deadline, missing, before = now() + self.invariants.patience, ["a call that works"], [*self._pending]
         while await self._echo() is None or (missing := await self._missing(before)):
             if now() > deadline:
-                raise BrokenError(f"after {PATIENCE:g} s the client is {self.hub.state}, without {missing}")
+                raise BrokenError(
+                    f"after {self.invariants.patience:g} s the client is {self.hub.state}, without {missing}"
+                )
             await asyncio.sleep(POLL)
         self._server.may_end = False
 
@@ -151,7 +170,7 @@ class Client:
         self, name: str, call: Callable[[], Awaitable[T]], may: type[Exception] | None
     ) -> T | Exception | None:
         before, ends, began = self.hub.connection_id, self.invariants.changes.ends, now()
-        scope = asyncio.timeout(PATIENCE)
+        scope = asyncio.timeout(self.invariants.patience)
         try:
             async with scope:
                 return await call()
@@ -161,7 +180,7 @@ class Client:
             await self._check_lost(name, error, before)
         except Exception as error:  # noqa: BLE001 - any exception that is not documented for calls is a broken invariant
             if scope.expired():
-                self.invariants.fail(f"{name} did not end within {PATIENCE:g} s")
+                self.invariants.fail(f"{name} did not end within {self.invariants.patience:g} s")
             elif may is not None and type(error) is may:
                 return error
             else:
@@ -172,7 +191,7 @@ class Client:
     def _check_not_connected(self, name: str, error: NotConnectedError, ends: int, began: float) -> None:
         assert TIMEOUTS.ready is not None
         down = error.state in (ConnectionState.DISCONNECTED, ConnectionState.DISCONNECTING)
-        if not down and ends == self.invariants.changes.ends and now() - began < TIMEOUTS.ready:
+        if not down and ends == self.invariants.changes.ends and now() - began < TIMEOUTS.ready - _EARLY:
             self.invariants.fail(f"{name} did not wait for the connection: {error}")
 
     async def _check_lost(self, name: str, error: Exception, before: str | None) -> None:
@@ -180,6 +199,7 @@ class Client:
         await until(
             lambda: before is None or self.hub.connection_id != before,
             lambda: f"{name} ended with {error!r}, but the connection goes on",
+            self.invariants.patience,
         )
 
     def _right(self, name: str, result: object, wanted: object) -> None:
@@ -205,7 +225,7 @@ class Client:
     async def _repeat(self, kind: Callable[[], Awaitable[object]]) -> None:
         while not self._over:
             await kind()
-            await asyncio.sleep(self._chance.uniform(0.005, 0.05))
+            await asyncio.sleep(self._chance.uniform(*self._pauses))
 
     async def _echo(self) -> object:
         text = f"echo {next(self._names)}"
@@ -340,10 +360,17 @@ def timers() -> list[asyncio.TimerHandle]:
     return [timer for timer in getattr(asyncio.get_running_loop(), "_scheduled", ()) if not timer.cancelled()]
 
 
+def _is_clients(module: str) -> bool:
+    # The test server may run on the same event loop.
+    return module.startswith("signalr_sdk") and not module.startswith("signalr_sdk.testing")
+
+
 def _is_our_timer(timer: asyncio.TimerHandle) -> bool:
-    return str(getattr(timer._callback, "__module__", "")).startswith("signalr_sdk")  # type: ignore[attr-defined]
+    return _is_clients(str(getattr(timer._callback, "__module__", "")))  # type: ignore[attr-defined]
 
 
 def _is_our_task(task: asyncio.Task[Any]) -> bool:
-    name = task.get_name()
-    return not task.done() and name.startswith("signalr_sdk") and name != "signalr_sdk on_closed"
+    name, frame = task.get_name(), getattr(task.get_coro(), "cr_frame", None)
+    if task.done() or not name.startswith("signalr_sdk") or name == "signalr_sdk on_closed":
+        return False
+    return frame is None or _is_clients(frame.f_globals["__name__"])

@@ -16,7 +16,7 @@ from tests.python_server import USUAL, HubRecord, TwinHub
 from signalr_sdk.testing import FaultProxy, HubServer, Identity
 from signalr_sdk.testing.fault_proxy import Direction
 
-from .invariants import REASON
+from .invariants import REASON, REASONS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,7 +24,9 @@ if TYPE_CHECKING:
 
     from tests.interop.hub_server import ServerEvent
 
+    from signalr_sdk.interfaces import HttpClient
     from signalr_sdk.testing import Fault as ServerFault
+    from signalr_sdk.testing.simulated_network import SimulatedNetwork
 
     from .schedule import Fault
 
@@ -35,6 +37,7 @@ OUTLIVED = frozenset(
     {"cut", "cut_after", "stall", "stall_and_cut", "refuse", "drop", "freeze", "delay", "no_pings", "split", "join"}
 )
 _LIFETIME = 300.0  # seconds that a token is valid
+_SHORT_LIFETIME = 1.0
 
 
 class Tokens:
@@ -68,24 +71,28 @@ class FaultyServer:
     """A server behind a proxy, with the faults of TCP connections and of tokens.
 
     Args:
-        port: port of the server.
+        proxy: the proxy that the client connects to, or the simulated network between client and server.
 
     Attributes:
         path: path of the hub.
-        proxy: the proxy that the client connects to.
+        proxy: see above.
         tokens: the client's token provider.
         connection_id: id of the client's present connection.
         may_end: set when a fault ends the connection for good.
         generation: how many processes of the server have ended.
         ticks: whether `tick` can send events.
+        http: the client's HTTP client; `None` for its own.
+        reasons: the errors in Close messages that faults may cause.
     """
 
     kinds: ClassVar[tuple[str, ...]] = ("cut", "cut_after", "stall", "stall_and_cut", "refuse", "stale", "short_lives")
     path = "/hub"
     ticks = True
+    http: HttpClient | None = None
+    reasons: ClassVar[frozenset[str]] = REASONS
 
-    def __init__(self, port: int) -> None:
-        self.proxy = FaultProxy(port)
+    def __init__(self, proxy: FaultProxy | SimulatedNetwork) -> None:
+        self.proxy = proxy
         self.tokens = Tokens()
         self.connection_id: str | None = None
         self.may_end = False
@@ -93,7 +100,8 @@ class FaultyServer:
         self._stack = ExitStack()
 
     def __enter__(self) -> Self:
-        self._stack.enter_context(self.proxy)
+        if isinstance(self.proxy, FaultProxy):
+            self._stack.enter_context(self.proxy)
         return self
 
     def __exit__(
@@ -104,7 +112,11 @@ class FaultyServer:
     @property
     def url(self) -> str:
         """The URL that the client connects to."""
+        assert isinstance(self.proxy, FaultProxy)
         return self.proxy.url(self.path)
+
+    async def wait_forgotten(self) -> None:
+        """Return when the server has nothing left of clients that are gone, if it shares the client's event loop."""
 
     async def do(self, fault: Fault) -> None:
         """Make a fault; return when it is over."""
@@ -170,14 +182,16 @@ class FaultyServer:
 
     async def short_lives(self, fault: Fault) -> None:
         """Tokens are valid for a second."""
-        self.tokens.seconds = 1.0
+        self.tokens.seconds = _SHORT_LIFETIME
         try:
             self.proxy.cut()
             await asyncio.sleep(fault.lasts)
         finally:
             self.tokens.seconds = _LIFETIME
-            # Otherwise the server would end the connection later, when the short token expires.
+            # Otherwise the server would end the connection later, when the short token expires. An attempt that is
+            # under way with a short token is not cut: wait until all short tokens have expired.
             self.proxy.cut()
+            await asyncio.sleep(_SHORT_LIFETIME)
 
 
 class AspNetCoreProcess:
@@ -216,7 +230,7 @@ class AspNetCoreFaults(FaultyServer):
     kinds = (*FaultyServer.kinds[:5], "kill", "shut_down", "freeze", "drop", "abort")
 
     def __init__(self, process: AspNetCoreProcess, *, tokens: bool) -> None:
-        super().__init__(process.server.port)
+        super().__init__(FaultProxy(process.server.port))
         self._process = process
         self._seen_records = 0
         if process.server.has_ended:
@@ -277,8 +291,14 @@ class AspNetCoreFaults(FaultyServer):
             await self._server.abort(self.connection_id)
 
 
-class PythonFaults(FaultyServer):
-    """The test server behind a proxy, with the faults of the test server too."""
+class HubServerFaults(FaultyServer):
+    """The test server, with its own faults too.
+
+    Args:
+        proxy: as for `FaultyServer`.
+        server: the server, with a `TwinHub` that writes to `record`.
+        record: what the hub has recorded.
+    """
 
     kinds = (
         *FaultyServer.kinds, "answer", "hang_up", "hold", "delay", "freeze", "no_pings", "split", "join", "close_port",
@@ -289,14 +309,17 @@ class PythonFaults(FaultyServer):
     _REQUESTS = ("negotiate", "connect", "resume", "poll", "post", "delete")
     _PLACES = (*_REQUESTS, "handshake", "frame in", "frame out")
 
-    def __init__(self) -> None:
-        self._record = HubRecord()
-        hub = type("TwinHub", (TwinHub,), {"seen_by_hubs": self._record})
-        options: dict[str, Any] = {**USUAL, "authorize": _identity, "close_on_expiration": True}
-        self.server = HubServer({self.path: hub}, **options, stateful_reconnect=True)
-        self.server.__enter__()  # now, since the proxy needs the port
-        super().__init__(self.server.port)
-        self._stack.push(self.server)
+    def __init__(self, proxy: FaultProxy | SimulatedNetwork, server: HubServer, record: HubRecord) -> None:
+        super().__init__(proxy)
+        self.server = server
+        self._record = record
+
+    @classmethod
+    def served(cls, record: HubRecord) -> dict[str, Any]:
+        """Return the arguments of `HubServer` for a record."""
+        hub = type("TwinHub", (TwinHub,), {"seen_by_hubs": record})
+        usual: dict[str, Any] = {**USUAL, "authorize": _identity, "close_on_expiration": True}
+        return {"hubs": {cls.path: hub}, **usual, "stateful_reconnect": True}
 
     async def tick(self, number: int) -> None:
         await self.server.send(self.path, "tick", number)
@@ -392,3 +415,14 @@ class PythonFaults(FaultyServer):
     async def restart(self, fault: Fault) -> None:
         """End the server and start it again."""
         await self.server.faults.restart(fault.lasts, graceful=fault.amount % 2 == 0)
+
+
+class PythonFaults(HubServerFaults):
+    """The test server in a thread of its own, behind a proxy."""
+
+    def __init__(self) -> None:
+        record = HubRecord()
+        server = HubServer(**self.served(record))
+        server.__enter__()  # now, since the proxy needs the port
+        super().__init__(FaultProxy(server.port), server, record)
+        self._stack.push(server)

@@ -24,6 +24,8 @@ REASON = "told to"  # the error text in the Close messages that faults ask for
 # ASP.NET Core closes a connection with this error when an abandoned resume reaches the server late, together with the
 # next one.
 _CANCELLED = "Connection closed with an error. OperationCanceledException: The operation was canceled."
+# The errors in Close messages that faults may cause. All other errors mean that one side broke the protocol.
+REASONS = frozenset({REASON, _CANCELLED})
 
 _ENDS = frozenset({Event.LOST_FOR_GOOD, Event.GIVEN_UP})
 
@@ -32,16 +34,16 @@ class BrokenError(AssertionError):
     """An invariant does not hold."""
 
 
-async def until(holds: Callable[[], bool], why: Callable[[], str]) -> None:
+async def until(holds: Callable[[], bool], why: Callable[[], str], patience: float = PATIENCE) -> None:
     """Return when `holds` returns true.
 
     Raises:
         BrokenError: it does not in time; `why` returns the text.
     """
-    deadline = now() + PATIENCE
+    deadline = now() + patience
     while not holds():
         if now() > deadline:
-            raise BrokenError(f"{why()}, after {PATIENCE:g} s")
+            raise BrokenError(f"{why()}, after {patience:g} s")
         await asyncio.sleep(POLL)
 
 
@@ -55,13 +57,21 @@ class Invariants:
 
     Args:
         may_end: returns whether a fault has ended the connection for good.
+        patience: seconds after which something is taken as never to happen.
+        reasons: the errors in Close messages that faults may cause.
 
     Attributes:
+        patience: see above.
+        reasons: see above.
         counts: how often each thing has happened.
         failed: set when an invariant is broken.
     """
 
-    def __init__(self, may_end: Callable[[], bool]) -> None:
+    def __init__(
+        self, may_end: Callable[[], bool], patience: float = PATIENCE, reasons: frozenset[str] = REASONS
+    ) -> None:
+        self.patience = patience
+        self.reasons = reasons
         self.counts: Counter[str] = Counter()
         self.failed = asyncio.Event()
         self.changes = StateChanges(self, may_end)
@@ -132,7 +142,7 @@ class StateChanges:
         link: BaseException | None = error
         while link is not None:
             reason = link.reason if isinstance(link, ConnectionClosedError) else None
-            if isinstance(link, RemoteProtocolError) or reason not in (None, REASON, _CANCELLED):
+            if isinstance(link, RemoteProtocolError) or (reason is not None and reason not in self._invariants.reasons):
                 self._invariants.fail(f"the protocol was broken: {error}")
             link = link.__cause__
 

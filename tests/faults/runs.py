@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Self
 import attrs
 from tests.conftest import FILES, LOGGERS, watched
 
-from .busy_client import Client, timers
+from .busy_client import PAUSES, Client, timers
 from .faulty_servers import OUTLIVED
-from .invariants import BrokenError, Invariants, now, until
+from .invariants import PATIENCE, BrokenError, Invariants, now, until
 
 if TYPE_CHECKING:
     from collections import Counter
@@ -40,6 +40,9 @@ class Run:
         combination: transport and hub protocol of the client.
         stateful: whether the client uses stateful reconnect.
         seed: seed of the faults and of the client's traffic.
+        pauses: the shortest and the longest pause between two calls of a kind, in seconds.
+        tick: seconds between two events to all clients.
+        patience: seconds after which something is taken as never to happen.
         history: the faults that have happened.
         counts: how often each thing has happened, by its name.
     """
@@ -47,8 +50,11 @@ class Run:
     combination: Combination
     stateful: bool
     seed: int
-    history: list[Fault] = attrs.field(factory=list)
-    counts: Counter[str] | None = None
+    pauses: tuple[float, float] = attrs.field(default=PAUSES, kw_only=True)
+    tick: float = attrs.field(default=_TICK, kw_only=True)
+    patience: float = attrs.field(default=PATIENCE, kw_only=True)
+    history: list[Fault] = attrs.field(factory=list, init=False)
+    counts: Counter[str] | None = attrs.field(default=None, init=False)
 
     async def through(self, server: FaultyServer, faults: Iterable[Fault]) -> None:
         """Run a client while these faults happen.
@@ -57,11 +63,19 @@ class Run:
             BrokenError: an invariant does not hold.
         """
         before = Remains.now()
-        client = Client(server, self.combination, stateful=self.stateful, seed=self.seed)
+        client = Client(
+            server,
+            self.combination,
+            stateful=self.stateful,
+            seed=self.seed,
+            pauses=self.pauses,
+            patience=self.patience,
+        )
         self.counts = client.invariants.counts
         with errors_fail(client.invariants):
             await self._go(server, client, faults)
             await client.stop()
+            await server.wait_forgotten()
             await self._check_end(client, before)
 
     async def _go(self, server: FaultyServer, client: Client, faults: Iterable[Fault]) -> None:
@@ -71,7 +85,7 @@ class Run:
                 others = [
                     group.create_task(client.live(), name="life"),
                     group.create_task(client.invariants.watch(), name="watch"),
-                    group.create_task(_tick(server, client.invariants), name="ticks"),
+                    group.create_task(_tick(server, client.invariants, self.tick), name="ticks"),
                 ]
                 await client.works()
                 await self._faults(server, client, faults)
@@ -107,6 +121,7 @@ class Run:
         await until(
             lambda: not Remains.now().beyond(before) and not changes.unheard,
             lambda: f"after stop() there are {Remains.now().beyond(before)}, and nobody was told of {changes.unheard}",
+            self.patience,
         )
         client.invariants.check()
 
@@ -117,7 +132,7 @@ def _check_resumed(client: Client, before: str | None, fault: Fault) -> None:
         client.invariants.fail(f"the connection did not outlive this: {fault}")
 
 
-async def _tick(server: FaultyServer, invariants: Invariants) -> None:
+async def _tick(server: FaultyServer, invariants: Invariants, pause: float) -> None:
     """Make the hub send numbered events to all clients."""
     for number in itertools.count():
         if server.ticks:
@@ -125,7 +140,7 @@ async def _tick(server: FaultyServer, invariants: Invariants) -> None:
                 await server.tick(number)
             except OSError:
                 invariants.received.uncertain.add(number)
-        await asyncio.sleep(_TICK)
+        await asyncio.sleep(pause)
 
 
 class _Failing(logging.Handler):

@@ -29,14 +29,15 @@ class TcpSockets:
 
     def __init__(self, timeout: float | None) -> None:
         self._timeout = timeout
-        self._sockets = weakref.WeakSet[socket.socket]()
+        # A dictionary, because a `WeakSet` would have the sockets in another order in each process.
+        self._sockets = weakref.WeakKeyDictionary[socket.socket, None]()
 
     def make(self, address: tuple[int, int, int, str, tuple[Any, ...]]) -> socket.socket:
         """Return a new socket, not connected yet. aiohttp calls `make` for each connection (`socket_factory`)."""
         new = socket.socket(*address[:3])
         if self._timeout is not None:
             _keep_alive(new, self._timeout)
-        self._sockets.add(new)
+        self._sockets[new] = None
         return new
 
     def shut_down(self) -> None:

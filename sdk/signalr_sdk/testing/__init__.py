@@ -10,6 +10,7 @@ from .pending import Pending
 from .recording import Recorded, RecordedCall, RecordedConnect, RecordedDisconnect, RecordedNegotiation
 from .server import HubServer
 from .settings import Identity
+from .simulated_network import SimulatedNetwork
 
 __all__ = [
     "ClientProxy",
@@ -30,5 +31,6 @@ __all__ = [
     "RecordedConnect",
     "RecordedDisconnect",
     "RecordedNegotiation",
+    "SimulatedNetwork",
     "SingleClientProxy",
 ]

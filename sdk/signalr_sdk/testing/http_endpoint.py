@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 # When the server stops, the connections may take this many seconds to end. After that, their tasks are cancelled.
 _GRACE = 1.0
+# The body of a POST may take this many seconds to arrive.
+_BODY = 30.0
 _UNKNOWN = "No Connection with that ID"
 _FORMATS = {
     Transport.WEBSOCKETS: [TransferFormat.TEXT, TransferFormat.BINARY],
@@ -199,7 +201,11 @@ class HubEndpoint:
             raise web.HTTPMethodNotAllowed(
                 "POST", ["GET"], text="POST requests are not allowed for WebSocket connections."
             )
-        body = await request.read()
+        try:
+            async with asyncio.timeout(_BODY):
+                body = await request.read()
+        except TimeoutError:
+            raise web.HTTPRequestTimeout(text="The rest of the body did not come") from None
         await self._apply_faults(FaultPoint.FRAME_IN, request)
         await connection.buffers.feed(body)
         return web.Response()

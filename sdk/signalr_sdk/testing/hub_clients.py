@@ -83,7 +83,8 @@ class RegisteredClients:
     def group(self, name: str, /) -> ManyClients:
         """See `HubClients.group`."""
         clients, groups = self._registry.clients, self._registry.groups
-        return ManyClients(lambda: [clients[member] for member in groups.get(name, ()) if member in clients])
+        # Sorted, since the order of a `set` of strings differs from process to process.
+        return ManyClients(lambda: [clients[member] for member in sorted(groups.get(name, ())) if member in clients])
 
     def user(self, user: str, /) -> ManyClients:
         """See `HubClients.user`."""

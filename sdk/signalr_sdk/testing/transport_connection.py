@@ -53,13 +53,16 @@ class ServerWebSocket:
         self.writer.cancel()
         # Do not call `socket.close()`: while `run_web_socket` reads from the WebSocket, `socket.close()` closes the TCP
         # connection without waiting for the client's close frame.
-        with suppress(ConnectionError):
-            if not self.is_dead:
-                await self.socket.send_frame(_NORMAL_CLOSURE, WSMsgType.CLOSE)
-        with suppress(TimeoutError):
-            async with asyncio.timeout(_CLOSE_TIMEOUT):
-                await self.gone.wait()
-        drop_tcp(self.tcp, reset=False)
+        try:
+            with suppress(ConnectionError):
+                if not self.is_dead:
+                    await self.socket.send_frame(_NORMAL_CLOSURE, WSMsgType.CLOSE)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_CLOSE_TIMEOUT):
+                    await self.gone.wait()
+        finally:
+            # aiohttp cancels this method when the TCP connection of the new WebSocket is lost meanwhile.
+            drop_tcp(self.tcp, reset=False)
         return self.gone.is_set()
 
     def end(self) -> None:

@@ -86,4 +86,6 @@ async def _write_frames(
                 continue
             async with asyncio.timeout(connection.hub.settings.send_timeout):
                 await socket.send_frame(data, WSMsgType.BINARY if client.binary else WSMsgType.TEXT)
-        await socket.close(code=connection.close_code)
+        # On a lost line the unsent data would keep `close` waiting until the system gives the TCP connection up.
+        async with asyncio.timeout(connection.hub.settings.send_timeout):
+            await socket.close(code=connection.close_code)
