@@ -301,6 +301,13 @@ def faults(session: nox.Session) -> None:
     session.run(f"{BIN}/python", "-m", "tests.faults", *session.posargs)
 
 
+@nox.session
+def lab(session: nox.Session) -> None:
+    """All faults of real networks, in namespaces; `nox -s lab -- --seconds 60 --seed 1` is the part for the gate."""
+    session.install("-e", ".[test]")
+    session.run("python", "-m", "tests.faults.lab", *session.posargs)
+
+
 @nox.session(venv_backend="none")
 def full(session: nox.Session) -> None:
     """All that is too long for the gate; it takes hours."""
@@ -310,6 +317,7 @@ def full(session: nox.Session) -> None:
         session.notify(name, posargs=["tests"])
     session.notify("users", posargs=["--rounds", "20000"])
     session.notify("faults")
+    session.notify("lab")
 
 
 @nox.session

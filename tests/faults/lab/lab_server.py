@@ -50,7 +50,7 @@ class LabServer(FaultyServer):
 
     kinds = (
         "loss", "reordering", "doubles", "corruption", "slow_line",
-        "hole", "hole_up", "hole_down", "hole_for_large_packets",
+        "hole", "hole_up", "hole_down", "hole_for_large_packets", "hole_for_large_uploads",
         "table_lost", "address_changed", "killed", "vanished",
     )  # fmt: skip
     counts: Callable[[], Counter[str]]
@@ -138,6 +138,12 @@ class LabServer(FaultyServer):
         """Lose all large packets; no ICMP message says so."""
         with self._restored():
             self._link.both(Way(largest=_LARGEST))
+            await self._noticed(fault)
+
+    async def hole_for_large_uploads(self, fault: Fault) -> None:
+        """Lose all large packets to the server, whose own packets arrive."""
+        with self._restored():
+            self._link.up = Way(largest=_LARGEST)
             await self._noticed(fault)
 
     async def table_lost(self, fault: Fault) -> None:
