@@ -31,7 +31,8 @@ NOTICED_WITHIN: Final = sum(
     limit or 0.0
     for limit in (TIMEOUTS.server, TIMEOUTS.request, TIMEOUTS.connect, TIMEOUTS.handshake, TIMEOUTS.close, _SLACK)
 )
-_LARGEST = 600  # bytes that pass through the hole for large packets; a request to connect is shorter
+_LARGEST: Final = 600  # bytes that pass through the hole for large packets; a request to connect is shorter
+_LARGE_ONE_WITHIN: Final = 10.0  # seconds; the traffic of a client may be of small packets only
 _LIVE = (Event.CONNECT_OK, Event.RESUMED)
 LOSSES: Final = (Event.LOST, Event.LOST_RESUMABLE)
 
@@ -138,13 +139,21 @@ class LabServer(FaultyServer):
         """Lose all large packets; no ICMP message says so."""
         with self._restored():
             self._link.both(Way(largest=_LARGEST))
-            await self._noticed(fault)
+            await self._large_one_noticed(fault)
 
     async def hole_for_large_uploads(self, fault: Fault) -> None:
         """Lose all large packets to the server, whose own packets arrive."""
         with self._restored():
             self._link.up = Way(largest=_LARGEST)
-            await self._noticed(fault)
+            await self._large_one_noticed(fault)
+
+    async def _large_one_noticed(self, fault: Fault) -> None:
+        """Wait until the client has noticed that a large packet was lost, if it sends or gets one."""
+        losses, lost, until = self._losses(), self._link.lost, now() + _LARGE_ONE_WITHIN
+        while self._link.lost == lost and now() < until:
+            await asyncio.sleep(POLL)
+        if self._link.lost > lost:
+            await self._noticed(fault, losses)
 
     async def table_lost(self, fault: Fault) -> None:
         """Let the router lose its table: the packets of all TCP connections are lost, and new ones work."""
@@ -164,13 +173,17 @@ class LabServer(FaultyServer):
         finally:
             self._link.restore()
 
-    async def _noticed(self, fault: Fault) -> None:
+    async def _noticed(self, fault: Fault, before: int | None = None) -> None:
         """Wait until the client has noticed that its connection is lost.
+
+        Args:
+            fault: the fault, which lasts so much longer.
+            before: the number of losses before the fault; by default the present one.
 
         Raises:
             BrokenError: it does not in time.
         """
-        before, began = self._losses(), now()
+        before, began = self._losses() if before is None else before, now()
         while self._is_live() and self._losses() == before:
             if now() - began > NOTICED_WITHIN:
                 raise BrokenError(f"after {NOTICED_WITHIN:g} s the client has not noticed that its line is dead")

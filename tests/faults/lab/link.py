@@ -85,11 +85,13 @@ class Link:
         up: the way from the client to the server.
         down: the way from the server to the client.
         address: the server's present address.
+        lost: how many packets the two ways have lost.
     """
 
     def __init__(self, client: int, server: int, *, usual: float, seed: int) -> None:
         self.up = self.down = Way()
         self.address = ""
+        self.lost = 0
         self._usual = usual
         self._client, self._server = client, server
         self._chance = random.Random(seed)
@@ -147,7 +149,10 @@ class Link:
     def _take(self, packet: bytes, *, is_up: bool) -> None:
         routed = self._routed_up(packet) if is_up else self._routed_down(packet)
         way, to = (self.up, self._server) if is_up else (self.down, self._client)
-        if routed is None or way.loses(routed, self._chance):
+        if routed is None:
+            return
+        if way.loses(routed, self._chance):
+            self.lost += 1
             return
         if self._chance.random() < way.corrupted:
             routed = with_wrong_bit(routed, self._chance.random())

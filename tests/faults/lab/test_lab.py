@@ -161,6 +161,7 @@ def test_holes_of_each_way_and_for_large_packets(sockets: Sockets) -> None:
     assert is_sound(sockets.up(first))
     sockets.link.both(Way(largest=600))
     assert sockets.up(large, small) == packet(CLIENT, LOOPBACK, data=b".")
+    assert sockets.link.lost == 1
     sockets.link.restore()
     sockets.link.down = Way(is_dead=True)
     sockets.server.send(packet(LOOPBACK, CLIENT, data=b"lost"))
