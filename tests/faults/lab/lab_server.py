@@ -150,10 +150,11 @@ class LabServer(FaultyServer):
     async def _large_one_noticed(self, fault: Fault) -> None:
         """Wait until the client has noticed that a large packet was lost, if it sends or gets one."""
         losses, lost, until = self._losses(), self._link.lost, now() + _LARGE_ONE_WITHIN
-        while self._link.lost == lost and now() < until:
+        while self._link.lost == lost:
+            if now() > until:
+                return
             await asyncio.sleep(POLL)
-        if self._link.lost > lost:
-            await self._noticed(fault, losses)
+        await self._noticed(fault, losses)
 
     async def table_lost(self, fault: Fault) -> None:
         """Let the router lose its table: the packets of all TCP connections are lost, and new ones work."""
