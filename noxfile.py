@@ -310,6 +310,13 @@ def faults(session: nox.Session) -> None:
     session.run(f"{BIN}/python", "-m", "tests.faults", *session.posargs)
 
 
+@nox.session
+def lab(session: nox.Session) -> None:
+    """All faults of real networks, in namespaces; `nox -s lab -- --seconds 60 --seed 1` is the part for the gate."""
+    session.install("-e", ".[test]")
+    session.run("python", "-m", "tests.faults.lab", *session.posargs)
+
+
 @nox.session(venv_backend="none")
 def hunt(session: nox.Session) -> None:
     """Plays on a simulated network with fresh seeds, for ten minutes or as their own options say."""
@@ -329,6 +336,7 @@ def full(session: nox.Session) -> None:
     session.notify("users", posargs=["--rounds", "20000"])
     session.notify("faults")
     session.notify("hunt")
+    session.notify("lab")
 
 
 @nox.session

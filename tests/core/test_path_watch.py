@@ -68,6 +68,32 @@ def test_a_slow_path_starts_over_with_each_acknowledgement() -> None:
     assert watch.look({1: waiting(29.5)}, 159.0)
 
 
+def test_a_hole_for_large_packets_is_a_dead_path() -> None:
+    """The server's small packets still arrive, and each carries an acknowledgement, which acknowledges nothing new."""
+    watch = PathWatch(30.0)
+    watch.note_sent(100.0)
+    assert not watch.look({1: PathSample(3, 0.1, acknowledged=5000, repeats=0)}, 101.0)
+    now = watch.deadline
+    while not watch.look({1: PathSample(3, 0.1, acknowledged=5000, repeats=2)}, now):
+        now = watch.deadline
+    assert now == 130.0
+
+
+def test_a_path_that_loses_many_packets_is_not_dead() -> None:
+    watch = PathWatch(30.0)
+    watch.note_sent(100.0)
+    for now in range(101, 1000):
+        assert not watch.look({1: PathSample(3, 0.1, acknowledged=now // 29, repeats=2)}, float(now))
+
+
+def test_a_server_that_reads_nothing_and_acknowledges_repeated_data_again_is_busy() -> None:
+    """A server whose receive buffer is full may close a window that was open. TCP does not count these repeats."""
+    watch = PathWatch(30.0)
+    watch.note_sent(100.0)
+    for now in range(101, 1000):
+        assert not watch.look({1: PathSample(3, 0.1, acknowledged=5000, repeats=0)}, float(now))
+
+
 def test_a_server_that_reads_nothing_acknowledges_the_probes() -> None:
     """With a closed window nothing is unacknowledged: the rest waits on this side."""
     watch = PathWatch(30.0)

@@ -73,6 +73,8 @@ async def test_the_system_is_asked_about_our_own_sockets(slow_server: HubServer)
         samples = list(link.connection.path_samples().values())
         assert samples
         assert all(sample.since_ack < 10 for sample in samples)
+        assert all(100 < sample.acknowledged < 10_000 for sample in samples)
+        assert all(sample.repeats < 10 for sample in samples)
 
 
 @linux

@@ -388,13 +388,16 @@ class World:
             raise BrokenError("the source of an upload was not closed")
         if self.hub._backlog.held:
             raise BrokenError(f"{self.hub._backlog.held} bytes are still counted")
+        self._all_told()
+        self._no_timers()
+
+    def _all_told(self) -> None:
         if self.misled:
             raise BrokenError(self.misled[0])
         if len(self.ends) != self.ended:
             raise BrokenError(f"on_closed was told {len(self.ends)} times of {self.ended} ends")
         if not all(isinstance(request, TokenRequest) for request in self.requests):
             raise BrokenError(f"the token provider got {self.requests}")
-        self._no_timers()
 
     def _no_timers(self) -> None:
         for peer in self.server.peers:

@@ -1,8 +1,11 @@
 """Finds out from TCP's acknowledgements whether the network path to the server is dead, or the server is only busy.
 
 The operating system of a busy server still acknowledges the data that it gets; while its receive buffer is full, it
-acknowledges TCP's probes. On a dead path all packets are lost. So a path is dead if sent data stays unacknowledged for
-the timeout, and no acknowledgement comes on this socket in this time.
+acknowledges TCP's probes. On a dead path all packets are lost, or all large ones (a hole for large packets). So a path
+is dead if sent data stays unacknowledged for the timeout, and no acknowledgement of this data comes in this time.
+
+Each packet of the server carries an acknowledgement, also if it acknowledges nothing new. While TCP repeats a segment
+because its timer has expired, such packets say only that the way from the server is open.
 """
 
 from __future__ import annotations
@@ -23,11 +26,16 @@ class PathSample:
 
     Attributes:
         unacknowledged: the number of segments that were sent and are not acknowledged.
-        since_ack: seconds since the last acknowledgement came.
+        since_ack: seconds since the last acknowledgement came, which may have acknowledged nothing new.
+        acknowledged: the number of bytes that were ever acknowledged.
+        repeats: how often TCP's timer has expired since the last new acknowledgement. A timer that expires while the
+            peer's receive buffer is full does not count.
     """
 
     unacknowledged: int
     since_ack: float
+    acknowledged: int = 0
+    repeats: int = 0
 
 
 class PathWatch:
@@ -44,7 +52,8 @@ class PathWatch:
         self.deadline = math.inf
         self._timeout = timeout
         self._first_look = 0.0 if timeout is None else min(_FIRST_LOOK, timeout / 4)
-        self._suspects: dict[int, float] = {}
+        # Since when each socket waits for an acknowledgement, and how much was acknowledged by then.
+        self._suspects: dict[int, tuple[float, int]] = {}
 
     def note_sent(self, now: float) -> bool:
         """Note that data is sent now, which the server must acknowledge. Return whether `deadline` has changed."""
@@ -62,15 +71,18 @@ class PathWatch:
             now: the time in seconds, of the same clock as for `note_sent`.
         """
         assert self._timeout is not None
-        suspects: dict[int, float] = {}
+        suspects: dict[int, tuple[float, int]] = {}
         for name, sample in samples.items():
             if sample.unacknowledged:
-                since = self._suspects.get(name, now)
+                present = (now, sample.acknowledged)
+                since, acknowledged = self._suspects.get(name, present)
                 # The timeout of this socket began at the time `since`. If an acknowledgement has come after that time,
                 # the path is not dead: the timeout begins again now.
-                suspects[name] = now if sample.since_ack < now - since else since
+                has_come = sample.since_ack < now - since and not sample.repeats
+                is_open = has_come or sample.acknowledged > acknowledged
+                suspects[name] = present if is_open else (since, acknowledged)
         self._suspects = suspects
-        oldest = min(suspects.values(), default=math.inf)
+        oldest = min((since for since, _ in suspects.values()), default=math.inf)
         dead_at = oldest + self._timeout - self._first_look
         # The next call of `look` must be soon, and not only at `dead_at`: the timeout of data that is sent after this
         # call begins at the next call. After a late call, a dead path would be noticed late.

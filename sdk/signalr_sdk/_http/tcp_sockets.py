@@ -11,10 +11,12 @@ from typing import Any, Final
 
 from .._core.path_watch import PathSample
 
-# The layout of Linux's `struct tcp_info`: `_HEAD` bytes that are not needed, then numbers of 32 bits. The first
-# `_NUMBERS` numbers are read; `_UNACKNOWLEDGED` and `_SINCE_ACK` are the indexes of the two numbers that are used.
-_HEAD: Final = 8
-_UNACKNOWLEDGED, _SINCE_ACK, _NUMBERS = 4, 12, 13
+# Where the fields that are used lie in Linux's `struct tcp_info`: `tcpi_retransmits`, `tcpi_unacked`,
+# `tcpi_last_ack_recv` in ms, `tcpi_bytes_acked`. The last one is there since Linux 4.1.
+_REPEATS: Final = struct.Struct("2xB")
+_UNACKNOWLEDGED: Final = struct.Struct("24xI")
+_SINCE_ACK: Final = struct.Struct("56xI")
+_ACKNOWLEDGED: Final = struct.Struct("120xQ")
 # TCP keep-alive: the connection is lost after this number of probes in a row without an answer from the peer.
 _PROBES: Final = 4
 
@@ -55,12 +57,18 @@ class TcpSockets:
         if sys.platform == "linux":
             for each in self._sockets:
                 with suppress(OSError):  # the socket is closed
-                    size = _HEAD + 4 * _NUMBERS
-                    info = each.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, size)
-                    if len(info) == size:
-                        numbers = struct.unpack_from(f"{_NUMBERS}I", info, _HEAD)
-                        found[id(each)] = PathSample(numbers[_UNACKNOWLEDGED], numbers[_SINCE_ACK] / 1000)
+                    info = each.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _ACKNOWLEDGED.size)
+                    if len(info) == _ACKNOWLEDGED.size:
+                        found[id(each)] = _sample(info)
         return found
+
+
+def _sample(info: bytes) -> PathSample:
+    (repeats,) = _REPEATS.unpack_from(info)
+    (unacknowledged,) = _UNACKNOWLEDGED.unpack_from(info)
+    (since_ack,) = _SINCE_ACK.unpack_from(info)
+    (acknowledged,) = _ACKNOWLEDGED.unpack_from(info)
+    return PathSample(unacknowledged, since_ack / 1000, acknowledged, repeats)
 
 
 def _keep_alive(new: socket.socket, timeout: float) -> None:
