@@ -9,7 +9,8 @@ import socket
 import threading
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from .tcp import ALL_HOSTS, SimulatedSocket
+from .sockets import SimulatedSocket
+from .tcp import ALL_HOSTS
 from .transports import SimulatedServer, SimulatedTransport
 
 if TYPE_CHECKING:
@@ -109,7 +110,7 @@ class SimulatedLoop(asyncio.SelectorEventLoop):
 
     async def sock_connect(self, sock: socket.socket, address: Any) -> None:
         """See `asyncio.loop.sock_connect`."""
-        await self.net.connect(_simulated(sock), address)
+        await _simulated(sock).connect_to(address)
 
     async def create_connection(  # type: ignore[override]
         self,
@@ -139,7 +140,7 @@ class SimulatedLoop(asyncio.SelectorEventLoop):
         ((*_, address),) = await self.getaddrinfo(host, port)
         own = SimulatedSocket(self.net)
         try:
-            await self.net.connect(own, address)
+            await own.connect_to(address)
         except BaseException:
             own.close()
             raise

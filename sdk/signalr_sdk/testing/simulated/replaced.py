@@ -16,7 +16,7 @@ import aiohttp.connector
 from aiohttp.http import WebSocketWriter
 
 from .loop import running_simulation
-from .tcp import SimulatedSocket
+from .sockets import SimulatedSocket
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

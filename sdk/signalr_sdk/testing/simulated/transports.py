@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from .tcp import SimulatedSocket
+    from .sockets import SimulatedSocket
 
 _HIGH = 64 * 1024
 
