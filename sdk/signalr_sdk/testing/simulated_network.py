@@ -37,7 +37,7 @@ class SimulatedNetwork:
 
     While `run` runs, `time.time`, `time.monotonic`, `os.urandom`, the functions of `random`, `secrets.token_bytes` (and
     what uses it) and `socket.socket` are replaced in the whole process. `asyncio.to_thread` calls its function at once.
-    There is no TLS. The network has one conversation partner for each name: every host name has an address.
+    Every host name has an address. There is no TLS.
 
     Args:
         seed: of all that happens by chance.
