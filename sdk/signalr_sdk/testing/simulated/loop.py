@@ -67,7 +67,7 @@ class SimulatedLoop(asyncio.SelectorEventLoop):
     def __init__(self, net: Conditions) -> None:
         self._leaping = _LeapingSelector()
         super().__init__(self._leaping)
-        self.net = net
+        self.net: Conditions = net
         net.loop = self
         self._own_thread = threading.get_ident()
 

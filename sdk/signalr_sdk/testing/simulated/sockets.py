@@ -43,8 +43,8 @@ class SimulatedSocket(socket.socket):
         self.own_address: Address = (ALL_HOSTS, 0)
         self.peer_address: Address | None = None
         self.peer: SimulatedSocket | None = None
-        self.is_open = True
-        self.room = _WINDOW
+        self.is_open: bool = True
+        self.room: int = _WINDOW
         self.on_change: Callable[[], None] | None = None
         self._net = net
         self._number = net.next_file()

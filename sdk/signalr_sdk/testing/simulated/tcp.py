@@ -102,15 +102,15 @@ class Conditions:
     loop: asyncio.AbstractEventLoop
 
     def __init__(self, chance: random.Random, *, latency: tuple[float, float], split: float) -> None:
-        self.chance = chance
-        self.latency = latency
-        self.split = split
+        self.chance: random.Random = chance
+        self.latency: tuple[float, float] = latency
+        self.split: float = split
         self.flows: dict[Direction, Flow] = {UP: Flow(), DOWN: Flow()}
-        self.is_refusing = False
-        self.names_fail = False
+        self.is_refusing: bool = False
+        self.names_fail: bool = False
         self.links: dict[int, Link] = {}
         self.listeners: dict[Address, SimulatedSocket] = {}
-        self.connections = 0
+        self.connections: int = 0
         self.trace: Callable[[str], object] | None = None
         self._hash = hashlib.sha256()
         self._addresses: dict[str, str] = {}
@@ -260,9 +260,9 @@ class Link:
     """
 
     def __init__(self, net: Conditions, number: int, client: End, served: End) -> None:
-        self.number = number
-        self.health = Health.UP
-        self.ends = (client, served)
+        self.number: int = number
+        self.health: Health = Health.UP
+        self.ends: tuple[End, End] = (client, served)
         self._net = net
         self._give_up: dict[End, asyncio.TimerHandle] = {}
         self.paths: dict[Direction, Path] = {
@@ -345,8 +345,8 @@ class Path:
     """
 
     def __init__(self, net: Conditions, link: Link, direction: Direction, source: End, target: End) -> None:
-        self.unacknowledged = 0
-        self.acknowledged_at = net.loop.time()
+        self.unacknowledged: int = 0
+        self.acknowledged_at: float = net.loop.time()
         self._net = net
         self._loop = net.loop
         self._link = link
