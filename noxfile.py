@@ -221,11 +221,11 @@ def workflows(session: nox.Session) -> None:
 # Other event loops, other versions of what it needs
 
 
-@nox.session(venv_backend="none")
+@nox.session
 def debug(session: nox.Session) -> None:
     """Tests in asyncio's debug mode; `nox -s debug -- tests` runs all."""
-    readme_environment(session)
-    command = (f"{BIN}/python", "-m", "pytest", "-q")
+    session.install("-e", ".[test]")
+    command = ("python", "-m", "pytest", "-q")
     session.run(*command, *(session.posargs or SCHEDULED), env={"PYTHONASYNCIODEBUG": "1"})
 
 
@@ -268,22 +268,22 @@ def lowest(session: nox.Session) -> None:
 # Hunts with fixed seeds; each runs longer, with fresh seeds, when its options say so
 
 
-@nox.session(venv_backend="none")
+@nox.session
 def users(session: nox.Session) -> None:
     """Users' code that does every wrong thing, for 20 s; `nox -s users -- --rounds 20000` runs longer."""
-    readme_environment(session)
+    session.install("-e", ".[test]")
     fixed = (["--seed", "1", "--seconds", "14"], ["--seed", "1", "--seconds", "6", "--threads"])
     for options in [session.posargs] if session.posargs else fixed:
-        session.run(f"{BIN}/python", "-m", "tests.users", *options)
+        session.run("python", "-m", "tests.users", *options)
 
 
-@nox.session(venv_backend="none")
+@nox.session
 def simulation(session: nox.Session) -> None:
     """Plays on a simulated network, for 20 s; `nox -s simulation -- --seconds 600` plays fresh seeds for longer."""
-    readme_environment(session)
+    session.install("-e", ".[test]")
     fixed = (["--seed", "1", "--seconds", "14"], ["--seed", "1", "--seconds", "6", "--seams", "--faults", "100"])
     for options in [session.posargs] if session.posargs else fixed:
-        session.run(f"{BIN}/python", "-m", "tests.simulation", *options)
+        session.run("python", "-m", "tests.simulation", *options)
 
 
 # What takes long
