@@ -182,7 +182,9 @@ class Remains:
         loop = asyncio.get_running_loop()
         # Without the threads of the loop's executor, which the faults use.
         workers: set[threading.Thread] = getattr(getattr(loop, "_default_executor", None), "_threads", set())
-        files = len(os.listdir(FILES)) if sys.platform.startswith("linux") else 0  # noqa: PTH208 - called often
+        # uvloop opens files of its own when it first needs them.
+        counted = sys.platform.startswith("linux") and isinstance(loop, asyncio.BaseEventLoop)
+        files = len(os.listdir(FILES)) if counted else 0  # noqa: PTH208 - called often
         return cls(
             frozenset(asyncio.all_tasks()),
             frozenset(set(threading.enumerate()) - workers),
