@@ -386,7 +386,7 @@ async def test_for_ever_ends_by_stop_alone(last: str) -> None:
         else:
             host.server.negotiate = lambda: CLASSIC
             host.go_away()
-            await asyncio.sleep(24 * 3600)
+            await asyncio.sleep(4 * 3600)
             assert hub.state is ConnectionState.RECONNECTING
         await hub.stop()
         await hub.wait_closed()
