@@ -9,7 +9,7 @@ import pytest
 
 from signalr_sdk import StateError
 from signalr_sdk._guard.loops import check_loop, loop_or_none, running_loop
-from signalr_sdk._guard.tasks import spawn, where
+from signalr_sdk._guard.tasks import run_side_by_side, spawn, where
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -75,3 +75,22 @@ def test_the_right_event_loop() -> None:
     loop.close()
     check_loop(loop)
     check_loop(asyncio.run(current()))
+
+
+async def test_coroutines_side_by_side_end_together() -> None:
+    ended: list[str] = []
+
+    async def wait_for_ever() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.append("cancelled")
+
+    async def fail() -> None:
+        await asyncio.sleep(0)
+        raise ValueError("wrong")
+
+    with pytest.raises(ValueError, match="wrong"):
+        await run_side_by_side((wait_for_ever(), fail(), wait_for_ever()), "test")
+    assert ended == ["cancelled", "cancelled"]
+    await run_side_by_side((), "nothing")

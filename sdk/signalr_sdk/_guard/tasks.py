@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
+    from collections.abc import Coroutine, Iterable
 
 T = TypeVar("T")
 
@@ -35,6 +35,28 @@ def spawn(work: Coroutine[Any, Any, T], name: str, owner: set[asyncio.Task[T]] |
         owner.add(task)
         task.add_done_callback(owner.discard)
     return task
+
+
+async def run_side_by_side(works: Iterable[Coroutine[Any, Any, None]], name: str) -> None:
+    """Run coroutines side by side, each in a task. After an exception, cancel the others, and wait for their end.
+
+    Use this instead of `asyncio.TaskGroup`, which wraps each exception in an ExceptionGroup. With
+    `asyncio.eager_task_factory`, a TaskGroup also refuses more tasks once a task has failed at once.
+
+    Args:
+        works: the coroutines.
+        name: the name of each task, as for `spawn`.
+
+    Raises:
+        BaseException: the first exception of a coroutine.
+    """
+    tasks = [spawn(work, name) for work in works]
+    try:
+        await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def is_users(file: str) -> bool:

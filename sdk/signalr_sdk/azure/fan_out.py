@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 
-from .._guard.tasks import spawn
+from .._guard.tasks import run_side_by_side
 from ..errors import AzureSignalRError
 
 _AT_ONCE = 16
@@ -28,14 +27,8 @@ async def fan_out(what: str, targets: Sequence[str], call: Callable[[str], Await
     """
     waiting = iter(targets)
     failures: dict[str, AzureSignalRError] = {}
-    # Do not use a TaskGroup: with `asyncio.eager_task_factory`, it refuses more tasks once a task has failed at once.
-    workers = [spawn(_work(waiting, call, failures), "azure request") for _ in range(min(_AT_ONCE, len(targets)))]
-    try:
-        await asyncio.gather(*workers)
-    finally:
-        for worker in workers:
-            worker.cancel()
-        await asyncio.gather(*workers, return_exceptions=True)
+    workers = (_work(waiting, call, failures) for _ in range(min(_AT_ONCE, len(targets))))
+    await run_side_by_side(workers, "azure request")
     if failures:
         failed = [failures[target] for target in targets if target in failures]
         some = ", ".join(repr(error.target) for error in failed[:_NAMED])

@@ -16,7 +16,7 @@ from rich.table import Table
 
 from .. import HubConnection, HubError
 from .._core.redaction import redact_error
-from .._guard.tasks import spawn
+from .._guard.tasks import run_side_by_side
 from . import exit_status, options
 from .arguments import parse_argument
 from .connection_options import ConnectionOptions
@@ -152,15 +152,7 @@ class Scenarios:
             for _ in left:
                 await hub.invoke(method, *args)
 
-        # Do not use a TaskGroup: a TaskGroup would wrap a HubError in an ExceptionGroup, but `_timed` catches the plain
-        # HubError.
-        workers = [spawn(work(), "bench") for _ in range(_AT_ONCE)]
-        try:
-            await asyncio.gather(*workers)
-        finally:
-            for worker in workers:
-                worker.cancel()
-            await asyncio.wait(workers)
+        await run_side_by_side((work() for _ in range(_AT_ONCE)), "bench")
 
     async def _send(self, hub: HubConnection, count: int, method: str, args: list[Any]) -> None:
         for _ in range(count):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import attrs
 
-from .._guard.tasks import spawn
+from .._guard.tasks import run_side_by_side, spawn
 from .ending_tasks import end_tasks
 from .loop_thread import LoopService
 from .tcp_listener import TcpListener, drop_tcp
@@ -256,17 +256,15 @@ class _ProxiedConnection:
 
     async def run(self, host: str, port: int) -> None:
         """Connect to the server, and forward data in both directions until client and server have closed."""
-        forwarding: set[asyncio.Task[None]] = set()
         try:
             reader, writer = await asyncio.open_connection(host, port, limit=_CHUNK)
             self._writers.append(writer)
-            up = spawn(self._forward(self._reader, writer, self._flows["up"]), "proxy up", forwarding)
-            down = spawn(self._forward(reader, self._writer, self._flows["down"]), "proxy down", forwarding)
-            await asyncio.gather(up, down)
+            up = self._forward(self._reader, writer, self._flows["up"])
+            down = self._forward(reader, self._writer, self._flows["down"])
+            await run_side_by_side((up, down), "proxied direction")
         except OSError:
             self.cut(reset=True)
         finally:
-            await end_tasks(forwarding)
             for writer in self._writers:
                 writer.close()
 
