@@ -282,21 +282,10 @@ class SeamServer(HubServer):
     def _accept(self) -> None:
         self._times_refused -= 1
 
-    async def _restart(self, down: float, *, graceful: bool) -> None:
-        self._refuse()
-        try:
-            if graceful:
-                await asyncio.gather(*(endpoint.close() for endpoint in self._endpoints))
-            for tcp in list(self._in_use):
-                assert tcp is not None
-                tcp.abort()
-            killed = ConnectionClosedError("the server was killed")
-            await asyncio.gather(*(endpoint.close(killed) for endpoint in self._endpoints))
-            await asyncio.sleep(down)
-        finally:
-            for endpoint in self._endpoints:
-                endpoint.is_closing = False
-            self._accept()
+    def _drop_connections(self) -> None:
+        for tcp in list(self._in_use):
+            assert tcp is not None
+            tcp.abort()
 
     # The client's side
 

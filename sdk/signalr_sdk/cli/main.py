@@ -46,6 +46,7 @@ def _run(arguments: list[str]) -> int:
     from .demo import demo
     from .doctor.command import doctor
     from .invoke import invoke
+    from .json_output import OutputError
     from .listen import listen
     from .negotiate import negotiate
     from .send import send
@@ -66,7 +67,7 @@ def _run(arguments: list[str]) -> int:
     except OSError as error:
         # This error is from writing to standard output, for example from writing the help: the commands themselves
         # report all errors of connections and files.
-        print(f"signalr: cannot write to standard output: {error.strerror or error}", file=sys.stderr)  # noqa: T201
+        print(f"signalr: {OutputError(error)}", file=sys.stderr)  # noqa: T201
         return _WRONG_USAGE
     return 0
 

@@ -314,15 +314,11 @@ class HubServer(LoopService):
         return Pending(begin)
 
     async def _restart(self, down: float, *, graceful: bool) -> None:
-        if self._runner is None:
-            raise RuntimeError("the server is not started")
-        server = _server_of(self._runner)
         self._refuse()
         try:
             if graceful:
                 await asyncio.gather(*(endpoint.close() for endpoint in self._endpoints))
-            for handler in server.connections:
-                drop_tcp(handler.transport, reset=False)
+            self._drop_connections()
             killed = ConnectionClosedError("the server was killed")
             await asyncio.gather(*(endpoint.close(killed) for endpoint in self._endpoints))
             await asyncio.sleep(down)
@@ -330,6 +326,13 @@ class HubServer(LoopService):
             for endpoint in self._endpoints:
                 endpoint.is_closing = False
             self._accept()
+
+    def _drop_connections(self) -> None:
+        """Close all TCP connections of clients at once, as the end of the server's process does."""
+        if self._runner is None:
+            raise RuntimeError("the server is not started")
+        for handler in _server_of(self._runner).connections:
+            drop_tcp(handler.transport, reset=False)
 
 
 def _server_of(runner: web.AppRunner) -> web.Server:
