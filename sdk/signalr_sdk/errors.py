@@ -118,6 +118,13 @@ class HandshakeError(ConnectionFailedError):
         return self.message + _where(self.url, transport=self.transport)
 
 
+class SetupError(ConnectionFailedError):
+    """An `on_setup` handler failed or took too long, or the connection was lost before the handlers had ended.
+
+    `__cause__` is the exception of the handler, a `TimeoutError`, or the error that ended the connection.
+    """
+
+
 @attrs.define(slots=False, eq=False, repr=False)
 class ConnectionClosedError(SignalRError, ConnectionError):
     """The connection ended. If a call raises this error, the hub method may or may not have run.
@@ -133,7 +140,7 @@ class ConnectionClosedError(SignalRError, ConnectionError):
 
 
 class ServerTimeoutError(ConnectionClosedError, TimeoutError):
-    """The server sent nothing for longer than `Timeouts.server`."""
+    """The server sent nothing for longer than `Timeouts.server`, or no message for longer than `Timeouts.idle`."""
 
 
 @attrs.define(slots=False, eq=False, repr=False)
@@ -277,6 +284,7 @@ __all__ = [
     "RemoteProtocolError",
     "ResultTypeError",
     "ServerTimeoutError",
+    "SetupError",
     "SignalRError",
     "SlowConsumerError",
     "StateError",

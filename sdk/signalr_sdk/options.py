@@ -105,6 +105,9 @@ class Timeouts:
         server: the connection counts as lost if the server sent nothing for this time. Not used with long polling.
         close: `stop()` cuts the connection after this time.
         pause: the longest time for which the connection stops reading because handlers or iterators are slow.
+        setup: limit for all `on_setup` handlers of one connection together.
+        idle: the connection counts as lost if the hub sent no event, stream item, completion or request for a client
+            result for this time. Pings do not count. For hubs that send messages all the time.
         invoke: the default `timeout` of `invoke`.
         ready: how long a call waits for a connection; with 0, a call without a connection raises at once.
     """
@@ -116,6 +119,8 @@ class Timeouts:
     server: float | None = _timeout(30.0)
     close: float | None = _timeout(5.0)
     pause: float | None = _timeout(5.0)
+    setup: float | None = _timeout(30.0)
+    idle: float | None = _timeout(None)
     invoke: float | None = _timeout(None)
     ready: float | None = _timeout(15.0, _seconds_or_zero)
 

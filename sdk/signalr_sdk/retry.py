@@ -46,8 +46,9 @@ class RetryContext:
 def is_transient(context: RetryContext) -> bool:
     """Return whether a new attempt may succeed after an error.
 
-    Always true: errors of the network, DNS or certificates, timeouts, a failed token provider, the statuses 408, 429
-    and 5xx. Always false: a Close message that forbids reconnecting, and a classic ASP.NET server. Other refusals (for
+    Always true: errors of the network, DNS or certificates, timeouts, a failed token provider, a failed `on_setup`
+    handler, the statuses 408, 429 and 5xx. Always false: a Close message that forbids reconnecting, and a classic
+    ASP.NET server. Other refusals (for
     example 401, 404, a refused handshake): false before the connection was up for the first time, because the URL or
     the token is probably wrong; true afterwards.
     """
@@ -60,6 +61,9 @@ def _may_pass(error: BaseException | None, was_connected: bool) -> bool:
             passes = False
         case errors.ConnectionClosedError():
             passes = error.allow_reconnect
+        case errors.SetupError():
+            cause = error.__cause__
+            passes = not isinstance(cause, errors.ConnectionClosedError) or cause.allow_reconnect
         case errors.HandshakeError() if isinstance(error.__cause__, errors.ConnectionClosedError | TimeoutError):
             passes = _may_pass(error.__cause__, was_connected)
         case errors.HandshakeError():

@@ -65,11 +65,13 @@ class Router:
         sinks: a dict from the id of a call or stream to its sink.
         forwards_unclaimed: whether the inbox gets items and completions that have no sink. Otherwise these are
             dropped, as the specification demands.
+        dropped: whether an item or completion was dropped. The session resets this attribute.
     """
 
     def __init__(self, inbox: Inbox) -> None:
         self.sinks: dict[str, Sink] = {}
         self.forwards_unclaimed = False
+        self.dropped = False
         self._inbox = inbox
 
     def route(self, batch: Batch, sizes: list[int], begin: int, end: int, deliveries: Deliveries) -> int:
@@ -110,6 +112,8 @@ class Router:
                 deliveries.append((sink.completed, (message.result, message.error)))
             elif self.forwards_unclaimed:
                 deliveries.append((self._inbox.message, (message,)))
+            else:
+                self.dropped = True
         elif type(message) is StreamItem:
             self._route_items(message.invocation_id, [message.item], [size], deliveries)
         elif isinstance(message, Invocation | StreamInvocation | CancelInvocation):
@@ -126,6 +130,8 @@ class Router:
         elif self.forwards_unclaimed:
             for item, size in zip(items, sizes, strict=True):
                 deliveries.append((self._inbox.message, (StreamItem(name, item, None, size),)))
+        else:
+            self.dropped = True
 
     def _route_result(self, name: str, result: Any, deliveries: Deliveries) -> None:
         sink = self.sinks.pop(name, None)
@@ -133,6 +139,8 @@ class Router:
             deliveries.append((sink.completed, (result, None)))
         elif self.forwards_unclaimed:
             deliveries.append((self._inbox.message, (Completion(name, result, has_result=True),)))
+        else:
+            self.dropped = True
 
 
 def new_runs(batch: Batch, replay: Replay, size: int, now: float) -> Iterator[tuple[int, int]]:

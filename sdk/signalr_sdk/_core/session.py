@@ -65,6 +65,7 @@ class SessionOptions(TypedDict):
     keep_alive: float | None
     timeout: float | None
     now: float
+    idle: NotRequired[float | None]
     replay: NotRequired[Replay | None]
 
 
@@ -77,12 +78,15 @@ class HubSession:
         message_bytes: the largest message that is accepted, in bytes.
         keep_alive: after so many seconds without sending, a ping is due; `None` for no pings.
         timeout: after so many seconds of silence, the other side counts as lost; `None` for no limit.
+        idle: after so many seconds without a call, a cancellation, an item or a completion, the other side counts as
+            lost; `None` for no limit. The time begins with `watch_idle`.
         now: the time in seconds, of the same clock as for the methods.
         replay: the message numbers for stateful reconnect; `None` for a connection that cannot be resumed.
 
     Attributes:
         ended: the Close message or the error that has ended the session; `None` before.
         replay: the message numbers; `None` without stateful reconnect.
+        idled: whether `on_time` has raised because of `idle`. The connection must not be resumed then.
         protocol: the hub protocol in use. A server uses the first protocol on offer until the client has chosen.
         received_single: whether the last payload was exactly one message that is delivered (no ping, Close or Ack). The
             shell then sends its next message at once, and does not wait for more messages to send with it.
@@ -99,11 +103,13 @@ class HubSession:
         keep_alive: float | None,
         timeout: float | None,
         now: float,
+        idle: float | None = None,
         replay: Replay | None = None,
     ) -> None:
         self.ended: Close | RemoteProtocolError | None = None
         self.replay: Replay | None = replay
         self.received_single: bool = False
+        self.idled: bool = False
         self._router = Router(inbox)
         self._message_bytes = message_bytes
         self._handshake: handshake.HandshakeReader | None = handshake.HandshakeReader()
@@ -111,7 +117,10 @@ class HubSession:
         self._last_id = 0
         self._keep_alive = math.inf if keep_alive is None else keep_alive
         self._timeout = math.inf if timeout is None else timeout
+        self._idle = math.inf if idle is None else idle
         self._last_received = self._last_sent = now
+        # When the last call, cancellation, item or completion came; infinity before `watch_idle`.
+        self._last_message = math.inf
         self._paused_at: float | None = None
         self._deadline = math.inf
         self._use(protocol)
@@ -186,6 +195,8 @@ class HubSession:
         if self._framing.error is not None:
             self._fail(self._framing.error)
         self.received_single = len(frames) == len(deliveries) == 1 and not self._framing.unread
+        if self._last_message < math.inf and (deliveries or self._router.dropped):
+            self._last_message, self._router.dropped = now, False
         return deliveries
 
     def _fail(self, error: RemoteProtocolError) -> None:
@@ -263,6 +274,8 @@ class HubSession:
         # message again.
         self._use(self.protocol)
         self._last_received = self._last_sent = now
+        if self._last_message < math.inf:
+            self._last_message = now
         self._paused_at = None
         return self.replay.repeat(self._sequence, self.filler())
 
@@ -369,11 +382,19 @@ class HubSession:
         """Note that the shell reads again: the server timeout goes on. Does nothing without a `pause` before."""
         if self._paused_at is not None:
             self._last_received += now - self._paused_at
+            self._last_message += now - self._paused_at
             self._paused_at = None
+
+    def watch_idle(self, now: float) -> None:
+        """Begin to count the time without messages, for the limit `idle`. Does nothing without that limit."""
+        if self._idle < math.inf:
+            self._last_message = now
 
     def next_deadline(self) -> float:
         """Return the time at which to call `on_time`; infinity for never."""
-        silence = math.inf if self._paused_at is not None else self._last_received + self._timeout
+        silence = math.inf
+        if self._paused_at is None:
+            silence = min(self._last_received + self._timeout, self._last_message + self._idle)
         self._deadline = min(self._last_sent + self._keep_alive, silence)
         if self.replay is not None:
             self._deadline = min(self._deadline, self.replay.ack_at)
@@ -389,21 +410,31 @@ class HubSession:
         """Return the Ack and the ping that are due, or no bytes. Call `next_deadline` afterwards.
 
         Raises:
-            ServerTimeoutError: the other side was silent for longer than `timeout`.
+            ServerTimeoutError: the other side was silent for longer than `timeout`, or sent no message for `idle`.
         """
         if now - self._deadline > _LATE:
             self._last_received = max(self._last_received, now - self._timeout + _LATE)
+            self._last_message = max(self._last_message, now - self._idle + _LATE)
+        self._check_silence(now)
+        due = self.acknowledge(now)
+        if now >= self._last_sent + self._keep_alive:
+            self._last_sent = now
+            due += self.ping()
+        return due
+
+    def _check_silence(self, now: float) -> None:
         if self._paused_at is None and now >= self._last_received + self._timeout:
             raise ServerTimeoutError(
                 f"the server was silent for {self._timeout:g} s, so the connection counts as lost "
                 f"(Timeouts.server; it should be at least twice the server's keep-alive interval)",
                 allow_reconnect=True,
             )
-        due = self.acknowledge(now)
-        if now >= self._last_sent + self._keep_alive:
-            self._last_sent = now
-            due += self.ping()
-        return due
+        if self._paused_at is None and now >= self._last_message + self._idle:
+            self.idled = True
+            raise ServerTimeoutError(
+                f"the hub sent no message for {self._idle:g} s, so the connection counts as lost (Timeouts.idle)",
+                allow_reconnect=True,
+            )
 
 
 class ServerSession(HubSession):

@@ -156,6 +156,7 @@ class HubLink:
             message_bytes=limits.message_bytes,
             keep_alive=None if inherent else timeouts.keep_alive,
             timeout=None if inherent else timeouts.server,
+            idle=timeouts.idle,
             now=self._loop.time(),
             replay=Replay(limits.stateful_buffer) if self.connection.stateful else None,
         )
@@ -260,6 +261,13 @@ class HubLink:
             if ends_program(raised):
                 raise
 
+    def go_live(self) -> None:
+        """See `Link.go_live`."""
+        self._session.watch_idle(self._loop.time())
+        self._pause.allow()
+        if self.timeouts.idle is not None:
+            self._set_timer()
+
     async def run(self) -> SignalRError | None:
         """See `Link.run`."""
         self._dispatcher.backlog.relieved = self._pause.note_relieved
@@ -325,7 +333,7 @@ class HubLink:
         self.connection.logs.transport.debug("%s %d bytes: %.100r", what, len(payload), payload[:100])
 
     def lose(self, error: SignalRError) -> None:
-        """Make `run` return `error`, because the transport is lost. If the transport is lost already, do nothing."""
+        """See `Link.lose`."""
         if self._lost is None:
             self._lost = error
             if self._scope is not None:
@@ -340,7 +348,7 @@ class HubLink:
         """See `Link.drop`."""
         await self.connection.drop()
 
-    async def close(self, error: SignalRError, *, goodbye: bool) -> None:
+    async def close(self, error: Exception, *, goodbye: bool, answer: bool = True) -> None:
         """See `Link.close`."""
         if self._phase is Phase.CLOSING:
             return
@@ -352,7 +360,7 @@ class HubLink:
         tasks = {*self.calls.uploads, *(self._refresh_timer.stop() if self._refresh_timer is not None else ())}
         suspended = self._stateful is not None and self._stateful.suspended
         try:
-            await self._close_connection(error, goodbye=goodbye and not suspended)
+            await self._close_connection(error, goodbye=goodbye and not suspended, answer=answer)
             if tasks:
                 await asyncio.wait(tasks)
         finally:
@@ -367,12 +375,12 @@ class HubLink:
                         "users' code was cancelled and does not end: it is left behind in %s", where(task)
                     )
 
-    async def _close_connection(self, error: SignalRError, *, goodbye: bool) -> None:
+    async def _close_connection(self, error: Exception, *, goodbye: bool, answer: bool) -> None:
         try:
             if goodbye:
                 await self._say_goodbye()
             self._end_outgoing(error)
-            if goodbye or self._session.ended is not None:
+            if answer and (goodbye or self._session.ended is not None):
                 # Wait for the transport's closing handshake only after the client or the server has sent a Close
                 # message: a server that is gone would not answer.
                 await self.connection.close()
@@ -395,7 +403,7 @@ class HubLink:
         except ConnectionClosedError as error:
             self._logger.debug("the Close message was not sent: %s", error)
 
-    def _end_outgoing(self, error: SignalRError) -> None:
+    def _end_outgoing(self, error: Exception) -> None:
         if unsent := self.outgoing.end(error):
             self._logger.warning("%d messages were not sent before the connection ended", unsent)
 
@@ -407,12 +415,13 @@ class HubLink:
 
         A connection cannot be resumed after a Close message from the server. A connection also cannot be resumed if the
         server accepted a transport but then sent nothing until the server timeout: an ASP.NET Core server that hangs in
-        this way would send nothing over the next transport either.
+        this way would send nothing over the next transport either. The same is true for a hub that was silent for
+        `Timeouts.idle`.
         """
         if self._stateful is None or self._lost is None or self._phase is Phase.CLOSING:
             return False
         stuck = isinstance(self._lost, ServerTimeoutError) and not self._session.alive
-        return self._session.ended is None and not stuck
+        return self._session.ended is None and not stuck and not self._session.idled
 
     async def resume(self, lost: SignalRError, attempts: Attempts) -> NotResumed | None:
         """See `Link.resume`."""

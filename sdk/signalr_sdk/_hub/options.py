@@ -35,6 +35,7 @@ class CommonHubOptions(TypedDict, total=False):
     retry_start: RetryPolicy | bool | None
     stateful_reconnect: bool
     authentication_refresh: AuthenticationRefresh | bool
+    handler_errors: Literal["report", "raise"]
     timeouts: Timeouts
     limits: Limits
 

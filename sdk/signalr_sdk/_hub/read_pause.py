@@ -28,8 +28,8 @@ class ReadPause:
         resumed: called at the end of each pause, to set the timer for the server timeout to a later time.
 
     Attributes:
-        exhausted: whether a pause has lasted `limit` seconds. There is no further pause until handlers and iterators
-            are fast enough again.
+        exhausted: whether no pause may begin now. True before `allow`, and after a pause has lasted `limit` seconds
+            until handlers and iterators are fast enough again.
     """
 
     _session: HubSession
@@ -37,9 +37,15 @@ class ReadPause:
     _calls: Calls
     _limit: float | None = attrs.field(kw_only=True)
     _resumed: Callable[[], None] = attrs.field(kw_only=True)
-    exhausted: bool = attrs.field(default=False, init=False)
+    exhausted: bool = attrs.field(default=True, init=False)
+    _allowed: bool = attrs.field(default=False, init=False)
     _loop: asyncio.AbstractEventLoop = attrs.field(factory=asyncio.get_running_loop, init=False)
     _wait: asyncio.Future[None] | None = attrs.field(default=None, init=False)
+
+    def allow(self) -> None:
+        """Allow pauses from now on. Not called before the `on_setup` handlers have ended: these wait for answers."""
+        self._allowed = True
+        self.exhausted = False
 
     async def hold(self) -> None:
         """Wait while handlers or iterators are slow, for at most `Timeouts.pause`.
@@ -65,7 +71,7 @@ class ReadPause:
 
     def note_relieved(self) -> None:
         """End the pause, because handlers and iterators are fast enough again, and allow later pauses."""
-        self.exhausted = False
+        self.exhausted = not self._allowed
         self.look_again()
 
     def look_again(self) -> None:
@@ -75,5 +81,6 @@ class ReadPause:
 
     def end(self) -> None:
         """End the pause and allow no further pause, because the connection is closing."""
+        self._allowed = False
         self.exhausted = True
         self.look_again()

@@ -30,7 +30,8 @@ class NotResumed:
 class Link(Protocol):
     """One connection, from its finished handshake to its end. A reconnect makes a new `Link`.
 
-    The `Supervisor` calls `begin` and then `run`. If `run` returns and `is_resumable` is true, the `Supervisor` may
+    The `Supervisor` calls `begin`, `go_live` and then `run`. If there are `on_setup` handlers, the handlers are called
+    after `begin` and while `run` is running; `go_live` follows when the handlers have succeeded. If `run` returns and `is_resumable` is true, the `Supervisor` may
     call `resume` and then `run` again. The last call is `close`, or `drop` if `begin` was never called.
 
     Attributes:
@@ -51,6 +52,9 @@ class Link(Protocol):
     def begin(self) -> None:
         """Dispatch the messages that arrived with the handshake, and start the timers (keep-alive, server timeout)."""
 
+    def go_live(self) -> None:
+        """Begin to count the time of `Timeouts.idle`, and allow pauses in reading: the connection is up now."""
+
     async def run(self) -> SignalRError | None:
         """Receive messages until the connection ends.
 
@@ -58,15 +62,19 @@ class Link(Protocol):
             The error that ended the connection; `None` if the server closed the connection without an error.
         """
 
+    def lose(self, error: SignalRError) -> None:
+        """Make `run` return `error`. If the connection is lost already, do nothing."""
+
     async def flush(self) -> None:
         """Wait until all messages sent so far were handed to the operating system."""
 
-    async def close(self, error: SignalRError, *, goodbye: bool) -> None:
+    async def close(self, error: Exception, *, goodbye: bool, answer: bool = True) -> None:
         """End the calls, uploads, timers and transport of this connection. If `close` is cancelled, cut the transport.
 
         Args:
             error: raised by the calls that still wait for an answer.
             goodbye: whether to send the waiting messages and a Close message before the transport is closed.
+            answer: whether to wait for the server's answer to the goodbye.
         """
 
     async def drop(self) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
-from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Literal, Self, TypeVar
 
 from .._core import urls
 from .._guard.copying import Uncopied
@@ -12,7 +12,6 @@ from .._guard.loops import check_loop
 from .._receiving.backlog import Backlog
 from .._receiving.dispatcher import Dispatcher
 from .._receiving.handlers import Handlers
-from ..errors import NotConnectedError, SignalRError
 from ..interfaces import Handler
 from ..options import ConnectionState
 from .attempts import Attempts
@@ -42,6 +41,7 @@ class ManagedConnection(Uncopied, Generic[L]):
             `connect` is cancelled, it must leave no connection open.
         reconnect: the retry policy after a loss, as for `HubConnection`.
         retry_start: the retry policy of `start`, as for `HubConnection`.
+        handler_errors: what an error of a handler does, as for `HubConnection`.
     """
 
     # A subclass in `signalr_sdk.sync` replaces this class by a dispatcher that runs handlers on threads.
@@ -54,12 +54,16 @@ class ManagedConnection(Uncopied, Generic[L]):
         *,
         reconnect: RetryPolicy | bool | None,
         retry_start: RetryPolicy | bool | None,
+        handler_errors: Literal["report", "raise"] = "report",
     ) -> None:
+        if handler_errors not in ("report", "raise"):
+            raise ValueError(f"handler_errors must be 'report' or 'raise', not {handler_errors!r}")
         self._options = options
         self._timeouts = options.timeouts
         self._limits = options.limits
         self._handlers = Handlers()
         self._connect, self._reconnect, self._retry_start = connect, reconnect, retry_start
+        self._raises = handler_errors == "raise"
         # The tasks that close the sources of uploads whose call was never sent.
         self._closing: set[asyncio.Task[None]] = set()
         self._make_life()
@@ -75,6 +79,8 @@ class ManagedConnection(Uncopied, Generic[L]):
             dispatcher=self._dispatcher,
             attempts=attempts,
         )
+        if self._raises:
+            self._dispatcher.fatal = self._life.end_by
 
     def _check_loop(self) -> None:
         """Check that the connection's event loop is running in this thread.
@@ -175,12 +181,15 @@ class ManagedConnection(Uncopied, Generic[L]):
         Raises:
             SignalRError: the error that ended the connection. Nothing is raised after `stop()`, or if the server
                 closed the connection without an error.
+            Exception: the exception of a handler, with `handler_errors="raise"`.
         """
         self._check_loop()
         if self._life.closed is None:
             return
         error = await asyncio.shield(self._life.closed)
         await self._dispatcher.drained()
+        # With `handler_errors="raise"`, a handler may have failed after the connection has ended.
+        error = self._dispatcher.failed or error
         if error is not None:
             raise error
 
@@ -193,15 +202,36 @@ class ManagedConnection(Uncopied, Generic[L]):
         Raises:
             TimeoutError: the connection was not up within `timeout`.
             SignalRError: the connection ended before it was up.
+            StateError: the caller is an `on_setup` handler.
         """
         self._check_loop()
-        try:
-            async with asyncio.timeout(timeout):
-                await self._life.next_link()
-        except NotConnectedError as error:
-            if isinstance(error.__cause__, SignalRError):
-                raise error.__cause__ from None
-            raise
+        async with asyncio.timeout(timeout):
+            await self._life.wait_connected()
+
+    async def reconnect(self) -> None:
+        """Give up the connection, and return when a new connection is up.
+
+        The Close message is sent, but its answer is not awaited. Pending calls and streams end with
+        `ConnectionClosedError`, even if a stateful reconnect could have kept them. The first attempt is made at once,
+        without asking the retry policy, also with `reconnect=False`; the policy decides about further attempts.
+
+        While a new connection is being made, `reconnect` ends the wait before the next attempt, or waits for the
+        running attempt. Several callers at the same time share one new connection. Cancelling `reconnect` changes
+        nothing for the connection.
+
+        Raises:
+            SignalRError: the error that ended the connection, if the policy gives up.
+            ConnectionClosedError: `stop()` was called.
+            StateError: the connection is disconnected or is being stopped, or the caller is an `on_setup` handler.
+
+        Example:
+            ```python
+            async def on_network_change() -> None:
+                await hub.reconnect()
+            ```
+        """
+        self._check_loop()
+        await self._life.reconnect()
 
     async def flush(self) -> None:
         """Wait until all messages sent so far were handed to the operating system.
@@ -215,6 +245,28 @@ class ManagedConnection(Uncopied, Generic[L]):
         await link.flush()
 
     # Lifecycle events
+
+    def on_setup(self, handler: H) -> H:
+        """Register `handler(connection_id)`, which must succeed before a new connection counts as up.
+
+        Log in, join groups and fetch snapshots in such a handler. The handlers run in order on each new connection,
+        before `start` returns, before calls that wait are sent, and before `on_connected` handlers. They do not run
+        when a stateful reconnect has resumed the connection. Meanwhile, calls of the handler, and of tasks that the
+        handler starts, are sent at once. Events wait until the handlers have succeeded; an iterator that the handler
+        makes gets the events at once.
+
+        If a handler raises, or the handlers take longer than `Timeouts.setup`, the connection is closed, and the
+        attempt counts as failed with `SetupError`, about which the retry policy decides. A handler may call `stop()`,
+        but `start()`, `reconnect()` and `wait_connected()` raise `StateError` there.
+
+        Example:
+            ```python
+            @hub.on_setup
+            async def join(connection_id: str | None) -> None:
+                await hub.invoke("Join", "blue")
+            ```
+        """
+        return self._on_lifecycle("setup", handler)
 
     def on_connected(self, handler: H) -> H:
         """Register `handler(connection_id)`, called each time the connection is up, before any other event."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import logging
+import math
 from contextlib import suppress
 from threading import get_ident
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
@@ -22,6 +23,8 @@ from .._receiving.dispatcher import running_handler
 from ..errors import ConnectionClosedError, ConnectionFailedError, NotConnectedError, SignalRError, StateError
 from ..retry import RetryContext, is_transient
 from .link import Link
+from .set_up import set_up
+from .waiters import Waiters
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -29,12 +32,15 @@ if TYPE_CHECKING:
     from .._connecting.options import ConnectionOptions
     from .._receiving.dispatcher import Dispatcher
     from .attempts import Attempts
+    from .link import NotResumed
 
 L = TypeVar("L", bound=Link)
 
 # Users' code that was cancelled gets this number of seconds to end. `stop` takes at most `Timeouts.close` and twice
 # this time.
 _LAST_CHANCE = 0.2
+# When `reconnect` gives up a connection, the Close message gets this number of seconds to leave.
+_GOODBYE = 1.0
 _CANCELLED = (
     "the task of the connection was cancelled, as happens when the event loop of start() has ended: "
     "keep one asyncio.run() for the whole life of a connection"
@@ -72,7 +78,7 @@ class Supervisor(Generic[L]):
     ) -> None:
         self.link: L | None = None
         self.lifecycle = Lifecycle()
-        self.closed: asyncio.Future[SignalRError | None] | None = None
+        self.closed: asyncio.Future[Exception | None] | None = None
         self.loop: asyncio.AbstractEventLoop | None = None
         self.thread = 0
         self._connect_once = connect
@@ -92,7 +98,18 @@ class Supervisor(Generic[L]):
         self._replacing: asyncio.TimerHandle | None = None
         # Added to the text of `NotConnectedError`. Empty, unless the program (not `stop`) has cancelled `_main`.
         self._hint = ""
-        self._waiting: dict[asyncio.Future[None], None] = {}
+        self._waiters = Waiters()
+        # The new connection on which `on_setup` handlers run, and the task that receives its messages. This task goes
+        # on after the set-up. `None` without `on_setup` handlers.
+        self._in_set_up: L | None = None
+        self._receiving: asyncio.Task[SignalRError | None] | None = None
+        # The connection that `reconnect` has given up, until `_main` has closed it.
+        self._given_up: L | None = None
+        # Set by `reconnect`, to end the wait before the next attempt. Not set while an attempt is under way.
+        self._hurry = asyncio.Event()
+        self._attempting = False
+        # The time limit around a stateful reconnect: `reconnect` lets this limit expire.
+        self._resuming: asyncio.Timeout | None = None
 
     # Start and stop, as called by the user
 
@@ -102,11 +119,13 @@ class Supervisor(Generic[L]):
             raise StateError(f"start() needs a connection that is disconnected, not {self.lifecycle.public}")
         loop = running_loop()
         self.lifecycle.fire(Event.START)
-        self.loop = self._dispatcher.loop = loop
+        self.loop = loop
+        self._dispatcher.begin(loop)
         self.thread = get_ident()
         self.closed = loop.create_future()
         self._attempts.begin()
         self._hint = ""
+        self._hurry = asyncio.Event()
         started: asyncio.Future[None] = loop.create_future()
         main = self._new_main(self._live(started, functools.partial(self._first_link, self._main)))
         main.add_done_callback(functools.partial(self._note_main_over, started))
@@ -294,6 +313,9 @@ class Supervisor(Generic[L]):
         cancelled = isinstance(raised, asyncio.CancelledError)
         if cancelled:
             foreign.forgive_cancellation()
+        if self._dispatcher.failed is not None and self.lifecycle.state is not State.DISCONNECTING:
+            await self._end_by_handler(started, link, self._dispatcher.failed)
+            return
         if self.lifecycle.state is State.CONNECTING:
             self._end_start(started, None if cancelled else raised)
             return
@@ -345,10 +367,40 @@ class Supervisor(Generic[L]):
                     raise
                 text = "the connection could not be started, next attempt in %.1f s: %s"
                 self._logger.log(_level(error), text, delay, error)
-            await asyncio.sleep(delay)
+            await self._sleep(delay)
             self._attempts.count += 1
 
+    async def _sleep(self, delay: float) -> None:
+        """Wait before the next attempt to connect. `reconnect` ends the wait."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(delay):
+                await self._hurry.wait()
+
     async def _connect(self) -> L:
+        """Make one attempt to connect, and run the `on_setup` handlers. Return the new connection."""
+        self._receiving = None
+        self._attempting = True
+        self._hurry.clear()
+        try:
+            link = await self._open()
+            if self._dispatcher.has_set_up:
+                await self._set_up(link)
+            return link
+        finally:
+            self._attempting = False
+
+    async def _set_up(self, link: L) -> None:
+        self._in_set_up = link
+        limit, log = self._timeouts.setup, self._logger
+        try:
+            self._receiving = await set_up(
+                link, self._dispatcher, functools.partial(self._close, link), limit=limit, log=log
+            )
+        finally:
+            if self._in_set_up is link:
+                self._in_set_up = None
+
+    async def _open(self) -> L:
         """Make one attempt to connect, in a new task. If users' code in the new task never ends, do not wait for it."""
         whose = "the access token provider or the HTTP client"
         attempt = foreign.spawn_contained(self._connect_once(), whose)
@@ -404,38 +456,64 @@ class Supervisor(Generic[L]):
         if again:
             self._dispatcher.push_lifecycle("reconnected", connection_id)
         link.stuck = functools.partial(self._replace_stuck, link)
-        link.begin()
-        for waiter in self._waiting:
-            if not waiter.done():
-                waiter.set_result(None)
+        if self._receiving is None:
+            link.begin()
+        elif self._dispatcher.set_up is not None:
+            self._dispatcher.end_set_up(self._dispatcher.set_up, up=True)
+        link.go_live()
+        self._waiters.wake()
 
     async def _live_once(self, link: L) -> L | None:
         """Receive until the connection is lost, then reconnect. Return the new `Link`; `None` if not reconnected."""
         while True:
-            error = await link.run()
+            error = await (self._receiving or link.run())
             if self._is_superseded:
                 return None
+            self._receiving = None
             foreign.forget_locals(error)
             cause = error or ConnectionClosedError("the server closed the connection", allow_reconnect=False)
             self._attempts.note_lost()
             if not link.is_resumable or self.lifecycle.state is not State.CONNECTED:
                 break
             self.lifecycle.fire(Event.LOST_RESUMABLE)
-            not_resumed = await link.resume(cause, self._attempts)
+            not_resumed = await self._resume(link, cause)
+            if self._given_up is link:
+                break
             if not_resumed is not None:
                 return await self._lose(link, not_resumed.error, not_resumed.delay)
             self.lifecycle.fire(Event.RESUMED)
             self._attempts.note_up()
         if self.lifecycle.state is State.DISCONNECTING:
             return None
+        if self._given_up is link:
+            return await self._replace(link)
         return await self._lose(link, cause, self._attempts.delay(cause), in_order=error is None)
+
+    async def _resume(self, link: L, cause: SignalRError) -> NotResumed | None:
+        """Try to resume a lost connection. Return early, if `reconnect` gives up the connection meanwhile."""
+        try:
+            async with asyncio.timeout(None) as self._resuming:
+                return await link.resume(cause, self._attempts)
+        except TimeoutError:
+            if self._given_up is not link:
+                raise
+            return None
+        finally:
+            self._resuming = None
+
+    async def _replace(self, link: L) -> L | None:
+        """Close a connection that `reconnect` has given up, and make a new one at once."""
+        await self._close(link, _given_up(), goodbye=True, answer=False)
+        self._given_up = None
+        return await self._reconnect(0.0)
 
     def _replace_stuck(self, link: L, error: SignalRError) -> None:
         """Reconnect in a new task, because users' code in the task `_main` ignores its cancellation."""
         main = self._main
-        if main is None or main.done() or self.link is not link:
+        if main is None or main.done() or link not in (self.link, self._given_up):
             return
         self._leave_behind({main})
+        self._receiving = None
         started: asyncio.Future[None] = main.get_loop().create_future()
         started.set_result(None)
         following = functools.partial(self._after_stuck, link, error)
@@ -447,6 +525,8 @@ class Supervisor(Generic[L]):
             # of `_leave_behind`.
             return None
         self._attempts.note_lost()
+        if self._given_up is link:
+            return await self._replace(link)
         return await self._lose(link, error, self._attempts.delay(error))
 
     async def _lose(self, link: L, error: SignalRError, delay: float | None, *, in_order: bool = False) -> L | None:
@@ -459,24 +539,28 @@ class Supervisor(Generic[L]):
             in_order: whether the server closed the connection without an error. If the connection ends then, the user
                 is told of no error.
         """
-        self.link = None
         if delay is None:
+            self.link = None
             self.lifecycle.fire(Event.LOST_FOR_GOOD)
             self._report_end(None if in_order else error)
             await self._close(link, error, goodbye=False)
             return None
-        resuming = self.lifecycle.state is State.RESUMING
-        self.lifecycle.fire(Event.RESUME_REFUSED if resuming else Event.LOST)
-        self._logger.warning("the connection is lost, next attempt in %.1f s: %s", delay, error)
-        self._dispatcher.push_lifecycle("reconnecting", error)
+        self._begin_reconnecting(error, delay)
         time = asyncio.get_running_loop().time
         due = time() + delay
         await self._close(link, error, goodbye=False)
         return await self._reconnect(due - time())
 
+    def _begin_reconnecting(self, error: SignalRError, delay: float) -> None:
+        self.link = None
+        resuming = self.lifecycle.state is State.RESUMING
+        self.lifecycle.fire(Event.RESUME_REFUSED if resuming else Event.LOST)
+        self._logger.warning("the connection is lost, next attempt in %.1f s: %s", delay, error)
+        self._dispatcher.push_lifecycle("reconnecting", error)
+
     async def _reconnect(self, delay: float) -> L | None:
         while True:
-            await asyncio.sleep(delay)
+            await self._sleep(delay)
             self._attempts.count += 1
             try:
                 return await self._connect()
@@ -490,17 +574,35 @@ class Supervisor(Generic[L]):
                 count, text = self._attempts.count, "attempt %d failed, next in %.1f s: %s"
                 self._logger.log(_level(error), text, count, delay, error)
 
-    def _report_end(self, error: SignalRError | None) -> None:
+    def end_by(self, _error: Exception) -> None:
+        """End the connection, because a handler has raised `Dispatcher.failed` (`handler_errors="raise"`)."""
+        if self._main is not None and self.lifecycle.state not in (State.DISCONNECTED, State.DISCONNECTING):
+            self._main.cancel()
+
+    async def _end_by_handler(self, started: asyncio.Future[None], link: L | None, error: Exception) -> None:
+        state = self.lifecycle.state
+        if state is State.CONNECTING:
+            self._end_start(started, error)
+        elif state is not State.DISCONNECTED:
+            self.link = None
+            self.lifecycle.fire(Event.GIVEN_UP if state is State.RECONNECTING else Event.LOST_FOR_GOOD)
+            self._report_end(error)
+            if link is not None:
+                await self._close(link, error, goodbye=True)
+
+    def _report_end(self, error: Exception | None) -> None:
         self._logger.info("the connection has ended: %s", error or "the server closed it in good order")
         self._end_waits(error)
         self._dispatcher.push_lifecycle("closed", error)
 
-    async def _close(self, link: L, cause: SignalRError, *, goodbye: bool) -> None:
+    async def _close(self, link: L, cause: Exception, goodbye: bool, answer: bool = True) -> None:
         limit, whose = self._timeouts.close, "the closing of the transport"
+        if not answer:
+            limit = _GOODBYE if limit is None else min(limit, _GOODBYE)
         # Call `link.close` a second time if the first call fails: the program may have cancelled the task of the first
         # call before the task ran any code, and the transport would stay open. Otherwise the second call does nothing.
         for _ in range(2):
-            closing = link.close(cause, goodbye=goodbye)
+            closing = link.close(cause, goodbye=goodbye, answer=answer)
             try:
                 await foreign.bounded(closing, limit, whose=whose, patience=_LAST_CHANCE, log=self._logger)
             except foreign.BoundExceeded:
@@ -530,10 +632,11 @@ class Supervisor(Generic[L]):
     def _end_waits(self, error: Exception | None) -> None:
         """Wake every caller that waits for the connection or for its events, because the connection has ended."""
         self.loop = None
+        failed = self._dispatcher.failed
         self._fail_waiting(error)
-        self._dispatcher.end_subscriptions()
+        self._dispatcher.end_subscriptions(failed)
         if self.closed is not None and not self.closed.done():
-            self.closed.set_result(error if isinstance(error, SignalRError) else None)
+            self.closed.set_result(error if isinstance(error, SignalRError) or error is failed else None)
 
     # Waiting for a live link, before a call can be sent
 
@@ -552,6 +655,39 @@ class Supervisor(Generic[L]):
                 self.lifecycle.public,
             ) from None
 
+    async def wait_connected(self) -> None:
+        """Wait until the connection is up. If the connection ends instead, raise the error that ended it."""
+        if self._dispatcher.in_set_up:
+            raise StateError("an on_setup handler cannot wait for the connection, which is up only after the handlers")
+        try:
+            await self.next_link()
+        except NotConnectedError as error:
+            if error.__cause__ is not None:
+                raise error.__cause__ from None
+            raise
+
+    async def reconnect(self) -> None:
+        """See `HubConnection.reconnect`."""
+        state = self.lifecycle.state
+        if self._dispatcher.in_set_up:
+            raise StateError("an on_setup handler cannot call reconnect(): raise an error to end the new connection")
+        if state in (State.DISCONNECTED, State.DISCONNECTING):
+            raise StateError(f"reconnect() needs a connection, not one that is {self.lifecycle.public}: start() it")
+        if state in (State.CONNECTED, State.RESUMING):
+            self._give_up()
+        if not self._attempting:
+            self._hurry.set()
+        await self.wait_connected()
+
+    def _give_up(self) -> None:
+        link = self._given_up = self.link
+        error = _given_up()
+        self._begin_reconnecting(error, 0.0)
+        if link is not None:
+            link.lose(error)
+        if self._resuming is not None:
+            self._resuming.reschedule(-math.inf)
+
     async def next_link(self) -> L:
         """Return the live connection. If the connection is not up yet, wait without a time limit.
 
@@ -559,28 +695,24 @@ class Supervisor(Generic[L]):
             NotConnectedError: the connection is disconnected, or ended during the wait. The error that ended the
                 connection is the `__cause__`.
         """
-        cause: SignalRError | None = None
+        if self._in_set_up is not None and self._dispatcher.in_set_up:
+            return self._in_set_up
+        cause: Exception | None = None
         # Check `link` after each wait: the connection may be lost between the wake-up and the next step of this task.
         while self.link is None:
             if self.lifecycle.state in (State.DISCONNECTED, State.DISCONNECTING):
                 state = self.lifecycle.public
                 raise NotConnectedError(f"the connection is {state}: start() it first{self._hint}", state) from cause
-            waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-            self._waiting[waiter] = None
-            try:
-                await waiter
-            finally:
-                self._waiting.pop(waiter, None)
+            await self._waiters.wait()
             cause = self.closed.result() if self.closed is not None and self.closed.done() else None
         return self.link
 
     def _fail_waiting(self, cause: Exception | None) -> None:
-        for waiter in self._waiting:
-            if not waiter.done():
-                why = cause and redact_error(cause)
-                error = NotConnectedError(f"the connection ended before it was up: {why}", self.lifecycle.public)
-                error.__cause__ = cause
-                waiter.set_exception(error)
+        self._waiters.fail(cause, self.lifecycle.public)
+
+
+def _given_up() -> ConnectionClosedError:
+    return ConnectionClosedError("reconnect() was called", allow_reconnect=True)
 
 
 def _level(error: Exception) -> int:

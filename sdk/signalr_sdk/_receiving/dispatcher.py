@@ -22,6 +22,7 @@ from ..messages import Invocation
 from .backlog import Backlog, do_nothing
 from .iterators import Messages, hub_event
 from .queues import ClientResultQueue, EventQueue, HandlerQueue, LifecycleEvent
+from .set_up import SetUp
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -76,13 +77,20 @@ class Dispatcher:
     Attributes:
         backlog: counts the bytes of all messages that wait for handlers and iterators.
         respond: sends a client result to the server; set after each connect and reconnect.
-        loop: the event loop of the connection, set by `start`.
+        loop: the event loop of the connection, set by `begin`.
+        fatal: called with the first error of a handler, to end the connection. `None` (the default) lets the connection
+            go on after such an error.
+        failed: the error that was passed to `fatal`; `None` before.
+        set_up: the running set-up of a new connection, during which events are held back; otherwise `None`.
     """
 
     def __init__(self, handlers: Handlers, backlog: Backlog, limits: Limits, log: Log) -> None:
         self._logger = log
         self.respond: Respond = _nobody
         self.loop: asyncio.AbstractEventLoop | None = None
+        self.fatal: Callable[[Exception], None] | None = None
+        self.failed: Exception | None = None
+        self.set_up: SetUp | None = None
         self._handlers = handlers
         self.backlog = backlog
         self._limits = limits
@@ -107,6 +115,10 @@ class Dispatcher:
         self.backlog.join(queue)
         return queue
 
+    def begin(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Forget the errors and the set-up of an earlier connection, because the user has called `start`."""
+        self.loop, self.failed, self.set_up = loop, None, None
+
     def forget_link(self, respond: Respond) -> None:
         """Drop the references to the `HubLink` of a closed connection, so that Python can free this object.
 
@@ -122,6 +134,9 @@ class Dispatcher:
 
     def events(self, targets: list[str], arguments: list[Any], sizes: list[int]) -> None:
         """See `Inbox.events`."""
+        if self.set_up is not None:
+            self.set_up.hold(zip(targets, arguments, sizes, strict=True), self._subscribers)
+            return
         if self._subscribers:
             targets, arguments, sizes = self._publish(targets, arguments, sizes)
         if targets:
@@ -162,7 +177,7 @@ class Dispatcher:
             key = target.lower()
             over_name = subscribers.get(key, ())
             for queue in over_name:
-                queue.put((target, arguments) if queue.named else arguments, size)
+                queue.put_event(target, arguments, size)
             if (fallback and not over_name) or key in handled:
                 for_handlers.append(row)
         return tuple(map(list, zip(*for_handlers, strict=True))) if for_handlers else ([], [], [])
@@ -197,6 +212,8 @@ class Dispatcher:
             loop: a function that returns the event loop of the connection, or `None` before `start`.
         """
         queue = EventQueue(self.backlog, buffer, named=named, newest=newest, dropped=self._report_dropped)
+        if self.set_up is not None and self.set_up.is_current:
+            self.set_up.queues.append(queue)
         keys: set[str | None] = {name.lower() for name in names} or {None}
         for key in keys:
             self._subscribers[key] = (*self._subscribers.get(key, ()), queue)
@@ -218,12 +235,83 @@ class Dispatcher:
                 self._subscribers.pop(key, None)
         queue.end()
 
-    def end_subscriptions(self) -> None:
-        """End all `Messages` iterators, after the connection has ended without reconnecting."""
+    def end_subscriptions(self, error: Exception | None = None) -> None:
+        """End all `Messages` iterators, after the connection has ended without reconnecting.
+
+        Args:
+            error: raised by each iterator after its last event; `None` for an end without an error.
+        """
         subscribers, self._subscribers = self._subscribers, {}
         for queues in subscribers.values():
             for queue in queues:
-                queue.end()
+                queue.end(error)
+
+    # The set-up of a new connection: holding events back while the `on_setup` handlers run
+
+    @property
+    def has_set_up(self) -> bool:
+        """Whether an `on_setup` handler is registered."""
+        return "setup" in self._handlers.lifecycle
+
+    @property
+    def in_set_up(self) -> bool:
+        """Whether an `on_setup` handler is the caller, directly or by a task that it has started."""
+        return self.set_up is not None and self.set_up.is_current
+
+    def begin_set_up(self) -> SetUp:
+        """Hold events back until `end_set_up`."""
+        self.set_up = SetUp(self.backlog)
+        return self.set_up
+
+    async def run_set_up(self, connection_id: str | None) -> None:
+        """Call the `on_setup` handlers in order. The first exception of a handler is raised."""
+        task, set_up = asyncio.current_task(), self.set_up
+        assert task is not None
+        assert set_up is not None
+        set_up.enter()
+        await self._call_set_up(self._handlers.lifecycle.get("setup", ()), connection_id, task)
+
+    async def _call_set_up(
+        self, handlers: tuple[Handler, ...], connection_id: str | None, task: asyncio.Task[Any]
+    ) -> None:
+        for handler in handlers:
+            result = handler(connection_id)
+            if inspect.isawaitable(result):
+                await self._finish(result, task)
+
+    def end_set_up(self, set_up: SetUp, *, up: bool) -> None:
+        """Deliver the events that were held back (`up` is true), or discard them, because the set-up has failed."""
+        if self.set_up is set_up:
+            self.set_up = None
+        rows = set_up.take()
+        if up:
+            if dropped := set_up.held.take_dropped():
+                self._report_dropped(dropped)
+            self._release(set_up, rows)
+            return
+        for queue in set_up.queues:
+            for key in [key for key, queues in self._subscribers.items() if queue in queues]:
+                self._unsubscribe({key}, queue)
+
+    def _release(self, set_up: SetUp, rows: list[tuple[str, list[Any], int, bool]]) -> None:
+        """Deliver the events that were held back, except to the iterators that have got these events already."""
+        subscribers = self._subscribers
+        others = {
+            key: tuple(each for each in queues if each not in set_up.queues) for key, queues in subscribers.items()
+        }
+        # Hide the iterators of the set-up during this method, which does not wait for anything.
+        self._subscribers = {key: queues for key, queues in others.items() if queues}
+        targets, arguments, sizes = [], [], []
+        for target, values, size, by_name in rows:
+            # An event for which the set-up had an iterator needs no handler: no warning, and no `on_any`.
+            takers: tuple[dict[Any, Any], ...] = (self._handlers.events, self._subscribers)
+            if not by_name or any(target.lower() in each for each in takers) or None in self._subscribers:
+                targets.append(target)
+                arguments.append(values)
+                sizes.append(size)
+        if targets:
+            self.events(targets, arguments, sizes)
+        self._subscribers = subscribers
 
     # Worker tasks: calling the handlers for the events in the queue
 
@@ -291,6 +379,8 @@ class Dispatcher:
                     queue.release_taken()
                     waited = True
                     await self._failed(target, error_of(raised, "a handler"))
+                if waited and self.failed is not None:
+                    return
         queue.release_taken()
 
     async def _finish(self, result: Any, task: asyncio.Task[None]) -> Any:
@@ -304,7 +394,26 @@ class Dispatcher:
 
     async def _failed(self, event: str, error: Exception) -> None:
         self._logger.error("a handler of '%s' failed: %s", event, error, exc_info=error)
-        await self._tell("error", (error,))
+        if self.fatal is None or event == "on_closed" or asyncio.current_task() not in self._workers:
+            await self._tell("error", (error,))
+        else:
+            self.end_by(error)
+
+    def end_by(self, error: Exception) -> None:
+        """End the connection after an error of a handler (`handler_errors="raise"`), and discard all waiting events.
+
+        The `on_error` handlers get the error before the `on_closed` handlers.
+        """
+        if self.fatal is None or self.failed is not None:
+            return
+        self.failed = error
+        closed = any(each.__class__ is LifecycleEvent and each.name == "closed" for each in self._queue.messages)
+        self._queue.clear()
+        self._queue.take_dropped()
+        self.push_lifecycle("error", error)
+        if closed:
+            self.push_lifecycle("closed", error)
+        self.fatal(error)
 
     async def _tell(self, name: str, arguments: tuple[Any, ...]) -> None:
         """Call the handlers of a lifecycle event, such as "closed", in order. If a handler fails, call the next."""
@@ -321,6 +430,8 @@ class Dispatcher:
                     self._logger.exception("an on_error handler failed")
                 else:
                     await self._failed(f"on_{name}", error)
+                    if self.failed is error:
+                        return
 
     async def _run_lifecycle(self, event: LifecycleEvent, task: asyncio.Task[None]) -> None:
         """Wait until the other workers have finished their events, then run the handlers of the lifecycle event alone.
@@ -388,6 +499,8 @@ class Dispatcher:
         task = asyncio.current_task()
         assert task is not None
         assert message.invocation_id is not None
+        if self.set_up is not None:
+            self.set_up.enter()
         result: Any = None
         handlers = self._handlers.events.get(message.target.lower(), ())
         error: str | None = None if handlers else "Client didn't provide a result."
@@ -425,7 +538,11 @@ class Dispatcher:
         self._queue.clear()
         self._client_results.clear()
         self._queue.take_dropped()
-        tasks = [task for task in (self._workers | self._answering) - self._closing if task is not caller]
+        running = self._workers | self._answering
+        if self.set_up is not None:
+            self.set_up.discarded = True
+            running.update({self.set_up.task} if self.set_up.task is not None else ())
+        tasks = [task for task in running - self._closing if task is not caller]
         self._workers.clear()
         self._answering.clear()
         self._barrier = None

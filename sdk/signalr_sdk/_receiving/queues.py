@@ -139,6 +139,10 @@ class EventQueue(AwaitedQueue):
         # queue has ended.
         self._report = dropped
 
+    def put_event(self, name: str, arguments: list[Any], size: int) -> None:
+        """Add an event. `size` is the number of bytes of its message, as received."""
+        self.put((name, arguments) if self.named else arguments, size)
+
     def put_all(self, messages: Iterable[Any], sizes: Sequence[int]) -> None:
         """See `WaitingQueue.put_all`. With `overflow="drop_oldest"`, only the newest events are kept."""
         if self._newest and not self.ended:

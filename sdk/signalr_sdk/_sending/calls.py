@@ -9,7 +9,7 @@ import attrs
 
 from .._core.redaction import redact_error
 from .._guard.foreign import error_of, text_of
-from ..errors import ConnectionClosedError, HubError, LocalProtocolError, RemoteProtocolError, SignalRError
+from ..errors import ConnectionClosedError, HubError, LocalProtocolError, RemoteProtocolError
 from .upload_task import UploadTask
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ class PendingInvocation:
             upload.stop(tell=False)
 
 
-def _closed_under(method: str, cause: SignalRError) -> ConnectionClosedError:
+def _closed_under(method: str, cause: Exception) -> ConnectionClosedError:
     """Return a new error for one call that was pending when the connection ended.
 
     Two calls must not share an error object: each `raise` changes the traceback in the object.
@@ -117,7 +117,7 @@ class Calls:
         """The tasks of all uploads that have not ended."""
         return list(self._uploads)
 
-    def end(self, error: SignalRError) -> None:
+    def end(self, error: Exception) -> None:
         """Fail all pending calls and streams, and stop all uploads, after the connection has ended."""
         for upload in list(self._uploads.values()):
             upload.stop(tell=False)

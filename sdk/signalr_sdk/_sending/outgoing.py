@@ -78,7 +78,7 @@ class Outgoing:
         # wake the callers, the values are the numbers of bytes that the callers will add.
         self._waiters: dict[asyncio.Future[None], int] = {}
         self._flushers: list[tuple[int, asyncio.Future[None]]] = []
-        self._error: SignalRError | None = None
+        self._error: Exception | None = None
         self._over = False
 
     def _use(self, transport: Sender) -> None:
@@ -196,7 +196,7 @@ class Outgoing:
             await flushed
         await self._transport.flush()
 
-    def refuse(self, error: SignalRError) -> None:
+    def refuse(self, error: Exception) -> None:
         """Make every call of `put` raise, also calls that wait for room. Messages in the buffer are still sent."""
         if self._error is not None:
             return
@@ -205,7 +205,7 @@ class Outgoing:
             if not waiter.done():
                 waiter.set_exception(_not_sent(error))
 
-    def end(self, error: SignalRError) -> int:
+    def end(self, error: Exception) -> int:
         """Discard the messages in the buffer. Every waiting call of `put` and `flush` raises a ConnectionClosedError.
 
         Returns:
@@ -288,7 +288,7 @@ class Outgoing:
                 waiter.set_result(None)
 
 
-def _not_sent(error: SignalRError) -> ConnectionClosedError:
+def _not_sent(error: Exception) -> ConnectionClosedError:
     return loss("not sent, since the connection has ended", error)
 
 

@@ -116,7 +116,7 @@ class StatefulOutgoing(Outgoing):
             else:
                 return
 
-    def end(self, error: SignalRError) -> int:
+    def end(self, error: Exception) -> int:
         """See `Outgoing.end`. If there is no transport now, return the number of messages without an Ack."""
         kept = 0 if self._over else self._replay.kept
         unsent = super().end(error)

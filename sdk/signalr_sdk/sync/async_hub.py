@@ -6,7 +6,6 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from .._hub.hub_connection import HubConnection
-from ..errors import SignalRError
 from ..messages import Invocation
 from .daemon_threads import call_on_loop
 from .dispatcher import ThreadDispatcher
@@ -29,7 +28,7 @@ class AsyncHub(HubConnection):
         Does not call `stop` if the user has started the connection again meanwhile.
         """
         closed = self._life.closed
-        with suppress(SignalRError):  # users get the error from `wait_closed` and `on_closed`
+        with suppress(Exception):  # users get the error from `wait_closed` and `on_closed`
             await self.wait_closed()
         if self._life.closed is closed:
             await self.stop()

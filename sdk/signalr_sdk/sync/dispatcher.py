@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from .._receiving.dispatcher import Dispatcher
 from .._receiving.queues import LifecycleEvent
-from .daemon_threads import Worker, run_on_thread, start_thread
+from .daemon_threads import Worker, call_on_loop, run_on_thread, start_thread
 from .plain_functions import as_error, result_of
 
 if TYPE_CHECKING:
@@ -66,20 +66,22 @@ class ThreadDispatcher(Dispatcher):
             except IndexError:  # `discard` has just taken the last event
                 return
             if message.__class__ is LifecycleEvent:
-                self._call(message.name, message.arguments)
+                self._call(message.name, message.arguments, batch)
                 continue
             target, arguments = message
             for handler in events.get(target.lower()) or self._fallback(target):
                 try:
                     result_of(handler(*arguments))
                 except BaseException as raised:  # noqa: BLE001 - a handler may raise anything
-                    self._report(target, as_error(raised))
+                    if self._report(target, as_error(raised), batch):
+                        break
 
-    def _call(self, name: str, arguments: tuple[Any, ...]) -> None:
+    def _call(self, name: str, arguments: tuple[Any, ...], batch: deque[Any] | None = None) -> None:
         """Call all handlers of a lifecycle event, even if one handler fails.
 
         `name` is the event without `on_`: `closed` for the `on_closed` handlers. Must not run on the event loop's
-        thread: a handler that calls the hub waits for that thread, and would wait for ever.
+        thread: a handler that calls the hub waits for that thread, and would wait for ever. `batch` is as for
+        `_report`.
         """
         for handler in self._handlers.lifecycle.get(name, ()):
             try:
@@ -87,14 +89,37 @@ class ThreadDispatcher(Dispatcher):
             except BaseException as raised:
                 if name == "error":
                     self._logger.exception("an on_error handler failed")
-                else:
-                    self._report(f"on_{name}", as_error(raised))
+                elif self._report(f"on_{name}", as_error(raised), batch):
+                    break
 
-    def _report(self, event: str, error: Exception) -> None:
+    def _report(self, event: str, error: Exception, batch: deque[Any] | None) -> bool:
+        """Report an error of a handler. Return whether the error ends the connection: call no more handlers then.
+
+        Args:
+            event: the name of the event.
+            error: the error.
+            batch: the batch that the worker thread is handling; `None` on another thread.
+        """
         self._logger.error("a handler of '%s' failed: %s", event, error, exc_info=error)
-        self._call("error", (error,))
+        loop = self.loop
+        if self.fatal is None or event == "on_closed" or batch is not self._batch or loop is None:
+            self._call("error", (error,))
+            return False
+        batch.clear()
+        call_on_loop(loop, self.end_by, error)
+        return True
 
-    # Client results
+    # Set-up and client results
+
+    async def _call_set_up(
+        self, handlers: tuple[Handler, ...], connection_id: str | None, task: asyncio.Task[Any]
+    ) -> None:
+        # Do not use the worker thread: the handler of an event may be waiting there for this connection.
+        def call_all() -> None:
+            for handler in handlers:
+                result_of(handler(connection_id))
+
+        await self._finish(run_on_thread(call_all, "set-up"), task)
 
     async def _ask(self, handler: Handler, message: Invocation, task: asyncio.Task[Any]) -> Any:
         job = run_on_thread(lambda: result_of(handler(*message.arguments)), "client result")

@@ -118,6 +118,7 @@ class HubConnection(Uncopied):
         retry_start: RetryPolicy | bool | None = False,
         stateful_reconnect: bool = False,
         authentication_refresh: AuthenticationRefresh | bool = True,
+        handler_errors: Literal["report", "raise"] = "report",
         timeouts: Timeouts = Timeouts(),  # noqa: B008 - immutable
         limits: Limits = Limits(),  # noqa: B008 - immutable
     ) -> None:
@@ -140,6 +141,7 @@ class HubConnection(Uncopied):
             retry_start=retry_start,
             stateful_reconnect=stateful_reconnect,
             authentication_refresh=authentication_refresh,
+            handler_errors=handler_errors,
             timeouts=timeouts,
             limits=limits,
         )
@@ -238,6 +240,30 @@ class HubConnection(Uncopied):
 
     def wait_connected(self, timeout: float | None = None) -> None:
         self._loop_use.call(self._hub.wait_connected, timeout)
+
+    def reconnect(self) -> None:
+        """Give up the connection, and return when a new connection is up.
+
+        The Close message is sent, but its answer is not awaited. Pending calls and streams end with
+        `ConnectionClosedError`, even if a stateful reconnect could have kept them. The first attempt is made at once,
+        without asking the retry policy, also with `reconnect=False`; the policy decides about further attempts.
+
+        While a new connection is being made, `reconnect` ends the wait before the next attempt, or waits for the
+        running attempt. Several callers at the same time share one new connection. If Ctrl-C interrupts `reconnect`,
+        nothing changes for the connection.
+
+        Raises:
+            SignalRError: the error that ended the connection, if the policy gives up.
+            ConnectionClosedError: `stop()` was called.
+            StateError: the connection is disconnected or is being stopped, or the caller is an `on_setup` handler.
+
+        Example:
+            ```python
+            def on_network_change() -> None:
+                hub.reconnect()
+            ```
+        """
+        self._loop_use.call(self._hub.reconnect)
 
     def flush(self) -> None:
         self._loop_use.call(self._hub.flush)
@@ -358,6 +384,29 @@ class HubConnection(Uncopied):
 
     def on_any(self, handler: H) -> H:
         return self._register(self._hub.on_any, handler)
+
+    def on_setup(self, handler: H) -> H:
+        """Register `handler(connection_id)`, which must succeed before a new connection counts as up.
+
+        Log in, join groups and fetch snapshots in such a handler. The handlers run in order on each new connection,
+        before `start` returns, before calls that wait are sent, and before `on_connected` handlers. They do not run
+        when a stateful reconnect has resumed the connection. The handlers run on a thread of their own. Meanwhile,
+        calls on this thread are sent at once. Events wait until the handlers have succeeded; an iterator that the
+        handler makes gets the events at once.
+
+        If a handler raises, or the handlers take longer than `Timeouts.setup`, the connection is closed, and the
+        attempt counts as failed with `SetupError`, about which the retry policy decides. The thread of a handler that
+        takes too long is abandoned. A handler may call `stop()`, but `start()`, `reconnect()` and `wait_connected()`
+        raise `StateError` there.
+
+        Example:
+            ```python
+            @hub.on_setup
+            def join(connection_id: str | None) -> None:
+                hub.invoke("Join", "blue")
+            ```
+        """
+        return self._register(self._hub.on_setup, handler)
 
     def on_connected(self, handler: H) -> H:
         return self._register(self._hub.on_connected, handler)
