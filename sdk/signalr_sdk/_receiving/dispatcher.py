@@ -539,9 +539,10 @@ class Dispatcher:
         self._client_results.clear()
         self._queue.take_dropped()
         running = self._workers | self._answering
-        if self.set_up is not None:
+        if self.set_up is not None and not self.set_up.discarded:
             self.set_up.discarded = True
-            running.update({self.set_up.task} if self.set_up.task is not None else ())
+            if (task := self.set_up.task) is not None and not task.cancelling():
+                running.add(task)
         tasks = [task for task in running - self._closing if task is not caller]
         self._workers.clear()
         self._answering.clear()
