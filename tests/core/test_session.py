@@ -43,6 +43,7 @@ def client(
     *,
     keep_alive: float | None = 15.0,
     timeout: float | None = 30.0,
+    idle: float | None = None,
     limit: int = LIMIT,
     replay: Replay | None = None,
 ) -> HubSession:
@@ -52,6 +53,7 @@ def client(
         message_bytes=limit,
         keep_alive=keep_alive,
         timeout=timeout,
+        idle=idle,
         now=0.0,
         replay=replay,
     )
@@ -333,6 +335,74 @@ def test_time_can_be_switched_off() -> None:
     session = ready_client(keep_alive=None, timeout=None)
     assert session.next_deadline() == math.inf
     assert session.on_time(1e9) == b""
+
+
+# A hub that must speak
+
+
+def test_a_hub_without_messages_ends_the_connection() -> None:
+    """The time begins with `watch_idle`; pings, Acks and the server's Close do not count."""
+    session = ready_client(keep_alive=None, idle=10.0)
+    assert session.next_deadline() == 30.0
+    session.watch_idle(5.0)
+    assert session.next_deadline() == 15.0
+    session.receive(b'{"type":6}\x1e{"type":8,"sequenceId":1}\x1e{"type":99}\x1e', 14.0)
+    assert session.next_deadline() == 15.0
+    assert session.on_time(14.9) == b""
+    with pytest.raises(ServerTimeoutError, match=r"10 s.*Timeouts\.idle") as caught:
+        session.on_time(15.0)
+    assert caught.value.allow_reconnect
+    assert session.idled
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        b'{"type":1,"target":"e","arguments":[]}',
+        b'{"type":1,"invocationId":"q","target":"e","arguments":[]}',
+        b'{"type":2,"invocationId":"unknown","item":1}',
+        b'{"type":3,"invocationId":"unknown","result":1}',
+        b'{"type":3,"invocationId":"unknown"}',
+    ],
+)
+@pytest.mark.parametrize("more", [b"", b'{"type":6}\x1e', b'{"type":2,"invocationId":"unknown","item":1}\x1e'])
+def test_each_message_of_the_hub_counts(message: bytes, more: bytes) -> None:
+    """Also an answer to a call that was cancelled, and messages that share a payload."""
+    session = ready_client(keep_alive=None, timeout=None, idle=10.0)
+    session.watch_idle(0.0)
+    session.receive(message + b"\x1e" + more, 7.0)
+    assert session.next_deadline() == 17.0
+    session.receive(b'{"type":6}\x1e', 9.0)
+    assert session.next_deadline() == 17.0
+
+
+def test_the_idle_clock_stands_still_while_we_do_not_read() -> None:
+    session = ready_client(keep_alive=None, timeout=None, idle=10.0)
+    session.watch_idle(0.0)
+    session.pause(4.0)
+    assert session.next_deadline() == math.inf
+    assert session.on_time(50.0) == b""
+    session.unpause(50.0)
+    assert session.next_deadline() == 56.0
+    # A timer that fires late proves nothing: what the hub sent meanwhile is unread.
+    assert session.on_time(80.0) == b""
+    assert session.next_deadline() == 81.0
+
+
+def test_without_a_limit_a_hub_may_be_silent() -> None:
+    session = ready_client(keep_alive=None, timeout=None)
+    session.watch_idle(0.0)
+    session.receive(b'{"type":3,"invocationId":"unknown"}\x1e', 1.0)
+    assert session.next_deadline() == math.inf
+
+
+def test_the_idle_clock_begins_again_after_a_resume() -> None:
+    session = ready_client(keep_alive=None, timeout=None, idle=10.0, replay=Replay(LIMIT))
+    session.resume(3.0)
+    assert session.next_deadline() == math.inf
+    session.watch_idle(5.0)
+    session.resume(12.0)
+    assert session.next_deadline() == 22.0
 
 
 # The end

@@ -211,7 +211,7 @@ class ManagedConnection(Uncopied, Generic[L]):
     async def reconnect(self) -> None:
         """Give up the connection, and return when a new connection is up.
 
-        The Close message is sent, but its answer is not awaited. Pending calls and streams end with
+        A Close message is sent, without waiting for an answer. Pending calls and streams end with
         `ConnectionClosedError`, even if a stateful reconnect could have kept them. The first attempt is made at once,
         without asking the retry policy, also with `reconnect=False`; the policy decides about further attempts.
 

@@ -393,13 +393,13 @@ class Dispatcher:
             _current_run.reset(token)
 
     async def _failed(self, event: str, error: Exception) -> None:
+        if self.fatal is not None and event != "on_closed" and asyncio.current_task() in self._workers:
+            self.end_by(event, error)
+            return
         self._logger.error("a handler of '%s' failed: %s", event, error, exc_info=error)
-        if self.fatal is None or event == "on_closed" or asyncio.current_task() not in self._workers:
-            await self._tell("error", (error,))
-        else:
-            self.end_by(error)
+        await self._tell("error", (error,))
 
-    def end_by(self, error: Exception) -> None:
+    def end_by(self, event: str, error: Exception) -> None:
         """End the connection after an error of a handler (`handler_errors="raise"`), and discard all waiting events.
 
         The `on_error` handlers get the error before the `on_closed` handlers.
@@ -407,6 +407,7 @@ class Dispatcher:
         if self.fatal is None or self.failed is not None:
             return
         self.failed = error
+        self._logger.warning("a handler of '%s' failed and ends the connection: %s", event, error, exc_info=error)
         closed = any(each.__class__ is LifecycleEvent and each.name == "closed" for each in self._queue.messages)
         self._queue.clear()
         self._queue.take_dropped()

@@ -100,14 +100,13 @@ class ThreadDispatcher(Dispatcher):
             error: the error.
             batch: the batch that the worker thread is handling; `None` on another thread.
         """
+        if self.fatal is not None and event != "on_closed" and batch is self._batch and self.loop is not None:
+            batch.clear()
+            call_on_loop(self.loop, self.end_by, event, error)
+            return True
         self._logger.error("a handler of '%s' failed: %s", event, error, exc_info=error)
-        loop = self.loop
-        if self.fatal is None or event == "on_closed" or batch is not self._batch or loop is None:
-            self._call("error", (error,))
-            return False
-        batch.clear()
-        call_on_loop(loop, self.end_by, error)
-        return True
+        self._call("error", (error,))
+        return False
 
     # Set-up and client results
 
