@@ -518,6 +518,25 @@ async def test_a_call_that_is_given_up_is_cancelled_on_the_server(server: Script
     await hub.stop()
 
 
+@pytest.mark.parametrize("completed", [False, True])
+async def test_a_server_that_streams_to_a_plain_call_is_told_to_stop(server: ScriptedServer, completed: bool) -> None:
+    """ASP.NET Core refuses such a call; other servers stream for ever."""
+    hub = server.hub()
+    socket = await server.accept(hub)
+    call = asyncio.create_task(hub.invoke("Forever", numbers(7)))
+    asked = await socket.next()
+    assert [(await socket.next())["type"] for _ in range(2)] == [2, 3]
+    item = {"type": 2, "invocationId": asked["invocationId"], "item": 1}
+    socket.say(item, item, *[{"type": 3, "invocationId": asked["invocationId"]}] * completed)
+    with pytest.raises(RemoteProtocolError, match="call it with stream"):
+        await call
+    await hub.send("Next")
+    if not completed:
+        assert await socket.next() == {"type": 5, "invocationId": asked["invocationId"]}
+    assert (await socket.next())["target"] == "Next"
+    await hub.stop()
+
+
 async def test_an_error_of_the_connection_is_no_timeout_of_the_call(server: ScriptedServer) -> None:
     hub = server.hub(timeouts=Timeouts(server=0.05))
     socket = await server.accept(hub)
