@@ -21,6 +21,7 @@ from signalr_sdk import (
     InvocationTimeoutError,
     Limits,
     LocalProtocolError,
+    NegotiationError,
     NotConnectedError,
     RemoteProtocolError,
     Retry,
@@ -390,8 +391,45 @@ async def test_a_close_message_ends_the_connection_with_its_text(server: Scripte
         await hub.wait_closed()
     assert (caught.value.reason, caught.value.allow_reconnect) == ("maintenance", True)
     await settle()
-    assert closed == [caught.value]
+    assert [error.reason for error in closed] == ["maintenance"]
     assert socket.closed.is_set()
+
+
+async def test_each_waiter_gets_an_error_of_its_own(server: ScriptedServer) -> None:
+    """Each `raise` adds to the traceback of the error: a shared object would grow, and show the lines of others."""
+    hub = server.hub()
+    socket = await server.accept(hub)
+    closed: list[Any] = []
+    hub.on_closed(closed.append)
+    waiters = [asyncio.create_task(hub.wait_closed()) for _ in range(3)]
+    await settle()
+    cause = OSError("no route")
+    error = ConnectionClosedError("the line is cut", "cut", allow_reconnect=True)
+    error.__cause__ = cause
+    error.add_note("at noon")
+    socket.fail_receive(error)
+    errors = await asyncio.gather(*waiters, hub.wait_closed(), return_exceptions=True)
+    assert len({id(each) for each in (*errors, *closed)}) == 5
+    for each in errors:
+        assert isinstance(each, ConnectionClosedError)
+        assert (str(each), each.reason, each.allow_reconnect) == ("the line is cut", "cut", True)
+        assert each.__cause__ is cause
+        assert each.__notes__ == ["at noon"]
+
+
+async def test_waiters_for_a_connection_get_errors_of_their_own(server: ScriptedServer) -> None:
+    def refuse() -> HttpResponse:
+        return HttpResponse(404)
+
+    server.negotiate = refuse
+    hub = server.hub()
+    start = asyncio.create_task(hub.start())
+    await asyncio.sleep(0)
+    waiters = [asyncio.create_task(hub.wait_connected()) for _ in range(2)]
+    errors = await asyncio.gather(start, *waiters, return_exceptions=True)
+    assert len({id(each) for each in errors}) == 3
+    assert [type(each) for each in errors] == [NegotiationError] * 3
+    assert [each.status for each in errors if isinstance(each, NegotiationError)] == [404] * 3
 
 
 async def test_a_close_in_good_order_is_no_error(server: ScriptedServer) -> None:
