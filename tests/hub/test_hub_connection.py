@@ -1216,6 +1216,60 @@ async def test_client_results_run_beside_the_events(server: ScriptedServer) -> N
     await hub.stop()
 
 
+async def test_questions_that_give_way_are_answered_with_an_error(
+    server: ScriptedServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    """ASP.NET Core waits for the answer without a limit."""
+    hub = server.hub(limits=Limits(buffered_bytes=1000, client_results=1), timeouts=Timeouts(pause=0.01))
+    release = asyncio.Event()
+
+    async def slow(n: int) -> int:
+        await release.wait()
+        return n
+
+    hub.on("slow", slow)
+    socket = await server.accept(hub)
+    socket.say(*(question(f"q{n}", "slow", n) for n in range(100)))
+    refused = [await socket.next() for _ in range(80)]
+    assert {answer["error"] for answer in refused} == {"The client is busy: too many calls wait for their results."}
+    release.set()
+    answers = refused + [await socket.next() for _ in range(20)]
+    assert {answer["invocationId"] for answer in answers} == {f"q{n}" for n in range(100)}
+    results = [answer["result"] for answer in answers if "error" not in answer]
+    assert 0 < len(results) <= 20
+    assert results == [0, *range(101 - len(results), 100)]
+    assert "questions of the hub were dropped" in caplog.text
+    await hub.stop()
+
+
+async def test_answers_to_questions_that_give_way_are_bounded(
+    server: ScriptedServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A hostile server asks without end, and reads no answer."""
+    hub = server.hub(limits=Limits(buffered_bytes=1000, client_results=1), timeouts=Timeouts(pause=0.01))
+    release = asyncio.Event()
+    hub.on("slow", release.wait)
+    socket = await server.accept(hub)
+    await hub.flush()
+    socket.stalled.clear()
+    socket.say(question("first", "slow"), *(question(name * 2000, "slow") for name in "abcd"))
+    await socket.all_read()
+    await settle()
+    assert caplog.text.count("1 of them without an answer") == 3
+    caplog.clear()
+    for batch in range(12):
+        socket.say(*(question(f"q{batch}-{n}", "slow") for n in range(1000)))
+    await socket.all_read()
+    await settle()
+    assert "without an answer" in caplog.text
+    assert len(hub._dispatcher._client_results.refused) <= 4096
+    release.set()
+    socket.vanish()
+    with pytest.raises(ConnectionClosedError):
+        await hub.wait_closed()
+    assert not hub._dispatcher._client_results.refused
+
+
 # Events as an iterator
 
 
