@@ -94,8 +94,12 @@ class ScriptedSocket:
 
     def vanish(self, text: str = "WebSocket closed with code 1006") -> None:
         """End the connection as the loss of its TCP connection does."""
+        self.fail_receive(ConnectionClosedError(text, allow_reconnect=True))
+
+    def fail_receive(self, error: Exception) -> None:
+        """End the connection with an error of the transport."""
         self.closed.set()
-        self._to_client.put_nowait(ConnectionClosedError(text, allow_reconnect=True))
+        self._to_client.put_nowait(error)
 
     async def shake_hands(self, *more: dict[str, Any] | bytes) -> None:
         request = await self.next()

@@ -26,7 +26,7 @@ def columns(page: str, column: int) -> str:
 
 
 def test_there_are_pages() -> None:
-    assert len(PAGES) == 3
+    assert len(PAGES) == 5
 
 
 def test_all_of_pysignalr_is_there() -> None:

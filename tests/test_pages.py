@@ -30,6 +30,7 @@ ELSEWHERE = {
     "how-to/test-your-bot.md": "tests/testing/test_pytest_plugin.py",
     "how-to/simulated-outages.md": "tests/testing/test_simulated_outages.py",
     "how-to/logging.md": "test_the_page_on_logging",
+    "how-to/django.md": "tests/test_operations.py",
     "how-to/azure.md": "tests/interop/test_azure_how_to.py",
     "how-to/azure-entra-id.md": "tests/interop/test_azure_how_to.py",
     "how-to/azure-functions.md": "tests/interop/test_azure_how_to.py",
@@ -136,7 +137,7 @@ def test_every_block_is_of_a_kind_that_is_looked_at() -> None:
     kinds = {block.kind for page in pages() for block in blocks(page) if block.not_run is None}
     run_or_parsed = {"python", "sh", "console"}
     # `shell`: what is said to the tools of others.
-    shown = {"text", "json", "toml", "csharp", "ini", "shell"}
+    shown = {"text", "json", "toml", "csharp", "ini", "shell", "yaml"}
     assert {kind for kind in kinds if not kind.startswith("{")} == run_or_parsed | shown
 
 

@@ -21,6 +21,7 @@ from signalr_sdk import (
     InvocationTimeoutError,
     Limits,
     LocalProtocolError,
+    NegotiationError,
     NotConnectedError,
     RemoteProtocolError,
     Retry,
@@ -390,8 +391,45 @@ async def test_a_close_message_ends_the_connection_with_its_text(server: Scripte
         await hub.wait_closed()
     assert (caught.value.reason, caught.value.allow_reconnect) == ("maintenance", True)
     await settle()
-    assert closed == [caught.value]
+    assert [error.reason for error in closed] == ["maintenance"]
     assert socket.closed.is_set()
+
+
+async def test_each_waiter_gets_an_error_of_its_own(server: ScriptedServer) -> None:
+    """Each `raise` adds to the traceback of the error: a shared object would grow, and show the lines of others."""
+    hub = server.hub()
+    socket = await server.accept(hub)
+    closed: list[Any] = []
+    hub.on_closed(closed.append)
+    waiters = [asyncio.create_task(hub.wait_closed()) for _ in range(3)]
+    await settle()
+    cause = OSError("no route")
+    error = ConnectionClosedError("the line is cut", "cut", allow_reconnect=True)
+    error.__cause__ = cause
+    error.add_note("at noon")
+    socket.fail_receive(error)
+    errors = await asyncio.gather(*waiters, hub.wait_closed(), return_exceptions=True)
+    assert len({id(each) for each in (*errors, *closed)}) == 5
+    for each in errors:
+        assert isinstance(each, ConnectionClosedError)
+        assert (str(each), each.reason, each.allow_reconnect) == ("the line is cut", "cut", True)
+        assert each.__cause__ is cause
+        assert each.__notes__ == ["at noon"]
+
+
+async def test_waiters_for_a_connection_get_errors_of_their_own(server: ScriptedServer) -> None:
+    def refuse() -> HttpResponse:
+        return HttpResponse(404)
+
+    server.negotiate = refuse
+    hub = server.hub()
+    start = asyncio.create_task(hub.start())
+    await asyncio.sleep(0)
+    waiters = [asyncio.create_task(hub.wait_connected()) for _ in range(2)]
+    errors = await asyncio.gather(start, *waiters, return_exceptions=True)
+    assert len({id(each) for each in errors}) == 3
+    assert [type(each) for each in errors] == [NegotiationError] * 3
+    assert [each.status for each in errors if isinstance(each, NegotiationError)] == [404] * 3
 
 
 async def test_a_close_in_good_order_is_no_error(server: ScriptedServer) -> None:
@@ -515,6 +553,25 @@ async def test_a_call_that_is_given_up_is_cancelled_on_the_server(server: Script
     call = asyncio.create_task(hub.invoke("Fast", timeout=None))
     socket.answer(await socket.next(), 1)
     assert await call == 1
+    await hub.stop()
+
+
+@pytest.mark.parametrize("completed", [False, True])
+async def test_a_server_that_streams_to_a_plain_call_is_told_to_stop(server: ScriptedServer, completed: bool) -> None:
+    """ASP.NET Core refuses such a call; other servers stream for ever."""
+    hub = server.hub()
+    socket = await server.accept(hub)
+    call = asyncio.create_task(hub.invoke("Forever", numbers(7)))
+    asked = await socket.next()
+    assert [(await socket.next())["type"] for _ in range(2)] == [2, 3]
+    item = {"type": 2, "invocationId": asked["invocationId"], "item": 1}
+    socket.say(item, item, *[{"type": 3, "invocationId": asked["invocationId"]}] * completed)
+    with pytest.raises(RemoteProtocolError, match="call it with stream"):
+        await call
+    await hub.send("Next")
+    if not completed:
+        assert await socket.next() == {"type": 5, "invocationId": asked["invocationId"]}
+    assert (await socket.next())["target"] == "Next"
     await hub.stop()
 
 
@@ -1157,6 +1214,60 @@ async def test_client_results_run_beside_the_events(server: ScriptedServer) -> N
     answers = [await socket.next() for _ in range(4)]
     assert {answer["invocationId"]: answer["result"] for answer in answers} == {f"q{n}": n for n in range(1, 5)}
     await hub.stop()
+
+
+async def test_questions_that_give_way_are_answered_with_an_error(
+    server: ScriptedServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    """ASP.NET Core waits for the answer without a limit."""
+    hub = server.hub(limits=Limits(buffered_bytes=1000, client_results=1), timeouts=Timeouts(pause=0.01))
+    release = asyncio.Event()
+
+    async def slow(n: int) -> int:
+        await release.wait()
+        return n
+
+    hub.on("slow", slow)
+    socket = await server.accept(hub)
+    socket.say(*(question(f"q{n}", "slow", n) for n in range(100)))
+    refused = [await socket.next() for _ in range(80)]
+    assert {answer["error"] for answer in refused} == {"The client is busy: too many calls wait for their results."}
+    release.set()
+    answers = refused + [await socket.next() for _ in range(20)]
+    assert {answer["invocationId"] for answer in answers} == {f"q{n}" for n in range(100)}
+    results = [answer["result"] for answer in answers if "error" not in answer]
+    assert 0 < len(results) <= 20
+    assert results == [0, *range(101 - len(results), 100)]
+    assert "questions of the hub were dropped" in caplog.text
+    await hub.stop()
+
+
+async def test_answers_to_questions_that_give_way_are_bounded(
+    server: ScriptedServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A hostile server asks without end, and reads no answer."""
+    hub = server.hub(limits=Limits(buffered_bytes=1000, client_results=1), timeouts=Timeouts(pause=0.01))
+    release = asyncio.Event()
+    hub.on("slow", release.wait)
+    socket = await server.accept(hub)
+    await hub.flush()
+    socket.stalled.clear()
+    socket.say(question("first", "slow"), *(question(name * 2000, "slow") for name in "abcd"))
+    await socket.all_read()
+    await settle()
+    assert caplog.text.count("1 of them without an answer") == 3
+    caplog.clear()
+    for batch in range(12):
+        socket.say(*(question(f"q{batch}-{n}", "slow") for n in range(1000)))
+    await socket.all_read()
+    await settle()
+    assert "without an answer" in caplog.text
+    assert len(hub._dispatcher._client_results.refused) <= 4096
+    release.set()
+    socket.vanish()
+    with pytest.raises(ConnectionClosedError):
+        await hub.wait_closed()
+    assert not hub._dispatcher._client_results.refused
 
 
 # Events as an iterator

@@ -7,7 +7,7 @@ import functools
 from typing import TYPE_CHECKING, Any, Generic, Literal, Self, TypeVar
 
 from .._core import urls
-from .._guard.copying import Uncopied
+from .._guard.copying import Uncopied, copy_of
 from .._guard.loops import check_loop
 from .._receiving.backlog import Backlog
 from .._receiving.dispatcher import Dispatcher
@@ -179,8 +179,8 @@ class ManagedConnection(Uncopied, Generic[L]):
         If a handler calls `wait_closed`, the call does not wait for handlers.
 
         Raises:
-            SignalRError: the error that ended the connection. Nothing is raised after `stop()`, or if the server
-                closed the connection without an error.
+            SignalRError: the error that ended the connection, a copy for each caller. Nothing is raised after
+                `stop()`, or if the server closed the connection without an error.
             Exception: the exception of a handler, with `handler_errors="raise"`.
         """
         self._check_loop()
@@ -188,10 +188,11 @@ class ManagedConnection(Uncopied, Generic[L]):
             return
         error = await asyncio.shield(self._life.closed)
         await self._dispatcher.drained()
-        # With `handler_errors="raise"`, a handler may have failed after the connection has ended.
-        error = self._dispatcher.failed or error
+        if self._dispatcher.failed is not None:
+            # With `handler_errors="raise"`, a handler may have failed after the connection has ended.
+            raise self._dispatcher.failed
         if error is not None:
-            raise error
+            raise copy_of(error)
 
     async def wait_connected(self, timeout: float | None = None) -> None:
         """Wait until the connection is `CONNECTED`.

@@ -17,6 +17,7 @@ from .._core import urls
 from .._core.lifecycle import Event, Lifecycle, State
 from .._core.redaction import redact_error
 from .._guard import foreign
+from .._guard.copying import copy_of
 from .._guard.loops import running_loop
 from .._guard.tasks import spawn, where
 from .._receiving.dispatcher import running_handler
@@ -662,9 +663,11 @@ class Supervisor(Generic[L]):
         try:
             await self.next_link()
         except NotConnectedError as error:
-            if error.__cause__ is not None:
-                raise error.__cause__ from None
-            raise
+            ended = error.__cause__
+            if ended is None:
+                raise
+            of_handler = self._dispatcher.failed is ended
+            raise (ended if of_handler else copy_of(ended)) from ended.__cause__
 
     async def reconnect(self) -> None:
         """See `HubConnection.reconnect`."""

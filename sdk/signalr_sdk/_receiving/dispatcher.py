@@ -41,6 +41,7 @@ _SLICE = 0.01
 # An event without a handler is logged only once. To limit memory, at most `_NAMES` names of such events are stored,
 # each cut to `_NAME` characters.
 _NAMES, _NAME = 1024, 100
+_BUSY = "The client is busy: too many calls wait for their results."
 
 
 @attrs.define(eq=False)
@@ -102,6 +103,7 @@ class Dispatcher:
         self._subscribers: dict[str | None, tuple[EventQueue, ...]] = {}
         self._workers: set[asyncio.Task[None]] = set()
         self._answering: set[asyncio.Task[None]] = set()
+        self._refusing: asyncio.Task[None] | None = None  # also in `_answering`
         self._barrier: asyncio.Task[None] | None = None
         # The tasks that run `on_closed` handlers. `stop` neither cancels nor awaits these tasks.
         self._closing: set[asyncio.Task[None]] = set()
@@ -111,7 +113,7 @@ class Dispatcher:
     @functools.cached_property
     def _client_results(self) -> ClientResultQueue:
         # Create the queue at the first use, to save 1.5 KB of memory: few hubs ask for client results.
-        queue = ClientResultQueue(self.backlog, self._limits.messages, self._logger)
+        queue = ClientResultQueue(self.backlog, self._limits.messages, self._logger, self._start_refusing)
         self.backlog.join(queue)
         return queue
 
@@ -493,6 +495,24 @@ class Dispatcher:
             answer = respond(message.invocation_id, None, "The handler was cancelled.")
             _ = spawn(answer, "client result", self._answering)
         self._answering.discard(task)
+        self._start_answering()
+        self._check_idle()
+
+    def _start_refusing(self) -> None:
+        if self._refusing is None and self._client_results.refused:
+            self._refusing = spawn(self._refuse(), "client result", self._answering)
+            self._refusing.add_done_callback(self._refusing_ended)
+
+    async def _refuse(self) -> None:
+        """Answer dropped requests for a client result with an error: a server may wait for the answer for ever."""
+        refused = self._client_results.refused
+        while refused:
+            invocation_id, respond = refused.popleft()
+            await respond(invocation_id, None, _BUSY)
+
+    def _refusing_ended(self, _task: asyncio.Task[None]) -> None:
+        self._refusing = None
+        self._start_refusing()
         self._start_answering()
         self._check_idle()
 

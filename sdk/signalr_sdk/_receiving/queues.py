@@ -219,14 +219,25 @@ Respond = Callable[[str, Any, "str | None"], Coroutine[Any, Any, None]]
 """Sends a client result. Arguments: the id of the server's invocation, the result, and the error text or `None`."""
 
 
+# A dropped request for a client result is refused: the server gets an error as the answer. To limit memory, at most
+# `_REFUSALS` answers wait until the server reads them, and only those to requests whose id is not longer than `_ID`.
+_REFUSALS, _ID = 4096, 128
+
+
 class ClientResultQueue(WaitingQueue):
-    """The queue of the server's requests for client results. `Limits.client_results` says how many run at a time."""
+    """The queue of the server's requests for client results. `Limits.client_results` says how many run at a time.
 
-    __slots__ = ("_logger", "_responds")
+    Attributes:
+        refused: the dropped requests that must be answered with an error: the id, and the function that answers.
+    """
 
-    def __init__(self, backlog: Backlog, mark: int, log: Log) -> None:
+    __slots__ = ("_logger", "_refuse", "_responds", "refused")
+
+    def __init__(self, backlog: Backlog, mark: int, log: Log, refuse: Callable[[], None]) -> None:
         super().__init__(backlog, mark)
+        self.refused: deque[tuple[str, Respond]] = deque()
         self._logger = log
+        self._refuse = refuse  # called when `refused` has new requests
         self._responds: deque[Respond] = deque()
 
     def add(self, message: Invocation, respond: Respond) -> None:
@@ -240,13 +251,20 @@ class ClientResultQueue(WaitingQueue):
 
     def clear(self) -> None:
         """Discard all requests for a client result. The server gets no answer to a discarded request."""
+        self.refused.clear()
         self._responds.clear()
         super().clear()
 
-    def note_dropped(self, messages: list[Any]) -> None:
-        """Log how many requests for a client result were dropped. The server gets no answer to a dropped request."""
-        for _ in messages:
-            self._responds.popleft()
-        self._logger.warning(
-            "%d questions of the hub were dropped: more wait than Limits.buffered_bytes allows", len(messages)
-        )
+    def note_dropped(self, messages: list[Invocation]) -> None:
+        """Log how many requests for a client result were dropped, and add the requests to `refused`."""
+        unanswered = 0
+        for message in messages:
+            respond, invocation_id = self._responds.popleft(), message.invocation_id or ""
+            if len(self.refused) < _REFUSALS and len(invocation_id) <= _ID:
+                self.refused.append((invocation_id, respond))
+            else:
+                unanswered += 1
+        left = f"; {unanswered} of them without an answer" if unanswered else ""
+        text = "%d questions of the hub were dropped: more wait than Limits.buffered_bytes allows%s"
+        self._logger.warning(text, len(messages), left)
+        self._refuse()

@@ -24,23 +24,29 @@ if TYPE_CHECKING:
 class PendingInvocation:
     """An invocation that waits for its completion. The session calls `items` or `completed` when the server answers."""
 
-    __slots__ = ("_pending", "future", "invocation_id", "method", "started", "uploads")
+    __slots__ = ("_give_up", "_pending", "future", "invocation_id", "method", "started", "uploads")
 
-    def __init__(self, method: str, pending: dict[str, PendingInvocation], loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self,
+        method: str,
+        pending: dict[str, PendingInvocation],
+        loop: asyncio.AbstractEventLoop,
+        give_up: Callable[[PendingInvocation, Exception], None],
+    ) -> None:
         self.future: asyncio.Future[Any] = loop.create_future()
         self.method = method
         self.invocation_id = ""
         self.started = loop.time()
         self.uploads: Sequence[UploadTask] = ()
         self._pending = pending
+        self._give_up = give_up
 
     def items(self, _items: list[Any], _sizes: list[int]) -> None:
-        """Fail the call, because the server answered an invocation with stream items."""
-        self.fail(
-            RemoteProtocolError(
-                f"'{self.method}' answered with a stream item: it is a streaming method, call it with stream()"
-            )
+        """Fail the call and cancel it on the server, because the server answered an invocation with stream items."""
+        error = RemoteProtocolError(
+            f"'{self.method}' answered with a stream item: it is a streaming method, call it with stream()"
         )
+        self._give_up(self, error)
 
     def completed(self, result: Any, error: str | None) -> None:
         """Make `invoke` return the result, or raise HubError with the server's error text."""
@@ -145,7 +151,7 @@ class Calls:
     async def invoke(self, method: str, arguments: list[Any], uploads: list[Any] | None, *, exact: bool) -> Any:
         """Call a hub method and wait for its result. Cancelling `invoke` also cancels the call on the server."""
         stream_ids = self._new_stream_ids(uploads)
-        call = PendingInvocation(method, self._pending, self._loop)
+        call = PendingInvocation(method, self._pending, self._loop, self._give_up)
         invocation_id, data = self._session.invoke(method, arguments, call, stream_ids, exact=exact)
         call.invocation_id = invocation_id
         self._pending[invocation_id] = call
@@ -166,8 +172,11 @@ class Calls:
                 self._cancel(invocation_id, call.uploads, sent=sent)
             raise
 
-    def _give_up(self, call: PendingInvocation, error: LocalProtocolError) -> None:
-        """Cancel a call and make `invoke` raise `error`, because an item of an upload cannot be encoded."""
+    def _give_up(self, call: PendingInvocation, error: Exception) -> None:
+        """Cancel a call on the server, and make `invoke` raise `error`.
+
+        The reason is an item of an upload that cannot be encoded, or a server that answers with stream items.
+        """
         self._cancel(call.invocation_id, call.uploads, sent=True)
         call.fail(error)
 
