@@ -66,6 +66,11 @@ def timers(loop: asyncio.AbstractEventLoop) -> list[asyncio.TimerHandle]:
     return [timer for timer in scheduled if not timer.cancelled()]
 
 
+def on_uvloop() -> bool:
+    """Return whether the running event loop is uvloop's."""
+    return type(asyncio.get_running_loop()).__module__.startswith("uvloop")
+
+
 class ManualClock:
     """A clock that moves only when the test advances it."""
 
