@@ -7,6 +7,7 @@ import inspect
 import selectors
 from collections import deque
 from contextlib import asynccontextmanager
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from signalr_sdk.interfaces import HttpRequest, HttpResponse
@@ -66,9 +67,12 @@ def timers(loop: asyncio.AbstractEventLoop) -> list[asyncio.TimerHandle]:
     return [timer for timer in scheduled if not timer.cancelled()]
 
 
+@cache
 def on_uvloop() -> bool:
-    """Return whether the running event loop is uvloop's."""
-    return type(asyncio.get_running_loop()).__module__.startswith("uvloop")
+    """Return whether asyncio makes event loops of uvloop."""
+    loop = asyncio.new_event_loop()
+    loop.close()
+    return type(loop).__module__.startswith("uvloop")
 
 
 class ManualClock:

@@ -7,10 +7,10 @@ import contextlib
 import json
 import os
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, TextIO
 
 import pytest
-from tests.doubles import on_uvloop
 
 from signalr_sdk.cli import json_output
 from signalr_sdk.cli.json_output import JsonLines, OutputError, print_json
@@ -65,9 +65,17 @@ async def test_lines_arrive_while_others_are_still_to_come(pipe: Pipe) -> None:
         assert await pipe.lines(1) == ["\ud800"]
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="pipes of Windows always block")
+def test_a_pipe_that_another_process_has_made_non_blocking(pipe: Pipe) -> None:
+    os.set_blocking(pipe.writer.fileno(), False)
+    value = "x" * 1_000_000
+    with to(pipe), ThreadPoolExecutor() as threads:
+        reading = threads.submit(asyncio.run, pipe.lines(1))
+        print_json(value)
+        assert reading.result() == [value]
+
+
 async def test_who_writes_waits_for_who_reads(pipe: Pipe) -> None:
-    if on_uvloop():
-        pytest.skip("uvloop makes a pipe that it watches non-blocking; the command never runs on uvloop")
     written = 0
 
     async def write(lines: JsonLines) -> None:
