@@ -42,6 +42,12 @@ SCHEDULED = (
     "tests/life/test_users_code.py",
     "tests/hub/test_hub_connection.py",
 )
+# Tests of what reaches for the transports and timers of the event loop.
+LOOPS_TRANSPORTS = (
+    "tests/testing/test_faults.py",
+    "tests/testing/test_stateful_reconnect.py",
+    "tests/transports/test_web_sockets.py",
+)
 SHELL = (
     "tests/guard",
     "tests/http",
@@ -233,10 +239,7 @@ def debug(session: nox.Session) -> None:
 def uvloop(session: nox.Session) -> None:
     """Tests on uvloop; `nox -s uvloop -- tests` runs all."""
     session.install("-e", ".[test]", "uvloop")
-    # The faults of the test server reach for the transports of the event loop.
-    session.run(
-        "python", ".ci/scheduler.py", "uvloop", "-q", *(session.posargs or (*SCHEDULED, "tests/testing/test_faults.py"))
-    )
+    session.run("python", ".ci/scheduler.py", "uvloop", "-q", *(session.posargs or (*SCHEDULED, *LOOPS_TRANSPORTS)))
 
 
 @nox.session(python=PYTHONS[-1])

@@ -7,6 +7,7 @@ import inspect
 import selectors
 from collections import deque
 from contextlib import asynccontextmanager
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from signalr_sdk.interfaces import HttpRequest, HttpResponse
@@ -64,6 +65,14 @@ def timers(loop: asyncio.AbstractEventLoop) -> list[asyncio.TimerHandle]:
     """Return the timers that have not fired and were not cancelled."""
     scheduled: list[asyncio.TimerHandle] = getattr(loop, "_scheduled", [])
     return [timer for timer in scheduled if not timer.cancelled()]
+
+
+@cache
+def on_uvloop() -> bool:
+    """Return whether asyncio makes event loops of uvloop."""
+    loop = asyncio.new_event_loop()
+    loop.close()
+    return type(loop).__module__.startswith("uvloop")
 
 
 class ManualClock:

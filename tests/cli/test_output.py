@@ -7,6 +7,7 @@ import contextlib
 import json
 import os
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, TextIO
 
 import pytest
@@ -62,6 +63,16 @@ async def test_lines_arrive_while_others_are_still_to_come(pipe: Pipe) -> None:
         assert await pipe.lines(1) == [{"a": "é"}]
         await lines.write("\ud800")
         assert await pipe.lines(1) == ["\ud800"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="pipes of Windows always block")
+def test_a_pipe_that_another_process_has_made_non_blocking(pipe: Pipe) -> None:
+    os.set_blocking(pipe.writer.fileno(), False)
+    value = "x" * 1_000_000
+    with to(pipe), ThreadPoolExecutor() as threads:
+        reading = threads.submit(asyncio.run, pipe.lines(1))
+        print_json(value)
+        assert reading.result() == [value]
 
 
 async def test_who_writes_waits_for_who_reads(pipe: Pipe) -> None:

@@ -35,7 +35,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if HERE in item.path.parents:
             item.add_marker(pytest.mark.interop)
             if STARTING & {*getattr(item, "fixturenames", ())} and item.get_closest_marker("timeout") is None:
-                item.add_marker(pytest.mark.timeout(60))
+                item.add_marker(pytest.mark.timeout(100))
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:

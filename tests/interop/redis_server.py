@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Self
 if TYPE_CHECKING:
     from types import TracebackType
 
-START_LIMIT = 30.0  # seconds
+START_LIMIT = 60.0  # seconds
 STOP_LIMIT = 5.0
 
 

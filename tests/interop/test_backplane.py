@@ -20,7 +20,8 @@ from .redis_server import RedisMissingError, RedisServer
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-pytestmark = pytest.mark.timeout(30)
+# The first test starts Redis and two servers, each of which may take a minute on a busy machine.
+pytestmark = pytest.mark.timeout(200)
 
 AGAIN = Retry(wait=lambda _state: 0.1)
 

@@ -179,6 +179,10 @@ class SimulatedFaults(HubServerFaults):
     async def leap(self, fault: Fault) -> None:
         """Set the wall clock an hour or so forward or back."""
         self._network.leap(fault.amount - 5000)
+        if self._front is not None:
+            # The token of the redirect may have expired. Only another negotiation gives the client a new token, so that
+            # a later fault could not be outlived.
+            self._network.cut()
 
     async def suspend(self, fault: Fault) -> None:
         """Let the computer sleep, with client and server."""

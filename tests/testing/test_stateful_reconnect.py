@@ -411,6 +411,13 @@ async def test_a_hub_that_waits_is_freed_when_the_window_is_over() -> None:
     assert len(chat.recorded.calls) == 1
 
 
+async def test_no_timer_is_asked_for_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """uvloop's event loop makes a handle without `when` for a timer that is due at once."""
+    monkeypatch.delattr(asyncio.TimerHandle, "when")
+    async with stateful() as chat, client(chat.url("/chat")) as hub:
+        assert await hub.invoke("Add", 1, 2) == 3
+
+
 async def test_other_transports_are_as_ever() -> None:
     async with stateful() as chat:
         for transport in (Transport.SERVER_SENT_EVENTS, Transport.LONG_POLLING):

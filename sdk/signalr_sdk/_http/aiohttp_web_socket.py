@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import inspect
 from contextlib import suppress
 from functools import cache
-from operator import attrgetter
 from typing import TYPE_CHECKING
 
 import aiohttp
@@ -206,9 +206,19 @@ def _asyncio_transports(response: aiohttp.ClientResponse | None) -> list[asyncio
     transport = connection.transport if connection is not None else None
     if transport is None:
         return []
-    try:
-        # With TLS, encrypted bytes wait in the write buffer of a TCP transport, and the TLS transport does not count
-        # them. asyncio has no public name for this TCP transport.
-        return [transport, attrgetter("_ssl_protocol._transport")(transport)]
-    except AttributeError:
-        return [transport]
+    below = _tcp_transport(transport)
+    return [transport] if below is None else [transport, below]
+
+
+def _tcp_transport(transport: asyncio.WriteTransport) -> asyncio.WriteTransport | None:
+    """Return the TCP transport below a TLS transport; `None` if there is none.
+
+    With TLS, encrypted bytes wait in the write buffer of a TCP transport, and the TLS transport does not count them.
+    Neither asyncio nor uvloop has a public name for this TCP transport.
+    """
+    tls_of_uvloop = transport.get_extra_info("uvloop.sslproto")
+    if tls_of_uvloop is None:
+        return getattr(getattr(transport, "_ssl_protocol", None), "_transport", None)
+    # An object of uvloop has no attributes, but the garbage collector knows to which objects it refers.
+    others = (each for each in gc.get_referents(tls_of_uvloop) if each is not transport)
+    return next((each for each in others if hasattr(each, "get_write_buffer_size")), None)

@@ -140,6 +140,8 @@ class HubLink:
         self._refresh_timer = self._new_refresh_timer(refresh)
         self._first: Deliveries = []
         self._timer: asyncio.TimerHandle | None = None
+        # The time of `_timer`. A timer of uvloop that is due at once does not tell its time.
+        self._due = math.inf
         self._grace: asyncio.TimerHandle | None = None
         self._watchdog: asyncio.TimerHandle | None = None
         # The timeout around the receiving in `run`: `lose` lets this timeout expire at once, which ends `run`.
@@ -484,7 +486,7 @@ class HubLink:
         outgoing.admit()
         if ack := self._session.acknowledge(self._loop.time()):
             outgoing.put_unnumbered(ack)
-        elif self._timer is None or self._session.next_deadline() < self._timer.when():
+        elif self._session.next_deadline() < self._due:
             self._set_timer()
 
     # Refreshing the access token of the live connection
@@ -506,15 +508,16 @@ class HubLink:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        deadline = min(self._session.next_deadline(), self._path.deadline)
-        if deadline < math.inf:
-            self._timer = self._loop.call_at(deadline, self._on_time)
+        self._due = min(self._session.next_deadline(), self._path.deadline)
+        if self._due < math.inf:
+            self._timer = self._loop.call_at(self._due, self._on_time)
 
     def _stop_timers(self) -> None:
         for timer in (self._timer, self._grace, self._watchdog):
             if timer is not None:
                 timer.cancel()
         self._timer = self._grace = self._watchdog = None
+        self._due = math.inf
 
     def _on_time(self) -> None:
         now = self._loop.time()

@@ -15,6 +15,7 @@ import math
 import os
 import queue
 import re
+import select
 import stat
 import sys
 import threading
@@ -127,7 +128,11 @@ def _write_text(data: bytes) -> None:
 def _write_all(descriptor: int, data: bytes) -> None:
     rest = memoryview(data)
     while rest:
-        rest = rest[os.write(descriptor, rest) :]
+        try:
+            rest = rest[os.write(descriptor, rest) :]
+        except BlockingIOError:
+            # Another process that has the same pipe, for example Node.js, has made the pipe non-blocking.
+            select.select([], [descriptor], [])
 
 
 class JsonLines:

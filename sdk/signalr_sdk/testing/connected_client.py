@@ -67,6 +67,8 @@ class ConnectedClient:
             hub, self._session, settings=settings, write=self.write, overrun=self._overrun
         )
         self._timer: asyncio.TimerHandle | None = None
+        # The time of `_timer`. A timer of uvloop that is due at once does not tell its time.
+        self._due = math.inf
         self._error: Exception | None = None
         self._is_stopping = False
 
@@ -205,15 +207,15 @@ class ConnectedClient:
         The timer ends when a ping or Ack to the client is due, or when the client timeout ends, whichever is first.
         """
         deadline = self._session.next_deadline()
-        if self._timer is not None and deadline >= self._timer.when():
+        if deadline >= self._due:
             return
         if self._timer is not None:
             self._timer.cancel()
-        if deadline < math.inf:
-            self._timer = self._loop.call_at(deadline, self._on_time)
+        self._due = deadline
+        self._timer = self._loop.call_at(deadline, self._on_time)
 
     def _on_time(self) -> None:
-        self._timer = None
+        self._due = math.inf
         now = self._loop.time()
         due = self._session.acknowledge(now)
         try:
