@@ -40,7 +40,7 @@ async def test_a_new_connection_follows_by_policy() -> None:
         errors: list[Exception | None] = []
         twice = asyncio.Event()
         hub.on_reconnecting(errors.append)
-        hub.on_reconnected(lambda _connection_id: len(errors) == 2 and twice.set())
+        hub.on_reconnected(lambda _connection_id: twice.set() if len(errors) == 2 else None)
         await hub.start()
         for _ in range(10):
             await asyncio.sleep(19)

@@ -30,9 +30,10 @@ class NotResumed:
 class Link(Protocol):
     """One connection, from its finished handshake to its end. A reconnect makes a new `Link`.
 
-    The `Supervisor` calls `begin`, `go_live` and then `run`. If there are `on_setup` handlers, the handlers are called
-    after `begin` and while `run` is running; `go_live` follows when the handlers have succeeded. If `run` returns and `is_resumable` is true, the `Supervisor` may
-    call `resume` and then `run` again. The last call is `close`, or `drop` if `begin` was never called.
+    The `Supervisor` calls `begin`, `go_live` and then `run`. If there are `on_setup` handlers, they are called after
+    `begin`, while `run` is running; `go_live` follows when they have succeeded. If `run` returns and `is_resumable` is
+    true, the `Supervisor` may call `resume` and then `run` again. The last call is `close`, or `drop` if `begin` was
+    never called.
 
     Attributes:
         stuck: a callback that the `Supervisor` sets before `begin`. `stuck(error)` is called if `run` does not end
