@@ -104,6 +104,9 @@ class PagesHub(DemoHub):
         """Add the caller to a group."""
         await self.groups.add(self.context.connection_id, group)
 
+    async def log_in(self, name: str) -> None:
+        """Do nothing."""
+
     async def transfer(self, account: Any, amount: Any) -> None:
         """Do nothing."""
 
