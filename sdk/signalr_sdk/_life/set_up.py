@@ -5,31 +5,33 @@ from __future__ import annotations
 import asyncio
 import functools
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from .._core.redaction import redact_error
 from .._guard.foreign import cut_off, ends_program, error_of, heed_cancellation, spawn_contained
 from .._guard.tasks import spawn
 from .._sending.outgoing import loss
 from ..errors import ConnectionClosedError, SetupError, SignalRError
+from .closing import LAST_CHANCE
 
 if TYPE_CHECKING:
     import logging
-    from collections.abc import Callable, Coroutine
 
     from .._core.logs import Log
     from .._receiving.dispatcher import Dispatcher
     from .._receiving.set_up import SetUp
     from .link import Link
 
-# A cancelled `on_setup` handler gets this number of seconds to end. After that, it is left running.
-_LAST_CHANCE = 0.2
+    class Close(Protocol):
+        """Closes the link of a set-up."""
+
+        async def __call__(self, cause: Exception, /, *, goodbye: bool) -> None: ...
 
 
 async def set_up(
     link: Link,
     dispatcher: Dispatcher,
-    close: Callable[[Exception, bool], Coroutine[Any, Any, None]],
+    close: Close,
     *,
     limit: float | None,
     log: Log | logging.Logger,
@@ -39,7 +41,7 @@ async def set_up(
     Args:
         link: the new connection, on which neither `begin` nor `run` was called.
         dispatcher: calls the handlers, and holds back events. After success, call its `end_set_up`.
-        close: closes the link. Arguments: the error of its pending calls, and whether to send a Close message.
+        close: closes the link, as `close_link` does.
         limit: seconds for all handlers together; `None` for no limit.
         log: the log of the connection.
 
@@ -109,7 +111,7 @@ async def _end(
     dispatcher: Dispatcher,
     run: SetUp,
     receiving: asyncio.Task[SignalRError | None],
-    close: Callable[[Exception, bool], Coroutine[Any, Any, None]],
+    close: Close,
     log: Log | logging.Logger,
     cause: Exception,
     *,
@@ -123,14 +125,14 @@ async def _end(
             await asyncio.wait({ending})
     if ending.cancelled():
         # The program has cancelled `ending`, perhaps before its first step.
-        await close(cause, False)
+        await close(cause, goodbye=False)
     dispatcher.end_set_up(run, up=False)
 
 
 async def _end_in_order(
     run: SetUp,
     receiving: asyncio.Task[SignalRError | None],
-    close: Callable[[Exception, bool], Coroutine[Any, Any, None]],
+    close: Close,
     log: Log | logging.Logger,
     cause: Exception,
     *,
@@ -138,12 +140,12 @@ async def _end_in_order(
 ) -> None:
     if lost:
         # Close the lost connection first: the pending calls of the handlers then raise ConnectionClosedError.
-        await close(cause, False)
+        await close(cause, goodbye=False)
     if run.task is not None and not run.task.done() and not run.discarded:
-        await cut_off(run.task, _LAST_CHANCE, whose="an on_setup handler", log=log)
-    await close(cause, True)
+        await cut_off(run.task, LAST_CHANCE, whose="an on_setup handler", log=log)
+    await close(cause, goodbye=True)
     if not receiving.done():
-        await cut_off(receiving, _LAST_CHANCE, whose="the HTTP client", log=log)
+        await cut_off(receiving, LAST_CHANCE, whose="the HTTP client", log=log)
 
 
 def _resolve(stuck: asyncio.Future[SignalRError], error: SignalRError) -> None:

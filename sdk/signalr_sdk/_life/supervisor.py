@@ -15,16 +15,16 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from .._core import urls
 from .._core.lifecycle import Event, Lifecycle, State
-from .._core.redaction import redact_error
 from .._guard import foreign
 from .._guard.copying import copy_of
 from .._guard.loops import running_loop
 from .._guard.tasks import spawn, where
 from .._receiving.dispatcher import running_handler
-from ..errors import ConnectionClosedError, ConnectionFailedError, NotConnectedError, SignalRError, StateError
-from ..retry import RetryContext, is_transient
+from ..errors import ConnectionClosedError, NotConnectedError, SignalRError, StateError
+from .closing import LAST_CHANCE, close_link
+from .connector import Connector
 from .link import Link
-from .set_up import set_up
+from .reasons import CANCELLED, given_up, log_level, wrapped
 from .waiters import Waiters
 
 if TYPE_CHECKING:
@@ -36,16 +36,6 @@ if TYPE_CHECKING:
     from .link import NotResumed
 
 L = TypeVar("L", bound=Link)
-
-# Users' code that was cancelled gets this number of seconds to end. `stop` takes at most `Timeouts.close` and twice
-# this time.
-_LAST_CHANCE = 0.2
-# When `reconnect` gives up a connection, the Close message gets this number of seconds to leave.
-_GOODBYE = 1.0
-_CANCELLED = (
-    "the task of the connection was cancelled, as happens when the event loop of start() has ended: "
-    "keep one asyncio.run() for the whole life of a connection"
-)
 
 
 class Supervisor(Generic[L]):
@@ -100,17 +90,14 @@ class Supervisor(Generic[L]):
         # Added to the text of `NotConnectedError`. Empty, unless the program (not `stop`) has cancelled `_main`.
         self._hint = ""
         self._waiters = Waiters()
-        # The new connection on which `on_setup` handlers run, and the task that receives its messages. This task goes
-        # on after the set-up. `None` without `on_setup` handlers.
-        self._in_set_up: L | None = None
-        self._receiving: asyncio.Task[SignalRError | None] | None = None
+        self._connector = self._new_connector()
         # The connection that `reconnect` has given up, until `_main` has closed it.
         self._given_up: L | None = None
-        # Set by `reconnect`, to end the wait before the next attempt. Not set while an attempt is under way.
-        self._hurry = asyncio.Event()
-        self._attempting = False
         # The time limit around a stateful reconnect: `reconnect` lets this limit expire.
         self._resuming: asyncio.Timeout | None = None
+
+    def _new_connector(self) -> Connector[L]:
+        return Connector(self._connect_once, options=self._options, dispatcher=self._dispatcher)
 
     # Start and stop, as called by the user
 
@@ -126,7 +113,7 @@ class Supervisor(Generic[L]):
         self.closed = loop.create_future()
         self._attempts.begin()
         self._hint = ""
-        self._hurry = asyncio.Event()
+        self._connector = self._new_connector()
         started: asyncio.Future[None] = loop.create_future()
         main = self._new_main(self._live(started, functools.partial(self._first_link, self._main)))
         main.add_done_callback(functools.partial(self._note_main_over, started))
@@ -179,7 +166,7 @@ class Supervisor(Generic[L]):
         while self._stopping is stopping and (tasks := self._unfinished()):
             # The program has cancelled `stopping`, the task that stops the connection. `_main` finishes the stop, or a
             # new task if `_main` takes too long: wait for these tasks.
-            await asyncio.wait(tasks, timeout=_LAST_CHANCE)
+            await asyncio.wait(tasks, timeout=LAST_CHANCE)
 
     async def _end_remains(self) -> None:
         """Do what `stop` does after the connection has ended: cancel handlers, and wait until transports are closed."""
@@ -224,7 +211,7 @@ class Supervisor(Generic[L]):
             return True
         for task in left:
             task.cancel()
-        _ended, left = await asyncio.wait(left, timeout=_LAST_CHANCE)
+        _ended, left = await asyncio.wait(left, timeout=LAST_CHANCE)
         self._leave_behind(left)
         return False
 
@@ -246,7 +233,7 @@ class Supervisor(Generic[L]):
                 self._finish_stop(link, self._main)
             else:
                 loop = stopping.get_loop()
-                self._replacing = loop.call_later(_LAST_CHANCE, self._finish_stop, link, self._main)
+                self._replacing = loop.call_later(LAST_CHANCE, self._finish_stop, link, self._main)
             return
         self._end_stop()
         if self._attempts.was_connected:
@@ -321,11 +308,11 @@ class Supervisor(Generic[L]):
             self._end_start(started, None if cancelled else raised)
             return
         if cancelled and self.lifecycle.state is not State.DISCONNECTING:
-            self._hint = f"; {_CANCELLED}"
+            self._hint = f"; {CANCELLED}"
         if isinstance(raised, Exception):
             self._logger.error("the connection failed", exc_info=raised)  # a bug in the package
-        ended = ConnectionClosedError(_CANCELLED)
-        await self._abandon(link, ended if cancelled else _wrapped(raised))
+        ended = ConnectionClosedError(CANCELLED)
+        await self._abandon(link, ended if cancelled else wrapped(raised))
 
     async def _abandon(self, link: L | None, cause: SignalRError) -> None:
         """End the connection at once, in any state.
@@ -361,88 +348,15 @@ class Supervisor(Generic[L]):
             await asyncio.wait({previous})
         while True:
             try:
-                return await self._connect()
+                return await self._connector.connect()
             except Exception as error:
                 delay = self._attempts.delay_of_start(error)
                 if delay is None:
                     raise
                 text = "the connection could not be started, next attempt in %.1f s: %s"
-                self._logger.log(_level(error), text, delay, error)
-            await self._sleep(delay)
+                self._logger.log(log_level(error), text, delay, error)
+            await self._connector.sleep(delay)
             self._attempts.count += 1
-
-    async def _sleep(self, delay: float) -> None:
-        """Wait before the next attempt to connect. `reconnect` ends the wait."""
-        with suppress(TimeoutError):
-            async with asyncio.timeout(delay):
-                await self._hurry.wait()
-
-    async def _connect(self) -> L:
-        """Make one attempt to connect, and run the `on_setup` handlers. Return the new connection."""
-        self._receiving = None
-        self._attempting = True
-        self._hurry.clear()
-        try:
-            link = await self._open()
-            if self._dispatcher.has_set_up:
-                await self._set_up(link)
-            return link
-        finally:
-            self._attempting = False
-
-    async def _set_up(self, link: L) -> None:
-        self._in_set_up = link
-        limit, log = self._timeouts.setup, self._logger
-        try:
-            self._receiving = await set_up(
-                link, self._dispatcher, functools.partial(self._close, link), limit=limit, log=log
-            )
-        finally:
-            if self._in_set_up is link:
-                self._in_set_up = None
-
-    async def _open(self) -> L:
-        """Make one attempt to connect, in a new task. If users' code in the new task never ends, do not wait for it."""
-        whose = "the access token provider or the HTTP client"
-        attempt = foreign.spawn_contained(self._connect_once(), whose)
-        try:
-            await asyncio.wait({attempt}, timeout=self._longest_attempt)
-        except asyncio.CancelledError:
-            await self._cut_off(attempt)
-            raise
-        if not attempt.done():
-            await self._cut_off(attempt)
-            raise ConnectionFailedError(f"an attempt to connect never ended: {whose} was left behind")
-        if not attempt.cancelled():
-            foreign.forget_locals(attempt.exception())
-        try:
-            return attempt.result()
-        except (SignalRError, OSError, TypeError, ValueError):
-            raise
-        except asyncio.CancelledError as error:
-            raise ConnectionFailedError(f"the attempt was cancelled from inside, by {whose}") from error
-        except Exception as error:
-            raise ConnectionFailedError(f"{whose} raised {type(error).__name__}: {redact_error(error)}") from error
-        except BaseException as raised:
-            # KeyboardInterrupt or SystemExit has already stopped the event loop. End the current task as cancelled:
-            # asyncio cancels every task when the event loop ends.
-            raise asyncio.CancelledError from raised
-
-    async def _cut_off(self, attempt: asyncio.Task[L]) -> None:
-        patience, log = self._timeouts.close, self._logger
-        await foreign.cut_off(attempt, patience, whose="an attempt to connect", log=log, undo=lambda link: link.drop())
-
-    @property
-    def _longest_attempt(self) -> float | None:
-        """A time limit for one attempt to connect, in seconds; `None` for no limit.
-
-        Only users' code that ignores its cancellation takes longer. For each transport, the limit includes a negotiate
-        request, the opening of the transport, and two calls of the token provider.
-        """
-        connect, request, handshake = self._timeouts.connect, self._timeouts.request, self._timeouts.handshake
-        if connect is None or request is None or handshake is None:
-            return None
-        return len(self._options.transports) * 3.1 * max(connect, request) + handshake
 
     def _go_live(self, link: L) -> None:
         again = self.lifecycle.state is State.RECONNECTING
@@ -457,7 +371,7 @@ class Supervisor(Generic[L]):
         if again:
             self._dispatcher.push_lifecycle("reconnected", connection_id)
         link.stuck = functools.partial(self._replace_stuck, link)
-        if self._receiving is None:
+        if self._connector.receiving is None:
             link.begin()
         elif self._dispatcher.set_up is not None:
             self._dispatcher.end_set_up(self._dispatcher.set_up, up=True)
@@ -467,10 +381,10 @@ class Supervisor(Generic[L]):
     async def _live_once(self, link: L) -> L | None:
         """Receive until the connection is lost, then reconnect. Return the new `Link`; `None` if not reconnected."""
         while True:
-            error = await (self._receiving or link.run())
+            receiving, self._connector.receiving = self._connector.receiving, None
+            error = await (receiving or link.run())
             if self._is_superseded:
                 return None
-            self._receiving = None
             foreign.forget_locals(error)
             cause = error or ConnectionClosedError("the server closed the connection", allow_reconnect=False)
             self._attempts.note_lost()
@@ -504,7 +418,7 @@ class Supervisor(Generic[L]):
 
     async def _replace(self, link: L) -> L | None:
         """Close a connection that `reconnect` has given up, and make a new one at once."""
-        await self._close(link, _given_up(), goodbye=True, answer=False)
+        await self._close(link, given_up(), goodbye=True, answer=False)
         self._given_up = None
         return await self._reconnect(0.0)
 
@@ -514,7 +428,6 @@ class Supervisor(Generic[L]):
         if main is None or main.done() or link not in (self.link, self._given_up):
             return
         self._leave_behind({main})
-        self._receiving = None
         started: asyncio.Future[None] = main.get_loop().create_future()
         started.set_result(None)
         following = functools.partial(self._after_stuck, link, error)
@@ -561,19 +474,19 @@ class Supervisor(Generic[L]):
 
     async def _reconnect(self, delay: float) -> L | None:
         while True:
-            await self._sleep(delay)
+            await self._connector.sleep(delay)
             self._attempts.count += 1
             try:
-                return await self._connect()
+                return await self._connector.connect()
             except Exception as error:  # noqa: BLE001 - the retry policy decides about every error
                 again = self._attempts.delay(error)
                 if again is None:
                     self.lifecycle.fire(Event.GIVEN_UP)
-                    self._report_end(error if isinstance(error, SignalRError) else _wrapped(error))
+                    self._report_end(error if isinstance(error, SignalRError) else wrapped(error))
                     return None
                 delay = again
                 count, text = self._attempts.count, "attempt %d failed, next in %.1f s: %s"
-                self._logger.log(_level(error), text, count, delay, error)
+                self._logger.log(log_level(error), text, count, delay, error)
 
     def end_by(self, _error: Exception) -> None:
         """End the connection, because a handler has raised `Dispatcher.failed` (`handler_errors="raise"`)."""
@@ -596,22 +509,9 @@ class Supervisor(Generic[L]):
         self._end_waits(error)
         self._dispatcher.push_lifecycle("closed", error)
 
-    async def _close(self, link: L, cause: Exception, goodbye: bool, answer: bool = True) -> None:
-        limit, whose = self._timeouts.close, "the closing of the transport"
-        if not answer:
-            limit = _GOODBYE if limit is None else min(limit, _GOODBYE)
-        # Call `link.close` a second time if the first call fails: the program may have cancelled the task of the first
-        # call before the task ran any code, and the transport would stay open. Otherwise the second call does nothing.
-        for _ in range(2):
-            closing = link.close(cause, goodbye=goodbye, answer=answer)
-            try:
-                await foreign.bounded(closing, limit, whose=whose, patience=_LAST_CHANCE, log=self._logger)
-            except foreign.BoundExceeded:
-                self._logger.debug("the transport did not close within %s s", limit)
-            except Exception as error:  # noqa: BLE001 - users' HTTP clients and protocols may raise anything
-                self._logger.info("the transport did not close in good order: %s", error)
-                continue
-            return
+    async def _close(self, link: L, cause: Exception, *, goodbye: bool, answer: bool = True) -> None:
+        limit, log = self._timeouts.close, self._logger
+        await close_link(link, cause, goodbye=goodbye, answer=answer, limit=limit, log=log)
 
     def _end_start(self, started: asyncio.Future[None], raised: BaseException | None) -> None:
         """End a `start` that did not succeed: all attempts failed, or `_main` was cancelled."""
@@ -678,13 +578,12 @@ class Supervisor(Generic[L]):
             raise StateError(f"reconnect() needs a connection, not one that is {self.lifecycle.public}: start() it")
         if state in (State.CONNECTED, State.RESUMING):
             self._give_up()
-        if not self._attempting:
-            self._hurry.set()
+        self._connector.hurry()
         await self.wait_connected()
 
     def _give_up(self) -> None:
         link = self._given_up = self.link
-        error = _given_up()
+        error = given_up()
         self._begin_reconnecting(error, 0.0)
         if link is not None:
             link.lose(error)
@@ -698,8 +597,8 @@ class Supervisor(Generic[L]):
             NotConnectedError: the connection is disconnected, or ended during the wait. The error that ended the
                 connection is the `__cause__`.
         """
-        if self._in_set_up is not None and self._dispatcher.in_set_up:
-            return self._in_set_up
+        if self._connector.in_set_up is not None and self._dispatcher.in_set_up:
+            return self._connector.in_set_up
         cause: Exception | None = None
         # Check `link` after each wait: the connection may be lost between the wake-up and the next step of this task.
         while self.link is None:
@@ -714,26 +613,7 @@ class Supervisor(Generic[L]):
         self._waiters.fail(cause, self.lifecycle.public)
 
 
-def _given_up() -> ConnectionClosedError:
-    return ConnectionClosedError("reconnect() was called", allow_reconnect=True)
-
-
-def _level(error: Exception) -> int:
-    """Return the log level for a failed attempt that another attempt follows.
-
-    WARNING if every attempt will probably fail (for example status 404 or 401); INFO if a later attempt may succeed.
-    """
-    passing = is_transient(RetryContext(0, 0.0, error, was_connected=False))
-    return logging.INFO if passing else logging.WARNING
-
-
 def _retrieve(main: asyncio.Task[None]) -> None:
     """Read the KeyboardInterrupt or SystemExit that ended `main`: asyncio would log an exception that nobody reads."""
     if not main.cancelled():
         main.exception()
-
-
-def _wrapped(error: BaseException) -> SignalRError:
-    ended = ConnectionClosedError(f"the connection failed: {redact_error(error)}")
-    ended.__cause__ = error
-    return ended
