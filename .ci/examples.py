@@ -22,13 +22,14 @@ ROOT = Path(__file__).parents[1]
 LIMIT = 60.0  # seconds for one example
 SECONDS = 5  # how long a token is good: ASP.NET Core tells whole seconds, and none under one
 LOGIN = f"/token?user=ada&seconds={SECONDS}"
+WITH_TOKENS = ("bot_with_tokens.py", "smart_home.py", "trading_bot.py")
 
 sys.path.insert(0, str(ROOT))
 
 
 def arguments(name: str, url: Callable[[str], str], login: str) -> list[str]:
     """Return what an example takes."""
-    return [url("/hub-refresh"), login] if name == "bot_with_tokens.py" else [url("/hub")]
+    return [url("/hub-refresh"), login] if name in WITH_TOKENS else [url("/hub")]
 
 
 def run(example: Path, url: Callable[[str], str], login: str) -> bool:

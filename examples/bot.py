@@ -1,4 +1,4 @@
-"""A bot that never dies: it comes back after every loss, joins its group again, raises the alarm, stops on SIGTERM.
+"""A bot that never dies: it comes back after every loss, is set up again, raises the alarm, stops on SIGTERM.
 
     python examples/bot.py https://example.com/chat
 
@@ -14,7 +14,7 @@ import sys
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from signalr_sdk import ConnectionClosedError, HubConnection, NotConnectedError, Retry
+from signalr_sdk import ConnectionClosedError, HubConnection, Retry, Timeouts
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from signalr_sdk import RetryContext
 
 QUESTIONS = 100  # that wait at most; more are held back at the hub
-REST = 1.0  # seconds before it sends again what has failed
 
 
 class AlertAfter:
@@ -45,18 +44,16 @@ class Bot:
 
     def __init__(self, url: str) -> None:
         policy = AlertAfter(5, lambda error: print(f"ALERT: five attempts have failed: {error}", file=sys.stderr))
-        self.hub = HubConnection(url, reconnect=policy, retry_start=policy)
-        self.joined = asyncio.Event()
+        # An answer waits until the hub is back, however long that takes.
+        self.hub = HubConnection(url, reconnect=policy, retry_start=policy, timeouts=Timeouts(ready=None))
         self._questions: asyncio.Queue[str] = asyncio.Queue(QUESTIONS)
         self.hub.on("Ask", self._questions.put)  # waits while the queue is full, and so in the end does the hub
-        self.hub.on_connected(self._join)
-        self.hub.on_reconnecting(lambda _error: self.joined.clear())
+        self.hub.on_setup(self._join)
         self.hub.on_error(lambda error: print(f"error: {error}", file=sys.stderr))
 
     async def _join(self, _connection_id: str | None) -> None:
-        # For each connection: the hub has forgotten the groups of the one before.
+        # For each connection, before it counts as up: the hub has forgotten the groups of the one before.
         await self.hub.invoke("JoinGroup", "bots")
-        self.joined.set()
 
     async def run(self) -> None:
         """Run until cancelled."""
@@ -68,31 +65,27 @@ class Bot:
         while True:
             question = await self._questions.get()
             answer = f"{question}? Let me think about it."
-            while not await self._sent(answer):
-                pass
-
-    async def _sent(self, answer: str) -> bool:
-        await self.joined.wait()
-        try:
-            await self.hub.invoke("SendToGroup", "people", "Answer", answer)
-        except (ConnectionClosedError, NotConnectedError):
-            # It may have been sent, and will then be heard twice: for an answer that is better than not at all.
-            await asyncio.sleep(REST)
-            return False
-        return True
+            while True:
+                try:
+                    await self.hub.invoke("SendToGroup", "people", "Answer", answer)
+                    break
+                except ConnectionClosedError:
+                    # It may have been sent, and will then be heard twice: for an answer better than not at all.
+                    continue
 
 
 async def rehearse(bot: Bot, url: str) -> None:
     """Ask the bot, have the hub throw it out, ask again, and end the process as the system would."""
+    back = asyncio.Event()
+    bot.hub.on_reconnected(lambda _connection_id: back.set())
     async with HubConnection(url) as person:
         answers = person.messages("Answer")
         await person.invoke("JoinGroup", "people")
-        await bot.joined.wait()
+        await bot.hub.wait_connected()
         await person.invoke("SendToGroup", "bots", "Ask", "Where are you")
         print((await answers.next(timeout=20))[0])
-        bot.joined.clear()
         await bot.hub.send("AbortMe")
-        await bot.joined.wait()
+        await back.wait()
         await person.invoke("SendToGroup", "bots", "Ask", "Still alive")
         print((await answers.next(timeout=20))[0])
     signal.raise_signal(signal.SIGTERM)

@@ -6,6 +6,8 @@ import os
 import re
 import subprocess
 import sys
+import tokenize
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -21,6 +23,33 @@ def test_every_example_is_on_its_page() -> None:
     examples = _DOCS.parent / "examples"
     there = {path.relative_to(examples).as_posix() for path in examples.rglob("*.py")}
     assert set(re.findall(r"`([\w/]+\.py)`", page)) == there
+
+
+# Programs that show how little code a whole task takes, and the most lines of code that each may have.
+SHORT = {
+    "eager_bot.py": 60,
+    "fastapi_service.py": 60,
+    "log_handler.py": 60,
+    "market_recorder.py": 60,
+    "small_device.py": 30,
+    "smart_home.py": 60,
+    "trading_bot.py": 60,
+}
+
+NO_CODE = (tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER)
+
+
+@pytest.mark.parametrize("name", SHORT)
+def test_a_short_example_is_short(name: str) -> None:
+    with (_DOCS.parent / "examples" / name).open(encoding="utf-8") as file:
+        tokens = list(tokenize.generate_tokens(file.readline))
+    code: set[int] = set()
+    # The first token is the docstring of the module.
+    for before, token in pairwise(tokens):
+        is_docstring = token.type == tokenize.STRING and before.type == tokenize.INDENT
+        if token.type not in NO_CODE and not is_docstring:
+            code |= set(range(token.start[0], token.end[0] + 1))
+    assert len(code) <= SHORT[name]
 
 
 def test_every_program_has_its_output() -> None:

@@ -13,7 +13,7 @@ from tests.doubles import without_waiting
 from tests.scripted_host import Host, now, settle
 
 import signalr_sdk
-from signalr_sdk import ConnectionClosedError, ConnectionState, HubConnection, NegotiationError
+from signalr_sdk import ConnectionClosedError, ConnectionState, HubConnection, NegotiationError, Retry, SetupError
 
 PAGE = (Path(__file__).parents[1] / "docs" / "topics" / "reconnecting.md").read_text(encoding="utf-8")
 RECIPES = PAGE[PAGE.index("## Recipes") :]
@@ -45,15 +45,51 @@ async def test_join_groups_again() -> None:
     async with Host() as host:
         hub = host.server.hub(reconnect=True)
         run("Join groups again", hub=hub)
-        await hub.start()
+        starting = asyncio.create_task(hub.start())
         for _ in range(3):
+            await settle()
             call = await host.sockets[-1].next()
             assert (call["target"], call["arguments"]) == ("JoinGroup", ["blue"])
+            assert hub.state is not ConnectionState.CONNECTED
             host.sockets[-1].answer(call)
-            host.go_away(up=True)
-            await settle()
             await hub.wait_connected()
+            host.go_away(up=True)
+            await asyncio.sleep(5)
+        await starting
         await hub.stop()
+
+
+@without_waiting
+async def test_a_set_up_that_the_hub_refuses() -> None:
+    """The error of the hub is a reason to give up; a set-up that is lost is none."""
+    async with Host() as host:
+        policy = run("Join groups again", hub=host.server.hub())["GiveUpOnRefusal"]()
+        hub = host.server.hub(reconnect=policy, retry_start=True)
+        hub.on_setup(lambda _connection_id: hub.invoke("LogIn", "password"))
+        starting = asyncio.create_task(hub.start())
+        await settle()
+        await host.sockets[-1].next()
+        host.go_away(up=True)
+        await asyncio.sleep(5)
+        host.sockets[-1].fail(await host.sockets[-1].next(), "wrong password")
+        with pytest.raises(SetupError, match="wrong password"):
+            await starting
+
+
+@without_waiting
+async def test_reconnect_now() -> None:
+    async with Host() as host:
+        hub = host.server.hub(reconnect=Retry.delays(3600), retry_start=True)
+        network_changed = run("Reconnect now", hub=hub)["network_changed"]
+        async with hub:
+            host.go_away()
+            await asyncio.sleep(60)
+            host.up = True
+            since = now()
+            await network_changed()
+            assert hub.state is ConnectionState.CONNECTED
+            await network_changed()
+            assert (now(), len(host.taken)) == (since, 3)
 
 
 @without_waiting
