@@ -284,7 +284,11 @@ def users(session: nox.Session) -> None:
 def simulation(session: nox.Session) -> None:
     """Plays on a simulated network, for 20 s; `nox -s simulation -- --seconds 600` plays fresh seeds for longer."""
     session.install("-e", ".[test]")
-    fixed = (["--seed", "1", "--seconds", "14"], ["--seed", "1", "--seconds", "6", "--seams", "--faults", "100"])
+    fixed = (
+        ["--seed", "1", "--seconds", "10"],
+        ["--seed", "1", "--seconds", "6", "--seams", "--faults", "100"],
+        ["--seed", "1", "--seconds", "4", "--threads"],
+    )
     for options in [session.posargs] if session.posargs else fixed:
         session.run("python", "-m", "tests.simulation", *options)
 
@@ -324,7 +328,11 @@ def lab(session: nox.Session) -> None:
 def hunt(session: nox.Session) -> None:
     """Plays on a simulated network with fresh seeds, for ten minutes or as their own options say."""
     readme_environment(session)
-    fresh = (["--seconds", "450"], ["--seconds", "150", "--seams", "--faults", "100"])
+    fresh = (
+        ["--seconds", "350"],
+        ["--seconds", "150", "--seams", "--faults", "100"],
+        ["--seconds", "100", "--threads"],
+    )
     for options in [session.posargs] if session.posargs else fresh:
         session.run(f"{BIN}/python", "-m", "tests.simulation", *options)
 

@@ -52,6 +52,7 @@ class Client:
         seed: seed of the traffic. How the traffic and the faults meet depends on the speed of the machine.
         pauses: the shortest and the longest pause between two calls of a kind, in seconds.
         patience: seconds after which something is taken as never to happen.
+        connection: makes the connection.
 
     Attributes:
         hub: the connection.
@@ -67,11 +68,12 @@ class Client:
         seed: int,
         pauses: tuple[float, float] = PAUSES,
         patience: float = PATIENCE,
+        connection: Callable[..., Any] = HubConnection,
     ) -> None:
         self._chance = random.Random(seed)
         self._pauses = pauses
         policy = Retry(wait=lambda _state: self._chance.uniform(0.0, _LONGEST_DELAY))
-        self.hub = HubConnection(
+        self.hub: HubConnection = connection(
             server.url,
             **combination.options,
             access_token=server.tokens,

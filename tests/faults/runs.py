@@ -9,10 +9,12 @@ import os
 import sys
 import threading
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import attrs
 from tests.conftest import FILES, LOGGERS, watched
+
+from signalr_sdk import HubConnection
 
 from .busy_client import PAUSES, Client, timers
 from .faulty_servers import OUTLIVED
@@ -20,7 +22,7 @@ from .invariants import PATIENCE, BrokenError, Invariants, now, until
 
 if TYPE_CHECKING:
     from collections import Counter
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from tests.interop.conftest import Combination
 
@@ -43,6 +45,7 @@ class Run:
         pauses: the shortest and the longest pause between two calls of a kind, in seconds.
         tick: seconds between two events to all clients.
         patience: seconds after which something is taken as never to happen.
+        connection: makes the client's connection.
         history: the faults that have happened.
         counts: how often each thing has happened, by its name.
     """
@@ -53,6 +56,7 @@ class Run:
     pauses: tuple[float, float] = attrs.field(default=PAUSES, kw_only=True)
     tick: float = attrs.field(default=_TICK, kw_only=True)
     patience: float = attrs.field(default=PATIENCE, kw_only=True)
+    connection: Callable[..., Any] = attrs.field(default=HubConnection, kw_only=True)
     history: list[Fault] = attrs.field(factory=list, init=False)
     counts: Counter[str] | None = attrs.field(default=None, init=False)
 
@@ -70,6 +74,7 @@ class Run:
             seed=self.seed,
             pauses=self.pauses,
             patience=self.patience,
+            connection=self.connection,
         )
         self.counts = client.invariants.counts
         with errors_fail(client.invariants):

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from tests.faults.invariants import BrokenError
 
 from .defects import DEFECTS
-from .plays import KINDS, SEAM_KINDS, Play
+from .plays import KINDS, SEAM_KINDS, THREAD_KINDS, Play
 from .shrinking import Shrinking
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from .plays import Kind, Outcome
 
 FAULTS = 20
+ALL_KINDS = KINDS + SEAM_KINDS + THREAD_KINDS
 _HANGS = 120  # seconds of real time after which a play hangs
 
 
@@ -36,8 +37,9 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--seed", type=int, help="of the first round; each round has the next one (default: random)")
     parser.add_argument("--rounds", type=int, default=10**9, help="how many rounds; a round has all kinds")
     parser.add_argument("--seconds", type=float, default=float("inf"), help="no play begins later")
-    parser.add_argument("--kind", choices=[*map(str, KINDS + SEAM_KINDS)], help="only this kind of connection")
+    parser.add_argument("--kind", choices=[*map(str, ALL_KINDS)], help="only this kind of connection")
     parser.add_argument("--seams", action="store_true", help="below the seams, without HTTP: WebSockets, much faster")
+    parser.add_argument("--threads", action="store_true", help="with the connection of signalr_sdk.sync")
     parser.add_argument("--faults", type=int, default=FAULTS, help="in each play (default: %(default)s)")
     parser.add_argument("--keep", help="the numbers of the faults that happen, with commas between (default: all)")
     parser.add_argument("--defect", choices=[*DEFECTS], help="play with a deliberate defect, which must be found")
@@ -58,11 +60,12 @@ def plays(options: argparse.Namespace) -> Iterator[Play]:
     """Yield the plays that the options ask for."""
     first = secrets.randbelow(1_000_000) if options.seed is None else options.seed
     until = time.monotonic() + options.seconds
-    kinds: list[Kind] = SEAM_KINDS if options.seams else KINDS
+    kinds: list[Kind] = SEAM_KINDS if options.seams else THREAD_KINDS if options.threads else KINDS
     if options.kind is not None:
-        kinds = [kind for kind in KINDS + SEAM_KINDS if str(kind) == options.kind]
+        kinds = [kind for kind in ALL_KINDS if str(kind) == options.kind]
     elif options.defect is not None:
-        kinds = [kind for kind in kinds if DEFECTS[options.defect].shows_in(kind)]
+        defect = DEFECTS[options.defect]
+        kinds = [*filter(defect.shows_in, kinds)] or [*filter(defect.shows_in, ALL_KINDS)]
     for seed, kind in ((seed, kind) for seed in range(first, first + options.rounds) for kind in kinds):
         if time.monotonic() > until:
             return

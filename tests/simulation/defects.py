@@ -24,8 +24,11 @@ from signalr_sdk._receiving.queues import HandlerQueue
 from signalr_sdk._sending.calls import Calls, PendingInvocation
 from signalr_sdk._transports.posting import PostingTransport
 from signalr_sdk.errors import ConnectionClosedError, ServerTimeoutError
+from signalr_sdk.sync.daemon_threads import Worker
+from signalr_sdk.sync.dispatcher import ThreadDispatcher
 
 if TYPE_CHECKING:
+    from collections import deque
     from collections.abc import Callable, Iterator
 
     from aiohttp import ClientHandlerType, ClientRequest, ClientResponse
@@ -37,6 +40,7 @@ if TYPE_CHECKING:
 _STATEFUL = ("WebSockets-json-stateful", "WebSockets-messagepack-stateful")
 _POLLING = ("LongPolling-json", "LongPolling-messagepack")
 _POSTING = ("ServerSentEvents-json", *_POLLING)
+_THREADS = ("WebSockets-json-threads", "LongPolling-messagepack-threads")
 
 
 @attrs.frozen
@@ -256,6 +260,21 @@ def _close_taken_as_final(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(HubSession, "receive", strict)
 
 
+def _worker_left(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Worker, "end", lambda _self: None)
+
+
+def _end_of_batch_lost(patch: pytest.MonkeyPatch) -> None:
+    handle = ThreadDispatcher._handle
+
+    def hasty(self: ThreadDispatcher, batch: deque[Any]) -> None:
+        if len(batch) > 20:
+            batch.pop()
+        handle(self, batch)
+
+    patch.setattr(ThreadDispatcher, "_handle", hasty)
+
+
 DEFECTS = {
     "doubled resend": Defect(_doubled_resend, _STATEFUL),
     "lost ack": Defect(_lost_ack, _STATEFUL),
@@ -277,4 +296,6 @@ DEFECTS = {
     "lost message counts as sent": Defect(_lost_message_counts_as_sent),
     "upload goes on after the end": Defect(_upload_not_stopped),
     "Close taken as final": Defect(_close_taken_as_final),
+    "worker thread left behind": Defect(_worker_left, _THREADS),
+    "end of a batch lost": Defect(_end_of_batch_lost, _THREADS),
 }

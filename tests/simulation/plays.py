@@ -6,6 +6,8 @@ import itertools
 import random
 import time
 from collections import Counter
+from contextlib import ExitStack
+from functools import partial
 from typing import TYPE_CHECKING
 
 import attrs
@@ -17,6 +19,7 @@ from signalr_sdk import Transport
 from signalr_sdk.testing import SimulatedNetwork
 
 from .simulated_server import SeamFaults, SimulatedFaults
+from .threads import Baton, ThreadedHub
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -41,14 +44,18 @@ class Kind:
         combination: transport and hub protocol.
         stateful: whether the client uses stateful reconnect.
         below_seams: whether the play leaves out HTTP: the client's `HttpClient` is the test server itself.
+        threads: whether the client is a connection of `signalr_sdk.sync`.
     """
 
     combination: Combination
     stateful: bool
     below_seams: bool = False
+    threads: bool = False
 
     def __str__(self) -> str:
-        return f"{self.combination}{'-stateful' * self.stateful}{'-seams' * self.below_seams}"
+        return (
+            f"{self.combination}{'-stateful' * self.stateful}{'-seams' * self.below_seams}{'-threads' * self.threads}"
+        )
 
 
 _WEB_SOCKETS = [each for each in COMBINATIONS if each.transport is Transport.WEBSOCKETS]
@@ -59,6 +66,7 @@ KINDS = [
 SEAM_KINDS = [
     Kind(combination, stateful=stateful, below_seams=True) for combination in _WEB_SOCKETS for stateful in (False, True)
 ]
+THREAD_KINDS = [attrs.evolve(kind, threads=True) for kind in KINDS]
 
 
 @attrs.frozen(kw_only=True)
@@ -144,5 +152,10 @@ class Play:
             faults: SimulatedFaults = SeamFaults(network)
         else:
             faults = SimulatedFaults(network, redirects=self.seed % 3 == 0)
-        async with faults:
-            await run.through(faults, self.faults)
+        with ExitStack() as stack:
+            if self.kind.threads:
+                baton = Baton()
+                stack.enter_context(baton.passed())
+                run.connection = partial(ThreadedHub, baton)
+            async with faults:
+                await run.through(faults, self.faults)

@@ -11,14 +11,14 @@ from pathlib import Path
 import pytest
 
 from .defects import DEFECTS
-from .plays import KINDS, SEAM_KINDS, Kind, Play
+from .plays import KINDS, SEAM_KINDS, THREAD_KINDS, Kind, Play
 from .shrinking import Shrinking
 
 ROOT = Path(__file__).parents[2]
 FAULTS = 12
 
 
-@pytest.mark.parametrize("kind", KINDS + SEAM_KINDS, ids=str)
+@pytest.mark.parametrize("kind", KINDS + SEAM_KINDS + THREAD_KINDS, ids=str)
 def test_each_kind(kind: Kind) -> None:
     outcome = Play.by_seed(kind, seed=2, count=FAULTS).run()
     if outcome.error is not None:
@@ -27,13 +27,19 @@ def test_each_kind(kind: Kind) -> None:
     assert min(outcome.counts[name] for name in ("calls", "events", "items up", "items down")) > 0
 
 
-@pytest.mark.timeout(60)
-def test_a_seed_gives_the_same_play_in_every_process() -> None:
+@pytest.mark.timeout(100)
+@pytest.mark.parametrize("options", [(), ("--threads",)], ids=["asyncio", "threads"])
+def test_a_seed_gives_the_same_play_in_every_process(options: tuple[str, ...]) -> None:
     def fingerprints(hash_seed: str) -> list[str]:
         command = [sys.executable, "-m", "tests.simulation", "--seed", "3", "--rounds", "1", "--fingerprints"]
         environment = {**os.environ, "PYTHONHASHSEED": hash_seed}
         done = subprocess.run(
-            [*command, "--faults", str(FAULTS)], cwd=ROOT, env=environment, capture_output=True, text=True, check=True
+            [*command, "--faults", str(FAULTS), *options],
+            cwd=ROOT,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=True,
         )
         return done.stdout.splitlines()[: len(KINDS)]
 
