@@ -145,7 +145,7 @@ def test_a_reader_that_has_stopped_does_not_hold_up_ctrl_c(url: str) -> None:
         assert command.stdout.readline() == b"0\n"
         command.send_signal(signal.SIGINT)
         assert command.wait(50) == 130
-        assert command.stderr.read() == b""
+        assert command.stderr.read() == b"signalr: interrupted\n"
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that takes nothing")
@@ -244,7 +244,7 @@ def test_input_that_no_loop_takes_any_more(tmp_path: Path, monkeypatch: pytest.M
         return handle
 
     monkeypatch.setattr(loop, "call_soon_threadsafe", call_soon_threadsafe)
-    reading = threading.Thread(target=UploadedLines(str(tmp_path / "lines"))._run, args=(loop,), daemon=True)
+    reading = threading.Thread(target=UploadedLines(str(tmp_path / "lines"), str)._run, args=(loop,), daemon=True)
     reading.start()
     assert called.wait(5)
     loop.close()
@@ -254,7 +254,10 @@ def test_input_that_no_loop_takes_any_more(tmp_path: Path, monkeypatch: pytest.M
 
 def test_a_file_that_is_missing_or_a_folder(signalr: Signalr, url: str, tmp_path: Path) -> None:
     missing = signalr("invoke", url, "Sum", "--upload", str(tmp_path / "missing"))
-    assert (missing.status, missing.err) == (2, f"signalr: --upload: there is no file {tmp_path / 'missing'}\n")
+    assert (missing.status, missing.err) == (
+        2,
+        f"signalr: --upload: there is no file {tmp_path / 'missing'}; - is standard input\n",
+    )
     folder = signalr("invoke", url, "Sum", "--upload", str(tmp_path))
     assert folder.status == 2
     assert f"cannot read {tmp_path}" in folder.err
@@ -327,7 +330,10 @@ def test_a_file_without_a_token(signalr: Signalr, private: str, tmp_path: Path, 
 def test_two_tokens_are_one_too_many(signalr: Signalr, private: str, tmp_path: Path) -> None:
     (tmp_path / "token").write_text(TOKEN)
     done = signalr("invoke", private, "Me", "--token", "x", "--token-file", str(tmp_path / "token"))
-    assert (done.status, done.err) == (2, "signalr: --token and --token-file exclude each other\n")
+    assert (done.status, done.err) == (
+        2,
+        "signalr: --token and --token-file exclude each other; leave out one of them\n",
+    )
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import builtins
 import datetime
 import errno
+import importlib.metadata
 import json
 import subprocess
 import sys
@@ -17,6 +18,8 @@ from signalr_sdk.cli import exit_status
 from signalr_sdk.cli.arguments import parse_argument
 from signalr_sdk.cli.json_output import OutputError, as_json
 from signalr_sdk.cli.main import main
+from signalr_sdk_cli.commands import COMMANDS, Commands
+from signalr_sdk_cli.plain_help import first_sentence
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -43,8 +46,47 @@ def test_each_command_has_help_and_the_options_that_all_share(signalr: Signalr, 
     done = signalr(command, "--help")
     assert done.status == 0
     for name in SHARED:
-        assert f"--{name} " in done.out
+        assert f"--{name}" in done.out
     assert "settings" not in done.out
+
+
+def test_the_help_says_of_each_command_what_its_own_help_says() -> None:
+    group = Commands(name="signalr")
+    assert {name: sentence for name, (_, sentence) in COMMANDS.items()} == {
+        name: first_sentence(group.get_command(None, name)) for name in COMMANDS
+    }
+
+
+@pytest.mark.parametrize("argument", ["--help", "--version", "nonsense"])
+def test_the_start_imports_no_command_and_not_the_package(argument: str) -> None:
+    program = """
+import sys
+from signalr_sdk_cli import main
+main(sys.argv[1:])
+sys.exit("signalr_sdk" in sys.modules)
+"""
+    done = subprocess.run([sys.executable, "-c", program, argument], check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done
+
+
+@pytest.mark.parametrize("option", ["--version", "-V"])
+def test_the_version(signalr: Signalr, option: str) -> None:
+    assert signalr(option).out == f"signalr {importlib.metadata.version('signalr-sdk')}\n"
+
+
+@pytest.mark.parametrize("arguments", [(), ("-h",), ("context",), ("context", "-h"), ("invoke", "-h")])
+def test_help_is_short_to_ask_for(signalr: Signalr, arguments: tuple[str, ...]) -> None:
+    done = signalr(*arguments)
+    assert (done.status, done.err) == (0, "")
+    assert done.out.startswith("Usage: signalr")
+    assert "Examples:\n  signalr " in done.out
+
+
+def test_names_of_commands_complete(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    for name, value in {"_SIGNALR_COMPLETE": "complete_bash", "COMP_WORDS": "signalr inv", "COMP_CWORD": "1"}.items():
+        monkeypatch.setenv(name, value)
+    main([])
+    assert capsys.readouterr().out.split() == ["invoke"]
 
 
 def test_the_package_needs_neither_typer_nor_rich() -> None:
@@ -61,9 +103,9 @@ def test_the_package_needs_neither_typer_nor_rich() -> None:
         (("invoke", NOBODY, "Add", "--protocol", "xml"), "xml"),
         (("invoke", NOBODY, "Add", "--timeout", "0"), "timeout"),
         (("invoke", NOBODY, "Add", "--tokn", "x"), "there is no option --tokn"),
-        (("invoke", NOBODY, "Add", "--header", "nonsense"), "--header wants 'NAME: VALUE', which number 1 is not"),
-        (("invoke", NOBODY, "Add", "--header", ": x"), "--header wants"),
-        (("invoke", "nonsense", "Add"), "must start with http"),
+        (("invoke", NOBODY, "Add", "--header", "nonsense"), "--header: number 1 is no header; write 'NAME: VALUE'"),
+        (("invoke", NOBODY, "Add", "--header", ": x"), "--header: number 1 is no header"),
+        (("invoke", "nonsense", "Add"), "is no URL"),
         (("negotiate", "ftp://example.com/"), "must start with http"),
         (
             ("invoke", NOBODY, "Add", "--protocol", "messagepack", "--transport", "ServerSentEvents"),
@@ -81,7 +123,7 @@ def test_wrong_usage_is_status_2(signalr: Signalr, arguments: tuple[str, ...], s
 def test_insecure_and_an_authority_exclude_each_other(signalr: Signalr, tmp_path: Path) -> None:
     (tmp_path / "ca.pem").write_text("no certificate")
     done = signalr("negotiate", NOBODY, "--insecure", "--ca", str(tmp_path / "ca.pem"))
-    assert (done.status, done.err) == (2, "signalr: --insecure and --ca exclude each other\n")
+    assert (done.status, done.err) == (2, "signalr: --insecure and --ca exclude each other; leave out one of them\n")
 
 
 def test_an_authority_that_is_none_is_wrong_usage(signalr: Signalr, tmp_path: Path) -> None:
@@ -110,12 +152,15 @@ def test_ctrl_c_is_status_130() -> None:
     assert done.value.exit_code == 130
 
 
-def test_ctrl_c_while_it_is_still_importing_is_too(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ctrl_c_while_it_is_still_importing_is_too(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     def interrupted(_arguments: list[str]) -> int:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("signalr_sdk.cli.main._run", interrupted)
+    monkeypatch.setattr("signalr_sdk_cli._run", interrupted)
     assert main([]) == 130
+    assert capsys.readouterr().err == "signalr: interrupted\n"
 
 
 @pytest.mark.parametrize(
@@ -149,7 +194,7 @@ def test_without_the_extra_one_sentence_says_what_to_install(
     assert main(["--help"]) == 2
     out, err = capsys.readouterr()
     assert out == ""
-    assert err == "the command 'signalr' needs an extra: pip install 'signalr-sdk[cli]'\n"
+    assert err == "signalr: this command needs an extra: pip install 'signalr-sdk[cli]'\n"
 
 
 def test_the_arguments_of_the_process_are_the_default(
@@ -173,14 +218,32 @@ def test_the_arguments_of_the_process_are_the_default(
         ("hello world", "hello world"),
         ("", ""),
         ("NaN", "NaN"),
-        ("[Infinity]", "[Infinity]"),
-        ("{", "{"),
-        ("[" * 100_000, "[" * 100_000),
+        ("2026-01-01", "2026-01-01"),
+        ("=1", "1"),
+        ("=", ""),
+        ("==x", "=x"),
+        ('="x', '"x'),
     ],
 )
 def test_an_argument_is_json_or_else_text(text: str, value: object) -> None:
     assert parse_argument(text) == value
     assert type(parse_argument(text)) is type(value)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("{", "'{' begins like JSON, but is none (character 2: expecting property name"),
+        ("{text: 1}", "begins like JSON, but is none"),
+        ("[Infinity]", "JSON has no Infinity"),
+        ('"half', "unterminated string"),
+        ("[" * 100_000, f"'{'[' * 40}…' begins like JSON, but is none (too deep)"),
+    ],
+)
+def test_half_json_is_an_error_and_no_text(text: str, said: str) -> None:
+    with pytest.raises(ValueError, match="begins like JSON") as raised:
+        parse_argument(text)
+    assert said in str(raised.value)
 
 
 @pytest.mark.parametrize(

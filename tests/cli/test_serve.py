@@ -103,14 +103,17 @@ async def _price(url: str) -> Any:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("nonsense",), "a hub is named as module:Hub, not 'nonsense'"),
-        (("hubs_of_a_user:",), "a hub is named as module:Hub"),
+        (("nonsense",), "'nonsense' names no hub; write MODULE:CLASS"),
+        (("hubs_of_a_user:",), "names no hub"),
         (("no_such_module:Hub",), "cannot find no_such_module:Hub: No module named"),
         (("hubs_of_a_user:Missing",), "cannot find hubs_of_a_user:Missing"),
-        (("hubs_of_a_user:Nothing",), "hubs_of_a_user:Nothing is no class derived from signalr_sdk.testing.Hub"),
+        (
+            ("hubs_of_a_user:Nothing",),
+            "hubs_of_a_user:Nothing is no hub; derive the class from signalr_sdk.testing.Hub",
+        ),
         (("hubs_of_a_user:HUBS",), "cannot find"),
         (("hubs_of_a_user:Loose",), "parameters go by position"),
-        (("--path", "chat"), "--path must start with /, unlike 'chat'"),
+        (("--path", "chat"), "--path: 'chat' does not begin with a slash"),
         (("--port", "99999"), "port"),
     ],
 )

@@ -1,4 +1,4 @@
-"""Reads the hub method and its arguments from the command line, for the commands `invoke`, `send` and `stream`."""
+"""Reads the hub method and its arguments from the command line, for the commands that call a method."""
 
 from __future__ import annotations
 
@@ -9,21 +9,29 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 import attrs
 import typer
 
+from signalr_sdk_cli.usage_errors import no_such_option
+
 from .exit_status import WRONG_USAGE, fail
-from .options import option, positional
+from .options import Url, option, positional
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from .connection_options import ConnectionOptions
+
 _NUMBER = re.compile(r"-\d+(\.\d+)?([eE][+-]?\d+)?")
+_JSON_BEGINS = ("{", "[", '"')
+_LONGEST_SHOWN = 40  # characters
 
 # Without `ignore_unknown_options`, click refuses a negative number as an unknown option. With this setting, click
-# treats a mistyped option as an argument of the hub method; `parse_arguments` refuses the mistyped option.
+# treats a mistyped option as an argument of the hub method; `refuse_options` refuses the mistyped option.
 CONTEXT = {"ignore_unknown_options": True}
 
 Context: TypeAlias = typer.Context
-Method = Annotated[str, positional("METHOD", "The hub method.")]
-Args = Annotated[list[str] | None, positional("[ARGS]...", "Arguments of the method: JSON, or else plain text.")]
+_ARGS_HELP = "Arguments: JSON, or else text. =TEXT is always text: =1 is the text 1."
+Method = Annotated[str | None, positional("METHOD", "The hub method.")]
+Args = Annotated[list[str] | None, positional("[ARGS]...", _ARGS_HELP)]
+Text = Annotated[bool, option("--text", help="Send all arguments as text, as they are.")]
 Upload = Annotated[
     str | None,
     option(
@@ -39,51 +47,117 @@ class MethodCall:
     """A call of a hub method, as the user has written it on the command line.
 
     Attributes:
-        method: name of the method.
-        arguments: the values of the arguments, without the upload.
+        words: the words: URL, method, arguments. The URL is missing if a context or the environment gives it.
         upload: name of the file whose lines are streamed as the last argument; `-` for standard input, `None` for none.
+        is_text: whether all arguments are texts.
     """
 
-    method: str
-    arguments: list[Any]
+    words: list[str]
     upload: str | None = attrs.field(kw_only=True)
+    is_text: bool = attrs.field(kw_only=True)
+    _typed: Context = attrs.field(kw_only=True, repr=False)
 
     @classmethod
-    def from_options(cls, context: Context, method: Method, args: Args = None, upload: Upload = None) -> MethodCall:
+    def from_options(
+        cls,
+        typed: Context,
+        url: Url = None,
+        method: Method = None,
+        args: Args = None,
+        upload: Upload = None,
+        text: Text = False,
+    ) -> MethodCall:
         """Return a `MethodCall` for the hub method and the arguments that the user has typed.
 
         `options.command` turns the parameters of `from_options` into options and arguments of the commands `invoke`,
         `send` and `stream`.
         """
-        return cls(method, parse_arguments(args, context.obj), upload=upload)
+        words = [each for each in (url, method, *(args or ())) if each is not None]
+        refuse_options(typed, words)
+        return cls(words, upload=upload, is_text=text, typed=typed)
+
+    def resolve(self, connection: ConnectionOptions) -> tuple[str, str, list[Any]]:
+        """Return the hub's URL, the name of the method and its arguments, without the upload."""
+        usage = f"{self._typed.command_path} URL METHOD [ARGS]..."
+        if not self.words and connection.url is None:
+            fail(WRONG_USAGE, f"the hub's URL and the method are missing; write {usage}")
+        url, rest = connection.split_url(self.words)
+        if not rest:
+            fail(WRONG_USAGE, f"the method is missing; write {usage}")
+        method, *args = rest
+        return url, method, parse_arguments(self._typed, args, is_text=self.is_text)
+
+    def parse(self, text: str) -> Any:
+        """Return the value of an argument, or of a line of a file.
+
+        Raises:
+            ValueError: the text begins like JSON, but is no JSON.
+        """
+        return text if self.is_text else parse_argument(text)
 
 
 def parse_argument(text: str) -> Any:
-    """Parse a text from the command line as JSON and return the value; return the text itself if it is not JSON."""
+    """Parse a text from the command line as JSON and return the value; return the text itself if it is not JSON.
+
+    Raises:
+        ValueError: the text begins with a bracket, a brace or a quotation mark like JSON, but is no JSON.
+
+    Example:
+        >>> parse_argument("1"), parse_argument("hello"), parse_argument("=1")
+        (1, 'hello', '1')
+    """
+    if text.startswith("="):
+        return text[1:]
     try:
         return json.loads(text, parse_constant=_refuse_constant)
-    except (ValueError, RecursionError):
-        return text
+    except (ValueError, RecursionError) as error:
+        if not text.lstrip().startswith(_JSON_BEGINS):
+            return text
+        raise ValueError(f"{_shown(text)} begins like JSON, but is none ({_reason(error)}){_hint(text)}") from None
+
+
+def parse_arguments(context: Context, texts: Sequence[str], *, is_text: bool) -> list[Any]:
+    """Return the values of arguments; end the command if one of them is a mistyped option, or half JSON."""
+    refuse_options(context, texts)
+    try:
+        return [text if is_text else parse_argument(text) for text in texts]
+    except ValueError as error:
+        fail(WRONG_USAGE, str(error))
 
 
 def _refuse_constant(name: str) -> None:
     # Treat `NaN` and `Infinity` as plain texts: they are not JSON, although `json.loads` accepts them.
-    raise ValueError(name)
+    raise ValueError(f"JSON has no {name}")
 
 
-def parse_arguments(args: Sequence[str] | None, command_line: Sequence[str]) -> list[Any]:
-    """Return the arguments of a hub method, or end the command if an argument looks like a mistyped option.
+def _reason(error: Exception) -> str:
+    if isinstance(error, json.JSONDecodeError):
+        return f"character {error.pos + 1}: {error.msg[:1].lower()}{error.msg[1:]}"
+    return "too deep" if isinstance(error, RecursionError) else str(error)
 
-    Only a negative number, or an argument after `--`, may begin with `-`.
+
+def _hint(text: str) -> str:
+    return "; for JSON check the quoting of your shell, for text write =TEXT" if len(text) < _LONGEST_SHOWN else ""
+
+
+def _shown(text: str) -> str:
+    return repr(text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}…")
+
+
+def refuse_options(context: Context, words: Sequence[str]) -> None:
+    """End the command if a word looks like a mistyped option.
+
+    Only a negative number, or an argument after `--`, may begin with `-`: click treats an unknown option as a word,
+    because otherwise click would refuse negative numbers.
 
     Args:
-        args: the texts that typer has found as arguments of the hub method; `None` for none.
-        command_line: the list of all texts that the user has typed after `signalr`, with `--` if the user has typed it.
+        context: the context of the command; `context.obj` is the list of all words that the user has typed.
+        words: the words that typer has found beside the options.
     """
-    free = command_line[command_line.index("--") :] if "--" in command_line else ()
-    for text in args or ():
+    typed = context.obj
+    free = typed[typed.index("--") :] if "--" in typed else ()
+    for text in words:
         if text.startswith("-") and text != "-" and text not in free and not _NUMBER.fullmatch(text):
             # Do not show the value after the `=` in the error: the value may be a secret.
             name = text.partition("=")[0]
-            fail(WRONG_USAGE, f"there is no option {name}; for an argument of that text put -- first")
-    return [parse_argument(text) for text in args or ()]
+            fail(WRONG_USAGE, f"{no_such_option(name, context)}; for an argument of that text, put -- before it")

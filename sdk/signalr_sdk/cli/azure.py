@@ -7,14 +7,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from signalr_sdk_cli.plain_help import HELP_OPTIONS, Command, CommandGroup
+
 from .. import SignalRError
 from ..azure import AzureSignalR, ConnectionString
 from . import exit_status, options
-from .arguments import CONTEXT, Args, Context, parse_arguments
+from .arguments import CONTEXT, Args, Context, Text, parse_arguments
 from .exit_status import WRONG_USAGE, fail
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
+
+    from typer.core import TyperGroup
 
 VARIABLE = "AZURE_SIGNALR_CONNECTION_STRING"
 
@@ -22,8 +26,12 @@ VARIABLE = "AZURE_SIGNALR_CONNECTION_STRING"
 # name will do.
 _ANY_HUB = "health"
 
-app: typer.Typer = typer.Typer(
+_app = typer.Typer(
+    cls=CommandGroup,
     no_args_is_help=True,
+    rich_markup_mode=None,
+    add_completion=False,
+    context_settings=HELP_OPTIONS,
     help=f"Use a hub of Azure SignalR Service without an app server. The connection string comes from {VARIABLE}.",
 )
 
@@ -39,7 +47,7 @@ Connections = Annotated[
 ]
 
 
-@app.command()
+@_app.command(cls=Command, context_settings=HELP_OPTIONS)
 def negotiate(
     hub: Hub,
     user: User = None,
@@ -47,7 +55,7 @@ def negotiate(
         list[str] | None, options.option("--claim", metavar="NAME=VALUE", help="A claim of the user. Repeatable.")
     ] = None,
     lifetime: Annotated[
-        float, typer.Option("--lifetime", metavar="SECONDS", help="How long the token is valid.")
+        float, options.seconds("--lifetime", help="How long the token is valid.", show_default="1h")
     ] = 3600.0,
     application: Application = None,
     timeout: options.Timeout = 30.0,
@@ -65,12 +73,13 @@ def negotiate(
     exit_status.show(_run(ask, hub, application, timeout=timeout, verbose=verbose))
 
 
-@app.command(context_settings=CONTEXT)
+@_app.command(cls=Command, context_settings={**HELP_OPTIONS, **CONTEXT})
 def send(
     context: Context,
     hub: Hub,
     event: Annotated[str, options.positional("EVENT", "Name of the event.")],
     args: Args = None,
+    text: Text = False,
     user: Users = None,
     group: Groups = None,
     connection: Connections = None,
@@ -87,7 +96,7 @@ def send(
     """
     if bool(user) + bool(group) + bool(connection) > 1:
         fail(WRONG_USAGE, "--user, --group and --connection exclude each other")
-    given = parse_arguments(args, context.obj)
+    given = parse_arguments(context, args or (), is_text=text)
     excluded = exclude or []
     if excluded and (user or connection or len(group or []) > 1):
         fail(WRONG_USAGE, "--exclude goes with all clients, or with one --group")
@@ -107,7 +116,7 @@ def send(
     _run(send, hub, application, timeout=timeout, verbose=verbose)
 
 
-@app.command()
+@_app.command(cls=Command, context_settings=HELP_OPTIONS)
 def exists(
     hub: Hub,
     user: User = None,
@@ -140,14 +149,14 @@ def exists(
     _answer(_run(ask, hub, application, timeout=timeout, verbose=verbose))
 
 
-@app.command()
+@_app.command(cls=Command, context_settings=HELP_OPTIONS)
 def close(
     hub: Hub,
     user: User = None,
     group: Group = None,
     connection: Connection = None,
     everyone: Annotated[bool, typer.Option("--all", help="All connections of the hub.")] = False,
-    reason: Annotated[str | None, typer.Option("--reason", help="A text for the clients.")] = None,
+    reason: Annotated[str | None, options.option("--reason", metavar="TEXT", help="A text for the clients.")] = None,
     application: Application = None,
     timeout: options.Timeout = 30.0,
     verbose: options.Verbose = 0,
@@ -172,7 +181,7 @@ def close(
     _run(close, hub, application, timeout=timeout, verbose=verbose)
 
 
-@app.command()
+@_app.command(cls=Command, context_settings=HELP_OPTIONS)
 def health(timeout: options.Timeout = 30.0, verbose: options.Verbose = 0) -> None:
     """Print whether the service is healthy.
 
@@ -187,7 +196,7 @@ def _run(
     options.show_log(verbose)
     connection_string = os.environ.get(VARIABLE)
     if not connection_string:
-        fail(WRONG_USAGE, f"set {VARIABLE} to the connection string of the resource")
+        fail(WRONG_USAGE, f"the connection string is missing; set {VARIABLE} to that of the resource")
 
     async def run() -> Any:
         if ConnectionString.parse(connection_string).access_key is None:
@@ -199,7 +208,7 @@ def _run(
             return await work(azure)
 
     try:
-        return exit_status.run(run(), timeout=timeout)
+        return exit_status.run(run(), timeout=timeout, hint="")
     except ExceptionGroup as failed:
         reasons = "".join(f"\n  {each}" for each in failed.exceptions if isinstance(each, SignalRError))
         fail(exit_status.NO_CONNECTION, f"{failed.message}{reasons}")
@@ -218,3 +227,6 @@ def _claims(texts: list[str]) -> dict[str, str]:
             fail(WRONG_USAGE, f"--claim wants NAME=VALUE, not {text!r}")
         claims[name] = value
     return claims
+
+
+azure: TyperGroup = typer.main.get_command(_app)  # type: ignore[assignment]

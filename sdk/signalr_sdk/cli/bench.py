@@ -61,9 +61,9 @@ class Row:
         return self.cpu / self.count * 1e6
 
 
-@options.command
+@options.command("signalr bench http://localhost:5000/chat --count 5000")
 def bench(
-    url: options.Url,
+    url: options.Url = None,
     invoke: Annotated[str, typer.Option("--invoke", metavar="CALL", help=_CALL)] = "Add 1 2",
     flood: Annotated[
         str, typer.Option("--flood", metavar="CALL", help="A call after which the hub sends {count} events {event}.")
@@ -72,22 +72,25 @@ def bench(
     upload: Annotated[
         str, typer.Option("--upload", metavar="CALL", help="A method whose last argument is a stream of numbers.")
     ] = "Sum",
-    count: Annotated[int, typer.Option("--count", metavar="N", min=1, help="Messages for each scenario.")] = 20_000,
+    count: Annotated[int, options.number("--count", "-n", help="Messages for each scenario.")] = 20_000,
     plot: Annotated[
-        Path | None, options.option("--plot", metavar="FILE", help="Draw a chart too (extra `plot`).")
+        Path | None, options.option("--plot", metavar="FILE", help="Draw a chart too (extra plot).")
     ] = None,
     as_json: options.Json = False,
-    timeout: options.Timeout = 300.0,
+    timeout: Annotated[
+        float, options.seconds("--timeout", help="Limit for the whole command.", show_default="5m")
+    ] = 300.0,
     *,
     connection: ConnectionOptions,
 ) -> None:
-    """Measure how fast a hub and this client handle calls, events, stream items and connections.
+    """Measure how fast a hub and this client are together. It counts calls, events, stream items and connections.
 
     The default methods exist on the hub of `signalr serve`. Exit status: 0 done, 1 a hub method does not exist or has
     failed, 2 wrong usage, 3 no connection.
     """
     draw = _plotter(plot) if plot is not None else None
-    scenarios = Scenarios(lambda: connection.hub(url, reconnect=False), count)
+    hub_url = connection.hub_url(url)
+    scenarios = Scenarios(lambda: connection.hub(hub_url, reconnect=False), count)
     calls = {"invoke": invoke, "flood": flood, "stream": stream, "upload": upload}
     rows = exit_status.run(scenarios.measure(calls), timeout=timeout)
     if as_json:

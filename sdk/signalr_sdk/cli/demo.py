@@ -10,7 +10,7 @@ from rich.console import Console
 from ..testing import HubServer
 from ..testing.demo_hub import DemoHub
 from . import exit_status, options
-from .connection_options import ConnectionOptions
+from .connection_options import ConnectionOptions, checked_url
 from .negotiate import ask
 from .step_runner import COMBINATIONS, Combination, StepRunner, allowed_combinations
 from .step_table import StepTable, live_reports
@@ -25,25 +25,27 @@ _PATH = "/chat"
 HubUrl = Annotated[
     str | None, options.option("--url", metavar="URL", help="Try the hub at this URL, with the steps that any hub has.")
 ]
-Limit = Annotated[float, typer.Option("--timeout", metavar="SECONDS", min=0.001, help="Limit for each step.")]
+Limit = Annotated[float, options.seconds("--timeout", help="Limit for each step.", show_default="10s")]
 
 
-@options.command
+@options.command("signalr demo", "signalr demo --url http://localhost:5000/chat")
 def demo(
     url: HubUrl = None, as_json: options.Json = False, timeout: Limit = 10.0, *, connection: ConnectionOptions
 ) -> None:
-    """Try each transport with each hub protocol, on the hub at --url or on a test server, and show what happened.
+    """Try all transports and hub protocols, on a test server or a hub.
 
     Exit status: 0 everything worked, 1 something failed, 2 wrong usage, 3 no connection.
     """
     offered = allowed_combinations(connection)
+    if url is None and connection.context is not None:
+        url = connection.url
     if url is None:
         # Let the server run two invocations of a client at the same time. While `DemoHub.greet` waits for a client
         # result, the other calls of the client would otherwise wait too.
         with HubServer({_PATH: DemoHub}, parallel_invocations=2) as server:
             good = _show(server.url(_PATH), DEMO_HUB, offered, as_json=as_json, limit=timeout, hub_arguments={})
     else:
-        arguments = connection.arguments
+        url, arguments = checked_url(url), connection.arguments
         answer = exit_status.run(ask(url, **arguments), timeout=timeout)
         offered = [each for each in offered if each.format in answer["transports"].get(each.transport, ())]
         good = _show(url, ANY_HUB, offered, as_json=as_json, limit=timeout, hub_arguments=arguments)

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import typer
 
 from .. import HubError, LocalProtocolError, SignalRError
-from .._core.redaction import printable, redact_error
+from .._core.redaction import printable
+from .hub_errors import explained
 from .json_output import OutputError, print_json
+from .option_words import in_options
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable
+    from collections.abc import Awaitable, Sequence
 
 T = TypeVar("T")
 
@@ -20,10 +22,11 @@ HUB_SAID_NO = 1
 WRONG_USAGE = 2
 NO_CONNECTION = 3
 INTERRUPTED = 130
+_DOCTOR = "; signalr doctor URL finds out why"
 _LONGEST = 4000  # characters
 
 
-def run(work: Awaitable[T], *, timeout: float | None) -> T:
+def run(work: Awaitable[T], *, timeout: float | None, sent: Sequence[Any] | None = None, hint: str = _DOCTOR) -> T:
     """Run the work of a command on a new event loop, and return the result of the work.
 
     After an exception, end the command with an error text and the exit status that fits the exception.
@@ -31,23 +34,25 @@ def run(work: Awaitable[T], *, timeout: float | None) -> T:
     Args:
         work: the work of the command, for example a call of the hub.
         timeout: seconds for the work; `None` for no limit.
+        hint: what to do if there is no connection; it stands at the end of the error text.
+        sent: the arguments with which a method is called, for the hint if the hub cannot bind them.
     """
     try:
         return asyncio.run(_within(work, timeout))
     except OutputError as error:
         _end_without_output(error)
     except HubError as error:
-        fail(HUB_SAID_NO, redact_error(error))
+        fail(HUB_SAID_NO, explained(error, sent))
     except TimeoutError as error:
         fail(NO_CONNECTION, str(error) or f"no answer within {timeout:g} s")
     except LocalProtocolError as error:
-        fail(WRONG_USAGE, str(error))
+        fail(WRONG_USAGE, in_options(str(error)))
     except (SignalRError, OSError) as error:
         # Catch OSError before ValueError: `ssl.SSLCertVerificationError` derives from both, and must end the command
         # with "no connection", not with "wrong usage".
-        fail(NO_CONNECTION, str(error))
+        fail(NO_CONNECTION, in_options(str(error)) + hint)
     except ValueError as error:
-        fail(WRONG_USAGE, str(error))
+        fail(WRONG_USAGE, in_options(str(error)))
     except KeyboardInterrupt:
         raise typer.Exit(INTERRUPTED) from None
 

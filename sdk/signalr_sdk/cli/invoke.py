@@ -3,25 +3,29 @@
 from __future__ import annotations
 
 from . import exit_status, options
-from .arguments import MethodCall
+from .arguments import CONTEXT, MethodCall
 from .connection_options import ConnectionOptions
 from .json_output import print_json
 from .uploaded_lines import uploaded_lines
 
 
-@options.command
-def invoke(
-    url: options.Url, call: MethodCall, timeout: options.Timeout = 30.0, *, connection: ConnectionOptions
-) -> None:
+@options.command(
+    "signalr invoke http://localhost:5000/chat Add 1 2",
+    'signalr invoke https://example.com/chat Post \'{"text": "hello"}\' --token-file token.txt',
+    "seq 1 1000 | signalr invoke http://localhost:5000/chat Sum --upload -",
+    **CONTEXT,
+)
+def invoke(call: MethodCall, timeout: options.Timeout = 30.0, *, connection: ConnectionOptions) -> None:
     """Call a hub method and print its result as JSON.
 
     Exit status: 0 done, 1 the hub answered with an error, 2 wrong usage, 3 no connection.
     """
+    url, method, arguments = call.resolve(connection)
 
     async def run() -> None:
-        with uploaded_lines(call.upload) as lines:
+        with uploaded_lines(call.upload, call.parse) as lines:
             async with connection.hub(url, reconnect=False) as hub:
-                result = await hub.invoke(call.method, *call.arguments, *lines)
+                result = await hub.invoke(method, *arguments, *lines)
         print_json(result)
 
-    exit_status.run(run(), timeout=timeout)
+    exit_status.run(run(), timeout=timeout, sent=arguments)

@@ -22,21 +22,27 @@ if TYPE_CHECKING:
 _EVENTS_HELP = "Names of events, in any case; all events by default."
 
 
-@options.command
+@options.command(
+    "signalr listen http://localhost:5000/chat",
+    "signalr listen https://example.com/chat Trade Quote --count 10",
+)
 def listen(
-    url: options.Url,
+    url: options.Url = None,
     events: Annotated[list[str] | None, options.positional("[EVENT]...", _EVENTS_HELP)] = None,
     count: options.Count = None,
     timeout: options.NoTimeout = None,
     *,
     connection: ConnectionOptions,
 ) -> None:
-    """Print the events of a hub as JSON, one per line; reconnect when the connection is lost.
+    """Print the events of a hub as JSON, over all outages.
 
-    Exit status: 0 done, 1 the hub ended the connection, 2 wrong usage, 3 no connection, or fewer than
-    --count events before --timeout.
+    Each event is one line.
+
+    Exit status: 0 done, 1 the hub ended the connection, 2 wrong usage, 3 no connection, or fewer than --count events
+    before --timeout.
     """
-    exit_status.run(_Listening(connection, events or (), count=count).run(url, timeout), timeout=None)
+    hub_url, names = connection.split_url([*([url] if url is not None else []), *(events or ())])
+    exit_status.run(_Listening(connection, names, count=count).run(hub_url, timeout), timeout=None)
 
 
 @attrs.frozen

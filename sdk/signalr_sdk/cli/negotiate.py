@@ -26,15 +26,19 @@ _LABELS = {
 }
 
 
-@options.command
+@options.command("signalr negotiate https://example.com/chat", "signalr negotiate https://example.com/chat --json")
 def negotiate(
-    url: options.Url, as_json: options.Json = False, timeout: options.Timeout = 30.0, *, connection: ConnectionOptions
+    url: options.Url = None,
+    as_json: options.Json = False,
+    timeout: options.Timeout = 30.0,
+    *,
+    connection: ConnectionOptions,
 ) -> None:
-    """Show which transports a server offers, and where to connect after all redirects. No transport is connected.
+    """Show which transports a server offers, without connecting. All redirects are followed.
 
     Exit status: 0 done, 2 wrong usage, 3 no connection.
     """
-    answer = exit_status.run(ask(url, **connection.arguments), timeout=timeout)
+    answer = exit_status.run(ask(connection.hub_url(url), **connection.arguments), timeout=timeout)
     if as_json:
         exit_status.show(answer)
     else:

@@ -5,13 +5,24 @@ from __future__ import annotations
 import functools
 import inspect
 import logging
+import re
 import sys
-from typing import TYPE_CHECKING, Annotated, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
+from signalr_sdk_cli.plain_help import HELP_OPTIONS, Command
+
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
+
+    from typer.core import TyperCommand
+
+_DURATION = re.compile(r"(\d+(?:\.\d*)?|\.\d+)\s*(ms|s|m|h)?")
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+_LONGEST = 1e9  # seconds
+_URL_HELP = "The hub's URL. $SIGNALR_URL or --context gives it too: then leave it out."
 
 
 def option(*names: str, help: str, metavar: str | None = None, panel: str | None = None, **more: Any) -> Any:
@@ -24,7 +35,8 @@ def option(*names: str, help: str, metavar: str | None = None, panel: str | None
         panel: heading of the part of the help that shows the option.
         more: further arguments of `typer.Option`.
     """
-    return typer.Option(*names, help=help, metavar=metavar, rich_help_panel=panel, show_default=False, **more)
+    shown = {"show_default": False, **more}
+    return typer.Option(*names, help=help, metavar=metavar, rich_help_panel=panel, **shown)
 
 
 def positional(metavar: str, help: str) -> Any:
@@ -32,23 +44,81 @@ def positional(metavar: str, help: str) -> Any:
     return typer.Argument(metavar=metavar, help=help, show_default=False)
 
 
-Url = Annotated[str, positional("URL", "The hub's http(s) URL.")]
-Timeout = Annotated[float, typer.Option("--timeout", metavar="SECONDS", min=0.001, help="Limit for the whole command.")]
-NoTimeout = Annotated[
-    float | None,
-    option("--timeout", metavar="SECONDS", min=0.001, help="Limit for the whole command; none by default."),
-]
-Count = Annotated[int | None, option("--count", metavar="N", min=1, help="Exit after N lines; no limit by default.")]
+def duration(text: str) -> float:
+    """Return the seconds of a text like `10s`, `500ms`, `2m`, `1h` or `10`, which is in seconds."""
+    # typer calls this function with the default of an option too, which is a number.
+    found = _DURATION.fullmatch(str(text).strip())
+    seconds = float(found[1]) * _UNITS[found[2] or "s"] if found else 0.0
+    if not 0 < seconds < _LONGEST:
+        raise typer.BadParameter(f"{text!r} is no duration; write for example 10s, 500ms, 2m or 1h")
+    return seconds
+
+
+def duration_or_zero(text: str) -> float:
+    """Return the seconds of a text as `duration` does; `0` is allowed too."""
+    return 0.0 if str(text).strip() in ("0", "0s", "0.0") else duration(text)
+
+
+def whole_number(text: str) -> int:
+    """Return the number of a text like `3`, which must be at least 1."""
+    text = str(text)
+    if not (text.isascii() and text.isdecimal() and 0 < len(text) < 10 and int(text) > 0):
+        raise typer.BadParameter(f"{text!r} is no count; write 1 or more")
+    return int(text)
+
+
+def existing_file(text: str) -> Path:
+    """Return the path of a file that exists. A pipe is a file too, a folder is none."""
+    path = Path(text)
+    if path.is_dir():
+        raise typer.BadParameter(f"{text} is a folder; name a file")
+    if not path.exists():
+        raise typer.BadParameter(f"there is no file {text}")
+    return path
+
+
+seconds: functools.partial[Any] = functools.partial(option, metavar="DURATION", parser=duration)
+number: functools.partial[Any] = functools.partial(option, metavar="N", parser=whole_number)
+
+Url = Annotated[str | None, positional("URL", _URL_HELP)]
+Timeout = Annotated[float, seconds("--timeout", help="Limit for the whole command.", show_default="30s")]
+NoTimeout = Annotated[float | None, seconds("--timeout", help="Limit for the whole command; none by default.")]
+Count = Annotated[int | None, number("--count", "-n", help="Exit after N lines; no limit by default.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 Verbose = Annotated[int, typer.Option("--verbose", "-v", count=True, help="Log events; -vv logs the messages too.")]
 
 
-def command(function: Callable[..., None]) -> Callable[..., None]:
-    """Turn a function into a command that typer can run.
+def command(*examples: str, **settings: Any) -> Callable[[Callable[..., None]], TyperCommand]:
+    """Return a decorator that turns a function into a command of `signalr`.
 
-    A parameter whose class has a method `from_options` stands for a group of options. typer gets one option for each
-    parameter of `from_options`, and the function gets the object that `from_options` returns.
+    A parameter whose class has a method `from_options` stands for a group of options. The command gets one option for
+    each parameter of `from_options`, and the function gets the object that `from_options` returns.
+
+    Args:
+        examples: whole command lines that the help shows at its end.
+        settings: click's settings of the command's context, such as `ignore_unknown_options`.
     """
+
+    def decorate(function: Callable[..., None]) -> TyperCommand:
+        return as_command(_with_groups(function), *examples, **settings)
+
+    return decorate
+
+
+def as_command(function: Callable[..., None], *examples: str, **settings: Any) -> TyperCommand:
+    """Return the command that calls a function, whose parameters are options. See `command` for the arguments."""
+    app = typer.Typer(add_completion=False, rich_markup_mode=None)
+    app.command(cls=Command, epilog=examples_text(examples), context_settings={**HELP_OPTIONS, **settings})(function)
+    made: Any = typer.main.get_command(app)
+    return cast("TyperCommand", made)
+
+
+def examples_text(examples: Sequence[str]) -> str | None:
+    """Return the section of the help that shows examples; `None` without examples."""
+    return "\n  ".join(["Examples:", *examples]) if examples else None
+
+
+def _with_groups(function: Callable[..., None]) -> Callable[..., None]:
     own = inspect.signature(function, eval_str=True)
     parameters: list[inspect.Parameter] = []
     groups: dict[str, tuple[Callable[..., object], list[str]]] = {}

@@ -11,18 +11,34 @@ import typer
 
 from ..testing import Hub, HubServer
 from ..testing.demo_hub import DemoHub
+from . import options
 from .exit_status import NO_CONNECTION, WRONG_USAGE, fail
 from .options import Verbose, option, show_log
 
 
+def _port(text: str) -> int:
+    # typer calls this function with the default too, which is a number.
+    text = str(text)
+    if not (text.isascii() and text.isdecimal() and len(text) < 6 and int(text) <= 65535):
+        raise typer.BadParameter(f"{text!r} is no port; write a number from 0 to 65535")
+    return int(text)
+
+
+@options.command(
+    "signalr serve",
+    "signalr serve my_module:ChatHub --port 8080 --path /chat",
+)
 def serve(
     hub: Annotated[
         str | None,
         typer.Argument(metavar="[MODULE:HUB]", help="A class derived from `Hub`.", show_default="a demo chat"),
     ] = None,
-    host: Annotated[str, typer.Option("--host", help="Address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="Port to listen on; 0 for a free one.")] = 5000,
-    path: Annotated[str, typer.Option("--path", help="Path of the hub.")] = "/chat",
+    host: Annotated[str, typer.Option("--host", metavar="ADDRESS", help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[
+        int,
+        option("--port", metavar="PORT", parser=_port, help="Port to listen on; 0 for a free one.", show_default=True),
+    ] = 5000,
+    path: Annotated[str, typer.Option("--path", metavar="PATH", help="Path of the hub.")] = "/chat",
     origin: Annotated[
         list[str] | None,
         option(
@@ -39,7 +55,7 @@ def serve(
     """
     show_log(verbose)
     if not path.startswith("/"):
-        fail(WRONG_USAGE, f"--path must start with /, unlike {path!r}")
+        fail(WRONG_USAGE, f"--path: {path!r} does not begin with a slash; write /{path}")
     hub_class = DemoHub if hub is None else _load(hub)
     try:
         # Let the server run two invocations of a client at the same time. While `DemoHub.greet` waits for a client
@@ -68,7 +84,7 @@ def _load(name: str) -> type[Hub]:
     """Import and return the hub class that a name like `module:Hub` stands for."""
     module, colon, attribute = name.partition(":")
     if not (module and colon and attribute):
-        fail(WRONG_USAGE, f"a hub is named as module:Hub, not {name!r}")
+        fail(WRONG_USAGE, f"{name!r} names no hub; write MODULE:CLASS, for example my_module:ChatHub")
     # Add the current folder to the import path, as `python -m` does: a console script does not, and the user's module
     # would not be found.
     if "" not in sys.path:
@@ -76,7 +92,7 @@ def _load(name: str) -> type[Hub]:
     try:
         found = getattr(importlib.import_module(module), attribute)
     except (ImportError, AttributeError) as error:
-        fail(WRONG_USAGE, f"cannot find {name}: {error}")
+        fail(WRONG_USAGE, f"cannot find {name}: {error}; run signalr in the folder of the module")
     if not (isinstance(found, type) and issubclass(found, Hub)):
-        fail(WRONG_USAGE, f"{name} is no class derived from signalr_sdk.testing.Hub")
+        fail(WRONG_USAGE, f"{name} is no hub; derive the class from signalr_sdk.testing.Hub")
     return found

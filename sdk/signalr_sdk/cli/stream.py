@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from . import exit_status, options
-from .arguments import MethodCall
+from .arguments import CONTEXT, MethodCall
 from .connection_options import ConnectionOptions
 from .json_output import JsonLines
 from .uploaded_lines import uploaded_lines
@@ -14,30 +14,34 @@ if TYPE_CHECKING:
     from .. import Stream
 
 
-@options.command
+@options.command(
+    "signalr stream http://localhost:5000/chat Counter 5",
+    "signalr stream https://example.com/chat Prices --count 10",
+    **CONTEXT,
+)
 def stream(
-    url: options.Url,
     call: MethodCall,
     count: options.Count = None,
     timeout: options.NoTimeout = None,
     *,
     connection: ConnectionOptions,
 ) -> None:
-    """Call a streaming hub method and print its items as JSON, one per line.
+    """Call a streaming hub method and print its items as JSON.
 
-    Exit status: 0 done, 1 the hub answered with an error, 2 wrong usage, 3 no connection.
+    Each item is one line. Exit status: 0 done, 1 the hub answered with an error, 2 wrong usage, 3 no connection.
     """
+    url, method, arguments = call.resolve(connection)
 
     async def run() -> None:
-        with uploaded_lines(call.upload) as lines:
+        with uploaded_lines(call.upload, call.parse) as lines:
             async with (
                 JsonLines() as output,
                 connection.hub(url, reconnect=False) as hub,
-                hub.stream(call.method, *call.arguments, *lines) as items,
+                hub.stream(method, *arguments, *lines) as items,
             ):
                 await output.run(_print(items, output, count))
 
-    exit_status.run(run(), timeout=timeout)
+    exit_status.run(run(), timeout=timeout, sent=arguments)
 
 
 async def _print(items: Stream[object], output: JsonLines, count: int | None) -> None:

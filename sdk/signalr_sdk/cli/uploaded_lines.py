@@ -1,4 +1,4 @@
-"""`--upload`: the lines of a file or of standard input, uploaded as a stream as fast as the hub accepts them."""
+"""The lines of a file or of standard input as values: for `--upload`, and for the other options that read lines."""
 
 from __future__ import annotations
 
@@ -9,10 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .. import SignalRError
-from .arguments import parse_argument
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator, Callable, Iterator
 
 _CHUNK = 64 * 1024
 _STANDARD_INPUT = 0
@@ -20,19 +19,21 @@ _CHECK_INTERVAL = 0.2  # seconds
 
 
 class UploadedLines:
-    """An async iterable over the lines of a file, each parsed as JSON if possible. A daemon thread reads the file.
+    """An async iterable over the values of the lines of a file. A daemon thread reads the file.
 
     Args:
         name: name of the file; `-` for standard input.
+        parse: returns the value of a line, or raises a `ValueError`.
 
     Attributes:
         error: the fault in the file that has ended the upload; `None` without a fault.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, parse: Callable[[str], Any]) -> None:
         # Read the descriptor and not `sys.stdin`: a thread that waits in a read holds the lock of `sys.stdin`, which
         # the interpreter needs at its exit, so that the command would hang.
         self._file = _STANDARD_INPUT if name == "-" else name
+        self._parse = parse
         self._name = "standard input" if name == "-" else name
         self._chunks: asyncio.Queue[list[bytes] | OSError | None] = asyncio.Queue()
         self._taken = threading.Semaphore(0)
@@ -50,7 +51,7 @@ class UploadedLines:
                     raise self._fault(f"cannot read {self._name}: {lines.strerror}")
                 for line in lines:
                     number += 1
-                    yield parse_argument(self._decode(line, number))
+                    yield self._decode(line, number)
         finally:
             self._finished.set()
             self._taken.release()
@@ -59,11 +60,13 @@ class UploadedLines:
         """Wait until the hub connection has fetched the last line, or has stopped the upload earlier."""
         await self._finished.wait()
 
-    def _decode(self, line: bytes, number: int) -> str:
+    def _decode(self, line: bytes, number: int) -> Any:
         try:
-            return line.removesuffix(b"\r").decode()
+            return self._parse(line.removesuffix(b"\r").decode())
         except UnicodeDecodeError:
             raise self._fault(f"line {number} of {self._name} is no UTF-8 text") from None
+        except ValueError as error:
+            raise self._fault(f"line {number} of {self._name}: {error}") from None
 
     def _fault(self, text: str) -> ValueError:
         self.error = ValueError(text)
@@ -105,11 +108,12 @@ class UploadedLines:
 
 
 @contextmanager
-def uploaded_lines(name: str | None) -> Iterator[tuple[UploadedLines, ...]]:
+def uploaded_lines(name: str | None, parse: Callable[[str], Any]) -> Iterator[tuple[UploadedLines, ...]]:
     """Yield a tuple to add to the arguments of a hub call: of one `UploadedLines`, or empty without a file.
 
     Args:
         name: name of the file whose lines are uploaded; `-` for standard input, `None` for no file.
+        parse: returns the value of a line, or raises a `ValueError`.
 
     Raises:
         ValueError: there is no such file, or the file cannot be uploaded.
@@ -118,8 +122,8 @@ def uploaded_lines(name: str | None) -> Iterator[tuple[UploadedLines, ...]]:
         yield ()
         return
     if name != "-" and not Path(name).exists():
-        raise ValueError(f"--upload: there is no file {name}")
-    lines = UploadedLines(name)
+        raise ValueError(f"--upload: there is no file {name}; - is standard input")
+    lines = UploadedLines(name, parse)
     try:
         yield (lines,)
     except SignalRError:

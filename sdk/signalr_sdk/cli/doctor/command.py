@@ -17,32 +17,39 @@ from .examination import Examination
 
 _FAILED = 1
 
-Limit = Annotated[float, typer.Option("--timeout", metavar="SECONDS", min=0.1, help="Limit for each step.")]
+_KEEP_ALIVE_HELP = "How long to wait for a ping of the server; 0 leaves that check out."
+Limit = Annotated[float, options.seconds("--timeout", help="Limit for each step.", show_default="10s")]
 KeepAlive = Annotated[
     float,
-    typer.Option(
-        "--keep-alive", metavar="SECONDS", min=0, help="How long to wait for a ping of the server; 0 skips that check."
+    options.option(
+        "--keep-alive",
+        metavar="DURATION",
+        parser=options.duration_or_zero,
+        help=_KEEP_ALIVE_HELP,
+        show_default="20s",
     ),
 ]
 
 
-@options.command
+@options.command(
+    "signalr doctor https://example.com/chat --token-file token.txt",
+    "signalr doctor https://example.com/chat --json > report.json",
+)
 def doctor(
-    url: options.Url,
+    url: options.Url = None,
     as_json: options.Json = False,
     timeout: Limit = 10.0,
     keep_alive: KeepAlive = 20.0,
     *,
     connection: ConnectionOptions,
 ) -> None:
-    """Examine the way to a hub step by step, and say what to do about each step that fails, with the probable cause.
+    """Find out why a hub cannot be reached, or that all is well.
+
+    It examines the way to the hub step by step, and says for each failure the probable cause and what to do.
 
     Exit status: 0 everything works, 1 connected, but something failed, 2 wrong usage, 3 no connection.
     """
-    try:
-        url = urls.hub_url(url)
-    except ValueError as error:
-        exit_status.fail(exit_status.WRONG_USAGE, str(error))
+    url = connection.hub_url(url)
     console = Console(highlight=False, markup=False, emoji=False)
     table = CheckTable(url, plain=not console.encoding.startswith("utf"))
     is_live = console.is_interactive and not as_json and not connection.verbose

@@ -1,0 +1,69 @@
+"""Texts about errors of a hub: what the hub said, and what the user of the command line can do."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING, Any
+
+from .._core.redaction import redact_error
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from .. import HubError
+
+# ASP.NET Core says "Failed to invoke 'X' due to an error on the server." if it cannot bind the arguments. It adds the
+# InvalidDataException if detailed errors are on. For an exception of the hub method itself it says "An unexpected error
+# occurred invoking 'X' on the server."
+_NOT_BOUND = re.compile(
+    r"InvalidDataException|^Failed to invoke '.*' due to an error on the server|sent \d+ stream\(s\)"
+)
+_STREAMING = "to invoke the streaming"
+_NOT_STREAMING = "to invoke the non-streaming"
+_LONGEST_SHOWN = 40
+
+
+def explained(error: HubError, sent: Sequence[Any] | None) -> str:
+    """Return the text of a hub's error, with a hint if the call was made in a wrong way.
+
+    Args:
+        error: the error.
+        sent: the arguments of the call; `None` if the call is not known.
+    """
+    text = redact_error(error)
+    if _STREAMING in text:
+        return f"{text.rstrip('.')}; call it with stream"
+    if _NOT_STREAMING in text:
+        return f"{text.rstrip('.')}; call it with invoke"
+    if sent is None or not _NOT_BOUND.search(text):
+        return text
+    return f"{text.rstrip('.')}; the arguments went out as {_sent_as(sent)}; write =TEXT for text, JSON for the rest"
+
+
+def _sent_as(arguments: Sequence[Any]) -> str:
+    """Return how arguments went out, as a text for users: `number 1, text "a"`."""
+    return ", ".join(f"{_kind(value)} {_shown(value)}".strip() for value in arguments) or "none at all"
+
+
+def _shown(value: Any) -> str:
+    if value is None:
+        return ""
+    shown = json.dumps(value, ensure_ascii=False)
+    return shown if len(shown) <= _LONGEST_SHOWN else f"{shown[:_LONGEST_SHOWN]}…"
+
+
+def _kind(value: Any) -> str:
+    match value:
+        case None:
+            return "null"
+        case bool():
+            return "boolean"
+        case int() | float():
+            return "number"
+        case str():
+            return "text"
+        case list():
+            return "array"
+        case _:
+            return "object"

@@ -1,0 +1,31 @@
+"""Says the advice in error texts of the package in options of the command line, instead of in Python."""
+
+from __future__ import annotations
+
+import re
+
+_WORDS = (
+    (re.compile(r"pass access_token="), "pass --token"),
+    (re.compile(r"headers= or access_token="), "--header or --token"),
+    (re.compile(r"the URL given as proxy="), "--proxy"),
+    (re.compile(r"pass ssl=ssl\.create_default_context\(cafile=\.\.\.\)"), "pass its certificate as --ca FILE"),
+    (
+        re.compile(r"call load_cert_chain\(\) on a context and pass that as ssl="),
+        "write a program: this command has none to show",
+    ),
+    (re.compile(r"for SOCKS bring an HttpClient that can do it as http="), "SOCKS proxies need a program"),
+    (re.compile(r"among transports="), "among --transport"),
+    (re.compile(r" \((?:Timeouts\.[a-z_]+)(?:; ([^()]*))?\)"), ""),
+)
+
+
+def in_options(text: str) -> str:
+    """Return an error text of the package, with options such as `--token` in place of Python's arguments.
+
+    Example:
+        >>> in_options("the server wants authentication: pass access_token=, or check the token")
+        'the server wants authentication: pass --token, or check the token'
+    """
+    for pattern, words in _WORDS:
+        text = pattern.sub(words, text)
+    return text

@@ -1,0 +1,69 @@
+"""Wrong usage that typer finds, as one line: what is wrong, where, and what to do."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from typing import Any
+
+import typer
+
+_EXTRA = re.compile(r"(?i)got unexpected extra argument\S* \((\S+?)\)?$")
+
+# click's UsageError. typer has click in it since version 0.26 or so, and depended on click before: so do not import
+# the class from click.
+UsageError: Any = typer.BadParameter.__bases__[0]
+
+
+def is_help(error: Any) -> bool:
+    """Return whether this is the help of a group that was called without a command."""
+    return type(error).__name__ == "NoArgsIsHelpError"
+
+
+def explain(error: Any, command: str) -> str:
+    """Return one line: what is wrong, where, and what to do.
+
+    Args:
+        error: the usage error.
+        command: the name of the command with a blank before it; empty if the arguments name none.
+    """
+    said = _what(error)
+    # A text with a semicolon says already what to do.
+    return said if ";" in said else f"{said}; see {_command_path(error, command)} --help"
+
+
+def _what(error: Any) -> str:
+    match type(error).__name__:
+        case "NoSuchOption":
+            return no_such_option(error.option_name, error.ctx)
+        case "MissingParameter":
+            return f"{_name(error.param)} is missing"
+        case "BadOptionUsage" if error.option_name:
+            return f"{error.option_name} needs a value" if "requires an argument" in error.message else error.message
+    extra = _EXTRA.match(error.message)
+    message = f"{extra[1]} is one word too many" if extra else _sentence(error.message)
+    param = getattr(error, "param", None)
+    return f"{_name(param)}: {message}" if param is not None else message
+
+
+def no_such_option(name: str, context: Any) -> str:
+    """Return the text about an option that the command does not have, with the options that look like it."""
+    known = [each for param in context.command.get_params(context) for each in param.opts if each.startswith("--")]
+    close = difflib.get_close_matches(name, known, n=2, cutoff=0.7)
+    return f"there is no option {name}" + (f" (did you mean {' or '.join(close)}?)" if close else "")
+
+
+def _command_path(error: Any, command: str) -> str:
+    # The error about an option without a value knows no context.
+    return str(error.ctx.command_path) if error.ctx is not None else f"signalr{command}"
+
+
+def _name(parameter: Any) -> str:
+    if parameter.param_type_name == "argument":
+        return str(parameter.metavar).strip("[].")
+    return str(max(parameter.opts, key=len))
+
+
+def _sentence(text: str) -> str:
+    text = text.strip().rstrip(".")
+    return text[:1].lower() + text[1:]
