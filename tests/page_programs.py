@@ -22,6 +22,7 @@ import attrs
 import httpx
 
 import signalr_sdk
+import signalr_sdk.delivery
 import signalr_sdk.sync
 from signalr_sdk import ConnectionState, HubConnection
 from signalr_sdk.testing import FaultProxy, Hub, HubServer
@@ -189,7 +190,8 @@ class PagePrograms:
         vars(self.module).update(self._names(), URL=server.url("/hub"), SHOP_URL=server.url("/shop"))
 
     def _names(self) -> dict[str, Any]:
-        public = {name: getattr(signalr_sdk, name) for name in signalr_sdk.__all__}
+        modules = (signalr_sdk, signalr_sdk.delivery)
+        public = {name: getattr(module, name) for module in modules for name in module.__all__}
         return {
             **public,
             **{module.__name__: module for module in (aiohttp, asyncio, attrs, httpx, signal, ssl)},

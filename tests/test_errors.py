@@ -10,6 +10,7 @@ import attrs
 import pytest
 
 from signalr_sdk import errors
+from signalr_sdk.delivery import Position
 from signalr_sdk.options import ConnectionState, Transport
 
 VALUES: dict[str, Any] = {
@@ -29,6 +30,11 @@ VALUES: dict[str, Any] = {
     "dropped": 8,
     "code": "Error.Connection.NotExisted",
     "target": "anna",
+    "limit": "bytes",
+    "first": 3,
+    "last": 5,
+    "before": Position(7, "monday"),
+    "after": Position(0, "tuesday"),
 }
 CLASSES = [each for each in vars(errors).values() if isinstance(each, type) and issubclass(each, errors.SignalRError)]
 

@@ -30,13 +30,19 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({""}),  # the package's own __init__
     # Below `sync`, which has a twin of its `AzureSignalR`.
     frozenset({"azure"}),
+    frozenset({"delivery"}),
     frozenset({"sync"}),
     frozenset({"testing"}),
     frozenset({"cli"}),
 )
 PURE = LAYERS[0] | LAYERS[1] | LAYERS[2] | LAYERS[3]
 PURE_MODULES = frozenset(
-    f"azure.{name}" for name in ("connection_string", "names", "payloads", "rest_responses", "tokens", "upstream")
+    f"{room}.{name}"
+    for room, names in {
+        "azure": ("connection_string", "names", "payloads", "rest_responses", "tokens", "upstream"),
+        "delivery": ("entry", "kept_values", "schedule", "stores"),
+    }.items()
+    for name in names
 )
 
 # What would bring I/O, threads or a clock into the pure part.
@@ -54,7 +60,7 @@ PLACES = {
     "aiohttp": {"_http", "testing"},
     "httpx": {"_http.httpx_client"},
     "orjson": {"protocols"},
-    "msgpack": {"protocols"},
+    "msgpack": {"protocols", "delivery.kept_values"},
     "cattrs": {"_typed"},
     "tenacity": {"retry", "_http", "_transports", "azure"},
     "jwt": {"azure"},

@@ -17,7 +17,10 @@ MODULES = [
     "signalr_sdk",
     *(
         f"signalr_sdk.{name}"
-        for name in ("azure", "errors", "interfaces", "messages", "options", "protocols", "retry", "sync", "testing")
+        for name in (
+            *("azure", "delivery", "errors", "interfaces", "messages", "options", "protocols", "retry", "sync"),
+            "testing",
+        )
     ),
 ]
 _DIRECTIVE = re.compile(

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 if TYPE_CHECKING:
+    from .delivery import Position
     from .options import ConnectionState, Transport
 
 # `eq=False`: an error is equal only to itself, as every Python exception. `slots=False`: a class with slots could not
@@ -255,6 +256,63 @@ class RemoteProtocolError(ProtocolError):
     """The server sent data that violates the SignalR protocol or is larger than a limit."""
 
 
+# Errors of signalr_sdk.delivery and signalr_sdk.fleet
+
+
+@attrs.define(slots=False, eq=False, repr=False)
+class StoreError(SignalRError):
+    """The store of an outbox or a feed failed. An entry whose `put` raised this error is not in the store.
+
+    Attributes:
+        reason: `"full"`: the disk is full; `"damaged"`: the file is damaged; `"locked"`: another process holds the
+            file's lock for too long; `"newer"`: a newer version of this package made the file; `"io"`: anything else,
+            for example missing permissions.
+    """
+
+    reason: str = "io"
+
+
+@attrs.define(slots=False, eq=False, repr=False)
+class OutboxFullError(SignalRError):
+    """An outbox holds as much as its `OutboxLimits` allow. Nothing was put.
+
+    Attributes:
+        limit: the limit that was reached: `"entries"` or `"bytes"`.
+    """
+
+    limit: str = "entries"
+
+
+@attrs.define(slots=False, eq=False, repr=False)
+class FeedGapError(SignalRError):
+    """Numbered events never came, and `catch_up` does not return them. The feed goes on after the gap.
+
+    Attributes:
+        first: the first missing number.
+        last: the last missing number.
+    """
+
+    first: int = 0
+    last: int = attrs.field(default=0, kw_only=True)
+
+
+@attrs.define(slots=False, eq=False, repr=False)
+class FeedResetError(SignalRError):
+    """The numbers of a feed begin anew. The feed goes on with the first event of the new series.
+
+    Attributes:
+        before: the position of the last event of the old series.
+        after: the position before the first event of the new series.
+    """
+
+    before: Position | None = None
+    after: Position | None = attrs.field(default=None, kw_only=True)
+
+
+class LeaseLostError(SignalRError):
+    """Another process has taken over the right to deliver, or the right could not be renewed in time."""
+
+
 # Longer URLs are cut in error texts: the URL of a redirect comes from a server and may have any length.
 _LONGEST_URL = 300
 
@@ -274,12 +332,16 @@ __all__ = [
     "ClassicServerError",
     "ConnectionClosedError",
     "ConnectionFailedError",
+    "FeedGapError",
+    "FeedResetError",
     "HandshakeError",
     "HubError",
     "InvocationTimeoutError",
+    "LeaseLostError",
     "LocalProtocolError",
     "NegotiationError",
     "NotConnectedError",
+    "OutboxFullError",
     "ProtocolError",
     "RemoteProtocolError",
     "ResultTypeError",
@@ -288,6 +350,7 @@ __all__ = [
     "SignalRError",
     "SlowConsumerError",
     "StateError",
+    "StoreError",
     "StreamOverflowError",
     "TransportError",
 ]

@@ -68,7 +68,7 @@ def _safe_part(part: str) -> str:
 
 # Add the filter `_Redaction` to the loggers, and not to `ConnectionLogs`: some modules of this package log without
 # `ConnectionLogs`, with the same loggers or (the test server) with `signalr_sdk.testing`.
-for _logger in (*_LOGGERS, logging.getLogger("signalr_sdk.testing")):
+for _logger in (*_LOGGERS, *map(logging.getLogger, ("signalr_sdk.testing", "signalr_sdk.delivery"))):
     _logger.addFilter(_Redaction())
 
 

@@ -6,6 +6,7 @@ from .active_faults import Fault
 from .fault_proxy import FaultProxy
 from .faults import Faults
 from .hubs import ClientProxy, Hub, HubClients, HubContext, HubException, HubGroups, IOException, SingleClientProxy
+from .ledger_hub import Ledger, LedgerHub, LedgerRow
 from .pending import Pending
 from .recording import Recorded, RecordedCall, RecordedConnect, RecordedDisconnect, RecordedNegotiation
 from .server import HubServer
@@ -25,6 +26,9 @@ __all__ = [
     "HubServer",
     "IOException",
     "Identity",
+    "Ledger",
+    "LedgerHub",
+    "LedgerRow",
     "Pending",
     "Recorded",
     "RecordedCall",

@@ -1,0 +1,27 @@
+"""Delivery that survives: calls and events that outlive lost connections, killed processes and power cuts.
+
+SignalR keeps nothing for whoever is away. An `Outbox` keeps calls in a file until the hub has answered.
+"""
+
+from __future__ import annotations
+
+from .entry import ID, Entry, OutboxLimits, OutboxStats, Position, StoredEntry
+from .ids import new_id
+from .outbox import Outbox
+from .sqlite_store import SqliteStore
+from .stores import CursorStore, OutboxStore, Page
+
+__all__ = [
+    "ID",
+    "CursorStore",
+    "Entry",
+    "Outbox",
+    "OutboxLimits",
+    "OutboxStats",
+    "OutboxStore",
+    "Page",
+    "Position",
+    "SqliteStore",
+    "StoredEntry",
+    "new_id",
+]
