@@ -101,6 +101,7 @@ class HubServer:
         key: Path | None = None,
         require_client_certificate: bool = False,
         redis: str | None = None,
+        ledger: Path | None = None,
     ) -> Self:
         """Start a server and wait until it listens.
 
@@ -111,6 +112,7 @@ class HubServer:
             key: PEM file.
             require_client_certificate: refuse HTTPS clients that show none.
             redis: host and port of the backplane that it shares with others.
+            ledger: the file in which the ledger hubs keep what clients store.
 
         Raises:
             ServerMissingError: there is no program to start.
@@ -119,6 +121,8 @@ class HubServer:
         arguments = [str(find_program(name)), "serve", "--watch-stdin", "--port", str(port)]
         if redis is not None:
             arguments += ["--redis", redis]
+        if ledger is not None:
+            arguments += ["--ledger", str(ledger)]
         if certificate is not None:
             arguments += ["--cert", str(certificate), "--key", str(key)]
         if require_client_certificate:
@@ -279,6 +283,10 @@ class HubServer:
     def has_ended(self) -> bool:
         """Whether the process is gone."""
         return self._process.poll() is not None
+
+    async def wait_ended(self) -> None:
+        """Wait until the process is gone."""
+        await asyncio.to_thread(self._process.wait, START_LIMIT)
 
     def kill(self) -> None:
         """End the process at once: it says good-bye to nobody."""

@@ -125,7 +125,7 @@ class Schedule:
     """
 
     def __init__(self, batch: Mapping[str, int], batch_bytes: int) -> None:
-        self.under_way = 0
+        self.under_way: int = 0
         self._batch = batch
         self._batch_bytes = batch_bytes
         self._marks: dict[int, _Marks] = {}

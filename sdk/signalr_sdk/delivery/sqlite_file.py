@@ -34,7 +34,7 @@ _RESERVE: Final = 256 * 1024
 # After the reserve could not be made, the next attempt is made after this number of seconds.
 _RESERVE_PAUSE: Final = 1.0
 # Pages in the write-ahead log above which SQLite moves the log into the file.
-_LOG_PAGES: Final = 400
+_LOG_PAGES: Final = 1000
 
 # Held while a file is made and opened: another object of this process must not use the file in the moment in which it
 # is made, since closing the new, empty file would give up its locks.
@@ -51,7 +51,7 @@ class Reserve:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._next = 0.0
-        self.is_given_up = False
+        self.is_given_up: bool = False
 
     def make(self) -> bool:
         """Make the file if it is not there; return whether it is there, or cannot be had for another reason than room.
@@ -106,7 +106,7 @@ class SqliteFile:
     def __init__(self, path: Path, *, durable: bool, set_aside: bool) -> None:
         self.path = path
         self.durable = durable
-        self.reserve = Reserve(beside(path, "-reserve"))
+        self.reserve: Reserve = Reserve(beside(path, "-reserve"))
         self._sets_aside = set_aside
 
     def open(self) -> sqlite3.Connection:

@@ -66,7 +66,7 @@ class Tables:
         self._execute = connection.execute
         self._many = connection.executemany
         self._read = self._execute(f"SELECT {_TOTALS} FROM totals").fetchone()
-        self.totals = Totals(*self._read)
+        self.totals: Totals = Totals(*self._read)
 
     def flush(self) -> None:
         """Write the totals if they have changed."""
