@@ -195,6 +195,7 @@ class PagePrograms:
         return {
             **public,
             **{module.__name__: module for module in (aiohttp, asyncio, attrs, httpx, signal, ssl)},
+            "Any": Any,
             "AsyncIterator": AsyncIterator,
             "Awaitable": Awaitable,
             "Callable": Callable,

@@ -40,7 +40,7 @@ PURE_MODULES = frozenset(
     f"{room}.{name}"
     for room, names in {
         "azure": ("connection_string", "names", "payloads", "rest_responses", "tokens", "upstream"),
-        "delivery": ("entry", "kept_values", "schedule", "stores"),
+        "delivery": ("arguments", "entry", "kept_values", "schedule", "sequence", "stores"),
     }.items()
     for name in names
 )

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
 
-from signalr_sdk import HubConnection, Retry, RetryContext
-from signalr_sdk.delivery import ID, Outbox, OutboxLimits
+from signalr_sdk import FeedGapError, FeedResetError, HubConnection, Retry, RetryContext
+from signalr_sdk.delivery import ID, Feed, Outbox, OutboxLimits
 
 from .hub_server import HubServer, ServerMissingError
 
@@ -113,3 +113,41 @@ async def test_a_killed_server_loses_nothing(server: HubServer, tmp_path: Path) 
             rows = await recorded(again)
     for key in range(4):
         assert numbers(rows, f"k{key}") == list(range(key, 100, 4))
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+async def test_a_feed_over_lost_connections_gaps_and_a_new_series(
+    server: HubServer, tmp_path: Path, protocol: Literal["json", "messagepack"]
+) -> None:
+    hub = connection(server, "/ledger", protocol)
+    events: Feed[dict[str, Any]] = Feed(
+        hub,
+        "item",
+        number=lambda item: item["n"],
+        epoch=lambda item: item["epoch"],
+        catch_up=lambda at: hub.stream("Since", at.epoch, at.number),
+        store=tmp_path / "feed.db",
+        start=0,
+        gap_timeout=0.1,
+    )
+    emitting = HubConnection(server.url("/ledger"))
+    seen: list[Any] = []
+    async with emitting, hub, events:
+        await emitting.invoke("Emit", 20, 0)
+        await emitting.invoke("EmitBackwards", 10)
+        await hub.send("AbortMe")
+        await emitting.invoke("Emit", 20, 1)
+        await emitting.invoke("EmitAgain", 7)
+        seen += [(await anext(events))["n"] for _ in range(50)]
+        await emitting.invoke("EmitSilently", 5)
+        await emitting.invoke("Forget", 54)
+        await emitting.invoke("Emit", 1, 0)
+        with pytest.raises(FeedGapError, match="51 to 53"):
+            await anext(events)
+        seen += [(await anext(events))["n"] for _ in range(3)]
+        await emitting.invoke("NewEpoch", "e2")
+        await emitting.invoke("Emit", 2, 0)
+        with pytest.raises(FeedResetError):
+            await anext(events)
+        seen += [(await anext(events))["n"] for _ in range(2)]
+    assert seen == [*range(1, 51), 54, 55, 56, 1, 2]

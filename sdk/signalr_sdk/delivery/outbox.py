@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import math
 import os
 import time
 from collections.abc import Callable, Mapping
@@ -14,6 +13,7 @@ from .._guard.foreign import cut_off
 from .._guard.loops import check_loop, running_loop
 from .._guard.tasks import spawn
 from ..errors import LocalProtocolError, StateError
+from .arguments import checked_count, checked_seconds
 from .deliverer import DefaultRetry, Deliverer, DeliveryOptions, _log, call_handlers, public
 from .entry import Entry, OutboxLimits, OutboxStats, StoredEntry, checked_id, checked_text
 from .hub_gate import HubGate
@@ -90,12 +90,12 @@ class Outbox(Uncopied):
             raise ValueError(f"overflow must be 'refuse' or 'drop_oldest', not {overflow!r}")
         self._overflow: Literal["refuse", "drop_oldest"] = overflow
         self._limits = limits
-        self._close = _checked_seconds("close", close)
+        self._close = checked_seconds("close", close)
         self._options = DeliveryOptions(
             retry=DefaultRetry() if retry is None else retry,
-            timeout=None if timeout is None else _checked_seconds("timeout", timeout),
-            lanes=_checked_count("lanes", lanes),
-            batch={name: _checked_count(f"batch[{name!r}]", most) for name, most in (batch or {}).items()},
+            timeout=None if timeout is None else checked_seconds("timeout", timeout),
+            lanes=checked_count("lanes", lanes),
+            batch={name: checked_count(f"batch[{name!r}]", most) for name, most in (batch or {}).items()},
             limits=limits,
         )
         self._handlers = _Handlers()
@@ -258,7 +258,7 @@ class Outbox(Uncopied):
             key,
             body,
             time.time(),
-            limits.age if expires is None else _checked_seconds("expires", expires),
+            limits.age if expires is None else checked_seconds("expires", expires),
             None if own_id is None else limits.remember,
         )
 
@@ -291,7 +291,7 @@ class Outbox(Uncopied):
             after: an entry: only those behind it are returned.
         """
         self._check_started()
-        _ = _checked_count("limit", limit)
+        _ = checked_count("limit", limit)
         position = None if after is None else after.position
         return [public(each) for each in await self._store.entries(dead=dead, limit=limit, after=position)]
 
@@ -361,15 +361,3 @@ class _Handlers:
 
     async def died(self, entry: Entry) -> None:
         await call_handlers(self.dead, "an on_dead handler", entry)
-
-
-def _checked_seconds(name: str, value: object) -> float:
-    if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value < math.inf:
-        raise ValueError(f"{name} must be a number of seconds from 0 on, not {value!r}")
-    return float(value)
-
-
-def _checked_count(name: str, value: object) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise ValueError(f"{name} must be a positive integer, not {value!r}")
-    return value
