@@ -110,6 +110,8 @@ NOT_HERE = {
     "_connecting/raw_connection.py": "tests/interop/test_raw_connection.py",
     "sync/raw_connection.py": "tests/interop/test_sync.py",
     "azure/service.py": "tests/interop/test_azure_rest.py",
+    "sync/feed.py": "tests/delivery/test_threads.py",
+    "sync/outbox.py": "tests/delivery/test_threads.py",
     "sync/azure.py": "tests/interop/test_azure_sync.py",
 }
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
+from collections.abc import Awaitable, Callable, Mapping
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias, TypeVar
 
 from .._guard.copying import Uncopied
 from .._guard.foreign import cut_off
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from .stores import OutboxStore
 
 H = TypeVar("H", bound=Callable[..., object])
+CallHandlers: TypeAlias = Callable[..., Awaitable[None]]
 
 # `drain` looks this often, in seconds, whether entries are left.
 _DRAIN_PAUSE = 0.5
@@ -98,7 +99,7 @@ class Outbox(Uncopied):
             batch={name: checked_count(f"batch[{name!r}]", most) for name, most in (batch or {}).items()},
             limits=limits,
         )
-        self._handlers = _Handlers()
+        self._handlers = _Handlers(self._call_handlers)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._pid = 0
         self._gate: HubGate | None = None
@@ -185,6 +186,10 @@ class Outbox(Uncopied):
 
     async def __aexit__(self, *_exception: object) -> None:
         await self.stop()
+
+    async def _call_handlers(self, handlers: tuple[Callable[..., object], ...], whose: str, *args: object) -> None:
+        # A subclass in `signalr_sdk.sync` calls the handlers on a thread.
+        await call_handlers(handlers, whose, *args)
 
     def _wake(self) -> None:
         if self._deliverer is not None:
@@ -346,18 +351,23 @@ class Outbox(Uncopied):
 
 
 class _Handlers:
-    """The user's handlers of one outbox."""
+    """The user's handlers of one outbox.
 
-    def __init__(self) -> None:
+    Args:
+        call: calls the handlers.
+    """
+
+    def __init__(self, call: CallHandlers) -> None:
         self.dead: tuple[Callable[..., object], ...] = ()
         self.after_delivery: tuple[Callable[..., object], ...] = ()
+        self._call = call
 
     @property
     def any_delivered(self) -> bool:
         return bool(self.after_delivery)
 
     async def delivered(self, entry: Entry, result: Any) -> None:
-        await call_handlers(self.after_delivery, "an on_delivered handler", entry, result)
+        await self._call(self.after_delivery, "an on_delivered handler", entry, result)
 
     async def died(self, entry: Entry) -> None:
-        await call_handlers(self.dead, "an on_dead handler", entry)
+        await self._call(self.dead, "an on_dead handler", entry)

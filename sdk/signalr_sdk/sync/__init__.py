@@ -11,15 +11,25 @@ from .uploads import Upload
 
 if TYPE_CHECKING:
     from .azure import AzureSignalR
+    from .feed import Feed
+    from .outbox import Outbox
 else:  # type checkers would otherwise accept any name in this module
 
     def __getattr__(name: str) -> object:
+        # Import these classes only when a program uses them: the imports take time, and most programs need none.
         if name == "AzureSignalR":
-            # Import `AzureSignalR` only when a program uses it: the import takes time, and most programs use no Azure.
-            from .azure import AzureSignalR
+            from .azure import AzureSignalR  # as above
 
             return AzureSignalR
+        if name == "Feed":
+            from .feed import Feed  # as above
+
+            return Feed
+        if name == "Outbox":
+            from .outbox import Outbox  # as above
+
+            return Outbox
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
-__all__ = ["AzureSignalR", "Connection", "HubConnection", "Messages", "Stream", "Upload"]
+__all__ = ["AzureSignalR", "Connection", "Feed", "HubConnection", "Messages", "Outbox", "Stream", "Upload"]

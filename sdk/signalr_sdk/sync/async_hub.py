@@ -2,16 +2,34 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from .._hub.hub_connection import HubConnection
 from ..messages import Invocation
-from .daemon_threads import call_on_loop
+from .daemon_threads import call_on_loop, run_on_thread
 from .dispatcher import ThreadDispatcher
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ..interfaces import Converter
+
+# The name under which the functions of `run_handler` are among the lifecycle events.
+_OUTBOX = "outbox"
+
+
+def _run(function: Callable[[], object], done: asyncio.Future[None]) -> None:
+    try:
+        function()
+    finally:
+        call_on_loop(done.get_loop(), _resolve, done)
+
+
+def _resolve(done: asyncio.Future[None]) -> None:
+    if not done.done():
+        done.set_result(None)
 
 
 class AsyncHub(HubConnection):
@@ -66,6 +84,24 @@ class AsyncHub(HubConnection):
         if (link := self._life.link) is not None:
             await link.outgoing.flush()
             await link.outgoing.room()
+
+    # Handlers of an outbox
+
+    async def run_handler(self, function: Callable[[], object]) -> None:
+        """Run a function on the worker thread of the connection, in its place among the events.
+
+        Returns when the function has run, or when `stop()` has discarded it. While the connection is down for good, the
+        function runs on a thread of its own.
+        """
+        closed = self._life.closed
+        if closed is None or closed.done():
+            await run_on_thread(function, "handler")
+            return
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._handlers.add_lifecycle(_OUTBOX, _run)
+        self._dispatcher.push_lifecycle(_OUTBOX, function, done)
+        waits: set[asyncio.Future[Any]] = {done, closed}
+        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
 
     # Errors
 

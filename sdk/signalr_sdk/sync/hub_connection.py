@@ -475,3 +475,8 @@ class HubConnection(Uncopied):
 
     def wait_for(self, event: str, timeout: float | None = None) -> tuple[Any, ...]:
         return self._loop_use.call(self._hub.wait_for, event, timeout)
+
+
+def asyncio_hub(hub: HubConnection) -> AsyncHub:
+    """Return the asyncio connection that a connection runs on the event loop's thread."""
+    return hub._hub  # noqa: SLF001 - of this module
