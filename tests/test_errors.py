@@ -29,6 +29,9 @@ VALUES: dict[str, Any] = {
     "dropped": 8,
     "code": "Error.Connection.NotExisted",
     "target": "anna",
+    "data": {"code": 7},
+    "is_hub_exception": True,
+    "server_trace": "at Chat.Send()",
 }
 CLASSES = [each for each in vars(errors).values() if isinstance(each, type) and issubclass(each, errors.SignalRError)]
 

@@ -28,15 +28,19 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"_life"}),
     frozenset({"_hub"}),
     frozenset({""}),  # the package's own __init__
-    # Below `sync`, which has a twin of its `AzureSignalR`.
-    frozenset({"azure"}),
+    # Below `sync`, which has twins of their classes.
+    frozenset({"azure", "classic"}),
     frozenset({"sync"}),
     frozenset({"testing"}),
     frozenset({"cli"}),
 )
 PURE = LAYERS[0] | LAYERS[1] | LAYERS[2] | LAYERS[3]
 PURE_MODULES = frozenset(
-    f"azure.{name}" for name in ("connection_string", "names", "payloads", "rest_responses", "tokens", "upstream")
+    [f"azure.{name}" for name in ("connection_string", "names", "payloads", "rest_responses", "tokens", "upstream")]
+    + [
+        f"classic.{name}"
+        for name in ("cursors", "envelopes", "hub_messages", "json_codec", "negotiation", "request_urls", "session")
+    ]
 )
 
 # What would bring I/O, threads or a clock into the pure part.
