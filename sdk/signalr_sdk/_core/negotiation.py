@@ -35,16 +35,18 @@ _ADVICE = {
 
 @attrs.frozen
 class NegotiateRequest:
-    """The next negotiate request to send.
+    """The next negotiate request to send, without a body.
 
     Attributes:
-        url: complete URL for the POST.
+        url: complete URL.
         access_token: token of the last redirect that had a token, to send instead of the user's token. `None` if no
             redirect had a token.
+        method: `POST`, or `GET` for classic SignalR.
     """
 
     url: str = attrs.field(repr=urls.without_query)
     access_token: str | None = attrs.field(default=None, repr=False)
+    method: str = attrs.field(default="POST", kw_only=True)
 
 
 @attrs.frozen

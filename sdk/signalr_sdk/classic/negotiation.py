@@ -110,7 +110,7 @@ def negotiate(address: Address, *, hubs: tuple[str, ...] = (), limit: int = 100,
     asked = ""
     for _ in range(limit + 1):
         asked = address.command("negotiate")
-        response = yield NegotiateRequest(asked, token)
+        response = yield NegotiateRequest(asked, token, method="GET")
         check_status(asked, response, now, _advice(address.url, hubs))
         answer = _Answer(asked, response)
         answer.refuse_errors()
