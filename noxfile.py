@@ -59,11 +59,14 @@ SHELL = (
 )
 # What is pure in signalr_sdk.azure.
 AZURE = ("rest_responses", "connection_string", "names", "payloads", "tokens", "upstream")
+# What is pure in signalr_sdk.classic.
+CLASSIC = ("cursors", "envelopes", "hub_messages", "json_codec", "negotiation", "request_urls", "session")
 # Modules of which every branch is tested.
 COVERED = (
     "sdk/signalr_sdk/_core/*",
     "sdk/signalr_sdk/protocols/*",
     *(f"sdk/signalr_sdk/azure/{name}.py" for name in AZURE),
+    *(f"sdk/signalr_sdk/classic/{name}.py" for name in CLASSIC),
 )
 
 

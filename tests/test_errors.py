@@ -35,6 +35,9 @@ VALUES: dict[str, Any] = {
     "last": 5,
     "before": Position(7, "monday"),
     "after": Position(0, "tuesday"),
+    "data": {"code": 7},
+    "is_hub_exception": True,
+    "server_trace": "at Chat.Send()",
 }
 CLASSES = [each for each in vars(errors).values() if isinstance(each, type) and issubclass(each, errors.SignalRError)]
 

@@ -28,8 +28,8 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"_life"}),
     frozenset({"_hub"}),
     frozenset({""}),  # the package's own __init__
-    # Below `sync`, which has a twin of its `AzureSignalR`.
-    frozenset({"azure"}),
+    # Below `sync`, which has twins of their classes.
+    frozenset({"azure", "classic"}),
     frozenset({"delivery"}),
     frozenset({"sync"}),
     frozenset({"testing"}),
@@ -40,6 +40,7 @@ PURE_MODULES = frozenset(
     f"{room}.{name}"
     for room, names in {
         "azure": ("connection_string", "names", "payloads", "rest_responses", "tokens", "upstream"),
+        "classic": ("cursors", "envelopes", "hub_messages", "json_codec", "negotiation", "request_urls", "session"),
         "delivery": ("arguments", "entry", "kept_values", "schedule", "sequence", "stores"),
     }.items()
     for name in names

@@ -79,7 +79,11 @@ class NegotiationError(ConnectionFailedError):
 
 
 class ClassicServerError(NegotiationError):
-    """The server uses classic ASP.NET SignalR. This package supports only ASP.NET Core SignalR, another protocol."""
+    """The server speaks classic ASP.NET SignalR, another protocol: use `signalr_sdk.classic.HubConnection`."""
+
+
+class CoreServerError(NegotiationError):
+    """The server speaks ASP.NET Core SignalR, but the client the classic one: use `signalr_sdk.HubConnection`."""
 
 
 @attrs.define(slots=False, eq=False, repr=False)
@@ -168,6 +172,21 @@ class HubError(SignalRError):
     """
 
     method: str = ""
+
+
+@attrs.define(slots=False, eq=False, repr=False)
+class ClassicHubError(HubError):
+    """The hub method of a classic ASP.NET server failed. The attribute `method` is "Hub.Method".
+
+    Attributes:
+        data: the data of the hub's `HubException`; `None` if there is none.
+        is_hub_exception: whether the hub method raised a `HubException`, whose text is meant for clients.
+        server_trace: the stack trace, which only servers in debug mode send; otherwise `None`.
+    """
+
+    data: Any = attrs.field(default=None, kw_only=True)
+    is_hub_exception: bool = attrs.field(default=False, kw_only=True)
+    server_trace: str | None = attrs.field(default=None, kw_only=True)
 
 
 class InvocationTimeoutError(SignalRError, TimeoutError):
@@ -329,9 +348,11 @@ def _where(url: str | None, status: int | None = None, transport: Transport | No
 __all__ = [
     "AuthenticationRefreshError",
     "AzureSignalRError",
+    "ClassicHubError",
     "ClassicServerError",
     "ConnectionClosedError",
     "ConnectionFailedError",
+    "CoreServerError",
     "FeedGapError",
     "FeedResetError",
     "HandshakeError",

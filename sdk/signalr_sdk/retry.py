@@ -47,17 +47,23 @@ def is_transient(context: RetryContext) -> bool:
     """Return whether a new attempt may succeed after an error.
 
     Always true: errors of the network, DNS or certificates, timeouts, a failed token provider, a failed `on_setup`
-    handler, the statuses 408, 429 and 5xx. Always false: a Close message that forbids reconnecting, and a classic
-    ASP.NET server. Other refusals (for
-    example 401, 404, a refused handshake): false before the connection was up for the first time, because the URL or
-    the token is probably wrong; true afterwards.
+    handler, the statuses 408, 429 and 5xx. Always false: a Close message that forbids reconnecting, and a server that
+    speaks the other SignalR (classic or ASP.NET Core). Other refusals (for example 401, 404, a refused handshake):
+    false before the connection was up for the first time, because the URL or the token is probably wrong; true
+    afterwards.
     """
     return _may_pass(context.error, context.was_connected)
 
 
 def _may_pass(error: BaseException | None, was_connected: bool) -> bool:
     match error:
-        case errors.ClassicServerError() | ValueError() | TypeError():
+        case (
+            errors.ClassicServerError()
+            | errors.CoreServerError()
+            | errors.ClassicHubError()
+            | ValueError()
+            | TypeError()
+        ):
             passes = False
         case errors.ConnectionClosedError():
             passes = error.allow_reconnect

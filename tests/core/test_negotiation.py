@@ -268,8 +268,13 @@ def test_a_classic_server_is_told_from_a_broken_one(answer: dict[str, object]) -
     error = failure(reply(answer))
     assert isinstance(error, ClassicServerError)
     assert "classic ASP.NET SignalR" in str(error)
-    assert "move the server to ASP.NET Core" in str(error)
+    assert "use signalr_sdk.classic.HubConnection" in str(error)
     assert (error.url, error.status) == (SHOWN, 200)
+
+
+@pytest.mark.parametrize("status", [400, 405])
+def test_a_refused_post_may_come_from_a_classic_server(status: int) -> None:
+    assert "signalr_sdk.classic.HubConnection" in str(failure(reply(status=status)))
 
 
 @pytest.mark.parametrize("marker", [{"ProtocolVersion": "1.5"}, {"Url": "/x", "ConnectionToken": "y"}])

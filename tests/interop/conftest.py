@@ -14,6 +14,7 @@ from tests.python_server import AnyServer, PythonServer
 
 from signalr_sdk import Transport
 
+from .classic_server import ClassicServer
 from .hub_server import BEFORE, NEWEST, HubServer, ServerMissingError
 
 HERE = Path(__file__).parent
@@ -27,7 +28,13 @@ LOG_TAIL = 4000  # characters of the server's log that a failed test shows
 
 
 # A start takes two seconds on an idle machine.
-STARTING = {"start_server", "https_server", "client_certificate_server"}
+STARTING = {
+    "running_classic_server",
+    "start_classic_server",
+    "start_server",
+    "https_server",
+    "client_certificate_server",
+}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -208,3 +215,41 @@ def combination(request: pytest.FixtureRequest) -> Combination:
     """Each transport with each protocol that it can carry."""
     chosen: Combination = request.param
     return chosen
+
+
+# Classic ASP.NET SignalR
+
+
+@pytest.fixture(scope="session")
+def running_classic_server() -> Iterator[ClassicServer]:
+    """The one classic server of this test run. Its time limits are the shortest that it takes."""
+    try:
+        server = ClassicServer.start()
+    except ServerMissingError as error:
+        pytest.skip(str(error))
+    with server:
+        yield server
+
+
+@pytest.fixture
+async def classic_server(running_classic_server: ClassicServer) -> ClassicServer:
+    """The classic server, without faults and with an empty log."""
+    await running_classic_server.clear()
+    return running_classic_server
+
+
+@pytest.fixture
+def start_classic_server() -> Iterator[Callable[..., ClassicServer]]:
+    """Start a classic server for this test alone, with the options of its command line."""
+    started: list[ClassicServer] = []
+
+    def start(*options: str) -> ClassicServer:
+        try:
+            started.append(ClassicServer.start(*options))
+        except ServerMissingError as error:
+            pytest.skip(str(error))
+        return started[-1]
+
+    yield start
+    for server in started:
+        server.close()

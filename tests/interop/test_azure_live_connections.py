@@ -9,7 +9,7 @@ import pytest
 from aiohttp import web
 
 from signalr_sdk import AuthenticationRefreshError, HubConnection, Timeouts, Transport, TransportError
-from signalr_sdk._hub import resuming
+from signalr_sdk._hub import link as hub_link
 
 from .azure import APP_TOKEN, AT_ONCE, Watched, app_at, past, redirect, requests_of
 from .hubs import cut_and_abort
@@ -169,7 +169,7 @@ async def test_a_token_that_has_run_out_resumes_nothing(hub_server: HubServer) -
 async def test_a_window_that_is_over_leads_back_to_the_app_server(
     hub_server: HubServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(resuming, "_WINDOW", 0.3)
+    monkeypatch.setattr(hub_link, "_WINDOW", 0.3)
     users, tokens = iter(["anna", "bert"]), Tokens()
     async with app_at(lambda _: redirect(hub_server, "window", next(users))) as app:
         hub = HubConnection(app.url, access_token=tokens, stateful_reconnect=True, timeouts=Timeouts(connect=5.0))

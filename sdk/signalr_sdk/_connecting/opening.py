@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import functools
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import attrs
 
@@ -33,6 +32,16 @@ if TYPE_CHECKING:
 # A dropped transport is closed in a task of its own. If this task does not end within this many seconds, the task is
 # left running, and a warning says that the HTTP client does not end.
 _PATIENCE = 0.5
+
+
+class Closable(Protocol):
+    """The methods of a transport that end it."""
+
+    async def close(self) -> None:
+        """See `ActiveTransport.close`."""
+
+    def drop(self) -> None:
+        """See `ActiveTransport.drop`."""
 
 
 @attrs.define(eq=False, repr=False, slots=False)  # without slots: tests replace `reopen` of one connection
@@ -109,14 +118,14 @@ class OpenConnection:
         if is_cancelled():
             # `reopen` was cancelled, but the user's HTTP client has swallowed the cancellation. Drop the new transport:
             # nobody waits for it any more, and another call of `reopen` may be running.
-            await self._drop(transport, functools.partial(self._close, transport))
+            await drop_transport(transport, self.logs)
             raise asyncio.CancelledError
         self.transport = transport
 
     async def close(self) -> None:
         """Close the connection properly: the server is told. Cancelling `close` drops the connection at once."""
         try:
-            await self._close(self.transport)
+            await close_transport(self.transport, self.logs)
         finally:
             if self._own_client is not None:
                 await self._own_client.close()
@@ -125,27 +134,40 @@ class OpenConnection:
     async def drop(self) -> None:
         """Close the connection at once, without telling the server. Does nothing after `close`."""
         if not self._closed:
-            await self._drop(self.transport, self.close)
+            await drop_transport(self.transport, self.logs, self.close)
 
     async def drop_transport(self) -> None:
         """Close the transport at once, without telling the server, and keep all that `reopen` needs."""
-        await self._drop(self.transport, functools.partial(self._close, self.transport))
+        await drop_transport(self.transport, self.logs)
 
-    async def _close(self, transport: ActiveTransport) -> None:
-        try:
-            await transport.close()
-        except BaseException as raised:  # noqa: BLE001 - WebSockets of users may raise anything, and nothing can be done
-            error = error_of(raised, "the HTTP client")
-            self.logs.transport.info("the transport did not close in good order: %s", error)
 
-    async def _drop(self, transport: ActiveTransport, close: Callable[[], Coroutine[None, None, None]]) -> None:
-        transport.drop()
-        try:
-            # Call `close` to free the resources, but cancel `close` as soon as it waits for the server (time limit 0).
-            # The cancellation also drops the connection of a WebSocket that has no method `drop`.
-            await bounded(close(), 0, whose="the HTTP client", patience=_PATIENCE, log=self.logs.transport)
-        except BoundExceeded:
-            self.logs.transport.debug("dropped the connection")
+async def close_transport(transport: Closable, logs: ConnectionLogs) -> None:
+    """Close a transport properly, and log its error if it raises one. Cancelling drops the transport at once."""
+    try:
+        await transport.close()
+    except BaseException as raised:  # noqa: BLE001 - WebSockets of users may raise anything, and nothing can be done
+        error = error_of(raised, "the HTTP client")
+        logs.transport.info("the transport did not close in good order: %s", error)
+
+
+async def drop_transport(
+    transport: Closable, logs: ConnectionLogs, close: Callable[[], Coroutine[None, None, None]] | None = None
+) -> None:
+    """Close a transport at once, without telling the server.
+
+    Args:
+        transport: the transport.
+        logs: the loggers of the connection.
+        close: closes the transport, and more; by default `close_transport`.
+    """
+    transport.drop()
+    closing = close_transport(transport, logs) if close is None else close()
+    try:
+        # Call `close` to free the resources, but cancel `close` as soon as it waits for the server (time limit 0).
+        # The cancellation also drops the connection of a WebSocket that has no method `drop`.
+        await bounded(closing, 0, whose="the HTTP client", patience=_PATIENCE, log=logs.transport)
+    except BoundExceeded:
+        logs.transport.debug("dropped the connection")
 
 
 @attrs.frozen
@@ -196,6 +218,29 @@ async def open_connection(options: ConnectionOptions, attempt: Callable[[], int]
         raise
 
 
+def new_sender(options: ConnectionOptions, client: HttpClient, attempt: Callable[[], int]) -> RequestSender:
+    """Return what sends the requests of one attempt to connect.
+
+    Args:
+        options: the options of the connection.
+        client: the HTTP client.
+        attempt: returns the present number of the attempt to connect, for the user's token provider.
+    """
+    options.logs.note_connection(None)
+    return RequestSender(
+        client,
+        options.url,
+        access_token=options.access_token,
+        access_token_in=options.access_token_in,
+        headers=options.headers,
+        cookies=options.cookies,
+        forward_headers=options.forward_headers,
+        timeouts=options.timeouts,
+        logs=options.logs,
+        attempt=attempt,
+    )
+
+
 class _Opening:
     """One attempt to connect: tries one transport after another, each after a negotiation of its own.
 
@@ -224,7 +269,7 @@ class _Opening:
         wanted = list(options.transports)
         while True:
             # Negotiate anew for each transport: connection id, token and cookies are valid for only one transport.
-            sender = self._new_sender()
+            sender = new_sender(options, self._client, self._attempt)
             endpoint = await self._negotiate(sender, stateful=options.stateful and Transport.WEBSOCKETS in wanted)
             options.logs.note_connection(endpoint.connection_id)
             candidates, skipped = select(
@@ -254,31 +299,16 @@ class _Opening:
         return Route(sender, url, settings=self._settings, refresher=refresher)
 
     async def _open_without_negotiation(self) -> OpenConnection:
+        sender = new_sender(self._options, self._client, self._attempt)
         if not has_web_sockets(self._client):
             raise ConnectionFailedError(
                 "skip_negotiation needs WebSockets, which the HTTP client given as http= cannot open"
             )
-        route = Route(self._new_sender(), self._options.url, settings=self._settings)
+        route = Route(sender, self._options.url, settings=self._settings)
         connection = await self._try(Transport.WEBSOCKETS, route, None)
         if connection is None:
             raise self._no_transport([])
         return connection
-
-    def _new_sender(self) -> RequestSender:
-        options = self._options
-        options.logs.note_connection(None)
-        return RequestSender(
-            self._client,
-            options.url,
-            access_token=options.access_token,
-            access_token_in=options.access_token_in,
-            headers=options.headers,
-            cookies=options.cookies,
-            forward_headers=options.forward_headers,
-            timeouts=options.timeouts,
-            logs=options.logs,
-            attempt=self._attempt,
-        )
 
     async def _negotiate(self, sender: RequestSender, *, stateful: bool) -> Endpoint:
         options = self._options

@@ -8,8 +8,8 @@ fires events, and only events change the state. No flag is needed beside the sta
 
 - `CONNECTING` and `RECONNECTING` last until one attempt succeeds or the last attempt fails. A failed attempt fires no
   event while the retry policy wants another attempt; `CONNECT_FAILED` and `GIVEN_UP` mean that no attempt follows.
-- `RESUMING` is a stateful reconnect: the transport is lost, but the connection id, the calls and the streams live on.
-  Users see the state as connected, because they lose nothing.
+- `RESUMING`: the transport is lost, but the connection lives on. With stateful reconnect, users see the state as
+  connected, because they lose nothing. With classic SignalR, they see it as reconnecting, because calls have to wait.
 - `STOP` leads from every state but `DISCONNECTED` to `DISCONNECTING`, and only `CLOSED` leads from `DISCONNECTING` to
   another state. In `DISCONNECTING`, a transport that is lost and a handshake that ends fire no event.
 
@@ -27,7 +27,7 @@ from ..options import ConnectionState
 
 
 class State(enum.Enum):
-    """The states of a hub connection. Users see all states except `RESUMING`."""
+    """The states of a hub connection. Users see all states except `RESUMING`, and another state instead."""
 
     DISCONNECTED = "disconnected"
     CONNECTING = "connecting"
@@ -73,17 +73,21 @@ TABLE: Final[Mapping[tuple[State, Event], State]] = {
     (State.DISCONNECTING, Event.CLOSED): State.DISCONNECTED,
 }
 
-_HIDDEN: Final = {State.RESUMING: State.CONNECTED}
 _PUBLIC: Final[Mapping[State, ConnectionState]] = {
-    state: ConnectionState[_HIDDEN.get(state, state).name] for state in State
+    state: ConnectionState[state.name] for state in State if state is not State.RESUMING
 }
 
 
 class Lifecycle:
-    """Holds the state of one hub connection. Only `fire` changes the state."""
+    """Holds the state of one hub connection. Only `fire` changes the state.
 
-    def __init__(self) -> None:
+    Args:
+        resuming: the state that users see while the connection is `RESUMING`.
+    """
+
+    def __init__(self, resuming: ConnectionState = ConnectionState.CONNECTED) -> None:
         self._state = State.DISCONNECTED
+        self._public = {**_PUBLIC, State.RESUMING: resuming}
 
     @property
     def state(self) -> State:
@@ -92,8 +96,8 @@ class Lifecycle:
 
     @property
     def public(self) -> ConnectionState:
-        """The state as users see it: `CONNECTED` while `RESUMING`."""
-        return _PUBLIC[self._state]
+        """The state as users see it."""
+        return self._public[self._state]
 
     def fire(self, event: Event) -> State:
         """Change the state as the table says, and return the new state.

@@ -107,7 +107,7 @@ def negotiate_url(url: str, *, stateful: bool = False) -> str:
         'https://example.com/chat/negotiate?room=1&negotiateVersion=1'
     """
     names = {unquote_plus(pair.partition("=")[0]) for pair in url.partition("?")[2].split("&")}
-    url = _below(url, "negotiate")
+    url = below(url, "negotiate")
     if "negotiateVersion" not in names:
         url = _append(url, "negotiateVersion=1")
     if stateful and "useStatefulReconnect" not in names:
@@ -122,10 +122,11 @@ def refresh_url(url: str) -> str:
         >>> refresh_url("https://example.com/chat/?room=1")
         'https://example.com/chat/refresh?room=1'
     """
-    return _below(url, "refresh")
+    return below(url, "refresh")
 
 
-def _below(url: str, name: str) -> str:
+def below(url: str, name: str) -> str:
+    """Return the URL with another part at the end of its path. The query is kept."""
     path, mark, query = url.partition("?")
     return f"{path}{'' if path.endswith('/') else '/'}{name}{mark}{query}"
 
@@ -186,6 +187,12 @@ def _origin(url: str) -> tuple[str, str, int]:
     if scheme is None or parts is None:
         raise ValueError
     return scheme, parts["host"].lower(), int(parts["port"] or _PORTS[scheme])
+
+
+def path_of(url: str) -> str:
+    """Return the path of an absolute http(s) URL, with its first slash; empty if there is none."""
+    found = _URL.match(url)
+    return found["path"] if found else ""
 
 
 def same_origin(a: str, b: str) -> bool:

@@ -41,6 +41,25 @@ _UNSENDABLE = re.compile(r"[\x00-\x08\x0a-\x1f\x7f\ud800-\udfff]")
 _NOT_THE_USERS = ("cookie", "accept-encoding")
 
 
+@attrs.frozen(kw_only=True)
+class StreamOpening:
+    """How a stream is asked for. The default is an event stream (Server-Sent Events).
+
+    Attributes:
+        timeout: seconds until status and headers of the response have arrived; `None` for no limit.
+        method: the method of the request.
+        headers: the headers of the request, in addition to those of every request.
+        body: the body of the request.
+    """
+
+    timeout: float | None
+    method: str = "GET"
+    headers: Mapping[str, str] = attrs.field(
+        factory=lambda: {"Accept": "text/event-stream", "Cache-Control": "no-cache"}
+    )
+    body: bytes = attrs.field(default=b"", repr=False)
+
+
 class RequestSender:
     """Sends the requests of one connection attempt, each with its headers, cookies and token.
 
@@ -164,29 +183,34 @@ class RequestSender:
         return response
 
     @asynccontextmanager
-    async def stream(self, url: str) -> AsyncIterator[HttpStream]:
-        """Open an event stream (Server-Sent Events) as an async context manager, whose end drops the stream.
+    async def stream(self, url: str, opening: StreamOpening | None = None) -> AsyncIterator[HttpStream]:
+        """Open a stream as an async context manager, whose end drops the stream.
 
         The stream is returned whatever the status of its response. After a 401, try once more with another token.
+
+        Args:
+            url: the URL of the request.
+            opening: how the stream is asked for; by default as an event stream (Server-Sent Events).
 
         Raises:
             OSError: the network failed.
             ConnectionFailedError: the token provider failed.
             RemoteProtocolError: the stream is compressed.
         """
+        opening = opening or StreamOpening(timeout=self.timeouts.connect)
         token = await self._token_for(url)
-        async with self._event_stream(url, token) as stream:
+        async with self._stream(url, token, opening) as stream:
             if stream.response.status != 401 or not await self._renewed(url, token):
                 yield stream
                 return
-        async with self._event_stream(url, await self._token_for(url)) as stream:
+        async with self._stream(url, await self._token_for(url), opening) as stream:
             yield stream
 
     @asynccontextmanager
-    async def _event_stream(self, url: str, token: str | None) -> AsyncIterator[HttpStream]:
-        own = {"Accept": "text/event-stream", "Cache-Control": "no-cache"}
-        bare = HttpRequest(method="GET", url=url, headers=own, timeout=self.timeouts.connect)
-        request = self._addressed(bare, token, opens=True)
+    async def _stream(self, url: str, token: str | None, opening: StreamOpening) -> AsyncIterator[HttpStream]:
+        headers, body = opening.headers, opening.body
+        bare = HttpRequest(method=opening.method, url=url, headers=headers, body=body, timeout=opening.timeout)
+        request = self._addressed(bare, token, opens=opening.method == "GET")
         async with AsyncExitStack() as stack:
             stream = await _in_time(stack.enter_async_context(self._http.stream(request)), request)
             self._note(request, stream.response)

@@ -15,20 +15,21 @@ from .._connecting.options import ConnectionOptions
 from .._guard.foreign import bounded, error_of
 from .._guard.tasks import spawn
 from .._life.managed_connection import ManagedConnection
-from .._receiving.iterators import HubEvent, Messages, Stream, StreamCall
+from .._receiving.iterators import Stream, StreamCall
 from .._receiving.queues import StreamQueue
 from .._sending.uploads import close_source, split
 from .._typed.unstructure import ConvertingProtocol
-from ..errors import ConnectionClosedError, InvocationTimeoutError
+from ..errors import InvocationTimeoutError
 from ..interfaces import Converter, Handler, HttpClient, HubProtocol, RetryPolicy, TokenProvider
-from ..options import UNSET, AuthenticationRefresh, Limits, Timeouts, Unset, is_count
+from ..options import UNSET, AuthenticationRefresh, Limits, Timeouts, Unset
 from ..protocols import JsonProtocol, MessagePackProtocol
+from .event_methods import EventMethods, mark_of
 from .link import HubLink, open_link
+from .typed_values import TypedValues
 
 if TYPE_CHECKING:
     import ssl as ssl_module
     from collections.abc import Callable, Iterable, Mapping
-    from types import ModuleType
 
     import aiohttp
     import httpx
@@ -64,12 +65,7 @@ def _refresh(value: AuthenticationRefresh | bool) -> AuthenticationRefresh | Non
     raise ValueError(f"authentication_refresh must be True, False or an AuthenticationRefresh, not {value!r}")
 
 
-def _check_name(event: object) -> None:
-    if not isinstance(event, str):
-        raise TypeError(f"the name of an event is a str, not {type(event).__name__}")
-
-
-class HubConnection(ManagedConnection[HubLink]):
+class HubConnection(ManagedConnection[HubLink], EventMethods):
     """A connection to a hub of ASP.NET Core SignalR or Azure SignalR Service.
 
     One object can be used for the whole life of a program: after `stop`, the connection can be started again. Creating
@@ -159,8 +155,7 @@ class HubConnection(ManagedConnection[HubLink]):
             retry_start=retry_start,
             handler_errors=handler_errors,
         )
-        self._converter = converter
-        self._typed: tuple[ModuleType, Converter] | None = None
+        self._values = TypedValues(converter, self._protocol.naming)
 
     async def refresh_authentication(self) -> float | None:
         """Get a new token from `access_token`, and send it to the server for the live connection (since .NET 11).
@@ -229,14 +224,14 @@ class HubConnection(ManagedConnection[HubLink]):
 
     async def _invoke(self, method: str, arguments: list[Any], uploads: list[Any] | None, result_type: Any) -> Any:
         try:
-            exact = result_type is not Any and await self._needs_exact(result_type)
+            exact = result_type is not Any and await self._values.needs_exact(result_type)
             link = self._life.link or await self._life.ready()
             result = await link.calls.invoke(method, arguments, uploads, exact=exact)
         except BaseException:
             if uploads:
                 await self._close_sources(uploads)
             raise
-        return result if result_type is Any else self._convert(result_type, result)
+        return result if result_type is Any else self._values.convert(result_type, result)
 
     async def send(self, method: str, *args: Any) -> None:
         """Call a hub method without waiting for an answer. Return when the message is in the outgoing buffer.
@@ -278,12 +273,12 @@ class HubConnection(ManagedConnection[HubLink]):
                 `Limits.stream_items` by default.
         """
         arguments, uploads = self._prepare(method, args)
-        convert = None if item_type is Any else functools.partial(self._convert, item_type)
-        queue = StreamQueue(self._backlog, self._mark(buffer, self._limits.stream_items), method)
+        convert = None if item_type is Any else functools.partial(self._values.convert, item_type)
+        queue = StreamQueue(self._backlog, mark_of(buffer, self._limits.stream_items), method)
 
         async def open_() -> Callable[[], None]:
             self._check_loop()
-            exact = item_type is not Any and await self._needs_exact(item_type)
+            exact = item_type is not Any and await self._values.needs_exact(item_type)
             link = self._life.link or await self._life.ready()
             return await link.calls.stream(queue, method, arguments, uploads, exact=exact)
 
@@ -329,37 +324,6 @@ class HubConnection(ManagedConnection[HubLink]):
             raise TypeError(f"the name of a hub method is a str, not {type(method).__name__}")
         return split(args)
 
-    async def _needs_exact(self, type_: Any) -> bool:
-        """Return whether `Decimal` is in a result type or item type: numbers must then be decoded with all digits."""
-        if self._typed is None:
-            # Import `_typed.structure` in a thread: the first import would block the event loop for many milliseconds.
-            await asyncio.to_thread(self._load_typed)
-        return bool(self._load_typed()[0].needs_exact(type_))
-
-    def _load_typed(self) -> tuple[ModuleType, Converter]:
-        """Return a tuple: the module `_typed.structure` (imported by the first call) and the connection's converter."""
-        if self._typed is None:
-            # Import at the first use, so that `import signalr_sdk` is fast.
-            from .._typed import structure
-
-            self._typed = structure, self._converter or structure.default_converter(self._protocol.naming)
-        return self._typed
-
-    def _convert(self, type_: Any, value: Any) -> Any:
-        typed, converter = self._load_typed()
-        return typed.structure(converter, value, type_)
-
-    def _need_converter(self) -> Converter:
-        return self._load_typed()[1]
-
-    @staticmethod
-    def _mark(buffer: int | None, default: int) -> int:
-        if buffer is None:
-            return default
-        if not is_count(buffer):
-            raise ValueError(f"buffer must be a positive integer, not {buffer!r}")
-        return buffer
-
     async def _close_sources(self, uploads: list[Any]) -> None:
         """Close the sources of uploads whose call was never sent. Cancelling this method does not stop the closing."""
         await asyncio.wait({spawn(self._close_source(source), "close an upload", self._closing) for source in uploads})
@@ -371,151 +335,8 @@ class HubConnection(ManagedConnection[HubLink]):
         except BaseException as raised:  # noqa: BLE001 - the user's source may raise anything
             self._dispatcher.push_error(error_of(raised, whose))
 
-    # Handlers and iterators for events from the hub
-
-    @overload
-    def on(self, event: str, handler: H) -> H: ...
-    @overload
-    def on(self, event: str, handler: None = None) -> Callable[[H], H]: ...
-    def on(self, event: str, handler: H | None = None) -> H | Callable[[H], H]:
-        """Register a handler for an event. If the hub asks for a client result, the handler returns the result.
-
-        Args:
-            event: the name of the event, in upper or lower case.
-            handler: a sync or async function, called with the event's arguments. Without `handler`, `on` returns a
-                decorator.
-
-        Returns:
-            The handler.
-        """
-        _check_name(event)
-
-        def register(handler: H) -> H:
-            self._handlers.add(event, handler)
-            return handler
-
-        return register if handler is None else register(handler)
-
-    def off(self, event: str | None = None, handler: object | None = None) -> None:
-        """Remove all handlers of an event, one handler of an event, or one handler from all events.
-
-        Args:
-            event: the name of the event. Without `event`, the handler is removed from all events and lifecycle events.
-            handler: the handler to remove, or an object that was passed to `register`, to remove all of its methods.
-                Without `handler`, all handlers of the event are removed.
-        """
-        if event is None and handler is None:
-            raise TypeError("off() needs an event, a handler, or both")
-        self._handlers.remove(event, handler)
-
-    def register(self, receiver: R, *, naming: NamingChoice = "pascal") -> R:
-        """Register each method of an object as the handler of the event with its name.
-
-        `off(handler=receiver)` removes the handlers.
-
-        Args:
-            receiver: the object. All public methods are registered; if a method is marked with the decorator `event`,
-                only marked methods are registered. Methods may be sync or async. Arguments are converted to the types
-                of the parameters; if an argument does not fit, the handler fails.
-            naming: how names of methods become names of events, as for `proxy`. Upper and lower case are the same.
-
-        Returns:
-            The object.
-
-        Raises:
-            TypeError: a method cannot be a handler, or the object has no methods to register.
-            LocalProtocolError: a parameter has a type, but cattrs is not installed.
-
-        Example:
-            ```python
-            class Chat:
-                async def receive_message(self, user: str, text: str) -> None:
-                    print(user, text)
-
-            hub.register(Chat())
-            ```
-        """
-        # Import at the first use, so that `import signalr_sdk` is fast.
-        from .proxies import ASYNC
-        from .receivers import register
-
-        return register(self.on, self._need_converter, receiver, naming, ASYNC)
-
-    def on_any(self, handler: H) -> H:
-        """Register `handler(event, args)` for all events that have no handler and no iterator of their own.
-
-        The iterators of `messages` and of `events` with names count; `events()` without names does not.
-        """
-        self._handlers.add_any(handler)
-        return handler
+    # Events
 
     def on_authentication_refreshed(self, handler: H) -> H:
         """Register `handler(lifetime)`, called after each token refresh. `lifetime` is in seconds or `None`."""
         return self._on_lifecycle("authentication_refreshed", handler)
-
-    def messages(
-        self, event: str, buffer: int | None = None, overflow: Literal["wait", "drop_oldest"] = "wait"
-    ) -> Messages:
-        """Return an iterator over the events of one name that arrive after this call, as tuples of arguments.
-
-        Args:
-            event: the name of the event, in upper or lower case.
-            buffer: the largest number of waiting events before `overflow` applies; `Limits.messages` by default.
-            overflow: with `"wait"`, the connection stops reading for a while; with `"drop_oldest"`, the oldest events
-                are dropped.
-        """
-        return self._subscribe((event,), buffer, overflow, named=False)
-
-    def events(
-        self, *names: str, buffer: int | None = None, overflow: Literal["wait", "drop_oldest"] = "wait"
-    ) -> Messages[HubEvent]:
-        """Return one iterator over events of several names that arrive after this call, in the order received.
-
-        Events with one of the names are not passed to `on_any` handlers. Without names, the iterator gets all events:
-        `on_any` handlers get the same events as without the iterator, and the log has no warning about events without
-        a handler until the iterator ends. The iterator gets no lifecycle events, and no requests for a client result.
-
-        Args:
-            names: the names of the events, in upper or lower case; without names, all events.
-            buffer: the largest number of waiting events before `overflow` applies; `Limits.messages` by default.
-            overflow: with `"wait"`, the connection stops reading for a while; with `"drop_oldest"`, the oldest events
-                are dropped.
-
-        Raises:
-            TypeError: a name is not a `str`.
-            ValueError: `buffer` or `overflow` is invalid.
-
-        Example:
-            ```python
-            async for name, arguments in hub.events("ReceiveMessage", "Price"):
-                print(name, *arguments)
-            ```
-        """
-        return self._subscribe(names, buffer, overflow, named=True)
-
-    def _subscribe(self, names: tuple[str, ...], buffer: int | None, overflow: str, *, named: bool) -> Messages[Any]:
-        for name in names:
-            _check_name(name)
-        if overflow not in ("wait", "drop_oldest"):
-            raise ValueError(f"overflow must be 'wait' or 'drop_oldest', not {overflow!r}")
-        mark, newest = self._mark(buffer, self._limits.messages), overflow == "drop_oldest"
-        return self._dispatcher.subscribe(names, mark, named=named, newest=newest, loop=lambda: self._life.loop)
-
-    async def wait_for(self, event: str, timeout: float | None = None) -> tuple[Any, ...]:
-        """Wait for the next event of one name, and return its arguments.
-
-        Args:
-            event: the name of the event, in upper or lower case.
-            timeout: seconds; `None` for no limit.
-
-        Raises:
-            TimeoutError: no event came within `timeout`.
-            ConnectionClosedError: the connection ended before the event came.
-        """
-        async with self.messages(event) as messages:
-            try:
-                return await messages.next(timeout)
-            except StopAsyncIteration:
-                closed = self._life.closed
-                error = closed.result() if closed is not None and closed.done() else None
-                raise ConnectionClosedError(f"the connection ended before '{event}' came") from error

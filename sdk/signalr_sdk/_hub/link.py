@@ -17,6 +17,7 @@ from .._core.replay import Replay
 from .._core.session import HubSession, ending
 from .._guard.foreign import ends_program, error_of, heed_cancellation
 from .._guard.tasks import where
+from .._life.resuming import resume
 from .._sending.calls import Calls
 from .._sending.outgoing import Outgoing, loss
 from .._sending.stateful_outgoing import StatefulOutgoing
@@ -29,7 +30,6 @@ from ..errors import (
     SignalRError,
 )
 from .read_pause import ReadPause
-from .resuming import resume
 from .token_refresh_timer import TokenRefreshTimer
 
 if TYPE_CHECKING:
@@ -46,6 +46,8 @@ if TYPE_CHECKING:
 
 _wire = logging.getLogger("signalr_sdk.transport")
 
+# Seconds for which ASP.NET Core keeps a connection after its transport was lost. After that, do not try to resume.
+_WINDOW = 15.0
 # After this number of seconds of work on one received payload with many messages, other tasks get a turn of the event
 # loop.
 _SLICE = 0.004
@@ -427,7 +429,7 @@ class HubLink:
 
     async def resume(self, lost: SignalRError, attempts: Attempts) -> NotResumed | None:
         """See `Link.resume`."""
-        return await resume(self, lost, attempts)
+        return await resume(self, lost, attempts, window=_WINDOW, limit=_WINDOW, log=self._logger)
 
     async def suspend(self) -> None:
         """Drop the lost transport, but keep the pending calls and the unacknowledged messages for `reopen`."""

@@ -11,6 +11,8 @@ import types
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
+import attrs
+
 from .._receiving.iterators import Stream
 from .._sending.uploads import Upload
 from .._typed.declarations import CallKind, HubCall, Style, async_style, read_hub
@@ -20,19 +22,21 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 ASYNC: Final = async_style(Upload, Stream)
+ASYNC_CLASSIC: Final = attrs.evolve(ASYNC, has_streams=False)
 
 
 class Calls(Protocol):
-    """The methods of a hub connection that proxies use. In the asyncio client, `invoke` and `send` are async."""
+    """The methods of a hub connection that proxies use. In the asyncio client, `invoke` and `send` are async.
+
+    If the style of a declaration has streams, `stream` is used too: it calls a streaming hub method, and returns an
+    iterator over its items.
+    """
 
     def invoke(self, method: str, *args: Any, result_type: Any) -> Any:
         """Call a hub method and wait for its result."""
 
     def send(self, method: str, *args: Any) -> Any:
         """Call a hub method without waiting for an answer."""
-
-    def stream(self, method: str, *args: Any, item_type: Any) -> Any:
-        """Call a streaming hub method, and return an iterator over its items."""
 
 
 def make_proxy(hub: Calls, declaration: Any, naming: NamingChoice, style: Style) -> Any:

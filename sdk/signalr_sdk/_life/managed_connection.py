@@ -46,6 +46,8 @@ class ManagedConnection(Uncopied, Generic[L]):
 
     # A subclass in `signalr_sdk.sync` replaces this class by a dispatcher that runs handlers on threads.
     _dispatcher_class: type[Dispatcher] = Dispatcher
+    # Whether users see a connection as reconnecting while it is resumed over a new transport.
+    _shows_resuming = False
 
     def __init__(
         self,
@@ -78,6 +80,7 @@ class ManagedConnection(Uncopied, Generic[L]):
             options=options,
             dispatcher=self._dispatcher,
             attempts=attempts,
+            shows_resuming=self._shows_resuming,
         )
         if self._raises:
             self._dispatcher.fatal = self._life.end_by

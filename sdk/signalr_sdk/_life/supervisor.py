@@ -21,6 +21,7 @@ from .._guard.loops import running_loop
 from .._guard.tasks import spawn, where
 from .._receiving.dispatcher import running_handler
 from ..errors import ConnectionClosedError, NotConnectedError, SignalRError, StateError
+from ..options import ConnectionState
 from .closing import LAST_CHANCE, close_link
 from .connector import Connector
 from .link import Link
@@ -49,6 +50,7 @@ class Supervisor(Generic[L]):
         options: the options of the connection.
         dispatcher: runs the lifecycle handlers.
         attempts: counts attempts, and asks the retry policies.
+        shows_resuming: whether users see a connection as reconnecting while it is resumed, and not as connected.
 
     Attributes:
         link: the live connection; `None` if not connected.
@@ -66,9 +68,13 @@ class Supervisor(Generic[L]):
         options: ConnectionOptions,
         dispatcher: Dispatcher,
         attempts: Attempts,
+        shows_resuming: bool = False,
     ) -> None:
         self.link: L | None = None
-        self.lifecycle = Lifecycle()
+        self._shows_resuming = shows_resuming
+        self.lifecycle = Lifecycle(ConnectionState.RECONNECTING if shows_resuming else ConnectionState.CONNECTED)
+        # The connection that is being resumed, if users see this: `link` is `None` then.
+        self._suspended: L | None = None
         self.closed: asyncio.Future[Exception | None] | None = None
         self.loop: asyncio.AbstractEventLoop | None = None
         self.thread = 0
@@ -154,7 +160,7 @@ class Supervisor(Generic[L]):
                 # `await`, and the connection would be up in spite of `stop`.
                 self._main.cancel()
             self._cancelled = self._dispatcher.discard()
-            link, self.link = self.link, None
+            link, self.link, self._suspended = self.link or self._suspended, None, None
             self._stopping = spawn(self._shut_down(link, self._cancelled), "stop")
             self._stopping.add_done_callback(functools.partial(self._note_stopped, link))
         elif running_handler() in self._cancelled:
@@ -323,7 +329,7 @@ class Supervisor(Generic[L]):
         stopping, state, was_connected = self._stopping, self.lifecycle.state, self._attempts.was_connected
         if state is State.DISCONNECTED or (stopping is not None and not stopping.cancelling()):
             return
-        self.link = None
+        self.link = self._suspended = None
         _ = self._dispatcher.discard()
         error = None if state is State.DISCONNECTING else cause
         if state is not State.DISCONNECTING:
@@ -390,19 +396,33 @@ class Supervisor(Generic[L]):
             self._attempts.note_lost()
             if not link.is_resumable or self.lifecycle.state is not State.CONNECTED:
                 break
-            self.lifecycle.fire(Event.LOST_RESUMABLE)
+            self._begin_resuming(link, cause)
             not_resumed = await self._resume(link, cause)
             if self._given_up is link:
                 break
             if not_resumed is not None:
                 return await self._lose(link, not_resumed.error, not_resumed.delay)
-            self.lifecycle.fire(Event.RESUMED)
-            self._attempts.note_up()
+            self._end_resuming(link)
         if self.lifecycle.state is State.DISCONNECTING:
             return None
         if self._given_up is link:
             return await self._replace(link)
         return await self._lose(link, cause, self._attempts.delay(cause), in_order=error is None)
+
+    def _begin_resuming(self, link: L, cause: SignalRError) -> None:
+        self.lifecycle.fire(Event.LOST_RESUMABLE)
+        if self._shows_resuming:
+            self.link, self._suspended = None, link
+            self._logger.warning("the transport is lost: %s", cause)
+            self._dispatcher.push_lifecycle("reconnecting", cause)
+
+    def _end_resuming(self, link: L) -> None:
+        self.lifecycle.fire(Event.RESUMED)
+        self._attempts.note_up()
+        if self._shows_resuming:
+            self.link, self._suspended = link, None
+            self._dispatcher.push_lifecycle("reconnected", link.connection_id)
+            self._waiters.wake()
 
     async def _resume(self, link: L, cause: SignalRError) -> NotResumed | None:
         """Try to resume a lost connection. Return early, if `reconnect` gives up the connection meanwhile."""
@@ -454,7 +474,7 @@ class Supervisor(Generic[L]):
                 is told of no error.
         """
         if delay is None:
-            self.link = None
+            self.link = self._suspended = None
             self.lifecycle.fire(Event.LOST_FOR_GOOD)
             self._report_end(None if in_order else error)
             await self._close(link, error, goodbye=False)
@@ -466,11 +486,12 @@ class Supervisor(Generic[L]):
         return await self._reconnect(due - time())
 
     def _begin_reconnecting(self, error: SignalRError, delay: float) -> None:
-        self.link = None
+        self.link = self._suspended = None
         resuming = self.lifecycle.state is State.RESUMING
         self.lifecycle.fire(Event.RESUME_REFUSED if resuming else Event.LOST)
         self._logger.warning("the connection is lost, next attempt in %.1f s: %s", delay, error)
-        self._dispatcher.push_lifecycle("reconnecting", error)
+        if not (resuming and self._shows_resuming):
+            self._dispatcher.push_lifecycle("reconnecting", error)
 
     async def _reconnect(self, delay: float) -> L | None:
         while True:
@@ -498,7 +519,7 @@ class Supervisor(Generic[L]):
         if state is State.CONNECTING:
             self._end_start(started, error)
         elif state is not State.DISCONNECTED:
-            self.link = None
+            self.link = self._suspended = None
             self.lifecycle.fire(Event.GIVEN_UP if state is State.RECONNECTING else Event.LOST_FOR_GOOD)
             self._report_end(error)
             if link is not None:
@@ -582,7 +603,7 @@ class Supervisor(Generic[L]):
         await self.wait_connected()
 
     def _give_up(self) -> None:
-        link = self._given_up = self.link
+        link = self._given_up = self.link or self._suspended
         error = given_up()
         self._begin_reconnecting(error, 0.0)
         if link is not None:

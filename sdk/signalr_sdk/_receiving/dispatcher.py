@@ -137,7 +137,7 @@ class Dispatcher:
     def events(self, targets: list[str], arguments: list[Any], sizes: list[int]) -> None:
         """See `Inbox.events`."""
         if self.set_up is not None:
-            self.set_up.hold(zip(targets, arguments, sizes, strict=True), self._subscribers)
+            self.set_up.hold(zip(targets, arguments, sizes, strict=True), self._subscribers, self._split)
             return
         if self._subscribers:
             targets, arguments, sizes = self._publish(targets, arguments, sizes)
@@ -159,6 +159,10 @@ class Dispatcher:
                     queue.put(message.arguments, message.size)
             self._client_results.add(message, self.respond)
             self._start_answering()
+
+    def _split(self, target: str) -> tuple[str | None, str]:
+        """Return two parts of a target: the key of the iterators over all such events, and the name of the event."""
+        return None, target
 
     def _publish(self, *columns: list[Any]) -> tuple[list[Any], ...]:
         """Put events into the queues of their `Messages` iterators, and return the events for handlers.
@@ -203,6 +207,7 @@ class Dispatcher:
         named: bool,
         newest: bool,
         loop: Callable[[], asyncio.AbstractEventLoop | None],
+        convert: Callable[[Any], Any] | None = None,
     ) -> Messages[Any]:
         """Return an iterator over events that arrive after this call, in the order received.
 
@@ -212,8 +217,9 @@ class Dispatcher:
             named: if true, the iterator returns a `HubEvent` for each event; otherwise a tuple of its arguments.
             newest: if true, the oldest events are dropped; otherwise the connection stops reading for a while.
             loop: a function that returns the event loop of the connection, or `None` before `start`.
+            convert: makes the user's value out of the list of arguments; by default see `named`.
         """
-        queue = EventQueue(self.backlog, buffer, named=named, newest=newest, dropped=self._report_dropped)
+        queue = EventQueue(self.backlog, buffer, named=named, newest=newest, dropped=self.report_dropped)
         if self.set_up is not None and self.set_up.is_current:
             self.set_up.queues.append(queue)
         keys: set[str | None] = {name.lower() for name in names} or {None}
@@ -226,7 +232,7 @@ class Dispatcher:
             else:
                 self.loop.call_soon_threadsafe(self._unsubscribe, keys, queue)
 
-        return Messages(queue, release, loop, hub_event if named else tuple)
+        return Messages(queue, release, loop, convert or (hub_event if named else tuple))
 
     def _unsubscribe(self, keys: set[str | None], queue: EventQueue) -> None:
         for key in keys:
@@ -288,7 +294,7 @@ class Dispatcher:
         rows = set_up.take()
         if up:
             if dropped := set_up.held.take_dropped():
-                self._report_dropped(dropped)
+                self.report_dropped(dropped)
             self._release(set_up, rows)
             return
         for queue in set_up.queues:
@@ -307,7 +313,11 @@ class Dispatcher:
         for target, values, size, by_name in rows:
             # An event for which the set-up had an iterator needs no handler: no warning, and no `on_any`.
             takers: tuple[dict[Any, Any], ...] = (self._handlers.events, self._subscribers)
-            if not by_name or any(target.lower() in each for each in takers) or None in self._subscribers:
+            if (
+                not by_name
+                or any(target.lower() in each for each in takers)
+                or self._split(target)[0] in self._subscribers
+            ):
                 targets.append(target)
                 arguments.append(values)
                 sizes.append(size)
@@ -345,7 +355,7 @@ class Dispatcher:
             while queue.messages and self._barrier is None and task in workers:
                 await self._handle_some(queue, task)
                 if queue.dropped and queue.caught_up:
-                    self._report_dropped(queue.take_dropped())
+                    self.report_dropped(queue.take_dropped())
                 if time() > until:
                     await asyncio.sleep(0)
                     until = time() + _SLICE
@@ -459,16 +469,20 @@ class Dispatcher:
     def _fallback(self, target: str) -> tuple[Handler, ...]:
         if self._handlers.any:
             # A handler of `on_any` is called with two arguments: the name of the event, and a tuple of its arguments.
-            return tuple(functools.partial(_with_name, handler, target) for handler in self._handlers.any)
-        if None in self._subscribers:
-            return ()
-        name = target[:_NAME]
+            return tuple(functools.partial(with_name, handler, target) for handler in self._handlers.any)
+        if None not in self._subscribers:
+            self._warn_unknown(target)
+        return ()
+
+    def _warn_unknown(self, name: str) -> None:
+        """Log that an event has no handler, once for each name."""
+        name = name[:_NAME]
         if name not in self._unknown and len(self._unknown) < _NAMES:
             self._unknown.add(name)
             self._logger.warning("the hub sent the event '%s', for which there is no handler (said once)", name)
-        return ()
 
-    def _report_dropped(self, dropped: int) -> None:
+    def report_dropped(self, dropped: int) -> None:
+        """Tell the user that events were dropped."""
         error = SlowConsumerError(
             f"{dropped} events were dropped, the oldest first: their handlers are too slow, and what waited went over "
             f"Limits.buffered_bytes ({self._limits.buffered_bytes})",
@@ -600,7 +614,8 @@ class Dispatcher:
                     future.set_result(None)
 
 
-def _with_name(handler: Handler, name: str, *arguments: Any) -> Any:
+def with_name(handler: Handler, name: str, *arguments: Any) -> Any:
+    """Call an `on_any` handler with the name of the event, and a tuple of its arguments."""
     return handler(name, arguments)
 
 

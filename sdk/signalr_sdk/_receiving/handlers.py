@@ -16,17 +16,28 @@ class Handlers:
         any: the tuple of the `on_any` handlers.
         lifecycle: a dict from a lifecycle event's name without `on_`, such as "closed", to the tuple of its handlers.
 
+        hubs: a dict from a prefix (see `Args`) to the handlers of one hub, if several hubs share the connection. The
+            dict `events` of these handlers is that of the connection.
+
     To add or remove a handler, store a new tuple: the dispatcher may be iterating over the old tuple.
+
+    Args:
+        prefix: stands before the names of events in `events`. Only events whose names begin with it are added or
+            removed.
+        events: the dict `events` of the connection, for the handlers of one of its hubs.
     """
 
-    def __init__(self) -> None:
-        self.events: dict[str, tuple[Handler, ...]] = {}
+    def __init__(self, prefix: str = "", events: dict[str, tuple[Handler, ...]] | None = None) -> None:
+        self.events: dict[str, tuple[Handler, ...]] = {} if events is None else events
         self.any: tuple[Handler, ...] = ()
         self.lifecycle: dict[str, tuple[Handler, ...]] = {}
+        self.hubs: dict[str | None, Handlers] = {}
+        self._prefix = prefix
 
     def add(self, event: str, handler: Handler) -> None:
         """Register a handler for an event. Registering the same handler again changes nothing."""
-        self.events[event.lower()] = _with(self.events.get(event.lower(), ()), handler)
+        name = self._prefix + event.lower()
+        self.events[name] = _with(self.events.get(name, ()), handler)
 
     def add_any(self, handler: Handler) -> None:
         """Register a handler for the events that have no handler of their own."""
@@ -39,11 +50,13 @@ class Handlers:
     def remove(self, event: str | None, handler: object | None) -> None:
         """Remove all handlers of an event, one handler of an event, or (without an event) one handler of all events."""
         if event is not None:
-            _remove(self.events, event.lower(), handler)
+            _remove(self.events, self._prefix + event.lower(), handler)
             return
-        for table in (self.events, self.lifecycle):
-            for name in list(table):
-                _remove(table, name, handler)
+        for name in list(self.events):
+            if name.startswith(self._prefix):
+                _remove(self.events, name, handler)
+        for name in list(self.lifecycle):
+            _remove(self.lifecycle, name, handler)
         self.any = tuple(each for each in self.any if each != handler)
 
 

@@ -14,7 +14,7 @@ from .queues import EventQueue, HandlerQueue
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from .backlog import Backlog
 
@@ -50,17 +50,29 @@ class SetUp:
         """Make `is_current` true in the current task and in the tasks that it starts later."""
         _current.set(self)
 
-    def hold(self, rows: Iterable[tuple[str, list[Any], int]], subscribers: dict[str | None, Any]) -> None:
-        """Keep events for later. Give them to the iterators that were made in a set-up handler at once."""
+    def hold(
+        self,
+        rows: Iterable[tuple[str, list[Any], int]],
+        subscribers: dict[str | None, Any],
+        split: Callable[[str], tuple[str | None, str]],
+    ) -> None:
+        """Keep events for later. Give them to the iterators that were made in a set-up handler at once.
+
+        Args:
+            rows: the events: target, arguments, size.
+            subscribers: a dict from a key to the queues of iterators.
+            split: returns two parts of a target: the key of the iterators over all such events, and the event's name.
+        """
         for target, arguments, size in rows:
-            by_name = self._put(subscribers.get(target.lower(), ()), target, arguments, size)
-            self._put(subscribers.get(None, ()), target, arguments, size)
+            over_all, name = split(target)
+            by_name = self._put(subscribers.get(target.lower(), ()), name, arguments, size)
+            self._put(subscribers.get(over_all, ()), name, arguments, size)
             self.held.put((target, arguments, by_name), size)
 
-    def _put(self, queues: Iterable[EventQueue], target: str, arguments: list[Any], size: int) -> bool:
+    def _put(self, queues: Iterable[EventQueue], name: str, arguments: list[Any], size: int) -> bool:
         inside = [queue for queue in queues if queue in self.queues]
         for queue in inside:
-            queue.put_event(target, arguments, size)
+            queue.put_event(name, arguments, size)
         return bool(inside)
 
     def take(self) -> list[tuple[str, list[Any], int, bool]]:

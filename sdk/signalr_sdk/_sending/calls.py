@@ -74,7 +74,7 @@ class PendingInvocation:
             upload.stop(tell=False)
 
 
-def _closed_under(method: str, cause: Exception) -> ConnectionClosedError:
+def closed_under(method: str, cause: Exception) -> ConnectionClosedError:
     """Return a new error for one call that was pending when the connection ended.
 
     Two calls must not share an error object: each `raise` changes the traceback in the object.
@@ -128,9 +128,9 @@ class Calls:
         for upload in list(self._uploads.values()):
             upload.stop(tell=False)
         for call in list(self._pending.values()):
-            call.fail(_closed_under(call.method, error))
+            call.fail(closed_under(call.method, error))
         for queue, method in list(self._streams.values()):
-            queue.end(_closed_under(method, error))
+            queue.end(closed_under(method, error))
         self._streams.clear()
 
     def send_now(self, method: str, arguments: list[Any]) -> bool:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING, Final
 
 from .._core import token_refresh as refreshing
 from ..errors import AuthenticationRefreshError, RemoteProtocolError
 from ..options import Transport
 from .interruption import Interrupted
+from .poll_pace import PollPace
 from .posting import PostingTransport
 from .transport_errors import lost, refused, refused_later
 
@@ -21,12 +21,6 @@ if TYPE_CHECKING:
 # The time limit of a poll request in seconds, as in the official .NET client. ASP.NET Core answers a poll after 90 s if
 # there are no messages.
 _POLL_SECONDS = 120.0
-# A server should hold a poll request until it has messages. If more than `_FREE` polls in a row were answered at once
-# and without messages, the client pauses before each poll, from `_SHORTEST_PAUSE` up to `_LONGEST_PAUSE` seconds.
-# Without pauses, the client would poll a thousand times a second.
-_FREE = 2
-_SHORTEST_PAUSE = 0.025
-_LONGEST_PAUSE = 1.0
 
 
 class LongPollingTransport(PostingTransport):
@@ -60,7 +54,7 @@ class LongPollingTransport(PostingTransport):
         self._limit = settings.payload_bytes
         self._first = first
         self._over = False
-        self._quick_empty = 0
+        self._pace = PollPace()
 
     @classmethod
     async def open(
@@ -93,13 +87,9 @@ class LongPollingTransport(PostingTransport):
 
     async def _poll_in_time(self) -> HttpResponse:
         """Send a poll request; pause before it if the server answered the last polls at once and without messages."""
-        if self._quick_empty > _FREE:
-            await asyncio.sleep(min(_SHORTEST_PAUSE * 2.0 ** (self._quick_empty - _FREE), _LONGEST_PAUSE))
-        time = asyncio.get_running_loop().time
-        began = time()
+        await self._pace.pause()
         response = await self._poll()
-        quick = time() - began < _LONGEST_PAUSE
-        self._quick_empty = min(self._quick_empty + 1, 10) if quick and not response.body else 0
+        self._pace.note(empty=not response.body)
         return response
 
     async def _poll(self) -> HttpResponse:

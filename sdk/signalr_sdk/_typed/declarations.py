@@ -41,6 +41,7 @@ class Style:
             list.
         to_upload: turns the argument of an uploaded parameter into an object that the connection uploads. Raises
             TypeError for an argument that cannot be uploaded.
+        has_streams: whether the hub's protocol has streams and uploads. Classic SignalR has none.
     """
 
     is_async: bool
@@ -48,6 +49,7 @@ class Style:
     upload: type
     foreign: tuple[Any, ...]
     to_upload: Callable[[Any], Any]
+    has_streams: bool = True
 
     @property
     def stream_name(self) -> str:
@@ -164,6 +166,8 @@ def _read_call(where: str, function: types.FunctionType, name: str, style: Style
         if _is_uploaded(f"{where}: the parameter '{parameter.name}'", parameter, hints, style)
     )
     kind, result = _read_result(where, function, hints, style, send=send)
+    if not style.has_streams and (uploads or kind is CallKind.STREAM):
+        _refuse(where, "it has a stream, and classic SignalR has none")
     return HubCall(where, function, name, kind, inspect.Signature(parameters), uploads, style.to_upload, result)
 
 

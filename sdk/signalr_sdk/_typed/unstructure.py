@@ -39,28 +39,35 @@ class ConvertingProtocol:
     def encode(self, message: HubMessage, /) -> bytes:
         """See `HubProtocol.encode`. The values in the message are replaced by converted values."""
         if isinstance(message, Invocation | StreamInvocation):
-            message.arguments = self._plain(message.arguments)
+            message.arguments = unstructured(self._converter, message.arguments)
         elif isinstance(message, StreamItem):
-            message.item = self._plain(message.item)
+            message.item = unstructured(self._converter, message.item)
         elif isinstance(message, Completion):
-            message.result = self._plain(message.result)
+            message.result = unstructured(self._converter, message.result)
         return self._protocol.encode(message)
 
-    def _plain(self, value: Any) -> Any:
-        match value:
-            case None | bool() | int() | float() | str() | bytes():
-                return value
-            case list() | tuple():
-                return [self._plain(item) for item in value]
-            case dict():
-                return {key: self._plain(item) for key, item in value.items()}
-            case _:
-                return self._unstructured(value)
 
-    def _unstructured(self, value: Any) -> Any:
-        try:
-            return self._converter.unstructure(value)
-        except Exception as error:
-            raise LocalProtocolError(
-                f"the converter cannot take apart a value of type {type(value).__name__}: {error}"
-            ) from error
+def unstructured(converter: Converter, value: Any) -> Any:
+    """Pass all parts of a value to a converter, except None, bool, int, float, str, bytes, lists, tuples and dicts.
+
+    Raises:
+        LocalProtocolError: the converter cannot take apart a part of the value.
+    """
+    match value:
+        case None | bool() | int() | float() | str() | bytes():
+            return value
+        case list() | tuple():
+            return [unstructured(converter, item) for item in value]
+        case dict():
+            return {key: unstructured(converter, item) for key, item in value.items()}
+        case _:
+            return _taken_apart(converter, value)
+
+
+def _taken_apart(converter: Converter, value: Any) -> Any:
+    try:
+        return converter.unstructure(value)
+    except Exception as error:
+        raise LocalProtocolError(
+            f"the converter cannot take apart a value of type {type(value).__name__}: {error}"
+        ) from error

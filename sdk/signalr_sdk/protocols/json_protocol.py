@@ -18,9 +18,9 @@ from ..messages import Completion, HubMessage, Invocation, Ping, StreamItem
 from ..options import TransferFormat
 from .batches import EVENT, ITEM, MESSAGE, RESULT, Batch
 from .framing import SEPARATOR
-from .json_values import JsonBackend, choose_backend, holds_nonfinite, loads_exactly, loads_slowly, write_slowly
+from .json_values import loads_exactly, loads_slowly
+from .json_writer import JsonWriter
 from .members import WrongMemberError, rare_members, read_message
-from .values import ENCODING_ERRORS, Naming, NamingChoice, resolve_naming
 
 _PING_FRAME: Final = b'{"type":6}'
 _THE_PING: Final = Ping()
@@ -32,7 +32,7 @@ _PLAIN: Final = 3
 _FLAT: Final = frozenset({str, int, bool, NoneType, bytes, datetime, UUID, Decimal})
 
 
-class JsonProtocol:
+class JsonProtocol(JsonWriter):
     r"""The JSON hub protocol.
 
     Args:
@@ -52,13 +52,6 @@ class JsonProtocol:
     # match the properties of HubProtocol.
     name: str = "json"
     transfer_format: TransferFormat = TransferFormat.TEXT
-
-    def __init__(self, *, naming: NamingChoice = "camel", _backend: JsonBackend | None = None) -> None:
-        self.naming: Naming = resolve_naming(naming)
-        self._backend = choose_backend() if _backend is None else _backend
-        self._dumps, self._loads = self._backend.dumps, self._backend.loads
-        self._hides_nonfinite = self._backend.hides_nonfinite
-        self._default, self._options = self._backend.default(self.naming), self._backend.options
 
     # Encoding: each message becomes a dict, which the JSON codec encodes in one call; this is the fastest way. In the
     # dict, `invocationId` stands before `item` or `result`, because .NET must know the id to decode the value.
@@ -97,26 +90,6 @@ class JsonProtocol:
                 is_flat = False
                 break
         return self._written(_call_members(target, arguments, invocation_id, stream_ids), is_flat)
-
-    def _written(self, members: dict[str, Any], is_flat: bool) -> bytes:
-        """Return a message as JSON, followed by the record separator 0x1E.
-
-        Args:
-            members: a dict from the names of the message's members to their values.
-            is_flat: whether no value can hold a NaN, because of the types. If true, the values are not searched for a
-                NaN.
-        """
-        try:
-            data = self._dumps(members, self._default, self._options)
-        except ENCODING_ERRORS:
-            # Use the slow writer: it can encode more values than the codec, and its error names the value that is
-            # wrong.
-            return write_slowly(members, self.naming) + SEPARATOR
-        # orjson writes a NaN as null without an error. A NaN must not be sent, so search the values for one if the JSON
-        # holds a null. `rfind` takes half the time of `in` (tests/bench/test_codec.py).
-        if not is_flat and self._hides_nonfinite and data.rfind(b"null") >= 0 and holds_nonfinite(members, self.naming):
-            return write_slowly(members, self.naming) + SEPARATOR
-        return data + SEPARATOR
 
     def _encode_rare(self, message: HubMessage) -> bytes:
         if isinstance(message, Ping):

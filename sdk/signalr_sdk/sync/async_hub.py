@@ -116,4 +116,4 @@ class AsyncHub(HubConnection):
         Raises:
             LocalProtocolError: the user gave no converter, and cattrs, the default converter, is missing.
         """
-        return self._need_converter()
+        return self._values.converter

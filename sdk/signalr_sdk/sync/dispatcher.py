@@ -49,7 +49,7 @@ class ThreadDispatcher(Dispatcher):
                 self._worker = self._worker or Worker("events")
                 await self._finish(self._worker.run(functools.partial(self._handle, batch)), task)
                 if queue.dropped and queue.caught_up:
-                    self._report_dropped(queue.take_dropped())
+                    self.report_dropped(queue.take_dropped())
         finally:
             self._workers.discard(task)
             self._check_idle()

@@ -1,29 +1,61 @@
-"""Stateful reconnect: attempts to resume a connection over a new transport after the old transport was lost."""
+"""Resuming: attempts to go on with the same connection over a new transport, after the old transport was lost."""
 
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from .._guard.foreign import bounded, error_of
-from .._life.link import NotResumed
 from .._sending.outgoing import loss
 from ..errors import TransportError
+from .link import NotResumed
 
 if TYPE_CHECKING:
-    from .._life.attempts import Attempts
+    from .._core.logs import Log
     from ..errors import SignalRError
-    from .link import HubLink
-
-# Seconds for which ASP.NET Core keeps a connection after its transport was lost. After that, do not try to resume.
-_WINDOW = 15.0
+    from ..options import Timeouts
+    from .attempts import Attempts
 
 
-async def resume(link: HubLink, lost: SignalRError, attempts: Attempts) -> NotResumed | None:
-    """See `Link.resume`."""
-    log = link.connection.logs.hub
+class Resumable(Protocol):
+    """A link that can go on over a new transport."""
+
+    @property
+    def timeouts(self) -> Timeouts:
+        """The timeouts of the connection."""
+
+    @property
+    def connection_id(self) -> str | None:
+        """The connection id from the server."""
+
+    async def suspend(self) -> None:
+        """Drop the transport, and keep all that `reopen` needs."""
+
+    async def reopen(self) -> None:
+        """Go on over a new transport. If `reopen` is cancelled or raises, call `suspend` or `close`."""
+
+
+async def resume(
+    link: Resumable,
+    lost: SignalRError,
+    attempts: Attempts,
+    *,
+    window: float,
+    limit: float | None,
+    log: Log,
+) -> NotResumed | None:
+    """See `Link.resume`.
+
+    Args:
+        link: the link.
+        lost: why the transport was lost.
+        attempts: counts the attempts, and gives the delays between the attempts.
+        window: seconds for which the server keeps the connection after its transport was lost.
+        limit: seconds for one attempt; `None` for no limit.
+        log: the log of the connection.
+    """
     time = asyncio.get_running_loop().time
-    until, tried = time() + _WINDOW, 0
+    until, tried = time() + window, 0
     error: Exception = lost
     delay = attempts.delay_of_resume(error, tried)
     await link.suspend()
@@ -33,7 +65,7 @@ async def resume(link: HubLink, lost: SignalRError, attempts: Attempts) -> NotRe
         attempts.count += 1
         tried += 1
         try:
-            await bounded(link.reopen(), _WINDOW, whose="an attempt to resume", patience=link.timeouts.close, log=log)
+            await bounded(link.reopen(), limit, whose="an attempt to resume", patience=link.timeouts.close, log=log)
         except BaseException as raised:  # noqa: BLE001 - users' HTTP clients and token providers may raise anything
             error = failure = error_of(raised, "the access token provider or the HTTP client")
             await link.suspend()

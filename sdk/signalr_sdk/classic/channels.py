@@ -1,0 +1,227 @@
+"""How calls and data go to a classic server: over the WebSocket, or each as a POST beside the transport."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Protocol
+
+from .._core.redaction import redact_error
+from .._guard.foreign import cut_off, error_of
+from .._guard.tasks import spawn
+from .._sending.outgoing import Outgoing
+from .._transports.transport_errors import lost
+from ..errors import ConnectionClosedError, ConnectionFailedError, SignalRError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from .._core.logs import ConnectionLogs
+    from .commands import Commands
+    from .transports import ClassicWebSocket
+
+# A cancelled POST gets this number of seconds to end.
+_PATIENCE = 0.5
+
+# The messages that a channel takes end with the byte 0x1E.
+
+
+class Answered(Protocol):
+    """Gets the answer to a POST, if the answer does not come over the transport."""
+
+    def posted(self, body: bytes, /) -> None:
+        """Take the body of the response."""
+
+    def fail(self, error: Exception, /) -> None:
+        """Take the error of the POST."""
+
+
+class Channel(Protocol):
+    """Sends the calls of one connection, over all its transports."""
+
+    async def send(self, record: bytes, call: Answered, /) -> None:
+        """Send a message whose sender does not wait for an answer.
+
+        Returns when the message is in the outgoing buffer (WebSockets), or when the server has answered.
+
+        Raises:
+            ConnectionClosedError: the message was not sent, or it is not known whether it was.
+        """
+
+    async def post(self, record: bytes, call: Answered, /) -> None:
+        """Send a call. Returns when the call is in the outgoing buffer (WebSockets), or at once."""
+
+    def forget(self, call: Answered, /) -> None:
+        """Give up a call, of which nobody wants to know the answer."""
+
+    async def flush(self) -> None:
+        """Wait until all messages sent so far were handed to the operating system."""
+
+    def refuse(self, error: Exception, /) -> None:
+        """Take no more messages, because the connection is ending."""
+
+    def end(self, error: Exception, /) -> int:
+        """Discard all messages that were not sent, and return their number."""
+
+    async def close(self) -> None:
+        """Wait until no task of the channel is running. Call `end` before."""
+
+
+class SocketChannel:
+    """See `Channel`. Sends over the WebSocket; the answers come over the WebSocket too.
+
+    Args:
+        transport: the open WebSocket.
+        limit: `send` waits while this number of bytes or more is not yet written.
+        failed: called with the error when writing has failed.
+        logs: the loggers of the connection.
+    """
+
+    def __init__(
+        self,
+        transport: ClassicWebSocket,
+        limit: int,
+        *,
+        failed: Callable[[SignalRError], None],
+        logs: ConnectionLogs,
+    ) -> None:
+        self.outgoing = Outgoing(transport, limit, writing=_do_nothing, failed=failed, log=logs.transport)
+
+    async def send(self, record: bytes, _call: Answered, /) -> None:
+        """See `Channel.send`."""
+        await self.outgoing.put(record)
+
+    async def post(self, record: bytes, _call: Answered, /) -> None:
+        """See `Channel.post`."""
+        await self.outgoing.put(record)
+
+    def forget(self, _call: Answered, /) -> None:
+        """See `Channel.forget`."""
+
+    async def flush(self) -> None:
+        """See `Channel.flush`."""
+        await self.outgoing.flush()
+
+    def refuse(self, error: Exception, /) -> None:
+        """See `Channel.refuse`."""
+        self.outgoing.refuse(error)
+
+    def end(self, error: Exception, /) -> int:
+        """See `Channel.end`."""
+        return self.outgoing.end(error)
+
+    async def close(self) -> None:
+        """See `Channel.close`."""
+        await self.outgoing.close()
+
+
+class PostChannel:
+    """See `Channel`. Each message is a POST, which may outlive the transport: that only brings messages.
+
+    A `send` waits for the answer to the `send` before it. A call waits for the answers to the earlier `send`s, and then
+    overlaps other calls.
+
+    Args:
+        commands: sends the POSTs.
+        max_bytes: the largest answer.
+        heard: called after each answer.
+    """
+
+    def __init__(self, commands: Commands, max_bytes: int, heard: Callable[[], None]) -> None:
+        self._commands = commands
+        self._max_bytes = max_bytes
+        self._heard = heard
+        self._order = asyncio.Lock()
+        self._posts: set[asyncio.Task[None]] = set()
+        self._calls: dict[Answered, asyncio.Task[None]] = {}
+        self._sending = 0
+        self._error: Exception | None = None
+
+    async def send(self, record: bytes, call: Answered, /) -> None:
+        """See `Channel.send`."""
+        if self._error is not None:
+            raise _not_sent(self._error)
+        post = spawn(self._send_in_order(record, call), "send", self._posts)
+        self._sending += 1
+        try:
+            await asyncio.wait({post})
+        except asyncio.CancelledError:
+            post.cancel()
+            raise
+        finally:
+            self._sending -= 1
+        if post.cancelled():
+            raise _not_sent(self._error)
+        post.result()
+
+    async def _send_in_order(self, record: bytes, call: Answered) -> None:
+        async with self._order:
+            body = await self._post(record)
+        call.posted(body)
+
+    async def post(self, record: bytes, call: Answered, /) -> None:
+        """See `Channel.post`."""
+        if self._error is not None:
+            raise _not_sent(self._error)
+        self._calls[call] = spawn(self._post_call(record, call), "call", self._posts)
+
+    async def _post_call(self, record: bytes, call: Answered) -> None:
+        try:
+            async with self._order:
+                pass
+            call.posted(await self._post(record))
+        except BaseException as raised:  # noqa: BLE001 - users' HTTP clients may raise anything
+            call.fail(error_of(raised, "the HTTP client"))
+        finally:
+            self._calls.pop(call, None)
+
+    async def _post(self, record: bytes) -> bytes:
+        try:
+            response = await self._commands.send(record[:-1], self._max_bytes)
+        except ConnectionFailedError as error:
+            raise lost(f"this was not sent: {error}") from error
+        except OSError as error:
+            raise lost(f"sending failed, and it is not known what has arrived: {redact_error(error)}") from error
+        self._heard()
+        if response.status != 200:
+            raise lost(f"the server refused what was sent (status {response.status})")
+        return response.body
+
+    def forget(self, call: Answered, /) -> None:
+        """See `Channel.forget`. Cut the POST of the call."""
+        if (post := self._calls.pop(call, None)) is not None:
+            post.cancel()
+
+    async def flush(self) -> None:
+        """See `Channel.flush`. Wait until all `send`s are answered."""
+        while self._sending and self._error is None:
+            async with self._order:
+                pass
+            await asyncio.sleep(0)
+        if self._error is not None:
+            raise _not_sent(self._error)
+
+    def refuse(self, error: Exception, /) -> None:
+        """See `Channel.refuse`."""
+        self._error = self._error or error
+
+    def end(self, error: Exception, /) -> int:
+        """See `Channel.end`. Cut all POSTs that are running."""
+        self.refuse(error)
+        for post in self._posts:
+            post.cancel()
+        return self._sending
+
+    async def close(self) -> None:
+        """See `Channel.close`."""
+        for post in list(self._posts):
+            await cut_off(post, _PATIENCE, whose="the HTTP client", log=self._commands.sender.logs.transport)
+
+
+def _do_nothing() -> None:
+    """Do nothing before a write: classic SignalR has no pings, which depend on the time of the last write."""
+
+
+def _not_sent(cause: Exception | None) -> ConnectionClosedError:
+    error = ConnectionClosedError(f"this was not sent: {'the connection has ended' if cause is None else cause}")
+    error.__cause__ = cause
+    return error

@@ -1,0 +1,567 @@
+"""`ClassicLink`: one connection to a classic server, from negotiate to the end, over one transport after another."""
+
+from __future__ import annotations
+
+import asyncio
+import enum
+import logging
+import math
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
+
+from .._core.redaction import redact
+from .._guard.foreign import error_of
+from .._guard.tasks import spawn
+from .._life.resuming import resume
+from .._sending.outgoing import loss
+from ..errors import (
+    ConnectionClosedError,
+    ConnectionFailedError,
+    HandshakeError,
+    RemoteProtocolError,
+    ServerTimeoutError,
+    SignalRError,
+    TransportError,
+)
+from ..options import Transport
+from .channels import PostChannel, SocketChannel
+from .cursors import server_of
+from .opening import open_connection
+from .session import wrong_start
+from .transports import ClassicWebSocket
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from .._connecting.options import ConnectionOptions
+    from .._life.attempts import Attempts
+    from .._life.link import NotResumed
+    from .._receiving.dispatcher import Dispatcher
+    from .channels import Channel
+    from .json_codec import ClassicJson
+    from .opening import OpenConnection
+    from .session import ClassicSession, Deliveries
+
+_wire = logging.getLogger("signalr_sdk.transport")
+
+# After this number of seconds of work on received messages, other tasks get a turn of the event loop.
+_SLICE = 0.004
+# After a failed write, go on reading for this number of seconds: the reader usually finds a better reason.
+_READER_GRACE = 1.0
+# `run` should end at once after the transport is lost. If it is still running after this number of seconds, users'
+# code has ignored its cancellation: `stuck` is then called.
+_LOSS_GRACE = 1.0
+# The part of the keep-alive timeout after which a silent connection counts as slow.
+_SLOW = 2 / 3
+# Without a keep-alive timeout, look at the clocks at this interval in seconds.
+_LOOK = 10.0
+# If the timer is late by this number of seconds, this process was busy or asleep: read what has arrived before the
+# server counts as silent.
+_LATE = 0.5
+# The shortest wait of the timer.
+_SOON = 0.01
+# `stop` waits for this number of seconds for the server to close its half of the WebSocket: the server has then read
+# all calls, and `/abort` cannot overtake them.
+_CLOSING = 1.0
+
+
+class Phase(enum.Enum):
+    """The phases in the life of a `ClassicLink`."""
+
+    OPENING = enum.auto()  # before `begin`
+    LIVE = enum.auto()
+    SUSPENDED = enum.auto()  # the transport is lost, and a new one may follow
+    CLOSING = enum.auto()  # after `close` was called
+
+
+class Outgoing(Protocol):
+    """What is sent over a connection: the calls of hubs, or the data of a raw connection."""
+
+    channel: Channel
+
+    def end(self, error: Exception) -> None:
+        """Fail all calls that wait for an answer."""
+
+
+O = TypeVar("O", bound=Outgoing)  # noqa: E741 - as in `Outgoing`
+
+
+async def open_link(
+    options: ConnectionOptions,
+    hubs: tuple[str, ...],
+    session: ClassicSession,
+    outgoing: Callable[[Channel], O],
+    *,
+    json: ClassicJson,
+    ping: float | None,
+    dispatcher: Dispatcher,
+    attempts: Attempts,
+) -> ClassicLink[O]:
+    """Make one attempt to connect: token, negotiate, `/connect`, first envelope, `/start`.
+
+    If `open_link` is cancelled or fails, nothing stays open.
+
+    Args:
+        options: the options of the connection.
+        hubs: the names of the hubs that are wanted.
+        session: reads the messages of this connection.
+        outgoing: makes what is sent over this connection.
+        json: decodes.
+        ping: seconds between requests that keep a login alive; `None` for no such requests.
+        dispatcher: runs the handlers.
+        attempts: counts the attempts to connect.
+    """
+    connection = await open_connection(options, hubs, session, lambda: attempts.number)
+    try:
+        link = ClassicLink(connection, session, outgoing, options=options, dispatcher=dispatcher, ping=ping)
+        await link.start_up(json)
+    except BaseException as error:
+        if isinstance(error, HandshakeError):
+            connection.hide_secrets(error)
+        await connection.drop()
+        raise
+    return link
+
+
+class ClassicLink(Generic[O]):
+    """Does the I/O and the timers for one `ClassicSession`. Implements `Link`.
+
+    Attributes:
+        connection: the open transport.
+        timeouts: the timeouts of the connection.
+        outgoing: what is sent over this connection.
+        stuck: a callback that the `Supervisor` sets, see `Link.stuck`.
+    """
+
+    stuck: Callable[[SignalRError], None]
+
+    def __init__(
+        self,
+        connection: OpenConnection,
+        session: ClassicSession,
+        outgoing: Callable[[Channel], O],
+        *,
+        options: ConnectionOptions,
+        dispatcher: Dispatcher,
+        ping: float | None,
+    ) -> None:
+        self.connection = connection
+        self.timeouts = options.timeouts
+        self._logger = connection.logs.hub
+        self._limits = options.limits
+        self._dispatcher = dispatcher
+        self._session = session
+        self._loop = asyncio.get_running_loop()
+        self._phase = Phase.OPENING
+        self._channel: Channel = self._new_channel()
+        self.outgoing = outgoing(self._channel)
+        self._first: list[Deliveries] = [connection.first]
+        # A read of the transport that began before `run`.
+        self._reading: asyncio.Task[list[bytes] | None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._grace: asyncio.TimerHandle | None = None
+        self._watchdog: asyncio.TimerHandle | None = None
+        self._ping_interval = ping
+        self._pinging: asyncio.Task[None] | None = None
+        # The timeout around the receiving in `run`: `lose` lets this timeout expire at once, which ends `run`.
+        self._scope: asyncio.Timeout | None = None
+        self._lost: SignalRError | None = None
+        self._is_resumable = True
+        self._is_slow = False
+        # The cursor with which the transport was opened.
+        self._old_cursor: str | None = None
+        self._awake = _time_asleep()
+        # When the last event or answer came; infinity without `Timeouts.idle`, and before `go_live`.
+        self._last_message = math.inf
+
+    @property
+    def connection_id(self) -> str | None:
+        """See `Link.connection_id`."""
+        return self.connection.negotiated.connection_id
+
+    @property
+    def transport_kind(self) -> Transport:
+        """See `Link.transport_kind`."""
+        return self.connection.transport.kind
+
+    def _new_channel(self) -> Channel:
+        transport, logs = self.connection.transport, self.connection.logs
+        if isinstance(transport, ClassicWebSocket):
+            return SocketChannel(transport, self._limits.outgoing_bytes, failed=self._note_write_failed, logs=logs)
+        return PostChannel(self.connection.commands, self._limits.message_bytes, self._note_message)
+
+    # The start
+
+    async def start_up(self, json: ClassicJson) -> None:
+        """Send `/start`, and receive meanwhile: some hubs wait in `OnConnected` for a poll of the client.
+
+        Raises:
+            HandshakeError: the server refused, did not answer, or the transport was lost.
+        """
+        kind, where = self.transport_kind, self.connection.commands.where
+        starting = spawn(self.connection.commands.start(), "start")
+        try:
+            await self._receive_until(starting)
+            response = starting.result()
+        except (ConnectionClosedError, RemoteProtocolError, OSError) as error:
+            text = f"the connection could not be started: {error}"
+            raise HandshakeError(text, url=where, transport=kind) from error
+        finally:
+            if not starting.done():
+                starting.cancel()
+        if self._session.error is not None:
+            raise HandshakeError(f"the server refused the connection: {self._session.error}", url=where, transport=kind)
+        if response.status != 200:
+            text = f"the server refused to start the connection (status {response.status})"
+            raise HandshakeError(text, url=where, transport=kind)
+        if (wrong := wrong_start(response.body, json)) is not None:
+            text = f"the server answered wrongly to the start of the connection: {redact(wrong)}"
+            raise HandshakeError(text, url=where, transport=kind)
+
+    async def _receive_until(self, starting: asyncio.Task[object]) -> None:
+        received = 0
+        while not starting.done() and self._session.error is None:
+            if received > self._limits.buffered_bytes:
+                await asyncio.wait({starting})
+                return
+            if self._reading is None:
+                self._reading = spawn(self.connection.transport.receive(), "receive")
+            await asyncio.wait({starting, self._reading}, return_when=asyncio.FIRST_COMPLETED)
+            if self._reading.done():
+                payloads, self._reading = self._reading.result(), None
+                if payloads is None:
+                    raise ConnectionClosedError("the server closed the transport", allow_reconnect=True)
+                for payload in payloads:
+                    received += len(payload)
+                    self._first.append(self._session.receive(payload))
+
+    def begin(self) -> None:
+        """See `Link.begin`."""
+        self._phase = Phase.LIVE
+        for deliveries in self._first:
+            self._hand_on(deliveries)
+        self._first = []
+        self._set_timer()
+        if self._ping_interval is not None:
+            self._pinging = spawn(self._ping(self._ping_interval), "ping")
+
+    def go_live(self) -> None:
+        """See `Link.go_live`."""
+        if self.timeouts.idle is not None:
+            self._last_message = self._loop.time()
+            self._set_timer()
+
+    # Receiving
+
+    async def run(self) -> SignalRError | None:
+        """See `Link.run`."""
+        try:
+            async with asyncio.timeout(None) as self._scope:
+                if self._lost is None:
+                    self._lost = await self._receive()
+                    self.connection.hide_secrets(self._lost)
+        except TimeoutError:
+            if self._lost is None:
+                raise
+        finally:
+            self._scope = None
+            if self._watchdog is not None:
+                self._watchdog.cancel()
+        return self._lost
+
+    async def _receive(self) -> SignalRError:
+        try:
+            await self._receive_all()
+        except ConnectionClosedError as error:
+            return error
+        except RemoteProtocolError as error:
+            # The server would send the same again over another transport if this has come directly after a resume.
+            if self._old_cursor is not None and self._session.cursor == self._old_cursor:
+                self._is_resumable = False
+            return error
+        except BaseException as raised:  # noqa: BLE001 - users' HTTP clients may raise anything
+            return loss("receiving failed", error_of(raised, "the HTTP client"))
+        if self._session.error is not None:
+            self._is_resumable = False
+            text = self._session.error
+            return ConnectionClosedError(f"the server ended the connection: {redact(text)}", text)
+        if self._session.asks_reconnect:
+            return _lost("the server shuts down and asks the client to reconnect")
+        return _lost("the server closed the transport")
+
+    async def _receive_all(self) -> None:
+        session, now = self._session, self._loop.time
+        turn = now()
+        while session.error is None and not session.asks_reconnect:
+            payloads = await self._read()
+            if payloads is None:
+                return
+            for payload in payloads:
+                if _wire.isEnabledFor(logging.DEBUG):
+                    self._log_payload(payload)
+                if now() > turn + _SLICE:
+                    await asyncio.sleep(0)
+                    turn = now()
+                received = session.receive(payload)
+                if received and self._phase is Phase.LIVE:
+                    self._note_message()
+                    self._hand_on(received)
+            if self._old_cursor is not None:
+                self._compare_servers(self._old_cursor)
+
+    async def _read(self) -> list[bytes] | None:
+        if self._reading is None:
+            return await self.connection.transport.receive()
+        reading = self._reading
+        payloads = await asyncio.shield(reading)
+        self._reading = None
+        return payloads
+
+    @staticmethod
+    def _hand_on(received: Deliveries) -> None:
+        for hand_on, arguments in received:
+            hand_on(*arguments)
+
+    def _note_message(self) -> None:
+        if self._last_message < math.inf:
+            self._last_message = self._loop.time()
+
+    def _log_payload(self, payload: bytes) -> None:
+        self.connection.logs.transport.debug("received %d bytes: %.100r", len(payload), payload[:100])
+
+    def _compare_servers(self, old: str) -> None:
+        """Warn if another server process goes on with the connection: it does not have the older messages."""
+        if self._session.cursor == old:
+            return
+        self._old_cursor = None
+        if server_of(old) != server_of(self._session.cursor):
+            self._logger.warning(
+                "another server process goes on with the connection, perhaps after a restart: messages may be missing"
+            )
+
+    def lose(self, error: SignalRError) -> None:
+        """See `Link.lose`."""
+        if self._lost is None:
+            self._lost = error
+            if self._scope is not None:
+                self._scope.reschedule(-math.inf)
+                self._watchdog = self._loop.call_later(_LOSS_GRACE, self.stuck, error)
+
+    def _note_write_failed(self, error: SignalRError) -> None:
+        if self._phase is Phase.LIVE:
+            self._grace = self._loop.call_later(_READER_GRACE, self.lose, error)
+
+    # The silence of the server, and pings
+
+    @property
+    def _longest_silence(self) -> float | None:
+        """The silence after which the transport is lost, in seconds; `None` for no limit."""
+        server, promised = self.timeouts.server, self.connection.negotiated.keep_alive_timeout
+        if server is None or promised is None or self.transport_kind is Transport.LONG_POLLING:
+            return None
+        return min(server, promised)
+
+    def _set_timer(self) -> None:
+        if self._phase is not Phase.LIVE:
+            return
+        if self._timer is not None:
+            self._timer.cancel()
+        limit, now = self._longest_silence, self._loop.time()
+        if limit is None:
+            due = now + _LOOK
+        else:
+            due = self.connection.transport.heard + limit * (1 if self._is_slow else _SLOW)
+        if self.timeouts.idle is not None:
+            due = min(due, self._last_message + self.timeouts.idle)
+        self._timer = self._loop.call_at(max(due, now + _SOON), self._on_time)
+
+    def _on_time(self) -> None:
+        timer, self._timer = self._timer, None
+        now = self._loop.time()
+        if timer is not None and now - timer.when() > _LATE:
+            # Read first what may have arrived meanwhile.
+            self._timer = self._loop.call_later(_LATE, self._on_time)
+            return
+        error = self._silence_error(now) or self._idle_error(now)
+        if error is None:
+            self._set_timer()
+        else:
+            self.lose(error)
+
+    def _silence_error(self, now: float) -> ServerTimeoutError | None:
+        """Return why the transport counts as lost, because the server is silent. Notice before that it is slow."""
+        limit, silence = self._longest_silence, now - self.connection.transport.heard
+        if limit is None or silence < limit * _SLOW:
+            self._is_slow = False
+            self._awake = _time_asleep()
+            return None
+        if silence >= limit:
+            return ServerTimeoutError(
+                f"the server was silent for {limit:g} s, so the transport counts as lost (its keep-alive timeout, or "
+                f"Timeouts.server)",
+                allow_reconnect=True,
+            )
+        if not self._is_slow:
+            self._is_slow = True
+            self._dispatcher.push_lifecycle("connection_slow")
+        return None
+
+    def _idle_error(self, now: float) -> ServerTimeoutError | None:
+        idle = self.timeouts.idle
+        if idle is None or now < self._last_message + idle:
+            return None
+        self._is_resumable = False
+        return ServerTimeoutError(
+            f"the hubs sent no message for {idle:g} s, so the connection counts as lost (Timeouts.idle)",
+            allow_reconnect=True,
+        )
+
+    async def _ping(self, interval: float) -> None:
+        """Send a request at each interval, so that the server's login or session of the user does not expire."""
+        while True:
+            await asyncio.sleep(interval)
+            try:
+                response = await self.connection.commands.ping()
+            except BaseException as raised:  # noqa: BLE001 - users' HTTP clients may raise anything
+                self._report_ping(f"failed: {error_of(raised, 'the HTTP client')}")
+                continue
+            if response.status in (401, 403):
+                self._is_resumable = False
+                self.lose(_lost(f"the server refused a ping (status {response.status}): the login has expired"))
+                return
+            if response.status != 200:
+                self._report_ping(f"was refused (status {response.status})")
+
+    def _report_ping(self, what: str) -> None:
+        self._dispatcher.push_error(TransportError(f"the request that keeps the login alive {what}"))
+
+    # Another transport for the same connection
+
+    @property
+    def is_resumable(self) -> bool:
+        """See `Link.is_resumable`."""
+        return self._lost is not None and self._is_resumable and self._phase is Phase.LIVE and not self._was_asleep()
+
+    def _was_asleep(self) -> bool:
+        """Whether this process was away for so long that the server has forgotten the connection."""
+        negotiated = self.connection.negotiated
+        away = _time_asleep() - self._awake
+        if self.transport_kind is not Transport.LONG_POLLING:
+            away += self._loop.time() - self.connection.transport.heard
+        return away > negotiated.disconnect_timeout + (negotiated.keep_alive_timeout or 0.0) + _LOOK
+
+    async def resume(self, lost: SignalRError, attempts: Attempts) -> NotResumed | None:
+        """See `Link.resume`."""
+        self._end_transport(lost)
+        window, limit = self.connection.negotiated.disconnect_timeout, self.timeouts.connect
+        return await resume(self, lost, attempts, window=window, limit=limit, log=self._logger)
+
+    def _end_transport(self, lost: SignalRError) -> None:
+        """End the calls that were sent over a WebSocket: their answers are not sent again. POSTs go on."""
+        if isinstance(self._channel, SocketChannel):
+            self._end_channel(lost)
+            self.outgoing.end(lost)
+
+    async def suspend(self) -> None:
+        """See `Resumable.suspend`."""
+        self._phase = Phase.SUSPENDED
+        self._stop_timers()
+        if isinstance(self._channel, SocketChannel):
+            await self._channel.close()
+        await self.connection.drop_transport()
+        await self._stop_reading()
+
+    async def reopen(self) -> None:
+        """See `Resumable.reopen`."""
+        self._old_cursor = self._session.cursor
+        self._session.begin_transport()
+        await self.connection.reopen()
+        if isinstance(self._channel, SocketChannel):
+            self._channel = self.outgoing.channel = self._new_channel()
+        self._lost = None
+        self._is_slow = False
+        self._awake = _time_asleep()
+        self._phase = Phase.LIVE
+        self._set_timer()
+
+    # The end
+
+    async def flush(self) -> None:
+        """See `Link.flush`."""
+        await self._channel.flush()
+
+    async def drop(self) -> None:
+        """See `Link.drop`."""
+        self._stop_timers()
+        await self.connection.drop_transport()
+        await self._stop_reading()
+        await self.connection.drop()
+
+    async def close(self, error: Exception, *, goodbye: bool, answer: bool = True) -> None:
+        """See `Link.close`. The goodbye is `/abort`: the server then runs `OnDisconnected` at once."""
+        if self._phase is Phase.CLOSING:
+            return
+        suspended = self._phase is Phase.SUSPENDED
+        self._phase = Phase.CLOSING
+        self._stop_timers()
+        self._channel.refuse(error)
+        try:
+            if goodbye:
+                await self._say_goodbye(open_=not suspended, answer=answer)
+        finally:
+            self._end_channel(error)
+            self.outgoing.end(error)
+            if self._pinging is not None:
+                self._pinging.cancel()
+            try:
+                await self.connection.drop_transport()
+                await self._stop_reading()
+                await self.connection.close()
+            finally:
+                await self.connection.drop()
+                await self._channel.close()
+
+    async def _say_goodbye(self, *, open_: bool, answer: bool) -> None:
+        if open_:
+            try:
+                await self._channel.flush()
+            except ConnectionClosedError as error:
+                self._logger.debug("not all messages were sent: %s", error)
+            if answer and isinstance(self._channel, SocketChannel):
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(_CLOSING):
+                        await self.connection.close_transport()
+        try:
+            await self.connection.commands.abort()
+        except ConnectionFailedError as error:
+            self._logger.debug("the connection was not aborted: %s", error)
+
+    def _end_channel(self, error: Exception) -> None:
+        if unsent := self._channel.end(error):
+            self._logger.warning("%d messages were not sent before the connection ended", unsent)
+
+    async def _stop_reading(self) -> None:
+        """End a read that began before `run`. Call this after the transport was dropped."""
+        reading, self._reading = self._reading, None
+        if reading is not None:
+            reading.cancel()
+            await asyncio.wait({reading})
+            if not reading.cancelled():
+                reading.exception()  # retrieve the error, or asyncio logs it
+
+    def _stop_timers(self) -> None:
+        for timer in (self._timer, self._grace, self._watchdog):
+            if timer is not None:
+                timer.cancel()
+        self._timer = self._grace = self._watchdog = None
+
+
+def _lost(text: str) -> ConnectionClosedError:
+    return ConnectionClosedError(text, allow_reconnect=True)
+
+
+def _time_asleep() -> float:
+    """Return the seconds for which the machine was suspended, counted from any moment; 0 where nobody knows."""
+    clock = getattr(time, "CLOCK_BOOTTIME", None)
+    return 0.0 if clock is None else time.clock_gettime(clock) - time.monotonic()
