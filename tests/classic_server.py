@@ -14,6 +14,7 @@ from collections import Counter
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from http.cookies import SimpleCookie
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -45,7 +46,27 @@ _JSON = "application/json"
 _COLOURS = 3
 
 
-class CallsHub(ClassicHub):
+class LoggedHub(ClassicHub):
+    """A hub that notes its life."""
+
+    @staticmethod
+    def note(hub: str, event: str, connection_id: str, stop_called: bool | None) -> None:
+        """Take a note. Who wants the notes overrides this."""
+
+    async def on_connected(self) -> None:
+        self._note("connected")
+
+    async def on_reconnected(self) -> None:
+        self._note("reconnected")
+
+    async def on_disconnected(self, stop_called: bool) -> None:
+        self._note("disconnected", stop_called)
+
+    def _note(self, event: str, stop_called: bool | None = None) -> None:
+        self.note(type(self).__name__, event, self.context.connection_id, stop_called)
+
+
+class CallsHub(LoggedHub):
     """Calls that return something."""
 
     async def echo(self, value: Any) -> Any:
@@ -98,7 +119,7 @@ class CallsHub(ClassicHub):
         return len(text)
 
 
-class FailingHub(ClassicHub):
+class FailingHub(LoggedHub):
     """Calls that fail."""
 
     async def boom(self) -> int:
@@ -121,7 +142,7 @@ class FailingHub(ClassicHub):
         return f"secret of {self.context.user}"
 
 
-class ValuesHub(ClassicHub):
+class ValuesHub(LoggedHub):
     """Values of .NET."""
 
     async def aged(self, p: dict[str, Any]) -> dict[str, Any]:
@@ -165,7 +186,7 @@ def _person(members: dict[str, Any], *, older: int) -> dict[str, Any]:
     }
 
 
-class StateHub(ClassicHub):
+class StateHub(LoggedHub):
     """The state of a client."""
 
     async def state(self) -> str:
@@ -182,7 +203,7 @@ class StateHub(ClassicHub):
         await caller.send("stateful", "x")
 
 
-class EventsHub(ClassicHub):
+class EventsHub(LoggedHub):
     """Events and groups."""
 
     async def broadcast_all(self, text: str) -> None:
@@ -190,6 +211,14 @@ class EventsHub(ClassicHub):
 
     async def others(self, text: str) -> None:
         await self.clients.others.send("broadcast", text, 2, {"x": 3})
+
+    async def flood(self, count: int) -> None:
+        for number in range(count):
+            await self.clients.caller.send("number", number)
+
+    async def flood_big(self, count: int, size: int) -> None:
+        for number in range(count):
+            await self.clients.caller.send("number", number, "x" * size)
 
     async def to_user(self, user: str, text: str) -> None:
         await self.clients.user(user).send("broadcast", text, 0, None)
@@ -219,9 +248,11 @@ class TestHub(CallsHub, FailingHub, ValuesHub, StateHub, EventsHub):
     __test__ = False
 
     async def on_connected(self) -> None:
+        await super().on_connected()
         await self.clients.caller.send("welcome", self.context.connection_id)
 
     async def on_reconnected(self) -> None:
+        await super().on_reconnected()
         await self.clients.caller.send("welcomeBack", self.context.connection_id)
 
     async def id(self) -> str:
@@ -229,6 +260,10 @@ class TestHub(CallsHub, FailingHub, ValuesHub, StateHub, EventsHub):
 
     async def user(self) -> str | None:
         return self.context.user
+
+    async def cookie(self, name: str) -> str | None:
+        morsel = SimpleCookie(self.context.headers.get("cookie", "")).get(name)
+        return None if morsel is None else morsel.value
 
     async def header(self, name: str) -> str | None:
         return self.context.headers.get(name.lower())
@@ -240,7 +275,7 @@ class TestHub(CallsHub, FailingHub, ValuesHub, StateHub, EventsHub):
         return self.context.query.get("transport")
 
 
-class OtherHub(ClassicHub):
+class OtherHub(LoggedHub):
     """A second hub on the same connection."""
 
     async def echo(self, text: str) -> str:
@@ -253,7 +288,7 @@ class OtherHub(ClassicHub):
         await self.clients.caller.send("broadcast", f"other:{text}")
 
 
-class QuietHub(ClassicHub):
+class QuietHub(LoggedHub):
     """A third hub."""
 
     async def one(self) -> int:
@@ -263,7 +298,7 @@ class QuietHub(ClassicHub):
         await self.clients.all.send("note", text)
 
 
-class SecretHub(ClassicHub):
+class SecretHub(LoggedHub):
     """A hub that wants a user."""
 
     requires_user = True
@@ -275,11 +310,20 @@ class SecretHub(ClassicHub):
 class RawEcho(RawHandler):
     """A connection without hubs: echoes, and obeys `join:g`, `leave:g`, `group:text` (to `g`) and `all:text`."""
 
+    @staticmethod
+    def note(hub: str, event: str, connection_id: str, stop_called: bool | None) -> None:
+        """Take a note. Who wants the notes overrides this."""
+
     async def on_connected(self) -> None:
+        self.note("raw", "connected", self.context.connection_id, None)
         await self.connections.send(self.context.connection_id, {"hello": self.context.connection_id})
 
     async def on_reconnected(self) -> None:
+        self.note("raw", "reconnected", self.context.connection_id, None)
         await self.connections.send(self.context.connection_id, "again")
+
+    async def on_disconnected(self, stop_called: bool) -> None:
+        self.note("raw", "disconnected", self.context.connection_id, stop_called)
 
     async def on_received(self, data: str) -> None:
         word, _colon, text = data.partition(":")
@@ -296,8 +340,8 @@ class RawEcho(RawHandler):
                 await self.connections.send(self.context.connection_id, {"echo": data})
 
 
-HUBS = {"testHub": TestHub, "other": OtherHub, "quiet": QuietHub, "secret": SecretHub}
-RAW = {"/raw": RawEcho}
+HUBS: dict[str, type[LoggedHub]] = {"testHub": TestHub, "other": OtherHub, "quiet": QuietHub, "secret": SecretHub}
+RAW: dict[str, type[RawEcho]] = {"/raw": RawEcho}
 # The times of the classic server of the interop tests.
 TIMES: Mapping[str, Any] = {"keep_alive": 2.0, "disconnect": 6.0, "connection_timeout": 5.0, "connect_timeout": 5.0}
 

@@ -217,6 +217,16 @@ async def test_the_end_of_the_application(server: ClassicHubServer, transport: T
     assert server.recorded.disconnects == []
 
 
+async def test_the_end_of_the_application_between_two_polls(server: ClassicHubServer) -> None:
+    async with wire(server, Transport.LONG_POLLING, "testHub") as client:
+        await client.start()
+        await client.next()
+        server.faults.shut_down()
+        assert (await client.envelope())["T"] == 1
+        await client.reconnect()
+        assert await client.events() == [("welcomeBack", client.connection_id)]
+
+
 @EACH
 async def test_the_server_stops(transport: Transport) -> None:
     async with make_server() as server:

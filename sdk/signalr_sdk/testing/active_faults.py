@@ -189,7 +189,16 @@ async def stall(fault: Fault, _site: FaultSite) -> None:
 
 async def drop(_fault: Fault, site: FaultSite) -> None:
     """Close the client's TCP connection instead of answering the request or passing the frame on."""
-    drop_tcp(site.tcp, reset=False)
+    await _close(site, reset=False)
+
+
+async def reset(_fault: Fault, site: FaultSite) -> None:
+    """Reset the client's TCP connection instead of answering the request."""
+    await _close(site, reset=True)
+
+
+async def _close(site: FaultSite, *, reset: bool) -> None:
+    drop_tcp(site.tcp, reset=reset)
     # Wait for ever, so that the server does not go on with the request. aiohttp cancels the handler of a request
     # whose TCP connection is lost.
     await asyncio.get_running_loop().create_future()

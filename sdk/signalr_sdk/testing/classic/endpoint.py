@@ -221,6 +221,9 @@ class ClassicEndpoint:
         is_new = asked.command is FaultPoint.CONNECT
         feed = Feed(connection, transport, is_init=is_new, tcp=asked.request.transport)
         self._open(connection, feed, asked)
+        if asked.command is FaultPoint.POLL and connection.connection_id in self._life.leaving:
+            feed.end(must_reconnect=True)
+        self._life.leaving.discard(connection.connection_id)
         transmission = Transmission(feed, self._settings, self._faults, connection.connection_id)
         try:
             if asked.command is FaultPoint.RECONNECT:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 import attrs
 from aiohttp import web
 
-from ..active_faults import ActiveFaults, Answer, Delay, Fault, FaultAction, stall
+from ..active_faults import ActiveFaults, Answer, Delay, Fault, FaultAction, reset, stall
 from ..fault_points import COMMANDS, FaultFilter, FaultPoint, parse_points
 from .codec import CODEC
 from .endpoint import TRANSPORTS
@@ -121,6 +121,17 @@ class ClassicFaults:
     ) -> Fault:
         """Hold requests until the fault is ended, then let them go on."""
         return self._add(command, times, stall, transport=transport, path=path)
+
+    def hang_up(
+        self,
+        command: str | Iterable[str] | None,
+        *,
+        times: int | None = 1,
+        transport: str | None = None,
+        path: str | None = None,
+    ) -> Fault:
+        """Reset the TCP connection instead of answering a request."""
+        return self._add(command, times, reset, transport=transport, path=path)
 
     def redirect(
         self,

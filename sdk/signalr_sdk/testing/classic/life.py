@@ -27,6 +27,8 @@ class ServerLife:
         keys: the keys of the tokens. A restart can keep them.
         bus: the messages.
         connections: the connections by id: those with a transport, and those whose client may come back.
+        leaving: ids of connections that were between two polls when the application ended. Their next poll is told to
+            reconnect.
     """
 
     def __init__(self, settings: ClassicSettings) -> None:
@@ -34,16 +36,26 @@ class ServerLife:
         self.keys: TokenKeys = TokenKeys()
         self.bus: MessageBus = self._new_bus()
         self.connections: dict[str, ClassicConnection] = {}
+        self.leaving: set[str] = set()
 
     def _new_bus(self) -> MessageBus:
         settings = self._settings
         return MessageBus(secrets.token_hex(_SERVER_ID_BYTES).upper(), settings.message_buffer, settings.linger)
 
+    def shut_down(self) -> None:
+        """End the application in good order, and begin again with the same keys. Clients that poll are told so."""
+        leaving = {name for name, connection in self.connections.items() if connection.feed is None}
+        for connection in self.connections.values():
+            if connection.feed is not None:
+                connection.feed.end(must_reconnect=True)
+        self.begin_again(new_keys=False)
+        self.leaving = leaving
+
     def begin_again(self, *, new_keys: bool) -> None:
         """Forget all connections and messages, and with `new_keys` all tokens too. Open transports end."""
         for connection in list(self.connections.values()):
             connection.forget()
-        self.connections = {}
+        self.connections, self.leaving = {}, set()
         self.bus = self._new_bus()
         if new_keys:
             self.keys = TokenKeys()

@@ -151,7 +151,7 @@ class ClassicHubServer(HostedServer):
             refuse=self._shut,
             accept=self._accept,
             restart=lambda new_keys, down: self._later(lambda: self._restart(down, new_keys=new_keys)),
-            shut_down=self._shut_down,
+            shut_down=self._life.shut_down,
         )
         self.faults: ClassicFaults = ClassicFaults(self._active_faults, controls)
 
@@ -275,12 +275,6 @@ class ClassicHubServer(HostedServer):
         if self._runner is not None:
             self._drop_connections()
 
-    def _shut_down(self) -> None:
-        for connection in self._connections():
-            if connection.feed is not None:
-                connection.feed.end(must_reconnect=True)
-        self._life.begin_again(new_keys=False)
-
     async def _restart(self, down: float, *, new_keys: bool) -> None:
         self._shut()
         try:
@@ -292,10 +286,7 @@ class ClassicHubServer(HostedServer):
 
     async def _end_connections(self) -> None:
         self._active_faults.clear()
-        for connection in self._connections():
-            if connection.feed is not None:
-                connection.feed.end(must_reconnect=True)
-        self._life.begin_again(new_keys=True)
+        self._life.shut_down()
         await self._end_calls()
 
     async def _end_calls(self) -> None:
