@@ -44,8 +44,8 @@ class ClassicHubServer(HostedServer):
     """Serves hubs over classic ASP.NET SignalR on the loopback interface, over every transport of it.
 
     The server keeps messages for clients that have lost their connection, knows their cursors and groups tokens again,
-    and drops the oldest messages of a client that is too far behind, as ASP.NET SignalR 2.4 does. Use it in an `async
-    with` on the running event loop, or in a plain `with`, which runs the server in a thread of its own.
+    and drops the oldest messages of a client that is too far behind, as ASP.NET SignalR 2.4 does. An `async with` runs
+    it on the running event loop, a plain `with` in a thread of its own.
 
     Unlike a real server, it calls `on_disconnected` as soon as the disconnect timeout is over, and leaves text as it is
     that looks like a date.
