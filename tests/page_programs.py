@@ -25,7 +25,7 @@ import signalr_sdk
 import signalr_sdk.delivery
 import signalr_sdk.sync
 from signalr_sdk import ConnectionState, HubConnection
-from signalr_sdk.testing import FaultProxy, Hub, HubServer
+from signalr_sdk.testing import ClassicHub, ClassicHubServer, FaultProxy, Hub, HubServer, Progress, RawHandler
 from signalr_sdk.testing.demo_hub import DemoHub
 
 if TYPE_CHECKING:
@@ -199,11 +199,15 @@ class PagePrograms:
             "AsyncIterator": AsyncIterator,
             "Awaitable": Awaitable,
             "Callable": Callable,
+            "ClassicHub": ClassicHub,
+            "ClassicHubServer": ClassicHubServer,
             "Decimal": Decimal,
             "FaultProxy": FaultProxy,
             "Hub": Hub,
             "HubServer": HubServer,
+            "Progress": Progress,
             "Protocol": Protocol,
+            "RawHandler": RawHandler,
             "print": self._print,
             # Names that stand for a reader's own code.
             "account": "A-1",

@@ -1,4 +1,4 @@
-"""The pytest plugin of signalr_sdk: fixtures for a hub server and for a connection to the server.
+"""The pytest plugin of signalr_sdk: fixtures for hub servers, and for a connection to a server.
 
 pytest imports this plugin in every test run if signalr_sdk is installed, even if no test uses it. So the plugin is a
 package of its own, and imports `signalr_sdk` only when a test uses a fixture.
@@ -17,27 +17,35 @@ if TYPE_CHECKING:
 
     from signalr_sdk import HubConnection
     from signalr_sdk.sync import HubConnection as SyncHubConnection
-    from signalr_sdk.testing import Hub, HubServer
+    from signalr_sdk.testing import ClassicHub, ClassicHubServer, Hub, HubServer
 
-_MARKER = "signalr(hubs, **options): the hubs by path, and options of HubServer, for the fixture signalr_server"
+_MARKERS = (
+    "signalr(hubs, **options): the hubs by path, and options of HubServer, for the fixture signalr_server",
+    "signalr_classic(hubs, **options): the hubs by name, and options of the fixture signalr_classic_server",
+)
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Register the marker `signalr`."""
-    config.addinivalue_line("markers", _MARKER)
+    """Register the markers `signalr` and `signalr_classic`."""
+    for marker in _MARKERS:
+        config.addinivalue_line("markers", marker)
 
 
 @pytest.fixture
 def signalr_hubs(request: pytest.FixtureRequest) -> Mapping[str, type[Hub]]:
     """The hubs of `signalr_server` by path, from the marker `signalr`. Override the fixture for other hubs."""
-    marker = request.node.get_closest_marker("signalr")
+    hubs: Mapping[str, type[Hub]] = _marked_hubs(request, "signalr", "{'/chat': Chat}")
+    return hubs
+
+
+def _marked_hubs(request: pytest.FixtureRequest, name: str, example: str) -> Any:
+    marker = request.node.get_closest_marker(name)
     if marker is None or not marker.args:
         raise pytest.UsageError(
-            "signalr_server needs hubs: mark the test with @pytest.mark.signalr({'/chat': Chat}), or write a fixture "
-            "signalr_hubs that returns {'/chat': Chat}"
+            f"{name}_server needs hubs: mark the test with @pytest.mark.{name}({example}), or write a fixture "
+            f"{name}_hubs that returns {example}"
         )
-    hubs: Mapping[str, type[Hub]] = marker.args[0]
-    return hubs
+    return marker.args[0]
 
 
 @pytest.fixture
@@ -55,6 +63,31 @@ def signalr_server(
     from signalr_sdk.testing import HubServer  # import only here: see the docstring of the module
 
     with HubServer(signalr_hubs, **signalr_server_options) as server:
+        yield server
+
+
+@pytest.fixture
+def signalr_classic_hubs(request: pytest.FixtureRequest) -> Mapping[str, type[ClassicHub]]:
+    """The hubs of `signalr_classic_server` by name, from the marker `signalr_classic`. Override it for other hubs."""
+    hubs: Mapping[str, type[ClassicHub]] = _marked_hubs(request, "signalr_classic", "{'Chat': Chat}")
+    return hubs
+
+
+@pytest.fixture
+def signalr_classic_server_options(request: pytest.FixtureRequest) -> Mapping[str, Any]:
+    """Options of `signalr_classic_server`, from the marker `signalr_classic`. Override it for other options."""
+    marker = request.node.get_closest_marker("signalr_classic")
+    return {} if marker is None else marker.kwargs
+
+
+@pytest.fixture
+def signalr_classic_server(
+    signalr_classic_hubs: Mapping[str, type[ClassicHub]], signalr_classic_server_options: Mapping[str, Any]
+) -> Iterator[ClassicHubServer]:
+    """A started `ClassicHubServer` in a thread of its own."""
+    from signalr_sdk.testing import ClassicHubServer  # import only here: see the docstring of the module
+
+    with ClassicHubServer(signalr_classic_hubs, **signalr_classic_server_options) as server:
         yield server
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import signal
 import socket
 import subprocess
@@ -10,8 +11,11 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from tests.classic_wire import wire
 
-from signalr_sdk import HubConnection
+from signalr_sdk import HubConnection, Transport
+from signalr_sdk.testing import ClassicHubServer
+from signalr_sdk.testing.classic.demo_hub import ClassicDemoHub
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,7 +24,7 @@ if TYPE_CHECKING:
     from .conftest import Signalr
 
 HUBS = """
-from signalr_sdk.testing import Hub
+from signalr_sdk.testing import ClassicHub, Hub
 
 class Shop(Hub):
     async def price(self, item: str) -> int:
@@ -28,6 +32,10 @@ class Shop(Hub):
 
 class Loose(Hub):
     async def anything(self, *args: object) -> None: ...
+
+class Old(ClassicHub):
+    async def price(self, item: str) -> int:
+        return len(item)
 
 class Nothing: ...
 """
@@ -81,6 +89,39 @@ def test_a_hub_of_ones_own(signalr: Signalr, interrupted: list[str], modules: Pa
     assert interrupted[0].startswith("Shop listens on http://127.0.0.1:")
 
 
+def test_a_classic_server(signalr: Signalr, interrupted: list[str], modules: Path) -> None:
+    assert signalr("serve", "--classic", "--port", "0").status == 0
+    assert signalr("serve", "hubs_of_a_user:Old", "--classic", "--port", "0", "--path", "/old").status == 0
+    demo, _stopped, own, _stopped = interrupted
+    assert re.fullmatch(r"Chat listens on http://127\.0\.0\.1:\d+/signalr, until Ctrl-C", demo)
+    assert re.fullmatch(r"Old listens on http://127\.0\.0\.1:\d+/old, until Ctrl-C", own)
+
+
+async def test_the_hub_of_the_classic_demo() -> None:
+    async with (
+        ClassicHubServer({"Chat": ClassicDemoHub}) as server,
+        wire(server, Transport.WEBSOCKETS, "chat") as client,
+    ):
+        await client.start()
+        await client.call("JoinRoom", "kitchen")
+        await client.call("SendToRoom", "kitchen", "ann", "hi")
+        await client.call("LeaveRoom", "kitchen")
+        await client.call("SendToRoom", "kitchen", "ann", "nobody hears")
+        await client.call("SendMessage", "ann", "hello")
+        await client.call("Flood", "Flood", 2, 3)
+        assert await client.events(4) == [
+            ("ReceiveMessage", "ann", "hi"),
+            ("ReceiveMessage", "ann", "hello"),
+            ("Flood", 0, "xxx"),
+            ("Flood", 1, "xxx"),
+        ]
+        assert await client.call("Add", 1, 2) == {"R": 3, "I": "0"}
+        assert await client.call("Count", state={"count": 1}) == {"R": 2, "S": {"count": 2}, "I": "0"}
+        assert await client.call("Fail", "no") == {"I": "0", "H": True, "E": "no"}
+        assert await client.call("Work", 2, call_id=1) == {"R": "done", "I": "1"}
+        assert [item["P"]["D"] for item in await client.next(2)] == [0, 1]
+
+
 def test_clients_are_served(modules: Path) -> None:
     command = [sys.executable, "-u", "-c", COMMAND, "serve", "hubs_of_a_user:Shop", "--port", "0", "--path", "/shop"]
     with subprocess.Popen(command, cwd=modules, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
@@ -111,6 +152,8 @@ async def _price(url: str) -> Any:
             ("hubs_of_a_user:Nothing",),
             "hubs_of_a_user:Nothing is no hub; derive the class from signalr_sdk.testing.Hub",
         ),
+        (("hubs_of_a_user:Shop", "--classic"), "Shop is no hub; derive the class from signalr_sdk.testing.ClassicHub"),
+        (("hubs_of_a_user:Old",), "Old is no hub; derive the class from signalr_sdk.testing.Hub"),
         (("hubs_of_a_user:HUBS",), "cannot find"),
         (("hubs_of_a_user:Loose",), "parameters go by position"),
         (("--path", "chat"), "--path: 'chat' does not begin with a slash"),

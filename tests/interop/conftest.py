@@ -10,6 +10,7 @@ from typing import Any, Literal, TypeAlias
 import attrs
 import pytest
 import trustme
+from tests.classic_twin import ClassicTwin
 from tests.python_server import AnyServer, PythonServer
 
 from signalr_sdk import Transport
@@ -217,37 +218,39 @@ def combination(request: pytest.FixtureRequest) -> Combination:
     return chosen
 
 
-# Classic ASP.NET SignalR
+# Classic ASP.NET SignalR: Microsoft's server, and ours, with the same hubs and the same control
+
+BOTH = ("microsoft", "ours")
 
 
-@pytest.fixture(scope="session")
-def running_classic_server() -> Iterator[ClassicServer]:
-    """The one classic server of this test run. Its time limits are the shortest that it takes."""
+def _start_classic(kind: str, *options: str) -> ClassicServer | ClassicTwin:
     try:
-        server = ClassicServer.start()
+        return ClassicTwin.start(*options) if kind == "ours" else ClassicServer.start(*options)
     except ServerMissingError as error:
         pytest.skip(str(error))
-    with server:
+
+
+@pytest.fixture(scope="session", params=BOTH)
+def running_classic_server(request: pytest.FixtureRequest) -> Iterator[ClassicServer | ClassicTwin]:
+    """The one classic server of each kind in this test run. Its time limits are the shortest that Microsoft's takes."""
+    with _start_classic(request.param) as server:
         yield server
 
 
 @pytest.fixture
-async def classic_server(running_classic_server: ClassicServer) -> ClassicServer:
-    """The classic server, without faults and with an empty log."""
+async def classic_server(running_classic_server: ClassicServer | ClassicTwin) -> ClassicServer | ClassicTwin:
+    """A classic server, without faults and with an empty log."""
     await running_classic_server.clear()
     return running_classic_server
 
 
-@pytest.fixture
-def start_classic_server() -> Iterator[Callable[..., ClassicServer]]:
-    """Start a classic server for this test alone, with the options of its command line."""
-    started: list[ClassicServer] = []
+@pytest.fixture(params=BOTH)
+def start_classic_server(request: pytest.FixtureRequest) -> Iterator[Callable[..., ClassicServer | ClassicTwin]]:
+    """Start a classic server for this test alone, with the options of the command line of Microsoft's program."""
+    started: list[ClassicServer | ClassicTwin] = []
 
-    def start(*options: str) -> ClassicServer:
-        try:
-            started.append(ClassicServer.start(*options))
-        except ServerMissingError as error:
-            pytest.skip(str(error))
+    def start(*options: str) -> ClassicServer | ClassicTwin:
+        started.append(_start_classic(request.param, *options))
         return started[-1]
 
     yield start

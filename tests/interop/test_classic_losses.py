@@ -253,7 +253,7 @@ async def test_stop_while_reconnecting(classic_server: ClassicServer, transport:
     identity = world.connection.connection_id
     assert identity is not None
     await classic_server.control("/rule", {"suffix": "/reconnect", "times": -1, "hang": True})
-    await classic_server.control("/drop", how="reset")
+    await drop(classic_server, "reset")
     await world.wait_for("reconnecting")
     await world.connection.stop()
     assert (await classic_server.wait_event(identity, "disconnected"))["stop"] is True

@@ -122,6 +122,28 @@ def test_without_hubs(tmp_path: Path) -> None:
 
 
 @pytest.mark.timeout(60)
+def test_a_classic_server(tmp_path: Path) -> None:
+    program = """
+from signalr_sdk.testing import ClassicHub, ClassicHubServer
+
+class Old(ClassicHub):
+    pass
+
+@pytest.mark.signalr_classic({"Old": Old}, path="/old")
+def test_the_marker(signalr_classic_server):
+    assert isinstance(signalr_classic_server, ClassicHubServer)
+    assert signalr_classic_server.url().endswith("/old")
+    signalr_classic_server.send("Old", "hello").result()
+
+def test_without_hubs(signalr_classic_server):
+    pass
+"""
+    counts, said = run(tmp_path, HUB + program, *PLAIN)
+    assert counts == {"passed": 1, "error": 1}, said
+    assert "signalr_classic_server needs hubs: mark the test with @pytest.mark.signalr_classic({'Chat': Chat})" in said
+
+
+@pytest.mark.timeout(60)
 def test_nothing_is_imported_before_it_is_used(tmp_path: Path) -> None:
     program = """
 import sys

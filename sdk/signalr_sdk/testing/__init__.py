@@ -1,8 +1,11 @@
-"""A hub server in Python for tests of clients and for demos, not for production."""
+"""Hub servers in Python for tests of clients and for demos, not for production."""
 
 from __future__ import annotations
 
 from .active_faults import Fault
+from .classic.faults import ClassicFaults
+from .classic.hubs import ClassicCallerProxy, ClassicHub, ClassicHubClients, Progress, RawConnections, RawHandler
+from .classic.server import ClassicHubServer
 from .fault_proxy import FaultProxy
 from .faults import Faults
 from .hubs import ClientProxy, Hub, HubClients, HubContext, HubException, HubGroups, IOException, SingleClientProxy
@@ -14,6 +17,11 @@ from .settings import Identity
 from .simulated_network import SimulatedNetwork
 
 __all__ = [
+    "ClassicCallerProxy",
+    "ClassicFaults",
+    "ClassicHub",
+    "ClassicHubClients",
+    "ClassicHubServer",
     "ClientProxy",
     "Fault",
     "FaultProxy",
@@ -30,6 +38,9 @@ __all__ = [
     "LedgerHub",
     "LedgerRow",
     "Pending",
+    "Progress",
+    "RawConnections",
+    "RawHandler",
     "Recorded",
     "RecordedCall",
     "RecordedConnect",

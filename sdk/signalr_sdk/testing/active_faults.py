@@ -19,7 +19,7 @@ from .tcp_listener import drop_tcp
 from .waiters import Waiters
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Mapping
 
     from .fault_points import FaultFilter, FaultSite
 
@@ -189,7 +189,16 @@ async def stall(fault: Fault, _site: FaultSite) -> None:
 
 async def drop(_fault: Fault, site: FaultSite) -> None:
     """Close the client's TCP connection instead of answering the request or passing the frame on."""
-    drop_tcp(site.tcp, reset=False)
+    await _close(site, reset=False)
+
+
+async def reset(_fault: Fault, site: FaultSite) -> None:
+    """Reset the client's TCP connection instead of answering the request."""
+    await _close(site, reset=True)
+
+
+async def _close(site: FaultSite, *, reset: bool) -> None:
+    drop_tcp(site.tcp, reset=reset)
     # Wait for ever, so that the server does not go on with the request. aiohttp cancels the handler of a request
     # whose TCP connection is lost.
     await asyncio.get_running_loop().create_future()
@@ -227,3 +236,25 @@ class Refuse:
         headers = {} if self.retry_after is None else {"Retry-After": str(self.retry_after)}
         kind = type("Refused", (web.HTTPException,), {"status_code": self.status})
         raise kind(headers=headers, text=f"refused by the test server: {self.status}")
+
+
+@attrs.frozen
+class Answer:
+    """The action of a fault that answers a request in place of the server.
+
+    Attributes:
+        status: the status.
+        body: the body.
+        content_type: the media type of the body.
+        headers: other headers.
+    """
+
+    status: int = attrs.field(validator=[attrs.validators.ge(200), attrs.validators.le(599)])
+    body: str = ""
+    content_type: str = attrs.field(default="text/plain", kw_only=True)
+    headers: Mapping[str, str] = attrs.field(factory=dict, kw_only=True)
+
+    async def __call__(self, _fault: Fault, _site: FaultSite) -> None:
+        """Raise the HTTP answer as an exception, which aiohttp turns into a response."""
+        kind = type("Answered", (web.HTTPException,), {"status_code": self.status})
+        raise kind(headers=self.headers, text=self.body, content_type=self.content_type)

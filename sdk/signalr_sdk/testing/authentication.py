@@ -16,6 +16,7 @@ from aiohttp import web
 from .settings import Identity, ServerSettings
 
 if TYPE_CHECKING:
+    from .settings import Authorize
     from .transport_connection import TransportConnection
 
 _BEARER = "Bearer "
@@ -40,26 +41,8 @@ class Authentication:
         self._settings = settings
 
     async def identify(self, request: web.Request) -> Identity:
-        """Return the user who makes the request.
-
-        Raises:
-            web.HTTPUnauthorized: `authorize` does not accept the token.
-        """
-        identity = await self._authorize(request)
-        if identity is None:
-            raise web.HTTPUnauthorized(text="")
-        return identity
-
-    async def _authorize(self, request: web.Request) -> Identity | None:
-        authorize = self._settings.authorize
-        if authorize is None:
-            return _NOBODY
-        header = request.headers.get("Authorization", "")
-        token = header.removeprefix(_BEARER) if header.startswith(_BEARER) else request.query.get("access_token")
-        answer = authorize(token)
-        if inspect.isawaitable(answer):
-            answer = await answer
-        return Identity(answer) if isinstance(answer, str) else answer
+        """See `identify`."""
+        return await identify(request, self._settings.authorize)
 
     def lifetime_members(self, identity: Identity) -> dict[str, int]:
         """Return a dict to add to the JSON answer to a negotiate or refresh request.
@@ -152,6 +135,28 @@ class Authentication:
             await connection.client.hub.on_authentication_refreshed()
         except Exception:
             _logger.exception("on_authentication_refreshed failed")
+
+
+async def identify(request: web.Request, authorize: Authorize | None) -> Identity:
+    """Return the user who makes a request.
+
+    Args:
+        request: the request. Its bearer token is in the header `Authorization`, or in the query as `access_token`.
+        authorize: the option `authorize` of the server.
+
+    Raises:
+        web.HTTPUnauthorized: `authorize` does not accept the token.
+    """
+    if authorize is None:
+        return _NOBODY
+    header = request.headers.get("Authorization", "")
+    token = header.removeprefix(_BEARER) if header.startswith(_BEARER) else request.query.get("access_token")
+    answer = authorize(token)
+    if inspect.isawaitable(answer):
+        answer = await answer
+    if answer is None:
+        raise web.HTTPUnauthorized(text="")
+    return Identity(answer) if isinstance(answer, str) else answer
 
 
 def _is_other_user(connection: TransportConnection, identity: Identity) -> bool:

@@ -30,6 +30,13 @@ class FaultPoint(StrEnum):
     HANDSHAKE = "handshake"
     FRAME_IN = "frame in"
     FRAME_OUT = "frame out"
+    # Only on `ClassicHubServer`.
+    START = "start"
+    RECONNECT = "reconnect"
+    SEND = "send"
+    ABORT = "abort"
+    HUBS = "hubs"
+    KEEP_ALIVE = "keep alive"
     # The argument `at` cannot name `PING` and `FRAME_RULE`: only the methods `stop_pings`, `split` and `join` use them.
     PING = "ping"
     FRAME_RULE = "frame rule"
@@ -42,6 +49,13 @@ REQUESTS = frozenset(
     }
 )  # fmt: skip
 """The points at which an HTTP request waits for its response."""
+COMMANDS = frozenset(
+    {
+        FaultPoint.NEGOTIATE, FaultPoint.CONNECT, FaultPoint.START, FaultPoint.RECONNECT, FaultPoint.POLL,
+        FaultPoint.SEND, FaultPoint.ABORT, FaultPoint.PING, FaultPoint.HUBS,
+    }
+)  # fmt: skip
+"""The requests to a classic server: the last part of the path."""
 LIVE = frozenset({FaultPoint.POLL, FaultPoint.POST, FaultPoint.FRAME_IN, FaultPoint.FRAME_OUT})
 """The points that together see all data of a live connection."""
 
@@ -54,12 +68,16 @@ class FaultSite:
         point: what the server is about to do.
         transport: name of the transport; empty if the transport is not known yet.
         connection_id: id of the connection, if there is one.
+        path: path of the request without its last part, the command; only on `ClassicHubServer`.
+        target: the rest of the request's URL, the command and the query; only on `ClassicHubServer`.
         tcp: asyncio's transport of the TCP connection, for faults that close the TCP connection.
     """
 
     point: FaultPoint
     transport: str = attrs.field(default="", kw_only=True)
     connection_id: str | None = attrs.field(default=None, kw_only=True)
+    path: str = attrs.field(default="", kw_only=True)
+    target: str = attrs.field(default="", repr=False, kw_only=True)
     tcp: asyncio.WriteTransport | None = attrs.field(default=None, repr=False, kw_only=True)
 
 
@@ -71,6 +89,7 @@ class FaultFilter:
         points: the fault happens only at these points.
         transport: the fault happens only with this transport; `None` for all transports.
         connection_id: the fault happens only to this connection; `None` for all connections.
+        path: the fault happens only to requests of this path; `None` for all paths.
     """
 
     points: frozenset[FaultPoint]
@@ -78,6 +97,7 @@ class FaultFilter:
         default=None, converter=attrs.converters.optional(Transport), kw_only=True
     )
     connection_id: str | None = attrs.field(default=None, kw_only=True)
+    path: str | None = attrs.field(default=None, kw_only=True)
 
     def matches(self, site: FaultSite) -> bool:
         """Return whether the fault hits the point, the transport and the connection that `site` names."""
@@ -85,6 +105,7 @@ class FaultFilter:
             site.point in self.points
             and self.transport in (None, site.transport)
             and self.connection_id in (None, site.connection_id)
+            and self.path in (None, site.path)
         )
 
 

@@ -14,12 +14,13 @@ from .._typed.structure import needs_exact
 
 if TYPE_CHECKING:
     import types
+    from collections.abc import Iterator
 
-    from .hubs import Hub
+    from .hubs import Hub, HubBase
 
 _STREAMS = (AsyncIterator, AsyncIterable, AsyncGenerator)
-# Clients cannot call these methods of a hub: the server calls them when a client comes, renews its token or leaves.
-_RESERVED = frozenset({"on_connected", "on_authentication_refreshed", "on_disconnected"})
+RESERVED = frozenset({"on_connected", "on_authentication_refreshed", "on_disconnected"})
+"""Clients cannot call these methods of a hub: the server calls them when a client comes, renews its token or leaves."""
 
 
 @attrs.frozen
@@ -27,11 +28,13 @@ class HubParameter:
     """A parameter of a hub method, to which the server gives an argument or a stream of the client.
 
     Attributes:
+        name: name of the parameter in Python.
         type: the annotated type, or `Any` without annotation. For a stream, the type of the items.
         is_stream: whether the parameter gets a stream of items from the client.
         default: the default value; `Parameter.empty` without a default.
     """
 
+    name: str
     type: Any
     is_stream: bool
     default: Any = attrs.field(kw_only=True)
@@ -70,14 +73,21 @@ def methods_of(hub: type[Hub]) -> dict[str, HubMethod]:
 @lru_cache(maxsize=256)
 def _methods_of(hub: type[Hub]) -> dict[str, HubMethod]:
     found: dict[str, HubMethod] = {}
-    for name, function in inspect.getmembers(hub, inspect.isfunction):
-        if name.startswith("_") or name in _RESERVED or isinstance(inspect.getattr_static(hub, name), staticmethod):
-            continue
-        method = _method(hub, name, function)
+    for name, function in public_functions(hub, RESERVED):
+        method = read_method(hub, name, function)
         other = found.setdefault(normalized(name), method)
         if other is not method:
             raise TypeError(f"{hub.__name__}: '{other.name}' and '{name}' are the same name to clients")
     return found
+
+
+def public_functions(hub: type[HubBase], reserved: frozenset[str]) -> Iterator[tuple[str, types.FunctionType]]:
+    """Yield the name and the function of each method that clients can call: the public ones that are not reserved."""
+    for name, function in inspect.getmembers(hub, inspect.isfunction):
+        if not (
+            name.startswith("_") or name in reserved or isinstance(inspect.getattr_static(hub, name), staticmethod)
+        ):
+            yield name, function
 
 
 def exact_methods(hub: type[Hub]) -> Callable[[str], bool] | None:
@@ -94,7 +104,12 @@ def normalized(name: str) -> str:
     return name.replace("_", "").lower()
 
 
-def _method(hub: type[Hub], name: str, function: types.FunctionType) -> HubMethod:
+def read_method(hub: type[HubBase], name: str, function: types.FunctionType) -> HubMethod:
+    """Return the description of a method of a hub class.
+
+    Raises:
+        TypeError: clients cannot call the method because of its parameters.
+    """
     where = f"{hub.__name__}.{name}"
     hints, signature = read_function(where, function)
     parameters = []
@@ -106,7 +121,7 @@ def _method(hub: type[Hub], name: str, function: types.FunctionType) -> HubMetho
         hint = hints.get(parameter.name, Any)
         is_stream = _is_stream(hint)
         wanted = next(iter(get_args(hint)), Any) if is_stream else hint
-        parameters.append(HubParameter(wanted, is_stream, default=parameter.default))
+        parameters.append(HubParameter(parameter.name, wanted, is_stream, default=parameter.default))
         required += parameter.default is inspect.Parameter.empty and not is_stream
     return HubMethod(
         name=name,

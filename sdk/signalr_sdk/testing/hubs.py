@@ -12,7 +12,19 @@ if TYPE_CHECKING:
 
 
 class HubException(Exception):  # noqa: N818 - the name that ASP.NET Core has
-    """An error of a hub method whose text is sent to the client even without detailed errors."""
+    """An error of a hub method whose text is sent to the client even without detailed errors.
+
+    Args:
+        text: the text.
+        data: a value that `ClassicHubServer` sends with the text. ASP.NET Core SignalR has no such value.
+
+    Attributes:
+        data: the value, or `None`.
+    """
+
+    def __init__(self, text: str = "", data: Any = None) -> None:
+        super().__init__(text)
+        self.data = data
 
 
 class IOException(Exception):  # noqa: N818 - the name that ASP.NET Core has
@@ -101,7 +113,22 @@ class HubGroups(typing.Protocol):
         """Remove a connection from a group. Does nothing if the connection is not in the group."""
 
 
-class Hub:
+class HubBase:
+    """What the hubs of all kinds of servers have.
+
+    Attributes:
+        context: what the hub knows about the connection of its caller.
+        groups: the groups of the hub.
+    """
+
+    context: HubContext
+    groups: HubGroups
+
+    async def on_connected(self) -> None:
+        """Called when a client has connected. An exception closes the connection."""
+
+
+class Hub(HubBase):
     """Base class of hubs. Clients can call its public methods. The server makes one instance for each connection.
 
     A method is `async def`, or an async generator that streams its items. A plain `def` works too, but must not block,
@@ -117,12 +144,7 @@ class Hub:
         ```
     """
 
-    context: HubContext
     clients: HubClients
-    groups: HubGroups
-
-    async def on_connected(self) -> None:
-        """Called when a client has connected. An exception closes the connection."""
 
     async def on_authentication_refreshed(self) -> None:
         """Called after a client has renewed its token. `context.user` is the same as before. An exception is logged."""

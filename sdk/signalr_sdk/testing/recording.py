@@ -25,7 +25,9 @@ T = TypeVar("T")
 _RECORDS = 10_000
 _BYTES = 16 * 1024 * 1024
 # The values of these headers and query parameters are secrets, and must not appear in the output of a test run.
-_SECRET = frozenset({"access_token", "authorization", "cookie", "proxy-authorization"})
+_SECRET = frozenset(
+    {"access_token", "authorization", "connectionToken", "cookie", "groupsToken", "proxy-authorization"}
+)
 _HIDDEN = "(hidden)"
 
 
@@ -166,6 +168,7 @@ class Recorded:
     def __init__(self) -> None:
         self._calls: _RecordLog[RecordedCall] = _RecordLog()
         self._connects: _RecordLog[RecordedConnect] = _RecordLog()
+        self._reconnects: _RecordLog[RecordedConnect] = _RecordLog()
         self._disconnects: _RecordLog[RecordedDisconnect] = _RecordLog()
         self._negotiations: _RecordLog[RecordedNegotiation] = _RecordLog()
 
@@ -178,6 +181,11 @@ class Recorded:
     def connects(self) -> list[RecordedConnect]:
         """The clients that have connected: one record for each successful handshake."""
         return self._connects.all()
+
+    @property
+    def reconnects(self) -> list[RecordedConnect]:
+        """The clients that have taken their connection up again after a loss. Only on `ClassicHubServer`."""
+        return self._reconnects.all()
 
     @property
     def disconnects(self) -> list[RecordedDisconnect]:
@@ -195,7 +203,7 @@ class Recorded:
 
     def clear(self) -> None:
         """Remove the records of everything that clients have done so far."""
-        for log in (self._calls, self._connects, self._disconnects, self._negotiations):
+        for log in (self._calls, self._connects, self._reconnects, self._disconnects, self._negotiations):
             log.clear()
 
     # Tests call the methods below, to wait for records.
@@ -215,6 +223,10 @@ class Recorded:
         """See `HubServer.wait_connected`."""
         return _pending(self._connects, "connected", times, timeout)
 
+    def wait_reconnected(self, *, times: int = 1, timeout: float | None = 5.0) -> Pending[RecordedConnect]:
+        """See `ClassicHubServer.wait_reconnected`."""
+        return _pending(self._reconnects, "reconnected", times, timeout)
+
     def wait_disconnected(self, *, times: int = 1, timeout: float | None = 5.0) -> Pending[RecordedDisconnect]:
         """See `HubServer.wait_disconnected`."""
         return _pending(self._disconnects, "gone", times, timeout)
@@ -230,6 +242,10 @@ class Recorded:
     def note_connect(self, path: str, context: HubContext) -> None:
         """Record that a client has connected, and wake the tests that wait for it in `wait_connected`."""
         self._connects.add(RecordedConnect(path, context.connection_id, context.user, context.transport))
+
+    def note_reconnect(self, path: str, context: HubContext) -> None:
+        """Record that a client has reconnected, and wake the tests that wait for it in `wait_reconnected`."""
+        self._reconnects.add(RecordedConnect(path, context.connection_id, context.user, context.transport))
 
     def note_disconnect(self, path: str, connection_id: str, error: Exception | None) -> None:
         """Record that a client has disconnected, and wake the tests that wait for it in `wait_disconnected`."""

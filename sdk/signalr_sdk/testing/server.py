@@ -5,42 +5,35 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
-from aiohttp import web
-
 from ..errors import ConnectionClosedError
 from ..options import Transport
 from ..protocols import MessagePackProtocol
 from .active_faults import ActiveFaults
 from .error_texts import ServerJsonProtocol
 from .faults import Faults, ServerControls
+from .hosting import HostedServer
 from .http_endpoint import HubEndpoint
 from .hub_clients import RegisteredClients
 from .hub_methods import methods_of
-from .loop_thread import LoopService
-from .origins import is_allowed
-from .pending import Pending
 from .recording import Recorded, RecordedCall, RecordedConnect, RecordedDisconnect
 from .served_hub import ServedHub
 from .settings import AllowRefresh, Authorize, ServerSettings
-from .tcp_listener import TcpListener, drop_tcp
 
 if TYPE_CHECKING:
     import ssl as ssl_module
-    from collections.abc import Callable, Coroutine, Iterable, Mapping
-    from concurrent.futures import Future
+    from collections.abc import Iterable, Mapping
 
-    from aiohttp.typedefs import Handler
+    from aiohttp import web
 
     from ..interfaces import HubProtocol
     from .hubs import Hub
+    from .pending import Pending
     from .transport_connection import TransportConnection
 
-# When the server stops, HTTP requests in progress may take this many seconds to end. After that, they are cancelled.
-_GRACE = 1.0
 _PROTOCOLS = {"json": ServerJsonProtocol, "messagepack": MessagePackProtocol}
 
 
-class HubServer(LoopService):
+class HubServer(HostedServer):
     """Serves hubs on the loopback interface, over every transport and both protocols.
 
     Use the server in an `async with` on the running event loop, or in a plain `with`, which runs the server in a thread
@@ -93,8 +86,6 @@ class HubServer(LoopService):
         ```
     """
 
-    _kind = "server"
-
     def __init__(
         self,
         hubs: Mapping[str, type[Hub]],
@@ -121,8 +112,7 @@ class HubServer(LoopService):
         stateful_window: float = 15.0,
         stateful_buffer: int = 100_000,
     ) -> None:
-        super().__init__()
-        self._settings = ServerSettings(
+        settings = self._settings = ServerSettings(
             transports=Transport if transports is None else transports,
             protocols=tuple(protocols),
             detailed_errors=detailed_errors,
@@ -142,6 +132,7 @@ class HubServer(LoopService):
             stateful_window=stateful_window,
             stateful_buffer=stateful_buffer,
         )
+        super().__init__(host, port, ssl=ssl, origins=settings.origins, body_bytes=settings.carried_bytes)
         for hub in hubs.values():
             # Raise the TypeError for a wrong hub class now, not when a client first calls a method of the hub.
             methods_of(hub)
@@ -152,7 +143,6 @@ class HubServer(LoopService):
             path: ServedHub(path, hub, settings=self._settings, protocols=spoken, faults=faults, recorded=self.recorded)
             for path, hub in hubs.items()
         }
-        self._host, self._port, self._ssl = host, port, ssl
         controls = ServerControls(
             on_loop=self._on_loop,
             connections=self._connections,
@@ -162,10 +152,6 @@ class HubServer(LoopService):
         )
         self.faults: Faults = Faults(faults, controls)
         self._endpoints: list[HubEndpoint] = []
-        self._runner: web.AppRunner | None = None
-        self._listener: TcpListener | None = None
-        self._times_refused = 0
-        self._in_use: set[asyncio.WriteTransport | None] = set()
 
     def url(self, path: str) -> str:
         """Return the URL of a hub.
@@ -173,12 +159,7 @@ class HubServer(LoopService):
         Args:
             path: one of the paths in `hubs`.
         """
-        return f"{'https' if self._ssl else 'http'}://{self._host}:{self.port}{path}"
-
-    @property
-    def port(self) -> int:
-        """The port on which the server listens; before the first start, the `port` that was given."""
-        return self._port
+        return self._address(path)
 
     def wait_called(self, method: str, *, times: int = 1, timeout: float | None = 5.0) -> Pending[RecordedCall]:
         """Wait for a call of a method: with `await`, or in a thread without an event loop with `.result()`.
@@ -235,83 +216,21 @@ class HubServer(LoopService):
     def _connections(self) -> list[TransportConnection]:
         return [connection for endpoint in self._endpoints for connection in endpoint.connections.values()]
 
-    async def _open(self) -> None:
-        app = web.Application(
-            client_max_size=self._settings.carried_bytes, middlewares=[self._refuse_foreign, self._note_in_use]
-        )
-        endpoints = [HubEndpoint(hub) for hub in self._hubs.values()]
-        for endpoint in endpoints:
-            app.add_routes(endpoint.routes())
-        runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=_GRACE, access_log=None)
-        await runner.setup()
-        listener = TcpListener(_server_of(runner), self._ssl)
-        try:
-            await listener.open(self._host, self._port)
-        except BaseException:
-            await runner.cleanup()
-            raise
-        self._runner, self._listener, self._endpoints = runner, listener, endpoints
-        self._port = listener.port
+    def _routes(self) -> list[web.RouteDef]:
+        self._endpoints = [HubEndpoint(hub) for hub in self._hubs.values()]
+        return [route for endpoint in self._endpoints for route in endpoint.routes()]
 
-    async def _close(self) -> None:
-        runner, self._runner = self._runner, None
-        if runner is None or self._listener is None:
-            return
-        await self._listener.close()
+    async def _end_connections(self) -> None:
         for endpoint in self._endpoints:
             endpoint.is_closing = True
         self._active_faults.clear()
         await asyncio.gather(*(endpoint.close() for endpoint in self._endpoints))
-        await runner.cleanup()
-        self._listener = None
 
-    @web.middleware
-    async def _refuse_foreign(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """Refuse requests of foreign web pages: any page in the user's browser can send requests to this server."""
-        if not is_allowed(request.headers.get("Origin"), self._host, self._settings.origins):
-            raise web.HTTPForbidden(text="This page may not use the hub: name its origin in HubServer(origins=...)")
-        return await handler(request)
-
-    @web.middleware
-    async def _note_in_use(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """Note which TCP connections have a request in progress: `_refuse` must close only the idle TCP connections."""
-        tcp = request.transport
-        self._in_use.add(tcp)
-        try:
-            return await handler(request)
-        finally:
-            self._in_use.discard(tcp)
-
-    # `Faults` and `ActiveFaults` call the methods below on the server's event loop. Only `_later` may run in any
-    # thread.
+    # `Faults` and `ActiveFaults` call the methods below on the server's event loop.
 
     def _recheck_buffers(self) -> None:
         for connection in self._connections():
             connection.buffers.recheck()
-
-    def _refuse(self) -> None:
-        """Refuse new TCP connections until `_accept` was called as often as this method; close idle connections."""
-        self._times_refused += 1
-        if self._listener is not None and self._runner is not None:
-            self._listener.refuse()
-            for handler in _server_of(self._runner).connections:
-                if handler.transport not in self._in_use:
-                    drop_tcp(handler.transport, reset=False)
-
-    def _accept(self) -> None:
-        self._times_refused -= 1
-        if self._listener is not None and not self._times_refused:
-            self._listener.accept()
-
-    def _later(self, work: Callable[[], Coroutine[Any, Any, None]]) -> Pending[None]:
-        """Return a `Pending`. Its `await` or `result()` starts `work` on the server's event loop."""
-
-        def begin() -> Future[None]:
-            if self._loop is None:
-                raise RuntimeError("the server is not started")
-            return asyncio.run_coroutine_threadsafe(work(), self._loop)
-
-        return Pending(begin)
 
     async def _restart(self, down: float, *, graceful: bool) -> None:
         self._refuse()
@@ -326,17 +245,3 @@ class HubServer(LoopService):
             for endpoint in self._endpoints:
                 endpoint.is_closing = False
             self._accept()
-
-    def _drop_connections(self) -> None:
-        """Close all TCP connections of clients at once, as the end of the server's process does."""
-        if self._runner is None:
-            raise RuntimeError("the server is not started")
-        for handler in _server_of(self._runner).connections:
-            drop_tcp(handler.transport, reset=False)
-
-
-def _server_of(runner: web.AppRunner) -> web.Server:
-    server = runner.server
-    if server is None:
-        raise RuntimeError("the runner is not set up")
-    return server

@@ -1,0 +1,293 @@
+"""`ClassicHubServer`: a server of classic ASP.NET SignalR for tests, which runs in the process of the test."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qsl
+
+from aiohttp import web
+
+from ..active_faults import ActiveFaults
+from ..authentication import identify
+from ..fault_points import COMMANDS, FaultPoint, FaultSite
+from ..hosting import HostedServer
+from ..recording import Recorded, RecordedCall, RecordedConnect, RecordedDisconnect
+from .endpoint import TRANSPORTS, Asked, ClassicEndpoint, response
+from .faults import ClassicControls, ClassicFaults
+from .hub_clients import TopicClients
+from .hub_service import HubService
+from .hubs import ClassicHub, RawHandler
+from .life import ServerLife
+from .methods import classic_methods
+from .raw_service import RawService, RawTopics
+from .script import hubs_script
+from .service import RefusedRequestError
+from .settings import ClassicSettings
+from .transports import JSON
+
+if TYPE_CHECKING:
+    import ssl as ssl_module
+    from collections.abc import Iterable, Mapping
+
+    from ..pending import Pending
+    from ..settings import Authorize
+    from .connection import ClassicConnection
+
+_logger = logging.getLogger("signalr_sdk.testing")
+_SCRIPT = "application/javascript; charset=UTF-8"
+_NAMES = {**{str(point): point for point in COMMANDS}, "js": FaultPoint.HUBS}
+
+
+class ClassicHubServer(HostedServer):
+    """Serves hubs over classic ASP.NET SignalR on the loopback interface, over every transport of it.
+
+    The server keeps messages for clients that have lost their connection, knows their cursors and groups tokens again,
+    and drops the oldest messages of a client that is too far behind, as ASP.NET SignalR 2.4 does. An `async with` runs
+    it on the running event loop, a plain `with` in a thread of its own.
+
+    Unlike a real server, it calls `on_disconnected` as soon as the disconnect timeout is over, and leaves text as it is
+    that looks like a date.
+
+    Args:
+        hubs: the hub classes, derived from `ClassicHub`, by their names for clients.
+        path: the path of all hubs.
+        raw: handlers of connections without hubs, by path.
+        host: address to listen on.
+        port: port to listen on; 0 for a free one.
+        ssl: TLS context of the server, for https.
+        keep_alive: after so many seconds without a message to a client a sign of life is sent; clients are told twice
+            as much. `None` for no signs of life.
+        disconnect: how many seconds a client may be away. `OnDisconnected` of the hubs runs after it.
+        connection_timeout: a poll that has nothing to say ends after so many seconds.
+        connect_timeout: how many seconds clients wait for the first message over a transport.
+        long_poll_delay: how many seconds clients wait from one poll to the next.
+        web_sockets: whether clients may use WebSockets.
+        detailed_errors: whether the text of any exception is sent to clients, not only that of a `HubException`.
+        debug: whether detailed errors have stack traces.
+        authorize: called with the bearer token of each request. Returns the user's name, or an `Identity` with the
+            name, or `None` to answer 401. An empty name means nobody. The connection belongs to this user: a request
+            of another one is answered with 403.
+        origins: origins of web pages that may use the hubs, as for `HubServer`.
+        message_buffer: how many messages are kept for each client, group and hub.
+        max_message: the longest WebSocket message of a client, in bytes; at a longer one the server hangs up. `None`
+            for no limit.
+        send_timeout: the transport of a client that has read no data for so many seconds is closed.
+
+    Attributes:
+        faults: methods that make the server fail.
+        recorded: records of what clients did. The methods of calls are named as `Hub.Method`.
+
+    Example:
+        ```python
+        class Chat(ClassicHub):
+            async def add(self, a: int, b: int) -> int:
+                return a + b
+
+        async with ClassicHubServer({"Chat": Chat}) as server:
+            ...  # clients connect to server.url()
+            await server.send("Chat", "news", "hello")
+        ```
+    """
+
+    def __init__(
+        self,
+        hubs: Mapping[str, type[ClassicHub]],
+        *,
+        path: str = "/signalr",
+        raw: Mapping[str, type[RawHandler]] | None = None,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        ssl: ssl_module.SSLContext | None = None,
+        keep_alive: float | None = 10.0,
+        disconnect: float = 30.0,
+        connection_timeout: float = 110.0,
+        connect_timeout: float = 5.0,
+        long_poll_delay: float = 0.0,
+        web_sockets: bool = True,
+        detailed_errors: bool = False,
+        debug: bool = False,
+        authorize: Authorize | None = None,
+        origins: Iterable[str] = (),
+        message_buffer: int = 1000,
+        max_message: int | None = 65536,
+        send_timeout: float = 10.0,
+    ) -> None:
+        settings = self._settings = ClassicSettings(
+            keep_alive=keep_alive,
+            disconnect=disconnect,
+            connection_timeout=connection_timeout,
+            connect_timeout=connect_timeout,
+            long_poll_delay=long_poll_delay,
+            web_sockets=web_sockets,
+            detailed_errors=detailed_errors,
+            debug=debug,
+            authorize=authorize,
+            origins=origins,
+            message_buffer=message_buffer,
+            max_message=max_message,
+            send_timeout=send_timeout,
+        )
+        super().__init__(host, port, ssl=ssl, origins=settings.origins, body_bytes=settings.read_bytes)
+        for hub in hubs.values():
+            if not issubclass(hub, ClassicHub):
+                raise TypeError(f"{hub.__name__} must derive from ClassicHub")
+            # Raise the TypeError for a wrong hub class now, not when a client first calls a method of the hub.
+            classic_methods(hub)
+        self._path = path
+        self._active_faults = ActiveFaults(lambda: None)
+        self.recorded: Recorded = Recorded()
+        self._life = ServerLife(settings)
+        self._hubs = HubService(hubs, bus=lambda: self._life.bus, settings=settings, recorded=self.recorded)
+        handlers = {
+            each: RawService(each, handler, bus=lambda: self._life.bus) for each, handler in (raw or {}).items()
+        }
+        self._endpoints = {each.lower(): self._endpoint(each, service) for each, service in handlers.items()}
+        self._endpoints[path.lower()] = self._endpoint(path, self._hubs)
+        controls = ClassicControls(
+            on_loop=self._on_loop,
+            connections=self._connections,
+            refuse=self._shut,
+            accept=self._accept,
+            restart=lambda new_keys, down: self._later(lambda: self._restart(down, new_keys=new_keys)),
+            shut_down=self._life.shut_down,
+        )
+        self.faults: ClassicFaults = ClassicFaults(self._active_faults, controls)
+
+    def _endpoint(self, path: str, service: HubService | RawService) -> ClassicEndpoint:
+        return ClassicEndpoint(
+            path,
+            service,
+            life=self._life,
+            settings=self._settings,
+            faults=self._active_faults,
+            recorded=self.recorded,
+        )
+
+    def url(self, path: str | None = None) -> str:
+        """Return the URL of the hubs, or of another path."""
+        return self._address(self._path if path is None else path)
+
+    def wait_called(self, method: str, *, times: int = 1, timeout: float | None = 5.0) -> Pending[RecordedCall]:
+        """Wait for a call of a method: with `await`, or in a thread without an event loop with `.result()`.
+
+        Earlier calls count too, unless `recorded.clear()` was called after them.
+
+        Args:
+            method: hub and method, as `Hub.Method`, in any case.
+            times: how many calls to wait for.
+            timeout: seconds to wait; `None` for no limit.
+
+        Returns:
+            An object to be awaited, which gives the last of these calls (a `RecordedCall`). A `TimeoutError` names the
+                methods that were called.
+        """
+        return self.recorded.wait_called(method, times=times, timeout=timeout)
+
+    def wait_connected(self, *, times: int = 1, timeout: float | None = 5.0) -> Pending[RecordedConnect]:
+        """Wait until clients have connected. See `HubServer.wait_connected`."""
+        return self.recorded.wait_connected(times=times, timeout=timeout)
+
+    def wait_reconnected(self, *, times: int = 1, timeout: float | None = 5.0) -> Pending[RecordedConnect]:
+        """Wait until clients have taken their connections up again: with `await`, or `.result()` in a thread.
+
+        Earlier clients count too, unless `recorded.clear()` was called after them. Gives the last `RecordedConnect`.
+
+        Args:
+            times: how often to wait for a client.
+            timeout: seconds to wait, then a `TimeoutError` is raised; `None` for no limit.
+        """
+        return self.recorded.wait_reconnected(times=times, timeout=timeout)
+
+    def wait_disconnected(self, *, times: int = 1, timeout: float | None = 5.0) -> Pending[RecordedDisconnect]:
+        """Wait until clients have disconnected. See `HubServer.wait_disconnected`."""
+        return self.recorded.wait_disconnected(times=times, timeout=timeout)
+
+    def send(self, hub: str, event: str, *args: Any) -> Pending[None]:
+        """Send an event to all clients of a hub: with `await`, or in a thread without an event loop with `.result()`.
+
+        Args:
+            hub: name of the hub.
+            event: name of the event.
+            args: arguments of the event.
+        """
+        return self._later(lambda: self.clients(hub).all.send(event, *args))
+
+    def clients(self, hub: str) -> TopicClients:
+        """Return the clients of a hub, for sending to them without a hub method. Only on the server's event loop."""
+        if hub not in self._hubs.hubs:
+            raise KeyError(hub)
+        return TopicClients(self._life.bus, hub)
+
+    def raw_connections(self, path: str) -> RawTopics:
+        """Return the connections of a path in `raw`, for sending to them. Only on the server's event loop."""
+        return RawTopics(self._life.bus, path)
+
+    # Requests
+
+    def _routes(self) -> list[web.RouteDef]:
+        return [web.route("*", "/{tail:.*}", self._handle)]
+
+    async def _handle(self, request: web.Request) -> web.StreamResponse:
+        try:
+            return await self._answer(request)
+        except RefusedRequestError as error:
+            return response(str(error).encode(), "text/plain; charset=UTF-8", error.status)
+
+    async def _answer(self, request: web.Request) -> web.StreamResponse:
+        path, _slash, name = request.path.lower().rstrip("/").rpartition("/")
+        command = _NAMES.get(name)
+        if command is None:
+            raise RefusedRequestError(404, "nothing here")
+        transport = TRANSPORTS.get(request.query.get("transport", "").lower(), "")
+        target = f"/{name}?{request.query_string}"
+        site = FaultSite(command, transport=transport, path=path, target=target, tcp=request.transport)
+        await self._active_faults.apply(site)
+        endpoint = self._endpoints.get(path)
+        if endpoint is None:
+            raise RefusedRequestError(404, "nothing here")
+        if "callback" in request.query:
+            raise RefusedRequestError(403)
+        if command is FaultPoint.HUBS:
+            return response(hubs_script(self._path, self._hubs.hubs).encode(), _SCRIPT)
+        identity = await identify(request, self._settings.authorize)
+        if command is FaultPoint.PING:
+            return response(b'{ "Response": "pong" }', JSON)
+        # Microsoft's .NET client sends its forms without a media type.
+        form = dict(parse_qsl((await request.read()).decode())) if request.method == "POST" else {}
+        asked = Asked(request=request, command=command, user=identity.name, form=form)
+        try:
+            return await endpoint.answer(asked)
+        except (RefusedRequestError, web.HTTPException):
+            raise
+        except Exception as error:
+            _logger.warning("/%s failed", name, exc_info=True)
+            raise RefusedRequestError(500, repr(error) if self._settings.detailed_errors else "") from error
+
+    # The server's life. `ClassicFaults` calls these methods on the server's event loop.
+
+    def _connections(self) -> list[ClassicConnection]:
+        return list(self._life.connections.values())
+
+    def _shut(self) -> None:
+        self._refuse()
+        if self._runner is not None:
+            self._drop_connections()
+
+    async def _restart(self, down: float, *, new_keys: bool) -> None:
+        self._shut()
+        try:
+            self._life.begin_again(new_keys=new_keys)
+            await self._end_calls()
+            await asyncio.sleep(down)
+        finally:
+            self._accept()
+
+    async def _end_connections(self) -> None:
+        self._active_faults.clear()
+        self._life.shut_down()
+        await self._end_calls()
+
+    async def _end_calls(self) -> None:
+        await asyncio.gather(*(endpoint.close() for endpoint in self._endpoints.values()))

@@ -1,0 +1,154 @@
+"""`HostedServer`: the base class of the test servers: an aiohttp application on a port that can refuse connections."""
+
+from __future__ import annotations
+
+import abc
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+from aiohttp import web
+
+from .loop_thread import LoopService
+from .origins import is_allowed
+from .pending import Pending
+from .tcp_listener import TcpListener, drop_tcp
+
+if TYPE_CHECKING:
+    import ssl as ssl_module
+    from collections.abc import Callable, Coroutine
+    from concurrent.futures import Future
+
+    from aiohttp.typedefs import Handler
+
+    from .origins import Origin
+
+# When the server stops, HTTP requests in progress may take this many seconds to end. After that, they are cancelled.
+_GRACE = 1.0
+
+
+class HostedServer(LoopService):
+    """A server that answers HTTP requests with aiohttp, on a port that it keeps while it refuses connections.
+
+    Args:
+        host: address to listen on.
+        port: port to listen on; 0 for a free one.
+        ssl: TLS context of the server; `None` for http.
+        origins: origins of web pages that may use the server.
+        body_bytes: the largest body of a request.
+    """
+
+    _kind = "server"
+
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        *,
+        ssl: ssl_module.SSLContext | None,
+        origins: frozenset[Origin],
+        body_bytes: int,
+    ) -> None:
+        super().__init__()
+        self._host, self._port, self._ssl = host, port, ssl
+        self._origins, self._body_bytes = origins, body_bytes
+        self._runner: web.AppRunner | None = None
+        self._listener: TcpListener | None = None
+        self._times_refused = 0
+        self._in_use: set[asyncio.WriteTransport | None] = set()
+
+    @property
+    def port(self) -> int:
+        """The port on which the server listens; before the first start, the `port` that was given."""
+        return self._port
+
+    def _address(self, path: str) -> str:
+        return f"{'https' if self._ssl else 'http'}://{self._host}:{self.port}{path}"
+
+    @abc.abstractmethod
+    def _routes(self) -> list[web.RouteDef]:
+        """Return the routes of the application. Called at each start of the server, on its event loop."""
+
+    @abc.abstractmethod
+    async def _end_connections(self) -> None:
+        """End all connections of clients, because the server stops."""
+
+    async def _open(self) -> None:
+        app = web.Application(client_max_size=self._body_bytes, middlewares=[self._refuse_foreign, self._note_in_use])
+        app.add_routes(self._routes())
+        runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=_GRACE, access_log=None)
+        await runner.setup()
+        listener = TcpListener(_server_of(runner), self._ssl)
+        try:
+            await listener.open(self._host, self._port)
+        except BaseException:
+            await runner.cleanup()
+            raise
+        self._runner, self._listener = runner, listener
+        self._port = listener.port
+
+    async def _close(self) -> None:
+        runner, self._runner = self._runner, None
+        if runner is None or self._listener is None:
+            return
+        await self._listener.close()
+        await self._end_connections()
+        await runner.cleanup()
+        self._listener = None
+
+    @web.middleware
+    async def _refuse_foreign(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Refuse requests of foreign web pages: any page in the user's browser can send requests to this server."""
+        if not is_allowed(request.headers.get("Origin"), self._host, self._origins):
+            name = type(self).__name__
+            raise web.HTTPForbidden(text=f"This page may not use the hub: name its origin in {name}(origins=...)")
+        return await handler(request)
+
+    @web.middleware
+    async def _note_in_use(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Note which TCP connections have a request in progress: `_refuse` must close only the idle TCP connections."""
+        tcp = request.transport
+        self._in_use.add(tcp)
+        try:
+            return await handler(request)
+        finally:
+            self._in_use.discard(tcp)
+
+    # The faults call the methods below on the server's event loop. Only `_later` may run in any thread.
+
+    def _refuse(self) -> None:
+        """Refuse new TCP connections until `_accept` was called as often as this method; close idle connections."""
+        self._times_refused += 1
+        if self._listener is not None and self._runner is not None:
+            self._listener.refuse()
+            for handler in _server_of(self._runner).connections:
+                if handler.transport not in self._in_use:
+                    drop_tcp(handler.transport, reset=False)
+
+    def _accept(self) -> None:
+        self._times_refused -= 1
+        if self._listener is not None and not self._times_refused:
+            self._listener.accept()
+
+    def _drop_connections(self) -> None:
+        """Close all TCP connections of clients at once, as the end of the server's process does."""
+        if self._runner is None:
+            raise RuntimeError("the server is not started")
+        for handler in _server_of(self._runner).connections:
+            drop_tcp(handler.transport, reset=False)
+
+    def _later(self, work: Callable[[], Coroutine[Any, Any, None]]) -> Pending[None]:
+        """Return a `Pending`. Its `await` or `result()` starts `work` on the server's event loop."""
+
+        def begin() -> Future[None]:
+            if self._loop is None:
+                raise RuntimeError("the server is not started")
+            return asyncio.run_coroutine_threadsafe(work(), self._loop)
+
+        return Pending(begin)
+
+
+def _server_of(runner: web.AppRunner) -> web.Server:
+    server = runner.server
+    if server is None:
+        raise RuntimeError("the runner is not set up")
+    return server
