@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 import sqlite3
 import threading
 import time
@@ -33,8 +34,10 @@ _CHECKED: Final = 8 * 1024 * 1024
 _RESERVE: Final = 256 * 1024
 # After the reserve could not be made, the next attempt is made after this number of seconds.
 _RESERVE_PAUSE: Final = 1.0
-# Pages in the write-ahead log above which SQLite moves the log into the file.
+# Pages in the write-ahead log above which SQLite moves the log into the file, which takes two syncs. On a small disk
+# the log must stay small: a log that fills the disk cannot be moved into the file.
 _LOG_PAGES: Final = 1000
+_LOG_SHARE: Final = 16
 
 # Held while a file is made and opened: another object of this process must not use the file in the moment in which it
 # is made, since closing the new, empty file would give up its locks.
@@ -146,6 +149,8 @@ class SqliteFile:
 
     def _prepare(self, connection: sqlite3.Connection) -> None:
         connection.execute(f"PRAGMA page_size = {PAGE_SIZE}")
+        # Lets a full disk have back what deliveries have freed.
+        connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
         if _wal_mode(connection) != "wal":
             raise StoreError(
                 f"{self.path}: SQLite's write-ahead log does not work here: keep the file on a local disk", "io"
@@ -155,7 +160,8 @@ class SqliteFile:
         connection.execute(f"PRAGMA fullfsync = {self.durable:d}")
         connection.execute(f"PRAGMA checkpoint_fullfsync = {self.durable:d}")
         connection.execute("PRAGMA cell_size_check = ON")
-        connection.execute(f"PRAGMA wal_autocheckpoint = {_LOG_PAGES}")
+        share = shutil.disk_usage(self.path.parent).free // _LOG_SHARE // PAGE_SIZE
+        connection.execute(f"PRAGMA wal_autocheckpoint = {max(min(share, _LOG_PAGES), 10)}")
 
     def _check(self, connection: sqlite3.Connection) -> None:
         (pages,) = connection.execute("PRAGMA page_count").fetchone()

@@ -33,6 +33,8 @@ _log = logging.getLogger("signalr_sdk.delivery")
 
 # The most requests in one transaction: the first of them wait for the last.
 _MOST: Final = 1000
+# Pages that are given back to a full disk at once.
+_FREED: Final = 64
 # Removals are synced with the next put, at the latest after this number of seconds.
 _UNSYNCED: Final = 1.0
 
@@ -171,7 +173,7 @@ class SqliteThread:
     def _write(self, connection: sqlite3.Connection, requests: list[_Request]) -> None:
         late = self._unsynced_since is not None and time.monotonic() - self._unsynced_since > _UNSYNCED
         self._set_durable(connection, late or any(each.durable for each in requests))
-        if self._file.reserve.is_given_up and not self._file.reserve.make():
+        if self._file.reserve.is_given_up and not self._has_room_again(connection):
             # The room of the reserve is for removals only.
             self._refuse(requests)
             requests = [each for each in requests if each.error is None]
@@ -186,6 +188,15 @@ class SqliteThread:
                 self._file.reserve.give_up()
                 self._checkpoint(connection)
                 self._run(connection, [request], "BEGIN IMMEDIATE")
+
+    def _has_room_again(self, connection: sqlite3.Connection) -> bool:
+        """Try to make the reserve again. If there is no room, give the disk back what removals have freed."""
+        if self._file.reserve.make():
+            return True
+        with suppress(sqlite3.Error):
+            connection.execute(f"PRAGMA incremental_vacuum({_FREED})").fetchall()
+        self._checkpoint(connection)
+        return False
 
     def _refuse(self, requests: list[_Request]) -> None:
         for each in requests:
