@@ -31,6 +31,7 @@ ELSEWHERE = {
     "how-to/simulated-outages.md": "tests/testing/test_simulated_outages.py",
     "how-to/logging.md": "test_the_page_on_logging",
     "how-to/django.md": "tests/test_operations.py",
+    "how-to/classic-servers.md": "tests/interop/test_classic_calls.py",
     "how-to/azure.md": "tests/interop/test_azure_how_to.py",
     "how-to/azure-entra-id.md": "tests/interop/test_azure_how_to.py",
     "how-to/azure-functions.md": "tests/interop/test_azure_how_to.py",
@@ -102,6 +103,10 @@ def test_a_program_of_the_readme(program: Block, printed: list[str]) -> None:
 
 # What the programs of these need is not here; they are close to what these tests do.
 NOT_HERE = {
+    "classic/discovery.py": "tests/interop/test_classic_others.py",
+    "classic/hub_connection.py": "tests/interop/test_classic_calls.py",
+    "classic/hub_proxy.py": "tests/interop/test_classic_calls.py",
+    "classic/persistent_connection.py": "tests/interop/test_classic_others.py",
     "delivery/feed.py": "tests/delivery/test_feed.py",
     "delivery/outbox.py": "tests/delivery/test_outbox.py",
     "delivery/sqlite_store.py": "tests/delivery/test_outbox.py",

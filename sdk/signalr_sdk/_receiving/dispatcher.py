@@ -117,6 +117,11 @@ class Dispatcher:
         self.backlog.join(queue)
         return queue
 
+    @property
+    def is_read(self) -> bool:
+        """Whether there is an iterator over events."""
+        return bool(self._subscribers)
+
     def begin(self, loop: asyncio.AbstractEventLoop) -> None:
         """Forget the errors and the set-up of an earlier connection, because the user has called `start`."""
         self.loop, self.failed, self.set_up = loop, None, None

@@ -14,6 +14,7 @@ from .._sending.calls import closed_under
 from ..errors import ClassicHubError, LocalProtocolError
 from .hub_messages import Call, call_members
 from .session import read_result
+from .transports import MESSAGE_END
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -201,7 +202,7 @@ class HubCalls:
             self._check_state(call)
         pending.call_id = members["I"] = self.messages.new_id(pending, exact=exact)
         try:
-            return self.json.encode_record(members)
+            return self.json.encode(members) + MESSAGE_END
         except BaseException:
             self.messages.forget(pending.call_id)
             raise

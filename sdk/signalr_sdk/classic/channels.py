@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 # A cancelled POST gets this number of seconds to end.
 _PATIENCE = 0.5
 
-# The messages that a channel takes end with the byte 0x1E.
+# The messages that a channel takes end with `MESSAGE_END`.
 
 
 class Answered(Protocol):

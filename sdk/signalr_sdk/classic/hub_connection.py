@@ -6,17 +6,15 @@ The base class, `ManagedConnection`, has the methods for starting, reconnecting 
 from __future__ import annotations
 
 import functools
-from typing import TYPE_CHECKING, Literal, TypeVar
+from typing import TYPE_CHECKING, Literal
 
 import attrs
 
-from .._connecting.options import ConnectionOptions
 from .._hub.typed_values import TypedValues
-from .._life.managed_connection import ManagedConnection
 from ..errors import StateError
-from ..interfaces import Converter, Handler, HttpClient, RetryPolicy, TokenProvider
-from ..options import ConnectionState, Limits, Timeouts, TransferFormat
+from ..options import ConnectionState, Limits, Timeouts
 from .calls import HubCalls
+from .connection import ClassicConnection, checked_ping, options_of
 from .hub_events import HubEvents
 from .hub_proxy import HubProxy, ProxyHome
 from .json_codec import ClassicJson
@@ -30,11 +28,11 @@ if TYPE_CHECKING:
     import aiohttp
     import httpx
 
+    from .._connecting.options import ConnectionOptions
     from .._life.attempts import Attempts
     from .._receiving.dispatcher import Dispatcher
+    from ..interfaces import Converter, HttpClient, RetryPolicy, TokenProvider
     from ..protocols.values import NamingChoice
-
-H = TypeVar("H", bound=Handler)
 
 
 @attrs.define(eq=False)
@@ -67,7 +65,7 @@ class _Hubs:
         )
 
 
-class HubConnection(ManagedConnection[ClassicLink[HubCalls]]):
+class HubConnection(ClassicConnection[HubCalls]):
     """A connection to the hubs of a server of classic ASP.NET SignalR 2.x.
 
     For servers of ASP.NET Core SignalR, another protocol, use `signalr_sdk.HubConnection`. What is not said here is as
@@ -125,7 +123,6 @@ class HubConnection(ManagedConnection[ClassicLink[HubCalls]]):
     """
 
     _dispatcher_class = HubEvents
-    _shows_resuming = True
 
     def __init__(
         self,
@@ -149,18 +146,15 @@ class HubConnection(ManagedConnection[ClassicLink[HubCalls]]):
         timeouts: Timeouts = Timeouts(),  # noqa: B008 - the default value is immutable
         limits: Limits = Limits(),  # noqa: B008 - the default value is immutable
     ) -> None:
-        if ping is not None and not ping > 0:
-            raise ValueError(f"ping must be a positive number of seconds or None, not {ping!r}")
-        options = ConnectionOptions.of(locals(), skip_negotiation=False, transfer_format=TransferFormat.TEXT)
-        self._hubs = _Hubs(ClassicJson(naming=naming))
+        options = options_of(locals())
+        self._hubs = _Hubs(ClassicJson(naming=naming, converter=converter))
         super().__init__(
             options,
-            functools.partial(self._hubs.open, options, ping),
+            functools.partial(self._hubs.open, options, checked_ping(ping)),
             reconnect=reconnect,
             retry_start=retry_start,
             handler_errors=handler_errors,
         )
-        self._converter = converter
         self._values = TypedValues(converter, self._hubs.json.naming)
 
     def hub(self, name: str) -> HubProxy:
@@ -195,12 +189,8 @@ class HubConnection(ManagedConnection[ClassicLink[HubCalls]]):
             dispatcher=lambda: self._dispatcher,
             check_loop=self._check_loop,
             values=self._values,
-            converter=self._converter,
+            json=self._hubs.json,
             timeouts=self._timeouts,
             limits=self._limits,
             handlers=self._handlers,
         )
-
-    def on_connection_slow(self, handler: H) -> H:
-        """Register `handler()`, called when the server was silent for two thirds of its keep-alive timeout."""
-        return self._on_lifecycle("connection_slow", handler)

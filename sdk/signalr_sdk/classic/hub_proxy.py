@@ -10,7 +10,6 @@ import attrs
 from .._guard.copying import Uncopied
 from .._hub.event_methods import EventMethods
 from .._receiving.handlers import Handlers
-from .._typed.unstructure import unstructured
 from ..errors import InvocationTimeoutError
 from ..options import UNSET, Limits, Timeouts, Unset
 from .hub_messages import Call
@@ -24,10 +23,10 @@ if TYPE_CHECKING:
     from .._hub.typed_values import TypedValues
     from .._life.supervisor import Supervisor
     from .._receiving.dispatcher import Dispatcher
-    from ..interfaces import Converter
     from ..protocols.values import NamingChoice
     from .calls import HubCalls
     from .hub_connection import HubConnection
+    from .json_codec import ClassicJson
     from .link import ClassicLink
 
 T = TypeVar("T")
@@ -43,7 +42,7 @@ class ProxyHome:
         dispatcher: returns the dispatcher, which is another one after the event loop was closed.
         check_loop: raises if the connection's event loop is not running in this thread.
         values: converts results and arguments to types.
-        converter: the user's converter; `None` for none.
+        json: encodes values of users.
         timeouts: the timeouts of the connection.
         limits: the limits of the connection.
         handlers: the handlers of the connection.
@@ -54,7 +53,7 @@ class ProxyHome:
     dispatcher: Callable[[], Dispatcher]
     check_loop: Callable[[], None]
     values: TypedValues
-    converter: Converter | None
+    json: ClassicJson
     timeouts: Timeouts
     limits: Limits
     handlers: Handlers
@@ -209,9 +208,7 @@ class HubProxy(EventMethods, Uncopied):
     def _new_call(self, method: str, args: tuple[Any, ...]) -> Call:
         if not isinstance(method, str):
             raise TypeError(f"the name of a hub method is a str, not {type(method).__name__}")
-        converter = self._home.converter
-        arguments = list(args) if converter is None else [unstructured(converter, value) for value in args]
-        return Call(self._name, method, arguments, state=self._state)
+        return Call(self._name, method, [self._home.json.plain(value) for value in args], state=self._state)
 
     def proxy(self, declaration: TypeForm[T], *, naming: NamingChoice = "pascal") -> T:
         """Return an object with typed methods that call the hub. A class declares the methods.

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from .._typed.unstructure import unstructured
 from ..errors import LocalProtocolError, RemoteProtocolError
 from ..protocols.json_values import loads_exactly, loads_slowly
 from ..protocols.json_writer import JsonWriter
 
 if TYPE_CHECKING:
+    from ..interfaces import Converter
     from ..protocols.values import NamingChoice
 
 # The names of members that users know by other names, for the paths in errors.
@@ -20,28 +22,30 @@ class ClassicJson(JsonWriter):
 
     Args:
         naming: how attribute names of classes are written, as for `JsonProtocol`; Json.NET writes them in Pascal case.
+        converter: the user's converter for values that JSON does not have; `None` for none.
 
     Example:
         >>> ClassicJson().encode({"H": "chat", "M": "Send", "A": ["hi"]})
         b'{"H":"chat","M":"Send","A":["hi"]}'
     """
 
-    def __init__(self, *, naming: NamingChoice = "pascal") -> None:
+    def __init__(self, *, naming: NamingChoice = "pascal", converter: Converter | None = None) -> None:
         super().__init__(naming=naming)
+        self._converter = converter
+
+    def plain(self, value: Any) -> Any:
+        """Return a value of the user after the user's converter, if there is one.
+
+        Raises:
+            LocalProtocolError: the converter cannot take apart the value.
+        """
+        return value if self._converter is None else unstructured(self._converter, value)
 
     def encode(self, members: dict[str, Any]) -> bytes:
         """Return the members of a message as JSON.
 
         Raises:
             LocalProtocolError: a value cannot be encoded. The text has the path of the value: `arguments[0].Name`.
-        """
-        return self.encode_record(members)[:-1]
-
-    def encode_record(self, members: dict[str, Any]) -> bytes:
-        """Return the members of a message as JSON, followed by 0x1E, which JSON never contains.
-
-        Raises:
-            LocalProtocolError: a value cannot be encoded.
         """
         try:
             return self._written(members, False)

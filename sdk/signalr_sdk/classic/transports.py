@@ -20,7 +20,6 @@ from .._transports.web_sockets import WebSocketsTransport
 from ..errors import RemoteProtocolError, TransportError
 from ..interfaces import WebSocketOptions
 from ..options import Transport
-from ..protocols.framing import SEPARATOR
 from .request_urls import form
 
 if TYPE_CHECKING:
@@ -30,6 +29,9 @@ if TYPE_CHECKING:
     from .negotiation import Negotiated
     from .request_urls import Address
     from .session import ClassicSession
+
+MESSAGE_END: Final = b"\xff"
+"""Ends each message in the outgoing buffer, which joins messages. No text in UTF-8 contains this byte."""
 
 FORM: Final = "application/x-www-form-urlencoded; charset=UTF-8"
 # A poll may take this number of seconds longer than the server's own limit.
@@ -145,7 +147,7 @@ def _now() -> float:
 
 
 class ClassicWebSocket:
-    """See `ClassicTransport`. Also a `Sender` for `Outgoing`: each message ends with 0x1E there.
+    """See `ClassicTransport`. Also a `Sender` for `Outgoing`: each message ends with `MESSAGE_END` there.
 
     Args:
         transport: the open WebSocket.
@@ -179,8 +181,8 @@ class ClassicWebSocket:
         return None if data is None else [data]
 
     async def send(self, data: bytes, /) -> None:
-        """Send each message, which ends with 0x1E, as a WebSocket message of its own."""
-        for message in data[:-1].split(SEPARATOR):
+        """Send each message, which ends with `MESSAGE_END`, as a WebSocket message of its own."""
+        for message in data[:-1].split(MESSAGE_END):
             await self._transport.send(message)
 
     def send_now(self, data: bytes, /) -> bool:

@@ -76,7 +76,7 @@ class JsonProtocol(JsonWriter):
             return self._encode_rare(message)
         if message.headers:
             members["headers"] = message.headers
-        return self._written(members, is_flat)
+        return self._written(members, is_flat) + SEPARATOR
 
     def encode_call(
         self, target: str, arguments: list[Any], invocation_id: str | None, stream_ids: list[str] | None, /
@@ -89,13 +89,13 @@ class JsonProtocol(JsonWriter):
             if type(argument) not in _FLAT:
                 is_flat = False
                 break
-        return self._written(_call_members(target, arguments, invocation_id, stream_ids), is_flat)
+        return self._written(_call_members(target, arguments, invocation_id, stream_ids), is_flat) + SEPARATOR
 
     def _encode_rare(self, message: HubMessage) -> bytes:
         if isinstance(message, Ping):
             return _PING
         members = {name: value for name, value in rare_members(message).items() if value is not None}
-        return self._written(members, False)
+        return self._written(members, False) + SEPARATOR
 
     # Decoding: each frame is one message in JSON, without the record separator
 

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from .framing import SEPARATOR
 from .json_values import JsonBackend, choose_backend, holds_nonfinite, write_slowly
 from .values import ENCODING_ERRORS, Naming, NamingChoice, resolve_naming
 
 
 class JsonWriter:
-    """Writes messages as JSON, each followed by the record separator 0x1E, which JSON itself never contains.
+    """Writes messages as JSON.
 
     Args:
         naming: how attribute names of classes are written, as for `JsonProtocol`.
@@ -27,7 +26,7 @@ class JsonWriter:
         self._default, self._options = self._backend.default(self.naming), self._backend.options
 
     def _written(self, members: dict[str, Any], is_flat: bool) -> bytes:
-        """Return a message as JSON, followed by the record separator 0x1E.
+        """Return a message as JSON.
 
         Args:
             members: a dict from the names of the message's members to their values.
@@ -39,9 +38,9 @@ class JsonWriter:
         except ENCODING_ERRORS:
             # Use the slow writer: it can encode more values than the codec, and its error names the value that is
             # wrong.
-            return write_slowly(members, self.naming) + SEPARATOR
+            return write_slowly(members, self.naming)
         # orjson writes a NaN as null without an error. A NaN must not be sent, so search the values for one if the JSON
         # holds a null. `rfind` takes half the time of `in` (tests/bench/test_codec.py).
         if not is_flat and self._hides_nonfinite and data.rfind(b"null") >= 0 and holds_nonfinite(members, self.naming):
-            return write_slowly(members, self.naming) + SEPARATOR
-        return data + SEPARATOR
+            return write_slowly(members, self.naming)
+        return data

@@ -1,0 +1,34 @@
+"""Reads the script that classic servers generate for browsers (`/signalr/hubs`): hubs, methods, parameters.
+
+Source: SignalR/SignalR, `DefaultJavaScriptProxyGenerator.cs`.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+_HUB: Final = re.compile(r"\.createHubProxy\('([^'\\]{1,200})'\)")
+_METHOD: Final = re.compile(
+    r"function \(([^()]{0,2000})\) \{\s{1,200}"
+    r"(?:///[^\n]{0,5000}\n\s{0,200}){0,100}"
+    r"return proxies\['([^'\\]{1,200})'\]\.invoke\.apply\(proxies\['[^'\\]{1,200}'\], "
+    r"\$\.merge\(\[\"([^\"\\]{1,200})\"\]",
+)
+
+
+def read_script(script: str) -> dict[str, dict[str, tuple[str, ...]]]:
+    """Return the hubs in a script: a dict from the name of a hub to a dict from a method to its parameters.
+
+    Of methods with the same name, the script has only one.
+    """
+    hubs: dict[str, dict[str, tuple[str, ...]]] = {name: {} for name in _HUB.findall(script)}
+    for parameters, hub, method in _METHOD.findall(script):
+        names = tuple(name.strip() for name in parameters.split(",") if name.strip())
+        hubs.setdefault(hub, {})[method] = names
+    return hubs
+
+
+def is_switched_off(script: str) -> bool:
+    """Return whether the server generates no hubs for browsers (`EnableJavaScriptProxies = false`)."""
+    return "createHubProxy" not in script and "proxy generation has been disabled" in script

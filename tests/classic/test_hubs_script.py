@@ -1,0 +1,50 @@
+"""The script that classic servers generate for browsers: its hubs and methods."""
+
+from __future__ import annotations
+
+from signalr_sdk.classic.hubs_script import is_switched_off, read_script
+
+# As a real server writes it
+SCRIPT = """
+    $.hubConnection.prototype.createHubProxies = function () {
+        var proxies = {};
+        this.starting(function () {
+            registerHubProxies(proxies, true);
+            this._registerSubscribedHubs();
+        });
+
+        proxies['quiet'] = this.createHubProxy('quiet');
+        proxies['quiet'].client = { };
+        proxies['quiet'].server = {
+            notify: function (text, second) {
+                return proxies['quiet'].invoke.apply(proxies['quiet'], $.merge(["Notify"], $.makeArray(arguments)));
+             },
+
+            one: function () {
+            /// <summary>Calls the One method on the server-side quiet hub.</summary>
+                return proxies['quiet'].invoke.apply(proxies['quiet'], $.merge(["One"], $.makeArray(arguments)));
+             }
+        };
+
+        proxies['empty'] = this.createHubProxy('empty');
+        proxies['empty'].client = { };
+        proxies['empty'].server = {
+        };
+"""
+
+
+def test_hubs_and_methods() -> None:
+    assert read_script(SCRIPT) == {"quiet": {"Notify": ("text", "second"), "One": ()}, "empty": {}}
+    assert not is_switched_off(SCRIPT)
+
+
+def test_a_script_without_hubs() -> None:
+    text = "throw new Error('SignalR: JavaScript Hub proxy generation has been disabled.');"
+    assert is_switched_off(text)
+    assert read_script(text) == {}
+    assert not is_switched_off("")
+
+
+def test_a_hostile_script_takes_no_time() -> None:
+    assert read_script("function (" * 50_000) == {}
+    assert read_script("function (a) { /*" * 20_000) == {}
