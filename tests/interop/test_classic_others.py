@@ -39,7 +39,8 @@ async def test_a_raw_connection(classic_server: ClassicServer, transport: Transp
         assert await connection.receive(5) == {"echo": "a\x1eb☃"}
         await connection.send({"a": [1, None]})
         assert await connection.receive(5) == {"echo": '{"a":[1,null]}'}
-        for value in ({"I": "0", "R": 1}, {"P": {}}, [None], 1.5, "text", {"H": "a", "M": "b", "A": []}):
+        values: list[Any] = [{"I": "0", "R": 1}, {"P": {}}, [None], 1.5, "text", {"H": "a", "M": "b", "A": []}]
+        for value in values:
             await classic_server.control("/raw", value)
             assert await connection.receive(5) == value
 

@@ -8,7 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 if TYPE_CHECKING:
+    import logging
     from collections.abc import Coroutine, Iterable
+
+    from .._core.logs import Log
 
 T = TypeVar("T")
 
@@ -57,6 +60,33 @@ async def run_side_by_side(works: Iterable[Coroutine[Any, Any, None]], name: str
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def end_tasks(
+    tasks: set[asyncio.Task[Any]], grace: float | None = 0.0, patience: float | None = None
+) -> set[asyncio.Task[Any]]:
+    """Wait until tasks have ended. Cancel the tasks that have not ended after `grace` seconds.
+
+    Args:
+        tasks: the tasks.
+        grace: seconds to wait before cancelling; `None` for no limit.
+        patience: seconds to wait after cancelling; `None` for no limit.
+
+    Returns:
+        The tasks that ignore their cancellation and still run.
+    """
+    if not tasks:
+        return set()
+    _ended, late = await asyncio.wait(tasks, timeout=grace)
+    for task in late:
+        task.cancel()
+    return (await asyncio.wait(late, timeout=patience))[1] if late else late
+
+
+def warn_of_left(tasks: set[asyncio.Task[Any]], log: Log | logging.Logger) -> None:
+    """Log a warning for each task that was cancelled and still runs, with the place at which it waits."""
+    for task in tasks:
+        log.warning("users' code was cancelled and does not end: it is left behind in %s", where(task))
 
 
 def is_users(file: str) -> bool:

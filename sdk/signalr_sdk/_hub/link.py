@@ -16,7 +16,7 @@ from .._core.path_watch import PathWatch
 from .._core.replay import Replay
 from .._core.session import HubSession, ending
 from .._guard.foreign import ends_program, error_of, heed_cancellation
-from .._guard.tasks import where
+from .._guard.tasks import warn_of_left
 from .._life.resuming import resume
 from .._sending.calls import Calls
 from .._sending.outgoing import Outgoing, loss
@@ -374,10 +374,7 @@ class HubLink:
                 task.cancel()
             if any(not task.done() for task in tasks):
                 _ended, tasks = await asyncio.wait(tasks, timeout=_LAST_CHANCE)
-                for task in tasks:
-                    self._logger.warning(
-                        "users' code was cancelled and does not end: it is left behind in %s", where(task)
-                    )
+                warn_of_left(tasks, self._logger)
 
     async def _close_connection(self, error: Exception, *, goodbye: bool, answer: bool) -> None:
         try:

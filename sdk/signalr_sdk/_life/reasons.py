@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from typing import Final
 
+from .._core.lifecycle import State
 from .._core.redaction import redact_error
 from ..errors import ConnectionClosedError, SignalRError
 from ..retry import RetryContext, is_transient
@@ -13,6 +14,19 @@ CANCELLED: Final = (
     "the task of the connection was cancelled, as happens when the event loop of start() has ended: "
     "keep one asyncio.run() for the whole life of a connection"
 )
+
+
+def ended_early(state: State) -> ConnectionClosedError:
+    """Return the error for a `start` that ended before the connection was up, without a failed attempt.
+
+    Args:
+        state: the state of the connection.
+    """
+    if state is State.DISCONNECTING:
+        return ConnectionClosedError("stop() was called before the connection was up")
+    return ConnectionClosedError(
+        "the connection was ended before it was up: its task was cancelled, or the program is ending"
+    )
 
 
 def given_up() -> ConnectionClosedError:

@@ -18,14 +18,14 @@ from .._core.lifecycle import Event, Lifecycle, State
 from .._guard import foreign
 from .._guard.copying import copy_of
 from .._guard.loops import running_loop
-from .._guard.tasks import spawn, where
+from .._guard.tasks import end_tasks, spawn, warn_of_left
 from .._receiving.dispatcher import running_handler
 from ..errors import ConnectionClosedError, NotConnectedError, SignalRError, StateError
 from ..options import ConnectionState
 from .closing import LAST_CHANCE, close_link
 from .connector import Connector
 from .link import Link
-from .reasons import CANCELLED, given_up, log_level, wrapped
+from .reasons import CANCELLED, ended_early, given_up, log_level, wrapped
 from .waiters import Waiters
 
 if TYPE_CHECKING:
@@ -145,7 +145,7 @@ class Supervisor(Generic[L]):
         if self._main is main and self.lifecycle.state is State.CONNECTING:
             self._end_start(started, None)
         if not started.done():
-            started.set_exception(ConnectionClosedError(self._ended_early()))
+            started.set_exception(ended_early(self.lifecycle.state))
 
     async def stop(self) -> None:
         """See `HubConnection.stop`."""
@@ -185,7 +185,7 @@ class Supervisor(Generic[L]):
 
     async def _shut_down(self, link: L | None, handlers: list[asyncio.Task[None]]) -> None:
         stopped = ConnectionClosedError("stop() was called")
-        self._fail_waiting(stopped)
+        self._waiters.fail(stopped, self.lifecycle.public)
         time = asyncio.get_running_loop().time
         end = None if self._timeouts.close is None else time() + self._timeouts.close
         if link is not None:
@@ -201,32 +201,20 @@ class Supervisor(Generic[L]):
             self._logger.info("stop() took longer than %s s and dropped the connection", self._timeouts.close)
 
     async def _end_tasks(self, tasks: set[asyncio.Task[None]], limit: float | None) -> bool:
-        """Wait until tasks end. After `limit`, cancel the tasks that still run.
-
-        A task that ignores its cancellation is left running.
-
-        Args:
-            tasks: the tasks.
-            limit: seconds to wait before cancelling; `None` for no limit.
+        """Wait until tasks have ended. After `limit` seconds, cancel them, and leave behind what still runs.
 
         Returns:
             Whether all tasks ended within the limit.
         """
-        left = (await asyncio.wait(tasks, timeout=limit))[1] if tasks else tasks
-        if not left:
-            return True
-        for task in left:
-            task.cancel()
-        _ended, left = await asyncio.wait(left, timeout=LAST_CHANCE)
-        self._leave_behind(left)
-        return False
+        in_time = not tasks or not (await asyncio.wait(tasks, timeout=limit))[1]
+        self._leave_behind(await end_tasks(tasks, 0.0, LAST_CHANCE))
+        return in_time
 
     def _leave_behind(self, tasks: set[asyncio.Task[None]]) -> None:
-        for task in tasks:
-            self._mains.discard(task)
-            self._logger.warning("users' code was cancelled and does not end: it is left behind in %s", where(task))
+        self._mains -= tasks
         if self._main in tasks:
             self._main = None
+        warn_of_left(tasks, self._logger)
 
     def _note_stopped(self, link: L | None, stopping: asyncio.Task[None]) -> None:
         if self._stopping is not stopping:
@@ -537,7 +525,7 @@ class Supervisor(Generic[L]):
     def _end_start(self, started: asyncio.Future[None], raised: BaseException | None) -> None:
         """End a `start` that did not succeed: all attempts failed, or `_main` was cancelled."""
         self.lifecycle.fire(Event.CONNECT_FAILED)
-        error: Exception = ConnectionClosedError(self._ended_early())
+        error: Exception = ended_early(self.lifecycle.state)
         if isinstance(raised, Exception):
             error = raised
         elif raised is not None:
@@ -546,16 +534,11 @@ class Supervisor(Generic[L]):
         if not started.done():
             started.set_exception(error)
 
-    def _ended_early(self) -> str:
-        if self.lifecycle.state is State.DISCONNECTING:
-            return "stop() was called before the connection was up"
-        return "the connection was ended before it was up: its task was cancelled, or the program is ending"
-
     def _end_waits(self, error: Exception | None) -> None:
         """Wake every caller that waits for the connection or for its events, because the connection has ended."""
         self.loop = None
         failed = self._dispatcher.failed
-        self._fail_waiting(error)
+        self._waiters.fail(error, self.lifecycle.public)
         self._dispatcher.end_subscriptions(failed)
         if self.closed is not None and not self.closed.done():
             self.closed.set_result(error if isinstance(error, SignalRError) or error is failed else None)
@@ -629,9 +612,6 @@ class Supervisor(Generic[L]):
             await self._waiters.wait()
             cause = self.closed.result() if self.closed is not None and self.closed.done() else None
         return self.link
-
-    def _fail_waiting(self, cause: Exception | None) -> None:
-        self._waiters.fail(cause, self.lifecycle.public)
 
 
 def _retrieve(main: asyncio.Task[None]) -> None:

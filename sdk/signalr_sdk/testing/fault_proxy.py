@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import attrs
 
-from .._guard.tasks import run_side_by_side, spawn
-from .ending_tasks import end_tasks
+from .._guard.tasks import end_tasks, run_side_by_side, spawn
 from .loop_thread import LoopService
 from .tcp_listener import TcpListener, drop_tcp
 from .waiters import Waiters

@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
-from .._guard.tasks import spawn
+from .._guard.tasks import end_tasks, spawn
 from ..errors import ConnectionClosedError
 from ..options import TransferFormat, Transport
 from .authentication import Authentication
-from .ending_tasks import end_tasks
 from .fault_points import FaultPoint, FaultSite
 from .long_polling import answer_poll, poll_response
 from .server_sent_events import send_events

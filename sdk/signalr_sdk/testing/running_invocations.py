@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from .._guard.tasks import spawn
+from .._guard.tasks import end_tasks, spawn
 from ..messages import Completion, Invocation, StreamInvocation, StreamItem
 from .client_streams import ClientStream
-from .ending_tasks import end_tasks
 from .hub_invocation import HubInvocation
 
 if TYPE_CHECKING:

@@ -10,11 +10,10 @@ from typing import TYPE_CHECKING, Any, Final
 import attrs
 from aiohttp import web
 
-from ..._guard.tasks import spawn
+from ..._guard.tasks import end_tasks, spawn
 from ...classic.request_urls import WIRE_NAMES
 from ...errors import ConnectionClosedError
 from ...options import Transport
-from ..ending_tasks import end_tasks
 from ..fault_points import FaultPoint
 from ..hubs import HubContext
 from .codec import CODEC
