@@ -18,7 +18,18 @@ MODULES = [
     *(
         f"signalr_sdk.{name}"
         for name in (
-            *("azure", "delivery", "errors", "interfaces", "messages", "options", "protocols", "retry", "sync"),
+            *(
+                "azure",
+                "classic",
+                "delivery",
+                "errors",
+                "interfaces",
+                "messages",
+                "options",
+                "protocols",
+                "retry",
+                "sync",
+            ),
             "testing",
         )
     ),
