@@ -47,7 +47,7 @@ class AccessToken:
     def __init__(
         self, source: str | TokenProvider | None, *, timeouts: Timeouts, log: Log, attempt: Callable[[], int]
     ) -> None:
-        self.from_redirect = False
+        self.from_redirect: bool = False
         self._attempt = attempt
         self._timeouts = timeouts
         self._log = log

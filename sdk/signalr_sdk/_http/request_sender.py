@@ -102,17 +102,17 @@ class RequestSender:
         logs: ConnectionLogs | None = None,
         attempt: Callable[[], int] = lambda: 0,
     ) -> None:
-        self.logs = ConnectionLogs(urls.without_query(url)) if logs is None else logs
+        self.logs: ConnectionLogs = ConnectionLogs(urls.without_query(url)) if logs is None else logs
         self._http = http
         self._home = urls.origin(url)
-        self.token = AccessToken(access_token, timeouts=timeouts, log=self.logs.http, attempt=attempt)
+        self.token: AccessToken = AccessToken(access_token, timeouts=timeouts, log=self.logs.http, attempt=attempt)
         self._token_in_query = access_token_in == "query"
         self._headers = checked_headers(headers)
         self._cookies = checked_cookies(cookies)
         self._forwarded = frozenset(name.lower() for name in forward_headers)
         self._stored_cookies = CookieStore()
         self.timeouts = timeouts
-        self.secrets = KnownSecrets()
+        self.secrets: KnownSecrets = KnownSecrets()
         for key, (_name, value) in self._headers.items():
             if _SECRET_HEADER.search(key):
                 self.secrets.add(value)

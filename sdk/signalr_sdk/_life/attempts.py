@@ -39,8 +39,8 @@ class Attempts:
         retry_start: RetryPolicy | bool | None,
         report: Callable[[Exception], None],
     ) -> None:
-        self.count = 0
-        self.was_connected = False
+        self.count: int = 0
+        self.was_connected: bool = False
         self._policy = _policy("reconnect", reconnect)
         self._start_policy = _policy("retry_start", retry_start)
         if retry_start is True and self._policy is not None:

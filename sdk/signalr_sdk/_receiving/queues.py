@@ -200,7 +200,7 @@ class HandlerQueue(WaitingQueue):
 
     def __init__(self, backlog: Backlog, mark: int) -> None:
         super().__init__(backlog, mark)
-        self.dropped = 0
+        self.dropped: int = 0
 
     def take_dropped(self) -> int:
         """Return the number of dropped events, and set `dropped` to zero."""

@@ -63,7 +63,7 @@ class Outgoing:
         failed: Callable[[SignalRError], None],
         log: Log | None = None,
     ) -> None:
-        self.eager = False
+        self.eager: bool = False
         self._log = _logger if log is None else log
         self._use(transport)
         self._limit = limit

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, Protocol, TypeGuard
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeGuard
 
 from ..errors import TransportError
 from ..interfaces import WebSocket, WebSocketOptions
@@ -10,6 +10,8 @@ from ..options import TransferFormat, Transport
 from .transport_errors import advice
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+
     from .._http.request_sender import RequestSender
     from .contract import TransportSettings
 
@@ -45,6 +47,12 @@ class WebSocketsTransport:
 
     kind: Final = Transport.WEBSOCKETS
     inherent_keep_alive: Final = False
+    # Declare the types of these attributes: pyright cannot infer them from the assignment in `__init__`.
+    send: Callable[[bytes], Coroutine[Any, Any, None]]
+    flush: Callable[[], Coroutine[Any, Any, None]]
+    close: Callable[[], Coroutine[Any, Any, None]]
+    send_now: Callable[[bytes], bool]
+    drop: Callable[[], None]
 
     def __init__(self, web_socket: WebSocket) -> None:
         self._web_socket = web_socket

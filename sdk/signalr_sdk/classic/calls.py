@@ -36,7 +36,7 @@ class _Pending:
     """A call that waits for its answer: a `Sink` of the session and an `Answered` of the channel."""
 
     def __init__(self, calls: HubCalls, hub: str, method: str, *, exact: bool) -> None:
-        self.name = f"{hub}.{method}"
+        self.name: str = f"{hub}.{method}"
         self.call_id = ""
         self._calls = calls
         self._hub = hub

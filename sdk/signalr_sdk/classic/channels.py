@@ -84,7 +84,7 @@ class SocketChannel:
         failed: Callable[[SignalRError], None],
         logs: ConnectionLogs,
     ) -> None:
-        self.outgoing = Outgoing(transport, limit, writing=_do_nothing, failed=failed, log=logs.transport)
+        self.outgoing: Outgoing = Outgoing(transport, limit, writing=_do_nothing, failed=failed, log=logs.transport)
 
     async def send(self, record: bytes, _call: Answered, /) -> None:
         """See `Channel.send`."""

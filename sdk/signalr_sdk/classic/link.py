@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from .._life.attempts import Attempts
     from .._life.link import NotResumed
     from .._receiving.dispatcher import Dispatcher
+    from ..options import Timeouts
     from .channels import Channel
     from .json_codec import ClassicJson
     from .opening import OpenConnection
@@ -147,7 +148,7 @@ class ClassicLink(Generic[O]):
         ping: float | None,
     ) -> None:
         self.connection = connection
-        self.timeouts = options.timeouts
+        self.timeouts: Timeouts = options.timeouts
         self._logger = connection.logs.hub
         self._limits = options.limits
         self._dispatcher = dispatcher

@@ -79,8 +79,8 @@ class ClassicSession:
     def __init__(self, reader: MessageReader, json: ClassicJson) -> None:
         self.cursor: str | None = None
         self.groups_token: str | None = None
-        self.initialized = False
-        self.asks_reconnect = False
+        self.initialized: bool = False
+        self.asks_reconnect: bool = False
         self.poll_delay: float | None = None
         self.error: str | None = None
         self._reader = reader

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import AsyncExitStack
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import attrs
 
@@ -23,6 +23,8 @@ from ..options import Transport
 from .request_urls import form
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+
     from .._http.request_sender import RequestSender
     from .._transports.contract import TransportSettings
     from ..interfaces import HttpResponse, HttpStream
@@ -156,11 +158,11 @@ class ClassicWebSocket:
     kind: Final = Transport.WEBSOCKETS
 
     def __init__(self, transport: WebSocketsTransport) -> None:
-        self.heard = _now()
+        self.heard: float = _now()
         self._transport = transport
-        self.flush = transport.flush
-        self.close = transport.close
-        self.drop = transport.drop
+        self.flush: Callable[[], Coroutine[Any, Any, None]] = transport.flush
+        self.close: Callable[[], Coroutine[Any, Any, None]] = transport.close
+        self.drop: Callable[[], None] = transport.drop
 
     @classmethod
     async def open(cls, place: TransportPlace, *, again: bool) -> ClassicWebSocket:
@@ -202,7 +204,7 @@ class ClassicEventStream:
     kind: Final = Transport.SERVER_SENT_EVENTS
 
     def __init__(self, stream: HttpStream, stack: AsyncExitStack, limit: int) -> None:
-        self.heard = _now()
+        self.heard: float = _now()
         self._stream = stream
         self._stack = stack
         self._parser = SseParser(limit)
@@ -270,7 +272,7 @@ class ClassicLongPolling:
     kind: Final = Transport.LONG_POLLING
 
     def __init__(self, place: TransportPlace, *, again: bool) -> None:
-        self.heard = _now()
+        self.heard: float = _now()
         self._place = place
         self._url = place.address.command("poll", self.kind)
         self._limit = place.settings.payload_bytes
