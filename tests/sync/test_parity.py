@@ -9,9 +9,11 @@ from typing import Any
 import pytest
 
 import signalr_sdk
-from signalr_sdk import azure, delivery, sync
+from signalr_sdk import azure, classic, delivery, sync
+from signalr_sdk.sync import classic as sync_classic
 
-CLASSES = sorted(sync.__all__)
+CLASSIC = {name: f"classic.{name}" for name in ("HubConnection", "HubProxy", "PersistentConnection")}
+CLASSES = sorted([*sync.__all__, *CLASSIC.values()])
 # How the special methods of one side are called on the other.
 TWINS = {
     "__aenter__": "__enter__",
@@ -21,7 +23,7 @@ TWINS = {
 }
 SPECIAL = {*TWINS, *TWINS.values(), "__init__"}
 # Made by the connection only, so their constructors are no one's business.
-MADE = {"Stream", "Messages"}
+MADE = {"HubProxy", "Stream", "Messages"}
 # `Upload` is iterated over by the asyncio connection; the one for threads is not.
 ALONE = {("Upload", "__aiter__")}
 # Where threads need other words: a wait is interrupted instead of cancelled, a handler is a plain function.
@@ -42,6 +44,9 @@ OWN_WORDS = {
         "start",
         "stop",
     },
+    "classic.HubConnection": {"on_setup", "reconnect", "run", "start", "stop"},
+    "classic.HubProxy": {"events", "invoke", "on", "proxy", "register"},
+    "classic.PersistentConnection": {"on_received", "on_setup", "reconnect", "run", "start", "stop"},
     "Messages": {"next"},
     "Outbox": {"on_dead", "on_delivered", "put", "run"},
     "Stream": {"next"},
@@ -85,33 +90,49 @@ def differences(of_asyncio: type, of_threads: type) -> list[str]:
 def test_every_class_has_its_twin() -> None:
     found = vars(signalr_sdk) | vars(azure) | vars(delivery)
     twins = {name for name, value in found.items() if isinstance(value, type) and is_asyncio(value)}
+    for name, value in vars(classic).items():
+        if isinstance(value, type) and is_asyncio(value):
+            twins.add(f"classic.{name}")
     assert twins == set(CLASSES)
+
+
+def test_discover_has_its_twin() -> None:
+    assert classic.__all__ == ["ClassicHubError", "CoreServerError", *sync_classic.__all__]
+    assert parameters(classic.discover) == parameters(sync_classic.discover)
 
 
 def of_asyncio(name: str) -> Any:
     """Return the class that a class for threads is the twin of."""
+    if name.startswith("classic."):
+        return getattr(classic, name.removeprefix("classic."))
     return next(getattr(module, name) for module in (signalr_sdk, azure, delivery) if hasattr(module, name))
+
+
+def of_threads(name: str) -> Any:
+    """Return the class for threads."""
+    return getattr(sync_classic if name.startswith("classic.") else sync, name.removeprefix("classic."))
 
 
 def is_asyncio(cls: type) -> bool:
     """Return whether it is one of ours that has something to await."""
-    inside = cls.__module__.startswith(("signalr_sdk._", "signalr_sdk.azure.", "signalr_sdk.delivery."))
+    rooms = ("_", "azure.", "classic.", "delivery.")
+    inside = cls.__module__.startswith(tuple(f"signalr_sdk.{room}" for room in rooms))
     # Programs with threads give a store to an outbox or a feed, and call nothing of it.
     return (
         inside
         and not cls.__name__.endswith("Store")
-        and any(inspect.iscoroutinefunction(value) for value in vars(cls).values())
+        and any(inspect.iscoroutinefunction(getattr(cls, member, None)) for member in dir(cls))
     )
 
 
 @pytest.mark.parametrize("name", CLASSES)
 def test_twins_are_alike(name: str) -> None:
-    assert differences(of_asyncio(name), getattr(sync, name)) == []
+    assert differences(of_asyncio(name), of_threads(name)) == []
 
 
 @pytest.mark.parametrize("name", CLASSES)
 def test_twins_say_the_same(name: str) -> None:
-    theirs, ours = public(of_asyncio(name)), public(getattr(sync, name))
+    theirs, ours = public(of_asyncio(name)), public(of_threads(name))
     documented = {member: ours[member].__doc__ for member in ours if not member.startswith("_")}
     assert all(documented.values())
     assert {member for member, text in documented.items() if text != theirs[member].__doc__} == OWN_WORDS[name]
@@ -120,7 +141,7 @@ def test_twins_say_the_same(name: str) -> None:
 
 @pytest.mark.parametrize("name", CLASSES)
 def test_nothing_is_to_be_awaited(name: str) -> None:
-    cls = getattr(sync, name)
+    cls = of_threads(name)
     asynchronous = [name for name, member in public(cls).items() if inspect.iscoroutinefunction(member)]
     assert asynchronous == []
     assert not any(hasattr(cls, special) for special in TWINS)

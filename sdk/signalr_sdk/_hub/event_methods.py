@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
 from ..errors import ConnectionClosedError
-from ..interfaces import Handler
+from ..interfaces import Converter, Handler
 from ..options import is_count
 
 if TYPE_CHECKING:
@@ -203,3 +203,12 @@ class EventMethods:
                 closed = self._life.closed
                 error = closed.result() if closed is not None and closed.done() else None
                 raise ConnectionClosedError(f"the connection ended before '{event}' came") from error
+
+
+def converter_of(methods: EventMethods) -> Converter:
+    """Return the converter for the arguments of events. May be called on any thread.
+
+    Raises:
+        LocalProtocolError: the user gave no converter, and cattrs, the default converter, is missing.
+    """
+    return methods._values.converter  # noqa: SLF001 - one module, one owner

@@ -122,7 +122,7 @@ class HubConnection(ClassicConnection[HubCalls]):
         ```
     """
 
-    _dispatcher_class = HubEvents
+    _dispatcher_class: type[Dispatcher] = HubEvents
 
     def __init__(
         self,

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from .._hub.hub_connection import HubConnection
 from ..messages import Invocation
 from .daemon_threads import call_on_loop, run_on_thread
 from .dispatcher import ThreadDispatcher
+from .on_threads import OnThreads
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ..interfaces import Converter
 
 # The name under which the functions of `run_handler` are among the lifecycle events.
 _OUTBOX = "outbox"
@@ -32,24 +31,13 @@ def _resolve(done: asyncio.Future[None]) -> None:
         done.set_result(None)
 
 
-class AsyncHub(HubConnection):
+class AsyncHub(HubConnection, OnThreads):
     """An asyncio `HubConnection` that calls the user's handlers on threads.
 
     The methods must be called on the event loop's thread, unless their docstring allows any thread.
     """
 
     _dispatcher_class = ThreadDispatcher
-
-    async def wait_ended(self) -> None:
-        """Wait until the connection has ended, and then end its worker thread and tasks by `stop`.
-
-        Does not call `stop` if the user has started the connection again meanwhile.
-        """
-        closed = self._life.closed
-        with suppress(Exception):  # users get the error from `wait_closed` and `on_closed`
-            await self.wait_closed()
-        if self._life.closed is closed:
-            await self.stop()
 
     # Sending
 
@@ -102,18 +90,3 @@ class AsyncHub(HubConnection):
         self._dispatcher.push_lifecycle(_OUTBOX, function, done)
         waits: set[asyncio.Future[Any]] = {done, closed}
         await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-
-    # Errors
-
-    def report(self, error: Exception) -> None:
-        """Call the `on_error` handlers with an error that no method raises. May be called on any thread."""
-        if (loop := self._dispatcher.loop) is not None:
-            call_on_loop(loop, self._dispatcher.push_error, error)
-
-    def wanted_converter(self) -> Converter:
-        """Return the converter between JSON or MessagePack values and typed objects. May be called on any thread.
-
-        Raises:
-            LocalProtocolError: the user gave no converter, and cattrs, the default converter, is missing.
-        """
-        return self._values.converter

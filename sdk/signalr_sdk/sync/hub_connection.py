@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-import functools
-import threading
-from typing import TYPE_CHECKING, Any, Final, Literal, ParamSpec, Self, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar, cast, overload
 
-from .._core import urls
-from .._guard.copying import Uncopied
 from .._hub.proxies import make_proxy
-from .._hub.receivers import register
-from .._typed.declarations import sync_style
 from ..interfaces import Converter, Handler, HubProtocol, RetryPolicy, TokenRequest
-from ..options import UNSET, AuthenticationRefresh, ConnectionState, Limits, Timeouts, Transport, Unset
+from ..options import UNSET, AuthenticationRefresh, Limits, Timeouts, Unset
 from .async_hub import AsyncHub
+from .event_methods import STYLE, EventMethods
 from .http_client import ClientFactory, LazyClient
-from .iterators import Messages, Stream
-from .loop_use import LoopUse
-from .plain_functions import plain
+from .iterators import Stream
+from .managed_connection import ManagedConnection
 from .send_buffer import SendBuffer
 from .token_providers import token_provider
 from .twins import twin_of
-from .uploads import Upload, queue_uploads
+from .uploads import queue_uploads
 
 if TYPE_CHECKING:
     import ssl as ssl_module
@@ -29,7 +23,6 @@ if TYPE_CHECKING:
 
     from typing_extensions import TypeForm
 
-    from .._receiving.iterators import HubEvent
     from ..protocols.values import NamingChoice
 
 P = ParamSpec("P")
@@ -37,15 +30,9 @@ T = TypeVar("T")
 H = TypeVar("H", bound=Handler)
 R = TypeVar("R")
 
-# `_change_handlers` waits this many seconds for its lock, and then changes the handlers without the lock. A change
-# takes microseconds: a thread that holds the lock so long was interrupted by a signal handler.
-_STUCK = 0.1
-
-_STYLE: Final = sync_style(Upload, Stream)
-
 
 @twin_of(AsyncHub)
-class HubConnection(Uncopied):
+class HubConnection(ManagedConnection[AsyncHub], EventMethods):
     """A connection to a hub, for programs without asyncio. Works like `signalr_sdk.HubConnection`, without `await`.
 
     Many threads may use one connection at the same time. Ctrl-C interrupts and cancels a method that waits. Event
@@ -122,8 +109,8 @@ class HubConnection(Uncopied):
         timeouts: Timeouts = Timeouts(),  # noqa: B008 - immutable
         limits: Limits = Limits(),  # noqa: B008 - immutable
     ) -> None:
-        self._http = LazyClient(http)
-        self._hub = AsyncHub(
+        client = LazyClient(http)
+        hub = AsyncHub(
             url,
             transports=transports,
             skip_negotiation=skip_negotiation,
@@ -134,7 +121,7 @@ class HubConnection(Uncopied):
             forward_headers=forward_headers,
             proxy=proxy,
             ssl=ssl,
-            http=self._http.source,
+            http=client.source,
             protocol=protocol,
             converter=converter,
             reconnect=reconnect,
@@ -145,133 +132,15 @@ class HubConnection(Uncopied):
             timeouts=timeouts,
             limits=limits,
         )
-        self._loop_use = LoopUse()
+        super().__init__(hub, client)
+        self._target = hub
         self._send_buffer = SendBuffer(self._hub, self._loop_use, limit=limits.outgoing_bytes)
         self._loop_use.first = self._send_buffer.drain
-        self._registering = threading.RLock()
 
-    # State
-
-    @property
-    def state(self) -> ConnectionState:
-        return self._hub.state
-
-    @property
-    def connection_id(self) -> str | None:
-        return self._hub.connection_id
-
-    @property
-    def transport(self) -> Transport | None:
-        return self._hub.transport
-
-    @property
-    def url(self) -> str:
-        return self._hub.url
-
-    def __repr__(self) -> str:
-        return f"<signalr_sdk.sync.HubConnection {urls.without_query(self.url)} {self.state}>"
-
-    # Starting and stopping
-
-    def start(self) -> None:
-        """Connect to the server; return when the hub can be called.
-
-        If Ctrl-C interrupts `start`, the connection is closed, and the state is `DISCONNECTED`.
-
-        Raises:
-            ConnectionFailedError: the attempts failed.
-            ConnectionClosedError: `stop()` was called before the connection was up.
-            StateError: the state is not `DISCONNECTED`, or a parent of this process has started the connection.
-        """
-        self._loop_use.call(self._start)
-
-    async def _start(self) -> None:
-        try:
-            await self._hub.start()
-        except BaseException:
-            await self._free_client()
-            raise
-        self._loop_use.keep_loop_for(self._live(), self._stop)
-
-    async def _live(self) -> None:
-        await self._hub.wait_ended()
-        await self._free_client()
-
-    async def _stop(self) -> None:
-        # Send the messages of `send` that still wait in the send buffer. If the user calls `stop`, `LoopUse.first` has
-        # sent these messages already. But the exit of the interpreter calls `_stop` directly, and the messages would be
-        # lost.
-        self._send_buffer.drain()
-        await self._hub.stop()
-
-    async def _free_client(self) -> None:
-        # Close the HTTP client only if the connection is down: another `start` of the user may use the client already.
-        if self._hub.state is ConnectionState.DISCONNECTED:
-            await self._http.close()
-
-    def stop(self) -> None:
-        """End the connection and everything that belongs to it, in good order if `Timeouts.close` is long enough.
-
-        `stop` may be called in any state, any number of times, from any thread and inside any handler. Messages of
-        `send` are still sent. Pending calls end with `ConnectionClosedError`. Events that no handler has got yet are
-        discarded. A running handler goes on to its end on its thread; `stop` does not wait for handlers.
-        """
-        self._loop_use.call(self._stop)
-
-    def run(self) -> None:
-        """Start the connection, wait until it is closed, and stop it. Ctrl-C stops the connection.
-
-        Raises:
-            ConnectionFailedError: the attempts to connect failed.
-            SignalRError: an error has ended the connection; this error is raised.
-        """
-        with self:
-            self.wait_closed()
-
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(self, *_exception: object) -> None:
-        self.stop()
-
-    def wait_closed(self) -> None:
-        self._loop_use.call(self._hub.wait_closed)
-
-    def wait_connected(self, timeout: float | None = None) -> None:
-        self._loop_use.call(self._hub.wait_connected, timeout)
-
-    def reconnect(self) -> None:
-        """Give up the connection, and return when a new connection is up.
-
-        A Close message is sent, without waiting for an answer. Pending calls and streams end with
-        `ConnectionClosedError`, even if a stateful reconnect could have kept them. The first attempt is made at once,
-        without asking the retry policy, also with `reconnect=False`; the policy decides about further attempts.
-
-        While a new connection is being made, `reconnect` ends the wait before the next attempt, or waits for the
-        running attempt. Several callers at the same time share one new connection. If Ctrl-C interrupts `reconnect`,
-        nothing changes for the connection.
-
-        Raises:
-            SignalRError: the error that ended the connection, if the policy gives up.
-            ConnectionClosedError: `stop()` was called.
-            StateError: the connection is disconnected or is being stopped, or the caller is an `on_setup` handler.
-
-        Example:
-            ```python
-            def on_network_change() -> None:
-                hub.reconnect()
-            ```
-        """
-        self._loop_use.call(self._hub.reconnect)
-
-    def flush(self) -> None:
-        self._loop_use.call(self._hub.flush)
+    # Calling the hub
 
     def refresh_authentication(self) -> float | None:
         return self._loop_use.call(self._hub.refresh_authentication)
-
-    # Calling the hub
 
     @overload
     def invoke(self, method: str, *args: Any, timeout: float | Unset | None = UNSET, result_type: TypeForm[T]) -> T: ...
@@ -336,145 +205,10 @@ class HubConnection(Uncopied):
         Raises:
             TypeError: a method of the class lacks a type, or is declared in a way that no hub method can have.
         """
-        return cast("T", make_proxy(self, declaration, naming, _STYLE))
-
-    # Being called by the hub
-
-    @overload
-    def on(self, event: str, handler: H) -> H: ...
-    @overload
-    def on(self, event: str, handler: None = None) -> Callable[[H], H]: ...
-    def on(self, event: str, handler: H | None = None) -> H | Callable[[H], H]:
-        """Register a handler for an event. If the server asks for a client result, the handler's return value is sent.
-
-        Args:
-            event: the name of the event, in upper or lower case.
-            handler: a plain function, called with the event's arguments. Without `handler`, `on` returns a decorator.
-
-        Returns:
-            The handler.
-
-        Raises:
-            TypeError: the handler is async.
-        """
-        return functools.partial(self._register, self._hub.on(event)) if handler is None else self.on(event)(handler)
-
-    def register(self, receiver: R, *, naming: NamingChoice = "pascal") -> R:
-        """Register each method of an object as the handler of the event with its name.
-
-        `off(handler=receiver)` removes the handlers.
-
-        Args:
-            receiver: the object. All public methods are registered; if a method is marked with the decorator `event`,
-                only marked methods are registered. The methods are plain functions, as for `on`. Arguments are
-                converted to the types of the parameters; if an argument does not fit, the handler fails.
-            naming: how names of methods become names of events, as for `proxy`. Upper and lower case are the same.
-
-        Returns:
-            The object.
-
-        Raises:
-            TypeError: a method cannot be a handler, or the object has no methods to register.
-            LocalProtocolError: a parameter has a type, but cattrs is not installed.
-        """
-        return register(self.on, self._hub.wanted_converter, receiver, naming, _STYLE)
-
-    def off(self, event: str | None = None, handler: object | None = None) -> None:
-        self._change_handlers(self._hub.off, event, handler)
-
-    def on_any(self, handler: H) -> H:
-        return self._register(self._hub.on_any, handler)
-
-    def on_setup(self, handler: H) -> H:
-        """Register `handler(connection_id)`, which must succeed before a new connection counts as up.
-
-        Log in, join groups and fetch snapshots in such a handler. The handlers run in order on each new connection,
-        before `start` returns, before calls that wait are sent, and before `on_connected` handlers. They do not run
-        when a stateful reconnect has resumed the connection. The handlers run on a thread of their own. Meanwhile,
-        calls on this thread are sent at once. Events wait until the handlers have succeeded; an iterator that the
-        handler makes gets the events at once.
-
-        If a handler raises, or the handlers take longer than `Timeouts.setup`, the connection is closed, and the
-        attempt counts as failed with `SetupError`, about which the retry policy decides. The thread of a handler that
-        takes too long is abandoned. A handler may call `stop()`, but `start()`, `reconnect()` and `wait_connected()`
-        raise `StateError` there.
-
-        Example:
-            ```python
-            @hub.on_setup
-            def join(connection_id: str | None) -> None:
-                hub.invoke("Join", "blue")
-            ```
-        """
-        return self._register(self._hub.on_setup, handler)
-
-    def on_connected(self, handler: H) -> H:
-        return self._register(self._hub.on_connected, handler)
-
-    def on_reconnecting(self, handler: H) -> H:
-        return self._register(self._hub.on_reconnecting, handler)
-
-    def on_reconnected(self, handler: H) -> H:
-        return self._register(self._hub.on_reconnected, handler)
-
-    def on_closed(self, handler: H) -> H:
-        return self._register(self._hub.on_closed, handler)
-
-    def on_error(self, handler: H) -> H:
-        return self._register(self._hub.on_error, handler)
+        return cast("T", make_proxy(self, declaration, naming, STYLE))
 
     def on_authentication_refreshed(self, handler: H) -> H:
-        return self._register(self._hub.on_authentication_refreshed, handler)
-
-    def _register(self, register: Callable[[H], H], handler: H) -> H:
-        return self._change_handlers(register, plain(handler, "a handler"))
-
-    def _change_handlers(self, change: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Call `change`, which adds or removes handlers, while no other thread adds or removes handlers."""
-        # Do not wait for ever: a signal handler may have interrupted the thread that holds the lock. The lock stays
-        # held until the signal handler returns, and the signal handler may wait for this call.
-        locked = self._registering.acquire(timeout=_STUCK)
-        try:
-            return change(*args, **kwargs)
-        finally:
-            if locked:
-                self._registering.release()
-
-    def messages(
-        self, event: str, buffer: int | None = None, overflow: Literal["wait", "drop_oldest"] = "wait"
-    ) -> Messages:
-        return Messages(self._loop_use.call(self._hub.messages, event, buffer, overflow), self._loop_use)
-
-    def events(
-        self, *names: str, buffer: int | None = None, overflow: Literal["wait", "drop_oldest"] = "wait"
-    ) -> Messages[HubEvent]:
-        """Return one iterator over events of several names that arrive after this call, in the order received.
-
-        Events with one of the names are not passed to `on_any` handlers. Without names, the iterator gets all events:
-        `on_any` handlers get the same events as without the iterator, and the log has no warning about events without
-        a handler until the iterator ends. The iterator gets no lifecycle events, and no requests for a client result.
-
-        Args:
-            names: the names of the events, in upper or lower case; without names, all events.
-            buffer: the largest number of waiting events before `overflow` applies; `Limits.messages` by default.
-            overflow: with `"wait"`, the connection stops reading for a while; with `"drop_oldest"`, the oldest events
-                are dropped.
-
-        Raises:
-            TypeError: a name is not a `str`.
-            ValueError: `buffer` or `overflow` is invalid.
-
-        Example:
-            ```python
-            for name, arguments in hub.events("ReceiveMessage", "Price"):
-                print(name, *arguments)
-            ```
-        """
-        events = self._loop_use.call(self._hub.events, *names, buffer=buffer, overflow=overflow)
-        return Messages(events, self._loop_use)
-
-    def wait_for(self, event: str, timeout: float | None = None) -> tuple[Any, ...]:
-        return self._loop_use.call(self._hub.wait_for, event, timeout)
+        return self._registry.register(self._hub.on_authentication_refreshed, handler)
 
 
 def asyncio_hub(hub: HubConnection) -> AsyncHub:
