@@ -21,6 +21,7 @@ _WRONG_USAGE = 2
 # new command is a new module and a line here. The help of `signalr` itself imports no command: it takes the sentences
 # from here, and a test compares each of them with the help of its command.
 COMMANDS = {
+    "connect": ("connect.command:connect", "Talk to a hub line by line: call methods, and see events between."),
     "invoke": ("invoke:invoke", "Call a hub method and print its result as JSON."),
     "stream": ("stream:stream", "Call a streaming hub method and print its items as JSON."),
     "send": ("send:send", "Call a hub method without asking for a result."),
