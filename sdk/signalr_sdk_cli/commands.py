@@ -88,10 +88,11 @@ def _end(error: Any, arguments: Sequence[str]) -> int:
 
 
 _EXAMPLES = (
-    "  signalr serve                                        a hub to try all this with",
-    "  signalr invoke http://localhost:5000/chat Add 1 2",
-    "  signalr listen http://localhost:5000/chat",
-    "  signalr doctor https://example.com/chat --token-file token.txt",
+    "  signalr serve                                  a hub to try all this with",
+    "  signalr connect localhost:5000/chat            call methods, see events",
+    "  signalr invoke localhost:5000/chat Add 1 2     call one method",
+    "  signalr listen localhost:5000/chat             print events",
+    "  signalr doctor https://example.com/chat        why does it not connect?",
 )
 
 
