@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
+import io
 import re
 from typing import TYPE_CHECKING, Any
 
+from docutils import nodes
+from sphinx.util.docutils import SphinxDirective
 from sphinxcontrib.mermaid import Mermaid
 
 from signalr_sdk._core import lifecycle
+from signalr_sdk_cli import main as signalr
+from signalr_sdk_cli.commands import COMMANDS, Commands
 
 if TYPE_CHECKING:
-    from docutils import nodes
     from sphinx.application import Sphinx
 
 project = "signalr-sdk"
@@ -67,6 +72,29 @@ class LifecycleDiagram(Mermaid):
         return drawn
 
 
+class CommandHelp(SphinxDirective):
+    """The help of `signalr` and of all its commands, as the commands print it: a section for each."""
+
+    def run(self) -> list[nodes.Node]:
+        """Return the sections."""
+        group = Commands(name="signalr")
+        paths: list[tuple[str, ...]] = [()]
+        for name in COMMANDS:
+            more = getattr(group.get_command(None, name), "commands", ())
+            paths += [(name,), *((name, each) for each in more)]
+        return [self._section(path) for path in paths]
+
+    def _section(self, path: tuple[str, ...]) -> nodes.Node:
+        printed = io.StringIO()
+        with contextlib.redirect_stdout(printed):
+            signalr([*path, "--help"])
+        title = " ".join(["signalr", *path])
+        section = nodes.section(ids=[title.replace(" ", "-")])
+        section += nodes.title(text=title)
+        section += nodes.literal_block(text=printed.getvalue().rstrip(), language="text")
+        return section
+
+
 _FENCE = re.compile(r"^( *)```(\w*)$")
 _CODE = re.compile(r"(?<![`:\\])`([^`\n]+)`(?!`)(?=(\w?))")
 
@@ -87,6 +115,7 @@ def from_markdown(_app: Sphinx, _what: str, _name: str, _object: object, _option
 
 
 def setup(app: Sphinx) -> None:
-    """Make the directive known, and come before napoleon, which reads docstrings as reStructuredText."""
+    """Make the directives known, and come before napoleon, which reads docstrings as reStructuredText."""
     app.add_directive("lifecycle-diagram", LifecycleDiagram)
+    app.add_directive("command-help", CommandHelp)
     app.connect("autodoc-process-docstring", from_markdown, priority=400)

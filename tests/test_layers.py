@@ -67,6 +67,7 @@ PLACES = {
     "jwt": {"azure"},
     "typer": {"cli"},
     "rich": {"cli"},
+    "prompt_toolkit": {"cli"},
     "matplotlib": {"cli"},
 }
 

@@ -21,6 +21,7 @@ _WRONG_USAGE = 2
 # new command is a new module and a line here. The help of `signalr` itself imports no command: it takes the sentences
 # from here, and a test compares each of them with the help of its command.
 COMMANDS = {
+    "connect": ("connect.command:connect", "Talk to a hub line by line: call methods, and see events between."),
     "invoke": ("invoke:invoke", "Call a hub method and print its result as JSON."),
     "stream": ("stream:stream", "Call a streaming hub method and print its items as JSON."),
     "send": ("send:send", "Call a hub method without asking for a result."),
@@ -87,10 +88,11 @@ def _end(error: Any, arguments: Sequence[str]) -> int:
 
 
 _EXAMPLES = (
-    "  signalr serve                                        a hub to try all this with",
-    "  signalr invoke http://localhost:5000/chat Add 1 2",
-    "  signalr listen http://localhost:5000/chat",
-    "  signalr doctor https://example.com/chat --token-file token.txt",
+    "  signalr serve                                  a hub to try all this with",
+    "  signalr connect localhost:5000/chat            call methods, see events",
+    "  signalr invoke localhost:5000/chat Add 1 2     call one method",
+    "  signalr listen localhost:5000/chat             print events",
+    "  signalr doctor https://example.com/chat        why does it not connect?",
 )
 
 

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 # SIGINT may be ignored in the process that has started the tests, and child processes inherit that.
 _PROGRAM = """
@@ -18,7 +22,7 @@ sys.exit(main(sys.argv[1:]))
 
 def environment(**more: str) -> dict[str, str]:
     """Return the environment without the variables that change the output of a command."""
-    left_out = ("COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR", "SIGNALR_TOKEN", "GITHUB_ACTIONS")
+    left_out = ("COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR", "SIGNALR_TOKEN", "SIGNALR_URL", "GITHUB_ACTIONS")
     kept = {
         name: value
         for name, value in os.environ.items()
@@ -40,8 +44,29 @@ def run(*arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, check=False, timeout=50, **options)
 
 
+def free_port() -> int:
+    """Return a port on which nothing listens."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        return int(taken.getsockname()[1])
+
+
 def in_terminal(*arguments: str, columns: int = 80) -> tuple[int, str]:
     """Run a command in a terminal; return its exit status and all output."""
+    return in_terminal_until(lambda _shown: None, *arguments, columns=columns)
+
+
+def in_terminal_until(
+    user: Callable[[str], str | None], *arguments: str, columns: int = 80, **more: str
+) -> tuple[int, str]:
+    """Run a command in a terminal; return its exit status and all output.
+
+    Args:
+        user: gets what has been shown since its last answer, and returns what is typed next, or `None` to wait.
+        arguments: the arguments of the command.
+        columns: how wide the terminal is.
+        more: variables of the environment.
+    """
     # Windows has no such modules.
     import fcntl
     import pty
@@ -50,12 +75,16 @@ def in_terminal(*arguments: str, columns: int = 80) -> tuple[int, str]:
 
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
-    with process(*arguments, stdin=theirs, stdout=theirs, stderr=theirs) as command:
+    with process(*arguments, stdin=theirs, stdout=theirs, stderr=theirs, env=environment(**more)) as command:
         os.close(theirs)
-        seen = b""
+        seen, answered = b"", 0
         try:
             while piece := os.read(ours, 65536):
                 seen += piece
+                typed = user(seen[answered:].decode(errors="replace"))
+                if typed is not None:
+                    answered = len(seen)
+                    os.write(ours, typed.encode())
         except OSError:
             pass  # the error of Linux when the other end of the terminal is closed
         finally:

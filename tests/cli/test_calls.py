@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 from tests.cli.conftest import Signalr  # noqa: TC002 - as above
-from tests.cli.running import environment, process, run
+from tests.cli.running import environment, in_terminal, in_terminal_until, process, run
 
 from signalr_sdk.cli.uploaded_lines import UploadedLines
 from signalr_sdk.testing import Hub, HubException, HubServer
@@ -35,6 +35,9 @@ class Tape(DemoHub):
 
     async def note(self, value: Any) -> None:
         self.told.append(value)
+
+    async def note_pair(self, one: Any, two: Any) -> None:
+        self.told.append((one, two))
 
     async def note_all(self, values: AsyncIterator[Any]) -> int:
         count = 0
@@ -271,6 +274,72 @@ def test_send_reaches_the_hub(signalr: Signalr, url: str, told: list[Any]) -> No
     assert (done.status, done.out, done.err) == (0, "", "")
     wait_told(told, 1)
     assert told == [{"a": [1]}]
+
+
+def test_each_line_of_a_file_is_a_call(signalr: Signalr, url: str, told: list[Any], tmp_path: Path) -> None:
+    (tmp_path / "lines").write_text('[1]\n\n{"a": 2}\nplain text\n')
+    done = signalr("send", url, "Note", "--from", str(tmp_path / "lines"))
+    assert (done.status, done.out, done.err) == (0, "", "")
+    wait_told(told, 3)
+    assert told == [1, {"a": 2}, "plain text"]
+
+
+def test_lines_add_to_the_arguments(url: str, told: list[Any]) -> None:
+    done = run("send", url, "NotePair", "first", "--from", "-", "--text", input="[1\n")
+    assert (done.returncode, done.stderr) == (0, "")
+    wait_told(told, 1)
+    assert told == [("first", "[1")]
+
+
+@pytest.mark.parametrize(
+    ("content", "more", "said"),
+    [
+        ("1\n[2\n", (), "line 2 of "),
+        ("1\n", ("--upload", "x"), "--from and --upload exclude each other"),
+        (None, (), "--from: there is no file"),
+    ],
+)
+def test_lines_that_cannot_be_sent(
+    signalr: Signalr, url: str, tmp_path: Path, content: str | None, more: tuple[str, ...], said: str
+) -> None:
+    if content is not None:
+        (tmp_path / "lines").write_text(content)
+    done = signalr("send", url, "Note", "--from", str(tmp_path / "lines"), *more)
+    assert (done.status, done.err.count("\n")) == (2, 1)
+    assert said in done.err
+
+
+# What goes out
+
+
+@pytest.mark.parametrize(
+    ("method", "arguments", "said"),
+    [
+        ("Add", ("1", "=2"), 'the arguments went out as number 1, text "2"; write =TEXT for text, JSON for the rest'),
+        ("Add", (), "the arguments went out as none at all"),
+        ("Add", ("true", "null"), "boolean true, null;"),
+        ("Add", ("[1]", '{"a": 1}'), 'array [1], object {"a": 1};'),
+        ("Counter", ("1",), "call it with stream"),
+        ("Addd", ("1",), "Method does not exist.\n"),
+    ],
+)
+def test_a_hub_that_cannot_bind_is_told_how_the_arguments_went_out(
+    signalr: Signalr, url: str, method: str, arguments: tuple[str, ...], said: str
+) -> None:
+    done = signalr("invoke", url, method, *arguments)
+    assert (done.status, done.err.count("\n")) == (1, 1)
+    assert said in done.err
+
+
+def test_all_arguments_as_text(signalr: Signalr, url: str, told: list[Any]) -> None:
+    assert signalr("invoke", url, "NotePair", "--text", "1", "[x").status == 0
+    assert told == [("1", "[x")]
+
+
+@posix
+def test_colours_on_a_terminal(url: str) -> None:
+    assert in_terminal("stream", url, "Counter", "1") == (0, "\x1b[36m0\x1b[0m\r\n")
+    assert in_terminal_until(lambda _shown: None, "stream", url, "Counter", "1", NO_COLOR="1") == (0, "0\r\n")
 
 
 # Tokens

@@ -75,7 +75,7 @@ def test_all_is_well(signalr: Signalr, hub: HubServer) -> None:
     assert (answer["ok"], answer["connected"], answer["server"]) == (True, True, "ASP.NET Core SignalR")
     assert list(answer["checks"]) == ["proxy", "name", "TCP", "negotiate", "token", "keep-alive"]
     assert {check["mark"] for check in answer["checks"].values()} == {"ok"}
-    assert "a ping of the server after" in answer["checks"]["keep-alive"]["said"]
+    assert "the server has sent a ping" in answer["checks"]["keep-alive"]["said"]
     assert len(answer["steps"]) == 15
     assert {step["ending"] for step in answer["steps"]} == {"worked"}
     assert answer["problems"] == []
@@ -122,6 +122,34 @@ def test_options_narrow_what_is_tried(signalr: Signalr, hub: HubServer) -> None:
     assert tried == {("LongPolling", "messagepack")}
     assert answer["checks"]["keep-alive"]["mark"] == "skipped"
     assert answer["ok"]
+
+
+def test_the_report_is_complete_and_has_no_secrets(signalr: Signalr, hub: HubServer, tmp_path: Path) -> None:
+    (tmp_path / "token").write_text(TOKEN)
+    secret = ("--token-file", str(tmp_path / "token"), "-H", "X-Key: header-secret", "--protocol", "json")
+    done = signalr("doctor", hub.url("/hub") + "?key=query-secret", "--keep-alive", "0", "--json", *secret)
+    answer = json.loads(done.out)
+    assert answer["options"] == {
+        "token": True,
+        "headers": ["X-Key"],
+        "transports": None,
+        "protocol": "json",
+        "ca": False,
+        "insecure": False,
+        "proxy": False,
+    }
+    assert answer["limits"] == {"timeout": 10.0, "keepAlive": 0.0}
+    assert answer["machine"]["packages"]["signalr-sdk"]
+    assert answer["machine"]["packages"]["aiohttp"]
+    assert "secret" not in done.out
+
+
+def test_a_pipe_is_told_of_the_long_wait(signalr: Signalr, hub: HubServer) -> None:
+    done = signalr("doctor", hub.url("/hub"), "--keep-alive", "20s", "--transport", "ws", "--protocol", "json")
+    assert done.err == (
+        "signalr: keep-alive: waits up to 20 s for a ping of the server; --keep-alive 0 leaves it out\n"
+    )
+    assert signalr("doctor", hub.url("/hub"), "--keep-alive", "1s", "--transport", "ws").err == ""
 
 
 # Servers that fail

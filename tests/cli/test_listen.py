@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import datetime
 import json
 import signal
-import socket
 import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.cli.running import environment, process, run
+from tests.cli.running import environment, free_port, process, run
 
 from signalr_sdk.testing import Hub, HubServer
 
@@ -130,12 +130,6 @@ def test_questions_are_not_answered(signalr: Signalr) -> None:
     assert Asker.answers == ["Client didn't provide a result."]
 
 
-def _free_port() -> int:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        return int(taken.getsockname()[1])
-
-
 def _line(command: subprocess.Popen[bytes], *, err: bool = False) -> str:
     stream = command.stderr if err else command.stdout
     assert stream is not None
@@ -148,7 +142,7 @@ def _until(command: subprocess.Popen[bytes], text: str) -> None:
 
 
 def test_it_waits_for_a_server_and_comes_back_after_an_outage() -> None:
-    port = _free_port()
+    port = free_port()
     with process("listen", f"http://127.0.0.1:{port}/greeter", "Hello", "--count", "3") as command:
         _until(command, "no connection, trying again in")
         with HubServer({"/greeter": Greeter}, port=port):
@@ -199,3 +193,55 @@ def test_in_a_pipe_of_ascii_all_is_ascii() -> None:
         )
     assert json.loads(done.stdout) == HELLO
     assert "\\u00e9" in done.stdout
+
+
+class Rooms(Hub):
+    """Tells the members of a room that somebody has come in."""
+
+    async def join(self, room: str, number: int) -> None:
+        await self.groups.add(self.context.connection_id, room)
+        await self.clients.group(room).send("Joined", room, number)
+
+
+def test_calls_come_first_on_each_connection() -> None:
+    port = free_port()
+    with process("listen", f"localhost:{port}/rooms", "--call", "Join 'the blue room' 1", "--count", "2") as command:
+        for _ in range(2):
+            with HubServer({"/rooms": Rooms}, port=port):
+                assert json.loads(_line(command)) == {"event": "Joined", "arguments": ["the blue room", 1]}
+        assert command.wait(50) == 0
+
+
+def test_a_call_that_the_hub_refuses_is_status_1(signalr: Signalr) -> None:
+    with HubServer({"/rooms": Rooms}) as server:
+        done = signalr("listen", server.url("/rooms"), "--call", "Jion blue")
+    assert (done.status, done.out) == (1, "")
+    assert "--call: Failed to invoke 'Jion'" in done.err
+
+
+def test_questions_are_answered_and_shown(signalr: Signalr) -> None:
+    Asker.answers.clear()
+    with HubServer({"/asker": Asker}) as server:
+        done = signalr("listen", server.url("/asker"), "--answer", 'Question={"ok": true}', "--count", "2")
+    assert Asker.answers == ["{'ok': True}"]
+    assert events(done.out) == [{"event": "Question", "arguments": [1]}, {"event": "Done", "arguments": []}]
+
+
+def test_for_a_time_with_times_and_names_as_options(signalr: Signalr) -> None:
+    with HubServer({"/greeter": Greeter}) as server:
+        done = signalr("listen", server.url("/greeter"), "-e", "Hello", "--for", "2s", "-t", "--count", "5")
+    assert done.status == 0
+    assert [event["arguments"][0] for event in events(done.out)] == [1, 3]
+    assert all(datetime.datetime.fromisoformat(event["time"]).tzinfo for event in events(done.out))
+
+
+def test_for_a_time_without_a_connection_is_status_3(signalr: Signalr) -> None:
+    done = signalr("listen", "http://127.0.0.1:1/hub", "--for", "300ms")
+    assert (done.status, done.out) == (3, "")
+    assert done.err.endswith("signalr: no connection within 0.3 s\n")
+
+
+def test_a_reason_is_told_once(signalr: Signalr) -> None:
+    done = signalr("listen", "http://127.0.0.1:1/hub", "--timeout", "4s")
+    assert done.err.count("cannot connect to 127.0.0.1:1") == 1
+    assert "signalr: still no connection, trying again in" in done.err

@@ -8,13 +8,15 @@ import signal
 import socket
 import subprocess
 import sys
+from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from tests.classic_wire import wire
 
 from signalr_sdk import HubConnection, Transport
-from signalr_sdk.testing import ClassicHubServer
+from signalr_sdk.cli.served_hub_texts import CallLog, method_lines
+from signalr_sdk.testing import ClassicHubServer, Hub, HubServer, RecordedCall, RecordedDisconnect
 from signalr_sdk.testing.classic.demo_hub import ClassicDemoHub
 
 if TYPE_CHECKING:
@@ -78,10 +80,11 @@ def interrupted(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
 def test_ctrl_c_ends_it_with_status_0(signalr: Signalr, interrupted: list[str]) -> None:
     done = signalr("serve", "--port", "0")
     assert done.status == 0
-    assert len(interrupted) == 2
+    assert len(interrupted) == 3
     assert interrupted[0].startswith("DemoHub listens on http://127.0.0.1:")
     assert "/chat," in interrupted[0]
-    assert interrupted[1] == "stopped"
+    assert interrupted[1].splitlines()[0] == "  Add(a: int, b: int)"
+    assert interrupted[2] == "stopped"
 
 
 def test_a_hub_of_ones_own(signalr: Signalr, interrupted: list[str], modules: Path) -> None:
@@ -92,7 +95,8 @@ def test_a_hub_of_ones_own(signalr: Signalr, interrupted: list[str], modules: Pa
 def test_a_classic_server(signalr: Signalr, interrupted: list[str], modules: Path) -> None:
     assert signalr("serve", "--classic", "--port", "0").status == 0
     assert signalr("serve", "hubs_of_a_user:Old", "--classic", "--port", "0", "--path", "/old").status == 0
-    demo, _stopped, own, _stopped = interrupted
+    demo, methods, _stopped, own, _methods, _stopped = interrupted
+    assert "  Add(a: int, b: int)" in methods.splitlines()
     assert re.fullmatch(r"Chat listens on http://127\.0\.0\.1:\d+/signalr, until Ctrl-C", demo)
     assert re.fullmatch(r"Old listens on http://127\.0\.0\.1:\d+/old, until Ctrl-C", own)
 
@@ -123,7 +127,19 @@ async def test_the_hub_of_the_classic_demo() -> None:
 
 
 def test_clients_are_served(modules: Path) -> None:
-    command = [sys.executable, "-u", "-c", COMMAND, "serve", "hubs_of_a_user:Shop", "--port", "0", "--path", "/shop"]
+    command = [
+        sys.executable,
+        "-u",
+        "-c",
+        COMMAND,
+        "serve",
+        "hubs_of_a_user:Shop",
+        "--port",
+        "0",
+        "--path",
+        "/shop",
+        "-q",
+    ]
     with subprocess.Popen(command, cwd=modules, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None
@@ -134,6 +150,64 @@ def test_clients_are_served(modules: Path) -> None:
         finally:
             process.kill()
     assert (process.returncode, out, err) == (0, "stopped\n", "")
+
+
+class Everything(Hub):
+    """A hub with all kinds of parameters."""
+
+    async def plain(self) -> None: ...
+
+    async def two_words(self, a: int, b: str = "x", c: Any = None) -> None: ...
+
+    async def numbers(self, items: AsyncIterator[int]) -> AsyncIterator[float]:
+        async for item in items:
+            yield float(item)
+
+
+def test_methods_are_listed_as_clients_write_them() -> None:
+    assert method_lines(Everything) == [
+        "Numbers(items: stream of int) streams",
+        "Plain()",
+        "TwoWords(a: int, b: str = 'x', c: any = None)",
+    ]
+
+
+async def test_what_clients_do_is_shown_as_it_comes() -> None:
+    shown: list[str] = []
+    async with HubServer({"/hub": Everything}, authorize=lambda _token: "me") as server:
+        server.recorded.watcher = CallLog(shown.append).show
+        gone = server.wait_disconnected()
+        async with HubConnection(server.url("/hub"), access_token="token") as hub:
+            await hub.invoke("TwoWords", 1, "a\x1b[2J")
+            async with hub.stream("Numbers", _numbers()) as items:
+                assert [item async for item in items] == [1.0]
+        await gone
+    lines = [re.sub(r"^\d\d:\d\d:\d\d \S{6} ", "", line) for line in shown]
+    assert lines == [
+        "connected over WebSockets, user me",
+        r'TwoWords(1, "a\u001b[2J")',
+        "Numbers(stream)",
+        "gone",
+    ]
+    assert len({line.split()[1] for line in shown}) == 1
+
+
+async def _numbers() -> AsyncIterator[int]:
+    yield 1
+
+
+def test_a_flood_is_counted_and_not_shown() -> None:
+    now = 0.0
+    shown: list[str] = []
+    log = CallLog(shown.append, lambda: now)
+    for number in range(100):
+        log.show(RecordedCall("Add", ("x" * 1000,), str(number), None))
+    now = 1.0
+    log.show(RecordedDisconnect("/hub", "id", ValueError("broken")))
+    assert len(shown) == 22
+    assert max(map(len, shown)) < 250
+    assert shown[20] == "... and 80 more"
+    assert shown[21].endswith("id gone: broken")
 
 
 async def _price(url: str) -> Any:

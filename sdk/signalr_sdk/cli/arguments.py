@@ -113,7 +113,12 @@ def parse_argument(text: str) -> Any:
     except (ValueError, RecursionError) as error:
         if not text.lstrip().startswith(_JSON_BEGINS):
             return text
-        raise ValueError(f"{_shown(text)} begins like JSON, but is none ({_reason(error)}){_hint(text)}") from None
+        raise half_json(text, error) from None
+
+
+def half_json(text: str, error: Exception) -> ValueError:
+    """Return the error for a text that begins like JSON and is none. `error` says where it stops being JSON."""
+    return ValueError(f"{_shown(text)} begins like JSON, but is none ({_reason(error)}){_hint(text)}")
 
 
 def parse_arguments(context: Context, texts: Sequence[str], *, is_text: bool) -> list[Any]:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 # InvalidDataException if detailed errors are on. For an exception of the hub method itself it says "An unexpected error
 # occurred invoking 'X' on the server."
 _NOT_BOUND = re.compile(
-    r"InvalidDataException|^Failed to invoke '.*' due to an error on the server|sent \d+ stream\(s\)"
+    r"InvalidDataException|^Failed to invoke '.*' due to an error on the server\.$|sent \d+ stream\(s\)"
 )
 _STREAMING = "to invoke the streaming"
 _NOT_STREAMING = "to invoke the non-streaming"

@@ -23,6 +23,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from .._guard.tasks import spawn
+from .colors import paint_json, stdout_has_colors
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -86,7 +87,9 @@ def _line(value: object) -> bytes:
     text = as_json(value)
     encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
     try:
-        return f"{text}\n".encode(encoding)
+        # Encode the plain text first: colours must not hide that a character has no encoding.
+        plain = f"{text}\n".encode(encoding)
+        return f"{paint_json(text)}\n".encode(encoding) if stdout_has_colors() else plain
     except UnicodeEncodeError:
         # Standard output's encoding lacks a character of the text, or the text has half a surrogate pair. Escape all
         # characters but ASCII, so that the command does not fail.

@@ -3,109 +3,115 @@
 from __future__ import annotations
 
 import asyncio
+import datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
-import attrs
-
-from .. import ConnectionClosedError, HubConnection, Retry
+from .. import ConnectionClosedError, HubConnection, SetupError
 from .._core.redaction import redact_error
 from .._guard.tasks import spawn
 from . import exit_status, options
+from .announced_retry import AnnouncedRetry, refused_setup
+from .bot_options import BotOptions
 from .connection_options import ConnectionOptions
 from .json_output import JsonLines, OutputError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ..retry import RetryContext
-
 _EVENTS_HELP = "Names of events, in any case; all events by default."
+_FOR_HELP = "Listen for this long, and end with status 0."
+_TIMESTAMPS_HELP = "Add the time of each event, in UTC."
+Events = Annotated[list[str] | None, options.positional("[EVENT]...", _EVENTS_HELP)]
+Named = Annotated[list[str] | None, options.option("--event", "-e", metavar="EVENT", help="The same. Repeatable.")]
+For = Annotated[float | None, options.seconds("--for", help=_FOR_HELP)]
+Timestamps = Annotated[bool, options.option("--timestamps", "-t", help=_TIMESTAMPS_HELP)]
 
 
 @options.command(
     "signalr listen http://localhost:5000/chat",
     "signalr listen https://example.com/chat Trade Quote --count 10",
+    "signalr listen http://localhost:5000/chat --call 'JoinRoom blue' --for 10s",
+    "signalr listen http://localhost:5000/chat --answer 'YourName=\"Anna\"'",
 )
 def listen(
     url: options.Url = None,
-    events: Annotated[list[str] | None, options.positional("[EVENT]...", _EVENTS_HELP)] = None,
+    events: Events = None,
+    event: Named = None,
     count: options.Count = None,
+    duration: For = None,
     timeout: options.NoTimeout = None,
+    timestamps: Timestamps = False,
     *,
+    bot: BotOptions,
     connection: ConnectionOptions,
 ) -> None:
     """Print the events of a hub as JSON, over all outages.
 
     Each event is one line.
 
-    Exit status: 0 done, 1 the hub ended the connection, 2 wrong usage, 3 no connection, or fewer than --count events
-    before --timeout.
+    Exit status: 0 done, 1 the hub ended the connection or refused a --call, 2 wrong usage, 3 no connection, or fewer
+    than --count events before --timeout.
     """
     hub_url, names = connection.split_url([*([url] if url is not None else []), *(events or ())])
-    exit_status.run(_Listening(connection, names, count=count).run(hub_url, timeout), timeout=None)
-
-
-@attrs.frozen
-class _AnnouncedRetry:
-    """The default retry policy, but with a message on standard error before each delay."""
-
-    policy: Retry = attrs.field(factory=Retry)
-
-    def next_delay(self, context: RetryContext) -> float | None:
-        """See `RetryPolicy`."""
-        delay = self.policy.next_delay(context)
-        if delay is not None:
-            why = redact_error(context.error) if context.error else "the server closed it"
-            exit_status.say(f"no connection, trying again in {delay:.1f} s: {why}")
-        return delay
+    if duration is not None and timeout is not None:
+        exit_status.fail(exit_status.WRONG_USAGE, "--for and --timeout exclude each other; leave out one of them")
+    listening = _Listening([*names, *(event or ())], bot, count=count, has_times=timestamps)
+    policy = AnnouncedRetry(exit_status.say)
+    # `HubConnection` needs a running event loop only when it starts.
+    hub = connection.hub(hub_url, reconnect=policy, retry_start=policy)
+    exit_status.run(listening.run(hub, timeout, duration), timeout=None)
 
 
 class _Listening:
     """One run of `signalr listen`. Knows which events to print, and how many events are still to come."""
 
-    def __init__(self, connection: ConnectionOptions, events: Sequence[str], *, count: int | None) -> None:
-        self._connection = connection
+    def __init__(self, events: Sequence[str], bot: BotOptions, *, count: int | None, has_times: bool) -> None:
         self._wanted = frozenset(event.casefold() for event in events)
+        self._bot = bot
         self._left = count
+        self._has_times = has_times
         self._done = asyncio.Event()
         self._has_connected = False
 
-    async def run(self, url: str, timeout: float | None) -> None:
-        policy = _AnnouncedRetry()
-        hub = self._connection.hub(url, reconnect=policy, retry_start=policy)
+    async def run(self, hub: HubConnection, timeout: float | None, duration: float | None) -> None:
+        """Print events until the count is reached, the time is over, or the hub ends the connection."""
         async with JsonLines() as output:
             self._register(hub, output)
-            scope = asyncio.timeout(timeout)
+            scope = asyncio.timeout(timeout if duration is None else duration)
             try:
                 async with scope:
                     await output.run(self._listen(hub))
             except TimeoutError:
                 if not scope.expired():
                     raise
-                self._check_timeout(f"within {timeout:g} s")
+                self._check_timeout(timeout, duration)
             except ConnectionClosedError as error:
                 # This error means that the hub has sent a Close message that forbids to reconnect: after any other loss
                 # of the connection, the retry policy reconnects.
                 exit_status.fail(exit_status.HUB_SAID_NO, str(error))
+            except SetupError as error:
+                if (refusal := refused_setup(error)) is None:
+                    raise
+                exit_status.fail(exit_status.HUB_SAID_NO, f"--call: {redact_error(refusal)}")
 
-    def _check_timeout(self, within: str) -> None:
+    def _check_timeout(self, timeout: float | None, duration: float | None) -> None:
+        within = f"within {timeout if duration is None else duration:g} s"
         if not self._has_connected:
             exit_status.fail(exit_status.NO_CONNECTION, f"no connection {within}")
-        if self._left:
+        if self._left and duration is None:
             exit_status.fail(exit_status.NO_CONNECTION, f"{self._left} more events did not come {within}")
 
     def _register(self, hub: HubConnection, output: JsonLines) -> None:
-        # Do not use `on`: if the hub asks for a client result, a handler of `on` would answer with `None`, as if this
-        # command had the method. With `on_any` alone, the hub gets an error as the answer.
-        @hub.on_any
-        async def event(name: str, arguments: tuple[Any, ...]) -> None:
-            if self._done.is_set() or (self._wanted and name.casefold() not in self._wanted):
-                return
-            if self._left is not None:
-                self._left -= 1
-                if self._left == 0:
-                    self._done.set()
-            await output.write({"event": name, "arguments": arguments})
+        async def show(name: str, arguments: tuple[Any, ...]) -> None:
+            if self._counts(name):
+                time = {"time": datetime.datetime.now(datetime.UTC).isoformat()} if self._has_times else {}
+                await output.write({**time, "event": name, "arguments": arguments})
+
+        # Do not use `on` for events: if the hub asks for a client result, a handler of `on` would answer with `None`,
+        # as if this command had the method. With `on_any` alone, the hub gets an error as the answer.
+        hub.on_any(show)
+        self._bot.set_up(hub)
+        self._bot.answer(hub, show)
 
         @hub.on_connected
         def connected(_connection_id: str | None) -> None:
@@ -116,6 +122,16 @@ class _Listening:
         def error(error: Exception) -> None:
             if not isinstance(error, OutputError):
                 exit_status.say(redact_error(error))
+
+    def _counts(self, name: str) -> bool:
+        """Count an event. Return whether the event is to be printed."""
+        if self._done.is_set() or (self._wanted and name.casefold() not in self._wanted):
+            return False
+        if self._left is not None:
+            self._left -= 1
+            if self._left == 0:
+                self._done.set()
+        return True
 
     async def _listen(self, hub: HubConnection) -> None:
         """Connect, and wait until `--count` events have come. Raise an error if the connection ends earlier."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import importlib
 import sys
+from contextlib import suppress
 from typing import Annotated, Any, TypeVar
 
 import typer
@@ -15,6 +16,7 @@ from ..testing.demo_hub import DemoHub
 from . import options
 from .exit_status import NO_CONNECTION, WRONG_USAGE, fail
 from .options import Verbose, option, show_log
+from .served_hub_texts import CallLog, method_lines
 
 H = TypeVar("H", Hub, ClassicHub)
 
@@ -65,9 +67,12 @@ def serve(
             help="A web page's origin, such as https://example.com, that may use the hub; * for all pages. Repeatable.",
         ),
     ] = None,
+    quiet: Annotated[bool, option("--quiet", "-q", help="Show neither the methods nor what clients do.")] = False,
     verbose: Verbose = 0,
 ) -> None:
     """Run a hub server for tests and demos, until Ctrl-C.
+
+    It lists the methods of the hub, and shows each call of a client as it comes.
 
     Exit status: 0 ended by Ctrl-C, 2 wrong usage, 3 the server cannot listen.
     """
@@ -77,11 +82,14 @@ def serve(
         fail(WRONG_USAGE, f"--path: {path!r} does not begin with a slash; write /{path}")
     try:
         make = _classic_server if classic else _server
-        server, name = make(hub, path, host=host, port=port, origins=origin or ())
+        server, hub_class, name = make(hub, path, host=host, port=port, origins=origin or ())
     except (TypeError, ValueError) as error:
         fail(WRONG_USAGE, str(error))
     try:
-        asyncio.run(_serve(server, path, name))
+        if not quiet:
+            server.recorded.watcher = CallLog(_say).show
+        methods = [] if quiet else method_lines(hub_class)
+        asyncio.run(_serve(server, path, name, methods))
     except OSError as error:
         fail(NO_CONNECTION, error.strerror or str(error))
     except KeyboardInterrupt:
@@ -89,26 +97,34 @@ def serve(
         typer.echo("stopped")
 
 
-def _server(hub: str | None, path: str, **options: Any) -> tuple[HubServer, str]:
-    """Return the server, not started, and the name of the hub class."""
+def _server(hub: str | None, path: str, **options: Any) -> tuple[HubServer, type[Hub], str]:
+    """Return the server, not started, the hub class and its name."""
     hub_class = DemoHub if hub is None else _load(hub, Hub)
     # Let the server run two invocations of a client at the same time. While `DemoHub.greet` waits for a client result,
     # the other calls of the client would otherwise wait too.
     server = HubServer({path: hub_class}, detailed_errors=True, parallel_invocations=2, **options)
-    return server, hub_class.__name__
+    return server, hub_class, hub_class.__name__
 
 
-def _classic_server(hub: str | None, path: str, **options: Any) -> tuple[ClassicHubServer, str]:
-    """Return the server, not started, and the name of the hub."""
+def _classic_server(hub: str | None, path: str, **options: Any) -> tuple[ClassicHubServer, type[ClassicHub], str]:
+    """Return the server, not started, the hub class and the name of the hub."""
     hub_class = ClassicDemoHub if hub is None else _load(hub, ClassicHub)
     name = "Chat" if hub is None else hub_class.__name__
-    return ClassicHubServer({name: hub_class}, path=path, detailed_errors=True, **options), name
+    return ClassicHubServer({name: hub_class}, path=path, detailed_errors=True, **options), hub_class, name
 
 
-async def _serve(server: HubServer | ClassicHubServer, path: str, name: str) -> None:
+async def _serve(server: HubServer | ClassicHubServer, path: str, name: str, methods: list[str]) -> None:
     async with server:
         typer.echo(f"{name} listens on {server.url(path)}, until Ctrl-C")
+        if methods:
+            typer.echo("\n".join(f"  {line}" for line in methods))
         await asyncio.Event().wait()
+
+
+def _say(text: str) -> None:
+    # The server goes on when nobody reads its output any more, for example after `signalr serve | head -1`.
+    with suppress(OSError):
+        typer.echo(text)
 
 
 def _load(name: str, base: type[H]) -> type[H]:

@@ -108,12 +108,15 @@ class UploadedLines:
 
 
 @contextmanager
-def uploaded_lines(name: str | None, parse: Callable[[str], Any]) -> Iterator[tuple[UploadedLines, ...]]:
+def uploaded_lines(
+    name: str | None, parse: Callable[[str], Any], *, option: str = "--upload"
+) -> Iterator[tuple[UploadedLines, ...]]:
     """Yield a tuple to add to the arguments of a hub call: of one `UploadedLines`, or empty without a file.
 
     Args:
         name: name of the file whose lines are uploaded; `-` for standard input, `None` for no file.
         parse: returns the value of a line, or raises a `ValueError`.
+        option: name of the option that names the file.
 
     Raises:
         ValueError: there is no such file, or the file cannot be uploaded.
@@ -122,7 +125,7 @@ def uploaded_lines(name: str | None, parse: Callable[[str], Any]) -> Iterator[tu
         yield ()
         return
     if name != "-" and not Path(name).exists():
-        raise ValueError(f"--upload: there is no file {name}; - is standard input")
+        raise ValueError(f"{option}: there is no file {name}; - is standard input")
     lines = UploadedLines(name, parse)
     try:
         yield (lines,)

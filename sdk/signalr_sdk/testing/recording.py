@@ -163,9 +163,14 @@ class Recorded:
     """Records of what clients did, the oldest record first. May be read from any thread.
 
     Only the last 10 000 records of each kind are kept, and at most 16 MiB of calls.
+
+    Attributes:
+        watcher: called on the server's event loop with each record of a call, a connect or a disconnect as it comes;
+            `None` for nobody.
     """
 
     def __init__(self) -> None:
+        self.watcher: Callable[[RecordedCall | RecordedConnect | RecordedDisconnect], None] | None = None
         self._calls: _RecordLog[RecordedCall] = _RecordLog()
         self._connects: _RecordLog[RecordedConnect] = _RecordLog()
         self._reconnects: _RecordLog[RecordedConnect] = _RecordLog()
@@ -238,18 +243,29 @@ class Recorded:
         arguments, streams = tuple(message.arguments), len(message.stream_ids or ())
         call = RecordedCall(message.target, arguments, context.connection_id, context.user, streams)
         self._calls.add(call, message.size)
+        if self.watcher is not None:
+            self.watcher(call)
 
     def note_connect(self, path: str, context: HubContext) -> None:
         """Record that a client has connected, and wake the tests that wait for it in `wait_connected`."""
-        self._connects.add(RecordedConnect(path, context.connection_id, context.user, context.transport))
+        connect = RecordedConnect(path, context.connection_id, context.user, context.transport)
+        self._connects.add(connect)
+        if self.watcher is not None:
+            self.watcher(connect)
 
     def note_reconnect(self, path: str, context: HubContext) -> None:
         """Record that a client has reconnected, and wake the tests that wait for it in `wait_reconnected`."""
-        self._reconnects.add(RecordedConnect(path, context.connection_id, context.user, context.transport))
+        reconnect = RecordedConnect(path, context.connection_id, context.user, context.transport)
+        self._reconnects.add(reconnect)
+        if self.watcher is not None:
+            self.watcher(reconnect)
 
     def note_disconnect(self, path: str, connection_id: str, error: Exception | None) -> None:
         """Record that a client has disconnected, and wake the tests that wait for it in `wait_disconnected`."""
-        self._disconnects.add(RecordedDisconnect(path, connection_id, error))
+        disconnect = RecordedDisconnect(path, connection_id, error)
+        self._disconnects.add(disconnect)
+        if self.watcher is not None:
+            self.watcher(disconnect)
 
     def note_negotiation(
         self, path: str, headers: Mapping[str, str], query: Mapping[str, str], user: str | None

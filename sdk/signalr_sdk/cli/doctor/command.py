@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.console import Console
 
-from ..._core import urls
 from .. import exit_status, options
 from ..connection_options import ConnectionOptions
-from ..step_runner import allowed_combinations
+from ..step_runner import StepResult, allowed_combinations
 from ..step_table import live_reports
 from .check_table import CheckTable
-from .examination import Examination
+from .examination import KEEP_ALIVE, Examination
+from .findings import Finding
+from .report import report
 
 _FAILED = 1
+_LONG_WAIT = 5.0  # seconds; a shorter wait needs no word
 
 _KEEP_ALIVE_HELP = "How long to wait for a ping of the server; 0 leaves that check out."
 Limit = Annotated[float, options.seconds("--timeout", help="Limit for each step.", show_default="10s")]
@@ -53,14 +55,20 @@ def doctor(
     console = Console(highlight=False, markup=False, emoji=False)
     table = CheckTable(url, plain=not console.encoding.startswith("utf"))
     is_live = console.is_interactive and not as_json and not connection.verbose
-    with live_reports(table, console, is_live=is_live) as report:
+    with live_reports(table, console, is_live=is_live) as show:
+
+        def note(result: Finding | StepResult) -> None:
+            show(result)
+            if not is_live and keep_alive >= _LONG_WAIT:
+                _say_wait(result)
+
         wanted = allowed_combinations(connection)
-        examination = Examination(url, connection, wanted=wanted, limit=timeout, keep_alive=keep_alive, report=report)
+        examination = Examination(url, connection, wanted=wanted, limit=timeout, keep_alive=keep_alive, report=note)
         # A check or step that is too slow must end at its own time limit, and be shown as failed. So the time limit of
         # the whole run is longer than the time limits of all checks and steps together.
         exit_status.run(examination.run(), timeout=keep_alive + 40 * (timeout + 10))
     if as_json:
-        exit_status.show(_as_dict(url, examination, table))
+        exit_status.show(report(url, examination, table.steps))
     else:
         console.print(table)
         console.print(table.verdict(examination))
@@ -68,30 +76,7 @@ def doctor(
         raise typer.Exit(_FAILED if examination.connected else exit_status.NO_CONNECTION)
 
 
-def _as_dict(url: str, examination: Examination, table: CheckTable) -> dict[str, Any]:
-    return {
-        "url": urls.without_query(url),
-        "ok": examination.good,
-        "connected": examination.connected,
-        "server": examination.server or None,
-        "checks": [
-            {
-                "check": finding.check,
-                "mark": finding.mark,
-                "said": finding.said,
-                "milliseconds": round(finding.seconds * 1000, 3),
-            }
-            for finding in examination.findings
-        ],
-        "steps": table.steps.steps(),
-        "problems": [
-            {
-                "where": problem.where,
-                "mark": problem.mark,
-                "said": problem.said,
-                "cause": problem.advice.cause,
-                "advice": problem.advice.action,
-            }
-            for problem in examination.problems()
-        ],
-    }
+def _say_wait(result: Finding | StepResult) -> None:
+    """Say on standard error that the long wait of the keep-alive check begins. On a terminal, the table says it."""
+    if isinstance(result, Finding) and result.check == KEEP_ALIVE and result.mark is None:
+        exit_status.say(f"{result.check}: {result.said}; --keep-alive 0 leaves it out")

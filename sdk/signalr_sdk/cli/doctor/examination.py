@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import attrs
@@ -11,12 +12,14 @@ import attrs
 from ... import SignalRError, Timeouts
 from ..._core import urls
 from ..._http.proxies import environment_proxy, proxy_url
+from ..option_words import in_options
 from ..step_runner import Combination, Ending, StepResult, StepRunner
 from ..steps import ANY_HUB
 from .findings import Advice, Finding, Mark, Problem
 from .hub_advice import WITHOUT_PROTOCOL, for_step
 from .hub_checks import HubChecks
-from .network_checks import HostPort, Route, check_name, check_tcp, check_tls, check_tunnel
+from .network_advice import HTTPS_PORT
+from .network_checks import HostPort, Route, check_name, check_tcp, check_tls, check_tunnel, speaks_tls
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -33,6 +36,7 @@ KEEP_ALIVE = "keep-alive"
 # limit first. The error of the request says more than "the check was too slow".
 _GRACE = 1.0
 _LONGEST_CLOSE = 5.0
+_LONGEST_LOOK = 2.0
 _PROTOCOL_NAMES = {"json": "JSON", "messagepack": "MessagePack"}
 
 
@@ -59,6 +63,8 @@ class Examination:
     findings: list[Finding] = attrs.field(factory=list, init=False)
     _results: list[StepResult] = attrs.field(factory=list, init=False)
     _hub: HubChecks = attrs.field(init=False)
+    # The way to the server if the URL has http; `None` before the TCP check, and for https.
+    _plain: Route | None = attrs.field(default=None, init=False)
 
     def __attrs_post_init__(self) -> None:
         half = self.limit / 2
@@ -75,12 +81,14 @@ class Examination:
         if not await self._reach(home, ""):
             return
         asked: list[str] = []
-        endpoint = await self._check("negotiate", self._hub.negotiate(asked))
+        endpoint = await self._check("negotiate", self._hub.negotiate(asked), waits="asks the server what it offers")
         if endpoint is None:
             # Negotiate was redirected to another server, and that server refused or did not answer. Run the
             # network checks (name, TCP, TLS) for that server too, to tell the user why.
             if asked and urls.origin(asked[-1]) != home:
                 await self._reach(urls.origin(asked[-1]), " 2")
+            else:
+                await self._look_for_https()
             return
         target = urls.origin(endpoint.url)
         if target != home and not await self._reach(target, " 2"):
@@ -93,11 +101,13 @@ class Examination:
         if not offered:
             await self._check("transports", self._hub.nothing_in_common(endpoint))
             return
-        await self._check("token", self._hub.where_token(endpoint, offered), 3 * self.limit + _GRACE)
+        where_token = self._hub.where_token(endpoint, offered)
+        await self._check("token", where_token, 3 * self.limit + _GRACE, waits="connects with and without the token")
         await self._run_steps(offered)
         usable = [result.combination for result in self._results if result.ending is Ending.WORKED]
         ping = self._hub.wait_for_ping(usable, self.keep_alive)
-        await self._check(KEEP_ALIVE, ping, self.keep_alive + 3 * self.limit)
+        waits = f"waits up to {self.keep_alive:g} s for a ping of the server"
+        await self._check(KEEP_ALIVE, ping, self.keep_alive + 3 * self.limit, waits=waits)
 
     @property
     def server(self) -> str:
@@ -114,13 +124,21 @@ class Examination:
         """Whether at least one transport connected, and no check and no step failed."""
         return self.connected and all(problem.mark is not Mark.FAILED for problem in self.problems())
 
-    async def _check(self, name: str, work: Awaitable[tuple[Finding, T]], limit: float | None = None) -> T | None:
+    async def _check(
+        self, name: str, work: Awaitable[tuple[Finding, T]], limit: float | None = None, *, waits: str = ""
+    ) -> T | None:
         """Run the check `work` and add its finding to `findings`. A check that raises or is too slow has failed.
 
         Return the value of the check, which later checks need; `None` if the check raised or was too slow.
+
+        Args:
+            name: name of the check.
+            work: the check itself.
+            limit: seconds for the check.
+            waits: what the check waits for; it is shown while the check runs.
         """
-        self.report(Finding(None, check=name))
         limit = limit or self.limit + _GRACE
+        self.report(Finding(None, waits or f"waits up to {limit:g} s", check=name))
         began = time.perf_counter()
         value: T | None = None
         try:
@@ -132,7 +150,9 @@ class Examination:
             finding = Finding(Mark.FAILED, said, advice=why)
         except (SignalRError, OSError) as error:
             finding = Finding(
-                Mark.FAILED, str(error), advice=Advice("it failed in an unexpected way", "try again with -vv")
+                Mark.FAILED,
+                in_options(str(error)),
+                advice=Advice("it failed in an unexpected way", "try again with -vv"),
             )
         finding = attrs.evolve(finding, check=name, seconds=time.perf_counter() - began)
         self.findings.append(finding)
@@ -152,18 +172,32 @@ class Examination:
         self._hub.proxied = bool(proxy)
         server = HostPort.of_origin(origin)
         first = HostPort.of_proxy(proxy[0]) if proxy else server
-        addresses = await self._check(f"name{suffix}", check_name(first))
+        addresses = await self._check(f"name{suffix}", check_name(first), waits=f"looks up {first.host}")
         if not addresses:
             return False
-        address = await self._check(f"TCP{suffix}", check_tcp(first, addresses, self.limit))
+        address = await self._check(
+            f"TCP{suffix}", check_tcp(first, addresses, self.limit), waits=f"connects to {first}"
+        )
         if address is None:
             return False
-        if origin[0] != "https":
-            return True
         route = Route(address, server, proxy=proxy[0] if proxy else None)
-        if proxy and not await self._check(f"tunnel{suffix}", check_tunnel(route)):
+        if origin[0] != "https":
+            self._plain = route
+            return True
+        if proxy and not await self._check(f"tunnel{suffix}", check_tunnel(route), waits="asks the proxy for a tunnel"):
             return False
-        return bool(await self._check(f"TLS{suffix}", check_tls(route, self._hub.arguments["ssl"])))
+        tls = check_tls(route, self._hub.arguments["ssl"])
+        return bool(await self._check(f"TLS{suffix}", tls, waits="does the TLS handshake"))
+
+    async def _look_for_https(self) -> None:
+        """After a negotiation without a usable answer over http, find out whether the port speaks HTTPS."""
+        if self._plain is None or self._plain.proxy is not None or self._hub.answered not in (None, 400):
+            return
+        with suppress(TimeoutError):
+            async with asyncio.timeout(min(self.limit, _LONGEST_LOOK)):
+                if await speaks_tls(self._plain):
+                    self.findings[-1] = attrs.evolve(self.findings[-1], advice=HTTPS_PORT)
+                    self.report(self.findings[-1])
 
     async def _proxy_for(self, origin: tuple[str, str, int]) -> tuple[Finding, tuple[URL, ...]]:
         given = self._hub.arguments["proxy"]
@@ -225,4 +259,4 @@ class Examination:
 def _said(result: StepResult) -> str:
     """Return the error text of a failed step. If connecting failed, return only the text of the transport's error."""
     attempts: Any = getattr(result.error, "attempts", ())
-    return str(attempts[0]) if attempts else result.said
+    return in_options(str(attempts[0]) if attempts else result.said)

@@ -17,7 +17,7 @@ from ... import (
 )
 from ..._core import urls
 from .findings import Advice
-from .network_advice import for_tunnel
+from .network_advice import CLIENT_CERTIFICATE, for_tunnel
 from .server_kind import is_html
 from .token_lifetime import rough_duration, token_times
 
@@ -40,7 +40,7 @@ LOST_WHILE_IDLE = Advice(
 )
 NO_PING = Advice(
     "the server's KeepAliveInterval (15 s unless changed) is longer, or something on the way holds the pings back",
-    "clients give up after 30 s of silence (Timeouts.server): keep the server's interval under half of that",
+    "clients give up after 30 s of silence: keep the server's interval under half of that",
 )
 WITHOUT_PROTOCOL = {
     "json": Advice(
@@ -73,18 +73,24 @@ def for_negotiation(
             "move the server to ASP.NET Core SignalR, or use a client for the classic one",
         )
     status = error.status if isinstance(error, NegotiationError) else None
-    if status is None and answer is not None:
-        return Advice("the servers redirect in a circle, or without end", "see where the servers redirect to")
     if status is None or answer is None:
-        return Advice(
-            "the connection works, but no usable answer to the HTTP request came",
-            "check that this is the port of the web server, and see the server's log",
-        )
+        return _for_no_answer(error, answer)
     if status < 300:
         return _for_unusable(error, answer)
     if status < 400:
         return _for_redirect(answer.header("Location") or "")
     return _for_status(status, token, now, proxied=proxied)
+
+
+def _for_no_answer(error: Exception, answer: HttpResponse | None) -> Advice:
+    if answer is not None:
+        return Advice("the servers redirect in a circle, or without end", "see where the servers redirect to")
+    if "client certificate" in str(error):
+        return CLIENT_CERTIFICATE
+    return Advice(
+        "the connection works, but no usable answer to the HTTP request came",
+        "check that this is the port of the web server, and see the server's log",
+    )
 
 
 def _for_unusable(error: Exception, answer: HttpResponse) -> Advice:
@@ -93,6 +99,11 @@ def _for_unusable(error: Exception, answer: HttpResponse) -> Advice:
             "a web page comes instead of a hub's answer: a login page, the page of a proxy, or a site that answers "
             "every path with its start page",
             "check the path of the URL; if the hub needs a login, pass --token, or the login's cookie with --header",
+        )
+    if "redirects from https to http" in str(error):
+        return Advice(
+            "the server redirects to its address without https: behind a proxy, it takes its own address for http",
+            "make the proxy send X-Forwarded-Proto, and the server use it (UseForwardedHeaders in ASP.NET Core)",
         )
     if "the server refused" in str(error):
         return Advice("the hub's server refuses this client itself", "see the server's error text, and its log")

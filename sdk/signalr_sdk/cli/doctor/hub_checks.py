@@ -10,15 +10,16 @@ import attrs
 
 from ... import Connection, ConnectionFailedError, HubConnection, NegotiationError, Transport
 from ..._core import urls
-from ..._core.redaction import redact
+from ..._core.redaction import redact, redact_error
 from ..._guard.tasks import spawn
 from ..._http.aiohttp_client import AiohttpClient
 from ...messages import HubMessage, Ping
 from ...protocols import JsonProtocol, MessagePackProtocol
 from ..negotiate import negotiate_endpoint
+from ..option_words import in_options
 from . import hub_advice as advice
 from .findings import Finding, Mark
-from .server_kind import server_kind
+from .server_kind import is_html, server_kind
 from .token_lifetime import lifetime_remark
 
 if TYPE_CHECKING:
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
     from ..._core.negotiation import Endpoint
     from ...interfaces import HttpRequest, HttpResponse, HubProtocol
     from ..step_runner import Combination
+
+
+_LONGEST_BODY = 2000  # bytes of an answer that are looked at
 
 
 class _RecordingClient(AiohttpClient):
@@ -75,6 +79,7 @@ class HubChecks:
         token: the bearer token, once it is known.
         proxied: whether requests go through a proxy.
         server: the kind of server, once `negotiate` has run.
+        answered: the HTTP status of the last negotiate response; `None` if there was none.
     """
 
     url: str
@@ -83,6 +88,7 @@ class HubChecks:
     token: str | None = None
     proxied: bool = False
     server: str = ""
+    answered: int | None = None
 
     async def negotiate(self, asked: list[str]) -> tuple[Finding, Endpoint | None]:
         """Negotiate, following all redirects.
@@ -99,13 +105,14 @@ class HubChecks:
             endpoint = await negotiate_endpoint(client, self.url, asked, timeout=self.limit, **given)
         except (ConnectionFailedError, OSError) as error:
             failure = error
+        self.answered = client.answer.status if client.answer is not None else None
         self.server = server_kind(self.url, endpoint, failure, client.answer)
         if endpoint is None:
             assert failure is not None
             why = advice.for_negotiation(failure, client.answer, self.token, now=time.time(), proxied=self.proxied)
             if client.answer is None and len(asked) > 1:
                 why = advice.NO_ANSWER_BEHIND_REDIRECT
-            return Finding(Mark.FAILED, str(failure), advice=why), None
+            return Finding(Mark.FAILED, _said(failure, client.answer), advice=why), None
         redirects = "".join(f", redirected to {urls.without_query(url)}" for url in asked[1:])
         offered = redact(", ".join(offer.name for offer in endpoint.transports))
         return Finding(Mark.GOOD, f"status 200{redirects}; {self.server}; offers {offered}"), endpoint
@@ -172,6 +179,16 @@ class HubChecks:
             return await _ping_or_end(hub, watch, patience), None
 
 
+def _said(error: Exception, answer: HttpResponse | None) -> str:
+    """Return what a negotiation that failed has seen. For a refusal this is no more than the refusal itself."""
+    if answer is None or answer.status < 300:
+        return in_options(redact_error(error))
+    place = answer.header("Location")
+    text = "" if is_html(answer) else redact(answer.body[:_LONGEST_BODY].decode("utf-8", "replace"), 120)
+    to = f" to {redact(urls.without_query(place))}" if place else ""
+    return f"status {answer.status}{to}" + (f", the server says: {text}" if text else "")
+
+
 async def _ping_or_end(hub: HubConnection, watch: _PingWatch, patience: float) -> Finding:
     began = time.perf_counter()
     seen, closed = spawn(watch.seen.wait(), "ping"), spawn(hub.wait_closed(), "end of the hub")
@@ -179,7 +196,7 @@ async def _ping_or_end(hub: HubConnection, watch: _PingWatch, patience: float) -
         await asyncio.wait({seen, closed}, timeout=patience, return_when=asyncio.FIRST_COMPLETED)
         took = time.perf_counter() - began
         if seen.done():
-            return Finding(Mark.GOOD, f"{hub.transport}: a ping of the server after {took:.1f} s")
+            return Finding(Mark.GOOD, f"{hub.transport}: the server has sent a ping")
         if closed.done():
             why = closed.exception() or "the server closed it"
             said = f"the idle connection was lost after {took:.1f} s: {why}"

@@ -58,7 +58,7 @@ def for_tunnel(status: int | None) -> Advice:
     if status is None:
         return Advice(
             "what listens there is no HTTP proxy",
-            "check the proxy's URL; SOCKS proxies need another HTTP client",
+            "check the proxy's URL; a SOCKS proxy does not do",
         )
     return Advice(
         "the proxy does not let connections to that host and port through",
@@ -98,7 +98,7 @@ _CERTIFICATES = {
     ),
     19: Advice(
         "the certificate comes from an authority{issuer} of its own, which this machine does not trust",
-        "pass that authority's certificate as --ca FILE (in Python: ssl.create_default_context(cafile=...))",
+        "pass that authority's certificate as --ca FILE",
     ),
     20: Advice(
         "the certificate comes from an authority{issuer} that this machine does not trust, "
@@ -143,9 +143,18 @@ def for_expiring(days: int) -> Advice:
     )
 
 
+CLIENT_CERTIFICATE = Advice(
+    "the server ends the connection after the TLS handshake: it probably wants a certificate of the client",
+    "ask who runs the server; this command has no such option, a program can show one (how-to: proxies and TLS)",
+)
+HTTPS_PORT = Advice("this port speaks HTTPS, and the URL says http", "write https:// in the URL")
+
+
 def for_tls(error: OSError) -> Advice:
     """Return advice for a TLS handshake that failed for another reason than the certificate."""
     reason = str(getattr(error, "reason", "") or error).upper()
+    if "CERTIFICATE_REQUIRED" in reason or "BAD_CERTIFICATE" in reason:
+        return CLIENT_CERTIFICATE
     if "WRONG_VERSION_NUMBER" in reason or "HTTP_REQUEST" in reason or "RECORD_LAYER_FAILURE" in reason:
         return Advice("what listens there does not speak TLS", "use http:// in the URL, or the port that has HTTPS")
     if "PROTOCOL" in reason or "DH_KEY" in reason or "HANDSHAKE_FAILURE" in reason or "NO_SHARED" in reason:

@@ -103,7 +103,7 @@ async def check_tcp(target: HostPort, addresses: list[str], limit: float) -> tup
     if not good:
         return Finding(Mark.FAILED, f"{target}: {said}", advice=why), None
     count = f"{len(good)} of {len(tried)} addresses connect" if len(tried) > 1 else "connected"
-    works = f"{target}: {count}, {good[0][0] * 1000:.1f} ms"
+    works = f"{target}: {count}"
     if why is not None:
         why = attrs.evolve(why, cause=f"not all addresses work, so that connecting can be slow: {why.cause}")
         return Finding(Mark.WARNING, f"{works}; {said}", advice=why), good[0][1]
@@ -230,7 +230,8 @@ async def _check_tls(route: Route, verification: ssl.SSLContext | bool) -> Findi
             return Finding(Mark.WARNING, f"--insecure, {said}", advice=why)
         return Finding(Mark.FAILED, said, advice=why)
     except (ssl.SSLError, ConnectionError) as error:
-        return Finding(Mark.FAILED, str(getattr(error, "reason", None) or error), advice=advice.for_tls(error))
+        said = str(getattr(error, "reason", None) or error) or "the connection was closed"
+        return Finding(Mark.FAILED, said, advice=advice.for_tls(error))
     finding = Finding(Mark.GOOD, f"{version}, {_described(certificate)}" if certificate else version)
     days = certificate.days_left(time.time()) if certificate else _FEW_DAYS
     if days < _FEW_DAYS:
@@ -238,6 +239,21 @@ async def _check_tls(route: Route, verification: ssl.SSLContext | bool) -> Findi
     if verification is False:
         return attrs.evolve(finding, said=f"{finding.said}; --insecure is not needed")
     return finding
+
+
+async def speaks_tls(route: Route) -> bool:
+    """Return whether the server does a TLS handshake, with whatever certificate."""
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    try:
+        async with route.open() as writer:
+            await writer.start_tls(context, server_hostname=route.server.host)
+    except ssl.SSLError as error:
+        # The server speaks TLS too if it refuses this client in TLS's own words, by an alert.
+        return "ALERT" in str(error.reason)
+    except OSError:
+        return False
+    return True
 
 
 async def _shake_hands(route: Route, context: ssl.SSLContext) -> tuple[str, Certificate | None]:

@@ -1,0 +1,229 @@
+"""Runs the lines of `signalr connect` over a hub connection, and shows what the hub sends."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any, Protocol
+
+from ... import ConnectionClosedError, ConnectionState, HubError, SignalRError
+from ..._core.redaction import redact_error
+from ..._guard.tasks import spawn
+from ..bot_options import answer_calls
+from ..hub_errors import explained
+from ..option_words import in_options
+from .lines import HELP, Line, Verb, parse_line
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
+    from ... import HubConnection
+    from ..bot_options import BotOptions
+
+
+class Screen(Protocol):
+    """Shows what happens: to a user on a terminal, or to a program as JSON lines."""
+
+    async def event(self, name: str, arguments: tuple[Any, ...]) -> None:
+        """Show an event, or a call of a method of this client."""
+        ...
+
+    async def result(self, method: str, value: Any) -> None:
+        """Show the result of a call."""
+        ...
+
+    async def item(self, method: str, value: Any) -> None:
+        """Show an item of a stream."""
+        ...
+
+    async def ended(self, method: str, count: int) -> None:
+        """Show that a stream has ended after `count` items."""
+        ...
+
+    async def sent(self, method: str) -> None:
+        """Show that a call without a result was sent."""
+        ...
+
+    async def failed(self, what: str, why: str) -> None:
+        """Show that a call or a line has failed."""
+        ...
+
+    def note(self, text: str) -> None:
+        """Show something about the connection, or the help."""
+        ...
+
+
+class Session:
+    """One run of `signalr connect`.
+
+    Args:
+        hub: the connection.
+        screen: shows what happens.
+        bot: what to call on each connection, and what to answer.
+
+    Attributes:
+        hub: the connection.
+        methods: the methods that were called, for the completion.
+        events: the events that came, for the completion.
+        wrong_lines: how many lines made no sense.
+        failed_calls: how many calls failed.
+        has_connected: whether the connection was up at least once.
+    """
+
+    def __init__(self, hub: HubConnection, screen: Screen, bot: BotOptions) -> None:
+        self.methods: dict[str, None] = {}
+        self.events: dict[str, None] = {}
+        self.wrong_lines = 0
+        self.failed_calls = 0
+        self.has_connected = False
+        self.hub = hub
+        self._screen = screen
+        self._bot = bot
+        # The events to show: `None` for all but those in `_hidden`.
+        self._shown: set[str] | None = None
+        self._hidden: set[str] = set()
+        self._calls: set[asyncio.Task[None]] = set()
+        self._register()
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether the connection is up."""
+        return self.hub.state is ConnectionState.CONNECTED
+
+    async def run_line(self, text: str) -> bool:
+        """Do what a line says, and return after it is done. Return whether the session goes on."""
+        try:
+            line = parse_line(text)
+        except ValueError as error:
+            self.wrong_lines += 1
+            await self._screen.failed(text.split(maxsplit=1)[0], str(error))
+            return True
+        if line is None:
+            return True
+        if line.verb is Verb.EXIT:
+            return False
+        await self._run(line)
+        return True
+
+    def start_line(self, text: str) -> None:
+        """Do what a line says, in a task: the user can write the next line meanwhile."""
+        task = spawn(self._go(text), "line")
+        self._calls.add(task)
+        task.add_done_callback(self._calls.discard)
+
+    async def _go(self, text: str) -> None:
+        await self.run_line(text)
+
+    def cancel_calls(self) -> bool:
+        """Cancel the calls that run. Return whether there were any."""
+        running = [each for each in self._calls if not each.done()]
+        for task in running:
+            task.cancel()
+        return bool(running)
+
+    async def until_closed(self, reading: Coroutine[Any, Any, None]) -> None:
+        """Run `reading`, which reads lines, to its end; cancel it when the connection has ended for good.
+
+        Raises:
+            ConnectionClosedError: the connection has ended for good.
+        """
+        task, closed = spawn(reading, "lines"), spawn(self.hub.wait_closed(), "end of the hub")
+        try:
+            await asyncio.wait({task, closed}, return_when=asyncio.FIRST_COMPLETED)
+            if task.done():
+                task.result()
+            else:
+                closed.result()
+                raise ConnectionClosedError("the server closed the connection")
+        finally:
+            ends = {task, closed, *self._calls}
+            for each in ends:
+                each.cancel()
+            await asyncio.wait(ends)
+
+    async def wait_connected(self) -> None:
+        """Wait until the connection is up."""
+        await self.hub.wait_connected()
+
+    async def _run(self, line: Line) -> None:
+        match line.verb:
+            case Verb.HELP:
+                self._screen.note(HELP)
+            case Verb.ON | Verb.OFF:
+                self._choose(line)
+            case Verb.ANSWER:
+                self._answer(line)
+            case _:
+                await self._call(line)
+
+    async def _call(self, line: Line) -> None:
+        self.methods[line.name] = None
+        try:
+            if line.verb is Verb.STREAM:
+                await self._stream(line)
+            elif line.verb is Verb.SEND:
+                await self.hub.send(line.name, *line.arguments)
+                await self._screen.sent(line.name)
+            else:
+                await self._screen.result(line.name, await self.hub.invoke(line.name, *line.arguments))
+        except HubError as error:
+            self.failed_calls += 1
+            await self._screen.failed(line.name, explained(error, line.arguments))
+        except (SignalRError, ValueError) as error:
+            self.failed_calls += 1
+            await self._screen.failed(line.name, in_options(redact_error(error)))
+
+    async def _stream(self, line: Line) -> None:
+        count = 0
+        async with self.hub.stream(line.name, *line.arguments) as items:
+            async for item in items:
+                await self._screen.item(line.name, item)
+                count += 1
+        await self._screen.ended(line.name, count)
+
+    def _choose(self, line: Line) -> None:
+        """Change which events are shown."""
+        name = line.name.casefold()
+        if not name:
+            self._shown, self._hidden = (None if line.verb is Verb.ON else set()), set()
+        elif line.verb is Verb.ON:
+            self._shown = (self._shown or set()) | {name}
+            self._hidden.discard(name)
+        elif self._shown is None:
+            self._hidden.add(name)
+        else:
+            self._shown.discard(name)
+        if self._shown is None:
+            but = f" but {', '.join(sorted(self._hidden))}" if self._hidden else ""
+            self._screen.note(f"all events are shown{but}")
+        else:
+            self._screen.note(f"events that are shown: {', '.join(sorted(self._shown)) or 'none'}")
+
+    def _answer(self, line: Line) -> None:
+        # A second answer for the same method takes the place of the first.
+        self.hub.off(line.name)
+        answer_calls(self.hub, line.name, line.arguments[0], self._event)
+        self._screen.note(f"calls of {line.name} are answered")
+
+    async def _event(self, name: str, arguments: tuple[Any, ...]) -> None:
+        self.events[name] = None
+        key = name.casefold()
+        if key in self._hidden or (self._shown is not None and key not in self._shown):
+            return
+        await self._screen.event(name, arguments)
+
+    def _register(self) -> None:
+        hub, screen = self.hub, self._screen
+        # Do not use `on` for events: if the hub asks for a client result, a handler of `on` would answer with `None`.
+        hub.on_any(self._event)
+        self._bot.set_up(hub)
+        self._bot.answer(hub, self._event)
+
+        @hub.on_connected
+        def connected(_connection_id: str | None) -> None:
+            again = " again" if self.has_connected else ""
+            self.has_connected = True
+            screen.note(f"connected{again} over {hub.transport}")
+
+        @hub.on_error
+        def error(error: Exception) -> None:
+            screen.note(redact_error(error))
