@@ -24,7 +24,7 @@ class Bot:
         self.hub.on_setup(lambda _connection_id: self.hub.invoke("JoinGroup", "bots"))
 
     async def _answer(self, question: str) -> None:
-        await self.hub.invoke("SendToGroup", "people", "Answer", f"{question}? Let me think about it.")
+        await self.hub.send("SendToGroup", "people", "Answer", f"{question}? Let me think about it.")
 
 
 async def main(url: str) -> None:

@@ -39,7 +39,7 @@ async def async_setup_entry(session: aiohttp.ClientSession, url: str, login_url:
         return token
 
     # Seconds; a real charger speaks less often.
-    hub = HubConnection(url, http=session, access_token=get_token, reconnect=Retry.forever(), timeouts=Timeouts(idle=2))
+    hub = HubConnection(url, http=session, access_token=get_token, reconnect=Retry.forever(), timeouts=Timeouts(idle=5))
     hub.on("watts", lambda watts: data.update(watts=watts))
 
     @hub.on_setup

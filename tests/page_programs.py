@@ -292,7 +292,8 @@ class PagePrograms:
         while not running.done():
             for event, *arguments in EVENTS:
                 await self._server.send("/chat", event, *arguments)
-            if heard_enough() and self._server.recorded.connects:
+            is_busy = vars(self.module)["hub"].state in (ConnectionState.CONNECTING, ConnectionState.RECONNECTING)
+            if heard_enough() and self._server.recorded.connects and not is_busy:
                 self._server.faults.close()
             await asyncio.wait({running}, timeout=0.02)
 
