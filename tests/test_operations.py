@@ -163,6 +163,45 @@ def test_many_hubs_share_a_session_and_a_limit() -> None:
 # Maintenance
 
 
+@pytest.mark.parametrize(
+    ("answer", "starts"),
+    [
+        (HttpResponse(503, (("Retry-After", "600"),)), True),
+        (HttpResponse(503), True),
+        (HttpResponse(302, (("Location", "/down"),)), False),
+        (HttpResponse(200, (), b"<html>We are back soon</html>"), False),
+    ],
+)
+@without_waiting
+async def test_what_a_maintenance_page_does_by_default(answer: HttpResponse, starts: bool) -> None:
+    async with Host() as host:
+        hub = host.server.hub(reconnect=True, retry_start=True)
+        offer, host.server.negotiate = host.server.negotiate, lambda: answer
+        if not starts:
+            with pytest.raises(NegotiationError) as caught:
+                await hub.start()
+            assert caught.value.status == answer.status
+            host.server.negotiate = offer
+            await hub.start()
+        else:
+            starting = asyncio.create_task(hub.start())
+            await asyncio.sleep(60)
+            assert hub.state is ConnectionState.CONNECTING
+            host.server.negotiate = offer
+            since = now()
+            await starting
+            assert (now() - since > 500) is (answer.headers != ())
+        # After a loss it comes back from each of them.
+        host.server.negotiate = lambda: answer
+        await asyncio.sleep(60)
+        host.go_away(up=True)
+        await asyncio.sleep(60)
+        assert hub.state is ConnectionState.RECONNECTING
+        host.server.negotiate = offer
+        await hub.wait_connected()
+        await hub.stop()
+
+
 @without_waiting
 async def test_a_maintenance_page_is_asked_for_seldom() -> None:
     async with Host() as host:
