@@ -2,7 +2,8 @@
 
     python examples/eager_bot.py https://example.com/chat
 
-It wants a hub with the methods `JoinGroup(group)` and `SendToGroup(group, event, value)`.
+It wants a hub with the methods `JoinGroup(group)` and `SendToGroup(group, event, value)`. The proxy belongs to the
+rehearsal.
 """
 
 from __future__ import annotations

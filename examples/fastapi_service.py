@@ -2,7 +2,8 @@
 
     python examples/fastapi_service.py https://example.com/chat
 
-It wants a hub with a method `SendToAll(event, text)`. In earnest an ASGI server runs `application(url)` in each worker.
+It wants a hub with a method `SendToAll(event, text)`. In earnest an ASGI server runs `application(url)` in each worker;
+the proxy belongs to the rehearsal.
 """
 
 from __future__ import annotations

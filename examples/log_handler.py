@@ -2,7 +2,7 @@
 
     python examples/log_handler.py https://example.com/logs
 
-It wants a hub with a method `SendToAll(event, text)`.
+It wants a hub with a method `SendToAll(event, text)`. The proxy belongs to the rehearsal.
 """
 
 from __future__ import annotations

@@ -129,6 +129,7 @@ def test_a_symbol_that_stops_gets_a_new_connection() -> None:
 # Many hubs
 
 
+@pytest.mark.timeout(60)
 def test_many_hubs_share_a_session_and_a_limit() -> None:
     class Snapshots(Hub):
         subscribed: int
