@@ -52,6 +52,7 @@ doctest_test_doctest_blocks = "default"
 trim_doctest_flags = True
 doctest_global_setup = """
 from signalr_sdk import *
+from signalr_sdk.delivery import *
 from signalr_sdk.messages import *
 """
 
