@@ -72,8 +72,8 @@ class Session:
     def __init__(self, hub: HubConnection, screen: Screen, bot: BotOptions) -> None:
         self.methods: dict[str, None] = {}
         self.events: dict[str, None] = {}
-        self.wrong_lines = 0
-        self.failed_calls = 0
+        self.wrong_lines: int = 0
+        self.failed_calls: int = 0
         self.has_connected = False
         self.hub = hub
         self._screen = screen
