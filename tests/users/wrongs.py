@@ -159,12 +159,16 @@ class Chance:
         if wrong == "call":
             called = self.random.choice(self.callbacks)()
             if called is not None:
-                task = asyncio.ensure_future(self._quietly(called))
-                self.background.add(task)
-                task.add_done_callback(lambda _task: close_unawaited(called))
-                task.add_done_callback(self._forget)
+                self.leave(called)
             return FINE
         return self._at_once(wrong, ends=ends)
+
+    def leave(self, called: Awaitable[Any]) -> None:
+        """Let something run in a task that nobody waits for."""
+        task = asyncio.ensure_future(self._quietly(called))
+        self.background.add(task)
+        task.add_done_callback(lambda _task: close_unawaited(called))
+        task.add_done_callback(self._forget)
 
     @staticmethod
     async def _quietly(called: Awaitable[Any]) -> None:
