@@ -6,6 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 from signalr_sdk._core.lifecycle import Event, State
+from signalr_sdk._guard.loops import loop_or_none
 
 if TYPE_CHECKING:
     from signalr_sdk import HubConnection
@@ -78,5 +79,7 @@ class Failures:
 
 
 def _is_cancelled(error: Any) -> bool:
+    if not isinstance(error, asyncio.CancelledError) or loop_or_none() is None:
+        return False
     task = asyncio.current_task()
-    return isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling() > 0
+    return task is not None and task.cancelling() > 0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 import json
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
@@ -240,7 +239,6 @@ class Server:
         # Told of each call: the connection id, and the message.
         self.called: Callable[[str, dict[str, Any]], None] = lambda _connection_id, _message: None
         self._chance = chance
-        self._numbers = itertools.count()
 
     @property
     def last(self) -> Peer | None:
@@ -281,7 +279,7 @@ class Server:
         return HttpResponse(200)
 
     def _negotiate(self, *, stateful: bool) -> HttpResponse:
-        formats, number = ["Text", "Binary"], next(self._numbers)
+        formats, number = ["Text", "Binary"], next(self._chance.numbers)
         answer: dict[str, Any] = {
             "negotiateVersion": 1,
             "connectionId": f"c{number}",
