@@ -216,12 +216,13 @@ class Supervisor(Generic[L]):
 
     def _leave_behind(self, tasks: set[asyncio.Task[None]]) -> None:
         self._mains -= tasks
+        named: set[asyncio.Task[Any]] = set(tasks)
         if self._main in tasks:
             if self._receiving is not None and not self._receiving.done():
                 # `_main` waits for this task, in which users' code runs: name that place in the warning.
-                tasks = tasks - {self._main} | {self._receiving}
+                named = named - {self._main} | {self._receiving}
             self._main = None
-        warn_of_left(tasks, self._logger)
+        warn_of_left(named, self._logger)
 
     def _note_stopped(self, link: L | None, stopping: asyncio.Task[None]) -> None:
         if self._stopping is not stopping:
