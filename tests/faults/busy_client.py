@@ -19,11 +19,13 @@ from signalr_sdk import (
     Retry,
     RetryContext,
     SignalRError,
+    StateError,
     Timeouts,
     is_transient,
 )
 
 from .invariants import PATIENCE, POLL, BrokenError, Invariants, now, until
+from .set_ups import HurriedPolicy, SetUps
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -35,7 +37,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 # Shorter than many faults, so that each timeout strikes sometimes.
-TIMEOUTS = Timeouts(connect=3, request=3, handshake=3, keep_alive=1, server=3, close=2, ready=5)
+TIMEOUTS = Timeouts(connect=3, request=3, handshake=3, keep_alive=1, server=3, close=2, ready=5, setup=3)
 _LONGEST_DELAY = 0.3
 PAUSES = (0.005, 0.05)
 # Event loops may call timers earlier, by the resolution of their clock.
@@ -53,6 +55,8 @@ class Client:
         pauses: the shortest and the longest pause between two calls of a kind, in seconds.
         patience: seconds after which something is taken as never to happen.
         connection: makes the connection.
+        set_up: the most seconds that the client takes to set up a connection; `None` for no set-up.
+        hurried: whether the policy waits for ever, and `reconnect()` ends each wait.
 
     Attributes:
         hub: the connection.
@@ -69,10 +73,13 @@ class Client:
         pauses: tuple[float, float] = PAUSES,
         patience: float = PATIENCE,
         connection: Callable[..., Any] = HubConnection,
+        set_up: float | None = None,
+        hurried: bool = False,
     ) -> None:
         self._chance = random.Random(seed)
         self._pauses = pauses
-        policy = Retry(wait=lambda _state: self._chance.uniform(0.0, _LONGEST_DELAY))
+        usual = Retry(wait=lambda _state: self._chance.uniform(0.0, _LONGEST_DELAY))
+        policy = HurriedPolicy(self._chance) if hurried else usual
         self.hub: HubConnection = connection(
             server.url,
             **combination.options,
@@ -85,6 +92,10 @@ class Client:
         )
         self.invariants = Invariants(lambda: server.may_end, patience, server.reasons)
         self._server = server
+        if isinstance(policy, HurriedPolicy):
+            policy.hub = self.hub
+        self._set_ups = None if set_up is None else SetUps(self.hub, self.invariants, self._chance, set_up)
+        self.invariants.received.set_ups = self._set_ups
         self._names = map(str, itertools.count())
         self._pending: dict[object, str] = {}
         self._over = False
@@ -130,6 +141,33 @@ class Client:
         if left and self.hub.state is ConnectionState.DISCONNECTED:
             self.invariants.fail(f"after stop() there are still {left}")
 
+    async def reconnect(self, callers: int, cancel_after: float | None) -> None:
+        """Give the connection up, by several callers at once, one of which may be cancelled."""
+        tasks = [asyncio.create_task(self._reconnect(), name="reconnect") for _ in range(callers)]
+        if cancel_after is not None:
+            await asyncio.sleep(cancel_after)
+            tasks[0].cancel()
+        await asyncio.wait(tasks)
+
+    async def _reconnect(self) -> None:
+        before, name = self.hub.connection_id, f"reconnect {next(self._names)}"
+
+        async def reconnect() -> bool:
+            try:
+                await self.hub.reconnect()
+            except StateError:
+                return False
+            except ConnectionFailedError as error:
+                if is_transient(RetryContext(0, 0.0, error, was_connected=True)):
+                    raise
+                return False
+            if before is not None and self.hub.connection_id == before:
+                self.invariants.fail(f"{name} has returned, and the old connection is still up")
+            return True
+
+        if await self._call(name, reconnect):
+            self.invariants.counts["reconnects"] += 1
+
     async def works(self) -> None:
         """Return when a new call has its result, all earlier calls have ended, and no message is missing.
 
@@ -148,7 +186,10 @@ class Client:
     async def _missing(self, calls: list[object]) -> list[str]:
         """Return what is still missing: ends of calls, events of calls, and messages that were sent."""
         invariants, claims = self.invariants, self.invariants.sent.claims()
-        invariants.sent.add_records(await self._server.new_records())
+        records = await self._server.new_records()
+        invariants.sent.add_records(records)
+        if self._set_ups is not None:
+            self._set_ups.check_order(records)
         invariants.sent.check_whole(claims, self._server.generation)
         invariants.check()
         pending = [f"the end of '{self._pending[call]}'" for call in calls if call in self._pending]

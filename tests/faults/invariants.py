@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
     from signalr_sdk import HubConnection
 
+    from .set_ups import SetUps
+
 PATIENCE = 60.0  # seconds after which something is taken as never to happen
 POLL = 0.01
 REASON = "told to"  # the error text in the Close messages that faults ask for
@@ -193,10 +195,12 @@ class ReceivedEvents:
 
     Attributes:
         uncertain: numbers of ticks that the server may not have sent.
+        set_ups: the set-ups of the client, if it has any.
     """
 
     def __init__(self, invariants: Invariants) -> None:
         self.uncertain: set[int] = set()
+        self.set_ups: SetUps | None = None
         self._invariants = invariants
         self._connection: str | None = None
         self._tick = -1
@@ -215,6 +219,9 @@ class ReceivedEvents:
         last, self._tick = self._tick, number
         if number <= last:
             self._invariants.fail(f"tick {number} came after tick {last} on {self._connection}")
+        seen = None if self.set_ups is None else self.set_ups.first_tick
+        if self._is_first and seen is not None and number > seen:
+            self._invariants.fail(f"tick {seen}, which the set-up has seen, was lost on {self._connection}")
         lost = set() if self._is_first else set(range(last + 1, number)) - self.uncertain
         self._is_first = False
         if lost:
@@ -224,6 +231,8 @@ class ReceivedEvents:
         """Check an event that a call has asked for; such events are numbered from 0 on."""
         number = arguments[0]
         self._invariants.counts["events"] += 1
+        if name.startswith("snapshot"):
+            self._invariants.fail(f"event {number} of {name} came to on_any too")
         flood = self._floods.setdefault(name, _Flood(self._connection))
         if (flood.connection, flood.next) != (self._connection, number):
             self._invariants.fail(

@@ -57,6 +57,8 @@ class Run:
     tick: float = attrs.field(default=_TICK, kw_only=True)
     patience: float = attrs.field(default=PATIENCE, kw_only=True)
     connection: Callable[..., Any] = attrs.field(default=HubConnection, kw_only=True)
+    set_up: float | None = attrs.field(default=None, kw_only=True)
+    hurried: bool = attrs.field(default=False, kw_only=True)
     history: list[Fault] = attrs.field(factory=list, init=False)
     counts: Counter[str] | None = attrs.field(default=None, init=False)
 
@@ -75,6 +77,8 @@ class Run:
             pauses=self.pauses,
             patience=self.patience,
             connection=self.connection,
+            set_up=self.set_up,
+            hurried=self.hurried,
         )
         self.counts = client.invariants.counts
         with errors_fail(client.invariants):
@@ -93,7 +97,7 @@ class Run:
                     group.create_task(_tick(server, client.invariants, self.tick), name="ticks"),
                 ]
                 await client.works()
-                await self._faults(server, client, faults)
+                await self._faults(server, client, faults, group)
                 client.be_quiet()
                 await client.works()
                 await traffic
@@ -102,7 +106,9 @@ class Run:
         except BaseExceptionGroup as group_error:
             raise _first(group_error) from group_error
 
-    async def _faults(self, server: FaultyServer, client: Client, faults: Iterable[Fault]) -> None:
+    async def _faults(
+        self, server: FaultyServer, client: Client, faults: Iterable[Fault], group: asyncio.TaskGroup
+    ) -> None:
         settled = True
         for fault in faults:
             await asyncio.sleep(fault.pause)
@@ -111,6 +117,10 @@ class Run:
             before, began = client.hub.connection_id, now()
             if fault.kind == "stop":
                 await client.stop()
+            elif fault.kind == "reconnect":
+                cancel_after = fault.lasts * _TICK if fault.amount % 2 else None
+                group.create_task(client.reconnect(1 + fault.amount % 3, cancel_after), name="reconnect")
+                await asyncio.sleep(0)
             else:
                 server.connection_id = before
                 await server.do(fault)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import random
 from typing import Any, TypeAlias
 
 import pytest
@@ -14,6 +15,7 @@ from signalr_sdk.errors import StateError
 
 from .invariants import REASON, BrokenError, Invariants
 from .schedule import Schedule
+from .set_ups import SetUps
 
 
 @pytest.fixture
@@ -156,3 +158,41 @@ def test_a_seed_is_a_schedule() -> None:
     assert first == again != other
     for begin in range(0, 30, len(kinds)):
         assert {fault.kind for fault in first[begin : begin + len(kinds)]} == set(kinds)
+
+
+# Set-ups
+
+
+SET_UP = recorded("joins a", "is set up a")
+
+
+@pytest.mark.parametrize(
+    ("events", "text"),
+    [
+        ([*SET_UP, *recorded("sent 1")], None),
+        (recorded("joins a", "sent 1"), "before the set-up"),
+        (recorded("joins b"), "called on a"),
+    ],
+)
+async def test_the_order_of_a_set_up(invariants: Invariants, events: list[ServerEvent], text: str | None) -> None:
+    hub = HubConnection("http://hub.test/chat")
+    SetUps(hub, invariants, random.Random(1), 0.1).check_order(events)
+    if text is None:
+        invariants.check()
+    else:
+        with pytest.raises(BrokenError, match=text):
+            invariants.check()
+
+
+@pytest.mark.parametrize(("tick", "is_lost"), [(4, False), (5, False), (6, True)])
+async def test_a_tick_that_came_during_a_set_up(invariants: Invariants, tick: int, *, is_lost: bool) -> None:
+    received = invariants.received
+    received.set_ups = SetUps(HubConnection("http://hub.test/chat"), invariants, random.Random(1), 0.1)
+    received.set_ups.first_tick = 5
+    received.connected("a")
+    received.tick(tick)
+    if is_lost:
+        with pytest.raises(BrokenError, match="tick 5, which the set-up has seen"):
+            invariants.check()
+    else:
+        invariants.check()

@@ -18,9 +18,12 @@ from signalr_sdk._http import aiohttp_client
 from signalr_sdk._http.access_tokens import AccessToken
 from signalr_sdk._http.request_sender import RequestSender
 from signalr_sdk._hub.link import HubLink
+from signalr_sdk._life import set_up
 from signalr_sdk._life.attempts import Attempts
+from signalr_sdk._life.connector import Connector
 from signalr_sdk._receiving.dispatcher import Dispatcher
 from signalr_sdk._receiving.queues import HandlerQueue
+from signalr_sdk._receiving.set_up import SetUp
 from signalr_sdk._sending.calls import Calls, PendingInvocation
 from signalr_sdk._transports.posting import PostingTransport
 from signalr_sdk.errors import ConnectionClosedError, ServerTimeoutError
@@ -28,6 +31,7 @@ from signalr_sdk.sync.daemon_threads import Worker
 from signalr_sdk.sync.dispatcher import ThreadDispatcher
 
 if TYPE_CHECKING:
+    import asyncio
     from collections import deque
     from collections.abc import Callable, Iterator
 
@@ -275,6 +279,37 @@ def _end_of_batch_lost(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(ThreadDispatcher, "_handle", hasty)
 
 
+def _held_events_out_of_order(patch: pytest.MonkeyPatch) -> None:
+    take = SetUp.take
+    patch.setattr(SetUp, "take", lambda self: take(self)[::-1])
+
+
+def _held_events_lost(patch: pytest.MonkeyPatch) -> None:
+    take = SetUp.take
+    patch.setattr(SetUp, "take", lambda self: take(self)[:0])
+
+
+def _others_during_set_up(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Dispatcher, "in_set_up", property(lambda self: self.set_up is not None))
+
+
+def _hurry_lost(patch: pytest.MonkeyPatch) -> None:
+    sleep = Connector.sleep
+
+    async def forgetful(self: Connector[Any], delay: float) -> None:
+        self._hurry.clear()
+        await sleep(self, delay)
+
+    patch.setattr(Connector, "sleep", forgetful)
+
+
+def _set_up_goes_on(patch: pytest.MonkeyPatch) -> None:
+    async def careless(task: asyncio.Task[Any], *_args: Any, **_options: Any) -> None:
+        task.add_done_callback(lambda task: task.cancelled() or task.exception())
+
+    patch.setattr(set_up, "cut_off", careless)
+
+
 DEFECTS = {
     "doubled resend": Defect(_doubled_resend, _STATEFUL),
     "lost ack": Defect(_lost_ack, _STATEFUL),
@@ -296,6 +331,11 @@ DEFECTS = {
     "lost message counts as sent": Defect(_lost_message_counts_as_sent),
     "upload goes on after the end": Defect(_upload_not_stopped),
     "Close taken as final": Defect(_close_taken_as_final),
+    "events of a set-up out of order": Defect(_held_events_out_of_order),
+    "events of a set-up lost": Defect(_held_events_lost),
+    "calls of others during a set-up": Defect(_others_during_set_up),
+    "hurry lost before a wait": Defect(_hurry_lost),
+    "set-up goes on after its end": Defect(_set_up_goes_on),
     "worker thread left behind": Defect(_worker_left, _THREADS),
     "end of a batch lost": Defect(_end_of_batch_lost, _THREADS),
 }

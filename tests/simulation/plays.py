@@ -32,6 +32,7 @@ _PAUSES = (0.1, 1.5)  # with faults of 4 s
 _TICK = 0.25
 # Below the seams there is less traffic, and so more faults in the same time.
 _SEAM_PACE = 3.0
+_SET_UP = 0.5
 # Longer than the computer sleeps at most.
 _PATIENCE = 200.0
 
@@ -108,7 +109,7 @@ class Play:
     def by_seed(cls, kind: Kind, seed: int, count: int) -> Play:
         """Return the play of a seed, with so many faults."""
         longest = random.Random(seed).choice(_LONGEST)
-        schedule = Schedule(seed, (*SimulatedFaults.kinds, "stop"), longest)
+        schedule = Schedule(seed, (*SimulatedFaults.kinds, "stop", "reconnect", "reconnect"), longest)
         pace = max(1.0, longest / 8) * (_SEAM_PACE if kind.below_seams else 1.0)
         return cls(kind, seed, tuple(itertools.islice(schedule, count)), pace)
 
@@ -133,6 +134,9 @@ class Play:
             pauses=(_PAUSES[0] * self.pace, _PAUSES[1] * self.pace),
             tick=_TICK * self.pace,
             patience=_PATIENCE,
+            # Two of three clients set up their connections; one of four waits until `reconnect()` is called.
+            set_up=None if self.seed % 3 == 0 else _SET_UP,
+            hurried=self.seed % 4 == 1 and not self.kind.stateful,
         )
         error: BaseException | None = None
         try:

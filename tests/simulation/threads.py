@@ -8,6 +8,7 @@ same in each run, and the clock leaps only while all threads wait.
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import math
 import threading
 from collections import deque
@@ -91,7 +92,8 @@ class Baton:
             else:
                 outcome.append(lambda: result)
 
-        thread = BatonThread(self, work)
+        # In the context of the caller, which may be a set-up handler.
+        thread = BatonThread(self, contextvars.copy_context().run, work)
         thread.on_end = lambda: self.loop.call_soon_threadsafe(ended.set_result, None)
         thread.start()
         try:
@@ -131,7 +133,8 @@ class Baton:
     def run_on_loop(self, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
         """Await a coroutine on the event loop; block this thread until then."""
         tasks: list[asyncio.Task[T]] = []
-        self.loop.call_soon_threadsafe(lambda: tasks.append(asyncio.create_task(work())))
+        context = contextvars.copy_context()
+        self.loop.call_soon_threadsafe(lambda: tasks.append(asyncio.create_task(work())), context=context)
         self.wait(lambda: bool(tasks) and tasks[0].done())
         return tasks[0].result()
 
@@ -290,6 +293,18 @@ class ThreadedHub:
         """See `HubConnection.send`."""
         await self._baton.call(self._hub.send, method, *args)
 
+    async def reconnect(self) -> None:
+        """See `HubConnection.reconnect`."""
+        await self._baton.call(self._hub.reconnect)
+
+    def on_setup(self, handler: Callable[[str | None], Coroutine[Any, Any, None]]) -> None:
+        """See `HubConnection.on_setup`. The handler is async, and its calls are made on threads."""
+        self._hub.on_setup(lambda connection_id: self._baton.run_on_loop(lambda: handler(connection_id)))
+
+    def messages(self, event: str) -> ThreadedMessages:
+        """See `HubConnection.messages`."""
+        return ThreadedMessages(self._baton, lambda: self._hub.messages(event))
+
     def stream(self, method: str, *args: Any) -> ThreadedStream:
         """See `HubConnection.stream`."""
         return ThreadedStream(self._baton, lambda: self._hub.stream(method, *map(self._as_plain, args)))
@@ -337,6 +352,27 @@ class ThreadedStream:
         return item
 
     next = __anext__
+
+
+class ThreadedMessages:
+    """See `Messages`. Subscribed when it is entered."""
+
+    def __init__(self, baton: Baton, subscribe: Callable[[], Any]) -> None:
+        self._baton = baton
+        self._subscribe = subscribe
+        self._messages: Any = None
+
+    async def __aenter__(self) -> Self:
+        self._messages = await self._baton.call(self._subscribe)
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        await self._baton.call(self._messages.__exit__, *error)
+
+    async def next(self, timeout: float | None = None) -> tuple[Any, ...]:
+        """See `Messages.next`."""
+        arguments: tuple[Any, ...] = await self._baton.call(self._messages.next, timeout)
+        return arguments
 
 
 def _throw(error: BaseException) -> Any:

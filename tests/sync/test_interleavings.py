@@ -1,4 +1,4 @@
-"""start, stop, loss and cancellation by several threads at once, in orders that a seed says."""
+"""start, set-up, reconnect, stop, loss and cancellation by several threads at once, in orders that a seed says."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 # By hand: `INTERLEAVINGS=10000 pytest -m slow tests/sync/test_interleavings.py`, seven minutes.
+STEPS = ("start", "start", "stop", "reconnect", "reconnect", "invoke", "send", "flush", "cut", "wait")
 NORMAL, ALL = 25, int(os.environ.get("INTERLEAVINGS", "500"))
 
 
@@ -28,6 +29,8 @@ class Interleaving:
     def __init__(self, seed: int) -> None:
         self.seed = seed
         self.random = random.Random(seed)
+        self.chance = Chance(seed, SEAMS)
+        self.chance.rate = 0.0
         self.servers: list[Server] = []
         policy: Any = self.random.choice([Retry.delays(0, 0), False])
         self.hub = HubConnection(
@@ -36,16 +39,27 @@ class Interleaving:
             reconnect=policy,
             timeouts=Timeouts(close=1.0, ready=0.2),
         )
-        self.plans = [
-            [self.random.choice(["start", "start", "stop", "invoke", "send", "flush", "cut", "wait"]) for _ in range(6)]
-            for _ in range(3)
-        ]
+        # The connection ids whose set-up is over, and the calls that came before.
+        self.set_up: set[str] = set()
+        self.early: list[object] = []
+        if self.random.random() < 0.5:
+            self.hub.on_setup(self.log_in)
+        self.plans = [[self.random.choice(STEPS) for _ in range(6)] for _ in range(3)]
 
     def client(self) -> Server:
-        chance = Chance(self.seed, SEAMS)
-        chance.rate = 0.0
-        self.servers.append(Server(chance))
-        return self.servers[-1]
+        server = Server(self.chance)
+        server.called = self.called
+        self.servers.append(server)
+        return server
+
+    def called(self, connection_id: str, message: dict[str, Any]) -> None:
+        if message["target"] == "LogIn":
+            self.set_up.add(connection_id)
+        elif self.hub._hub._handlers.lifecycle and connection_id not in self.set_up:
+            self.early.append(message)
+
+    def log_in(self, _connection_id: str | None) -> None:
+        self.hub.invoke("LogIn")
 
     def cut(self) -> None:
         loop = self.hub._hub._life.loop
@@ -58,6 +72,7 @@ class Interleaving:
         hub = self.hub
         actions: dict[str, Callable[[], object]] = {
             "start": hub.start,
+            "reconnect": hub.reconnect,
             "stop": hub.stop,
             "invoke": lambda: hub.invoke("Echo", 1, timeout=0.2),
             "send": lambda: hub.send("Log", 1),
@@ -78,6 +93,7 @@ class Interleaving:
             assert not thread.is_alive(), f"a call never ends: seed {self.seed}, {self.plans}"
         self.hub.stop()
         assert self.hub.state is ConnectionState.DISCONNECTED
+        assert not self.early
 
 
 def test_some_interleavings() -> None:

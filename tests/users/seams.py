@@ -29,6 +29,7 @@ class Peer:
         up: whether the handshake is done.
         polled: whether the first poll of long polling was answered.
         name: the connection token.
+        connection_id: the connection id.
         queue: what the client is to receive over the current line.
         stateful: whether a line that is cut may be replaced by another one.
     """
@@ -38,6 +39,7 @@ class Peer:
         self.up = False
         self.polled = False
         self.name = name
+        self.connection_id = f"c{name[1:]}"
         self.received: list[dict[str, Any]] = []
         self._server = server
         self._loop = asyncio.get_running_loop()
@@ -90,6 +92,7 @@ class Peer:
         if kind == 7:
             self.end()
         elif kind in (1, 4):
+            self._server.called(self.connection_id, message)
             if streams := message.get("streamIds"):
                 self._calls[call or ""] = list(streams)
             elif call is not None:
@@ -233,6 +236,8 @@ class Server:
         self.lifetime: float | None = None
         # Whether the next request is answered 401.
         self.refuses_next = False
+        # Told of each call: the connection id, and the message.
+        self.called: Callable[[str, dict[str, Any]], None] = lambda _connection_id, _message: None
         self._chance = chance
 
     @property
@@ -274,11 +279,11 @@ class Server:
         return HttpResponse(200)
 
     def _negotiate(self, *, stateful: bool) -> HttpResponse:
-        formats = ["Text", "Binary"]
+        formats, number = ["Text", "Binary"], next(self._chance.numbers)
         answer: dict[str, Any] = {
             "negotiateVersion": 1,
-            "connectionId": f"c{len(self.peers)}",
-            "connectionToken": f"t{self._chance.random.random()}",
+            "connectionId": f"c{number}",
+            "connectionToken": f"t{number}",
             "availableTransports": [
                 {"transport": "WebSockets", "transferFormats": formats},
                 {"transport": "ServerSentEvents", "transferFormats": ["Text"]},
@@ -403,6 +408,7 @@ SEAMS = (
     *("provider", "policy", "converter structure", "converter unstructure", "protocol encode", "protocol decode"),
     *("http request", "http stream", "stream read", "stream close", "connector"),
     *("socket receive", "socket send", "socket flush", "socket close"),
-    *("handler", "lifecycle handler", "error handler", "client result", "source iter", "source next", "source close"),
+    *("set-up", "handler", "lifecycle handler", "error handler", "client result"),
+    *("source iter", "source next", "source close"),
     *("log handler", "program"),
 )

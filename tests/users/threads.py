@@ -10,18 +10,24 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+import attrs
+
 from signalr_sdk import ConnectionState, Retry, SignalRError, Timeouts, TokenRequest, Transport
 from signalr_sdk.sync import HubConnection, Upload
 
+from .failures import Failures
 from .seams import SEAMS, Converter, Money, Policy, Protocol, Server
+from .set_ups import SetUps
 from .world import BrokenError
 from .wrongs import FINE, Chance
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from signalr_sdk._core.lifecycle import Event, State
+
 TIMEOUTS = Timeouts(
-    close=0.3, request=0.4, connect=0.3, handshake=0.3, ready=0.3, keep_alive=0.3, server=1.0, pause=0.2
+    close=0.3, request=0.4, connect=0.3, handshake=0.3, ready=0.3, keep_alive=0.3, server=1.0, pause=0.2, setup=0.5
 )
 STOP = TIMEOUTS.close + 0.5 + 1.0  # type: ignore[operator]  # a busy machine gets a second more
 HEALED = 30.0
@@ -105,11 +111,14 @@ class ThreadWorld:
         self.ended = 0
         self.ends: list[object] = []
         self.requests: list[Any] = []
+        self.set_ups = SetUps(chance, active=self.random.random() < 0.5)
         choose = self.random.choice
+        raises = choose([False, False, True])
         options: dict[str, Any] = {
             "http": self.client,
             "transports": choose(list(Transport)),
-            "timeouts": TIMEOUTS,
+            "timeouts": attrs.evolve(TIMEOUTS, idle=choose([None, None, 0.8])),
+            "handler_errors": "raise" if raises else "report",
             "reconnect": choose([Policy(chance), Retry.forever(wait=lambda _state: 0.01), True, False]),
             "retry_start": choose([False, Policy(chance)]),
             "access_token": choose([None, self.provide, self.provide_for]),
@@ -117,15 +126,18 @@ class ThreadWorld:
             "converter": choose([None, Converter(chance)]),
             "stateful_reconnect": choose([False, True]),
         }
-        self.hub = HubConnection("http://hub.test/chat", **options)
+        hub = self.hub = HubConnection("http://hub.test/chat", **options)
+        self.failures = Failures(hub._hub, raises=raises)
+        self._watch_states()
+        self._register_set_up()
         self._register()
-        hub = self.hub
         chance.callbacks = [
             hub.start,
             hub.stop,
             hub.flush,
-            lambda: hub.invoke("Echo", 1, timeout=0.2),
-            lambda: hub.send("Log", 1),
+            hub.reconnect,
+            lambda: hub.invoke("Echo", self.set_ups.whose(), timeout=0.2),
+            lambda: hub.send("Log", self.set_ups.whose()),
             lambda: hub.wait_connected(0.1),
             lambda: hub.off("tick"),
             self._register,
@@ -133,18 +145,56 @@ class ThreadWorld:
 
     def client(self) -> Server:
         server = Server(self.chance)
+        server.called = self.set_ups.called
         self.servers.append(server)
         return server
+
+    def _watch_states(self) -> None:
+        lifecycle = self.hub._hub._life.lifecycle
+        fire = lifecycle.fire
+
+        def watched(event: Event) -> State:
+            state = fire(event)
+            self.failures.fired(event, state)
+            return state
+
+        lifecycle.fire = watched  # type: ignore[method-assign]
+
+    def _register_set_up(self) -> None:
+        hub = self.hub
+        if self.set_ups.active:
+            hub.on_setup(self.set_up)
+            hub.on_setup(self.set_ups.succeeded)
+
+    def set_up(self, connection_id: str) -> None:
+        """A set-up handler: it calls the hub, and may go wrong."""
+        hub, chance = self.hub, self.chance
+        self.set_ups.begin(connection_id)
+        chance.meddle_on_thread("set-up")
+        for what in chance.random.choices(["invoke", "send", "stream", "wait"], k=2):
+            match what:
+                case "invoke":
+                    hub.invoke("Echo", self.set_ups.whose())
+                case "send":
+                    hub.send("Log", self.set_ups.whose())
+                case "stream":
+                    list(hub.stream("Count", self.set_ups.whose()))
+                case _:
+                    with suppress(TimeoutError):
+                        hub.wait_for("tick", 0.01)
+        chance.meddle_on_thread("set-up")
 
     def _register(self) -> None:
         hub = self.hub
         hub.on("tick", self.handle)
         hub.on("probe", self._probed)
         hub.on("ask", self.answer)
+        hub.on_error(self.failures.reported)
         hub.on_closed(self.ends.append)
+        hub.on_closed(self.failures.closed)
         hub.on_connected(self.lifecycle)
         hub.on_reconnecting(self.lifecycle)
-        hub.on_closed(self.lifecycle)
+        hub.on_closed(self.closing)
         hub.on_error(self.error)
 
     def _probed(self) -> None:
@@ -159,13 +209,25 @@ class ThreadWorld:
         return self.provide()
 
     def handle(self, *_args: Any) -> Any:
-        return self.chance.meddle_on_thread("handler")
+        return self._handled("handler")
+
+    def _handled(self, seam: str) -> Any:
+        life = self.failures.called()
+        try:
+            return self.chance.meddle_on_thread(seam)
+        except BaseException as error:
+            self.failures.failed(life, error)
+            raise
 
     def answer(self, *_args: Any) -> Any:
+        self.set_ups.answering()
         wrong = self.chance.meddle_on_thread("client result")
         return 1 if wrong.__class__ is object else wrong
 
     def lifecycle(self, _value: Any) -> None:
+        self._handled("lifecycle handler")
+
+    def closing(self, _value: Any) -> None:
         self.chance.meddle_on_thread("lifecycle handler")
 
     def error(self, _error: Exception) -> None:
@@ -202,15 +264,17 @@ class ThreadWorld:
             [
                 *([lambda: self.begin(hub.start)] * 3),
                 lambda: self.begin(hub.stop),
-                lambda: self.begin(lambda: hub.invoke(choose(["Echo", "Never"]), 1, timeout=timeout)),
-                lambda: self.begin(lambda: hub.invoke("Echo", Money(), result_type=int, timeout=timeout)),
-                lambda: self.begin(lambda: hub.invoke("Echo", Upload(self.items()), timeout=timeout)),
-                lambda: self.begin(lambda: hub.send("Log", self.items())),
-                lambda: self.begin(lambda: hub.send("Log", Money())),
+                *([lambda: self.begin(hub.reconnect)] * 2),
+                lambda: self.begin(lambda: hub.invoke(choose(["Echo", "Never"]), "others", timeout=timeout)),
+                lambda: self.begin(lambda: hub.invoke("Echo", "others", Money(), result_type=int, timeout=timeout)),
+                lambda: self.begin(lambda: hub.invoke("Echo", "others", Upload(self.items()), timeout=timeout)),
+                lambda: self.begin(lambda: hub.send("Log", "others", self.items())),
+                lambda: self.begin(lambda: hub.send("Log", "others", Money())),
+                lambda: self.begin(lambda: hub.send("Log", "others")),
                 lambda: self.begin(hub.flush),
                 lambda: self.begin(lambda: hub.wait_for("tick", 0.1)),
                 lambda: self.begin(lambda: self.listen(choose([(), ("tick", "tock")]))),
-                lambda: self.begin(lambda: list(hub.stream("Count", item_type=choose([Any, int])))),
+                lambda: self.begin(lambda: list(hub.stream("Count", "others", item_type=choose([Any, int])))),
                 *([self.serve] * 4),
             ]
         )()
@@ -269,11 +333,13 @@ class ThreadWorld:
             seen = self.probes
             with suppress(SignalRError, OSError):
                 self.hub.wait_connected(2)
-                if self.hub.invoke("Echo", 1, timeout=2) != 7:
+                if self.hub.invoke("Echo", "others", timeout=2) != 7:
                     raise BrokenError("a call got a wrong answer")
                 self.on_loop(self._probe)
                 time.sleep(0.05)
             if self.probes > seen:
+                if self.failures.error is not None:
+                    raise BrokenError("the connection goes on after a handler has failed")
                 return
         raise BrokenError(f"the connection is {self.hub.state} and does not work after {HEALED:g} s without a fault")
 
@@ -320,6 +386,8 @@ class ThreadWorld:
             raise BrokenError(bugs[0])
         if not all(isinstance(request, TokenRequest) for request in self.requests):
             raise BrokenError(f"the token provider got {self.requests}")
+        if broken := [*self.set_ups.broken, *self.failures.broken]:
+            raise BrokenError(broken[0])
 
 
 def play(seed: int) -> ThreadWorld:

@@ -9,6 +9,7 @@ import logging
 import threading
 from typing import TYPE_CHECKING, Any, Literal
 
+import attrs
 from tests.doubles import LeapingLoop, timers
 
 from signalr_sdk import (
@@ -24,14 +25,16 @@ from signalr_sdk import (
 from signalr_sdk._core.lifecycle import Event, State
 from signalr_sdk._guard.tasks import where
 
+from .failures import Failures
 from .seams import SEAMS, Converter, Money, Policy, Protocol, Server, Source
+from .set_ups import SetUps
 from .wrongs import Chance, close_unawaited
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine
 
 # Of the connection; the clock of the round leaps, so no second is waited for.
-TIMEOUTS = Timeouts(close=2.0, request=20.0, ready=5.0)
+TIMEOUTS = Timeouts(close=2.0, request=20.0, ready=5.0, setup=20.0)
 CLOSE = 2.5  # the longest that stop() may take
 LONGEST = 100_000.0  # of the whole round
 HEALED = 600.0  # seconds after which a connection without faults must be up, or ended
@@ -75,24 +78,31 @@ class World:
         self.converter = Converter(chance)
         self.server.lifetime = self.random.choice([None, 40])
         self.requests: list[Any] = []
+        self.set_ups = SetUps(chance, active=self.random.random() < 0.5)
+        self.server.called = self.set_ups.called
         self.hub = self._hub()
         self.calls: list[asyncio.Task[Any]] = []
+        self.limited: list[asyncio.Task[Any]] = []
         self.sources: list[Source] = []
         self.probes = 0
+        self.ticks = 0
+        self.ticked = 0
         self.misled: list[str] = []
         self.ups: list[object] = []
         self.ends: list[object] = []
         self.ended = 0
         self._count_ends()
+        self.set_ups.register(self.hub)
         self._register()
         chance.callbacks = [
             self.hub.start,
             self.hub.stop,
             self.hub.flush,
             self.hub.wait_closed,
-            lambda: self.hub.invoke("Echo", 1),
-            lambda: self.hub.invoke("Never", 1, timeout=3),
-            lambda: self.hub.send("Log", 1),
+            self.hub.reconnect,
+            lambda: self.hub.invoke("Echo", self.set_ups.whose()),
+            lambda: self.hub.invoke("Never", self.set_ups.whose(), timeout=3),
+            lambda: self.hub.send("Log", self.set_ups.whose()),
             lambda: self.hub.wait_connected(3),
             lambda: self.hub.off("tick"),
             self._register,
@@ -100,10 +110,12 @@ class World:
 
     def _hub(self) -> HubConnection:
         chance, choose = self.chance, self.random.choice
+        self.handler_errors: Literal["report", "raise"] = choose(["report", "report", "raise"])
         options: dict[str, Any] = {
             "http": self.server,
             "transports": self.transport,
-            "timeouts": TIMEOUTS,
+            "timeouts": attrs.evolve(TIMEOUTS, idle=choose([None, None, 40.0])),
+            "handler_errors": self.handler_errors,
             "reconnect": choose([Policy(chance), Retry.forever(), True, False]),
             "retry_start": choose([False, True, Policy(chance)]),
             "access_token": choose([None, self.provide, self.provide_now, self.provide_for, self.provide_now_for]),
@@ -111,7 +123,10 @@ class World:
             "converter": choose([None, self.converter]),
             "stateful_reconnect": choose([False, True]),
         }
-        return HubConnection("http://hub.test/chat", **options)
+        hub = HubConnection("http://hub.test/chat", **options)
+        hub._values.converter  # noqa: B018 otherwise on a thread at the first use, which takes real time
+        self.failures = Failures(hub, raises=self.handler_errors == "raise")
+        return hub
 
     def _count_ends(self) -> None:
         """Count how often a connection that was up has ended for good."""
@@ -122,27 +137,36 @@ class World:
             state = fire(event)
             if state is State.DISCONNECTED and life._attempts.was_connected:
                 self.ended += 1
+            self.failures.fired(event, state)
             return state
 
         life.lifecycle.fire = counted  # type: ignore[method-assign]
 
     def _register(self) -> None:
         hub = self.hub
+        hub.on("tick", self._note_tick)
         hub.on("tick", self.handle)
         hub.on("tock", self.handle_now)
         hub.on("probe", self._probed)
         hub.on_any(self.handle_now)
         hub.on("ask", self.answer)
         hub.on_connected(self.ups.append)
+        hub.on_error(self.failures.reported)
         hub.on_closed(self.ends.append)
+        hub.on_closed(self.failures.closed)
         hub.on_connected(self.lifecycle)
         hub.on_reconnecting(self.lifecycle)
         hub.on_reconnected(self.lifecycle)
-        hub.on_closed(self.lifecycle)
+        hub.on_closed(self.closing)
         hub.on_error(self.error)
 
     def _probed(self) -> None:
         self.probes += 1
+
+    def _note_tick(self, number: int) -> None:
+        if number <= self.ticked:
+            self.misled.append(f"tick {number} came after tick {self.ticked}")
+        self.ticked = number
 
     # The user's functions
 
@@ -163,16 +187,33 @@ class World:
         return self.provide_now()
 
     async def handle(self, *_args: Any) -> None:
-        await self.chance.meddle("handler")
+        await self._handled(self.chance.meddle("handler"))
+
+    async def _handled(self, work: Awaitable[Any]) -> None:
+        life = self.failures.called()
+        try:
+            await work
+        except BaseException as error:
+            self.failures.failed(life, error)
+            raise
 
     def handle_now(self, *_args: Any) -> Any:
-        return self.chance.meddle_now("handler")
+        life = self.failures.called()
+        try:
+            return self.chance.meddle_now("handler")
+        except BaseException as error:
+            self.failures.failed(life, error)
+            raise
 
     async def answer(self, *_args: Any) -> Any:
+        self.set_ups.answering()
         wrong = await self.chance.meddle("client result")
         return 1 if wrong.__class__ is object else wrong
 
     async def lifecycle(self, _value: Any) -> None:
+        await self._handled(self.chance.meddle("lifecycle handler"))
+
+    async def closing(self, _value: Any) -> None:
         await self.chance.meddle("lifecycle handler")
 
     async def error(self, _error: Exception) -> None:
@@ -180,8 +221,8 @@ class World:
 
     # What happens
 
-    def begin(self, call: Awaitable[Any]) -> None:
-        """Make a call of the user's."""
+    def begin(self, call: Awaitable[Any], *, ends: bool = True) -> None:
+        """Make a call of the user's. `ends` is false for iterators: those without a connection wait for a start."""
 
         async def run() -> None:
             try:
@@ -194,19 +235,21 @@ class World:
         # A task that is cancelled before its first step awaits nothing.
         task.add_done_callback(lambda _task: close_unawaited(call))
         self.calls.append(task)
+        if ends:
+            self.limited.append(task)
 
     def source(self) -> Any:
         source = Source(self.chance, self.sources.append)
         return self.random.choice([source, Upload(source)])
 
     async def upload(self, timeout: float | None) -> None:
-        await self.hub.invoke("Echo", self.source(), self.source(), timeout=timeout)
+        await self.hub.invoke("Echo", self.set_ups.whose(), self.source(), self.source(), timeout=timeout)
 
     async def send_upload(self) -> None:
-        await self.hub.send("Log", self.source())
+        await self.hub.send("Log", self.set_ups.whose(), self.source())
 
     async def iterate(self) -> None:
-        async for _ in self.hub.stream("Count", item_type=self.random.choice([Any, int])):
+        async for _ in self.hub.stream("Count", self.set_ups.whose(), item_type=self.random.choice([Any, int])):
             await asyncio.sleep(0)
 
     async def listen(self) -> None:
@@ -229,18 +272,19 @@ class World:
         actions: list[Callable[[], object]] = [
             *([lambda: self.begin(hub.start())] * 3),
             lambda: self.begin(hub.stop()),
-            lambda: self.begin(hub.invoke(choose(["Echo", "Never"]), 1, timeout=timeout)),
-            lambda: self.begin(hub.invoke("Echo", Money(), result_type=int, timeout=timeout)),
+            *([lambda: self.begin(hub.reconnect())] * 2),
+            lambda: self.begin(hub.invoke(choose(["Echo", "Never"]), self.set_ups.whose(), timeout=timeout)),
+            lambda: self.begin(hub.invoke("Echo", self.set_ups.whose(), Money(), result_type=int, timeout=timeout)),
             lambda: self.begin(self.upload(timeout)),
             lambda: self.begin(self.send_upload()),
-            lambda: self.begin(hub.send("Log", Money())),
+            lambda: self.begin(hub.send("Log", self.set_ups.whose(), Money())),
             lambda: self.begin(hub.flush()),
             lambda: self.begin(hub.refresh_authentication()),
             lambda: self.begin(hub.wait_connected(timeout)),
             lambda: self.begin(hub.wait_for("tick", 1.0)),
             lambda: self.begin(self.iterate()),
-            lambda: self.begin(self.listen()),
-            lambda: self.begin(self.listen_to_several()),
+            lambda: self.begin(self.listen(), ends=False),
+            lambda: self.begin(self.listen_to_several(), ends=False),
             lambda: self.calls and choose(self.calls).cancel(),
             self.cancel_ours,
             *([self.serve] * 4),
@@ -282,7 +326,8 @@ class World:
             case "ask":
                 peer.say({"type": 1, "target": what, "arguments": [1], "invocationId": "q"})
             case _:
-                peer.say({"type": 1, "target": what, "arguments": [1]})
+                self.ticks += 1
+                peer.say({"type": 1, "target": what, "arguments": [self.ticks]})
 
     async def live(self) -> None:
         """Let things happen at random times."""
@@ -314,7 +359,7 @@ class World:
             seen = self.probes
             try:
                 async with asyncio.timeout(60):
-                    if await hub.invoke("Echo", 1) != 7:
+                    if await hub.invoke("Echo", "others") != 7:
                         raise BrokenError("a call got a wrong answer")
             except (SignalRError, OSError, ValueError):
                 continue  # what went wrong before is noticed now: another connection comes, or the end
@@ -322,6 +367,8 @@ class World:
                 peer.say({"type": 1, "target": "probe", "arguments": []})
             await asyncio.sleep(1)
             if self.probes > seen:
+                if self.failures.error is not None:
+                    raise BrokenError("the connection goes on after a handler has failed")
                 return
         raise BrokenError(
             f"the connection is {hub.state} and does not work after {HEALED:g} s without a fault: {_waiting()}"
@@ -360,6 +407,8 @@ class World:
         await self._nothing_left()
 
     async def _all_ended(self) -> None:
+        if self.hub.state is ConnectionState.DISCONNECTED and not all(call.done() for call in self.limited):
+            raise BrokenError(f"calls that never end without a connection: {_waiting()}")
         pending = [call for call in self.calls if not call.done()]
         if pending:
             for call in pending:
@@ -371,6 +420,7 @@ class World:
 
     async def _nothing_left(self) -> None:
         self.calls.clear()
+        self.limited.clear()
         if any(name.endswith(" stubborn") for name in self.chance.counts):
             # Code that has swallowed its cancellation waits for the server again, and nobody cancels it any more.
             for peer in self.server.peers:
@@ -388,12 +438,13 @@ class World:
             raise BrokenError("the source of an upload was not closed")
         if self.hub._backlog.held:
             raise BrokenError(f"{self.hub._backlog.held} bytes are still counted")
-        self._all_told()
+        await self._all_told()
         self._no_timers()
 
-    def _all_told(self) -> None:
-        if self.misled:
-            raise BrokenError(self.misled[0])
+    async def _all_told(self) -> None:
+        await self.failures.check()
+        if misled := [*self.misled, *self.set_ups.broken, *self.failures.broken]:
+            raise BrokenError(misled[0])
         if len(self.ends) != self.ended:
             raise BrokenError(f"on_closed was told {len(self.ends)} times of {self.ended} ends")
         if not all(isinstance(request, TokenRequest) for request in self.requests):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import itertools
 import random
 import threading
 from collections import Counter
@@ -87,6 +88,7 @@ class Chance:
         rate: how often something goes wrong, from 0 to 1.
         callbacks: what code that calls back may call; set by the world.
         pace: how fast time goes, 1 on a clock that leaps.
+        numbers: the numbers of the connections.
         stubborn: the seams that hang at this moment and swallow their cancellation.
     """
 
@@ -104,6 +106,7 @@ class Chance:
         self._released = asyncio.Event()
         self.callbacks: list[Callable[[], Awaitable[Any] | None]] = []
         self.background: set[asyncio.Task[Any]] = set()
+        self.numbers = itertools.count()
         self.stubborn: Counter[str] = Counter()
         self._ends = threading.current_thread() is not threading.main_thread()
 
@@ -159,12 +162,16 @@ class Chance:
         if wrong == "call":
             called = self.random.choice(self.callbacks)()
             if called is not None:
-                task = asyncio.ensure_future(self._quietly(called))
-                self.background.add(task)
-                task.add_done_callback(lambda _task: close_unawaited(called))
-                task.add_done_callback(self._forget)
+                self.leave(called)
             return FINE
         return self._at_once(wrong, ends=ends)
+
+    def leave(self, called: Awaitable[Any]) -> None:
+        """Let something run in a task that nobody waits for."""
+        task = asyncio.ensure_future(self._quietly(called))
+        self.background.add(task)
+        task.add_done_callback(lambda _task: close_unawaited(called))
+        task.add_done_callback(self._forget)
 
     @staticmethod
     async def _quietly(called: Awaitable[Any]) -> None:

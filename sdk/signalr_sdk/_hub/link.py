@@ -342,7 +342,11 @@ class HubLink:
             self._lost = error
             if self._scope is not None:
                 self._scope.reschedule(-math.inf)
-                self._watchdog = self._loop.call_later(_LOSS_GRACE, self.stuck, error)
+                self._watchdog = self._loop.call_later(_LOSS_GRACE, self._note_stuck, error)
+
+    def _note_stuck(self, error: SignalRError) -> None:
+        # Read `stuck` only now: the callback is replaced when a set-up has succeeded.
+        self.stuck(error)
 
     async def flush(self) -> None:
         """See `Link.flush`."""

@@ -28,6 +28,11 @@ if TYPE_CHECKING:
         async def __call__(self, cause: Exception, /, *, goodbye: bool) -> None: ...
 
 
+# A program may cancel all tasks, the task that ends a set-up too. That task is then started again, at most this number
+# of times.
+_TRIES = 3
+
+
 async def set_up(
     link: Link,
     dispatcher: Dispatcher,
@@ -54,7 +59,6 @@ async def set_up(
     run = dispatcher.begin_set_up()
     stuck: asyncio.Future[SignalRError] = asyncio.get_running_loop().create_future()
     link.stuck = functools.partial(_resolve, stuck)
-    link.begin()
     # Receive in a task of its own, which goes on after the set-up: a receive that is cancelled and started again would
     # lose bytes.
     receiving = spawn(link.run(), "receive")
@@ -63,14 +67,15 @@ async def set_up(
         task.add_done_callback(_retrieve)
     end = functools.partial(_end, dispatcher, run, receiving, close, log)
     try:
+        link.begin()
         first: set[asyncio.Future[Any]] = {receiving, handlers, stuck}
         await asyncio.wait(first, timeout=limit, return_when=asyncio.FIRST_COMPLETED)
+        if handlers.done() and not handlers.cancelled() and handlers.exception() is None:
+            return receiving
+        cause = _cause(handlers, receiving, stuck, limit)
     except BaseException:
         await end(ConnectionClosedError("the connection was ended during its set-up"), lost=False)
         raise
-    if handlers.done() and not handlers.cancelled() and handlers.exception() is None:
-        return receiving
-    cause = _cause(handlers, receiving, stuck, limit)
     await end(cause, lost=not handlers.done() and (receiving.done() or stuck.done()))
     heed_cancellation()
     text = redact_error(cause) if isinstance(cause, SignalRError) else f"{type(cause).__name__}: {redact_error(cause)}"
@@ -118,14 +123,15 @@ async def _end(
     lost: bool,
 ) -> None:
     """End the handlers and the connection of a set-up that has failed or was cancelled."""
-    ending = spawn(_end_in_order(run, receiving, close, log, cause, lost=lost), "end a set-up")
-    # Ignore further cancellations of the current task until all is closed. That has a time limit.
-    while not ending.done():
-        with suppress(asyncio.CancelledError):
-            await asyncio.wait({ending})
-    if ending.cancelled():
-        # The program has cancelled `ending`, perhaps before its first step.
-        await close(cause, goodbye=False)
+    for _ in range(_TRIES):
+        ending = spawn(_end_in_order(run, receiving, close, log, cause, lost=lost), "end a set-up")
+        # Ignore further cancellations of the current task until all is closed. That has a time limit.
+        while not ending.done():
+            with suppress(asyncio.CancelledError):
+                await asyncio.wait({ending})
+        if not ending.cancelled():
+            break
+        # The program has cancelled `ending`, perhaps before its first step: end the rest in a new task.
     dispatcher.end_set_up(run, up=False)
 
 

@@ -97,7 +97,9 @@ class Supervisor(Generic[L]):
         self._hint = ""
         self._waiters = Waiters()
         self._connector = self._new_connector()
-        # The connection that `reconnect` has given up, until `_main` has closed it.
+        # The task that receives, if it was begun before a set-up: `_main` awaits this task.
+        self._receiving: asyncio.Task[SignalRError | None] | None = None
+        # The connection that `reconnect` or `end_by` has given up, until `_main` has closed it.
         self._given_up: L | None = None
         # The time limit around a stateful reconnect: `reconnect` lets this limit expire.
         self._resuming: asyncio.Timeout | None = None
@@ -160,7 +162,9 @@ class Supervisor(Generic[L]):
                 # `await`, and the connection would be up in spite of `stop`.
                 self._main.cancel()
             self._cancelled = self._dispatcher.discard()
-            link, self.link, self._suspended = self.link or self._suspended, None, None
+            # After `reconnect`, `_main` may not have begun to close the connection that was given up: close it here.
+            link = self.link or self._suspended or self._given_up
+            self.link = self._suspended = self._given_up = None
             self._stopping = spawn(self._shut_down(link, self._cancelled), "stop")
             self._stopping.add_done_callback(functools.partial(self._note_stopped, link))
         elif running_handler() in self._cancelled:
@@ -212,9 +216,13 @@ class Supervisor(Generic[L]):
 
     def _leave_behind(self, tasks: set[asyncio.Task[None]]) -> None:
         self._mains -= tasks
+        named: set[asyncio.Task[Any]] = set(tasks)
         if self._main in tasks:
+            if self._receiving is not None and not self._receiving.done():
+                # `_main` waits for this task, in which users' code runs: name that place in the warning.
+                named = named - {self._main} | {self._receiving}
             self._main = None
-        warn_of_left(tasks, self._logger)
+        warn_of_left(named, self._logger)
 
     def _note_stopped(self, link: L | None, stopping: asyncio.Task[None]) -> None:
         if self._stopping is not stopping:
@@ -295,11 +303,12 @@ class Supervisor(Generic[L]):
         cancelled = isinstance(raised, asyncio.CancelledError)
         if cancelled:
             foreign.forgive_cancellation()
-        if self._dispatcher.failed is not None and self.lifecycle.state is not State.DISCONNECTING:
-            await self._end_by_handler(started, link, self._dispatcher.failed)
-            return
+        failed = self._dispatcher.failed
         if self.lifecycle.state is State.CONNECTING:
-            self._end_start(started, None if cancelled else raised)
+            self._end_start(started, failed or (None if cancelled else raised))
+            return
+        if failed is not None and self.lifecycle.state is not State.DISCONNECTING:
+            await self._end_by_handler(link, failed)
             return
         if cancelled and self.lifecycle.state is not State.DISCONNECTING:
             self._hint = f"; {CANCELLED}"
@@ -375,11 +384,16 @@ class Supervisor(Generic[L]):
     async def _live_once(self, link: L) -> L | None:
         """Receive until the connection is lost, then reconnect. Return the new `Link`; `None` if not reconnected."""
         while True:
-            receiving, self._connector.receiving = self._connector.receiving, None
-            error = await (receiving or link.run())
+            self._receiving, self._connector.receiving = self._connector.receiving, None
+            error = await (self._receiving or link.run())
             if self._is_superseded:
                 return None
+            # Users' code in `link.run` may have ignored the cancellation of this task: end the connection now.
+            foreign.heed_cancellation()
             foreign.forget_locals(error)
+            if self._dispatcher.failed is not None and self.lifecycle.state is not State.DISCONNECTING:
+                await self._end_by_handler(link, self._dispatcher.failed)
+                return None
             cause = error or ConnectionClosedError("the server closed the connection", allow_reconnect=False)
             self._attempts.note_lost()
             if not link.is_resumable or self.lifecycle.state is not State.CONNECTED:
@@ -447,6 +461,9 @@ class Supervisor(Generic[L]):
             # of `_leave_behind`.
             return None
         self._attempts.note_lost()
+        if self._dispatcher.failed is not None:
+            await self._end_by_handler(link, self._dispatcher.failed)
+            return None
         if self._given_up is link:
             return await self._replace(link)
         return await self._lose(link, error, self._attempts.delay(error))
@@ -499,14 +516,17 @@ class Supervisor(Generic[L]):
 
     def end_by(self, _error: Exception) -> None:
         """End the connection, because a handler has raised `Dispatcher.failed` (`handler_errors="raise"`)."""
-        if self._main is not None and self.lifecycle.state not in (State.DISCONNECTED, State.DISCONNECTING):
+        if self.link is not None and self.lifecycle.state is State.CONNECTED:
+            # Do not cancel `_main`: users' code in `link.run` may ignore that. `lose` then calls `link.stuck`.
+            link = self._given_up = self.link
+            self.link = None
+            link.lose(ConnectionClosedError("a handler failed", allow_reconnect=False))
+        elif self._main is not None and self.lifecycle.state not in (State.DISCONNECTED, State.DISCONNECTING):
             self._main.cancel()
 
-    async def _end_by_handler(self, started: asyncio.Future[None], link: L | None, error: Exception) -> None:
+    async def _end_by_handler(self, link: L | None, error: Exception) -> None:
         state = self.lifecycle.state
-        if state is State.CONNECTING:
-            self._end_start(started, error)
-        elif state is not State.DISCONNECTED:
+        if state is not State.DISCONNECTED:
             self.link = self._suspended = None
             self.lifecycle.fire(Event.GIVEN_UP if state is State.RECONNECTING else Event.LOST_FOR_GOOD)
             self._report_end(error)
@@ -536,7 +556,7 @@ class Supervisor(Generic[L]):
 
     def _end_waits(self, error: Exception | None) -> None:
         """Wake every caller that waits for the connection or for its events, because the connection has ended."""
-        self.loop = None
+        self.loop = self._given_up = None
         failed = self._dispatcher.failed
         self._waiters.fail(error, self.lifecycle.public)
         self._dispatcher.end_subscriptions(failed)
@@ -580,7 +600,7 @@ class Supervisor(Generic[L]):
             raise StateError("an on_setup handler cannot call reconnect(): raise an error to end the new connection")
         if state in (State.DISCONNECTED, State.DISCONNECTING):
             raise StateError(f"reconnect() needs a connection, not one that is {self.lifecycle.public}: start() it")
-        if state in (State.CONNECTED, State.RESUMING):
+        if state in (State.CONNECTED, State.RESUMING) and self._dispatcher.failed is None:
             self._give_up()
         self._connector.hurry()
         await self.wait_connected()

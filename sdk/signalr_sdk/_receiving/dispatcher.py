@@ -144,6 +144,8 @@ class Dispatcher:
         if self.set_up is not None:
             self.set_up.hold(zip(targets, arguments, sizes, strict=True), self._subscribers, self._split)
             return
+        if self.failed is not None:
+            return  # no further handler is called: see `end_by`
         if self._subscribers:
             targets, arguments, sizes = self._publish(targets, arguments, sizes)
         if targets:
@@ -195,7 +197,7 @@ class Dispatcher:
 
     def push_lifecycle(self, name: str, *arguments: Any) -> None:
         """Queue a lifecycle event, if a handler is registered for it."""
-        if name in self._handlers.lifecycle:
+        if name in self._handlers.lifecycle and (self.failed is None or name in ("error", "closed")):
             self._queue.put(LifecycleEvent(name, arguments), 0)
             self._start_workers(1)
 
@@ -539,7 +541,7 @@ class Dispatcher:
         task = asyncio.current_task()
         assert task is not None
         assert message.invocation_id is not None
-        if self.set_up is not None:
+        if self.set_up is not None and respond == self.respond:
             self.set_up.enter()
         result: Any = None
         handlers = self._handlers.events.get(message.target.lower(), ())
