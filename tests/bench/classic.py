@@ -13,9 +13,10 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any
 
+from tests.interop.classic_server import ClassicServer, find_program
+
 from signalr_sdk import Transport
 from signalr_sdk.classic import HubConnection, HubProxy
-from tests.interop.classic_server import ClassicServer, find_program
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -61,12 +62,14 @@ async def _receive(hub: HubProxy, count: int, size: int) -> None:
 async def _connect(url: str, transport: Transport, count: int) -> None:
     for _ in range(count):
         connection = HubConnection(url, transports=transport)
-        connection.hub("testHub")
+        connection.hub("testHub").on("welcome", lambda _id: None)
         async with connection:
             pass
 
 
-async def _measure(scenario: str, transport: Transport, count: int, work: Callable[[], Awaitable[None]]) -> dict[str, Any]:
+async def _measure(
+    scenario: str, transport: Transport, count: int, work: Callable[[], Awaitable[None]]
+) -> dict[str, Any]:
     cpu, begin = time.process_time(), time.perf_counter()
     await work()
     return {
@@ -78,24 +81,25 @@ async def _measure(scenario: str, transport: Transport, count: int, work: Callab
     }
 
 
+async def _on(transport: Transport, url: str, count: int) -> list[dict[str, Any]]:
+    connection = HubConnection(url, transports=transport)
+    hub = connection.hub("testHub")
+    hub.on("welcome", lambda _id: None)
+    async with connection:
+        await _invoke(hub, 200)
+        events = count // BURST * BURST
+        return [
+            await _measure("invoke-sequential", transport, count // 5, lambda: _invoke(hub, count // 5)),
+            await _measure("invoke-concurrent", transport, count, lambda: _invoke_concurrently(hub, count)),
+            await _measure("receive-32", transport, events, lambda: _receive(hub, count, 32)),
+            await _measure("receive-1000", transport, events, lambda: _receive(hub, count, 1000)),
+            await _measure("connect", transport, 20, lambda: _connect(url, transport, 20)),
+        ]
+
+
 async def ours(url: str, count: int) -> list[dict[str, Any]]:
     """Measure this package on each transport."""
-    rows = []
-    for transport in Transport:
-        connection = HubConnection(url, transports=transport)
-        hub = connection.hub("testHub")
-        hub.on("welcome", lambda _id: None)
-        async with connection:
-            await _invoke(hub, 200)
-            events = count // BURST * BURST
-            rows += [
-                await _measure("invoke-sequential", transport, count // 5, lambda: _invoke(hub, count // 5)),
-                await _measure("invoke-concurrent", transport, count, lambda: _invoke_concurrently(hub, count)),
-                await _measure("receive-32", transport, events, lambda: _receive(hub, count, 32)),
-                await _measure("receive-1000", transport, events, lambda: _receive(hub, count, 1000)),
-                await _measure("connect", transport, 20, lambda kind=transport: _connect(url, kind, 20)),
-            ]
-    return rows
+    return [row for transport in Transport for row in await _on(transport, url, count)]
 
 
 def theirs(url: str, count: int) -> list[dict[str, Any]]:
@@ -110,11 +114,11 @@ def main(count: int) -> None:
     with ClassicServer.start() as server:
         mine = asyncio.run(ours(server.url(), count))
         other = {(row["scenario"], row["transport"]): row for row in theirs(server.url(), count)}
-    print(f"{'scenario':20}{'transport':20}{'ours, us':>10}{'.NET, us':>10}")
+    print(f"{'scenario':20}{'transport':20}{'ours, us':>10}{'.NET, us':>10}")  # noqa: T201
     for row in mine:
         beside = other[row["scenario"], row["transport"]]
         figures = [each["cpu_seconds"] / each["count"] * 1e6 for each in (row, beside)]
-        print(f"{row['scenario']:20}{row['transport']:20}{figures[0]:10.0f}{figures[1]:10.0f}")
+        print(f"{row['scenario']:20}{row['transport']:20}{figures[0]:10.0f}{figures[1]:10.0f}")  # noqa: T201
 
 
 if __name__ == "__main__":

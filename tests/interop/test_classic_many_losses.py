@@ -35,6 +35,7 @@ class Run:
 
     server: ClassicServer
     connection: HubConnection
+    gate: asyncio.Event
     sent: int = 0
     received: list[int] = attrs.field(factory=list)
     calls: Counter[str] = attrs.field(factory=Counter)
@@ -83,9 +84,11 @@ class Run:
                 pass
         elif how == "mute":
             self.gone.clear()
+            self.gate.clear()
             await self.server.control("/mute", what="all")
             await asyncio.wait_for(self.gone.wait(), 30)
             await self.server.control("/mute", what="none")
+            self.gate.set()
         elif how == "refuse":
             await self.server.control("/refuse", on=1)
             await asyncio.sleep(0.2)
@@ -105,10 +108,21 @@ class Run:
 
 async def _run(server: ClassicServer, transport: Transport, kinds: list[str], count: int) -> Run:
     choose = random.Random(7)
+    gate = asyncio.Event()
+    gate.set()
+
+    async def token() -> None:
+        """Let no transport be opened while the server is mute: what it believes to send over that would be lost."""
+        await gate.wait()
+
     connection = HubConnection(
-        server.url(), transports=transport, reconnect=SOON, timeouts=Timeouts(server=SILENCE, ready=30)
+        server.url(),
+        transports=transport,
+        access_token=token,
+        reconnect=SOON,
+        timeouts=Timeouts(server=SILENCE, ready=30),
     )
-    run = Run(server, connection)
+    run = Run(server, connection, gate)
     async with connection:
         working: list[asyncio.Task[Any]] = [asyncio.ensure_future(work) for work in (run.broadcast(), run.call())]
         try:
