@@ -60,7 +60,16 @@ SHELL = (
 # What is pure in signalr_sdk.azure.
 AZURE = ("rest_responses", "connection_string", "names", "payloads", "tokens", "upstream")
 # What is pure in signalr_sdk.classic.
-CLASSIC = ("cursors", "envelopes", "hub_messages", "json_codec", "negotiation", "request_urls", "session")
+CLASSIC = (
+    "cursors",
+    "envelopes",
+    "hub_messages",
+    "hubs_script",
+    "json_codec",
+    "negotiation",
+    "request_urls",
+    "session",
+)
 # Modules of which every branch is tested.
 COVERED = (
     "sdk/signalr_sdk/_core/*",

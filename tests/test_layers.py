@@ -40,7 +40,16 @@ PURE_MODULES = frozenset(
     f"{room}.{name}"
     for room, names in {
         "azure": ("connection_string", "names", "payloads", "rest_responses", "tokens", "upstream"),
-        "classic": ("cursors", "envelopes", "hub_messages", "json_codec", "negotiation", "request_urls", "session"),
+        "classic": (
+            "cursors",
+            "envelopes",
+            "hub_messages",
+            "hubs_script",
+            "json_codec",
+            "negotiation",
+            "request_urls",
+            "session",
+        ),
         "delivery": ("arguments", "entry", "kept_values", "schedule", "sequence", "stores"),
     }.items()
     for name in names

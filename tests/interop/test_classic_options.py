@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+import re
 import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
 
 import aiohttp
 import httpx
@@ -208,3 +211,30 @@ async def test_a_server_that_never_answers_the_start(classic_server: ClassicServ
     connection.hub("testHub")
     with pytest.raises(HandshakeError):
         await connection.start()
+
+
+@ALL
+async def test_the_log_has_no_secrets(
+    classic_server: ClassicServer, transport: Transport, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG, "signalr_sdk")
+    connection = HubConnection(
+        classic_server.url("/signalr?key=query-secret"), transports=transport, access_token="token-secret"
+    )
+    hub = connection.hub("testHub")
+    async with connection:
+        await hub.invoke("Join", "g")
+        await hub.invoke("Add", 1, 2)
+        back = asyncio.Event()
+        connection.on_reconnected(lambda _id: back.set())
+        while not await classic_server.control("/drop", how="reset"):
+            pass
+        await asyncio.wait_for(back.wait(), 10)
+        await hub.invoke("Add", 1, 2)
+    requests = await classic_server.log("request")
+    told = "\n".join(each["query"] + "&" + (each["body"] or "") for each in requests)
+    secrets = {unquote(value) for value in re.findall(r"(?:connectionToken|messageId|groupsToken)=([^&\s]+)", told)}
+    assert len(secrets) > 2
+    texts = "\n".join(record.getMessage() for record in caplog.records)
+    assert "received" in texts
+    assert [secret for secret in {*secrets, "query-secret", "token-secret"} if secret in texts] == []

@@ -11,7 +11,7 @@ import attrs
 
 from .._receiving.queues import EventQueue
 from .._sending.calls import closed_under
-from ..errors import ClassicHubError, LocalProtocolError
+from ..errors import ClassicHubError, LocalProtocolError, RemoteProtocolError
 from .hub_messages import Call, call_members
 from .session import read_result
 from .transports import MESSAGE_END
@@ -134,6 +134,13 @@ class PendingInvocation(_Pending):
 
 class _Sent(_Pending):
     """A call whose caller does not wait for an answer."""
+
+    def posted(self, body: bytes, /) -> None:
+        """See `Answered.posted`. What is wrong with the answer is no error of `send`."""
+        try:
+            super().posted(body)
+        except RemoteProtocolError as error:
+            self.fail(error)
 
     def fail(self, error: Exception, /) -> None:
         """See `_Pending.fail`."""

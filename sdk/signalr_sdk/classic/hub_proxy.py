@@ -208,7 +208,7 @@ class HubProxy(EventMethods, Uncopied):
     def _new_call(self, method: str, args: tuple[Any, ...]) -> Call:
         if not isinstance(method, str):
             raise TypeError(f"the name of a hub method is a str, not {type(method).__name__}")
-        return Call(self._name, method, [self._home.json.plain(value) for value in args], state=self._state)
+        return Call(self._name, method, [self._home.json.plain(value) for value in args], state=dict(self._state))
 
     def proxy(self, declaration: TypeForm[T], *, naming: NamingChoice = "pascal") -> T:
         """Return an object with typed methods that call the hub. A class declares the methods.

@@ -6,6 +6,7 @@ import asyncio
 import enum
 import logging
 import math
+import re
 import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
@@ -45,6 +46,9 @@ if TYPE_CHECKING:
     from .session import ClassicSession, Deliveries
 
 _wire = logging.getLogger("signalr_sdk.transport")
+# The cursor and the groups token of an envelope, which the log must not show. They may be cut off.
+_PLACE = re.compile(rb'("[CG]":")[^"]*')
+_SHOWN = 2000
 
 # After this number of seconds of work on received messages, other tasks get a turn of the event loop.
 _SLICE = 0.004
@@ -307,6 +311,8 @@ class ClassicLink(Generic[O]):
                 received = session.receive(payload)
                 if received and self._phase is Phase.LIVE:
                     self._note_message()
+                    if isinstance(self._channel, SocketChannel):
+                        self._channel.outgoing.eager = len(payloads) == len(received) == 1
                     self._hand_on(received)
             if self._old_cursor is not None:
                 self._compare_servers(self._old_cursor)
@@ -329,7 +335,8 @@ class ClassicLink(Generic[O]):
             self._last_message = self._loop.time()
 
     def _log_payload(self, payload: bytes) -> None:
-        self.connection.logs.transport.debug("received %d bytes: %.100r", len(payload), payload[:100])
+        shown = _PLACE.sub(rb"\1***", payload[:_SHOWN])[:100]
+        self.connection.logs.transport.debug("received %d bytes: %.100r", len(payload), shown)
 
     def _compare_servers(self, old: str) -> None:
         """Warn if another server process goes on with the connection: it does not have the older messages."""

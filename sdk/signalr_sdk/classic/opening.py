@@ -10,6 +10,7 @@ import attrs
 
 from .._connecting.opening import close_transport, drop_transport, new_sender
 from .._core import urls
+from .._core.known_secrets import KnownSecrets
 from .._guard.foreign import forget_locals, is_cancelled
 from .._http.client_choice import choose_client, has_web_sockets
 from .._http.negotiator import run_steps
@@ -64,10 +65,12 @@ class OpenConnection:
 
     def hide_secrets(self, error: Exception | None) -> None:
         """Blank out the connection's tokens and keys in the texts of an error, where the server has quoted them."""
-        session, secrets = self._place.session, self._place.sender.secrets
-        secrets.add(session.cursor)
-        secrets.add(session.groups_token)
-        secrets.hide_in(error)
+        self._place.sender.secrets.hide_in(error)
+        # Cursor and groups token change all the time: do not add them to the secrets of the sender, which would grow.
+        passing = KnownSecrets()
+        passing.add(self._place.session.cursor)
+        passing.add(self._place.session.groups_token)
+        passing.hide_in(error)
 
     async def reopen(self) -> None:
         """Open another transport for the same connection, with a fresh token. Call `drop_transport` before.
