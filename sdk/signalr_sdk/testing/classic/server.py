@@ -241,7 +241,7 @@ class ClassicHubServer(HostedServer):
         if command is None:
             raise RefusedRequestError(404, "nothing here")
         transport = TRANSPORTS.get(request.query.get("transport", "").lower(), "")
-        target = f"/{name}?{request.query_string}"
+        target = f"/{name}?{request.rel_url.raw_query_string}"
         site = FaultSite(command, transport=transport, path=path, target=target, tcp=request.transport)
         await self._active_faults.apply(site)
         endpoint = self._endpoints.get(path)
