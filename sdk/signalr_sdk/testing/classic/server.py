@@ -81,13 +81,17 @@ class ClassicHubServer(HostedServer):
 
     Example:
         ```python
+        from signalr_sdk.classic import HubConnection
+
         class Chat(ClassicHub):
             async def add(self, a: int, b: int) -> int:
                 return a + b
 
         async with ClassicHubServer({"Chat": Chat}) as server:
-            ...  # clients connect to server.url()
-            await server.send("Chat", "news", "hello")
+            connection = HubConnection(server.url())
+            chat = connection.hub("Chat")
+            async with connection:
+                assert await chat.invoke("Add", 1, 2) == 3
         ```
     """
 
