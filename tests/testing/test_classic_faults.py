@@ -304,6 +304,15 @@ async def test_answers_in_place_of_the_server(server: ClassicHubServer) -> None:
         assert (await client.get("start"))[0] == 200
 
 
+async def test_requests_that_are_hung_up(server: ClassicHubServer) -> None:
+    async with wire(server, Transport.SERVER_SENT_EVENTS, "testHub") as client:
+        await client.negotiate()
+        _ = server.faults.hang_up("send")
+        with pytest.raises(aiohttp.ClientError):
+            await client.call("Nothing")
+        assert await client.call("Nothing") == {"I": "0"}
+
+
 async def test_requests_that_are_held(server: ClassicHubServer) -> None:
     async with wire(server, Transport.SERVER_SENT_EVENTS, "testHub") as client:
         await client.negotiate()

@@ -152,7 +152,8 @@ async def answer_poll(request: web.Request, transmission: Transmission) -> web.S
             data = b"" if feed.is_cut else feed.last_envelope()
         if transmission.is_swallowed(data):
             await asyncio.get_running_loop().create_future()  # until the client gives up
-        await response.write(data)
+        async with asyncio.timeout(transmission.settings.send_timeout):
+            await response.write(data)
     return response
 
 
