@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from tests.classic_server import HUBS, OtherHub, make_server
-from tests.classic_wire import ClassicWire, TransportEndedError, wire
+from tests.classic_wire import ClassicWire, TransportEndedError, simulated, wire
 from tests.raw_client import until
 
 from signalr_sdk import Transport, method
@@ -402,8 +402,9 @@ async def test_a_poll_that_is_open_when_the_client_stops(server: ClassicHubServe
 
 
 @EACH
+@simulated
 async def test_a_client_that_stays_away(watched: type[Watched], transport: Transport) -> None:
-    async with ClassicHubServer({"Watched": watched}, disconnect=0.05) as server:
+    async with ClassicHubServer({"Watched": watched}, disconnect=4.0) as server:
         async with wire(server, transport, "Watched") as client:
             await client.start()
             if transport is not Transport.LONG_POLLING:
@@ -571,8 +572,9 @@ def test_who_reads_nothing_is_left() -> None:
 # Signs of life
 
 
+@simulated
 async def test_signs_of_life() -> None:
-    async with make_server(keep_alive=0.02, connection_timeout=0.1) as server:
+    async with make_server(keep_alive=2.0, connection_timeout=5.0) as server:
         for transport in (Transport.WEBSOCKETS, Transport.SERVER_SENT_EVENTS):
             async with wire(server, transport, "testHub") as client:
                 await client.start()
@@ -584,12 +586,13 @@ async def test_signs_of_life() -> None:
             url, query, headers = client.request("poll", messageId=client.cursor)
             async with client.session.post(url, params=query, headers=headers) as answer:
                 text = await answer.text()
-            assert text.startswith("  ")
+            assert text.startswith("  {")
             assert json.loads(text) == {"C": client.cursor, "M": []}
 
 
+@simulated
 async def test_without_signs_of_life_a_quiet_transport_ends() -> None:
-    async with make_server(keep_alive=None, connection_timeout=0.1, long_poll_delay=0.2) as server:
+    async with make_server(keep_alive=None, connection_timeout=5.0, long_poll_delay=0.2) as server:
         for transport in (Transport.WEBSOCKETS, Transport.SERVER_SENT_EVENTS):
             async with wire(server, transport, "testHub") as client:
                 assert (await client.negotiate())["KeepAliveTimeout"] is None
