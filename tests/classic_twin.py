@@ -61,7 +61,7 @@ class _LoggedServer(ClassicHubServer):
     async def _handle(self, request: web.Request) -> web.StreamResponse:
         body = (await request.read()).decode()
         headers = {name.lower(): value for name, value in request.headers.items()}
-        path, query = request.path, request.query_string
+        path, query = request.path, request.rel_url.raw_query_string
         self._note(kind="request", method=request.method, path=path, query=query, body=body, headers=headers)
         base, _slash, command = path.lower().rpartition("/")
         if base == _STICKY and command != "negotiate" and "AWSALB" not in request.cookies:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import json
 from typing import TYPE_CHECKING, Any, Self
 
 import aiohttp
 
 from signalr_sdk import Transport
+from signalr_sdk.testing import SimulatedNetwork
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+
     from signalr_sdk.testing import ClassicHubServer
 
 WIRE_NAMES = {
@@ -18,7 +22,17 @@ WIRE_NAMES = {
     Transport.SERVER_SENT_EVENTS: "serverSentEvents",
     Transport.LONG_POLLING: "longPolling",
 }
-LIMIT = 5.0  # seconds for each answer
+LIMIT = 8.0  # seconds for each answer
+
+
+def simulated(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:
+    """Run a test on a simulated network: its times do not depend on the speed of the machine."""
+
+    @functools.wraps(test)
+    def run(*args: Any, **kwargs: Any) -> None:
+        SimulatedNetwork(seed=1).run(test(*args, **kwargs))
+
+    return run
 
 
 class TransportEndedError(Exception):

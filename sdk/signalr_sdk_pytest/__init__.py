@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterator, Mapping
 
     from signalr_sdk import HubConnection
+    from signalr_sdk.classic import HubConnection as ClassicConnection
     from signalr_sdk.sync import HubConnection as SyncHubConnection
+    from signalr_sdk.sync.classic import HubConnection as SyncClassicConnection
     from signalr_sdk.testing import ClassicHub, ClassicHubServer, Hub, HubServer
 
 _MARKERS = (
@@ -119,7 +121,36 @@ def signalr_connection(
             yield connection
 
 
-def _within(hub: HubConnection, test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., Any]:
+@pytest.fixture
+def signalr_classic_connection(
+    request: pytest.FixtureRequest,
+    signalr_classic_server: ClassicHubServer,
+    signalr_classic_hubs: Mapping[str, type[ClassicHub]],
+    signalr_connection_options: Mapping[str, Any],
+) -> Iterator[ClassicConnection | SyncClassicConnection]:
+    """A started connection to all hubs: in an async test of `signalr_sdk.classic`, otherwise of `sync.classic`."""
+    url = signalr_classic_server.url()
+    if inspect.iscoroutinefunction(request.node.obj):
+        from signalr_sdk.classic import HubConnection as ClassicConnection  # import only here, as above
+
+        connection = ClassicConnection(url, **signalr_connection_options)
+        for name in signalr_classic_hubs:
+            connection.hub(name)
+        request.node.obj = _within(connection, request.node.obj)
+        yield connection
+    else:
+        from signalr_sdk.sync.classic import HubConnection as SyncClassicConnection  # import only here, as above
+
+        waiting = SyncClassicConnection(url, **signalr_connection_options)
+        for name in signalr_classic_hubs:
+            waiting.hub(name)
+        with waiting:
+            yield waiting
+
+
+def _within(
+    hub: HubConnection | ClassicConnection, test: Callable[..., Coroutine[Any, Any, None]]
+) -> Callable[..., Any]:
     """Return a test function that starts and stops the connection, because its event loop runs only inside the test."""
 
     @functools.wraps(test)

@@ -177,8 +177,12 @@ async def test_redirects(classic_server: ClassicServer, transport: Transport, pa
         assert await hub.invoke("User") == "azure-user"
         assert await hub.invoke("Query", "room") is None
         assert connection.url == url
+        back = asyncio.get_running_loop().create_future()
+        connection.on_reconnected(back.set_result)
         while not await classic_server.control("/drop", how="reset"):
             pass
+        if transport is not Transport.LONG_POLLING:
+            await asyncio.wait_for(back, 10)
         assert await hub.invoke("Add", 1, 2) == 3
 
 

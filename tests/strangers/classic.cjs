@@ -78,6 +78,17 @@ function post(path, body = "") {
     });
 }
 
+function get(path) {
+    return new Promise((resolve, reject) => {
+        const request = http.get(server + path, (answer) => {
+            let text = "";
+            answer.on("data", (piece) => (text += piece));
+            answer.on("end", () => resolve(text));
+        });
+        request.on("error", reject);
+    });
+}
+
 // The connection
 
 const events = [];
@@ -221,6 +232,23 @@ async function largeAndUnwritable() {
     say("life after both", taken(lifecycle));
 }
 
+// The proxies of the script that the server generates for browsers.
+async function generatedProxies() {
+    // Microsoft's server writes a name like `re-named` without quotation marks, which is no JavaScript.
+    const script = (await get("/signalr/hubs")).replace(/^( +)(\w+-\w+): function/gm, '$1"$2": function');
+    window.eval(script);
+    const { hub: generated, testHub } = $.connection;
+    const seen = [];
+    testHub.client.broadcast = (...values) => seen.push(values);
+    await settled(generated.start({ transport }));
+    say("generated echo", await outcome(testHub.server.echo("é☃")));
+    say("generated re-named", await outcome(testHub.server["re-named"]()));
+    await testHub.server.broadcastAll("to all");
+    await until(() => seen.length >= 1);
+    say("generated events", seen);
+    generated.stop();
+}
+
 async function otherStarts() {
     for (const path of ["/redirect", "/twice", "/error", "/core", "/ancient", "/nothing"]) {
         await startAt(server + path, "testHub", "User");
@@ -267,6 +295,7 @@ async function main() {
     await until(() => lifecycle.length >= 1);
     say("stop", taken(lifecycle));
     await call("Add", 1, 2);
+    await generatedProxies();
     await otherStarts();
 }
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import aiohttp
 import pytest
 from tests.classic_server import add_other_paths, control_port, make_server
-from tests.classic_wire import ClassicWire, TransportEndedError, wire
+from tests.classic_wire import ClassicWire, TransportEndedError, simulated, wire
 from tests.raw_client import until
 
 from signalr_sdk import Transport
@@ -128,8 +128,9 @@ async def test_who_is_too_far_behind_loses_the_oldest_without_a_word() -> None:
         assert await client.events(3) == [("note", "7"), ("note", "8"), ("note", "9")]
 
 
+@simulated
 async def test_messages_stay_when_the_hubs_were_told_that_the_client_is_gone() -> None:
-    async with make_server(disconnect=0.05) as server, wire(server, Transport.WEBSOCKETS, "testHub") as client:
+    async with make_server(disconnect=4.0) as server, wire(server, Transport.WEBSOCKETS, "testHub") as client:
         await client.start()
         await client.next()
         server.faults.drop()
@@ -184,11 +185,12 @@ async def test_a_groups_token_of_another_connection_counts_for_nothing(server: C
 
 
 async def restart(server: ClassicHubServer) -> None:
-    await server.faults.restart("same", down=0.2)
+    await server.faults.restart("same", down=20.0)
 
 
-async def test_a_restart_refuses_connections_for_a_while(server: ClassicHubServer) -> None:
-    async with wire(server, Transport.WEBSOCKETS, "testHub") as client:
+@simulated
+async def test_a_restart_refuses_connections_for_a_while() -> None:
+    async with make_server() as server, wire(server, Transport.WEBSOCKETS, "testHub") as client:
         await client.start()
         down = asyncio.create_task(restart(server))
         await to_the_end(client)
@@ -258,12 +260,14 @@ async def test_silence(server: ClassicHubServer, transport: Transport) -> None:
         assert sorted_by_kind(await client.next(4))["number"] == [1, 2, 3]
 
 
+@simulated
 async def test_silence_of_the_signs_of_life_only() -> None:
-    async with make_server(keep_alive=0.02) as server, wire(server, Transport.WEBSOCKETS, "testHub") as client:
+    async with make_server(keep_alive=2.0) as server, wire(server, Transport.WEBSOCKETS, "testHub") as client:
         await client.start()
         await client.next()
         with server.faults.silence(keep_alive_only=True, transport="webSockets") as fault:
-            await until(lambda: fault.happened >= 3)
+            await asyncio.sleep(7)
+            assert fault.happened == 3
             await numbers(server, 1, 1)
             while not (envelope := await client._read()):
                 pass
@@ -302,6 +306,15 @@ async def test_answers_in_place_of_the_server(server: ClassicHubServer) -> None:
         server.faults.answer("start", 500, headers={"X-Why": "no"})
         server.faults.clear()
         assert (await client.get("start"))[0] == 200
+
+
+async def test_requests_that_are_hung_up(server: ClassicHubServer) -> None:
+    async with wire(server, Transport.SERVER_SENT_EVENTS, "testHub") as client:
+        await client.negotiate()
+        _ = server.faults.hang_up("send")
+        with pytest.raises(aiohttp.ClientError):
+            await client.call("Nothing")
+        assert await client.call("Nothing") == {"I": "0"}
 
 
 async def test_requests_that_are_held(server: ClassicHubServer) -> None:

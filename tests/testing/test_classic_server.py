@@ -8,14 +8,18 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator  # the server evaluates the annotations of hub methods
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from tests.classic_server import HUBS, OtherHub, make_server
-from tests.classic_wire import ClassicWire, TransportEndedError, wire
+from tests.classic_wire import ClassicWire, TransportEndedError, simulated, wire
+from tests.raw_client import until
 
 from signalr_sdk import Transport, method
-from signalr_sdk.testing import ClassicHub, ClassicHubServer, Hub, Progress
+from signalr_sdk.testing import ClassicHub, ClassicHubServer, Hub, Progress, RawHandler, SimulatedNetwork
+
+if TYPE_CHECKING:
+    import logging
 
 EACH = pytest.mark.parametrize("transport", list(Transport))
 
@@ -398,8 +402,9 @@ async def test_a_poll_that_is_open_when_the_client_stops(server: ClassicHubServe
 
 
 @EACH
+@simulated
 async def test_a_client_that_stays_away(watched: type[Watched], transport: Transport) -> None:
-    async with ClassicHubServer({"Watched": watched}, disconnect=0.05) as server:
+    async with ClassicHubServer({"Watched": watched}, disconnect=4.0) as server:
         async with wire(server, transport, "Watched") as client:
             await client.start()
             if transport is not Transport.LONG_POLLING:
@@ -497,11 +502,79 @@ async def test_a_hub_that_refuses_a_client(caplog: pytest.LogCaptureFixture) -> 
     assert "/start failed" in caplog.text
 
 
+async def test_users_code_that_fails_when_nobody_can_be_told(expected_errors: list[logging.LogRecord]) -> None:
+    class Failing(ClassicHub):
+        async def on_reconnected(self) -> None:
+            raise ValueError("on_reconnected")
+
+        async def on_disconnected(self, stop_called: bool) -> None:
+            raise ValueError(f"on_disconnected({stop_called})")
+
+    class FailingRaw(RawHandler):
+        async def on_received(self, data: str) -> None:
+            raise ValueError(data)
+
+    async with ClassicHubServer({"Failing": Failing}, raw={"/raw": FailingRaw}, detailed_errors=True) as server:
+        async with wire(server, Transport.WEBSOCKETS, "Failing") as client:
+            await client.start()
+            await client.reconnect()
+            await server.wait_reconnected()
+            assert await client.get("abort", "POST") == (200, "")
+        async with wire(server, Transport.WEBSOCKETS, path="/raw") as client:
+            await client.start()
+            await client.send("over a WebSocket")
+            await until(lambda: len(expected_errors) == 3)
+            client.transport = Transport.LONG_POLLING
+            assert await client.get("send", "POST", data="by POST") == (500, "ValueError('by POST')")
+    said = [record.getMessage() for record in expected_errors]
+    assert said == ["Failing.on_reconnected failed", "Failing.on_disconnected failed", "on_received failed"]
+
+
+def test_joining_waits_30_seconds_for_a_poll() -> None:
+    async def join(network: SimulatedNetwork) -> None:
+        async with make_server() as server, wire(server, Transport.LONG_POLLING, "testHub") as client:
+            await client.start()
+            await client.next()
+            before = network.time
+            url, query, headers = client.request("send")
+            call = {"data": '{"H":"testHub","M":"Join","A":["g"],"I":1}'}
+            async with client.session.post(url, params=query, headers=headers, data=call) as answer:
+                assert await answer.json() == {"I": "1"}
+            assert 30 <= network.time - before < 31
+
+    network = SimulatedNetwork(seed=1)
+    network.run(join(network))
+
+
+def test_who_reads_nothing_is_left() -> None:
+    """The messages stay, for when the client comes back."""
+
+    async def read_nothing(network: SimulatedNetwork) -> None:
+        async with (
+            ClassicHubServer({"Other": OtherHub}, keep_alive=None, send_timeout=5.0, connection_timeout=1e6) as server,
+            wire(server, Transport.SERVER_SENT_EVENTS, "Other") as client,
+        ):
+            await client.start()
+            network.swallow("down")
+            for number in range(20):
+                await server.send("Other", "note", str(number) * 10_000)
+            with pytest.raises(TimeoutError):
+                await client.envelope()
+            await asyncio.sleep(10)
+            network.restore()
+            await client.reconnect()
+            assert [text[:2] for _note, text in await client.events(20)][-1] == "19"
+
+    network = SimulatedNetwork(seed=1)
+    network.run(read_nothing(network))
+
+
 # Signs of life
 
 
+@simulated
 async def test_signs_of_life() -> None:
-    async with make_server(keep_alive=0.02, connection_timeout=0.1) as server:
+    async with make_server(keep_alive=2.0, connection_timeout=5.0) as server:
         for transport in (Transport.WEBSOCKETS, Transport.SERVER_SENT_EVENTS):
             async with wire(server, transport, "testHub") as client:
                 await client.start()
@@ -513,12 +586,13 @@ async def test_signs_of_life() -> None:
             url, query, headers = client.request("poll", messageId=client.cursor)
             async with client.session.post(url, params=query, headers=headers) as answer:
                 text = await answer.text()
-            assert text.startswith("  ")
+            assert text.startswith("  {")
             assert json.loads(text) == {"C": client.cursor, "M": []}
 
 
+@simulated
 async def test_without_signs_of_life_a_quiet_transport_ends() -> None:
-    async with make_server(keep_alive=None, connection_timeout=0.1, long_poll_delay=0.2) as server:
+    async with make_server(keep_alive=None, connection_timeout=5.0, long_poll_delay=0.2) as server:
         for transport in (Transport.WEBSOCKETS, Transport.SERVER_SENT_EVENTS):
             async with wire(server, transport, "testHub") as client:
                 assert (await client.negotiate())["KeepAliveTimeout"] is None

@@ -127,7 +127,8 @@ def test_a_classic_server(tmp_path: Path) -> None:
 from signalr_sdk.testing import ClassicHub, ClassicHubServer
 
 class Old(ClassicHub):
-    pass
+    async def add(self, a: int, b: int) -> int:
+        return a + b
 
 @pytest.mark.signalr_classic({"Old": Old}, path="/old")
 def test_the_marker(signalr_classic_server):
@@ -135,11 +136,20 @@ def test_the_marker(signalr_classic_server):
     assert signalr_classic_server.url().endswith("/old")
     signalr_classic_server.send("Old", "hello").result()
 
+@pytest.mark.signalr_classic({"Old": Old})
+def test_threads(signalr_classic_connection):
+    assert signalr_classic_connection.hub("Old").invoke("Add", 1, 2) == 3
+
+@pytest.mark.asyncio
+@pytest.mark.signalr_classic({"Old": Old}, web_sockets=False)
+async def test_await(signalr_classic_connection):
+    assert await signalr_classic_connection.hub("old").invoke("Add", 1, 2) == 3
+
 def test_without_hubs(signalr_classic_server):
     pass
 """
-    counts, said = run(tmp_path, HUB + program, *PLAIN)
-    assert counts == {"passed": 1, "error": 1}, said
+    counts, said = run(tmp_path, HUB + program, *WITH_ASYNCIO)
+    assert counts == {"passed": 3, "error": 1}, said
     assert "signalr_classic_server needs hubs: mark the test with @pytest.mark.signalr_classic({'Chat': Chat})" in said
 
 

@@ -1,4 +1,4 @@
-"""A connection of a client to the classic test server, over all its transports, and what an open transport sends."""
+"""A connection of a client to the classic test server, and the feed of data to its open transport."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from .tokens import TokenKeys
     from .topics import MessageBus, Subscription
 
-# As on a real server: a hub method that adds a connection to a group waits this long for a transport of the client.
+# A hub method that adds a connection to a group waits this many seconds for a transport of the client, as in .NET.
 _ACK = 30.0
 
 
@@ -63,18 +63,19 @@ class GroupCommand:
 
 
 class Feed:
-    """What one open transport of a connection sends: envelopes, results of calls over the same WebSocket.
+    """The data for one open transport of a connection: envelopes, and results of calls over the same WebSocket.
 
     Args:
         connection: the connection.
-        transport: which transport it is.
+        transport: the kind of the transport.
         is_init: whether the first envelope is the init message.
         tcp: asyncio's transport of the TCP connection.
 
     Attributes:
-        is_ended: whether the transport sends what there is, and ends.
-        must_reconnect: whether the client is told to reconnect, since the server shuts down.
+        is_ended: whether the transport ends after the data that is left.
+        must_reconnect: whether the last envelope tells the client to reconnect, since the server shuts down.
         is_cut: whether a poll ends with an empty body.
+        subscription: the position of the client in its topics; `None` until the transport is opened.
     """
 
     def __init__(
@@ -101,7 +102,7 @@ class Feed:
         self._changed.wake()
 
     def put(self, data: bytes) -> None:
-        """Send something past the topics."""
+        """Send data that belongs to no topic, such as the result of a call."""
         if not self.is_ended:
             self._direct.append(data)
             self.wake()
@@ -118,18 +119,18 @@ class Feed:
         drop_tcp(self.tcp, reset=reset)
 
     def next_data(self) -> bytes | None:
-        """Return what is to be sent next; `None` if there is nothing now."""
+        """Return the data to send next; `None` if there is no data now."""
         if self._direct and not self._is_init:
             return self._direct.popleft()
         is_init, self._is_init = self._is_init, False
         return self._connection.next_envelope(self, is_init=is_init)
 
     def last_envelope(self) -> bytes:
-        """Return the envelope with which a poll ends that has nothing to say."""
+        """Return an envelope without messages, for a poll that ends."""
         return self._connection.empty_envelope(self)
 
     async def wait(self, timeout: float | None) -> bool:
-        """Wait until there may be something to send. Return false if there was nothing within `timeout` seconds."""
+        """Wait until there may be data to send. Return false if there is no data within `timeout` seconds."""
         try:
             async with asyncio.timeout(timeout):
                 await self._changed.wait()
@@ -140,12 +141,17 @@ class Feed:
 
 @attrs.define(eq=False)
 class ClassicConnection:
-    """A connection of a client, from its first transport until the client stops or has been away for too long.
+    """A connection of a client, from its first transport until the client has stopped or was away for too long.
 
     Attributes:
         connection_id: the id that hubs and clients see, which is no secret.
         user: name of the user; empty for nobody.
-        topics: the topics of the connection that are no groups.
+        bus: the topics of the server.
+        keys: the keys of groups tokens.
+        settings: the settings of the server.
+        on_gone: called when the client was away for too long.
+        topics: the topics that the client reads, without groups.
+        groups: the topics of the groups that the connection is in.
         context: the context of the latest request that opened a transport.
         items: a place where hubs can keep values.
         is_started: whether the hubs know the connection: the client has sent `/start` or `/reconnect`.
@@ -168,7 +174,7 @@ class ClassicConnection:
     _away: asyncio.TimerHandle | None = attrs.field(default=None, init=False)
 
     def open(self, feed: Feed, topics: list[str], groups: Iterable[str], cursor: str | None) -> None:
-        """Send over a new transport from now on. An older transport ends.
+        """Send over a new transport from now on, and end an older transport.
 
         Args:
             feed: the new transport.
@@ -186,7 +192,7 @@ class ClassicConnection:
         feed.subscription = self.bus.subscribe(names, cursor, feed.wake)
 
     def close(self, feed: Feed) -> None:
-        """Note that a transport has ended. Without another one, the client is away, and may come back for a while."""
+        """Note that a transport has ended. If the client opens no other transport in time, call `on_gone`."""
         if self.feed is feed:
             self._detach(feed)
             self.feed = None

@@ -53,9 +53,9 @@ class ClassicFaults:
     fault. The fault ends when it has happened `times` times, when its `with` block is left, at `Fault.end()`, at
     `clear()` or when the server stops.
 
-    `command` is the last part of the path of a request: `"negotiate"`, `"connect"`, `"start"`, `"reconnect"`,
-    `"poll"`, `"send"`, `"abort"`, `"ping"` or `"hubs"`; several of them, or `None` for all. `transport` limits a fault
-    to one transport, and `path` to one path, which may be one that the server does not serve otherwise.
+    `command` is the last part of a request's path: `"negotiate"`, `"connect"`, `"start"`, `"reconnect"`, `"poll"`,
+    `"send"`, `"abort"`, `"ping"` or `"hubs"`. Several commands may be given, or `None` for all commands. `transport`
+    limits a fault to one transport. `path` limits a fault to one path; the server need not serve anything else there.
 
     Example:
         ```python
@@ -162,12 +162,12 @@ class ClassicFaults:
         )
 
     def silence(self, *, keep_alive_only: bool = False, transport: str | None = None) -> Fault:
-        """Swallow what open transports send, while the server believes that the clients have got it.
+        """Discard the data that open transports should send, as if the data were lost on the way to the clients.
 
-        Answers to `/send` are not swallowed.
+        Answers to `/send` are not discarded.
 
         Args:
-            keep_alive_only: swallow only the signs of life of connections that have nothing to say.
+            keep_alive_only: discard only the keep-alives.
             transport: only this transport.
         """
         points = {FaultPoint.KEEP_ALIVE} if keep_alive_only else {FaultPoint.KEEP_ALIVE, FaultPoint.FRAME_OUT}
@@ -212,18 +212,18 @@ class ClassicFaults:
         return self._each(drop_one, transport)
 
     def end(self, text: str) -> int:
-        """Send clients an error that ends their connections for good (`E`); return their number."""
+        """Send an error that ends connections for good (`E`); return the number of open transports."""
         return self.push(CODEC.encode({"E": text}).decode())
 
     def push(self, text: str, *, transport: str | None = None) -> int:
-        """Send any text to the clients, past the server's rules: an envelope, or nonsense; return their number."""
+        """Send any text over the open transports, such as an envelope; return the number of transports."""
         return self._each(lambda feed: feed.put(text.encode()), transport)
 
     def shut_down(self) -> None:
         """End the application in good order and begin another one, as when an application pool is recycled.
 
-        Polls are told to reconnect (`T`), other transports end. The tokens of clients stay valid; the messages and
-        cursors are gone. No hub is told.
+        Polls are answered with the request to reconnect (`T`), other transports end. The tokens of clients stay valid.
+        All messages and cursors are gone. No method of a hub is called.
         """
         self._server.on_loop(self._server.shut_down)
 
@@ -231,7 +231,7 @@ class ClassicFaults:
         """End the server as if its process had died, and let it come back on the same port.
 
         The restart begins when the returned object is awaited; in a thread without an event loop call its `result()`.
-        Faults in force stay in force. No hub is told.
+        Faults in force stay in force. No method of a hub is called.
 
         Args:
             keys: with `"same"` keys the server accepts the tokens of before; with `"new"` keys it answers 400.

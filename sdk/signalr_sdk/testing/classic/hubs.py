@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from ..hubs import HubContext
 
 Progress: TypeAlias = Callable[[Any], None]
-"""What a hub method with a parameter `progress` gets: a function that sends the caller a value of progress."""
+"""The type of the parameter `progress` of a hub method: a function that sends a value of progress to the caller."""
 
 
 class ClassicCallerProxy(SingleClientProxy, typing.Protocol):
@@ -20,9 +20,10 @@ class ClassicCallerProxy(SingleClientProxy, typing.Protocol):
 
     @property
     def state(self) -> dict[str, Any]:
-        """The state that the client has sent with its call, `Clients.Caller` in .NET.
+        """The state that the client has sent with its call (`Clients.CallerState` in .NET).
 
-        What the hub method changes goes back to the client, with the result and with events that are sent to `caller`.
+        The hub method may change the dict. The changes are sent to the client with the result, and with events that the
+        method sends to `caller`.
         """
 
 
@@ -46,16 +47,14 @@ class ClassicHubClients(HubClients, typing.Protocol):
 class ClassicHub(HubBase):
     """Base class of hubs for `ClassicHubServer`. The server makes an instance for each call, as ASP.NET SignalR does.
 
-    Clients can call the public methods, as those of `Hub`, with these differences: there are no streams and no client
-    results. The default value of a parameter counts for nothing, a client must give each argument. Two methods may have
-    the same name for clients if they have different numbers of parameters: `@method("Name")` of `signalr_sdk` names a
-    method. A parameter called `progress` gets no argument of the client, but a function that sends the client a value
-    of progress.
+    Clients can call the public methods, as those of a `Hub`. There are no streams and no client results. Clients must
+    give all arguments: default values have no effect. `@method("Name")` of `signalr_sdk` gives a method another name
+    for clients. Methods with different numbers of parameters may have the same name. A parameter with the name
+    `progress` gets a function of the type `Progress`, and no argument of the client.
 
     Attributes:
         clients: the clients of the hub.
-        requires_user: whether the hub is only for clients with a user name, as with `[Authorize]`. The server answers
-            401 to all others.
+        requires_user: whether requests without a user name are answered with 401, as by `[Authorize]` in .NET.
 
     Example:
         ```python
@@ -78,12 +77,12 @@ class ClassicHub(HubBase):
         """Called when a client has disconnected. An exception is logged.
 
         Args:
-            stop_called: whether the client has stopped. Otherwise it was away for too long.
+            stop_called: whether the client has stopped. Otherwise the client was away for too long.
         """
 
 
 class RawConnections(typing.Protocol):
-    """The clients of a `RawHandler`, and their groups."""
+    """The connections of a `RawHandler`, and their groups."""
 
     async def send(self, connection_id: str, value: Any) -> None:
         """Send any JSON value to one client."""
@@ -102,9 +101,9 @@ class RawConnections(typing.Protocol):
 
 
 class RawHandler:
-    """Base class of what `ClassicHubServer` serves at the paths in `raw`: connections without hubs.
+    """Base class of handlers for connections without hubs, for the option `raw` of `ClassicHubServer`.
 
-    In .NET this is a `PersistentConnection`. The server makes an instance for each call of a method.
+    In .NET, the base class is `PersistentConnection`. The server makes an instance for each call of a method.
 
     Attributes:
         context: what the handler knows about the connection.
@@ -131,8 +130,8 @@ class RawHandler:
         """Called when a client has disconnected. An exception is logged.
 
         Args:
-            stop_called: whether the client has stopped. Otherwise it was away for too long.
+            stop_called: whether the client has stopped. Otherwise the client was away for too long.
         """
 
     async def on_received(self, data: str) -> None:
-        """Called with what a client has sent: text as it is, anything else as JSON."""
+        """Called for each message of a client. Clients send a text as it is, and other values as JSON."""

@@ -1,4 +1,4 @@
-"""What a classic server loses when its process ends: connections and messages; and the keys of its tokens."""
+"""`ServerLife`: the connections, messages and keys of the classic test server, which a restart replaces."""
 
 from __future__ import annotations
 

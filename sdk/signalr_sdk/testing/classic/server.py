@@ -41,14 +41,14 @@ _NAMES = {**{str(point): point for point in COMMANDS}, "js": FaultPoint.HUBS}
 
 
 class ClassicHubServer(HostedServer):
-    """Serves hubs over classic ASP.NET SignalR on the loopback interface, over every transport of it.
+    """Serves hubs of classic ASP.NET SignalR on the loopback interface: WebSockets, server-sent events, long polling.
 
-    The server keeps messages for clients that have lost their connection, knows their cursors and groups tokens again,
-    and drops the oldest messages of a client that is too far behind, as ASP.NET SignalR 2.4 does. An `async with` runs
-    it on the running event loop, a plain `with` in a thread of its own.
+    The server behaves as ASP.NET SignalR 2.4: it keeps messages for clients that have lost their transport, accepts the
+    cursors and groups tokens that these clients send back, and drops the oldest messages of a client that is too far
+    behind. An `async with` runs the server on the running event loop, a plain `with` in a thread of its own.
 
-    Unlike a real server, it calls `on_disconnected` as soon as the disconnect timeout is over, and leaves text as it is
-    that looks like a date.
+    Two things differ from Microsoft's server: `on_disconnected` runs at the end of the disconnect timeout, not up to
+    5 s later, and a text that looks like a date is not rewritten.
 
     Args:
         hubs: the hub classes, derived from `ClassicHub`, by their names for clients.
@@ -57,23 +57,24 @@ class ClassicHubServer(HostedServer):
         host: address to listen on.
         port: port to listen on; 0 for a free one.
         ssl: TLS context of the server, for https.
-        keep_alive: after so many seconds without a message to a client a sign of life is sent; clients are told twice
-            as much. `None` for no signs of life.
-        disconnect: how many seconds a client may be away. `OnDisconnected` of the hubs runs after it.
-        connection_timeout: a poll that has nothing to say ends after so many seconds.
-        connect_timeout: how many seconds clients wait for the first message over a transport.
-        long_poll_delay: how many seconds clients wait from one poll to the next.
+        keep_alive: after so many seconds without a message to a client, a keep-alive is sent. Clients expect a message
+            within twice this time. `None` for no keep-alives.
+        disconnect: after so many seconds without a transport, a client counts as gone, and `on_disconnected` runs.
+        connection_timeout: a poll without data ends after so many seconds. Without keep-alives, so do the other
+            transports.
+        connect_timeout: the seconds that clients wait for the first message over a transport.
+        long_poll_delay: the seconds that clients wait from one poll to the next.
         web_sockets: whether clients may use WebSockets.
         detailed_errors: whether the text of any exception is sent to clients, not only that of a `HubException`.
         debug: whether detailed errors have stack traces.
         authorize: called with the bearer token of each request. Returns the user's name, or an `Identity` with the
-            name, or `None` to answer 401. An empty name means nobody. The connection belongs to this user: a request
-            of another one is answered with 403.
+            name, or `None` to answer 401. An empty name means a user without a name. Requests of another user than the
+            one that has negotiated the connection are answered with 403.
         origins: origins of web pages that may use the hubs, as for `HubServer`.
-        message_buffer: how many messages are kept for each client, group and hub.
-        max_message: the longest WebSocket message of a client, in bytes; at a longer one the server hangs up. `None`
-            for no limit.
-        send_timeout: the transport of a client that has read no data for so many seconds is closed.
+        message_buffer: how many messages are kept of each hub, group and client.
+        max_message: the largest WebSocket message that a client may send, in bytes. After a larger message, the TCP
+            connection is closed. `None` for no limit.
+        send_timeout: if a client has read no data for so many seconds, its transport is closed.
 
     Attributes:
         faults: methods that make the server fail.
@@ -81,13 +82,17 @@ class ClassicHubServer(HostedServer):
 
     Example:
         ```python
+        from signalr_sdk.classic import HubConnection
+
         class Chat(ClassicHub):
             async def add(self, a: int, b: int) -> int:
                 return a + b
 
         async with ClassicHubServer({"Chat": Chat}) as server:
-            ...  # clients connect to server.url()
-            await server.send("Chat", "news", "hello")
+            connection = HubConnection(server.url())
+            chat = connection.hub("Chat")
+            async with connection:
+                assert await chat.invoke("Add", 1, 2) == 3
         ```
     """
 
@@ -241,7 +246,7 @@ class ClassicHubServer(HostedServer):
         if command is None:
             raise RefusedRequestError(404, "nothing here")
         transport = TRANSPORTS.get(request.query.get("transport", "").lower(), "")
-        target = f"/{name}?{request.query_string}"
+        target = f"/{name}?{request.rel_url.raw_query_string}"
         site = FaultSite(command, transport=transport, path=path, target=target, tcp=request.transport)
         await self._active_faults.apply(site)
         endpoint = self._endpoints.get(path)

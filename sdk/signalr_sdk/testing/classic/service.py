@@ -1,4 +1,4 @@
-"""What is served at one path of the classic test server: all hubs, or a handler of raw connections."""
+"""`Service`: the part of the classic test server that differs between hubs and connections without hubs."""
 
 from __future__ import annotations
 
@@ -16,7 +16,12 @@ _logger = logging.getLogger("signalr_sdk.testing")
 
 
 class RefusedRequestError(Exception):
-    """A request that is answered with a status and a text."""
+    """Raised to answer a request with a status and a text.
+
+    Args:
+        status: the status.
+        text: the body of the answer.
+    """
 
     def __init__(self, status: int, text: str = "") -> None:
         super().__init__(text)
@@ -25,11 +30,11 @@ class RefusedRequestError(Exception):
 
 @attrs.frozen
 class Reply:
-    """What a service replies to a message of a client.
+    """The reply of a service to a message of a client.
 
     Attributes:
         data: the answer to a call, JSON; empty for no answer.
-        hangs_up: whether a WebSocket is closed, since the answer cannot be written as JSON.
+        hangs_up: whether the WebSocket must be closed, because the answer cannot be written as JSON.
     """
 
     data: bytes = b""
@@ -37,20 +42,20 @@ class Reply:
 
 
 class Service(Protocol):
-    """What is served at one path. `query` is that of a request of the client."""
+    """All hubs, or the handler of connections without hubs. `query` is the query of a client's request."""
 
     def check(self, query: Mapping[str, str], user: str) -> None:
-        """Check what a request asks for.
+        """Check which hubs a request names.
 
         Raises:
-            RefusedRequestError: the request asks for what there is not, or what is not for this user.
+            RefusedRequestError: a hub does not exist, is named twice, or is not for this user.
         """
 
     def topics(self, query: Mapping[str, str], connection_id: str, user: str) -> list[str]:
         """Return the topics that a client reads."""
 
     def groups(self, names: Iterable[str], query: Mapping[str, str]) -> list[str]:
-        """Return those of the groups in a groups token that the client takes up again."""
+        """Return the groups of a groups token that belong to this service and to the hubs that the client names."""
 
     async def connected(self, context: HubContext) -> None:
         """Tell the users' classes that a client has connected."""
@@ -62,7 +67,7 @@ class Service(Protocol):
         """Tell the users' classes that a client has disconnected."""
 
     async def received(self, context: HubContext, text: str) -> Reply:
-        """Handle what a client has sent, and return the reply.
+        """Handle a message of a client, and return the reply.
 
         Raises:
             RefusedRequestError: the text cannot be understood. Over a WebSocket, it is not answered at all.
@@ -70,7 +75,7 @@ class Service(Protocol):
 
 
 async def logged(work: Awaitable[None], what: str) -> None:
-    """Await users' code whose failure nobody is told of."""
+    """Await users' code, and log its exception: no client can be told."""
     try:
         await work
     except Exception:

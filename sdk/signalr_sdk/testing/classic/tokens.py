@@ -1,4 +1,4 @@
-"""Connection tokens and groups tokens: texts that a client cannot read or forge, only hand back."""
+"""Connection tokens and groups tokens: texts that clients send back, and that only the server can make."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ _NONCE = 6
 
 
 class TokenKeys:
-    """The keys with which a server makes its tokens and knows them again.
+    """The keys with which a server makes and checks its tokens.
 
-    A server that comes back with the same keys accepts the tokens that it has given; with other keys it refuses them.
+    After a restart with the same keys, a server accepts the older tokens; with other keys, the server refuses them.
     """
 
     def __init__(self) -> None:

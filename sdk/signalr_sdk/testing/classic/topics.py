@@ -1,9 +1,9 @@
 """The messages that a classic server keeps for its clients, by topic, and the cursors with which clients read on.
 
-A message belongs to one topic: all clients of a hub, one client of a hub, a group, a user. A client reads several
-topics. The cursor that each envelope brings says how far the client has read each of them; `/reconnect` and `/poll`
-hand the cursor back, and the client goes on there. A topic keeps its newest messages only, so that a client that is too
-far behind loses the older messages without a word, as on a real server.
+A message belongs to one topic: all clients of a hub, one client of a hub, a group, or a user. A client reads several
+topics. Each envelope has a cursor, which says how far the client has read each topic. `/reconnect` and `/poll` send the
+cursor back, and the client reads on from there. A topic keeps only its newest messages. A client that is too far behind
+loses the older messages without an error, as on Microsoft's server.
 """
 
 from __future__ import annotations
@@ -84,8 +84,8 @@ class Topic:
 class MessageBus:
     """All topics of one life of the server. A new life has a new bus, and knows nothing of older cursors.
 
-    A topic without readers is kept for a while: a client that comes back late still gets its messages, as on a real
-    server, although the hubs were told that it is gone.
+    A topic without readers is kept for a while. So a client that comes back late still gets its messages, although
+    `on_disconnected` has run. Microsoft's server does the same.
 
     Args:
         server_id: eight hexadecimal digits, which stand for this life of the server in cursors.

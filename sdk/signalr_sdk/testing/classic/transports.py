@@ -27,7 +27,7 @@ JSON = "application/json; charset=UTF-8"
 
 
 class Transmission:
-    """Writes what a feed has to send, with keep-alives, and swallows what the fault `silence` wants.
+    """Decides what an open transport sends next: data of its feed, or a keep-alive.
 
     Args:
         feed: the open transport.
@@ -42,12 +42,12 @@ class Transmission:
         self._faults = faults
         self._connection_id = connection_id
         self._loop = asyncio.get_running_loop()
-        # Without keep-alive, a transport that has nothing to say ends after the connection timeout. A poll always does.
+        # A poll without data ends after the connection timeout. So do other transports, if keep-alives are off.
         is_endless = settings.keep_alive is not None and feed.transport is not Transport.LONG_POLLING
         self._end = math.inf if is_endless else self._loop.time() + settings.connection_timeout
 
     async def next_data(self) -> bytes | None:
-        """Wait for what is to be sent next, or until a keep-alive is due (`{}`); return `None` at the end."""
+        """Wait for data, and return the data; `{}` if a keep-alive is due, `None` if the transport must end."""
         quiet = math.inf if self.settings.keep_alive is None else self._loop.time() + self.settings.keep_alive
         while True:
             data = self.feed.next_data()
@@ -62,7 +62,7 @@ class Transmission:
             await self.feed.wait(None if until == math.inf else until - now)
 
     def is_swallowed(self, data: bytes) -> bool:
-        """Return whether the fault `silence` swallows this."""
+        """Return whether the fault `silence` swallows this data: the transport then does not send it."""
         point = FaultPoint.KEEP_ALIVE if data == KEEP_ALIVE else FaultPoint.FRAME_OUT
         site = FaultSite(point, transport=self.feed.transport, connection_id=self._connection_id, tcp=self.feed.tcp)
         return self._faults.suppresses(site)
@@ -84,11 +84,11 @@ async def open_web_socket(request: web.Request, settings: ClassicSettings) -> we
 async def run_web_socket(
     socket: web.WebSocketResponse, transmission: Transmission, receive: Callable[[str], None]
 ) -> None:
-    """Write to a WebSocket and read from it until it ends.
+    """Write to a WebSocket and read from the WebSocket, until the WebSocket ends.
 
     Args:
         socket: the open WebSocket.
-        transmission: writes what there is to send.
+        transmission: has the data to send.
         receive: called with each message of the client. Must not block.
     """
     writer = spawn(_write_messages(socket, transmission), "classic hub writer")
@@ -100,7 +100,7 @@ async def run_web_socket(
                 break
             text = message.data if message.type is WSMsgType.TEXT else message.data.decode()
             if limit is not None and len(text.encode()) > limit:
-                # As a real server: no answer, and no close frame.
+                # Send no answer and no close frame, as Microsoft's server.
                 transmission.feed.drop(reset=False)
                 break
             receive(text)
@@ -137,7 +137,7 @@ async def send_events(request: web.Request, transmission: Transmission) -> web.S
 
 
 async def answer_poll(request: web.Request, transmission: Transmission) -> web.StreamResponse:
-    """Answer a poll when there is something to say, at the latest after the connection timeout.
+    """Answer a poll when there is data for the client, at the latest after the connection timeout.
 
     The head of the answer is sent at once. Blanks before the JSON keep the TCP connection alive.
     """
@@ -152,7 +152,8 @@ async def answer_poll(request: web.Request, transmission: Transmission) -> web.S
             data = b"" if feed.is_cut else feed.last_envelope()
         if transmission.is_swallowed(data):
             await asyncio.get_running_loop().create_future()  # until the client gives up
-        await response.write(data)
+        async with asyncio.timeout(transmission.settings.send_timeout):
+            await response.write(data)
     return response
 
 
