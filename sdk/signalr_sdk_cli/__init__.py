@@ -7,6 +7,7 @@ a command is imported when it is called.
 
 from __future__ import annotations
 
+import signal
 import sys
 from typing import TYPE_CHECKING
 
@@ -32,6 +33,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         # Ctrl-C came during the imports, or for the second time while the command was ending.
         status = _INTERRUPTED
+    if argv is None:
+        # The process ends now. Ctrl-C must not interrupt the end of the interpreter, which would print a traceback.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
     if status == _INTERRUPTED:
         _say("interrupted")
     return status

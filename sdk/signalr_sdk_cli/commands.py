@@ -9,7 +9,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from .plain_help import HELP_OPTIONS, CommandGroup, write_rows
-from .usage_errors import UsageError, explain, is_help
+from .usage_errors import UsageError, explain, is_help, missing_package
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -48,7 +48,10 @@ class Commands(CommandGroup):
         if cmd_name not in COMMANDS:
             return None
         module, _, attribute = COMMANDS[cmd_name][0].partition(":")
-        return getattr(importlib.import_module(f"signalr_sdk.cli.{module}"), attribute)
+        try:
+            return getattr(importlib.import_module(f"signalr_sdk.cli.{module}"), attribute)
+        except ModuleNotFoundError as error:
+            raise UsageError(missing_package(error), ctx) from None
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         """Write the names and first sentences of the commands, without importing the commands."""

@@ -22,9 +22,9 @@ class PlainHelp:
         """Write a section for the arguments, and one for each panel of options; in a group also the commands."""
         sections: dict[str, list[tuple[str, str]]] = {}
         for each in self.get_params(ctx):
-            if not each.hidden:
+            if not getattr(each, "hidden", False):
                 is_argument = each.param_type_name == "argument"
-                title = each.rich_help_panel or ("Arguments" if is_argument else "Options")
+                title = getattr(each, "rich_help_panel", None) or ("Arguments" if is_argument else "Options")
                 sections.setdefault(title, []).append((_names(each), _help(each)))
         # The options that all commands share come last: who reads the help of a command looks for its own options.
         for title in sorted(sections, key=lambda title: title == "Connection"):

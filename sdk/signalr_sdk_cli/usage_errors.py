@@ -8,6 +8,8 @@ from typing import Any
 
 import typer
 
+# What the commands import lazily, and the extra that has it.
+_EXTRAS = {"prompt_toolkit": "cli", "jwt": "azure", "matplotlib": "plot", "cattrs": "typed"}
 _EXTRA = re.compile(r"(?i)got unexpected extra argument\S* \((\S+?)\)?$")
 
 # click's UsageError. typer has click in it since version 0.26 or so, and depended on click before: so do not import
@@ -44,6 +46,16 @@ def _what(error: Any) -> str:
     message = f"{extra[1]} is one word too many" if extra else _sentence(error.message)
     param = getattr(error, "param", None)
     return f"{_name(param)}: {message}" if param is not None else message
+
+
+def missing_package(error: ModuleNotFoundError) -> str:
+    """Return the text about a package that is missing. A package of an extra comes with `pip install`."""
+    if error.name is None:
+        # This error is from signalr_sdk itself, which says in its text what to install.
+        return str(error)
+    extra = _EXTRAS.get(error.name.partition(".")[0])
+    what = f"'signalr-sdk[{extra}]'" if extra is not None else error.name
+    return f"the package {error.name} is missing; pip install {what}"
 
 
 def no_such_option(name: str, context: Any) -> str:

@@ -7,6 +7,8 @@ import datetime
 import errno
 import importlib.metadata
 import json
+import os
+import signal
 import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
@@ -197,11 +199,52 @@ def test_without_the_extra_one_sentence_says_what_to_install(
     assert err == "signalr: this command needs an extra: pip install 'signalr-sdk[cli]'\n"
 
 
+@pytest.mark.parametrize(
+    ("package", "arguments", "said"),
+    [
+        (
+            "jwt",
+            ("azure", "health"),
+            "tokens for Azure SignalR Service need an extra: pip install 'signalr-sdk[azure]'",
+        ),
+        ("rich.table", ("negotiate", NOBODY), "the package rich.table is missing; pip install rich.table"),
+        (
+            "prompt_toolkit",
+            ("connect", NOBODY),
+            "the package prompt_toolkit is missing; pip install 'signalr-sdk[cli]'",
+        ),
+    ],
+)
+def test_a_command_without_its_extra_is_one_line(package: str, arguments: tuple[str, ...], said: str) -> None:
+    program = f"""
+import os, sys
+sys.modules[{package!r}] = None
+sys.stdin.isatty = sys.stdout.isatty = lambda: True
+from signalr_sdk_cli import main
+sys.exit(main(sys.argv[1:]))
+"""
+    service = f"Endpoint=https://x.test;AccessKey={'key' * 20};Version=1.0;"
+    done = subprocess.run(
+        [sys.executable, "-c", program, *arguments],
+        check=False,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "AZURE_SIGNALR_CONNECTION_STRING": service},
+    )
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
+    assert done.stderr.startswith(f"signalr: {said}")
+
+
 def test_the_arguments_of_the_process_are_the_default(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(sys, "argv", ["signalr", "--help"])
-    assert main() == 0
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        assert main() == 0
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert "negotiate" in capsys.readouterr().out
 
 

@@ -114,6 +114,59 @@ def test_an_error_of_the_hub_is_status_1(hub_server: HubServer, signalr: Signalr
     assert "no apples" in done.err
 
 
+@pytest.mark.parametrize("path", ["/hub", "/hub-plain-errors"])
+def test_arguments_that_the_hub_cannot_bind(hub_server: HubServer, signalr: Signalr, path: str) -> None:
+    """With and without detailed errors, the hint says how the arguments went out."""
+    done = signalr("invoke", hub_server.url(path), "Add", "1", "two")
+    assert (done.status, done.err.count("\n")) == (1, 1)
+    assert 'the arguments went out as number 1, text "two"; write =TEXT for text, JSON for the rest' in done.err
+    assert "went out" not in signalr("invoke", hub_server.url(path), "ThrowException", "no").err
+    assert signalr("invoke", hub_server.url("/hub"), "EchoString", "=1").out == '"1"\n'
+
+
+def test_the_wrong_kind_of_call_is_told(hub_server: HubServer, signalr: Signalr) -> None:
+    assert "call it with stream" in signalr("invoke", hub_server.url("/hub"), "Counter", "3", "0").err
+    assert "call it with invoke" in signalr("stream", hub_server.url("/hub"), "Add", "1", "2").err
+
+
+def test_lines_of_connect(hub_server: HubServer, combination: Combination) -> None:
+    options = ("--protocol", combination.protocol, "--transport", combination.transport)
+    lines = """\
+Add 1 2
+stream Counter 2 0
+answer Ask=therefore
+CallMe News [1, "two"]
+AskCaller Ask why
+ThrowHubException no
+"""
+    done = run("connect", hub_server.url("/hub"), *options, "--answer", "Ask=because", input=lines)
+    answered = [json.loads(line) for line in done.stdout.splitlines()]
+    assert done.returncode == 1
+    assert {"call": "Add", "result": 3} in answered
+    assert [each["item"] for each in answered if "item" in each] == [0, 1]
+    assert {"event": "News", "arguments": [1, "two"]} in answered
+    assert {"event": "Ask", "arguments": ["why"]} in answered
+    assert {"call": "AskCaller", "result": "therefore"} in answered
+    assert "no" in answered[-1]["error"]
+
+
+def test_listen_joins_a_group_again_after_an_outage(hub_server: HubServer) -> None:
+    url = hub_server.url("/hub-not-stateful")
+    with process("listen", url, "--call", "JoinGroup blue", "--count", "2") as command:
+        assert command.stderr is not None
+        assert command.stdout is not None
+        for number in range(2):
+            line = command.stderr.readline()
+            while b"connected over" not in line:
+                assert line
+                line = command.stderr.readline()
+            sent = run("send", url, "SendToGroup", "blue", "News", str(number))
+            assert sent.returncode == 0, sent.stderr
+            assert json.loads(command.stdout.readline()) == {"event": "News", "arguments": [number]}
+            asyncio.run(hub_server.drop_transports("/hub-not-stateful"))
+        assert command.wait(50) == 0
+
+
 def test_a_refusal_is_status_3(hub_server: HubServer, signalr: Signalr) -> None:
     done = signalr("invoke", hub_server.url("/hub-auth"), "User")
     assert (done.status, done.out) == (3, "")

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import typer
 
+from signalr_sdk_cli.usage_errors import missing_package
+
 from .. import HubError, LocalProtocolError, SignalRError
 from .._core.redaction import printable
 from .hub_errors import explained
@@ -53,6 +55,8 @@ def run(work: Awaitable[T], *, timeout: float | None, sent: Sequence[Any] | None
         fail(NO_CONNECTION, in_options(str(error)) + hint)
     except ValueError as error:
         fail(WRONG_USAGE, in_options(str(error)))
+    except ModuleNotFoundError as error:
+        fail(WRONG_USAGE, missing_package(error))
     except KeyboardInterrupt:
         raise typer.Exit(INTERRUPTED) from None
 
