@@ -31,7 +31,7 @@ SHORT = {
     "fastapi_service.py": 60,
     "log_handler.py": 60,
     "market_recorder.py": 60,
-    "small_device.py": 30,
+    "meter.py": 25,
     "smart_home.py": 60,
     "trading_bot.py": 60,
 }

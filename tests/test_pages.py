@@ -184,7 +184,7 @@ def test_a_command_for_the_shell(command: str) -> None:
     """What is installed exists, and so do commands and options; the page on the command line is run by tests/cli."""
     program, *words = shlex.split(command, comments=True)
     if PurePosixPath(program).name == "signalr":
-        path = words[: 2 if words[0] in ("azure", "context") else 1]
+        path = words[: 2 if words[0] in ("azure", "context", "outbox") else 1]
         done = run(*path, "--help")
         assert done.returncode == 0
         assert all(option in done.stdout for option in words if option.startswith("--"))

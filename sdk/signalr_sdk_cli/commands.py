@@ -29,6 +29,7 @@ COMMANDS = {
     "doctor": ("doctor.command:doctor", "Find out why a hub cannot be reached, or that all is well."),
     "negotiate": ("negotiate:negotiate", "Show which transports a server offers, without connecting."),
     "context": ("context:context", "Give names to hubs, with the options to connect to them."),
+    "outbox": ("outbox:outbox", "Put calls into an outbox on disk, deliver them, and look into it."),
     "serve": ("serve:serve", "Run a hub server for tests and demos, until Ctrl-C."),
     "demo": ("demo:demo", "Try all transports and hub protocols, on a test server or a hub."),
     "bench": ("bench:bench", "Measure how fast a hub and this client are together."),

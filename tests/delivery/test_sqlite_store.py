@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from signalr_sdk import StateError, StoreError
-from signalr_sdk.delivery import ID, Outbox, OutboxLimits, Position, SqliteStore
+from signalr_sdk.delivery import ID, Outbox, OutboxLimits, Position, SqliteStore, sqlite_tables
 from signalr_sdk.delivery import sqlite_schema as schema
 
 if TYPE_CHECKING:
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from signalr_sdk.testing import LedgerHub
 
 ROOT = Path(__file__).parents[2]
+# Starting a process can take seconds on a busy machine.
+pytestmark = pytest.mark.timeout(60)
 POSIX = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no forks, modes of files, and signals")
 
 
@@ -101,6 +103,28 @@ async def test_removals_are_synced_within_a_second(path: Path) -> None:
         while await on_thread(store, "PRAGMA synchronous") == [(1,)]:
             assert time.monotonic() < deadline
             await asyncio.sleep(0.3)  # the thread syncs when nothing has come for a second
+
+
+async def test_a_read_leaves_out_keys_and_says_how_far_it_came(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sqlite_tables, "_SCANNED", 100)
+    store = SqliteStore(path)
+    async with Outbox(store) as outbox:
+        await asyncio.gather(*(outbox.put("A", n, key=f"k{n}" if n < 600 else None) for n in range(700)))
+        everything = await store.read(0, 1000)
+        assert (len(everything.entries), everything.position, everything.more) == (700, 700, False)
+        page = await store.read(0, 50)
+        assert (page.entries, page.position, page.more) == (everything.entries[:50], 50, True)
+        few = await store.read(0, 1000, skip={None, "k0", "k2"})
+        assert ([each.key for each in few.entries[:2]], few.position, few.more) == (["k1", "k3"], 101, True)
+        many = await store.read(0, 1000, skip={f"k{n}" for n in range(600)})
+        assert (many.entries, many.position, many.more) == ([], 101, True)
+        rest = await store.read(601, 1000, skip={f"k{n}" for n in range(600)})
+        assert (len(rest.entries), rest.position, rest.more) == (99, 700, False)
+        one = await store.read(0, 1000, key="k7", until=700)
+        assert ([each.key for each in one.entries], one.position, one.more) == (["k7"], 700, False)
+        none = await store.read(0, 30, key=None, until=650)
+        assert (len(none.entries), none.position, none.more) == (30, 630, True)
+        assert (await store.read(700, 0)).entries == []
 
 
 # Full disks

@@ -18,6 +18,8 @@ from signalr_sdk.delivery import ID, Outbox
 
 # A program that puts as fast as it can would keep the processors from all others.
 PAUSE = 0.004  # seconds
+# With so many entries waiting, a program that puts waits too: on a slow machine, their number would grow for ever.
+MOST = 500
 
 
 def say(*words: object) -> None:
@@ -33,6 +35,8 @@ async def put(outbox: Outbox, keys: list[str], first: int, count: int | None) ->
         say("try", key, n)
         say("put", key, n, await outbox.put("Store", ID, key, n, key=key))
         await asyncio.sleep(PAUSE)
+        while n % 50 == 0 and (await outbox.stats()).waiting > MOST:  # noqa: ASYNC110 - other processes deliver
+            await asyncio.sleep(1.0)
 
 
 async def report(outbox: Outbox) -> None:

@@ -44,6 +44,7 @@ _STORE_PAUSE: Final = 1.0
 # The longest error text that is kept, in characters.
 _ERROR_TEXT: Final = 500
 _NO_CONNECTION_PAUSE: Final = 0.05
+_SCAN_PAUSE: Final = 0.01
 _ATTEMPTS: Final = 10
 _LONGEST_DELAY: Final = 60.0
 
@@ -192,6 +193,9 @@ class Deliverer:
             self._schedule.add(reading, page, _now(), time.time())
             if page.entries:
                 self.wake()
+            elif page.more:
+                # A long way to entries of other keys: leave the store to the others for a while.
+                await asyncio.sleep(_SCAN_PAUSE)
 
     async def _lane(self) -> None:
         while not self._is_ending:

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
     from .stores import Ending, Overflow
 
-# One `read` looks at this many rows at most, so that a read that skips most rows does not hold up the puts.
-_SCANNED: Final = 5000
+# One `read` looks at this many rows at most, so that a read that leaves out most rows does not hold up the others.
+_SCANNED: Final = 10_000
 # SQLite takes at most 999 parameters in one statement (32 766 since 3.32).
 _PARAMETERS: Final = 500
 
@@ -196,21 +196,31 @@ class Tables:
         """See `OutboxStore.read`."""
         if until is not None:
             return self._read_key(after, limit, key, until)
+        end = self._end_of_scan(after) if skip else None
+        where, values = "position > ?", [after]
+        if end is not None:
+            where, values = f"{where} AND position <= ?", [*values, end]
+        names = [each for each in skip if each is not None]
+        in_sql = names[:_PARAMETERS]
+        if in_sql:
+            where = f"{where} AND (key IS NULL OR key NOT IN ({', '.join('?' * len(in_sql))}))"
+        if None in skip:
+            where = f"{where} AND key IS NOT NULL"
         rows = self._execute(
-            f"SELECT {ENTRY} FROM entries WHERE position > ? ORDER BY position LIMIT ?", (after, _SCANNED)
-        )
-        found: list[StoredEntry] = []
-        position, scanned = after, 0
-        for row in rows:
-            position = row[0]
-            scanned += 1
-            if row[2] not in skip:
-                found.append(StoredEntry(*_in_order(row)))
-                if len(found) == limit:
-                    break
-        more = len(found) == limit or scanned == _SCANNED
-        rows.close()
-        return Page(found, position, self.totals.revision, more)
+            f"SELECT {ENTRY} FROM entries WHERE {where} ORDER BY position LIMIT ?", [*values, *in_sql, limit]
+        ).fetchall()
+        is_full = len(rows) == limit
+        position = (rows[-1][0] if rows else after) if is_full else self.totals.position if end is None else end
+        left_out = set(names[_PARAMETERS:])
+        found = [StoredEntry(*_in_order(row)) for row in rows if row[2] not in left_out]
+        return Page(found, position, self.totals.revision, is_full or end is not None)
+
+    def _end_of_scan(self, after: int) -> int | None:
+        """Return the position up to which a read that leaves out keys looks at rows; `None`: to the end."""
+        row = self._execute(
+            "SELECT position FROM entries WHERE position > ? ORDER BY position LIMIT 1 OFFSET ?", (after, _SCANNED)
+        ).fetchone()
+        return None if row is None else row[0]
 
     def _read_key(self, after: int, limit: int, key: str | None, until: int) -> Page:
         # SQLite uses the index of the keys only with `=`, which is never true for NULL.
