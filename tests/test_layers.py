@@ -31,6 +31,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     # Below `sync`, which has twins of their classes.
     frozenset({"azure", "classic"}),
     frozenset({"delivery"}),
+    frozenset({"fleet"}),
     frozenset({"sync"}),
     frozenset({"testing"}),
     frozenset({"cli"}),
@@ -74,6 +75,7 @@ PLACES = {
     "cattrs": {"_typed"},
     "tenacity": {"retry", "_http", "_transports", "azure"},
     "jwt": {"azure"},
+    "redis": {"fleet.redis_client"},
     "typer": {"cli"},
     "rich": {"cli"},
     "prompt_toolkit": {"cli"},

@@ -23,6 +23,7 @@ MODULES = [
                 "classic",
                 "delivery",
                 "errors",
+                "fleet",
                 "interfaces",
                 "messages",
                 "options",
