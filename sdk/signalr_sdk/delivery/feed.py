@@ -11,6 +11,8 @@ from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, 
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, suppress
 from typing import TYPE_CHECKING, Any, Final, Generic, Literal, Self, TypeAlias, TypeVar, cast
 
+import attrs
+
 from .._core.redaction import redact_error
 from .._guard.copying import Uncopied
 from .._guard.foreign import cut_off, error_of
@@ -432,3 +434,35 @@ def _error_for(output: Gap | Reset) -> Exception:
 
 def _now() -> float:
     return asyncio.get_running_loop().time()
+
+
+@attrs.frozen
+class FeedParts:
+    """What a relay needs of a feed beside its public methods.
+
+    Attributes:
+        feed: the feed.
+        hub: its hub.
+        event: the name of its event.
+        name: its name.
+        has_store: whether the user has given the feed a store.
+        begin_behind: gives the feed a store, for the next time that the feed is entered.
+    """
+
+    feed: Feed[Any]
+    hub: HubConnection
+    event: str
+    name: str
+    has_store: bool
+    begin_behind: Callable[[CursorStore], None]
+
+
+def parts_of(feed: Feed[Any]) -> FeedParts:
+    """Return what a relay needs of a feed, which from then on raises its gaps and resets."""
+
+    def begin_behind(store: CursorStore) -> None:
+        feed._store = store  # noqa: SLF001 - the feed's own module
+        feed._raises = {Gap: True, Reset: True}  # noqa: SLF001
+
+    has_store = feed._store is not None  # noqa: SLF001
+    return FeedParts(feed, feed._hub, feed._event, feed._name, has_store, begin_behind)  # noqa: SLF001

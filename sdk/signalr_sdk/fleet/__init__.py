@@ -1,4 +1,4 @@
-"""Many machines, one connection: leases in Redis, with tokens that keep a holder from the past from writing.
+"""Many machines, one connection: leases in Redis, and the events of a hub in a stream of Redis.
 
 This module needs the extra `redis` (redis-py 5.0.1 or later), and Redis or Valkey 6.2 or later.
 """
@@ -6,5 +6,6 @@ This module needs the extra `redis` (redis-py 5.0.1 or later), and Redis or Valk
 from __future__ import annotations
 
 from .lease import Lease
+from .relay import Relay
 
-__all__ = ["Lease"]
+__all__ = ["Lease", "Relay"]
