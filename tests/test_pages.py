@@ -111,6 +111,7 @@ NOT_HERE = {
     "delivery/outbox.py": "tests/delivery/test_outbox.py",
     "delivery/sqlite_store.py": "tests/delivery/test_outbox.py",
     "fleet/lease.py": "tests/fleet/test_lease.py",
+    "fleet/redis_store.py": "tests/fleet/test_redis_store.py",
     "fleet/relay.py": "tests/fleet/test_relay.py",
     "testing/ledger_hub.py": "tests/testing/test_ledger_hub.py",
     "testing/simulated_network.py": "tests/testing/test_simulated_network.py",
