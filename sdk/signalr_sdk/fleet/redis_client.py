@@ -27,8 +27,8 @@ try:
     from redis import exceptions as redis_errors
     from redis.asyncio.retry import Retry
     from redis.backoff import NoBackoff
-except ImportError as error:
-    raise ImportError("signalr_sdk.fleet needs an extra: pip install 'signalr-sdk[redis]'") from error
+except ImportError as _missing:
+    raise ImportError("signalr_sdk.fleet needs an extra: pip install 'signalr-sdk[redis]'") from _missing
 
 Argument: TypeAlias = bytes | str | int | float
 
