@@ -30,6 +30,7 @@ COMMANDS = {
     "negotiate": ("negotiate:negotiate", "Show which transports a server offers, without connecting."),
     "context": ("context:context", "Give names to hubs, with the options to connect to them."),
     "outbox": ("outbox:outbox", "Put calls into an outbox on disk, deliver them, and look into it."),
+    "relay": ("relay:relay", "Add the events of a hub to a stream of Redis, on one of many machines at a time."),
     "serve": ("serve:serve", "Run a hub server for tests and demos, until Ctrl-C."),
     "demo": ("demo:demo", "Try all transports and hub protocols, on a test server or a hub."),
     "bench": ("bench:bench", "Measure how fast a hub and this client are together."),

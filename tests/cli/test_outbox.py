@@ -82,7 +82,8 @@ def test_entries_that_still_wait(signalr: Signalr, store: str, meters: tuple[str
 def test_wrong_uses(signalr: Signalr, store: str) -> None:
     for arguments, text in (
         (("ls", store), "there is no file"),
-        (("stats", "redis://localhost/0#meters"), "not supported yet"),
+        (("stats", "redis://localhost/0"), "outbox's name"),
+        (("stats", "http://localhost/0#meters"), "a file, or in Redis"),
         (("run", store, "http://127.0.0.1:1/hub", "--batch", "All"), "METHOD=N"),
         (("put", store, "Store", "{"), "begins like JSON"),
         (("put", "/nowhere/outbox.db", "Store"), "cannot be read or written"),

@@ -20,11 +20,13 @@ from . import exit_status, options
 from .arguments import CONTEXT, Args, Context, Text, parse_arguments
 from .connection_options import ConnectionOptions
 from .exit_status import WRONG_USAGE, fail
+from .redis_stores import redis_store
 
 if TYPE_CHECKING:
     from typer.core import TyperGroup
 
     from .. import HubConnection
+    from ..delivery import OutboxStore
 
 T = TypeVar("T")
 
@@ -46,7 +48,7 @@ _app = typer.Typer(
     ),
 )
 
-Store = Annotated[str, options.positional("STORE", "The outbox's file.")]
+Store = Annotated[str, options.positional("STORE", "The outbox's file, or redis://HOST/DB#NAME.")]
 Ids = Annotated[list[str] | None, options.positional("[ID]...", "Ids of entries.")]
 Limit = Annotated[int, options.number("--limit", help="Print N entries at most.", show_default="100")]
 
@@ -221,19 +223,17 @@ def _batches(given: list[str] | tuple[str, ...]) -> dict[str, int]:
     return batches
 
 
-def _new(store: str) -> str:
-    if "://" in store:
-        fail(WRONG_USAGE, "an outbox in Redis is not supported yet; name a file")
-    return store
+def _new(store: str) -> str | OutboxStore:
+    return redis_store(store) if "://" in store else store
 
 
-def _there(store: str) -> str:
-    if not Path(_new(store)).exists():
+def _there(store: str) -> str | OutboxStore:
+    if "://" not in store and not Path(store).exists():
         fail(WRONG_USAGE, f"there is no file {store}")
-    return store
+    return _new(store)
 
 
-def _use(store: str, work: Callable[[Outbox], Coroutine[Any, Any, T]]) -> T:
+def _use(store: str | OutboxStore, work: Callable[[Outbox], Coroutine[Any, Any, T]]) -> T:
     async def opened() -> T:
         async with Outbox(store) as outbox:
             return await work(outbox)
