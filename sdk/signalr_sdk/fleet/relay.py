@@ -143,15 +143,15 @@ class Relay(Uncopied):
     async def _relay(self, writer: _Writer, state: Mapping[str, str]) -> None:
         works: list[Coroutine[Any, Any, None]] = [writer.run(), self._keep_hub()]
         async with AsyncExitStack() as entered:
-            # In this order at the end: the hub stops, the feeds and handlers go, the last records are written.
+            # In this order at the end: the feeds end, the hub stops, the handlers go, the last records are written.
             entered.push_async_callback(self._finish, writer)
             for event in self._events:
                 self._register(event, writer, entered)
+            entered.push_async_callback(self._hub.stop)
             for feed in self._feeds:
                 feed.begin_behind(_Positions(position_in(state, feed.name)))
                 await entered.enter_async_context(feed.feed)
                 works.append(_read(feed, writer.queue))
-            entered.push_async_callback(self._hub.stop)
             await run_side_by_side(works, "relay")
 
     def _register(self, event: str, writer: _Writer, entered: AsyncExitStack) -> None:
