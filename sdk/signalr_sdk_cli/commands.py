@@ -28,6 +28,7 @@ COMMANDS = {
     "listen": ("listen:listen", "Print the events of a hub as JSON, over all outages."),
     "doctor": ("doctor.command:doctor", "Find out why a hub cannot be reached, or that all is well."),
     "negotiate": ("negotiate:negotiate", "Show which transports a server offers, without connecting."),
+    "hubs": ("hubs:hubs", "List the hubs of a classic ASP.NET SignalR server, and their methods."),
     "context": ("context:context", "Give names to hubs, with the options to connect to them."),
     "outbox": ("outbox:outbox", "Put calls into an outbox on disk, deliver them, and look into it."),
     "relay": ("relay:relay", "Add the events of a hub to a stream of Redis, on one of many machines at a time."),

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from .. import HubConnection
+    from .classic_hubs import ClassicHubs
 
 
 def _call(text: str) -> WrittenCall:
@@ -92,7 +93,7 @@ class BotOptions:
         for method, value in self.answers.items():
             answer_calls(hub, method, value, show)
 
-    def set_up(self, hub: HubConnection) -> None:
+    def set_up(self, hub: HubConnection | ClassicHubs) -> None:
         """Make a hub connection run the calls on each new connection."""
         if not self.calls:
             # A handler of `on_setup` costs a turn of the event loop on each connection.

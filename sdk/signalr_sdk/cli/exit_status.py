@@ -9,7 +9,7 @@ import typer
 
 from signalr_sdk_cli.usage_errors import missing_package
 
-from .. import HubError, LocalProtocolError, SignalRError
+from .. import ClassicServerError, HubError, LocalProtocolError, SignalRError
 from .._core.redaction import printable
 from .hub_errors import explained
 from .json_output import OutputError, print_json
@@ -24,11 +24,12 @@ HUB_SAID_NO = 1
 WRONG_USAGE = 2
 NO_CONNECTION = 3
 INTERRUPTED = 130
-_DOCTOR = "; signalr doctor URL finds out why"
+DOCTOR = "; signalr doctor URL finds out why"
+_CLASSIC = "; this is a classic ASP.NET SignalR server: add --classic"
 _LONGEST = 4000  # characters
 
 
-def run(work: Awaitable[T], *, timeout: float | None, sent: Sequence[Any] | None = None, hint: str = _DOCTOR) -> T:
+def run(work: Awaitable[T], *, timeout: float | None, sent: Sequence[Any] | None = None, hint: str = DOCTOR) -> T:
     """Run the work of a command on a new event loop, and return the result of the work.
 
     After an exception, end the command with an error text and the exit status that fits the exception.
@@ -52,7 +53,7 @@ def run(work: Awaitable[T], *, timeout: float | None, sent: Sequence[Any] | None
     except (SignalRError, OSError) as error:
         # Catch OSError before ValueError: `ssl.SSLCertVerificationError` derives from both, and must end the command
         # with "no connection", not with "wrong usage".
-        fail(NO_CONNECTION, in_options(str(error)) + hint)
+        fail(NO_CONNECTION, in_options(str(error)) + (_CLASSIC if isinstance(error, ClassicServerError) else hint))
     except ValueError as error:
         fail(WRONG_USAGE, in_options(str(error)))
     except ModuleNotFoundError as error:

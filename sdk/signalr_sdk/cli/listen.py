@@ -12,6 +12,7 @@ from .._guard.tasks import spawn
 from . import exit_status, options
 from .announced_retry import AnnouncedRetry, refused_setup
 from .bot_options import BotOptions
+from .classic_hubs import HINT, Classic, ClassicHubs, classic_hubs, is_wanted
 from .connection_options import ConnectionOptions
 from .json_output import JsonLines, OutputError
 
@@ -30,6 +31,7 @@ Timestamps = Annotated[bool, options.option("--timestamps", "-t", help=_TIMESTAM
 @options.command(
     "signalr listen http://localhost:5000/chat",
     "signalr listen https://example.com/chat Trade Quote --count 10",
+    "signalr listen --classic https://example.com/signalr Chat.addMessage News.*",
     "signalr listen http://localhost:5000/chat --call 'JoinRoom blue' --for 10s",
     "signalr listen http://localhost:5000/chat --answer 'YourName=\"Anna\"'",
 )
@@ -41,6 +43,7 @@ def listen(
     duration: For = None,
     timeout: options.NoTimeout = None,
     timestamps: Timestamps = False,
+    classic: Classic = False,
     *,
     bot: BotOptions,
     connection: ConnectionOptions,
@@ -57,8 +60,13 @@ def listen(
         exit_status.fail(exit_status.WRONG_USAGE, "--for and --timeout exclude each other; leave out one of them")
     listening = _Listening([*names, *(event or ())], bot, count=count, has_times=timestamps)
     policy = AnnouncedRetry(exit_status.say)
+    more = {"reconnect": policy, "retry_start": policy}
+    if classic:
+        hubs = classic_hubs(connection, hub_url, listening.classic_names(), **more)
+        exit_status.run(listening.run(hubs, timeout, duration), timeout=None, hint=HINT)
+        return
     # `HubConnection` needs a running event loop only when it starts.
-    hub = connection.hub(hub_url, reconnect=policy, retry_start=policy)
+    hub = connection.hub(hub_url, **more)
     exit_status.run(listening.run(hub, timeout, duration), timeout=None)
 
 
@@ -67,13 +75,22 @@ class _Listening:
 
     def __init__(self, events: Sequence[str], bot: BotOptions, *, count: int | None, has_times: bool) -> None:
         self._wanted = frozenset(event.casefold() for event in events)
+        self._events = events
         self._bot = bot
         self._left = count
         self._has_times = has_times
         self._done = asyncio.Event()
         self._has_connected = False
 
-    async def run(self, hub: HubConnection, timeout: float | None, duration: float | None) -> None:
+    def classic_names(self) -> list[str]:
+        """Return the events and methods of classic hubs that the user has named. None is wrong usage."""
+        if self._bot.answers:
+            exit_status.fail(exit_status.WRONG_USAGE, "--answer and --classic exclude each other: leave out one")
+        if not self._events:
+            exit_status.fail(exit_status.WRONG_USAGE, "name the events: Chat.addMessage, or Chat.* for all of a hub")
+        return [*self._events, *(call.method for call in self._bot.calls)]
+
+    async def run(self, hub: HubConnection | ClassicHubs, timeout: float | None, duration: float | None) -> None:
         """Print events until the count is reached, the time is over, or the hub ends the connection."""
         async with JsonLines() as output:
             self._register(hub, output)
@@ -101,7 +118,7 @@ class _Listening:
         if self._left and duration is None:
             exit_status.fail(exit_status.NO_CONNECTION, f"{self._left} more events did not come {within}")
 
-    def _register(self, hub: HubConnection, output: JsonLines) -> None:
+    def _register(self, hub: HubConnection | ClassicHubs, output: JsonLines) -> None:
         async def show(name: str, arguments: tuple[Any, ...]) -> None:
             if self._counts(name):
                 time = {"time": datetime.datetime.now(datetime.UTC).isoformat()} if self._has_times else {}
@@ -111,7 +128,8 @@ class _Listening:
         # as if this command had the method. With `on_any` alone, the hub gets an error as the answer.
         hub.on_any(show)
         self._bot.set_up(hub)
-        self._bot.answer(hub, show)
+        if not isinstance(hub, ClassicHubs):
+            self._bot.answer(hub, show)
 
         @hub.on_connected
         def connected(_connection_id: str | None) -> None:
@@ -125,7 +143,7 @@ class _Listening:
 
     def _counts(self, name: str) -> bool:
         """Count an event. Return whether the event is to be printed."""
-        if self._done.is_set() or (self._wanted and name.casefold() not in self._wanted):
+        if self._done.is_set() or (self._wanted and not is_wanted(name, self._wanted)):
             return False
         if self._left is not None:
             self._left -= 1
@@ -133,7 +151,7 @@ class _Listening:
                 self._done.set()
         return True
 
-    async def _listen(self, hub: HubConnection) -> None:
+    async def _listen(self, hub: HubConnection | ClassicHubs) -> None:
         """Connect, and wait until `--count` events have come. Raise an error if the connection ends earlier."""
         ends: set[asyncio.Task[Any]] = set()
         async with hub:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 from rich.console import Console
@@ -11,9 +12,13 @@ from .. import Limits, Timeouts
 from .._core import negotiation, urls
 from .._core.redaction import redact
 from .._http.aiohttp_client import AiohttpClient
-from .._http.negotiator import run_negotiation
+from .._http.negotiator import run_negotiation, run_steps
 from .._http.request_sender import RequestSender
+from ..classic.negotiation import Endpoint
+from ..classic.negotiation import negotiate as negotiate_classic
+from ..classic.request_urls import Address
 from . import exit_status, options
+from .classic_hubs import HINT, Classic
 from .connection_options import ConnectionOptions
 
 _LABELS = {
@@ -23,14 +28,26 @@ _LABELS = {
     "transports": "transports",
     "redirectToken": "token of the redirect",
     "tokenLifetimeSeconds": "token lifetime",
+    "protocolVersion": "protocol",
+    "webSockets": "WebSockets",
+    "keepAliveTimeout": "keep-alive timeout",
+    "disconnectTimeout": "disconnect timeout",
+    "connectionTimeout": "longest poll",
+    "transportConnectTimeout": "connect timeout",
+    "longPollDelay": "delay between polls",
 }
 
 
-@options.command("signalr negotiate https://example.com/chat", "signalr negotiate https://example.com/chat --json")
+@options.command(
+    "signalr negotiate https://example.com/chat",
+    "signalr negotiate https://example.com/chat --json",
+    "signalr negotiate --classic https://example.com/signalr",
+)
 def negotiate(
     url: options.Url = None,
     as_json: options.Json = False,
     timeout: options.Timeout = 30.0,
+    classic: Classic = False,
     *,
     connection: ConnectionOptions,
 ) -> None:
@@ -38,7 +55,8 @@ def negotiate(
 
     Exit status: 0 done, 2 wrong usage, 3 no connection.
     """
-    answer = exit_status.run(ask(connection.hub_url(url), **connection.arguments), timeout=timeout)
+    asked = (ask_classic if classic else ask)(connection.hub_url(url), **connection.arguments)
+    answer = exit_status.run(asked, timeout=timeout, hint=HINT if classic else exit_status.DOCTOR)
     if as_json:
         exit_status.show(answer)
     else:
@@ -57,6 +75,33 @@ async def ask(url: str, *, ssl: Any, proxy: str | None, **sender_arguments: Any)
         "transports": {offered.name: sorted(offered.formats) for offered in endpoint.transports},
         "redirectToken": endpoint.access_token is not None,
         "tokenLifetimeSeconds": endpoint.token_lifetime,
+    }
+
+
+async def ask_classic(url: str, *, ssl: Any, proxy: str | None, **sender_arguments: Any) -> dict[str, Any]:
+    """Negotiate with a classic server, without naming hubs. Return the dict that `--json` prints."""
+    asked: list[str] = []
+    client = AiohttpClient(ssl=ssl, proxy=proxy)
+    url = urls.hub_url(url)
+    try:
+        sender = RequestSender(client, url, timeouts=Timeouts(), **sender_arguments)
+        steps = negotiate_classic(Address(url), limit=Limits().redirects, now=time.time())
+        endpoint: Endpoint = await run_steps(sender, steps, url=url, timeout=Timeouts().request, asked=asked)
+    finally:
+        await client.close()
+    answer = endpoint.negotiated
+    return {
+        "asked": asked,
+        "url": urls.without_query(endpoint.address.url),
+        "connectionId": answer.connection_id,
+        "protocolVersion": answer.version,
+        "webSockets": answer.web_sockets,
+        "keepAliveTimeout": answer.keep_alive_timeout,
+        "disconnectTimeout": answer.disconnect_timeout,
+        "connectionTimeout": answer.connection_timeout,
+        "transportConnectTimeout": answer.connect_timeout,
+        "longPollDelay": answer.long_poll_delay,
+        "redirectToken": endpoint.access_token is not None,
     }
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING, Annotated, Any
 
 from .. import SignalRError
 from . import exit_status, options
 from .arguments import CONTEXT, MethodCall
+from .classic_hubs import HINT, Classic, ClassicHubs, classic_hub
 from .connection_options import ConnectionOptions
 from .uploaded_lines import uploaded_lines
 
@@ -28,6 +30,7 @@ def send(
     call: MethodCall,
     source: From = None,
     timeout: Limit = None,
+    classic: Classic = False,
     *,
     connection: ConnectionOptions,
 ) -> None:
@@ -39,8 +42,10 @@ def send(
     if source is not None and call.upload is not None:
         exit_status.fail(exit_status.WRONG_USAGE, "--from and --upload exclude each other; leave out one of them")
 
+    hub_at = functools.partial(classic_hub, call, connection) if classic else connection.hub
+
     async def run() -> None:
-        async with connection.hub(url, reconnect=False) as hub:
+        async with hub_at(url, reconnect=False) as hub:
             if source is not None:
                 await _send_lines(hub, source, call, method, arguments)
             else:
@@ -48,20 +53,22 @@ def send(
             await hub.flush()
 
     limit = timeout if timeout is not None or source is not None else _LIMIT
-    exit_status.run(run(), timeout=limit)
+    exit_status.run(run(), timeout=limit, hint=HINT if classic else exit_status.DOCTOR)
 
 
 _LIMIT = 30.0  # seconds, for a single call
 
 
-async def _send_once(hub: HubConnection, call: MethodCall, method: str, arguments: list[Any]) -> None:
+async def _send_once(hub: HubConnection | ClassicHubs, call: MethodCall, method: str, arguments: list[Any]) -> None:
     with uploaded_lines(call.upload, call.parse) as lines:
         await hub.send(method, *arguments, *lines)
         for each in lines:
             await each.wait_finished()
 
 
-async def _send_lines(hub: HubConnection, source: str, call: MethodCall, method: str, arguments: list[Any]) -> None:
+async def _send_lines(
+    hub: HubConnection | ClassicHubs, source: str, call: MethodCall, method: str, arguments: list[Any]
+) -> None:
     with uploaded_lines(source, call.parse, option="--from") as (lines,):
         sent = 0
         try:

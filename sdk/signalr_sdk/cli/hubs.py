@@ -1,0 +1,37 @@
+"""`signalr hubs`: list the hubs of a classic server."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from ..classic import discover
+from . import exit_status, options
+from .classic_hubs import HINT
+from .connection_options import ConnectionOptions
+
+Url = Annotated[str | None, options.positional("URL", "The URL of all hubs, mostly https://host/signalr.")]
+
+
+@options.command("signalr hubs https://example.com/signalr", "signalr hubs https://example.com/signalr --json")
+def hubs(
+    url: Url = None,
+    as_json: options.Json = False,
+    timeout: options.Timeout = 30.0,
+    *,
+    connection: ConnectionOptions,
+) -> None:
+    """List the hubs of a classic ASP.NET SignalR server, and their methods.
+
+    They are read from the script that the server makes for browsers. No server tells which events it sends.
+
+    Exit status: 0 done, 2 wrong usage, 3 no connection.
+    """
+    found = exit_status.run(discover(connection.hub_url(url), **connection.arguments), timeout=timeout, hint=HINT)
+    if as_json:
+        exit_status.show(found)
+        return
+    for hub, methods in found.items():
+        for method, parameters in methods.items():
+            typer.echo(exit_status.for_terminal(f"{hub}.{method}({', '.join(parameters)})"))
