@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, Self
+from typing import TYPE_CHECKING, Annotated, Any, Self, TypeVar
 
 import typer
 
 from ..classic import HubConnection, HubProxy
+from ..interfaces import Handler
 from . import exit_status
 from .json_output import as_json, print_json
 from .options import option
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from ..options import Transport
     from .arguments import MethodCall
     from .connection_options import ConnectionOptions
+
+H = TypeVar("H", bound=Handler)
 
 _HELP = "The server is a classic one (ASP.NET SignalR 2.x). Write HUB.METHOD."
 Classic = Annotated[bool, option("--classic", help=_HELP)]
@@ -51,11 +54,6 @@ class ClassicHubs:
         for name in names:
             hub, _name = split_name(name)
             self._hubs[hub.casefold()] = connection.hub(hub)
-        self.on_setup = connection.on_setup
-        self.on_connected = connection.on_connected
-        self.on_error = connection.on_error
-        self.flush = connection.flush
-        self.wait_closed = connection.wait_closed
 
     @property
     def transport(self) -> Transport | None:
@@ -76,6 +74,26 @@ class ClassicHubs:
         """Register a handler for all events of all hubs. The names of events are as "Chat.addMessage"."""
         for hub in self._hubs.values():
             _forward(hub, handler)
+
+    def on_setup(self, handler: H) -> H:
+        """See `HubConnection.on_setup`."""
+        return self._connection.on_setup(handler)
+
+    def on_connected(self, handler: H) -> H:
+        """See `HubConnection.on_connected`."""
+        return self._connection.on_connected(handler)
+
+    def on_error(self, handler: H) -> H:
+        """See `HubConnection.on_error`."""
+        return self._connection.on_error(handler)
+
+    async def flush(self) -> None:
+        """See `HubConnection.flush`."""
+        await self._connection.flush()
+
+    async def wait_closed(self) -> None:
+        """See `HubConnection.wait_closed`."""
+        await self._connection.wait_closed()
 
     def _split(self, method: str) -> tuple[HubProxy, str]:
         hub, name = split_name(method)
