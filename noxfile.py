@@ -69,6 +69,7 @@ CLASSIC = (
     "negotiation",
     "request_urls",
     "session",
+    "silence",
 )
 # Modules of which every branch is tested.
 COVERED = (

@@ -50,6 +50,7 @@ PURE_MODULES = frozenset(
             "negotiation",
             "request_urls",
             "session",
+            "silence",
         ),
         "delivery": ("arguments", "entry", "kept_values", "schedule", "sequence", "stores"),
     }.items()

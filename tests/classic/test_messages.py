@@ -179,6 +179,20 @@ def test_classes_are_written_as_json_net_reads_them() -> None:
     assert JSON.encode_value([1]) == b"[1]"
 
 
+class Converter:
+    def structure(self, obj: Any, cl: Any, /) -> Any:
+        raise NotImplementedError
+
+    def unstructure(self, obj: Any, /) -> Any:
+        return {"name": obj.first_name}
+
+
+def test_a_converter_of_the_user() -> None:
+    codec = ClassicJson(converter=Converter())
+    assert codec.plain([Person("Al"), {"a": (Person("Bo"), 1)}]) == [{"name": "Al"}, {"a": [{"name": "Bo"}, 1]}]
+    assert JSON.plain(Person("Al")) == Person("Al")
+
+
 @pytest.mark.parametrize(
     ("members", "path"),
     [

@@ -30,6 +30,7 @@ from .channels import PostChannel, SocketChannel
 from .cursors import server_of
 from .opening import open_connection
 from .session import wrong_start
+from .silence import Silence, SilenceWatch
 from .transports import ClassicWebSocket
 
 if TYPE_CHECKING:
@@ -57,13 +58,11 @@ _READER_GRACE = 1.0
 # `run` should end at once after the transport is lost. If it is still running after this number of seconds, users'
 # code has ignored its cancellation: `stuck` is then called.
 _LOSS_GRACE = 1.0
-# The part of the keep-alive timeout after which a silent connection counts as slow.
-_SLOW = 2 / 3
-# Without a keep-alive timeout, look at the clocks at this interval in seconds.
-_LOOK = 10.0
 # If the timer is late by this number of seconds, this process was busy or asleep: read what has arrived before the
 # server counts as silent.
 _LATE = 0.5
+# A process that was away for the server's limits and so many seconds more does not try to resume.
+_DOUBT = 10.0
 # The shortest wait of the timer.
 _SOON = 0.01
 # `stop` waits for this number of seconds for the server to close its half of the WebSocket: the server has then read
@@ -161,6 +160,7 @@ class ClassicLink(Generic[O]):
         self._phase = Phase.OPENING
         self._channel: Channel = self._new_channel()
         self.outgoing = outgoing(self._channel)
+        self._watch = self._new_watch()
         self._first: list[Deliveries] = [connection.first]
         # A read of the transport that began before `run`.
         self._reading: asyncio.Task[list[bytes] | None] | None = None
@@ -173,12 +173,9 @@ class ClassicLink(Generic[O]):
         self._scope: asyncio.Timeout | None = None
         self._lost: SignalRError | None = None
         self._is_resumable = True
-        self._is_slow = False
         # The cursor with which the transport was opened.
         self._old_cursor: str | None = None
         self._awake = _time_asleep()
-        # When the last event or answer came; infinity without `Timeouts.idle`, and before `go_live`.
-        self._last_message = math.inf
 
     @property
     def connection_id(self) -> str | None:
@@ -254,7 +251,7 @@ class ClassicLink(Generic[O]):
     def go_live(self) -> None:
         """See `Link.go_live`."""
         if self.timeouts.idle is not None:
-            self._last_message = self._loop.time()
+            self._watch.begin_idle(self._loop.time())
             self._set_timer()
 
     # Receiving
@@ -331,8 +328,7 @@ class ClassicLink(Generic[O]):
             hand_on(*arguments)
 
     def _note_message(self) -> None:
-        if self._last_message < math.inf:
-            self._last_message = self._loop.time()
+        self._watch.note_message(self._loop.time())
 
     def _log_payload(self, payload: bytes) -> None:
         shown = _PLACE.sub(rb"\1***", payload[:_SHOWN])[:100]
@@ -366,26 +362,19 @@ class ClassicLink(Generic[O]):
 
     # The silence of the server, and pings
 
-    @property
-    def _longest_silence(self) -> float | None:
-        """The silence after which the transport is lost, in seconds; `None` for no limit."""
+    def _new_watch(self) -> SilenceWatch:
         server, promised = self.timeouts.server, self.connection.negotiated.keep_alive_timeout
         if server is None or promised is None or self.transport_kind is Transport.LONG_POLLING:
-            return None
-        return min(server, promised)
+            return SilenceWatch(None, self.timeouts.idle)
+        return SilenceWatch(min(server, promised), self.timeouts.idle)
 
     def _set_timer(self) -> None:
         if self._phase is not Phase.LIVE:
             return
         if self._timer is not None:
             self._timer.cancel()
-        limit, now = self._longest_silence, self._loop.time()
-        if limit is None:
-            due = now + _LOOK
-        else:
-            due = self.connection.transport.heard + limit * (1 if self._is_slow else _SLOW)
-        if self.timeouts.idle is not None:
-            due = min(due, self._last_message + self.timeouts.idle)
+        now = self._loop.time()
+        due = self._watch.next_look(self.connection.transport.heard, now)
         self._timer = self._loop.call_at(max(due, now + _SOON), self._on_time)
 
     def _on_time(self) -> None:
@@ -395,39 +384,23 @@ class ClassicLink(Generic[O]):
             # Read first what may have arrived meanwhile.
             self._timer = self._loop.call_later(_LATE, self._on_time)
             return
-        error = self._silence_error(now) or self._idle_error(now)
-        if error is None:
-            self._set_timer()
-        else:
-            self.lose(error)
-
-    def _silence_error(self, now: float) -> ServerTimeoutError | None:
-        """Return why the transport counts as lost, because the server is silent. Notice before that it is slow."""
-        limit, silence = self._longest_silence, now - self.connection.transport.heard
-        if limit is None or silence < limit * _SLOW:
-            self._is_slow = False
-            self._awake = _time_asleep()
-            return None
-        if silence >= limit:
-            return ServerTimeoutError(
-                f"the server was silent for {limit:g} s, so the transport counts as lost (its keep-alive timeout, or "
-                f"Timeouts.server)",
-                allow_reconnect=True,
-            )
-        if not self._is_slow:
-            self._is_slow = True
+        silence = self._watch.look(self.connection.transport.heard, now)
+        if silence is Silence.LOST:
+            self._lose_silent(f"the server was silent for {self._watch.limit:g} s", "its keep-alive timeout")
+            return
+        if silence is Silence.IDLE:
+            self._is_resumable = False
+            self._lose_silent(f"the hubs sent no message for {self._watch.idle:g} s", "Timeouts.idle")
+            return
+        if silence is Silence.SLOW:
             self._dispatcher.push_lifecycle("connection_slow")
-        return None
+        if not self._watch.is_slow:
+            self._awake = _time_asleep()
+        self._set_timer()
 
-    def _idle_error(self, now: float) -> ServerTimeoutError | None:
-        idle = self.timeouts.idle
-        if idle is None or now < self._last_message + idle:
-            return None
-        self._is_resumable = False
-        return ServerTimeoutError(
-            f"the hubs sent no message for {idle:g} s, so the connection counts as lost (Timeouts.idle)",
-            allow_reconnect=True,
-        )
+    def _lose_silent(self, what: str, setting: str) -> None:
+        text = f"{what}, so the connection counts as lost ({setting})"
+        self.lose(ServerTimeoutError(text, allow_reconnect=True))
 
     async def _ping(self, interval: float) -> None:
         """Send a request at each interval, so that the server's login or session of the user does not expire."""
@@ -461,7 +434,7 @@ class ClassicLink(Generic[O]):
         away = _time_asleep() - self._awake
         if self.transport_kind is not Transport.LONG_POLLING:
             away += self._loop.time() - self.connection.transport.heard
-        return away > negotiated.disconnect_timeout + (negotiated.keep_alive_timeout or 0.0) + _LOOK
+        return away > negotiated.disconnect_timeout + (negotiated.keep_alive_timeout or 0.0) + _DOUBT
 
     async def resume(self, lost: SignalRError, attempts: Attempts) -> NotResumed | None:
         """See `Link.resume`."""
@@ -492,7 +465,7 @@ class ClassicLink(Generic[O]):
         if isinstance(self._channel, SocketChannel):
             self._channel = self.outgoing.channel = self._new_channel()
         self._lost = None
-        self._is_slow = False
+        self._watch.begin_transport()
         self._awake = _time_asleep()
         self._phase = Phase.LIVE
         self._set_timer()
