@@ -30,6 +30,7 @@ from signalr_sdk import (
     TokenRequest,
     Transport,
     Upload,
+    classic,
     event,
     method,
     sync,
@@ -37,6 +38,8 @@ from signalr_sdk import (
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
+
+    from signalr_sdk.sync import classic as sync_classic
 
 
 @attrs.frozen
@@ -46,6 +49,17 @@ class Person:
 
 class Color(Enum):
     RED = 1
+
+
+async def results_of_classic_hubs_too(hub: classic.HubProxy, of_threads: sync_classic.HubProxy) -> None:
+    assert_type(await hub.invoke("Get", on_progress=print), Any)
+    assert_type(await hub.invoke("Get", 1, result_type=int | None, timeout=5), int | None)
+    assert_type(await hub.invoke("Get", result_type=list[Person], on_progress=print), list[Person])
+    assert_type(hub.messages("event"), Messages)
+    assert_type(hub.events("a", "b"), Messages[HubEvent])
+    assert_type(hub.state, dict[str, Any])
+    assert_type(of_threads.invoke("Get", result_type=Person), Person)
+    assert_type(of_threads.messages("event"), sync.Messages)
 
 
 async def results_have_the_type_that_was_asked_for(hub: HubConnection) -> None:
