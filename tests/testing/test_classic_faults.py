@@ -349,6 +349,29 @@ async def test_what_is_sent_past_the_server(server: ClassicHubServer, transport:
         assert await client.envelope() == {"unknown": 1}
 
 
+async def test_faults_of_one_connection(server: ClassicHubServer) -> None:
+    async with (
+        wire(server, Transport.WEBSOCKETS, "testHub") as one,
+        wire(server, Transport.SERVER_SENT_EVENTS, "testHub") as two,
+    ):
+        await one.start()
+        await two.start()
+        await one.next()
+        await two.next()
+        assert server.faults.push('{"to":"one"}', connection_id=one.connection_id) == 1
+        assert server.faults.end("to two", connection_id=two.connection_id) == 1
+        assert (await one.envelope(), await two.envelope()) == ({"to": "one"}, {"E": "to two"})
+        with server.faults.silence(connection_id=one.connection_id):
+            await numbers(server, 1, 1)
+            assert await two.events() == [("number", 1)]
+        assert server.faults.drop(connection_id=two.connection_id) == 1
+        assert server.faults.drop(connection_id="nobody") == 0
+        with pytest.raises(ENDS):
+            await two.envelope()
+        # The event that was discarded does not come again over the same transport.
+        assert await one.call("Add", 1, 2) == {"R": 3, "I": "0"}
+
+
 async def test_redirects(server: ClassicHubServer) -> None:
     add_other_paths(server)
     async with wire(server, Transport.WEBSOCKETS, "testHub", path="/redirect") as client:

@@ -97,6 +97,43 @@ async def test_requests_that_are_refused(server: ClassicHubServer) -> None:
         assert (await client.get("negotiate", connectionData='["testHub"]'))[0] == 500
 
 
+@pytest.mark.parametrize(
+    ("command", "query", "body"),
+    [
+        ("send", {}, b"\xff\xfe&data=\xff"),
+        ("send", {"data": "\x00\ud7ff"}, b"data"),
+        ("send", {"connectionToken": "\u00e9"}, b""),
+        ("poll", {"messageId": "d-00000000-" + "A,1|" * 400, "groupsToken": "AAAA"}, b""),
+        ("poll", {"messageId": "d--\\,|", "clientProtocol": "9" * 4500}, b""),
+        ("negotiate", {"connectionData": "[" * 1500}, b""),
+        ("negotiate", {"connectionData": '[{"name":{}},{"name":null},7]'}, b""),
+        ("start", {"transport": "\u0130"}, b""),
+    ],
+)
+async def test_hostile_requests_are_answered(
+    caplog: pytest.LogCaptureFixture, command: str, query: dict[str, str], body: bytes
+) -> None:
+    async with make_server(connection_timeout=0.01) as server, wire(server, Transport.LONG_POLLING) as client:
+        await client.start()
+        url, usual, headers = client.request(command)
+        async with client.session.post(url, params={**usual, **query}, headers=headers, data=body) as answer:
+            await answer.read()
+            assert answer.status in (200, 400, 403, 500)
+        # The server lives on.
+        assert (await client.get("ping"))[0] == 200
+    assert [record for record in caplog.records if record.levelname in ("WARNING", "ERROR")] == []
+
+
+async def test_a_web_socket_message_that_is_no_text(server: ClassicHubServer) -> None:
+    async with wire(server, Transport.WEBSOCKETS, "testHub") as client:
+        await client.start()
+        assert client._web_socket is not None
+        await client._web_socket.send_bytes(b"\xff\xfe")
+        await client._web_socket.send_bytes(b'{"H":"testHub","M":"Echo","A":[1],"I":7}')
+        await client.next()
+        assert await client._read() == {"R": 1, "I": "7"}
+
+
 async def test_names_of_hubs_may_be_written_as_the_net_client_writes_them(server: ClassicHubServer) -> None:
     async with wire(server, Transport.WEBSOCKETS) as client:
         assert (await client.get("negotiate", connectionData='[{"Name":"TESTHUB"}]'))[0] == 200

@@ -161,7 +161,9 @@ class ClassicFaults:
             "negotiate", 200, CODEC.encode_value(members).decode(), times=times, path=path, content_type=_JSON
         )
 
-    def silence(self, *, keep_alive_only: bool = False, transport: str | None = None) -> Fault:
+    def silence(
+        self, *, keep_alive_only: bool = False, transport: str | None = None, connection_id: str | None = None
+    ) -> Fault:
         """Discard the data that open transports should send, as if the data were lost on the way to the clients.
 
         Answers to `/send` are not discarded.
@@ -169,9 +171,11 @@ class ClassicFaults:
         Args:
             keep_alive_only: discard only the keep-alives.
             transport: only this transport.
+            connection_id: only this connection.
         """
         points = {FaultPoint.KEEP_ALIVE} if keep_alive_only else {FaultPoint.KEEP_ALIVE, FaultPoint.FRAME_OUT}
-        fault = Fault(FaultFilter(frozenset(points), transport=_transport(transport)), self._end)
+        where = FaultFilter(frozenset(points), transport=_transport(transport), connection_id=connection_id)
+        fault = Fault(where, self._end)
         self._server.on_loop(lambda: self._active.add(fault))
         return fault
 
@@ -192,13 +196,20 @@ class ClassicFaults:
 
     # Faults that happen during the call, and that need not be ended
 
-    def drop(self, how: Literal["reset", "fin", "close"] = "reset", *, transport: str | None = None) -> int:
+    def drop(
+        self,
+        how: Literal["reset", "fin", "close"] = "reset",
+        *,
+        transport: str | None = None,
+        connection_id: str | None = None,
+    ) -> int:
         """End the open transports; return their number. Clients can take their connections up again.
 
         Args:
             how: `"reset"` and `"fin"` close the TCP connection with RST or FIN. `"close"` ends the transport in good
                 order: the WebSocket with a close frame, the event stream with its end, the poll with an empty answer.
             transport: only this transport.
+            connection_id: only this connection.
         """
         if how not in ("reset", "fin", "close"):
             raise ValueError(f"how must be 'reset', 'fin' or 'close', not {how!r}")
@@ -209,15 +220,15 @@ class ClassicFaults:
             else:
                 feed.drop(reset=how == "reset")
 
-        return self._each(drop_one, transport)
+        return self._each(drop_one, transport, connection_id)
 
-    def end(self, text: str) -> int:
+    def end(self, text: str, *, connection_id: str | None = None) -> int:
         """Send an error that ends connections for good (`E`); return the number of open transports."""
-        return self.push(CODEC.encode({"E": text}).decode())
+        return self.push(CODEC.encode({"E": text}).decode(), connection_id=connection_id)
 
-    def push(self, text: str, *, transport: str | None = None) -> int:
+    def push(self, text: str, *, transport: str | None = None, connection_id: str | None = None) -> int:
         """Send any text over the open transports, such as an envelope; return the number of transports."""
-        return self._each(lambda feed: feed.put(text.encode()), transport)
+        return self._each(lambda feed: feed.put(text.encode()), transport, connection_id)
 
     def shut_down(self) -> None:
         """End the application in good order and begin another one, as when an application pool is recycled.
@@ -266,15 +277,20 @@ class ClassicFaults:
     def _end(self, fault: Fault) -> None:
         self._server.on_loop(lambda: self._active.remove(fault))
 
-    def _each(self, act: Callable[[Feed], None], transport: str | None) -> int:
+    def _each(self, act: Callable[[Feed], None], transport: str | None, connection_id: str | None) -> int:
         wanted = _transport(transport)
         count = 0
 
         def act_on_all() -> None:
             nonlocal count
             for connection in self._server.connections():
-                if connection.feed is not None and wanted in (None, connection.feed.transport):
-                    act(connection.feed)
+                feed = connection.feed
+                if (
+                    feed is not None
+                    and wanted in (None, feed.transport)
+                    and connection_id in (None, connection.connection_id)
+                ):
+                    act(feed)
                     count += 1
 
         self._server.on_loop(act_on_all)

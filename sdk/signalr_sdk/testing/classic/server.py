@@ -260,8 +260,8 @@ class ClassicHubServer(HostedServer):
         if command is FaultPoint.PING:
             return response(b'{ "Response": "pong" }', JSON)
         # Microsoft's .NET client sends its forms without a media type.
-        form = dict(parse_qsl((await request.read()).decode())) if request.method == "POST" else {}
-        asked = Asked(request=request, command=command, user=identity.name, form=form)
+        body = (await request.read()).decode(errors="replace") if request.method == "POST" else ""
+        asked = Asked(request=request, command=command, user=identity.name, form=dict(parse_qsl(body)))
         try:
             return await endpoint.answer(asked)
         except (RefusedRequestError, web.HTTPException):

@@ -98,7 +98,7 @@ async def run_web_socket(
             message = await socket.receive()
             if message.type is not WSMsgType.TEXT and message.type is not WSMsgType.BINARY:
                 break
-            text = message.data if message.type is WSMsgType.TEXT else message.data.decode()
+            text = message.data if message.type is WSMsgType.TEXT else message.data.decode(errors="replace")
             if limit is not None and len(text.encode()) > limit:
                 # Send no answer and no close frame, as Microsoft's server.
                 transmission.feed.drop(reset=False)
