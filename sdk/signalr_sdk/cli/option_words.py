@@ -1,10 +1,13 @@
-"""Says the advice in error texts of the package in options of the command line, instead of in Python."""
+"""Shortens error texts of the package for the command line, and says their advice in options instead of in Python."""
 
 from __future__ import annotations
 
 import re
 
 _WORDS = (
+    # asyncio's own words for a failed connection say no more than the text around them. The URL is the user's own.
+    (re.compile(r"cannot negotiate: (cannot connect to \S+): Connect call failed \([^()]*\) \(\S+\)"), r"\1"),
+    (re.compile(r"pass access_token= or cookies="), "pass --token, or cookies with --header"),
     (re.compile(r"pass access_token="), "pass --token"),
     (re.compile(r"headers= or access_token="), "--header or --token"),
     (re.compile(r"the URL given as proxy="), "--proxy"),

@@ -70,7 +70,7 @@ def for_negotiation(
     if isinstance(error, ClassicServerError):
         return Advice(
             "the server speaks classic ASP.NET SignalR, which is another protocol than ASP.NET Core SignalR",
-            "move the server to ASP.NET Core SignalR, or use a client for the classic one",
+            "write a program with signalr_sdk.classic, or move the server to ASP.NET Core SignalR",
         )
     status = error.status if isinstance(error, NegotiationError) else None
     if status is None or answer is None:
