@@ -22,6 +22,20 @@ _WORDS = (
 )
 
 
+# The URL at the end of an error text, with the status, or with the transport.
+_PLACE = re.compile(r" \(https?://[^\s,()]+(?:, (?:(status \d+)|\w+))?\)$")
+
+
+def without_place(text: str) -> str:
+    """Return an error text without the URL at its end, for a report about one hub; the HTTP status stays.
+
+    Example:
+        >>> without_place("the server did not open a WebSocket (http://example.com/chat, status 400)")
+        'the server did not open a WebSocket (status 400)'
+    """
+    return _PLACE.sub(lambda found: f" ({found[1]})" if found[1] else "", text)
+
+
 def in_options(text: str) -> str:
     """Return an error text of the package, with options such as `--token` in place of Python's arguments.
 
