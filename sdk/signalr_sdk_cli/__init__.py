@@ -7,10 +7,11 @@ a command is imported when it is called.
 
 from __future__ import annotations
 
-import signal
 import sys
-from typing import TYPE_CHECKING
 
+# Import nothing more at the top of this module, not even `typing`: Ctrl-C during such an import would end in a
+# traceback. All else is imported in `main`, which catches Ctrl-C. Type checkers know this name.
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -30,15 +31,24 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     try:
         status = _run(list(sys.argv[1:] if argv is None else argv))
+        if argv is None:
+            _ignore_interrupts()
     except KeyboardInterrupt:
         # Ctrl-C came during the imports, or for the second time while the command was ending.
         status = _INTERRUPTED
-    if argv is None:
-        # The process ends now. Ctrl-C must not interrupt the end of the interpreter, which would print a traceback.
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        if argv is None:
+            _ignore_interrupts()
     if status == _INTERRUPTED:
         _say("interrupted")
     return status
+
+
+def _ignore_interrupts() -> None:
+    # The process ends now. Ctrl-C must not interrupt the end of the interpreter, which would print a traceback. Import
+    # `signal` only here, because of the note at the top of this module.
+    import signal
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _run(arguments: list[str]) -> int:

@@ -9,7 +9,7 @@ from typing import Any
 import typer
 
 # What the commands import lazily, and the extra that has it.
-_EXTRAS = {"prompt_toolkit": "cli", "jwt": "azure", "matplotlib": "plot", "cattrs": "typed"}
+_EXTRAS = {"prompt_toolkit": "cli", "jwt": "azure", "matplotlib": "plot", "cattrs": "typed", "redis": "redis"}
 _EXTRA = re.compile(r"(?i)got unexpected extra argument\S* \((\S+?)\)?$")
 
 # click's UsageError. typer has click in it since version 0.26 or so, and depended on click before: so do not import

@@ -158,6 +158,34 @@ def test_a_wrong_address_is_status_3() -> None:
     assert "status 404" in done.stderr
 
 
+class Ender(DemoHub):
+    """Ends each connection for good."""
+
+    async def leave(self) -> None:
+        self.context.abort()
+
+
+def test_a_hub_that_ends_the_connection_is_status_1() -> None:
+    with (
+        HubServer({"/chat": Ender}) as server,
+        process("connect", server.url("/chat"), stdin=subprocess.PIPE) as command,
+    ):
+        assert command.stdin is not None
+        assert command.stderr is not None
+        command.stdin.write(b"send Leave\n")
+        command.stdin.flush()
+        # Standard input stays open: the end of the connection ends the command.
+        assert command.wait(50) == 1
+        assert b"signalr: the server closed the connection" in command.stderr.read()
+
+
+async def test_names_for_the_completion_are_bounded(url: str) -> None:
+    session = Session(HubConnection(url), Recorded(), BotOptions([], {}))
+    for number in range(2000):
+        await session._event(f"Event{number}", ())
+    assert len(session.events) == 1000
+
+
 def test_lines_wait_while_there_is_no_connection() -> None:
     port = free_port()
     with process("connect", f"localhost:{port}/chat", stdin=subprocess.PIPE) as command:

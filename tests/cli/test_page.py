@@ -87,7 +87,7 @@ def test_the_pages_options_are_those_of_the_commands() -> None:
 
 def test_all_commands_are_on_the_page() -> None:
     table = PAGE.partition("## The commands")[2].partition("\n\nWhat is shown")[0]
-    assert re.findall(r"^\| `signalr ([a-z]+)", table, re.MULTILINE) == list(COMMANDS_OF_ALL)
+    assert set(re.findall(r"^\| `signalr ([a-z]+)", table, re.MULTILINE)) == set(COMMANDS_OF_ALL)
 
 
 def test_the_page_has_every_verb_of_connect() -> None:

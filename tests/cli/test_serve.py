@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from tests.classic_wire import wire
+from tests.cli.running import process
 
 from signalr_sdk import HubConnection, Transport
 from signalr_sdk.cli.served_hub_texts import CallLog, method_lines
@@ -208,6 +209,20 @@ def test_a_flood_is_counted_and_not_shown() -> None:
     assert max(map(len, shown)) < 250
     assert shown[20] == "... and 80 more"
     assert shown[21].endswith("id gone: broken")
+
+
+def test_a_server_that_wants_a_token(signalr: Signalr) -> None:
+    with process("serve", "--port", "0", "--token", "token-secret", "-q") as server:
+        assert server.stdout is not None
+        url = server.stdout.readline().decode().split()[3].rstrip(",")
+        assert signalr("invoke", url, "Add", "1", "2", "--token", "token-secret").out == "3\n"
+        refused = signalr("invoke", url, "Add", "1", "2", "--token", "wrong-secret")
+        examined = signalr("doctor", url, "--token", "wrong-secret", "--keep-alive", "0")
+        server.terminate()
+    assert (refused.status, examined.status) == (3, 3)
+    assert "pass --token, or check that the token is valid" in refused.err
+    assert "the token is not accepted" in examined.out
+    assert "secret" not in refused.err + examined.out
 
 
 async def _price(url: str) -> Any:

@@ -22,7 +22,7 @@ def _call(text: str) -> WrittenCall:
     try:
         return parse_call(text)
     except ValueError as error:
-        raise typer.BadParameter(f"{error}; write for example --call 'JoinGroup blue'") from None
+        raise typer.BadParameter(f"{error}; write for example --call 'JoinRoom blue'") from None
 
 
 @attrs.frozen
@@ -57,8 +57,8 @@ def _answer(text: str) -> WrittenAnswer:
         raise typer.BadParameter(str(error)) from None
 
 
-_CALL_HELP = "Call a method on each new connection, for example 'JoinGroup blue'. Repeatable."
-_ANSWER_HELP = "What to answer when the hub calls a method of this client. Repeatable."
+_CALL_HELP = "Call a method on each new connection, for example 'JoinRoom blue'. Repeatable."
+_ANSWER_HELP = "What to answer when the hub calls this method of the client. Repeatable."
 
 
 @attrs.frozen

@@ -102,7 +102,9 @@ class ConnectionOptions:
     def from_options(
         cls,
         *,
-        context: Annotated[str | None, _option("--context", metavar="NAME", help="A hub of signalr context.")] = None,
+        context: Annotated[
+            str | None, _option("--context", metavar="NAME", help="A hub that signalr context add has stored.")
+        ] = None,
         token: Annotated[str | None, _option("--token", metavar="TOKEN", help=_TOKEN_HELP)] = None,
         token_file: TokenFile = None,
         header: Headers = None,

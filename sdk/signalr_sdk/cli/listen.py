@@ -23,7 +23,9 @@ _EVENTS_HELP = "Names of events, in any case; all events by default."
 _FOR_HELP = "Listen for this long, and end with status 0."
 _TIMESTAMPS_HELP = "Add the time of each event, in UTC."
 Events = Annotated[list[str] | None, options.positional("[EVENT]...", _EVENTS_HELP)]
-Named = Annotated[list[str] | None, options.option("--event", "-e", metavar="EVENT", help="The same. Repeatable.")]
+Named = Annotated[
+    list[str] | None, options.option("--event", "-e", metavar="EVENT", help="The same as [EVENT]. Repeatable.")
+]
 For = Annotated[float | None, options.seconds("--for", help=_FOR_HELP)]
 Timestamps = Annotated[bool, options.option("--timestamps", "-t", help=_TIMESTAMPS_HELP)]
 

@@ -6,7 +6,7 @@ import asyncio
 import importlib
 import sys
 from contextlib import suppress
-from typing import Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
@@ -18,7 +18,18 @@ from .exit_status import NO_CONNECTION, WRONG_USAGE, fail
 from .options import Verbose, option, show_log
 from .served_hub_texts import CallLog, method_lines
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 H = TypeVar("H", Hub, ClassicHub)
+
+
+def _authorize(token: str | None) -> Callable[[str | None], str | None] | None:
+    """Return the function with which the server checks tokens; `None` if clients need none."""
+    if token is None:
+        return None
+    # The user of each client with the right token has this name.
+    return lambda given: "user" if given == token else None
 
 
 def _port(text: str) -> int:
@@ -32,6 +43,7 @@ def _port(text: str) -> int:
 @options.command(
     "signalr serve",
     "signalr serve my_module:ChatHub --port 8080 --path /chat",
+    "signalr serve --token secret",
 )
 def serve(
     hub: Annotated[
@@ -67,12 +79,16 @@ def serve(
             help="A web page's origin, such as https://example.com, that may use the hub; * for all pages. Repeatable.",
         ),
     ] = None,
+    token: Annotated[
+        str | None, option("--token", metavar="TOKEN", help="Refuse clients without this bearer token.")
+    ] = None,
     quiet: Annotated[bool, option("--quiet", "-q", help="Show neither the methods nor what clients do.")] = False,
     verbose: Verbose = 0,
 ) -> None:
     """Run a hub server for tests and demos, until Ctrl-C.
 
-    It lists the methods of the hub, and shows each call of a client as it comes.
+    It lists the methods of the hub, and shows each call of a client as it comes. To test how a client lives through an
+    outage, stop the server with Ctrl-C and start it again.
 
     Exit status: 0 ended by Ctrl-C, 2 wrong usage, 3 the server cannot listen.
     """
@@ -82,7 +98,9 @@ def serve(
         fail(WRONG_USAGE, f"--path: {path!r} does not begin with a slash; write /{path}")
     try:
         make = _classic_server if classic else _server
-        server, hub_class, name = make(hub, path, host=host, port=port, origins=origin or ())
+        server, hub_class, name = make(
+            hub, path, host=host, port=port, origins=origin or (), authorize=_authorize(token)
+        )
     except (TypeError, ValueError) as error:
         fail(WRONG_USAGE, str(error))
     try:

@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from ..bot_options import BotOptions
 
 
+# So many names are kept for the completion. A hub could send events with ever new names.
+_MOST_NAMES = 1000
+
+
 class Screen(Protocol):
     """Shows what happens: to a user on a terminal, or to a program as JSON lines."""
 
@@ -156,7 +160,7 @@ class Session:
                 await self._call(line)
 
     async def _call(self, line: Line) -> None:
-        self.methods[line.name] = None
+        _remember(self.methods, line.name)
         try:
             if line.verb is Verb.STREAM:
                 await self._stream(line)
@@ -205,7 +209,7 @@ class Session:
         self._screen.note(f"calls of {line.name} are answered")
 
     async def _event(self, name: str, arguments: tuple[Any, ...]) -> None:
-        self.events[name] = None
+        _remember(self.events, name)
         key = name.casefold()
         if key in self._hidden or (self._shown is not None and key not in self._shown):
             return
@@ -227,3 +231,8 @@ class Session:
         @hub.on_error
         def error(error: Exception) -> None:
             screen.note(redact_error(error))
+
+
+def _remember(names: dict[str, None], name: str) -> None:
+    if len(names) < _MOST_NAMES:
+        names[name] = None

@@ -12,7 +12,7 @@ import attrs
 from ... import SignalRError, Timeouts
 from ..._core import urls
 from ..._http.proxies import environment_proxy, proxy_url
-from ..option_words import in_options
+from ..option_words import in_options, without_place
 from ..step_runner import Combination, Ending, StepResult, StepRunner
 from ..steps import ANY_HUB
 from .findings import Advice, Finding, Mark, Problem
@@ -259,4 +259,5 @@ class Examination:
 def _said(result: StepResult) -> str:
     """Return the error text of a failed step. If connecting failed, return only the text of the transport's error."""
     attempts: Any = getattr(result.error, "attempts", ())
-    return in_options(str(attempts[0]) if attempts else result.said)
+    said = without_place(in_options(str(attempts[0]) if attempts else result.said))
+    return said.removeprefix(f"{result.combination.transport}: ")

@@ -16,7 +16,7 @@ from ..._http.aiohttp_client import AiohttpClient
 from ...messages import HubMessage, Ping
 from ...protocols import JsonProtocol, MessagePackProtocol
 from ..negotiate import negotiate_endpoint
-from ..option_words import in_options
+from ..option_words import in_options, without_place
 from . import hub_advice as advice
 from .findings import Finding, Mark
 from .server_kind import is_html, server_kind
@@ -182,7 +182,7 @@ class HubChecks:
 def _said(error: Exception, answer: HttpResponse | None) -> str:
     """Return what a negotiation that failed has seen. For a refusal this is no more than the refusal itself."""
     if answer is None or answer.status < 300:
-        return in_options(redact_error(error))
+        return without_place(in_options(redact_error(error))).removeprefix("cannot negotiate: ")
     place = answer.header("Location")
     text = "" if is_html(answer) else redact(answer.body[:_LONGEST_BODY].decode("utf-8", "replace"), 120)
     to = f" to {redact(urls.without_query(place))}" if place else ""

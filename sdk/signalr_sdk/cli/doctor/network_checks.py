@@ -98,7 +98,9 @@ async def check_tcp(target: HostPort, addresses: list[str], limit: float) -> tup
     results = await asyncio.gather(*(_connect(address, target.port, limit) for address in tried))
     good = sorted((took, address) for address, took in zip(tried, results, strict=True) if isinstance(took, float))
     bad = [(address, error) for address, error in zip(tried, results, strict=True) if isinstance(error, OSError)]
-    said = "; ".join(f"{address} {_plain(error)}" for address, error in bad)
+    said = "; ".join(
+        _plain(error) if tried == [target.host] else f"{address} {_plain(error)}" for address, error in bad
+    )
     why = advice.for_tcp(bad[0][1], target.port, is_proxy=target.is_proxy) if bad else None
     if not good:
         return Finding(Mark.FAILED, f"{target}: {said}", advice=why), None
