@@ -171,11 +171,19 @@ class SqliteStore(Uncopied):
 
     async def done(self, entries: Sequence[StoredEntry], how: Ending) -> None:
         """See `OutboxStore.done`."""
-        await self._request(lambda tables: tables.done(entries, how), durable=False, frees=True)
+
+        def work(tables: Tables) -> int:
+            tables.done(entries, how)
+            return tables.totals.waiting
+
+        if await self._request(work, durable=False, frees=True) == 0:
+            self._notify()  # of a wait for the last entry
 
     async def update(self, entry: StoredEntry) -> None:
         """See `OutboxStore.update`."""
         await self._request(lambda tables: tables.update(entry), durable=False, frees=True)
+        if entry.dead:
+            self._notify()
 
     async def entries(
         self, *, dead: bool | None = None, limit: int = 100, after: int | None = None
