@@ -338,6 +338,16 @@ def lab(session: nox.Session) -> None:
 
 
 @nox.session(venv_backend="none")
+def kills(session: nox.Session) -> None:
+    """Kills of putters, deliverers and servers, 250 on each hub with each protocol, or as the options say."""
+    readme_environment(session)
+    all_four = [(path, protocol) for path in ("/ledger", "/ledger-parallel") for protocol in ("json", "messagepack")]
+    fixed = [["250", "--path", path, "--protocol", protocol] for path, protocol in all_four]
+    for options in [session.posargs] if session.posargs else fixed:
+        session.run(f"{BIN}/python", "-m", "tests.delivery.kills", *options)
+
+
+@nox.session(venv_backend="none")
 def hunt(session: nox.Session) -> None:
     """Plays on a simulated network with fresh seeds, for ten minutes or as their own options say."""
     readme_environment(session)
@@ -360,6 +370,7 @@ def full(session: nox.Session) -> None:
     session.notify("users", posargs=["--rounds", "20000"])
     session.notify("faults")
     session.notify("hunt")
+    session.notify("kills")
     session.notify("lab")
 
 

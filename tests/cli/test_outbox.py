@@ -59,13 +59,13 @@ def test_put_and_look(signalr: Signalr, store: str) -> None:
 
 def test_run_delivers(signalr: Signalr, store: str, meters: tuple[str, type[LedgerHub]]) -> None:
     url, hub = meters
-    hub.ledger.rule("bad", "fail", -1)
+    hub.state.rule("bad", "fail", -1)
     for n in range(5):
         signalr("outbox", "put", store, "StoreAll", f'{{"id": "@id", "key": null, "n": {n}}}')
     done = signalr("outbox", "run", store, url, "--drain", "--timeout", "8s", "--batch", "StoreAll=3")
     assert done.status == 0
     assert "connected over WebSockets" in done.err
-    assert [row.call.split()[1] for row in hub.ledger.rows] == ["3", "3", "3", "2", "2"]
+    assert [row.call.split()[1] for row in hub.state.rows] == ["3", "3", "3", "2", "2"]
     assert json.loads(signalr("outbox", "stats", store, "--json").out)["delivered"] == 5
 
 
@@ -76,7 +76,7 @@ def test_entries_that_still_wait(signalr: Signalr, store: str, meters: tuple[str
     done = signalr("outbox", "run", store, url, "--drain", "--timeout", "300ms")
     # The text "1" is no number for the hub: the call is tried again, and the call behind it waits.
     assert (done.status, "2 entries still wait after 0.3 s" in done.err) == (3, True)
-    assert hub.ledger.rows == []
+    assert hub.state.rows == []
 
 
 def test_wrong_uses(signalr: Signalr, store: str) -> None:
@@ -103,7 +103,7 @@ def test_ctrl_c_stops_in_order(store: str, signalr: Signalr, meters: tuple[str, 
     with process("outbox", "run", store, url) as running:
         assert running.stderr is not None
         assert b"connected" in running.stderr.readline()
-        while not hub.ledger.rows:
+        while not hub.state.rows:
             assert running.poll() is None
         running.send_signal(signal.SIGINT)
         assert running.wait() == 130

@@ -42,7 +42,7 @@ async def test_events_come_once_and_in_order(hub: HubConnection) -> None:
 
 async def test_a_feed_begins_where_it_is_told(hub: HubConnection, ledger_hub: type[LedgerHub]) -> None:
     for _ in range(5):
-        ledger_hub.ledger.next_item()
+        ledger_hub.state.next_item()
     async with hub:
         async with feed(hub, start=0) as items:
             assert await take(items, 5) == [1, 2, 3, 4, 5]
@@ -59,7 +59,7 @@ async def test_missed_events_are_fetched_after_a_reconnect(hub: HubConnection, l
         assert await take(items, 2) == [1, 2]
         await hub.send("AbortMe")
         for _ in range(3):
-            ledger_hub.ledger.next_item()
+            ledger_hub.state.next_item()
         assert await take(items, 3) == [3, 4, 5]
 
 
@@ -80,14 +80,14 @@ async def test_the_feed_looks_for_silent_losses_when_it_is_told(hub: HubConnecti
 
 async def test_catch_up_may_return_a_list(hub: HubConnection, ledger_hub: type[LedgerHub]) -> None:
     for _ in range(3):
-        ledger_hub.ledger.next_item()
+        ledger_hub.state.next_item()
     async with hub, feed(hub, start=1, catch_up=lambda at: hub.invoke("SinceList", None, at.number)) as items:
         assert await take(items, 2) == [2, 3]
 
 
 async def test_a_position_lasts_over_a_restart(path: Path, hub: HubConnection, ledger_hub: type[LedgerHub]) -> None:
     for _ in range(5):
-        ledger_hub.ledger.next_item()
+        ledger_hub.state.next_item()
     async with hub:
         async with with_epoch(hub, start=0, store=path) as items:
             assert await take(items, 3) == [1, 2, 3]
@@ -101,7 +101,7 @@ async def test_a_position_lasts_over_a_restart(path: Path, hub: HubConnection, l
 
 async def test_items_can_be_acknowledged_by_hand(path: Path, hub: HubConnection, ledger_hub: type[LedgerHub]) -> None:
     for _ in range(5):
-        ledger_hub.ledger.next_item()
+        ledger_hub.state.next_item()
     store = SqliteStore(path)
     async with hub:
         async with feed(hub, start=0, store=store, auto_ack=False) as items:
@@ -117,7 +117,7 @@ async def test_a_gap_is_an_error_in_its_place(hub: HubConnection, ledger_hub: ty
     async with feed(hub, gap_timeout=0.05) as items, hub:
         await hub.invoke("Emit", 1, 0)
         await hub.invoke("EmitSilently", 3)
-        ledger_hub.ledger.forget(below=5)
+        ledger_hub.state.forget(below=5)
         await hub.invoke("Emit", 2, 0)
         assert await take(items, 1) == [1]
         with pytest.raises(FeedGapError, match="2 to 4") as caught:
@@ -130,8 +130,8 @@ async def test_a_gap_may_be_a_warning(
     hub: HubConnection, ledger_hub: type[LedgerHub], caplog: pytest.LogCaptureFixture
 ) -> None:
     for _ in range(3):
-        ledger_hub.ledger.next_item()
-    ledger_hub.ledger.forget(below=3)
+        ledger_hub.state.next_item()
+    ledger_hub.state.forget(below=3)
     async with feed(hub, gap_timeout=0, on_gap="continue", start=0) as items, hub:
         await hub.invoke("Emit", 1, 0)
         assert await take(items, 2) == [3, 4]
@@ -171,7 +171,7 @@ async def test_numbers_far_back_on_a_new_connection_are_a_reset(
     async with feed(hub, catch_up=lambda at: hub.stream("Since", None, at.number)) as items, hub:
         await hub.invoke("Emit", 5, 0)
         assert await take(items, 5) == [1, 2, 3, 4, 5]
-        ledger_hub.ledger.new_epoch("e1")
+        ledger_hub.state.new_epoch("e1")
         hub.on_reconnected(lambda _id: connected.set())
         await hub.send("AbortMe")
         await connected.wait()
@@ -203,15 +203,15 @@ async def test_a_feed_that_is_not_read_holds_nothing_up_and_loses_nothing(
         await hub.invoke("Emit", 100, 0)
         assert await hub.invoke("Emit", 100, 0) == 200
         assert await take(items, 200) == list(range(1, 201))
-    assert ledger_hub.ledger.since_calls > 1
+    assert ledger_hub.state.since_calls > 1
 
 
 async def test_a_catch_up_that_fails_is_tried_again(
     hub: HubConnection, ledger_hub: type[LedgerHub], caplog: pytest.LogCaptureFixture
 ) -> None:
     for _ in range(2):
-        ledger_hub.ledger.next_item()
-    ledger_hub.ledger.rule("since", "fail", 1)
+        ledger_hub.state.next_item()
+    ledger_hub.state.rule("since", "fail", 1)
     async with hub, feed(hub, start=0) as items:
         assert await take(items, 2) == [1, 2]
     assert "catch_up of the feed 'item' failed" in caplog.text
@@ -229,7 +229,7 @@ async def test_a_catch_up_may_raise_anything(
         async for item in hub.stream("Since", None, at.number):
             yield item
 
-    ledger_hub.ledger.next_item()
+    ledger_hub.state.next_item()
     async with hub, feed(hub, start=0, catch_up=catch_up) as items:
         assert await take(items, 1) == [1]
 
@@ -265,7 +265,7 @@ async def test_a_store_of_ones_own(hub: HubConnection, ledger_hub: type[LedgerHu
             self.positions[name] = position
 
     for _ in range(3):
-        ledger_hub.ledger.next_item()
+        ledger_hub.state.next_item()
     store = Memory()
     async with hub, feed(hub, store=store) as items:
         assert await take(items, 2) == [2, 3]

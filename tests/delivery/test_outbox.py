@@ -31,14 +31,14 @@ class Delays:
 
 
 def numbers(hub: type[LedgerHub], key: str | None = None) -> list[int]:
-    return [row.n for row in hub.ledger.rows if key is None or row.key == key]
+    return [row.n for row in hub.state.rows if key is None or row.key == key]
 
 
 async def test_a_call_is_delivered_with_its_id(path: Path, hub: HubConnection, ledger_hub: type[LedgerHub]) -> None:
     async with hub, Outbox(path, hub) as outbox:
         entry_id = await outbox.put("Store", ID, "kitchen", 20, key="kitchen")
         await outbox.drain(5)
-    (row,) = ledger_hub.ledger.rows
+    (row,) = ledger_hub.state.rows
     assert (row.id, row.key, row.n) == (entry_id, "kitchen", 20)
 
 
@@ -61,8 +61,8 @@ async def test_what_was_put_before_the_connection_waits_for_it(
 async def test_each_key_keeps_its_order_over_lost_connections(
     path: Path, hub: HubConnection, ledger_hub: type[LedgerHub], lanes: int
 ) -> None:
-    ledger_hub.ledger.rule("k1", "abort", 3)
-    ledger_hub.ledger.rule("k2", "abort-after", 1)
+    ledger_hub.state.rule("k1", "abort", 3)
+    ledger_hub.state.rule("k2", "abort-after", 1)
     async with hub, Outbox(path, hub, lanes=lanes) as outbox:
         await asyncio.gather(*(outbox.put("Store", ID, f"k{n % 4}", n, key=f"k{n % 4}") for n in range(80)))
         await outbox.drain(9)
@@ -70,11 +70,11 @@ async def test_each_key_keeps_its_order_over_lost_connections(
         found = numbers(ledger_hub, f"k{key}")
         assert list(dict.fromkeys(found)) == list(range(key, 80, 4))
     # Each of the four lost connections may take the answer to a call of each lane with it.
-    assert max(ledger_hub.ledger.seen().values()) <= 5
+    assert max(ledger_hub.state.seen().values()) <= 5
 
 
 async def test_a_key_that_waits_holds_up_no_other(path: Path, hub: HubConnection, ledger_hub: type[LedgerHub]) -> None:
-    ledger_hub.ledger.rule("slow", "fail", -1)
+    ledger_hub.state.rule("slow", "fail", -1)
     async with hub, Outbox(path, hub, retry=Delays([3600.0])) as outbox:
         await asyncio.gather(*(outbox.put("Store", ID, "slow", n, key="slow") for n in range(1500)))
         await outbox.put("Store", ID, "fast", 1, key="fast")
@@ -87,8 +87,8 @@ async def test_a_key_that_waits_holds_up_no_other(path: Path, hub: HubConnection
 async def test_a_failure_is_tried_again_and_then_buried(
     path: Path, hub: HubConnection, ledger_hub: type[LedgerHub]
 ) -> None:
-    ledger_hub.ledger.rule("bad", "fail", -1)
-    ledger_hub.ledger.rule("good", "fail", 2)
+    ledger_hub.state.rule("bad", "fail", -1)
+    ledger_hub.state.rule("good", "fail", 2)
     policy = Delays([0.0, 0.01])
     dead: list[Entry] = []
     delivered: list[tuple[str | None, Any]] = []
@@ -117,7 +117,7 @@ async def test_a_failure_is_tried_again_and_then_buried(
 async def test_a_dead_entry_comes_back_at_its_place(
     path: Path, hub: HubConnection, ledger_hub: type[LedgerHub]
 ) -> None:
-    ledger_hub.ledger.rule("k", "fail", 1)
+    ledger_hub.state.rule("k", "fail", 1)
     async with Outbox(path, hub, retry=Delays([])) as outbox:
         first = await outbox.put("Store", ID, "k", 1, key="k")
         async with hub:
@@ -152,14 +152,14 @@ async def test_a_batch_is_one_call_with_the_items_of_several_keys(
         async with hub:
             await outbox.drain(5)
     assert numbers(ledger_hub) == list(range(100))
-    assert [row.call.split()[1] for row in ledger_hub.ledger.rows[::40]] == ["40", "40", "20"]
+    assert [row.call.split()[1] for row in ledger_hub.state.rows[::40]] == ["40", "40", "20"]
 
 
 @pytest.mark.parametrize("action", ["fail", "abort"])
 async def test_the_guilty_entry_of_a_batch_is_found_and_buried(
     path: Path, hub: HubConnection, ledger_hub: type[LedgerHub], action: str
 ) -> None:
-    ledger_hub.ledger.rule("guilty", action, -1)
+    ledger_hub.state.rule("guilty", action, -1)
     async with Outbox(path, hub, batch={"StoreAll": 64}, retry=Delays([0.0])) as outbox:
         for n in range(64):
             await outbox.put("StoreAll", {"id": "guilty" if n == 37 else ID, "key": None, "n": n})
@@ -182,7 +182,7 @@ async def test_the_entry_that_ends_every_connection_is_found_and_its_neighbours_
             await outbox.drain(9)
         (dead,) = await outbox.entries(dead=True)
     assert dead.key == "3"
-    assert len(ledger_hub.ledger.seen()) == 7
+    assert len(ledger_hub.state.seen()) == 7
 
 
 async def test_what_the_protocol_refuses_is_dead_at_once(path: Path, hub: HubConnection) -> None:
@@ -209,7 +209,7 @@ async def test_an_own_id_is_put_once_also_after_the_delivery(
             await outbox.put("Store", ID, "other", 1, id="mine")
         stats = await outbox.stats()
         assert (stats.waiting, stats.put) == (0, 1)
-    assert ledger_hub.ledger.seen() == {"mine": 1}
+    assert ledger_hub.state.seen() == {"mine": 1}
 
 
 async def test_an_own_id_is_forgotten_after_its_time(path: Path, hub: HubConnection) -> None:
@@ -245,12 +245,13 @@ async def test_a_full_outbox_refuses(path: Path) -> None:
         assert [each.args for each in await outbox.entries()] == [(1,), (2,)]
 
 
-async def test_a_full_outbox_drops_the_oldest(path: Path) -> None:
+async def test_a_full_outbox_drops_the_oldest(path: Path, caplog: pytest.LogCaptureFixture) -> None:
     async with Outbox(path, limits=OutboxLimits(entries=3), overflow="drop_oldest") as outbox:
         for n in range(5):
             await outbox.put("A", n)
         assert [each.args for each in await outbox.entries()] == [(2,), (3,), (4,)]
         assert (await outbox.stats()).dropped == 2
+    assert "2 entries were dropped to make room" in caplog.text
 
 
 async def test_arguments_that_cannot_be_kept_are_refused(path: Path) -> None:
@@ -302,7 +303,7 @@ async def test_one_of_two_delivers_and_the_other_takes_over(
 async def test_stop_waits_for_calls_under_way(
     path: Path, hub: HubConnection, ledger_hub: type[LedgerHub], ledger_server: HubServer
 ) -> None:
-    ledger_hub.ledger.rule("*", "late:200")
+    ledger_hub.state.rule("*", "late:200")
     async with hub:
         async with Outbox(path, hub) as outbox:
             await outbox.put("Store", ID, None, 1)
@@ -314,7 +315,7 @@ async def test_stop_waits_for_calls_under_way(
 async def test_stop_leaves_what_is_not_answered(
     path: Path, hub: HubConnection, ledger_hub: type[LedgerHub], ledger_server: HubServer
 ) -> None:
-    ledger_hub.ledger.rule("*", "late:2000")
+    ledger_hub.state.rule("*", "late:2000")
     async with hub:
         async with Outbox(path, hub, close=0.05) as outbox:
             await outbox.put("Store", ID, None, 1)
@@ -345,7 +346,7 @@ async def test_delivery_waits_for_earlier_on_connected_handlers(
 async def test_a_call_that_takes_too_long_is_a_failure(
     path: Path, hub: HubConnection, ledger_hub: type[LedgerHub]
 ) -> None:
-    ledger_hub.ledger.rule("*", "late:500")
+    ledger_hub.state.rule("*", "late:500")
     policy = Delays([0.0])
     async with hub, Outbox(path, hub, timeout=0.1, retry=policy) as outbox:
         await outbox.put("Store", ID, None, 1)
@@ -354,7 +355,7 @@ async def test_a_call_that_takes_too_long_is_a_failure(
 
 
 async def test_attempts_last_over_restarts(path: Path, hub: HubConnection, ledger_hub: type[LedgerHub]) -> None:
-    ledger_hub.ledger.rule("*", "fail", 2)
+    ledger_hub.state.rule("*", "fail", 2)
     first, second = Delays([0.1]), Delays([0.0, 0.0])
     async with hub:
         async with Outbox(path, hub, retry=first) as outbox:
@@ -377,7 +378,7 @@ async def test_a_policy_that_raises_buries(
         def next_delay(self, context: RetryContext) -> float | None:
             raise RuntimeError(context.attempt)
 
-    ledger_hub.ledger.rule("*", "fail")
+    ledger_hub.state.rule("*", "fail")
     async with hub, Outbox(path, hub, retry=Broken()) as outbox:
         await outbox.put("Store", ID, None, 1)
         await outbox.drain(5)

@@ -152,7 +152,7 @@ async def test_a_full_disk_refuses_puts_and_lets_deliveries_through(
         assert (await outbox.stats()).put == refused.put
         await on_thread(outbox.store, "PRAGMA max_page_count = 100000")
         await outbox.put("Store", ID, None, 100)
-    assert [row.n for row in ledger_hub.ledger.rows][:20] == list(range(20))
+    assert [row.n for row in ledger_hub.state.rows][:20] == list(range(20))
     assert "Store" not in str(caught.value)
 
 
@@ -203,7 +203,7 @@ async def test_an_answer_that_cannot_be_recorded_is_recorded_later_and_not_calle
         for n in range(10):
             await outbox.put("Store", ID, None, n)
         await outbox.drain(5)
-    assert [row.n for row in ledger_hub.ledger.rows] == list(range(10))
+    assert [row.n for row in ledger_hub.state.rows] == list(range(10))
 
 
 # Damage
@@ -358,7 +358,7 @@ async def test_puts_of_another_process_are_delivered(
         assert [await worker.wait() for worker in workers] == [0] * 5
         await outbox.drain(5)
     for key in range(5):
-        assert [row.n for row in ledger_hub.ledger.rows if row.key == f"k{key}"] == list(range(20))
+        assert [row.n for row in ledger_hub.state.rows if row.key == f"k{key}"] == list(range(20))
 
 
 @POSIX
@@ -443,7 +443,7 @@ async def test_a_stopped_process_keeps_the_right_to_deliver_and_goes_on(
             await outbox.drain(0.3)
         worker.send_signal(signal.SIGCONT)
         await outbox.drain(9)
-    assert [row.n for row in ledger_hub.ledger.rows] == [1]
+    assert [row.n for row in ledger_hub.state.rows] == [1]
 
 
 async def test_a_killed_deliverer_is_replaced_within_a_second(
@@ -458,7 +458,7 @@ async def test_a_killed_deliverer_is_replaced_within_a_second(
         await asyncio.to_thread(worker.wait)
         await outbox.put("Store", ID, None, 2)
         await outbox.drain(5)
-    assert [row.n for row in ledger_hub.ledger.rows] == [1, 2]
+    assert [row.n for row in ledger_hub.state.rows] == [1, 2]
 
 
 # Clocks
@@ -469,7 +469,7 @@ async def test_a_clock_that_jumps_changes_no_order_and_no_wait(
 ) -> None:
     clock = [4_000_000_000.0]
     monkeypatch.setattr(time, "time", lambda: clock[0])
-    ledger_hub.ledger.rule("*", "fail", 1)
+    ledger_hub.state.rule("*", "fail", 1)
     async with Outbox(path, hub) as outbox:
         await outbox.put("Store", ID, None, 1)
         clock[0] = 5.0  # 1970: a device whose clock is not set
@@ -478,7 +478,7 @@ async def test_a_clock_that_jumps_changes_no_order_and_no_wait(
         async with hub:
             await outbox.drain(5)
         assert (await outbox.stats()).oldest is None
-    assert [row.n for row in ledger_hub.ledger.rows] == [1, 2]
+    assert [row.n for row in ledger_hub.state.rows] == [1, 2]
 
 
 async def test_a_planned_attempt_waits_no_longer_than_planned_when_the_clock_went_back(
@@ -488,7 +488,7 @@ async def test_a_planned_attempt_waits_no_longer_than_planned_when_the_clock_wen
         def next_delay(self, _context: Any) -> float | None:
             return 0.05
 
-    ledger_hub.ledger.rule("*", "fail", 1)
+    ledger_hub.state.rule("*", "fail", 1)
     async with hub:
         async with Outbox(path, hub, retry=Soon()) as outbox:
             await outbox.put("Store", ID, None, 1)
@@ -498,7 +498,7 @@ async def test_a_planned_attempt_waits_no_longer_than_planned_when_the_clock_wen
         monkeypatch.setattr(time, "time", lambda: real - 1_000_000)
         async with Outbox(path, hub, retry=Soon()) as outbox:
             await outbox.drain(5)
-    assert [row.n for row in ledger_hub.ledger.rows] == [1]
+    assert [row.n for row in ledger_hub.state.rows] == [1]
 
 
 # Bounds
@@ -562,7 +562,7 @@ def test_a_disk_that_is_really_full(tmp_path: Path) -> None:
                     fill(folder / "filler")
                     async with hub:
                         await outbox.drain(30)
-                        assert [row.n for row in Meters.ledger.rows] == list(range(count))
+                        assert [row.n for row in Meters.state.rows] == list(range(count))
                         (folder / "filler").unlink()
                         await asyncio.sleep(1.1)
                         await outbox.put("Store", ID, "x", count)

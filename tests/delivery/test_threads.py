@@ -38,7 +38,7 @@ def threads_hub(server: HubServer) -> Iterator[HubConnection]:
 def test_many_threads_put_and_the_handlers_have_one_thread(
     path: Path, threads_hub: HubConnection, ledger_hub: type[LedgerHub]
 ) -> None:
-    ledger_hub.ledger.rule("bad", "fail", -1)
+    ledger_hub.state.rule("bad", "fail", -1)
     on: set[int] = set()
     delivered: list[Any] = []
     dead: list[Entry] = []
@@ -129,7 +129,7 @@ def test_a_feed_over_a_lost_connection(
         )
 
     for _ in range(200):
-        ledger_hub.ledger.next_item()
+        ledger_hub.state.next_item()
     options: dict[str, Any] = {"number": lambda item: item["n"], "catch_up": catch_up, "gap_timeout": 0.05}
     with Feed(threads_hub, "item", start=0, store=path, **options) as items, threads_hub:
         assert [next(items)["n"] for _ in range(150)] == list(range(1, 151))
@@ -139,8 +139,8 @@ def test_a_feed_over_a_lost_connection(
         assert items.position is not None
         assert items.position.number == 200
     with threads_hub, Feed(threads_hub, "item", store=path, **options) as items:
-        ledger_hub.ledger.next_item()
-        ledger_hub.ledger.forget(below=202)
+        ledger_hub.state.next_item()
+        ledger_hub.state.forget(below=202)
         threads_hub.invoke("Emit", 1, 0)
         with pytest.raises(FeedGapError):
             next(items)

@@ -1,4 +1,4 @@
-"""`LedgerHub`: what it records, and the faults that it makes. `tests/interop/test_ledger.py` has its twin's answers."""
+"""`LedgerHub`: what it records, and the faults that it makes. `tests/interop/test_ledger.py` has its twin too."""
 
 from __future__ import annotations
 
@@ -20,24 +20,24 @@ class Meters(LedgerHub):
 
 @pytest.fixture(autouse=True)
 def new_ledger(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Meters, "ledger", type(Meters.ledger)())
+    monkeypatch.setattr(Meters, "state", type(Meters.state)())
 
 
 async def test_the_example_of_its_page(tmp_path: Path) -> None:
     async with HubServer({"/meters": Meters}) as server:
         hub = HubConnection(server.url("/meters"), reconnect=Retry.forever(wait=lambda _state: 0.01))
         async with hub, Outbox(tmp_path / "meter.db", hub) as outbox:
-            Meters.ledger.rule("*", "abort-after", times=2)
+            Meters.state.rule("*", "abort-after", times=2)
             await outbox.put("Store", ID, "kitchen", 1)
             await outbox.drain(timeout=9)
-    assert max(Meters.ledger.seen().values()) == 3
+    assert max(Meters.state.seen().values()) == 3
 
 
 def test_each_hub_has_a_ledger_of_its_own() -> None:
     class Other(LedgerHub):
         pass
 
-    assert Other.ledger is not Meters.ledger
+    assert Other.state is not Meters.state
 
 
 async def test_records_in_a_file_last(tmp_path: Path) -> None:
@@ -67,7 +67,7 @@ async def test_rules(tmp_path: Path) -> None:
         await hub.invoke("Rule", "*", "abort", 1)
         with pytest.raises(ConnectionClosedError):
             await hub.invoke("StoreValue", "b", 1)
-    assert Meters.ledger.seen() == {"a": 2}
+    assert Meters.state.seen() == {"a": 2}
 
 
 async def test_numbered_events() -> None:

@@ -24,6 +24,7 @@ from ..errors import (
     StoreError,
 )
 from ..retry import RetryContext
+from .counted_warnings import CountedWarning
 from .entry import Entry, OutboxLimits, StoredEntry, moment
 from .kept_values import decode_arguments
 from .schedule import Call, End, Schedule
@@ -120,8 +121,9 @@ class Deliverer:
         self._unrecorded: list[Call] = []
         # When the last failure of an entry was, by its position.
         self._failed: dict[int, float] = {}
-        self._lost = 0
-        self._expired = 0
+        self._lost = CountedWarning("the connection was lost while %d entries were under way, which come again")
+        self._expired = CountedWarning("%d entries were too old, and were dropped")
+        self._died = CountedWarning("%d entries were given up")
 
     # From outside
 
@@ -170,6 +172,8 @@ class Deliverer:
         finally:
             if self._timer is not None:
                 self._timer.cancel()
+            for each in (self._lost, self._expired, self._died):
+                each.flush()
 
     async def _watch(self) -> None:
         while True:
@@ -187,9 +191,14 @@ class Deliverer:
                 self._reads.clear()
                 await self._reads.wait()
                 continue
-            page = await self._store.read(
-                reading.after, reading.limit, skip=reading.skip, key=reading.key, until=reading.until
-            )
+            try:
+                page = await self._store.read(
+                    reading.after, reading.limit, skip=reading.skip, key=reading.key, until=reading.until
+                )
+            except StoreError as error:
+                _log.warning("no entries can be read now: %s", error)
+                await asyncio.sleep(_STORE_PAUSE)
+                continue
             self._schedule.add(reading, page, _now(), time.time())
             if page.entries:
                 self.wake()
@@ -215,13 +224,10 @@ class Deliverer:
         call, expired = self._schedule.take(_now(), time.time())
         if expired:
             await self._drop_expired(expired)
-        elif self._expired:
-            _log.warning("%d entries were too old, and were dropped", self._expired)
-            self._expired = 0
         return call
 
     async def _drop_expired(self, expired: list[StoredEntry]) -> None:
-        self._expired += len(expired)
+        self._expired.add(len(expired))
         try:
             await self._store.done(expired, "expired")
         except StoreError as error:
@@ -286,20 +292,11 @@ class Deliverer:
         end = _end_of(raised)
         if end is End.LOST:
             self._gate.close()
-            self._note_lost(len(call.entries))
+            self._lost.add(len(call.entries))
         elif end is End.UNSENT:
             await asyncio.sleep(_NO_CONNECTION_PAUSE)
         if self._schedule.fail(call, end):
             await self._ask(call, raised, refused=end is End.REFUSED)
-
-    def _note_lost(self, count: int) -> None:
-        if not self._lost:
-            asyncio.get_running_loop().call_soon(self._report_lost)
-        self._lost += count
-
-    def _report_lost(self) -> None:
-        _log.warning("the connection was lost while %d entries were under way; they come again", self._lost)
-        self._lost = 0
 
     async def _ask(self, call: Call, raised: Exception, *, refused: bool) -> None:
         """Ask the retry policy about the one entry of a failed call, and store the answer."""
@@ -325,7 +322,7 @@ class Deliverer:
             self._schedule.put_off(call, attrs.evolve(entry, dead=False), now + delay)
             return
         self._failed.pop(entry.position)
-        _log.warning("a call of '%s' is given up after %d attempts: %s", entry.method, entry.attempts, entry.error)
+        self._died.add(1, f"a call of '{entry.method}', after {entry.attempts} attempts: {entry.error}")
         await self._handlers.died(public(entry))
         self._schedule.bury(call)
 

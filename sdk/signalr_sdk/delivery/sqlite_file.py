@@ -36,7 +36,7 @@ _RESERVE: Final = 256 * 1024
 _RESERVE_PAUSE: Final = 1.0
 # Pages in the write-ahead log above which SQLite moves the log into the file, which takes two syncs. On a small disk
 # the log must stay small: a log that fills the disk cannot be moved into the file.
-_LOG_PAGES: Final = 1000
+_LOG_PAGES: Final = 4000
 _LOG_SHARE: Final = 16
 
 # Held while a file is made and opened: another object of this process must not use the file in the moment in which it

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Literal, TypeVar
 from .._guard.copying import Uncopied
 from .._guard.loops import check_loop, running_loop
 from ..errors import StateError
+from .counted_warnings import CountedWarning
 from .entry import OutboxLimits, OutboxStats, Position, StoredEntry
 from .file_lock import FileLock, is_locked
 from .sqlite_errors import store_error
@@ -82,6 +83,9 @@ class SqliteStore(Uncopied):
         self._opening: asyncio.Lock | None = None
         self._waiters: set[asyncio.Future[None]] = set()
         self._claims = 0
+        self._dropped = CountedWarning("the outbox is full: %d entries were dropped to make room")
+        # Counted on the thread of the store, and read on the event loop.
+        self._dropped_by_puts = self._dropped_seen = 0
 
     def __repr__(self) -> str:
         return f"<SqliteStore {self._path}>"
@@ -120,6 +124,7 @@ class SqliteStore(Uncopied):
         async with self._opening:
             self._users -= 1
             if self._users == 0:
+                self._dropped.flush()
                 await self._thread.stop()
 
     def _request(
@@ -135,9 +140,22 @@ class SqliteStore(Uncopied):
 
     def add(self, entry: StoredEntry, body: bytes, limits: OutboxLimits, overflow: Overflow) -> asyncio.Future[bool]:
         """See `OutboxStore.add`."""
-        added = self._request(lambda tables: tables.add(entry, body, limits, overflow))
-        added.add_done_callback(self._notify)
+
+        def work(tables: Tables) -> bool:
+            before = tables.totals.dropped
+            added = tables.add(entry, body, limits, overflow)
+            self._dropped_by_puts += tables.totals.dropped - before
+            return added
+
+        added = self._request(work)
+        added.add_done_callback(self._note_added)
         return added
+
+    def _note_added(self, _added: object) -> None:
+        dropped = self._dropped_by_puts
+        self._dropped.add(dropped - self._dropped_seen)
+        self._dropped_seen = dropped
+        self._notify()
 
     async def read(
         self,
@@ -153,11 +171,19 @@ class SqliteStore(Uncopied):
 
     async def done(self, entries: Sequence[StoredEntry], how: Ending) -> None:
         """See `OutboxStore.done`."""
-        await self._request(lambda tables: tables.done(entries, how), durable=False, frees=True)
+
+        def work(tables: Tables) -> int:
+            tables.done(entries, how)
+            return tables.totals.waiting
+
+        if await self._request(work, durable=False, frees=True) == 0:
+            self._notify()  # of a wait for the last entry
 
     async def update(self, entry: StoredEntry) -> None:
         """See `OutboxStore.update`."""
         await self._request(lambda tables: tables.update(entry), durable=False, frees=True)
+        if entry.dead:
+            self._notify()
 
     async def entries(
         self, *, dead: bool | None = None, limit: int = 100, after: int | None = None

@@ -9,7 +9,7 @@ from .classic.server import ClassicHubServer
 from .fault_proxy import FaultProxy
 from .faults import Faults
 from .hubs import ClientProxy, Hub, HubClients, HubContext, HubException, HubGroups, IOException, SingleClientProxy
-from .ledger_hub import Ledger, LedgerHub, LedgerRow
+from .ledger_hub import LedgerHub, LedgerRow, LedgerState
 from .pending import Pending
 from .recording import Recorded, RecordedCall, RecordedConnect, RecordedDisconnect, RecordedNegotiation
 from .server import HubServer
@@ -34,9 +34,9 @@ __all__ = [
     "HubServer",
     "IOException",
     "Identity",
-    "Ledger",
     "LedgerHub",
     "LedgerRow",
+    "LedgerState",
     "Pending",
     "Progress",
     "RawConnections",

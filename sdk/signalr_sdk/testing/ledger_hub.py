@@ -24,7 +24,7 @@ _PAGE = 5000
 
 @attrs.frozen
 class LedgerRow:
-    """One record of a `Ledger`.
+    """One record of a `LedgerState`.
 
     Attributes:
         id: the id that the client gave.
@@ -48,7 +48,7 @@ class _Rule:
     times: int
 
 
-class Ledger:
+class LedgerState:
     """What the hubs of one `LedgerHub` class share: the records, the rules that make calls fail, and numbered events.
 
     Args:
@@ -142,10 +142,10 @@ class Ledger:
 class LedgerHub(Hub):
     """A hub for tests of outboxes and feeds: it records what clients store, with the ids that the clients give.
 
-    Each subclass has a ledger of its own. The events `item` have one argument, a dict with `epoch`, `n` and `text`.
+    Each subclass has a state of its own. The events `item` have one argument, a dict with `epoch`, `n` and `text`.
 
     Attributes:
-        ledger: what the hub has recorded, with the rules that make calls fail.
+        state: what the hub has recorded, with the rules that make calls fail.
 
     Example:
         ```python
@@ -155,80 +155,84 @@ class LedgerHub(Hub):
         async with HubServer({"/meters": Meters}) as server:
             hub = HubConnection(server.url("/meters"), reconnect=Retry.forever())
             async with hub, Outbox("meter.db", hub) as outbox:
-                Meters.ledger.rule("*", "abort-after", times=2)  # the answers to two calls are lost
+                Meters.state.rule("*", "abort-after", times=2)  # the answers to two calls are lost
                 await outbox.put("Store", ID, "kitchen", 1)
                 await outbox.drain(timeout=10)
-            assert max(Meters.ledger.seen().values()) <= 3
+            assert max(Meters.state.seen().values()) <= 3
         ```
     """
 
-    ledger: ClassVar[Ledger] = Ledger()
+    state: ClassVar[LedgerState] = LedgerState()
 
     def __init_subclass__(cls, *, file: str | os.PathLike[str] | None = None, **options: Any) -> None:
-        """Give the subclass a ledger of its own.
+        """Give the subclass a state of its own.
 
         Args:
             file: a file that keeps the records over restarts of the program.
             options: for other base classes.
         """
         super().__init_subclass__(**options)
-        cls.ledger = Ledger(file)
+        cls.state = LedgerState(file)
 
     # Storing
 
     async def store(self, id: str, key: Any, n: int) -> int:
         """Record a number; return how often this id was recorded."""
         row = self._row(id, key, n, "Store")
-        return await self._obey(self.ledger.take_rule(id, key), lambda: self.ledger.record(row))
+        return await self._obey(self.state.take_rule(id, key), lambda: self.state.record(row))
 
     async def store_value(self, id: str, value: Any) -> Any:
         """Record an id; return the value."""
         row = self._row(id, None, -1, "StoreValue")
-        _times = await self._obey(self.ledger.take_rule(id), lambda: self.ledger.record(row))
+        _times = await self._obey(self.state.take_rule(id), lambda: self.state.record(row))
         return value
 
     async def store_all(self, readings: list[Any]) -> int:
         """Record several readings, or none of them; return how often the last id was recorded."""
         call = f"StoreAll {len(readings)} {readings[0]['id']}"
         rows = [self._row(each["id"], each["key"], each["n"], call) for each in readings]
-        actions = (self.ledger.take_rule(row.id, row.key) for row in rows)
+        actions = (self.state.take_rule(row.id, row.key) for row in rows)
         action = next((each for each in actions if each is not None), None)
-        return await self._obey(action, lambda: self.ledger.record(*rows))
+        return await self._obey(action, lambda: self.state.record(*rows))
+
+    async def ledger(self, after: int) -> list[Any]:
+        """Return records behind the first `after`, at most 5000."""
+        return [attrs.asdict(row) for row in self.state.rows[after : after + _PAGE]]
 
     async def ledger_length(self) -> int:
         """Return the number of records."""
-        return len(self.ledger.rows)
+        return len(self.state.rows)
 
     async def rule(self, match: str, action: str, times: int) -> None:
-        """Make calls fail; see `Ledger.rule`."""
-        self.ledger.rule(match, action, times)
+        """Make calls fail; see `LedgerState.rule`."""
+        self.state.rule(match, action, times)
 
     async def clear_rules(self) -> None:
         """Forget all rules."""
-        self.ledger.clear_rules()
+        self.state.clear_rules()
 
     # Numbered events
 
     async def emit(self, count: int, pause: int) -> int:
         """Send events to all clients, with a pause in milliseconds; return the last number."""
         for _ in range(count):
-            await self.clients.all.send("item", self.ledger.next_item())
+            await self.clients.all.send("item", self.state.next_item())
             await asyncio.sleep(pause / 1000)
-        return self.ledger.number
+        return self.state.number
 
     async def emit_silently(self, count: int) -> int:
         """Make events that are kept in the history and not sent; return the last number."""
         for _ in range(count):
-            self.ledger.next_item()
-        return self.ledger.number
+            self.state.next_item()
+        return self.state.number
 
     async def emit_again(self, n: int) -> None:
         """Send an event again."""
-        await self.clients.all.send("item", self.ledger.find(n))
+        await self.clients.all.send("item", self.state.find(n))
 
     async def emit_backwards(self, count: int) -> None:
         """Make events, and send the last one first."""
-        items = [self.ledger.next_item() for _ in range(count)]
+        items = [self.state.next_item() for _ in range(count)]
         for item in reversed(items):
             await self.clients.all.send("item", item)
 
@@ -239,21 +243,21 @@ class LedgerHub(Hub):
 
     async def since_list(self, epoch: Any, after: int) -> list[Any]:
         """Return what `since` streams."""
-        if self.ledger.take_rule("since") == "fail":
+        if self.state.take_rule("since") == "fail":
             raise HubException("told to fail")
-        return self.ledger.since(epoch, after)
+        return self.state.since(epoch, after)
 
     async def since_calls(self) -> int:
         """Return how often clients have asked for the history."""
-        return self.ledger.since_calls
+        return self.state.since_calls
 
     async def forget(self, below: int) -> None:
         """Forget the events below a number."""
-        self.ledger.forget(below)
+        self.state.forget(below)
 
     async def new_epoch(self, epoch: str) -> None:
         """Begin a new series of numbers, with an empty history."""
-        self.ledger.new_epoch(epoch)
+        self.state.new_epoch(epoch)
 
     async def abort_me(self) -> None:
         """End the caller's connection."""
