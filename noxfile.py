@@ -38,6 +38,7 @@ SCHEDULED = (
     *PURE,
     "tests/guard",
     "tests/sending",
+    "tests/life/test_found.py",
     "tests/life/test_interleavings.py",
     "tests/life/test_users_code.py",
     "tests/hub/test_hub_connection.py",

@@ -3,22 +3,32 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+import inspect
+import logging
+import sys
+from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.doubles import without_waiting
+from tests.doubles import LeapingLoop, without_waiting
 from tests.scripted import ScriptedServer, ScriptedSocket, question
 from tests.scripted_host import Host, now, settle
 
 from signalr_sdk import (
     ConnectionClosedError,
     ConnectionState,
+    JsonProtocol,
     Limits,
     Retry,
+    RetryContext,
     SetupError,
+    SignalRError,
     StateError,
     Timeouts,
 )
+from signalr_sdk.messages import HubMessage, Ping
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
 
 pytestmark = pytest.mark.timeout(10)
 
@@ -46,6 +56,16 @@ def let_receive_ignore_cancellation(socket: ScriptedSocket, over: asyncio.Event)
         return None
 
     socket.receive = receive  # type: ignore[method-assign]
+
+
+def is_new(task: asyncio.Task[Any]) -> bool:
+    """Return whether a task has not begun."""
+    return inspect.getcoroutinestate(task.get_coro()) == inspect.CORO_CREATED  # type: ignore[arg-type]
+
+
+def cancel_new(name: str) -> int:
+    """Cancel the tasks of this name that have not begun; return their number."""
+    return sum(task.cancel() for task in asyncio.all_tasks() if task.get_name() == name and is_new(task))
 
 
 # reconnect() and stop()
@@ -218,3 +238,216 @@ async def test_an_old_question_is_no_part_of_a_set_up(server: ScriptedServer) ->
     socket.answer(call)
     assert (await socket.next())["target"] == "FromOldQuestion"
     await hub.stop()
+
+
+@pytest.mark.parametrize("kind", ["handler", "encode", "receive"])
+def test_the_program_ends_during_a_set_up(kind: str) -> None:
+    """KeyboardInterrupt on the main thread: the connection is closed, and the exception comes out of the loop."""
+    sockets: list[ScriptedSocket] = []
+
+    class EndingProtocol(JsonProtocol):
+        def encode(self, message: HubMessage, /) -> bytes:
+            if kind == "encode" and isinstance(message, Ping):
+                raise KeyboardInterrupt
+            return super().encode(message)
+
+    def interrupt() -> Any:
+        raise KeyboardInterrupt
+
+    async def main() -> None:
+        async with Host() as host:
+            hub = host.server.hub(protocol=EndingProtocol(), timeouts=QUIET)
+
+            @hub.on_setup
+            async def end(_connection_id: str | None) -> None:
+                if kind == "receive":
+                    host.sockets[-1].receive = interrupt  # type: ignore[method-assign]
+                    host.sockets[-1].say({"type": 6})
+                    await asyncio.Event().wait()
+                interrupt()
+
+            try:
+                await hub.start()
+            finally:
+                sockets.extend(host.sockets)
+                assert hub.state is ConnectionState.DISCONNECTED
+
+    with asyncio.Runner(loop_factory=LeapingLoop) as runner, pytest.raises(KeyboardInterrupt):
+        runner.run(main())
+    assert [socket.closed.is_set() for socket in sockets] == [True]
+
+
+async def test_stop_and_a_set_up_that_the_program_has_cancelled(
+    server: ScriptedServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The handler has swallowed its cancellation: it is cancelled again, and named."""
+    hub = server.hub(timeouts=Timeouts(close=1))
+    over = asyncio.Event()
+
+    @hub.on_setup
+    async def stubborn(_connection_id: str | None) -> None:
+        while not over.is_set():
+            try:
+                await over.wait()
+            except asyncio.CancelledError:
+                continue
+
+    start = asyncio.create_task(hub.start())
+    await (await server.sockets.get()).shake_hands()
+    await settle()
+    for task in asyncio.all_tasks():
+        if "on_setup" in task.get_name():
+            task.cancel()
+    await settle()
+    await hub.stop()
+    with pytest.raises(ConnectionClosedError):
+        await start
+    assert "stubborn" in caplog.text
+    over.set()
+    await settle()
+
+
+# The task of the connection
+
+
+@without_waiting
+async def test_the_program_cancels_the_successor_of_a_task_that_hangs() -> None:
+    """Before its first step: the connection stayed CONNECTED for ever."""
+    async with Host() as host:
+        hub = host.server.hub(reconnect=AT_ONCE, timeouts=QUIET)
+        closed: list[Any] = []
+        hub.on_closed(closed.append)
+        await hub.start()
+        over = asyncio.Event()
+        let_receive_ignore_cancellation(host.sockets[-1], over)
+        host.sockets[-1].say({"type": 6})
+        await settle()
+        cancelled: list[int] = []
+
+        class Canceller(logging.Handler):
+            def emit(self, record: logging.LogRecord) -> None:
+                if "left behind" in record.msg:  # the successor is made next
+                    call = asyncio.get_running_loop().call_soon
+                    call(lambda: cancelled.append(cancel_new("signalr_sdk connection")))
+
+        canceller = Canceller()
+        logging.getLogger("signalr_sdk.hub").addHandler(canceller)
+        again = asyncio.create_task(hub.reconnect())
+        await asyncio.sleep(5)
+        logging.getLogger("signalr_sdk.hub").removeHandler(canceller)
+        assert cancelled == [1]
+        with pytest.raises(SignalRError):
+            await again
+        assert hub.state is ConnectionState.DISCONNECTED
+        assert len(closed) == 1
+        over.set()
+        await settle()
+
+
+# Tasks that begin at once: users' code that is called by the package may call `stop`, `reconnect` or `start` at once
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="asyncio.eager_task_factory is new in Python 3.12")
+class TestEager:
+    @pytest.mark.parametrize("policy_of", ["a loss", "an attempt", "a start"])
+    @pytest.mark.parametrize("call", ["stop", "reconnect"])
+    def test_a_policy_that_calls_the_connection(self, call: str, policy_of: str) -> None:
+        @eagerly
+        async def play() -> None:
+            async with Host() as host:
+                tasks: list[asyncio.Task[None]] = []
+
+                class Policy:
+                    asked = 0
+
+                    def next_delay(self, _context: RetryContext, /) -> float | None:
+                        self.asked += 1
+                        if self.asked == (2 if policy_of == "an attempt" else 1):
+                            host.up = True
+                            tasks.append(asyncio.ensure_future(getattr(hub, call)()))
+                            return None if call == "stop" else 100.0
+                        return 0.0
+
+                policy = Policy()
+                hub = host.server.hub(reconnect=policy, retry_start=policy, timeouts=QUIET)
+                closed: list[Any] = []
+                hub.on_closed(closed.append)
+                host.up = policy_of != "a start"
+                start = asyncio.ensure_future(hub.start())
+                await settle()
+                if policy_of != "a start":
+                    await start
+                    host.go_away(up=policy_of == "a loss")
+                began = now()
+                await settle(100)
+                if call == "reconnect":
+                    await asyncio.gather(start, *tasks)
+                    assert hub.state is ConnectionState.CONNECTED
+                    assert now() - began < 10
+                    await hub.stop()
+                else:
+                    await asyncio.gather(start, *tasks, return_exceptions=True)
+                    assert hub.state is ConnectionState.DISCONNECTED
+                await settle()
+                assert closed == ([] if policy_of == "a start" and call == "stop" else [None])
+
+        play()
+
+    @pytest.mark.parametrize("end", ["stop", "loss"])
+    def test_a_log_handler_that_starts_again(self, end: str) -> None:
+        """`on_closed` is told of the end before, and the new connection is not ended with the old one."""
+
+        @eagerly
+        async def play() -> None:
+            async with Host() as host:
+                hub = host.server.hub(reconnect=False, timeouts=QUIET)
+                tasks: list[asyncio.Task[None]] = []
+
+                class Starting(logging.Handler):
+                    def emit(self, record: logging.LogRecord) -> None:
+                        if ("stopped" in record.msg or "has ended" in record.msg) and not tasks:
+                            tasks.append(asyncio.ensure_future(hub.start()))
+
+                closed: list[Any] = []
+                hub.on_closed(closed.append)
+                await hub.start()
+                logger, handler = logging.getLogger("signalr_sdk.hub"), Starting()
+                logger.addHandler(handler)
+                level = logger.level
+                logger.setLevel(logging.INFO)
+                try:
+                    if end == "stop":
+                        await hub.stop()
+                    else:
+                        host.go_away(up=True)
+                    await settle(100)
+                    await tasks[0]
+                finally:
+                    logger.setLevel(level)
+                    logger.removeHandler(handler)
+                assert hub.state is ConnectionState.CONNECTED
+                assert len(closed) == 1
+                call = asyncio.ensure_future(hub.wait_closed())
+                await settle()
+                assert not call.done()
+                await hub.stop()
+                await call
+                await settle()
+                assert len(closed) == 2
+
+        play()
+
+
+def eagerly(test: Callable[[], Coroutine[Any, Any, None]]) -> Callable[[], None]:
+    """Run an async test on a `LeapingLoop` whose tasks begin at once."""
+
+    async def whole() -> None:
+        if sys.version_info >= (3, 12):
+            asyncio.get_running_loop().set_task_factory(asyncio.eager_task_factory)
+        await test()
+
+    def run() -> None:
+        with asyncio.Runner(loop_factory=LeapingLoop) as runner:
+            runner.run(whole())
+
+    return run

@@ -145,6 +145,26 @@ def test_one_that_takes_too_long_is_abandoned(room: Served) -> None:
     until(lambda: late)
 
 
+def test_no_handler_follows_one_that_took_too_long(room: Served) -> None:
+    """The thread goes on when the connection is closed already."""
+    hub = room.client(timeouts=Timeouts(setup=0.2))
+    over = threading.Event()
+    called: list[str | None] = []
+    threads: list[threading.Thread] = []
+
+    @hub.on_setup
+    def hang(_connection_id: str | None) -> None:
+        threads.append(threading.current_thread())
+        over.wait(5)
+
+    hub.on_setup(called.append)
+    with pytest.raises(SetupError):
+        hub.start()
+    over.set()
+    threads[0].join(5)
+    assert called == []
+
+
 def test_what_cannot_be_called_inside(room: Served) -> None:
     hub = room.client()
     refused: list[StateError] = []

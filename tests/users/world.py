@@ -6,6 +6,7 @@ import asyncio
 import gc
 import inspect
 import logging
+import sys
 import threading
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -472,6 +473,8 @@ def play(seed: int) -> World:
 
     async def whole() -> None:
         loop = asyncio.get_running_loop()
+        if seed % 5 < 2 and sys.version_info >= (3, 12):
+            loop.set_task_factory(asyncio.eager_task_factory)
         loop.set_exception_handler(lambda _loop, context: unseen.append(repr_of(context)))
         world = World(seed)
         worlds.append(world)

@@ -62,12 +62,12 @@ async def set_up(
     # Receive in a task of its own, which goes on after the set-up: a receive that is cancelled and started again would
     # lose bytes.
     receiving = spawn(link.run(), "receive")
-    handlers = run.task = spawn_contained(dispatcher.run_set_up(link.connection_id), "an on_setup handler")
-    for task in (receiving, handlers):
-        task.add_done_callback(_retrieve)
+    receiving.add_done_callback(_retrieve)
     end = functools.partial(_end, dispatcher, run, receiving, close, log)
     try:
         link.begin()
+        handlers = run.task = spawn_contained(dispatcher.run_set_up(link.connection_id), "an on_setup handler")
+        handlers.add_done_callback(_retrieve)
         first: set[asyncio.Future[Any]] = {receiving, handlers, stuck}
         await asyncio.wait(first, timeout=limit, return_when=asyncio.FIRST_COMPLETED)
         if handlers.done() and not handlers.cancelled() and handlers.exception() is None:

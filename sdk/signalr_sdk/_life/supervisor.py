@@ -237,8 +237,10 @@ class Supervisor(Generic[L]):
                 loop = stopping.get_loop()
                 self._replacing = loop.call_later(LAST_CHANCE, self._finish_stop, link, self._main)
             return
+        # Read `was_connected` first: a log handler may call `start`.
+        was_connected = self._attempts.was_connected
         self._end_stop()
-        if self._attempts.was_connected:
+        if was_connected:
             self._dispatcher.run_apart("closed", None)
 
     def _finish_stop(self, link: L | None, main: asyncio.Task[None]) -> None:
@@ -331,8 +333,8 @@ class Supervisor(Generic[L]):
         error = None if state is State.DISCONNECTING else cause
         if state is not State.DISCONNECTING:
             self.lifecycle.fire(Event.GIVEN_UP if state is State.RECONNECTING else Event.LOST_FOR_GOOD)
-            self._logger.info("the connection has ended: %s", cause)
             self._end_waits(cause)
+            self._logger.info("the connection has ended: %s", cause)
         try:
             if link is not None:
                 await self._close(link, cause, goodbye=False)
@@ -354,6 +356,7 @@ class Supervisor(Generic[L]):
                 return await self._connector.connect()
             except Exception as error:
                 delay = self._attempts.delay_of_start(error)
+                foreign.heed_cancellation()  # the retry policy may have called `stop`
                 if delay is None:
                     raise
                 text = "the connection could not be started, next attempt in %.1f s: %s"
@@ -367,9 +370,6 @@ class Supervisor(Generic[L]):
         self.link = link
         self._attempts.note_up()
         connection_id = link.connection_id
-        if self._logger.isEnabledFor(logging.INFO):
-            url, kind = urls.without_query(self._options.url), link.transport_kind
-            self._logger.info("connected to %s over %s (%s)", url, kind, connection_id or "no id")
         self._dispatcher.push_lifecycle("connected", connection_id)
         if again:
             self._dispatcher.push_lifecycle("reconnected", connection_id)
@@ -380,6 +380,9 @@ class Supervisor(Generic[L]):
             self._dispatcher.end_set_up(self._dispatcher.set_up, up=True)
         link.go_live()
         self._waiters.wake()
+        if self._logger.isEnabledFor(logging.INFO):
+            url, kind = urls.without_query(self._options.url), link.transport_kind
+            self._logger.info("connected to %s over %s (%s)", url, kind, connection_id or "no id")
 
     async def _live_once(self, link: L) -> L | None:
         """Receive until the connection is lost, then reconnect. Return the new `Link`; `None` if not reconnected."""
@@ -405,11 +408,13 @@ class Supervisor(Generic[L]):
             if not_resumed is not None:
                 return await self._lose(link, not_resumed.error, not_resumed.delay)
             self._end_resuming(link)
-        if self.lifecycle.state is State.DISCONNECTING:
+        return await self._lose(link, cause, self._delay(link, cause), in_order=error is None)
+
+    def _delay(self, link: L, cause: SignalRError) -> float | None:
+        """Ask the retry policy after a loss, unless the user has called `stop` or `reconnect` already."""
+        if self.lifecycle.state is State.DISCONNECTING or self._given_up is link:
             return None
-        if self._given_up is link:
-            return await self._replace(link)
-        return await self._lose(link, cause, self._attempts.delay(cause), in_order=error is None)
+        return self._attempts.delay(cause)
 
     def _begin_resuming(self, link: L, cause: SignalRError) -> None:
         self.lifecycle.fire(Event.LOST_RESUMABLE)
@@ -453,7 +458,16 @@ class Supervisor(Generic[L]):
         started: asyncio.Future[None] = main.get_loop().create_future()
         started.set_result(None)
         following = functools.partial(self._after_stuck, link, error)
-        _ = self._new_main(self._live(started, following, link))
+        self._continue(link, self._live(started, following, link))
+
+    def _continue(self, link: L, life: Coroutine[Any, Any, None]) -> None:
+        """Make a new `_main`. If the program cancels the task before its first step, end the connection in another."""
+
+        def note_over(main: asyncio.Task[None]) -> None:
+            if self._main is main and self.lifecycle.state not in (State.DISCONNECTED, State.DISCONNECTING):
+                self._continue(link, self._abandon(link, ConnectionClosedError(CANCELLED)))
+
+        self._new_main(life).add_done_callback(note_over)
 
     async def _after_stuck(self, link: L, error: SignalRError) -> L | None:
         if self.lifecycle.state is State.DISCONNECTING:
@@ -464,9 +478,7 @@ class Supervisor(Generic[L]):
         if self._dispatcher.failed is not None:
             await self._end_by_handler(link, self._dispatcher.failed)
             return None
-        if self._given_up is link:
-            return await self._replace(link)
-        return await self._lose(link, error, self._attempts.delay(error))
+        return await self._lose(link, error, self._delay(link, error))
 
     async def _lose(self, link: L, error: SignalRError, delay: float | None, *, in_order: bool = False) -> L | None:
         """Close a lost connection, and reconnect. Return the new `Link`; `None` if there is no new connection.
@@ -478,6 +490,12 @@ class Supervisor(Generic[L]):
             in_order: whether the server closed the connection without an error. If the connection ends then, the user
                 is told of no error.
         """
+        # Users' code may have called `stop` or `reconnect` meanwhile, the retry policy too: with an eager task factory,
+        # a task that the policy makes runs at once.
+        if self.lifecycle.state is State.DISCONNECTING:
+            return None
+        if self._given_up is link:
+            return await self._replace(link)
         if delay is None:
             self.link = self._suspended = None
             self.lifecycle.fire(Event.LOST_FOR_GOOD)
@@ -506,6 +524,7 @@ class Supervisor(Generic[L]):
                 return await self._connector.connect()
             except Exception as error:  # noqa: BLE001 - the retry policy decides about every error
                 again = self._attempts.delay(error)
+                foreign.heed_cancellation()  # the retry policy may have called `stop`
                 if again is None:
                     self.lifecycle.fire(Event.GIVEN_UP)
                     self._report_end(error if isinstance(error, SignalRError) else wrapped(error))
@@ -534,9 +553,10 @@ class Supervisor(Generic[L]):
                 await self._close(link, error, goodbye=True)
 
     def _report_end(self, error: Exception | None) -> None:
-        self._logger.info("the connection has ended: %s", error or "the server closed it in good order")
         self._end_waits(error)
         self._dispatcher.push_lifecycle("closed", error)
+        # Log last: a log handler may call `start`, and a connection that has begun anew must not be ended.
+        self._logger.info("the connection has ended: %s", error or "the server closed it in good order")
 
     async def _close(self, link: L, cause: Exception, *, goodbye: bool, answer: bool = True) -> None:
         limit, log = self._timeouts.close, self._logger
@@ -559,9 +579,9 @@ class Supervisor(Generic[L]):
         self.loop = self._given_up = None
         failed = self._dispatcher.failed
         self._waiters.fail(error, self.lifecycle.public)
-        self._dispatcher.end_subscriptions(failed)
         if self.closed is not None and not self.closed.done():
             self.closed.set_result(error if isinstance(error, SignalRError) or error is failed else None)
+        self._dispatcher.end_subscriptions(failed)
 
     # Waiting for a live link, before a call can be sent
 

@@ -328,9 +328,11 @@ class Dispatcher:
                 targets.append(target)
                 arguments.append(values)
                 sizes.append(size)
-        if targets:
-            self.events(targets, arguments, sizes)
-        self._subscribers = subscribers
+        try:
+            if targets:
+                self.events(targets, arguments, sizes)
+        finally:
+            self._subscribers = subscribers
 
     # Worker tasks: calling the handlers for the events in the queue
 
@@ -582,8 +584,9 @@ class Dispatcher:
         self._queue.take_dropped()
         running = self._workers | self._answering
         if self.set_up is not None and not self.set_up.discarded:
-            self.set_up.discarded = True
-            if (task := self.set_up.task) is not None and not task.cancelling():
+            task = self.set_up.task
+            if task is not None and (task is caller or not task.cancelling()):
+                self.set_up.discarded = True
                 running.add(task)
         tasks = [task for task in running - self._closing if task is not caller]
         self._workers.clear()

@@ -102,23 +102,33 @@ class ThreadDispatcher(Dispatcher):
         """
         if self.fatal is not None and event != "on_closed" and batch is self._batch and self.loop is not None:
             batch.clear()
-            call_on_loop(self.loop, self.end_by, event, error)
+            call_on_loop(self.loop, self._end_by_batch, batch, event, error)
             return True
         self._logger.error("a handler of '%s' failed: %s", event, error, exc_info=error)
         self._call("error", (error,))
         return False
+
+    def _end_by_batch(self, batch: deque[Any], event: str, error: Exception) -> None:
+        if batch is self._batch:  # otherwise `stop` was called meanwhile, and perhaps `start`
+            self.end_by(event, error)
 
     # Set-up and client results
 
     async def _call_set_up(
         self, handlers: tuple[Handler, ...], connection_id: str | None, task: asyncio.Task[Any]
     ) -> None:
+        ended: list[None] = []
+
         # Do not use the worker thread: the handler of an event may be waiting there for this connection.
         def call_all() -> None:
             for handler in handlers:
-                result_of(handler(connection_id))
+                if not ended:  # otherwise the handler before took too long, and the connection is closed
+                    result_of(handler(connection_id))
 
-        await self._finish(run_on_thread(call_all, "set-up"), task)
+        try:
+            await self._finish(run_on_thread(call_all, "set-up"), task)
+        finally:
+            ended.append(None)
 
     async def _ask(self, handler: Handler, message: Invocation, task: asyncio.Task[Any]) -> Any:
         job = run_on_thread(lambda: result_of(handler(*message.arguments)), "client result")
