@@ -109,7 +109,7 @@ class Kills:
         begun, sent = time.monotonic(), 0
         while True:
             while sent < (time.monotonic() - begun) * rate:
-                await self._server.send("/ledger", "item", self._hub.ledger.next_item())
+                await self._server.send("/ledger", "item", self._hub.state.next_item())
                 sent += 1
             await asyncio.sleep(0.01)
 
@@ -180,7 +180,7 @@ class Kills:
         """Emit nothing more, and wait until everything is in the stream."""
         assert self._emitting is not None
         self._emitting.cancel()
-        await self._until("the last event", lambda: self.length() == self._hub.ledger.number)
+        await self._until("the last event", lambda: self.length() == self._hub.state.number)
 
     def check(self) -> str:
         """Look at the stream; return a summary.
@@ -201,7 +201,7 @@ class Kills:
                 else:
                     assert fields["kind"] == "event", fields
                     numbers.append(int(fields["number"]))
-        last = self._hub.ledger.number
+        last = self._hub.state.number
         wrong = [(at, n) for at, n in enumerate(numbers, 1) if at != n][:5]
         assert numbers == list(range(1, last + 1)), f"{len(numbers)} of {last}; first wrong: {wrong}"
         assert tokens == sorted(tokens), "an older leader was accepted after a newer one"

@@ -52,7 +52,7 @@ def test_an_outbox_in_redis(redis_process: RedisProcess, served: tuple[HubServer
     assert (json.loads(line)["id"], json.loads(line)["args"]) == (entry_id, [entry_id, "k", 1])
     done = run("outbox", "run", store, server.url("/meters"), "--drain", "--timeout", "40s")
     assert done.returncode == 0, done.stderr
-    assert [row.id for row in hub.ledger.rows] == [entry_id]
+    assert [row.id for row in hub.state.rows] == [entry_id]
     assert json.loads(run("outbox", "stats", store, "--json").stdout)["delivered"] == 1
 
 
@@ -71,7 +71,7 @@ def test_a_relay(
         assert running.stderr is not None
         assert b"waiting for the lease" in running.stderr.readline()
         assert b"connected over WebSockets: this machine has the lease" in running.stderr.readline()
-        server.send("/meters", "item", hub.ledger.next_item()).result()
+        server.send("/meters", "item", hub.state.next_item()).result()
         until(lambda: redis.xlen("items") == 2)
         running.send_signal(signal.SIGINT)
         assert running.wait() == 130

@@ -361,7 +361,7 @@ def connection(server: HubServer) -> HubConnection:
 def order_of_keys(hub: type[LedgerHub]) -> dict[str | None, list[int]]:
     """Return the numbers of each key, without doubles that follow at once."""
     found: dict[str | None, list[int]] = {}
-    for row in hub.ledger.rows:
+    for row in hub.state.rows:
         numbers = found.setdefault(row.key, [])
         if numbers[-1:] != [row.n]:
             numbers.append(row.n)
@@ -370,7 +370,7 @@ def order_of_keys(hub: type[LedgerHub]) -> dict[str | None, list[int]]:
 
 async def test_an_outbox_delivers(server: HubServer, ledger_hub: type[LedgerHub], redis_process: RedisProcess) -> None:
     async with connection(server) as hub, Outbox(RedisStore(redis_process.url, "box"), hub, lanes=4) as outbox:
-        ledger_hub.ledger.rule("*", "abort-after", times=2)
+        ledger_hub.state.rule("*", "abort-after", times=2)
         for number in range(100):
             await outbox.put("Store", ID, f"k{number % 5}", number, key=f"k{number % 5}", id=f"own-{number}")
         await outbox.put("Store", ID, "k0", 0, key="k0", id="own-0")
@@ -411,4 +411,4 @@ async def test_an_outbox_goes_on_when_redis_has_lost_its_memory(
         redis_process.start()
         await outbox.put("Store", ID, "k", 2)
         await outbox.drain(5)
-    assert [row.n for row in ledger_hub.ledger.rows] == [1, 2]
+    assert [row.n for row in ledger_hub.state.rows] == [1, 2]

@@ -90,10 +90,10 @@ async def until(condition: Callable[[], object]) -> None:
 async def test_numbered_events_come_into_the_stream(
     server: HubServer, ledger_hub: type[LedgerHub], redis_process: RedisProcess, redis: Any
 ) -> None:
-    ledger_hub.ledger.next_item()
+    ledger_hub.state.next_item()
     async with running(relay(server, redis_process)):
         await until(lambda: numbers(redis) == [1])
-        await server.send("/ledger", "item", ledger_hub.ledger.next_item())
+        await server.send("/ledger", "item", ledger_hub.state.next_item())
         await until(lambda: numbers(redis) == [1, 2])
     takeover, *events = entries(redis)
     assert takeover == {"kind": "takeover", "event": "", "args": "[]", "token": takeover["token"], "at": takeover["at"]}
@@ -106,7 +106,7 @@ async def test_numbered_events_come_into_the_stream(
 async def test_positions_outlive_the_leader(
     server: HubServer, ledger_hub: type[LedgerHub], redis_process: RedisProcess, redis: Any
 ) -> None:
-    ledger = ledger_hub.ledger
+    ledger = ledger_hub.state
     for count in range(1, 4):
         ledger.next_item()
         async with running(relay(server, redis_process), relay(server, redis_process)):
@@ -118,7 +118,7 @@ async def test_positions_outlive_the_leader(
 async def test_epochs_gaps_and_resets_are_entries(
     server: HubServer, ledger_hub: type[LedgerHub], redis_process: RedisProcess, redis: Any
 ) -> None:
-    ledger = ledger_hub.ledger
+    ledger = ledger_hub.state
     async with running(relay(server, redis_process, feed={"epoch": lambda item: item["epoch"]})):
         await until(lambda: entries(redis, "takeover"))
         ledger.next_item()
@@ -158,7 +158,7 @@ async def test_a_stream_is_trimmed(
     server: HubServer, ledger_hub: type[LedgerHub], redis_process: RedisProcess, redis: Any
 ) -> None:
     for _ in range(1500):
-        ledger_hub.ledger.next_item()
+        ledger_hub.state.next_item()
     async with running(relay(server, redis_process, maxlen=100)):
         await until(lambda: redis.hget("{items}:relay", "number:item") == "1500")
     assert 100 <= redis.xlen(STREAM) <= 300
@@ -172,8 +172,8 @@ async def test_an_older_leader_is_refused(
         await until(lambda: entries(redis, "takeover"))
         later = 10 * int(redis.get("{items}:sink"))
         redis.set("{items}:sink", later)
-        await until(lambda: ledger_hub.ledger.since_calls)
-        await server.send("/ledger", "item", ledger_hub.ledger.next_item())
+        await until(lambda: ledger_hub.state.since_calls)
+        await server.send("/ledger", "item", ledger_hub.state.next_item())
         await until(lambda: "a later leader has taken over" in caplog.text)
         redis.set("{items}:sink", "1")
         await until(lambda: numbers(redis) == [1])
@@ -184,10 +184,10 @@ async def test_a_redis_that_has_lost_its_memory_gets_all_again(
     lost: list[str], server: HubServer, ledger_hub: type[LedgerHub], redis_process: RedisProcess, redis: Any
 ) -> None:
     async with running(relay(server, redis_process)):
-        ledger_hub.ledger.next_item()
+        ledger_hub.state.next_item()
         await until(lambda: redis.hget("{items}:relay", "number:item") == "1")
         redis.delete(*lost)
-        await server.send("/ledger", "item", ledger_hub.ledger.next_item())
+        await server.send("/ledger", "item", ledger_hub.state.next_item())
         await until(lambda: numbers(redis)[-2:] == [1, 2])
 
 
@@ -214,11 +214,11 @@ async def test_a_redis_that_stops_for_long_costs_the_lease_and_no_event(
     server: HubServer, ledger_hub: type[LedgerHub], redis_process: RedisProcess, redis: Any, caplog: Any
 ) -> None:
     async with running(relay(server, redis_process)):
-        ledger_hub.ledger.next_item()
+        ledger_hub.state.next_item()
         await until(lambda: numbers(redis) == [1])
         redis_process.signal(signal.SIGSTOP)
         try:
-            ledger_hub.ledger.next_item()
+            ledger_hub.state.next_item()
             await until(lambda: "is lost" in caplog.text)
         finally:
             redis_process.signal(signal.SIGCONT)
@@ -230,10 +230,10 @@ async def test_a_hub_that_ends_is_started_again(
 ) -> None:
     hub = HubConnection(server.url("/ledger"), reconnect=False, timeouts=Timeouts(close=0.2))
     async with running(Relay(hub, redis_process.url, STREAM, feeds=[feed(hub)], ttl=1)):
-        ledger_hub.ledger.next_item()
+        ledger_hub.state.next_item()
         await until(lambda: numbers(redis) == [1])
         server.faults.cut()
-        ledger_hub.ledger.next_item()
+        ledger_hub.state.next_item()
         await until(lambda: numbers(redis) == [1, 2])
 
 

@@ -36,7 +36,6 @@ class Connector(Generic[L]):
 
     Attributes:
         attempting: whether an attempt is under way.
-        in_set_up: the new connection on which `on_setup` handlers run; otherwise `None`.
         receiving: the task that receives the messages of the latest connection, begun before its `on_setup` handlers.
             `None` without such handlers.
     """
@@ -45,7 +44,6 @@ class Connector(Generic[L]):
         self, connect: Callable[[], Coroutine[Any, Any, L]], *, options: ConnectionOptions, dispatcher: Dispatcher
     ) -> None:
         self.attempting = False
-        self.in_set_up: L | None = None
         self.receiving: asyncio.Task[SignalRError | None] | None = None
         self._connect_once = connect
         self._transports = len(options.transports)
@@ -79,12 +77,8 @@ class Connector(Generic[L]):
             self.attempting = False
 
     async def _set_up(self, link: L) -> None:
-        self.in_set_up = link
         close = functools.partial(close_link, link, limit=self._timeouts.close, log=self._logger)
-        try:
-            self.receiving = await set_up(link, self._dispatcher, close, limit=self._timeouts.setup, log=self._logger)
-        finally:
-            self.in_set_up = None
+        self.receiving = await set_up(link, self._dispatcher, close, limit=self._timeouts.setup, log=self._logger)
 
     async def _open(self) -> L:
         """Open a connection in a new task. If users' code in the new task never ends, do not wait for it."""

@@ -56,7 +56,7 @@ async def set_up(
     Raises:
         SetupError: a handler failed, the time was over, or the connection was lost.
     """
-    run = dispatcher.begin_set_up()
+    run = dispatcher.begin_set_up(link)
     stuck: asyncio.Future[SignalRError] = asyncio.get_running_loop().create_future()
     link.stuck = functools.partial(_resolve, stuck)
     # Receive in a task of its own, which goes on after the set-up: a receive that is cancelled and started again would

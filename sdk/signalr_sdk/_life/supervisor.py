@@ -11,22 +11,21 @@ import logging
 import math
 from contextlib import suppress
 from threading import get_ident
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from .._core import urls
-from .._core.lifecycle import Event, Lifecycle, State
+from .._core.lifecycle import Event, State
 from .._guard import foreign
-from .._guard.copying import copy_of
 from .._guard.loops import running_loop
 from .._guard.tasks import end_tasks, spawn, warn_of_left
 from .._receiving.dispatcher import running_handler
-from ..errors import ConnectionClosedError, NotConnectedError, SignalRError, StateError
+from ..errors import ConnectionClosedError, SignalRError, StateError
 from ..options import ConnectionState
 from .closing import LAST_CHANCE, close_link
 from .connector import Connector
 from .link import Link
 from .reasons import CANCELLED, ended_early, given_up, log_level, wrapped
-from .waiters import Waiters
+from .status import Status
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -39,7 +38,7 @@ if TYPE_CHECKING:
 L = TypeVar("L", bound=Link)
 
 
-class Supervisor(Generic[L]):
+class Supervisor(Status[L]):
     """Starts a connection, reconnects after a loss if the retry policy allows a reconnect, and stops the connection.
 
     A `Link` is the connection from a handshake to the next loss; a reconnect makes a new link.
@@ -51,14 +50,6 @@ class Supervisor(Generic[L]):
         dispatcher: runs the lifecycle handlers.
         attempts: counts attempts, and asks the retry policies.
         shows_resuming: whether users see a connection as reconnecting while it is resumed, and not as connected.
-
-    Attributes:
-        link: the live connection; `None` if not connected.
-        lifecycle: the state of the connection.
-        closed: a future that is resolved when the connection has ended. The result is the error that ended the
-            connection, or `None` if there was no error. Before the first `start`, `closed` itself is `None`.
-        loop: the event loop on which `start` was called; `None` if the connection is `DISCONNECTED`.
-        thread: the id of the thread of that loop.
     """
 
     def __init__(
@@ -70,19 +61,14 @@ class Supervisor(Generic[L]):
         attempts: Attempts,
         shows_resuming: bool = False,
     ) -> None:
-        self.link: L | None = None
+        resuming = ConnectionState.RECONNECTING if shows_resuming else ConnectionState.CONNECTED
+        super().__init__(options, dispatcher, resuming)
         self._shows_resuming = shows_resuming
-        self.lifecycle = Lifecycle(ConnectionState.RECONNECTING if shows_resuming else ConnectionState.CONNECTED)
         # The connection that is being resumed, if users see this: `link` is `None` then.
         self._suspended: L | None = None
-        self.closed: asyncio.Future[Exception | None] | None = None
-        self.loop: asyncio.AbstractEventLoop | None = None
-        self.thread = 0
         self._connect_once = connect
         self._options = options
-        self._timeouts = options.timeouts
         self._logger = options.logs.hub
-        self._dispatcher = dispatcher
         self._attempts = attempts
         self._main: asyncio.Task[None] | None = None
         # All running tasks that connect and reconnect: `_main`, which belongs to the latest `start`, and tasks of
@@ -93,9 +79,6 @@ class Supervisor(Generic[L]):
         # If the program cancels `_stopping`, the task that stops the connection, then `_main` must finish the stop. If
         # `_main` takes too long, this timer starts a new task that finishes the stop.
         self._replacing: asyncio.TimerHandle | None = None
-        # Added to the text of `NotConnectedError`. Empty, unless the program (not `stop`) has cancelled `_main`.
-        self._hint = ""
-        self._waiters = Waiters()
         self._connector = self._new_connector()
         # The task that receives, if it was begun before a set-up: `_main` awaits this task.
         self._receiving: asyncio.Task[SignalRError | None] | None = None
@@ -189,7 +172,7 @@ class Supervisor(Generic[L]):
 
     async def _shut_down(self, link: L | None, handlers: list[asyncio.Task[None]]) -> None:
         stopped = ConnectionClosedError("stop() was called")
-        self._waiters.fail(stopped, self.lifecycle.public)
+        self._fail_waiters(stopped)
         time = asyncio.get_running_loop().time
         end = None if self._timeouts.close is None else time() + self._timeouts.close
         if link is not None:
@@ -379,7 +362,7 @@ class Supervisor(Generic[L]):
         elif self._dispatcher.set_up is not None:
             self._dispatcher.end_set_up(self._dispatcher.set_up, up=True)
         link.go_live()
-        self._waiters.wake()
+        self._wake_waiters()
         if self._logger.isEnabledFor(logging.INFO):
             url, kind = urls.without_query(self._options.url), link.transport_kind
             self._logger.info("connected to %s over %s (%s)", url, kind, connection_id or "no id")
@@ -429,7 +412,7 @@ class Supervisor(Generic[L]):
         if self._shows_resuming:
             self.link, self._suspended = link, None
             self._dispatcher.push_lifecycle("reconnected", link.connection_id)
-            self._waiters.wake()
+            self._wake_waiters()
 
     async def _resume(self, link: L, cause: SignalRError) -> NotResumed | None:
         """Try to resume a lost connection. Return early, if `reconnect` gives up the connection meanwhile."""
@@ -578,40 +561,12 @@ class Supervisor(Generic[L]):
         """Wake every caller that waits for the connection or for its events, because the connection has ended."""
         self.loop = self._given_up = None
         failed = self._dispatcher.failed
-        self._waiters.fail(error, self.lifecycle.public)
+        self._fail_waiters(error)
         if self.closed is not None and not self.closed.done():
             self.closed.set_result(error if isinstance(error, SignalRError) or error is failed else None)
         self._dispatcher.end_subscriptions(failed)
 
-    # Waiting for a live link, before a call can be sent
-
-    async def ready(self) -> L:
-        """Return the live connection. If the connection is not up yet, wait for at most `Timeouts.ready` seconds.
-
-        Raises:
-            NotConnectedError: the connection is disconnected, or was not up within `Timeouts.ready`.
-        """
-        try:
-            async with asyncio.timeout(self._timeouts.ready):
-                return await self.next_link()
-        except TimeoutError:
-            raise NotConnectedError(
-                f"not connected, and no connection came within {self._timeouts.ready:g} s (Timeouts.ready)",
-                self.lifecycle.public,
-            ) from None
-
-    async def wait_connected(self) -> None:
-        """Wait until the connection is up. If the connection ends instead, raise the error that ended it."""
-        if self._dispatcher.in_set_up:
-            raise StateError("an on_setup handler cannot wait for the connection, which is up only after the handlers")
-        try:
-            await self.next_link()
-        except NotConnectedError as error:
-            ended = error.__cause__
-            if ended is None:
-                raise
-            of_handler = self._dispatcher.failed is ended
-            raise (ended if of_handler else copy_of(ended)) from ended.__cause__
+    # Reconnecting, as called by the user
 
     async def reconnect(self) -> None:
         """See `HubConnection.reconnect`."""
@@ -633,25 +588,6 @@ class Supervisor(Generic[L]):
             link.lose(error)
         if self._resuming is not None:
             self._resuming.reschedule(-math.inf)
-
-    async def next_link(self) -> L:
-        """Return the live connection. If the connection is not up yet, wait without a time limit.
-
-        Raises:
-            NotConnectedError: the connection is disconnected, or ended during the wait. The error that ended the
-                connection is the `__cause__`.
-        """
-        if self._connector.in_set_up is not None and self._dispatcher.in_set_up:
-            return self._connector.in_set_up
-        cause: Exception | None = None
-        # Check `link` after each wait: the connection may be lost between the wake-up and the next step of this task.
-        while self.link is None:
-            if self.lifecycle.state in (State.DISCONNECTED, State.DISCONNECTING):
-                state = self.lifecycle.public
-                raise NotConnectedError(f"the connection is {state}: start() it first{self._hint}", state) from cause
-            await self._waiters.wait()
-            cause = self.closed.result() if self.closed is not None and self.closed.done() else None
-        return self.link
 
 
 def _retrieve(main: asyncio.Task[None]) -> None:

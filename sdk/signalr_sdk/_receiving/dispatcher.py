@@ -273,9 +273,9 @@ class Dispatcher:
         """Whether an `on_setup` handler is the caller, directly or by a task that it has started."""
         return self.set_up is not None and self.set_up.is_current
 
-    def begin_set_up(self) -> SetUp:
-        """Hold events back until `end_set_up`."""
-        self.set_up = SetUp(self.backlog)
+    def begin_set_up(self, link: object) -> SetUp:
+        """Hold events back until `end_set_up`. `link` is the new connection."""
+        self.set_up = SetUp(self.backlog, link)
         return self.set_up
 
     async def run_set_up(self, connection_id: str | None) -> None:

@@ -24,8 +24,10 @@ class SetUp:
 
     Args:
         backlog: counts the bytes of the events that wait.
+        link: the new connection.
 
     Attributes:
+        link: the new connection, over which the calls of the handlers go.
         held: the events that wait. Each message is a tuple: name, arguments, and whether an iterator that was made in a
             set-up handler has got this event by its name. Reading does not pause for these events.
         queues: the queues of iterators that were made in a set-up handler.
@@ -34,7 +36,8 @@ class SetUp:
             `task` itself.
     """
 
-    def __init__(self, backlog: Backlog) -> None:
+    def __init__(self, backlog: Backlog, link: object) -> None:
+        self.link = link
         self.held: HandlerQueue = HandlerQueue(backlog, sys.maxsize)
         self.queues: list[EventQueue] = []
         self.task: asyncio.Task[None] | None = None
