@@ -347,8 +347,10 @@ async def test_the_program_cancels_the_successor_of_a_task_that_hangs() -> None:
 # Tasks that begin at once: users' code that is called by the package may call `stop`, `reconnect` or `start` at once
 
 
-@pytest.mark.skipif(sys.version_info < (3, 12), reason="asyncio.eager_task_factory is new in Python 3.12")
 class TestEager:
+    # `asyncio.eager_task_factory` is new in Python 3.12. The session `alone` runs these tests on the newest Python.
+    __test__ = sys.version_info >= (3, 12)
+
     @pytest.mark.parametrize("policy_of", ["a loss", "an attempt", "a start"])
     @pytest.mark.parametrize("call", ["stop", "reconnect"])
     def test_a_policy_that_calls_the_connection(self, call: str, policy_of: str) -> None:
