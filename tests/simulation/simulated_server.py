@@ -100,7 +100,8 @@ class SimulatedFaults(HubServerFaults):
 
     def __init__(self, network: SimulatedNetwork, *, redirects: bool = False) -> None:
         record = HubRecord()
-        options = self.served(record)
+        # The buffer is small: the server waits for Acks soon, and a client that sends none is found out.
+        options = self.served(record) | {"stateful_buffer": 10_000}
         self._network = network
         self._front = Front(self, authorize=options["authorize"]) if redirects else None
         if self._front is not None:
