@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 _FAULTS = 20  # in each play of `main`
 _EVERY = 0.5  # seconds from one number to the next
+_BEHIND = 10  # numbers of the group that may be on their way
 _PATIENCE = 120.0  # seconds that a call may take, and that the client may take to come back after the last fault
 
 
@@ -159,6 +160,10 @@ class ClassicPlay:
         @connection.on_reconnecting
         def lost(_error: Exception | None) -> None:
             self.counts["losses"] += 1
+            # Both streams have the same numbers. In its group, the client gets both.
+            behind = self._all.got - self._group.got
+            if not self._group.unsure and behind > _BEHIND:
+                self._errors.append(BrokenPromiseError(f"the client was no longer in its group: {behind} are missing"))
 
         return connection
 
