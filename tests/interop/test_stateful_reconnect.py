@@ -109,17 +109,23 @@ async def test_uploads_and_client_results_go_on(
     seen = watch(hub)
     asked = 0
 
+    async def cut() -> None:
+        # ASP.NET Core aborts a connection whose line is cut while it sends messages again after the cut before. The
+        # answer to a call shows that it has sent them.
+        await hub.invoke("Nothing")
+        await hub_server.drop_transports("/hub")
+
     @hub.on("Ask")
     async def answer(text: str) -> str:
         nonlocal asked
         asked += 1
-        await hub_server.drop_transports("/hub")
+        await cut()
         return f"{text}!"
 
     async def numbers() -> Any:
         for number in range(50):
             if number % 10 == 5:
-                await hub_server.drop_transports("/hub")
+                await cut()
             yield number
 
     async with hub:
