@@ -50,7 +50,6 @@ def run(folder: Path, program: str, *options: str) -> tuple[dict[str, int], str]
         env=environment,
         capture_output=True,
         text=True,
-        timeout=60,
         check=False,
     )
     said = done.stdout + done.stderr
