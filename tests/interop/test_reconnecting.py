@@ -79,8 +79,8 @@ class Subscriber:
 async def subscribe(
     stack: AsyncExitStack, url: str, combinations: tuple[Combination, ...] = COMBINATIONS, **options: Any
 ) -> list[Subscriber]:
-    """Start one for each combination."""
-    all_of_them = [Subscriber(url, combination, **options) for combination in combinations]
+    """Start one for each combination. A busy machine may need longer for a first attempt than the limits of a test."""
+    all_of_them = [Subscriber(url, combination, retry_start=STEADY, **options) for combination in combinations]
     for each in all_of_them:
         await stack.enter_async_context(each.hub)
         await each.check()

@@ -548,6 +548,7 @@ def test_a_slow_network() -> None:
 # Outages by chance
 
 
+@pytest.mark.timeout(60)  # days of outages are seconds of the processor
 def test_outages() -> None:
     async def main(network: SimulatedNetwork) -> int:
         async with HubServer({"/chat": Chat}, host=HOST) as server, HubConnection(server.url("/chat")) as hub:
