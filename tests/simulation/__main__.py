@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 FAULTS = 20
 ALL_KINDS = KINDS + SEAM_KINDS + THREAD_KINDS
-_HANGS = 120  # seconds of real time after which a play hangs
+_HANGS = 600  # seconds of real time after which a play hangs, also on a busy machine
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:
