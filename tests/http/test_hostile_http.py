@@ -357,6 +357,7 @@ async def test_a_body_in_pieces_of_one_byte_leaves_the_event_loop_to_others(http
     assert turns > (150 if isinstance(http, HttpxClient) else 0 if on_uvloop() else 8)
 
 
+@pytest.mark.timeout(60)  # `tracemalloc` notes each of up to a million objects
 @pytest.mark.parametrize("flood", [b"HTTP/1.1 100 Continue\r\n\r\n", b"HTTP/1.1 103 Early Hints\r\nLink: a\r\n\r\n"])
 async def test_a_flood_of_1xx_ends_with_the_time_limit(http: HttpClient, flood: bytes) -> None:
     async def serve(connection: RawConnection) -> None:
