@@ -116,7 +116,6 @@ async def test_a_server_asks_a_client_of_the_other(backplane: Backplane, combina
         assert await asyncio.gather(*answers) == [f"{n}? 42" for n in range(20)]
 
 
-@pytest.mark.timeout(60)
 async def test_a_server_dies_and_its_clients_go_to_the_other(backplane: Backplane) -> None:
     """Behind a balancer that leads to the first server that is up, as one without memory does."""
     dying = await asyncio.to_thread(backplane.start)
