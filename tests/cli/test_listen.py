@@ -33,6 +33,13 @@ class Greeter(Hub):
         await self.clients.caller.send("hello", 3)
 
 
+class Whisperer(Hub):
+    """Sends one event to each client that connects, and then nothing more."""
+
+    async def on_connected(self) -> None:
+        await self.clients.caller.send("Hello")
+
+
 class Asker(Hub):
     """Calls a method of each client that connects."""
 
@@ -91,6 +98,13 @@ def test_time_ends_it(signalr: Signalr) -> None:
     with HubServer({"/greeter": Greeter}) as server:
         done = signalr("listen", server.url("/greeter"), "--timeout", "2")
     assert (done.status, len(events(done.out))) == (0, 3)
+
+
+def test_a_hub_that_falls_silent_is_left(signalr: Signalr) -> None:
+    with HubServer({"/hub": Whisperer}) as server:
+        done = signalr("listen", server.url("/hub"), "--count", "3", "--idle", "200ms")
+    assert (done.status, len(events(done.out))) == (0, 3)
+    assert done.err.count("signalr: connected over WebSockets\n") == 3
 
 
 def test_too_few_in_time_is_status_3(signalr: Signalr) -> None:

@@ -6,7 +6,7 @@ import asyncio
 import datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
-from .. import ConnectionClosedError, HubConnection, SetupError
+from .. import ConnectionClosedError, HubConnection, SetupError, Timeouts
 from .._core.redaction import redact_error
 from .._guard.tasks import spawn
 from . import exit_status, options
@@ -21,12 +21,14 @@ if TYPE_CHECKING:
 
 _EVENTS_HELP = "Names of events, in any case; all events by default."
 _FOR_HELP = "Listen for this long, and end with status 0."
+_IDLE_HELP = "Connect anew when the hub has sent nothing for this long."
 _TIMESTAMPS_HELP = "Add the time of each event, in UTC."
 Events = Annotated[list[str] | None, options.positional("[EVENT]...", _EVENTS_HELP)]
 Named = Annotated[
     list[str] | None, options.option("--event", "-e", metavar="EVENT", help="The same as [EVENT]. Repeatable.")
 ]
 For = Annotated[float | None, options.seconds("--for", help=_FOR_HELP)]
+Idle = Annotated[float | None, options.seconds("--idle", help=_IDLE_HELP)]
 Timestamps = Annotated[bool, options.option("--timestamps", "-t", help=_TIMESTAMPS_HELP)]
 
 
@@ -44,6 +46,7 @@ def listen(
     count: options.Count = None,
     duration: For = None,
     timeout: options.NoTimeout = None,
+    idle: Idle = None,
     timestamps: Timestamps = False,
     classic: Classic = False,
     *,
@@ -62,7 +65,7 @@ def listen(
         exit_status.fail(exit_status.WRONG_USAGE, "--for and --timeout exclude each other; leave out one of them")
     listening = _Listening([*names, *(event or ())], bot, count=count, has_times=timestamps)
     policy = AnnouncedRetry(exit_status.say)
-    more = {"reconnect": policy, "retry_start": policy}
+    more = {"reconnect": policy, "retry_start": policy, "timeouts": Timeouts(idle=idle)}
     if classic:
         hubs = classic_hubs(connection, hub_url, listening.classic_names(), **more)
         exit_status.run(listening.run(hubs, timeout, duration), timeout=None, hint=HINT)
