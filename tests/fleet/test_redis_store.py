@@ -291,7 +291,12 @@ async def test_errors_are_store_errors(redis_process: RedisProcess, store: Redis
     with pytest.raises(StoreError):
         await other.open()
     redis_process.start()
-    assert await add(store, entry(1)) == [True]
+    while True:
+        try:
+            assert await add(store, entry(1)) == [True]
+        except StoreError:
+            continue  # redis-py 5 has not noticed yet that its connection is gone
+        break
 
 
 async def test_a_put_into_a_silent_redis_can_be_cancelled(redis_process: RedisProcess, store: RedisStore) -> None:

@@ -35,6 +35,7 @@ local function read_all()
   while looked < scanned do
     local positions = redis.call('ZRANGEBYSCORE', KEYS[1], '(' .. last, '+inf', 'LIMIT', 0, 200)
     if #positions == 0 then
+      last = redis.call('HGET', KEYS[5], 'position') or 0
       return 0
     end
     if take(positions, skip) then
