@@ -20,12 +20,13 @@ from collections import Counter, defaultdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tests.delivery.worker import store_of
 from tests.interop.hub_server import ROOT, HubServer
 
 from signalr_sdk.sync import HubConnection, Outbox
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
 # A program starts within this time, and the last entries are delivered within this time.
 LIMIT = 120.0
@@ -34,12 +35,12 @@ LIMIT = 120.0
 class Worker:
     """A process that puts and delivers, and is started again after each kill."""
 
-    def __init__(self, file: Path, url: str, keys: str, options: list[str]) -> None:
+    def __init__(self, file: str, url: str, keys: str, options: list[str]) -> None:
         self._command = [
             sys.executable,
             "-m",
             "tests.delivery.worker",
-            str(file),
+            file,
             "--url",
             url,
             "--keys",
@@ -86,22 +87,39 @@ class Worker:
 class Kills:
     """One run.
 
+    Args:
+        folder: where files lie.
+        path: the path of the hub.
+        protocol: the hub protocol.
+        seed: which moments and victims are chosen.
+        redis: the URL of a Redis, for an outbox that the workers share there; by default the outbox is a file.
+        workers: the keys of each process that puts and delivers.
+
     Attributes:
         kills: how often each process was killed.
     """
 
-    def __init__(self, folder: Path, path: str, protocol: str, seed: int) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        path: str,
+        protocol: str,
+        seed: int,
+        *,
+        redis: str | None = None,
+        workers: Sequence[str] = ("a1,a2,a3", "b1,b2"),
+    ) -> None:
         self.kills: Counter[str] = Counter()
         self._random = random.Random(seed)
         self._ledger = folder / "ledger"
         self._path = path
         self._server = HubServer.start(ledger=self._ledger)
-        self._file = folder / "outbox.db"
+        self._file = str(folder / "outbox.db") if redis is None else redis
         url = self._server.url(path)
         self._url = url
         lanes = "4" if path == "/ledger-parallel" else "1"
         options = ["--protocol", protocol, "--lanes", lanes]
-        self._workers = [Worker(self._file, url, keys, options) for keys in ("a1,a2,a3", "b1,b2")]
+        self._workers = [Worker(self._file, url, keys, options) for keys in workers]
 
     def run(self, count: int) -> None:
         for worker in self._workers:
@@ -133,10 +151,10 @@ class Kills:
 
     def _drain(self) -> None:
         """Deliver what is left. As long as entries are delivered, nothing hangs."""
-        command = [sys.executable, "-m", "tests.delivery.worker", str(self._file), "--url", self._url, "--drain"]
+        command = [sys.executable, "-m", "tests.delivery.worker", self._file, "--url", self._url, "--drain"]
         process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL)
         try:
-            with Outbox(self._file) as outbox:
+            with Outbox(store_of(self._file)) as outbox:
                 stats, until = outbox.stats(), time.monotonic() + LIMIT
                 while process.poll() is None:
                     assert time.monotonic() < until, f"nothing is delivered any more: {stats}"
@@ -184,8 +202,8 @@ class Kills:
 
 
 @contextlib.contextmanager
-def kills(folder: Path, path: str, protocol: str, seed: int) -> Iterator[Kills]:
-    run = Kills(folder, path, protocol, seed)
+def kills(folder: Path, path: str, protocol: str, seed: int, **more: Any) -> Iterator[Kills]:
+    run = Kills(folder, path, protocol, seed, **more)
     try:
         yield run
     finally:
@@ -197,11 +215,17 @@ def main() -> None:
     parser.add_argument("count", type=int)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--path", default="/ledger", choices=["/ledger", "/ledger-parallel"])
+    parser.add_argument("--redis", help="the URL of a Redis that has no outbox yet")
+    parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--protocol", default="json", choices=["json", "messagepack"])
     options = parser.parse_args()
     with (
         tempfile.TemporaryDirectory() as folder,
-        kills(Path(folder), options.path, options.protocol, options.seed) as run,
+        kills(
+            *(Path(folder), options.path, options.protocol, options.seed),
+            redis=options.redis,
+            workers=[f"{number}a,{number}b" for number in range(options.workers)],
+        ) as run,
     ):
         run.run(options.count)
         sys.stdout.write(run.check() + "\n")

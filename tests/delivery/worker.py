@@ -1,6 +1,6 @@
 """A program that puts into an outbox, delivers from it, or both, and says on its standard output what it has done.
 
-    python -m tests.delivery.worker FILE [--url URL] [--protocol P] [--lanes N] [--keys a,b] [--first N] [--count N]
+    python -m tests.delivery.worker FILE|URL [--url URL] [--protocol P] [--lanes N] [--keys a,b] [--first N] [--count N]
 
 It says `try KEY N` before each put and `put KEY N ID` after it, `delivering` when it has the right to deliver, and with
 `--count` ends when it has put so many.
@@ -12,9 +12,13 @@ import argparse
 import asyncio
 import itertools
 import sys
+from typing import TYPE_CHECKING
 
 from signalr_sdk import HubConnection, Retry
 from signalr_sdk.delivery import ID, Outbox
+
+if TYPE_CHECKING:
+    from signalr_sdk.delivery import OutboxStore
 
 # A program that puts as fast as it can would keep the processors from all others.
 PAUSE = 0.004  # seconds
@@ -26,6 +30,16 @@ def say(*words: object) -> None:
     """Write a line at once: this process may be killed."""
     sys.stdout.write(" ".join(map(str, words)) + "\n")
     sys.stdout.flush()
+
+
+def store_of(file: str) -> str | OutboxStore:
+    """Return the store: a file, or in Redis if the name is a URL."""
+    if "://" not in file:
+        return file
+    # redis-py belongs to an extra.
+    from signalr_sdk.fleet import RedisStore
+
+    return RedisStore(file, "box")
 
 
 async def put(outbox: Outbox, keys: list[str], first: int, count: int | None) -> None:
@@ -50,7 +64,7 @@ async def main(options: argparse.Namespace) -> None:
     if options.url:
         policy = Retry.forever(wait=lambda _state: 0.05)
         hub = HubConnection(options.url, protocol=options.protocol, reconnect=policy, retry_start=policy)
-    async with Outbox(options.file, hub, lanes=options.lanes) as outbox, asyncio.TaskGroup() as tasks:
+    async with Outbox(store_of(options.file), hub, lanes=options.lanes) as outbox, asyncio.TaskGroup() as tasks:
         running = tasks.create_task(hub.run()) if hub is not None else None
         if hub is not None:
             tasks.create_task(report(outbox))

@@ -26,13 +26,14 @@ class RedisProcess:
         folder: where the socket and the files lie.
         options: options of redis-server; by default nothing is kept on disk.
         port: a TCP port beside the socket; 0 for none.
+        plain: whether the server keeps nothing on disk, if `options` do not say more. Not for a Sentinel.
     """
 
-    def __init__(self, folder: Path, *options: str, port: int = 0) -> None:
+    def __init__(self, folder: Path, *options: str, port: int = 0, plain: bool = True) -> None:
         self.folder = folder
         self.port = port
         self._socket = folder / "redis.sock"
-        self._options = options
+        self._options = ["--save", "", "--appendonly", "no", *options] if plain else [*options]
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -48,8 +49,8 @@ class RedisProcess:
         """Start the server, and wait until it takes commands."""
         assert PROGRAM is not None
         listen = ["--bind", "127.0.0.1", "--port", str(self.port), "--unixsocket", str(self._socket)]
-        keeps = ["--save", "", "--appendonly", "no"]
-        command = [PROGRAM, *listen, "--dir", str(self.folder), *keeps, *self._options]
+        first = [each for each in self._options[:1] if not each.startswith("-")]  # a file must come first
+        command = [PROGRAM, *first, *listen, "--dir", str(self.folder), *self._options[len(first) :]]
         self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
         deadline = time.monotonic() + START_LIMIT
         with self.client() as client:

@@ -1,4 +1,7 @@
-"""Some kills, stops and cuts of a relay's leader, with a fixed seed. `tests/fleet/kills.py` makes more by hand."""
+"""Some kills, stops and cuts of a relay's leader, and of machines that share an outbox, with fixed seeds.
+
+`tests/fleet/kills.py`, and `tests/delivery/kills.py` with `--redis`, make more by hand.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +9,13 @@ import shutil
 from typing import TYPE_CHECKING
 
 import pytest
+from tests.delivery.kills import kills as outbox_kills
+from tests.interop.hub_server import ServerMissingError, find_program
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from tests.fleet.redis_process import RedisProcess
 
 
 @pytest.mark.timeout(170)
@@ -22,4 +29,17 @@ async def test_each_number_is_in_the_stream_once_and_in_order(folder: Path) -> N
         for kind in ("kill", "stop", "kill", "cut_redis", "kill", "cut_hub", "kill", "kill"):
             await run.blow(kind)
         await run.finish()
+        run.check()
+
+
+@pytest.mark.interop
+@pytest.mark.timeout(170)
+def test_a_shared_outbox_loses_nothing_and_keeps_the_order(tmp_path: Path, redis_process: RedisProcess) -> None:
+    try:
+        find_program()
+    except ServerMissingError as error:
+        pytest.skip(str(error))
+    workers = ["a1,a2", "b1", "c1", "d1", "e1"]
+    with outbox_kills(tmp_path, "/ledger", "json", 7, redis=redis_process.url, workers=workers) as run:
+        run.run(5)
         run.check()

@@ -147,6 +147,10 @@ class Relay(Uncopied):
             entered.push_async_callback(self._finish, writer)
             for event in self._events:
                 self._register(event, writer, entered)
+            for feed in self._feeds:
+                # What comes between the end of the feed and that of the hub is for the next leader.
+                self._hub.on(feed.event, _leave)
+                entered.callback(self._hub.off, feed.event, _leave)
             entered.push_async_callback(self._hub.stop)
             for feed in self._feeds:
                 feed.begin_behind(_Positions(position_in(state, feed.name)))
@@ -290,6 +294,10 @@ async def _read(feed: FeedParts, queue: RecordQueue) -> None:
         # Of this item: the feed moves only in `anext`.
         position = feed.feed.position
         await queue.put(Record(kind, feed.event, json_list(args), _milliseconds(), feed.name, position))
+
+
+def _leave(*_args: Any) -> None:
+    pass
 
 
 def _milliseconds() -> int:
