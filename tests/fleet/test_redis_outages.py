@@ -40,7 +40,7 @@ class Emitting:
 
     async def emit(self) -> None:
         while not self._is_ending:
-            await self._server.send("/ledger", "item", self._hub.ledger.next_item())
+            await self._server.send("/ledger", "item", self._hub.state.next_item())
             await asyncio.sleep(0.01)
 
     def end(self) -> None:
@@ -48,7 +48,7 @@ class Emitting:
 
     @property
     def last(self) -> int:
-        return self._hub.ledger.number
+        return self._hub.state.number
 
     def relay(self, redis: Any) -> Relay:
         policy = Retry.forever(wait=lambda _state: 0.05)
@@ -160,7 +160,7 @@ async def test_an_outbox_keeps_what_redis_keeps(folder: Path) -> None:
                 await drained(outbox)
     finally:
         redis.kill()
-    numbers = [row.n for row in Ledger.ledger.rows]
+    numbers = [row.n for row in Ledger.state.rows]
     assert [n for at, n in enumerate(numbers) if numbers[at - 1 : at] != [n]] == list(range(number))
 
 
