@@ -223,8 +223,8 @@ def release(session: nox.Session) -> None:
 
 @nox.session
 def workflows(session: nox.Session) -> None:
-    """The files for the code host, Read the Docs and pre-commit, by their schemas and by zizmor's rules, offline."""
-    session.install("check-jsonschema>=0.37", "pre-commit>=4", "zizmor>=1.20")
+    """The files for the code host, Read the Docs, pre-commit, Compose and Kubernetes: schemas and zizmor, offline."""
+    session.install("check-jsonschema>=0.37", "kubernetes-validate>=1.31", "pre-commit>=4", "zizmor>=1.20")
     for schema, pattern in {
         "dependabot": "dependabot.yml",
         "github-issue-config": "ISSUE_TEMPLATE/config.yml",
@@ -234,6 +234,9 @@ def workflows(session: nox.Session) -> None:
     }.items():
         files = [str(path) for path in sorted((ROOT / ".github").glob(pattern))]
         session.run("check-jsonschema", "--builtin-schema", f"vendor.{schema}", *files)
+    fleet = ROOT / "examples" / "fleet"
+    session.run("check-jsonschema", "--builtin-schema", "vendor.compose-spec", str(fleet / "compose.yaml"))
+    session.run("kubernetes-validate", "--strict", str(fleet / "kubernetes.yaml"))
     session.run("pre-commit", "validate-config")
     session.run("zizmor", "--offline", ".github")
 

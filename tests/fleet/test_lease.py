@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from tests.fleet.redis_process import RedisProcess
 
 
+# A test that fails on a busy machine shows nothing.
+pytestmark = pytest.mark.timeout(60)
+
+
 async def hold(lease: Lease, entered: asyncio.Event | None = None) -> None:
     async with lease:
         if entered is not None:
@@ -32,7 +36,7 @@ async def cancelled(task: asyncio.Task[Any]) -> None:
 
 
 async def test_a_lease_is_held_and_handed_over(redis_process: RedisProcess, redis: Any) -> None:
-    one, two = (Lease(redis_process.url, "job", ttl=1) for _ in range(2))
+    one, two = (Lease(redis_process.url, "job", ttl=9) for _ in range(2))
     entered = asyncio.Event()
     async with one as token:
         assert one.token == token
@@ -43,7 +47,7 @@ async def test_a_lease_is_held_and_handed_over(redis_process: RedisProcess, redi
         left = time.monotonic()
     assert one.token is None
     await entered.wait()
-    assert time.monotonic() - left < 1
+    assert time.monotonic() - left < 6
     assert two.token is not None
     assert two.token > token
     assert redis.get("{job}:fence") == str(two.token)
@@ -52,14 +56,14 @@ async def test_a_lease_is_held_and_handed_over(redis_process: RedisProcess, redi
 
 
 async def test_a_lease_is_renewed(redis_process: RedisProcess) -> None:
-    lease = Lease(redis_process.url, "job", ttl=0.6)
+    lease = Lease(redis_process.url, "job")
     async with lease as token:
-        await asyncio.sleep(1.5)
+        await asyncio.sleep(3.5)
         assert lease.token == token
 
 
 async def test_a_lease_that_another_has_is_lost(redis_process: RedisProcess, redis: Any) -> None:
-    lease = Lease(redis_process.url, "job", ttl=1)
+    lease = Lease(redis_process.url, "job")
     entered = asyncio.Event()
     task = asyncio.create_task(hold(lease, entered))
     await entered.wait()
@@ -71,7 +75,7 @@ async def test_a_lease_that_another_has_is_lost(redis_process: RedisProcess, red
 
 
 async def test_a_silent_redis_costs_the_lease_after_two_thirds(redis_process: RedisProcess) -> None:
-    lease = Lease(redis_process.url, "job", ttl=1)
+    lease = Lease(redis_process.url, "job")
     entered = asyncio.Event()
     task = asyncio.create_task(hold(lease, entered))
     await entered.wait()
@@ -125,7 +129,7 @@ async def test_a_cancellation_during_a_loss_stays_one(redis_process: RedisProces
     losing = asyncio.Event()
 
     async def work() -> None:
-        async with Lease(redis_process.url, "job", ttl=0.5):
+        async with Lease(redis_process.url, "job"):
             redis.delete("{job}:lease")
             try:
                 await asyncio.Event().wait()
@@ -163,7 +167,7 @@ async def test_a_lease_can_be_cancelled_while_redis_is_away(redis_process: Redis
 
 
 async def test_a_body_that_ends_at_the_loss_loses_no_cancellation(redis_process: RedisProcess, redis: Any) -> None:
-    lease = Lease(redis_process.url, "job", ttl=0.3)
+    lease = Lease(redis_process.url, "job")
 
     async def work() -> None:
         async with lease:
@@ -198,7 +202,7 @@ async def test_other_errors_of_the_body_pass(redis_process: RedisProcess) -> Non
 
 
 async def test_work_runs_again_after_each_loss(redis_process: RedisProcess, redis: Any) -> None:
-    lease = Lease(redis_process.url, "job", ttl=0.4)
+    lease = Lease(redis_process.url, "job")
     tokens: list[int] = []
 
     async def work(token: int) -> str:
@@ -226,7 +230,7 @@ async def test_work_that_fails_ends_the_run(redis_process: RedisProcess) -> None
 
 
 async def test_tokens_grow_when_redis_has_lost_its_memory(redis_process: RedisProcess, redis: Any) -> None:
-    lease = Lease(redis_process.url, "job", ttl=0.5)
+    lease = Lease(redis_process.url, "job")
     async with lease as first:
         pass
     redis_process.kill()
@@ -246,8 +250,8 @@ async def test_a_lease_that_waits_outlives_an_outage_of_redis(
 ) -> None:
     redis_process.kill()
     entered = asyncio.Event()
-    task = asyncio.create_task(hold(Lease(redis_process.url, "job", ttl=0.3), entered))
-    assert await asyncio.wait({task}, timeout=0.5) == (set(), {task})
+    task = asyncio.create_task(hold(Lease(redis_process.url, "job"), entered))
+    assert await asyncio.wait({task}, timeout=1.5) == (set(), {task})
     assert len([each for each in caplog.records if "cannot be taken" in each.message]) >= 1
     redis_process.start()
     await entered.wait()

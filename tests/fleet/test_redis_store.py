@@ -28,11 +28,14 @@ if TYPE_CHECKING:
 
 LIMITS = OutboxLimits()
 
+# A test that fails on a busy machine shows nothing.
+pytestmark = pytest.mark.timeout(60)
+
 
 @pytest.fixture
 async def store(redis_process: RedisProcess) -> AsyncIterator[RedisStore]:
     """An open store."""
-    store = RedisStore(redis_process.url, "box", ttl=5)
+    store = RedisStore(redis_process.url, "box", ttl=9)
     await store.open()
     yield store
     await store.close()
@@ -382,7 +385,7 @@ async def test_an_outbox_delivers(server: HubServer, ledger_hub: type[LedgerHub]
         for number in range(100):
             await outbox.put("Store", ID, f"k{number % 5}", number, key=f"k{number % 5}", id=f"own-{number}")
         await outbox.put("Store", ID, "k0", 0, key="k0", id="own-0")
-        await outbox.drain(5)
+        await outbox.drain(40)
         stats = await outbox.stats()
         assert (stats.put, stats.delivered, stats.waiting) == (100, 100, 0)
     assert order_of_keys(ledger_hub) == {f"k{key}": list(range(key, 100, 5)) for key in range(5)}
@@ -395,28 +398,28 @@ async def test_five_machines_put_and_another_one_takes_over(
         boxes = []
         for _ in range(5):
             hub = await entered.enter_async_context(connection(server))
-            store = RedisStore(redis_process.url, "box", ttl=2)
+            store = RedisStore(redis_process.url, "box", ttl=3)
             boxes.append(await entered.enter_async_context(Outbox(store, hub)))
 
         async def put_all(machine: int, box: Outbox) -> None:
-            for number in range(100):
+            for number in range(50):
                 await box.put("Store", ID, f"m{machine}", number, key=f"m{machine}")
-                if machine == 0 and number in (30, 60):
+                if machine == 0 and number in (15, 30):
                     redis.delete("{box}:lease")
 
         await asyncio.gather(*(put_all(machine, box) for machine, box in enumerate(boxes)))
-        await boxes[0].drain(8)
-    assert order_of_keys(ledger_hub) == {f"m{machine}": list(range(100)) for machine in range(5)}
+        await boxes[0].drain(40)
+    assert order_of_keys(ledger_hub) == {f"m{machine}": list(range(50)) for machine in range(5)}
 
 
 async def test_an_outbox_goes_on_when_redis_has_lost_its_memory(
     server: HubServer, ledger_hub: type[LedgerHub], redis_process: RedisProcess
 ) -> None:
-    async with connection(server) as hub, Outbox(RedisStore(redis_process.url, "box", ttl=1), hub) as outbox:
+    async with connection(server) as hub, Outbox(RedisStore(redis_process.url, "box"), hub) as outbox:
         await outbox.put("Store", ID, "k", 1)
-        await outbox.drain(5)
+        await outbox.drain(40)
         redis_process.kill()
         redis_process.start()
         await outbox.put("Store", ID, "k", 2)
-        await outbox.drain(5)
+        await outbox.drain(40)
     assert [row.n for row in ledger_hub.state.rows] == [1, 2]
