@@ -94,6 +94,12 @@ def test_names_choose_in_any_case(signalr: Signalr) -> None:
     assert [event["arguments"][0] for event in events(done.out)] == [1, 3]
 
 
+def test_a_second_call_without_its_option_is_told(signalr: Signalr) -> None:
+    done = signalr("listen", "http://127.0.0.1:1/hub", "--call", "Join blue", "Join red")
+    assert done.status == 2
+    assert done.err.startswith("signalr: 'Join red' is no name of an event; write --call again")
+
+
 def test_time_ends_it(signalr: Signalr) -> None:
     with HubServer({"/greeter": Greeter}) as server:
         done = signalr("listen", server.url("/greeter"), "--timeout", "2")
@@ -196,7 +202,7 @@ def test_a_reader_that_leaves_ends_it_quietly() -> None:
         assert command.stdout is not None
         command.stdout.close()
         assert command.wait(50) == 0
-        assert _line(command, err=True) == "signalr: connected over WebSockets\n"
+        assert _line(command, err=True) == "signalr: connected over WebSockets; prints only Hello\n"
         assert _line(command, err=True) == ""
 
 

@@ -139,7 +139,7 @@ USES = [
     ),
     Wrong(
         ("invoke", URL, "Add", "1", "2"),
-        "cannot connect to 127.0.0.1:1; signalr doctor URL finds out why",
+        "cannot connect to 127.0.0.1:1; signalr doctor with the same URL and options finds out why",
         3,
     ),
 ]

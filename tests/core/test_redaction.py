@@ -18,6 +18,7 @@ from signalr_sdk._core.redaction import redact
         ("GET /hub?access_token=abc&x=1", "GET /hub?access_token=***&x=1"),
         ("Authorization: Bearer abc.def", "Authorization: Bearer ***"),
         ("it got Bearer Bearer abc", "it got Bearer Bearer ***"),
+        ("pass access_token=, or check it", "pass access_token=, or check it"),
         ("-eyJhbGciOi.eyJzdWIi", "-***"),
         ("heyJude.mp3 and eyJ and eyJx", "heyJude.mp3 and eyJ and eyJx"),
         ("token eyJhbGciOi.eyJzdWIi.c2ln has expired", "token *** has expired"),

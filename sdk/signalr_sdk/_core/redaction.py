@@ -8,7 +8,8 @@ from ..errors import HubError, SignalRError
 
 # Find a token after `access_token=` in a query and after `Bearer`: the server's error text may quote the refused
 # request with its token.
-_SECRET = re.compile(r"(?i)(access_token=|(?:\bbearer\s+)+)[^\s&\"'<>]+")
+# A comma after `access_token=` belongs to the sentence: this package's own texts name the argument so.
+_SECRET = re.compile(r"(?i)(access_token=|(?:\bbearer\s+)+)[^\s&\"'<>,][^\s&\"'<>]*")
 # A JSON web token begins with `eyJ` (`{"` in base64) and has dots. Find words first (`_WORD`), then look for `eyJ` in
 # each word (`_TOKEN`): one regular expression for both would take quadratic time on a long text.
 _WORD = re.compile(r"[\w.-]{5,}")

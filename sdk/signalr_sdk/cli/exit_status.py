@@ -24,7 +24,7 @@ HUB_SAID_NO = 1
 WRONG_USAGE = 2
 NO_CONNECTION = 3
 INTERRUPTED = 130
-DOCTOR = "; signalr doctor URL finds out why"
+DOCTOR = "; signalr doctor with the same URL and options finds out why"
 _CLASSIC = "; this is a classic ASP.NET SignalR server: add --classic"
 _LONGEST = 4000  # characters
 

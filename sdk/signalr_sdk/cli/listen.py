@@ -14,6 +14,7 @@ from .announced_retry import AnnouncedRetry, refused_setup
 from .bot_options import BotOptions
 from .classic_hubs import HINT, Classic, ClassicHubs, classic_hubs, is_wanted
 from .connection_options import ConnectionOptions
+from .hub_errors import explained
 from .json_output import JsonLines, OutputError
 
 if TYPE_CHECKING:
@@ -61,6 +62,9 @@ def listen(
     than --count events before --timeout.
     """
     hub_url, names = connection.split_url([*([url] if url is not None else []), *(events or ())])
+    if spoiled := next((name for name in names if " " in name), None):
+        text = f"{spoiled!r} is no name of an event; write --call again for a second call, or --event for such a name"
+        exit_status.fail(exit_status.WRONG_USAGE, text)
     if duration is not None and timeout is not None:
         exit_status.fail(exit_status.WRONG_USAGE, "--for and --timeout exclude each other; leave out one of them")
     listening = _Listening([*names, *(event or ())], bot, count=count, has_times=timestamps)
@@ -114,7 +118,9 @@ class _Listening:
             except SetupError as error:
                 if (refusal := refused_setup(error)) is None:
                     raise
-                exit_status.fail(exit_status.HUB_SAID_NO, f"--call: {redact_error(refusal)}")
+                sent = next((call.arguments for call in self._bot.calls if call.method == refusal.method), None)
+                quotes = "" if sent else "; quote a call with its arguments: --call 'JoinRoom blue'"
+                exit_status.fail(exit_status.HUB_SAID_NO, f"--call: {explained(refusal, sent)}{quotes}")
 
     def _check_timeout(self, timeout: float | None, duration: float | None) -> None:
         within = f"within {timeout if duration is None else duration:g} s"
@@ -139,7 +145,8 @@ class _Listening:
         @hub.on_connected
         def connected(_connection_id: str | None) -> None:
             self._has_connected = True
-            exit_status.say(f"connected over {hub.transport}")
+            only = f"; prints only {', '.join(self._events)}" if self._events else ""
+            exit_status.say(f"connected over {hub.transport}{only}")
 
         @hub.on_error
         def error(error: Exception) -> None:

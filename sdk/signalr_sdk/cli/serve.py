@@ -109,7 +109,7 @@ def serve(
         methods = [] if quiet else method_lines(hub_class)
         asyncio.run(_serve(server, path, name, methods))
     except OSError as error:
-        fail(NO_CONNECTION, error.strerror or str(error))
+        fail(NO_CONNECTION, f"{error.strerror or error}; choose another port with --port, or 0 for a free one")
     except KeyboardInterrupt:
         # Ctrl-C is the normal way to end this command, so let the exit status be 0.
         typer.echo("stopped")

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 @options.command(
     "signalr connect http://localhost:5000/chat",
+    "signalr connect http://localhost:5000/chat --call 'JoinRoom blue'",
     "printf 'Add 1 2\\nstream Counter 3\\n' | signalr connect http://localhost:5000/chat",
 )
 def connect(url: options.Url = None, *, bot: BotOptions, connection: ConnectionOptions) -> None:

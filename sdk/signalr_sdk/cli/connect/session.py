@@ -225,8 +225,9 @@ class Session:
         @hub.on_connected
         def connected(_connection_id: str | None) -> None:
             again = " again" if self.has_connected else ""
+            joined = "; groups that you have joined are gone, join again" if again and not self._bot.calls else ""
             self.has_connected = True
-            screen.note(f"connected{again} over {hub.transport}")
+            screen.note(f"connected{again} over {hub.transport}{joined}")
 
         @hub.on_error
         def error(error: Exception) -> None:
