@@ -49,14 +49,13 @@ LOOPS_TRANSPORTS = (
     "tests/testing/test_stateful_reconnect.py",
     "tests/transports/test_web_sockets.py",
 )
-SHELL = (
-    "tests/guard",
+# Tests of what leans on aiohttp, httpx and tenacity.
+LEANING = (
     "tests/http",
     "tests/transports",
     "tests/connecting",
     "tests/sending",
-    "tests/life",
-    "tests/hub",
+    "tests/hub/test_hub_connection.py",
 )
 # What is pure in signalr_sdk.azure.
 AZURE = ("rest_responses", "connection_string", "names", "payloads", "tokens", "upstream")
@@ -282,7 +281,7 @@ def lowest(session: nox.Session) -> None:
         (folder / "pins.txt").write_text(str(pins), encoding="utf-8")
         session.log(str(pins))
         session.install("-e", ".[test]", "-c", str(folder / "pins.txt"))
-    session.run("python", "-m", "pytest", "-q", "--may-skip", *PURE, *SHELL)
+    session.run("python", "-m", "pytest", "-q", "--may-skip", *PURE, *LEANING)
 
 
 # Hunts with fixed seeds; each runs longer, with fresh seeds, when its options say so
