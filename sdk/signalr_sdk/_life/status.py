@@ -85,9 +85,8 @@ class Status(Generic[L]):
             NotConnectedError: the connection is disconnected, or ended during the wait. The error that ended the
                 connection is the `__cause__`.
         """
-        set_up = self._dispatcher.set_up
-        if set_up is not None and set_up.is_current:
-            return cast("L", set_up.link)
+        if self._dispatcher.in_set_up and self._dispatcher.set_up is not None:
+            return cast("L", self._dispatcher.set_up.link)
         cause: Exception | None = None
         # Check `link` after each wait: the connection may be lost between the wake-up and the next step of this task.
         while self.link is None:
