@@ -121,11 +121,11 @@ def readme_command(comment: str) -> str:
     return found[1]
 
 
-def readme_environment(session: nox.Session, extras: str = "test") -> None:
-    """Install what README's tests need, and further extras, into `.venv`."""
+def readme_environment(session: nox.Session) -> None:
+    """Install what README's tests need into `.venv`."""
     if not BIN.exists():
         session.run("python3", "-m", "venv", str(ENVIRONMENT))
-    session.run(f"{BIN}/python", "-m", "pip", "install", "-q", "-e", f".[{extras}]")
+    session.run(f"{BIN}/python", "-m", "pip", "install", "-q", "-e", ".[test]")
 
 
 # What is right
@@ -140,33 +140,32 @@ def tests(session: nox.Session) -> None:
     session.run(coverage, "report", "--fail-under=95", external=True)
 
 
-@nox.session(venv_backend="none")
+@nox.session
 def lint(session: nox.Session) -> None:
     """Format, ruff's rules, types, and the types that users see."""
-    readme_environment(session, "test,lint")
-    session.run(f"{BIN}/ruff", "format", "--check", *CODE)
-    session.run(f"{BIN}/ruff", "check", *CODE)
-    session.run(f"{BIN}/mypy", *TYPED)
-    # pyright looks for the package in the environment that PATH names.
-    path = f"{BIN}{os.pathsep}{os.environ['PATH']}"
-    session.run(f"{BIN}/pyright", "--verifytypes", "signalr_sdk", "--ignoreexternal", env={"PATH": path})
+    session.install("-e", ".[test,lint]")
+    session.run("ruff", "format", "--check", *CODE)
+    session.run("ruff", "check", *CODE)
+    session.run("mypy", *TYPED)
+    # pyright looks for the package in the environment that PATH names: here in that of this session.
+    session.run("pyright", "--verifytypes", "signalr_sdk", "--ignoreexternal")
 
 
-@nox.session(venv_backend="none")
+@nox.session
 def docs(session: nox.Session) -> None:
     """The documents, where a warning is an error, and the examples in them."""
-    readme_environment(session, "test,docs")
+    session.install("-e", ".[test,docs]")
     with temporary_folder() as folder:
         for builder in ("html", "doctest"):
             options = ("-W", "--keep-going", "-q", "-b", builder)
-            session.run(f"{BIN}/python", "-m", "sphinx", *options, "docs", str(folder / builder))
+            session.run("python", "-m", "sphinx", *options, "docs", str(folder / builder))
 
 
-@nox.session(venv_backend="none")
+@nox.session
 def examples(session: nox.Session) -> None:
     """The programs in examples/, each as a process, against the test server and ASP.NET Core."""
-    readme_environment(session)
-    session.run(f"{BIN}/python", ".ci/examples.py")
+    session.install("-e", ".[test]")
+    session.run("python", ".ci/examples.py")
 
 
 # What a stranger has

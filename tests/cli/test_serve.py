@@ -262,7 +262,5 @@ def test_a_port_in_use_is_status_3(signalr: Signalr) -> None:
         port = str(taken.getsockname()[1])
         done = signalr("serve", "--port", port)
     assert (done.status, done.out) == (3, "")
-    assert (
-        done.err
-        == f"signalr: cannot listen on 127.0.0.1:{port}: address already in use; choose another port with --port, or 0 for a free one\n"
-    )
+    advice = "choose another port with --port, or 0 for a free one"
+    assert done.err == f"signalr: cannot listen on 127.0.0.1:{port}: address already in use; {advice}\n"
