@@ -17,6 +17,8 @@ import pytest
 from tests.cli.conftest import Signalr  # noqa: TC002 - as above
 from tests.cli.running import environment, in_terminal, in_terminal_until, process, run
 
+from signalr_sdk import HubError
+from signalr_sdk.cli.hub_errors import explained
 from signalr_sdk.cli.uploaded_lines import UploadedLines
 from signalr_sdk.testing import Hub, HubException, HubServer
 from signalr_sdk.testing.demo_hub import DemoHub
@@ -322,7 +324,8 @@ def test_lines_that_cannot_be_sent(
         ("Add", ("true", "null"), "boolean true, null;"),
         ("Add", ("[1]", '{"a": 1}'), 'array [1], object {"a": 1};'),
         ("Counter", ("1",), "call it with stream"),
-        ("Addd", ("1",), "Method does not exist.\n"),
+        ("Addd", ("1",), "Method does not exist; check its name\n"),
+        ("Add(1, 2)", (), "Method does not exist; write for example Add 1 2, without brackets\n"),
     ],
 )
 def test_a_hub_that_cannot_bind_is_told_how_the_arguments_went_out(
@@ -331,6 +334,11 @@ def test_a_hub_that_cannot_bind_is_told_how_the_arguments_went_out(
     done = signalr("invoke", url, method, *arguments)
     assert (done.status, done.err.count("\n")) == (1, 1)
     assert said in done.err
+
+
+def test_a_wrong_number_of_arguments_is_no_matter_of_how_they_are_written() -> None:
+    said = "InvalidDataException: Invocation provides 1 argument(s) but target expects 2."
+    assert explained(HubError(said, "Add"), [1]).endswith("; the arguments went out as number 1")
 
 
 def test_all_arguments_as_text(signalr: Signalr, url: str, told: list[Any]) -> None:

@@ -21,6 +21,8 @@ _NOT_BOUND = re.compile(
 )
 _STREAMING = "to invoke the streaming"
 _NOT_STREAMING = "to invoke the non-streaming"
+_UNKNOWN = "Method does not exist"
+_WRONG_NUMBER = "but target expects"
 _LONGEST_SHOWN = 40
 
 
@@ -36,9 +38,14 @@ def explained(error: HubError, sent: Sequence[Any] | None) -> str:
         return f"{text.rstrip('.')}; call it with stream"
     if _NOT_STREAMING in text:
         return f"{text.rstrip('.')}; call it with invoke"
+    if _UNKNOWN in text:
+        is_written_as_code = re.search(r"[\s(]", error.method) is not None
+        how = "write for example Add 1 2, without brackets" if is_written_as_code else "check its name"
+        return f"{text.rstrip('.')}; {how}"
     if sent is None or not _NOT_BOUND.search(text):
         return text
-    return f"{text.rstrip('.')}; the arguments went out as {_sent_as(sent)}; write =TEXT for text, JSON for the rest"
+    how = "" if _WRONG_NUMBER in text else "; write =TEXT for text, JSON for the rest"
+    return f"{text.rstrip('.')}; the arguments went out as {_sent_as(sent)}{how}"
 
 
 def _sent_as(arguments: Sequence[Any]) -> str:
