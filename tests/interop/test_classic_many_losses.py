@@ -9,6 +9,7 @@ import asyncio
 import os
 import random
 from collections import Counter
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -79,23 +80,32 @@ class Run:
     async def lose(self, how: str) -> None:
         """Lose the transport once, and wait until the connection is back."""
         self.back.clear()
-        if how in ("reset", "fin", "close"):
-            while not await self.server.control("/drop", how=how):
-                pass
-        elif how == "mute":
+        if how in ("reset", "fin", "close", "refuse"):
+            # A cut between two polls is no loss: cut again then.
+            while not self.back.is_set():
+                if await self._cut(how):
+                    with suppress(TimeoutError):
+                        await asyncio.wait_for(self.back.wait(), 3)
+            return
+        if how == "mute":
             self.gone.clear()
             self.gate.clear()
             await self.server.control("/mute", what="all")
             await asyncio.wait_for(self.gone.wait(), 30)
             await self.server.control("/mute", what="none")
             self.gate.set()
-        elif how == "refuse":
-            await self.server.control("/refuse", on=1)
-            await asyncio.sleep(0.2)
-            await self.server.control("/refuse", on=0)
         else:
             await self.server.control("/restart", seconds=0.2, keys=how)
         await asyncio.wait_for(self.back.wait(), 30)
+
+    async def _cut(self, how: str) -> bool:
+        """Cut the connection. Return whether there was anything to cut."""
+        if how != "refuse":
+            return bool(await self.server.control("/drop", how=how))
+        await self.server.control("/refuse", on=1)
+        await asyncio.sleep(0.2)
+        await self.server.control("/refuse", on=0)
+        return True
 
     async def catch_up(self, number: int) -> None:
         """Wait until a number has arrived."""
