@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 
 @pytest.mark.interop
+@pytest.mark.slow
 @pytest.mark.timeout(170)
 @pytest.mark.parametrize(("path", "protocol"), [("/ledger", "json"), ("/ledger-parallel", "messagepack")])
 def test_kills_lose_nothing_and_keep_the_order(tmp_path: Path, path: str, protocol: str) -> None:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from tests.fleet.redis_process import RedisProcess
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(170)
 async def test_each_number_is_in_the_stream_once_and_in_order(folder: Path) -> None:
     if shutil.which("redis-server") is None:
@@ -33,6 +34,7 @@ async def test_each_number_is_in_the_stream_once_and_in_order(folder: Path) -> N
 
 
 @pytest.mark.interop
+@pytest.mark.slow
 @pytest.mark.timeout(170)
 def test_a_shared_outbox_loses_nothing_and_keeps_the_order(tmp_path: Path, redis_process: RedisProcess) -> None:
     try:

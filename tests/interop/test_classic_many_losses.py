@@ -149,6 +149,7 @@ async def _run(server: ClassicServer, transport: Transport, kinds: list[str], co
     return run
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(60 + 3 * LOSSES)
 @pytest.mark.parametrize("transport", list(Transport))
 async def test_nothing_is_missing_or_comes_twice(
@@ -168,6 +169,7 @@ async def test_nothing_is_missing_or_comes_twice(
     assert (await server.events(identity)).count("connected") <= 1
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(60 + 3 * LOSSES)
 @pytest.mark.parametrize("transport", list(Transport))
 async def test_servers_that_are_killed_and_replaced(

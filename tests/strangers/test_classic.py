@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 # Each client runs over all transports at the same time. The .NET client waits 8 s for an answer that never comes.
 LIMIT = 100.0
-pytestmark = pytest.mark.timeout(120)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
 
 TRANSPORTS = ("webSockets", "serverSentEvents", "longPolling")
 EACH = pytest.mark.parametrize("transport", TRANSPORTS)

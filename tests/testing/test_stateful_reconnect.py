@@ -358,6 +358,7 @@ async def test_cuts_while_everything_goes_on(protocol: str) -> None:
     assert len(chat.recorded.calls) == 102
 
 
+@pytest.mark.timeout(60)
 @pytest.mark.parametrize("protocol", ["json", "messagepack"])
 @pytest.mark.parametrize("piece", [None, 3])
 async def test_a_cut_at_each_byte_of_some_answers(protocol: str, piece: int | None) -> None:
