@@ -15,7 +15,7 @@ import signalr_sdk
 
 # What imports an extra when it is imported itself.
 NEEDS_EXTRA = (
-    "signalr_sdk.cli.", "signalr_sdk.testing.", "signalr_sdk.azure.", "signalr_sdk.fleet", "signalr_sdk.sync.fleet",
+    "signalr_sdk.cli.", "signalr_sdk.testing.", "signalr_sdk.azure.", "signalr_sdk.fleet",
     "signalr_sdk._http.httpx_client",
 )  # fmt: skip
 
