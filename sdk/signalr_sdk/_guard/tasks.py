@@ -62,6 +62,12 @@ async def run_side_by_side(works: Iterable[Coroutine[Any, Any, None]], name: str
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
+def retrieve(task: asyncio.Task[Any]) -> None:
+    """Read the exception of a task that has ended, as a done callback: asyncio logs an exception that nobody reads."""
+    if not task.cancelled():
+        task.exception()
+
+
 async def end_tasks(
     tasks: set[asyncio.Task[Any]], grace: float | None = 0.0, patience: float | None = None
 ) -> set[asyncio.Task[Any]]:

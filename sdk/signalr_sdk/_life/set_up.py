@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from .._core.redaction import redact_error
 from .._guard.foreign import cut_off, ends_program, error_of, heed_cancellation, spawn_contained
-from .._guard.tasks import spawn
+from .._guard.tasks import retrieve, spawn
 from .._sending.outgoing import loss
 from ..errors import ConnectionClosedError, SetupError, SignalRError
 from .closing import LAST_CHANCE
@@ -62,12 +62,12 @@ async def set_up(
     # Receive in a task of its own, which goes on after the set-up: a receive that is cancelled and started again would
     # lose bytes.
     receiving = spawn(link.run(), "receive")
-    receiving.add_done_callback(_retrieve)
+    receiving.add_done_callback(retrieve)
     end = functools.partial(_end, dispatcher, run, receiving, close, log)
     try:
         link.begin()
         handlers = run.task = spawn_contained(dispatcher.run_set_up(link.connection_id), "an on_setup handler")
-        handlers.add_done_callback(_retrieve)
+        handlers.add_done_callback(retrieve)
         first: set[asyncio.Future[Any]] = {receiving, handlers, stuck}
         await asyncio.wait(first, timeout=limit, return_when=asyncio.FIRST_COMPLETED)
         if handlers.done() and not handlers.cancelled() and handlers.exception() is None:
@@ -157,9 +157,3 @@ async def _end_in_order(
 def _resolve(stuck: asyncio.Future[SignalRError], error: SignalRError) -> None:
     if not stuck.done():
         stuck.set_result(error)
-
-
-def _retrieve(task: asyncio.Task[Any]) -> None:
-    """Read the error of a task: asyncio would log an error that nobody reads."""
-    if not task.cancelled():
-        task.exception()

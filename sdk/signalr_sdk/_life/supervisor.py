@@ -17,7 +17,7 @@ from .._core import urls
 from .._core.lifecycle import Event, State
 from .._guard import foreign
 from .._guard.loops import running_loop
-from .._guard.tasks import end_tasks, spawn, warn_of_left
+from .._guard.tasks import end_tasks, retrieve, spawn, warn_of_left
 from .._receiving.dispatcher import running_handler
 from ..errors import ConnectionClosedError, SignalRError, StateError
 from ..options import ConnectionState
@@ -121,7 +121,7 @@ class Supervisor(Status[L]):
 
     def _new_main(self, life: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         main = self._main = spawn(life, "connection", self._mains)
-        main.add_done_callback(_retrieve)
+        main.add_done_callback(retrieve)
         return main
 
     def _note_main_over(self, started: asyncio.Future[None], main: asyncio.Task[None]) -> None:
@@ -588,9 +588,3 @@ class Supervisor(Status[L]):
             link.lose(error)
         if self._resuming is not None:
             self._resuming.reschedule(-math.inf)
-
-
-def _retrieve(main: asyncio.Task[None]) -> None:
-    """Read the KeyboardInterrupt or SystemExit that ended `main`: asyncio would log an exception that nobody reads."""
-    if not main.cancelled():
-        main.exception()
