@@ -360,12 +360,15 @@ def test_the_history_is_bounded_and_not_needed(settings: Path) -> None:
 
 
 def user_of(*steps: tuple[str, str]) -> Callable[[str], str | None]:
-    """Return a user who types a text when another text is on the screen, step by step."""
+    """Return a user who types a text when a line and then the prompt are on the screen, step by step.
+
+    While prompt_toolkit prints a line, the terminal reads Ctrl-D and Ctrl-C itself: the prompt shows that this is over.
+    """
     left = list(steps)
 
     def user(shown: str) -> str | None:
         shown = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown)
-        return left.pop(0)[1] if left and left[0][0] in shown else None
+        return left.pop(0)[1] if left and "chat>" in shown.partition(left[0][0])[2] else None
 
     return user
 
@@ -375,7 +378,7 @@ def user_of(*steps: tuple[str, str]) -> Callable[[str], str | None]:
 
 @posix
 def test_on_a_terminal(url: str, tmp_path: Path) -> None:
-    user = user_of(("chat>", "Add 20 22\r"), ("42\r", "answer YourName=Anna\rGreet\r"), ("Hello, Anna!", "\x04"))
+    user = user_of(("help", "Add 20 22\r"), ("42\r", "answer YourName=Anna\rGreet\r"), ("Hello, Anna!", "\x04"))
     status, shown = in_terminal_until(user, "connect", url, XDG_CONFIG_HOME=str(tmp_path), PROMPT_TOOLKIT_NO_CPR="1")
     assert status == 0, shown
     assert "connected over WebSockets" in shown
@@ -384,7 +387,7 @@ def test_on_a_terminal(url: str, tmp_path: Path) -> None:
 
 @posix
 def test_ctrl_c_on_an_empty_line_ends_it(url: str, tmp_path: Path) -> None:
-    user = user_of(("chat>", "\x03"))
+    user = user_of(("help", "\x03"))
     status, shown = in_terminal_until(user, "connect", url, XDG_CONFIG_HOME=str(tmp_path), PROMPT_TOOLKIT_NO_CPR="1")
     assert status == 130, shown
     assert shown.rstrip().endswith("signalr: interrupted")
