@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
@@ -33,6 +34,9 @@ NOTICED_WITHIN: Final = sum(
 )
 _LARGEST: Final = 600  # bytes that pass through the hole for large packets; a request to connect is shorter
 _LARGE_ONE_WITHIN: Final = 10.0  # seconds; the traffic of a client may be of small packets only
+# Seconds without a lost packet after which the line lives: TCP sends a packet that is missing again within 12.8 s, as
+# long as a client may take to notice. But it also sends data in a large packet that has arrived, if it hears of that late.
+_LIVES_AFTER: Final = 15.0
 _LIVE = (Event.CONNECT_OK, Event.RESUMED)
 LOSSES: Final = (Event.LOST, Event.LOST_RESUMABLE)
 
@@ -148,13 +152,13 @@ class LabServer(FaultyServer):
             await self._large_one_noticed(fault)
 
     async def _large_one_noticed(self, fault: Fault) -> None:
-        """Wait until the client has noticed that a large packet was lost, if it sends or gets one."""
+        """Wait until the client has noticed that a large packet is missing, if it sends or gets one."""
         losses, lost, until = self._losses(), self._link.lost, now() + _LARGE_ONE_WITHIN
         while self._link.lost == lost:
             if now() > until:
                 return
             await asyncio.sleep(POLL)
-        await self._noticed(fault, losses)
+        await self._noticed(fault, losses, _LIVES_AFTER)
 
     async def table_lost(self, fault: Fault) -> None:
         """Let the router lose its table: the packets of all TCP connections are lost, and new ones work."""
@@ -174,18 +178,24 @@ class LabServer(FaultyServer):
         finally:
             self._link.restore()
 
-    async def _noticed(self, fault: Fault, before: int | None = None) -> None:
+    async def _noticed(self, fault: Fault, before: int | None = None, lives_after: float = math.inf) -> None:
         """Wait until the client has noticed that its connection is lost.
 
         Args:
             fault: the fault, which lasts so much longer.
             before: the number of losses before the fault; by default the present one.
+            lives_after: after so many seconds without a lost packet, there is nothing to notice.
 
         Raises:
             BrokenError: it does not in time.
         """
         before, began = self._losses() if before is None else before, now()
+        packets, last = self._link.lost, began
         while self._is_live() and self._losses() == before:
+            if packets != self._link.lost:
+                packets, last = self._link.lost, now()
+            if now() - last > lives_after:
+                return
             if now() - began > NOTICED_WITHIN:
                 raise BrokenError(f"after {NOTICED_WITHIN:g} s the client has not noticed that its line is dead")
             await asyncio.sleep(POLL)
