@@ -35,7 +35,7 @@ NOTICED_WITHIN: Final = sum(
 _LARGEST: Final = 600  # bytes that pass through the hole for large packets; a request to connect is shorter
 _LARGE_ONE_WITHIN: Final = 10.0  # seconds; the traffic of a client may be of small packets only
 # Seconds without a lost packet after which the line lives: as long as a client may take to notice, TCP sends a missing
-# packet again within 12.8 s. It also sends data again that has arrived, if it hears of that late, and then in large packets.
+# packet again within 12.8 s. It also sends data again that has arrived, if it hears of that late, in large packets.
 _LIVES_AFTER: Final = 15.0
 _LIVE = (Event.CONNECT_OK, Event.RESUMED)
 LOSSES: Final = (Event.LOST, Event.LOST_RESUMABLE)
