@@ -313,9 +313,9 @@ def simulation(session: nox.Session) -> None:
 
 @nox.session
 def slow(session: nox.Session) -> None:
-    """Tests that wait long."""
-    session.install("-e", ".[test]")
-    session.run("python", "-m", "pytest", "-q", "-m", "slow")
+    """Tests that wait long, side by side."""
+    session.install("-e", ".[test]", "pytest-xdist")
+    session.run("python", "-m", "pytest", "-q", "-m", "slow", "-n", "4")
 
 
 @nox.session(python=PYTHONS)

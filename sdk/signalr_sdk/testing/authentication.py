@@ -23,8 +23,8 @@ _BEARER = "Bearer "
 _CONNECTION_TOKEN = "X-SignalR-Connection-Token"
 _NOBODY = Identity()
 # Two expiry times that differ by at most this number of seconds are of the same token. They differ because `authorize`
-# returns the seconds that are left, and the time of expiry is computed again at each poll.
-_SAME = 0.001
+# returns the seconds that are left, and the time of expiry is computed again at each poll, some time later.
+_SAME = 0.1
 _OTHER_USER = "The user associated with this connection changed."
 
 _logger = logging.getLogger("signalr_sdk.testing")
