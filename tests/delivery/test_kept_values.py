@@ -85,7 +85,11 @@ def kept(*args: Any) -> list[Any]:
 
 
 @pytest.mark.parametrize("value", VALUES, ids=repr)
-@pytest.mark.parametrize("protocol", [JsonProtocol(), MessagePackProtocol(), JsonProtocol(naming=None)], ids=repr)
+@pytest.mark.parametrize(
+    "protocol",
+    [JsonProtocol(), MessagePackProtocol(), JsonProtocol(naming=None)],
+    ids=["json", "messagepack", "json with own names"],
+)
 def test_the_protocol_sends_a_kept_value_as_the_value_itself(protocol: Any, value: object) -> None:
     original = protocol.encode(Invocation("Store", [value]))
     assert protocol.encode(Invocation("Store", kept(value))) == original
