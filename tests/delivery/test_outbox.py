@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -324,23 +325,69 @@ async def test_stop_leaves_what_is_not_answered(
             assert (await outbox.stats()).waiting == 1
 
 
+@pytest.mark.parametrize("outbox_is_first", [True, False])
 async def test_delivery_waits_for_earlier_on_connected_handlers(
-    path: Path, hub: HubConnection, ledger_hub: type[LedgerHub]
+    path: Path, hub: HubConnection, ledger_hub: type[LedgerHub], *, outbox_is_first: bool
 ) -> None:
     go_on = asyncio.Event()
+    outbox = Outbox(path, hub)
 
     @hub.on_connected
     async def log_in(_connection_id: str | None) -> None:
         await go_on.wait()
 
-    async with Outbox(path, hub) as outbox:
+    async with AsyncExitStack() as entered:
+        for each in (outbox, hub) if outbox_is_first else (hub, outbox):
+            await entered.enter_async_context(each)
         await outbox.put("Store", ID, None, 1)
-        async with hub:
-            with pytest.raises(TimeoutError):
-                await outbox.drain(0.1)
-            assert numbers(ledger_hub) == []
-            go_on.set()
-            await outbox.drain(5)
+        with pytest.raises(TimeoutError):
+            await outbox.drain(0.1)
+        assert numbers(ledger_hub) == []
+        go_on.set()
+        await outbox.drain(5)
+
+
+async def test_delivery_waits_for_handlers_also_without_connection_ids(
+    path: Path, ledger_server: HubServer, ledger_hub: type[LedgerHub]
+) -> None:
+    hub = HubConnection(ledger_server.url("/ledger"), skip_negotiation=True)
+    go_on = asyncio.Event()
+    go_on.set()
+
+    @hub.on_connected
+    async def log_in(_connection_id: str | None) -> None:
+        await go_on.wait()
+
+    async with hub, Outbox(path, hub) as outbox:
+        await outbox.put("Store", ID, None, 1)
+        await outbox.drain(5)
+        go_on.clear()
+        await hub.reconnect()
+        await outbox.put("Store", ID, None, 2)
+        with pytest.raises(TimeoutError):
+            await outbox.drain(0.1)
+        assert numbers(ledger_hub) == [1]
+        go_on.set()
+        await outbox.drain(5)
+
+
+async def test_a_handler_of_the_hub_may_start_the_outbox_and_wait_for_it(
+    path: Path, hub: HubConnection, ledger_hub: type[LedgerHub]
+) -> None:
+    outbox = Outbox(path, hub)
+    drained = asyncio.Event()
+
+    @hub.on_connected
+    async def begin(_connection_id: str | None) -> None:
+        await outbox.start()
+        await outbox.put("Store", ID, None, 1)
+        await outbox.drain(5)
+        drained.set()
+
+    async with hub:
+        await drained.wait()
+        await outbox.stop()
+    assert numbers(ledger_hub) == [1]
 
 
 async def test_a_call_that_takes_too_long_is_a_failure(

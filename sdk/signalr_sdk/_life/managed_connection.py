@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import functools
-from typing import TYPE_CHECKING, Any, Generic, Literal, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, Literal, Self, TypeVar
 
 from .._core import urls
 from .._guard.copying import Uncopied, copy_of
 from .._guard.loops import check_loop
 from .._receiving.backlog import Backlog
-from .._receiving.dispatcher import Dispatcher
+from .._receiving.dispatcher import Dispatcher, running_handler
 from .._receiving.handlers import Handlers
 from ..interfaces import Handler
 from ..options import ConnectionState
@@ -295,3 +295,30 @@ class ManagedConnection(Uncopied, Generic[L]):
     def _on_lifecycle(self, name: str, handler: H) -> H:
         self._handlers.add_lifecycle(name, handler)
         return handler
+
+
+# The name under which the handlers of `call_after_connected` are among the lifecycle events.
+_LATE: Final = "after connected"
+
+
+def call_after_connected(connection: ManagedConnection[Any], handler: Handler) -> bool:
+    """If `on_connected` handlers of the live connection still run, call `handler(connection_id)` when they have ended.
+
+    Returns:
+        Whether they still run. A caller that is a handler itself does not wait: the result is false.
+    """
+    dispatcher = connection._dispatcher  # noqa: SLF001 - the module of the class
+    if not dispatcher.tells_connected or running_handler() is not None:
+        return False
+    connection._on_lifecycle(_LATE, handler)  # noqa: SLF001 - as above
+    dispatcher.push_lifecycle(_LATE, connection.connection_id)
+    return True
+
+
+def live_number(connection: ManagedConnection[Any]) -> int | None:
+    """Return the number of the live connection; `None` if not connected. A reconnect raises it, a resume does not.
+
+    Connection ids cannot tell connections apart: without negotiation, there are none.
+    """
+    life = connection._life  # noqa: SLF001 - the module of the class
+    return None if life.link is None else life.links

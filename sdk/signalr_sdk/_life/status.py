@@ -29,6 +29,7 @@ class Status(Generic[L]):
 
     Attributes:
         link: the live connection; `None` if not connected.
+        links: how many connections were up so far: the number of the live one.
         lifecycle: the state of the connection.
         closed: a future that is resolved when the connection has ended. The result is the error that ended the
             connection, or `None` if there was no error. Before the first `start`, `closed` itself is `None`.
@@ -38,6 +39,7 @@ class Status(Generic[L]):
 
     def __init__(self, options: ConnectionOptions, dispatcher: Dispatcher, resuming: ConnectionState) -> None:
         self.link: L | None = None
+        self.links: int = 0
         self.lifecycle = Lifecycle(resuming)
         self.closed: asyncio.Future[Exception | None] | None = None
         self.loop: asyncio.AbstractEventLoop | None = None

@@ -351,6 +351,7 @@ class Supervisor(Status[L]):
         again = self.lifecycle.state is State.RECONNECTING
         self.lifecycle.fire(Event.CONNECT_OK)
         self.link = link
+        self.links += 1
         self._attempts.note_up()
         connection_id = link.connection_id
         self._dispatcher.push_lifecycle("connected", connection_id)

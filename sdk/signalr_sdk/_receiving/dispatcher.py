@@ -107,6 +107,8 @@ class Dispatcher:
         self._barrier: asyncio.Task[None] | None = None
         # The tasks that run `on_closed` handlers. `stop` neither cancels nor awaits these tasks.
         self._closing: set[asyncio.Task[None]] = set()
+        # The event "connected" whose handlers have not all returned.
+        self._connected: LifecycleEvent | None = None
         self._unknown: set[str] = set()
         self._idle: list[asyncio.Future[None]] = []
 
@@ -198,8 +200,20 @@ class Dispatcher:
     def push_lifecycle(self, name: str, *arguments: Any) -> None:
         """Queue a lifecycle event, if a handler is registered for it."""
         if name in self._handlers.lifecycle and (self.failed is None or name in ("error", "closed")):
-            self._queue.put(LifecycleEvent(name, arguments), 0)
+            event = LifecycleEvent(name, arguments)
+            if name == "connected":
+                self._connected = event
+            self._queue.put(event, 0)
             self._start_workers(1)
+
+    @property
+    def tells_connected(self) -> bool:
+        """Whether `on_connected` handlers of the live connection wait to be called, or run."""
+        return self._connected is not None
+
+    def _note_told(self, event: LifecycleEvent) -> None:
+        if self._connected is event:
+            self._connected = None
 
     def push_error(self, error: Exception) -> None:
         """Log an error that no call can raise, and queue a call of the `on_error` handlers with the error."""
@@ -469,6 +483,7 @@ class Dispatcher:
                 await asyncio.wait(others)
             await self._tell(event.name, event.arguments)
         finally:
+            self._note_told(event)
             self._closing.discard(task)
             if self._barrier is task:
                 self._barrier = None
@@ -591,7 +606,7 @@ class Dispatcher:
         tasks = [task for task in running - self._closing if task is not caller]
         self._workers.clear()
         self._answering.clear()
-        self._barrier = None
+        self._barrier = self._connected = None
         for task in tasks:
             task.cancel()
         self._check_idle()

@@ -32,8 +32,9 @@ from .schedule import Call, End, Schedule
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
+    from .._hub.hub_connection import HubConnection
     from ..interfaces import RetryPolicy
-    from .hub_gate import DeliveringHub, HubGate
+    from .hub_gate import HubGate
     from .stores import OutboxStore
 
 _log = logging.getLogger("signalr_sdk.delivery")
@@ -100,7 +101,7 @@ class Deliverer:
     """
 
     def __init__(
-        self, store: OutboxStore, hub: DeliveringHub, gate: HubGate, options: DeliveryOptions, handlers: EndHandlers
+        self, store: OutboxStore, hub: HubConnection, gate: HubGate, options: DeliveryOptions, handlers: EndHandlers
     ) -> None:
         self._store = store
         self._hub = hub
@@ -291,7 +292,6 @@ class Deliverer:
     async def _fail(self, call: Call, raised: Exception) -> None:
         end = _end_of(raised)
         if end is End.LOST:
-            self._gate.close()
             self._lost.add(len(call.entries))
         elif end is End.UNSENT:
             await asyncio.sleep(_NO_CONNECTION_PAUSE)

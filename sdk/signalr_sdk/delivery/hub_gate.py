@@ -3,39 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING
 
 from .._guard.loops import loop_or_none
-from ..options import ConnectionState
+from .._life.managed_connection import call_after_connected, live_number
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-
-class DeliveringHub(Protocol):
-    """What an outbox needs of a hub connection."""
-
-    @property
-    def state(self) -> ConnectionState:
-        """The state."""
-        ...
-
-    @property
-    def connection_id(self) -> str | None:
-        """The connection id."""
-        ...
-
-    async def invoke(self, method: str, *args: Any, timeout: float | None) -> Any:
-        """Call a hub method."""
-        ...
-
-    def on_connected(self, handler: Callable[[str | None], None]) -> object:
-        """Register a handler."""
-        ...
-
-    def off(self, *, handler: object) -> None:
-        """Remove a handler."""
-        ...
+    from .._hub.hub_connection import HubConnection
 
 
 class HubGate:
@@ -46,13 +22,15 @@ class HubGate:
         opened: called when the gate opens.
     """
 
-    def __init__(self, hub: DeliveringHub, opened: Callable[[], None]) -> None:
+    def __init__(self, hub: HubConnection, opened: Callable[[], None]) -> None:
         self._hub = hub
         self._opened = opened
         self._loop = asyncio.get_running_loop()
-        self._is_open = hub.state is ConnectionState.CONNECTED
-        self._connection_id = hub.connection_id
+        # The number of the connection whose handlers have run.
+        self._number: int | None = None
         hub.on_connected(self._note_connected)
+        if not call_after_connected(hub, self._note_connected):
+            self._number = live_number(hub)
 
     def end(self) -> None:
         """Remove the handler from the hub."""
@@ -61,14 +39,8 @@ class HubGate:
     @property
     def is_open(self) -> bool:
         """Whether the hub may be called now."""
-        # A later connection has another id. Its `on_connected` handlers must run first.
-        hub = self._hub
-        return self._is_open and hub.connection_id == self._connection_id and hub.state is ConnectionState.CONNECTED
-
-    def close(self) -> None:
-        """Keep the gate closed until the next connection: the current one was lost, by the end of a call."""
-        if self._hub.state is not ConnectionState.CONNECTED or self._hub.connection_id != self._connection_id:
-            self._is_open = False
+        # A later connection has another number. Its `on_connected` handlers must run first.
+        return self._number is not None and live_number(self._hub) == self._number
 
     def _note_connected(self, connection_id: str | None) -> None:
         # In `signalr_sdk.sync`, handlers run on a thread of their own.
@@ -78,5 +50,7 @@ class HubGate:
             self._loop.call_soon_threadsafe(self._open, connection_id)
 
     def _open(self, connection_id: str | None) -> None:
-        self._is_open, self._connection_id = True, connection_id
-        self._opened()
+        # The handlers may have taken so long that there is a later connection by now.
+        if not self.is_open and self._hub.connection_id == connection_id:
+            self._number = live_number(self._hub)
+            self._opened()

@@ -67,6 +67,7 @@ class ThreadDispatcher(Dispatcher):
                 return
             if message.__class__ is LifecycleEvent:
                 self._call(message.name, message.arguments, batch)
+                self._note_told(message)
                 continue
             target, arguments = message
             for handler in events.get(target.lower()) or self._fallback(target):
