@@ -464,6 +464,33 @@ def test_wrong_arguments_are_refused(path: Path, options: dict[str, Any]) -> Non
         Outbox(path, **options)
 
 
+@pytest.mark.parametrize("kind", ["on_delivered", "on_dead"])
+async def test_a_handler_may_stop_the_outbox(
+    path: Path, hub: HubConnection, ledger_hub: type[LedgerHub], kind: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    ledger_hub.state.rule("dead", "fail", -1)
+    outbox = Outbox(path, hub, retry=Delays([]), close=3600)
+    went_on: list[str] = []
+
+    async def stop(entry: Entry, *_result: object) -> None:
+        await asyncio.gather(outbox.stop(), outbox.stop())
+        await asyncio.sleep(0)
+        went_on.append(entry.id)
+
+    getattr(outbox, kind)(stop)
+    async with Outbox(path) as putting:
+        for n in range(2):
+            await putting.put("Store", ID, "dead" if kind == "on_dead" else "k", n, key="k")
+        async with hub:
+            await outbox.run()
+            assert len(went_on) == 1
+            stats = await putting.stats()
+            assert (stats.delivered + stats.died, stats.waiting, stats.delivering) == (1, 1, False)
+            async with outbox:
+                pass
+    assert "left behind" not in caplog.text
+
+
 async def test_run_ends_with_stop(path: Path, hub: HubConnection, ledger_hub: type[LedgerHub]) -> None:
     outbox = Outbox(path, hub)
     delivered = asyncio.Event()

@@ -117,6 +117,31 @@ def test_a_handler_that_raises_is_logged(
     assert expected_errors[0].getMessage() == "an on_delivered handler failed"
 
 
+def test_a_handler_may_stop_the_outbox(path: Path, threads_hub: HubConnection, ledger_hub: type[LedgerHub]) -> None:
+    outbox = Outbox(path, threads_hub, close=3600)
+    outbox.on_delivered(lambda _entry, _result: outbox.stop())
+    with Outbox(path) as putting, threads_hub:
+        for n in range(2):
+            putting.put("Store", ID, None, n)
+        outbox.run()
+        assert len(ledger_hub.state.rows) == 1
+        assert putting.stats().waiting == 1
+
+
+def test_delivery_waits_for_earlier_on_connected_handlers(
+    path: Path, threads_hub: HubConnection, ledger_hub: type[LedgerHub]
+) -> None:
+    go_on = threading.Event()
+    threads_hub.on_connected(lambda _connection_id: go_on.wait())
+    with threads_hub, Outbox(path, threads_hub) as outbox:
+        outbox.put("Store", ID, None, 1)
+        with pytest.raises(TimeoutError):
+            outbox.drain(0.1)
+        assert ledger_hub.state.rows == []
+        go_on.set()
+        outbox.drain(5)
+
+
 @pytest.mark.parametrize("streams", [True, False])
 def test_a_feed_over_a_lost_connection(
     path: Path, threads_hub: HubConnection, ledger_hub: type[LedgerHub], *, streams: bool

@@ -185,7 +185,7 @@ class OutboxLimits:
     remember: float = attrs.field(default=86_400.0, validator=_seconds)
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen
 class OutboxStats:
     """The figures of an outbox. The counters last as long as the file.
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Awaitable, Callable, Mapping
-from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias, TypeVar
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextvars import ContextVar
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Final, Literal, Self, TypeAlias, TypeVar
 
 from .._guard.copying import Uncopied
 from .._guard.foreign import cut_off
@@ -32,6 +34,10 @@ CallHandlers: TypeAlias = Callable[..., Awaitable[None]]
 # `drain` looks this often, in seconds, whether entries are left.
 _DRAIN_PAUSE = 0.5
 _LAST_CHANCE = 0.2
+# The outbox whose handler is the caller; nothing outside of a handler.
+_callers: ContextVar[Sequence[_Handlers]] = ContextVar("signalr_sdk_outbox_handler", default=())
+# The default of `batch`.
+NO_BATCHES: Final[Mapping[str, int]] = MappingProxyType({})
 
 
 class Outbox(Uncopied):
@@ -80,7 +86,7 @@ class Outbox(Uncopied):
         retry: RetryPolicy | None = None,
         timeout: float | None = 60.0,
         lanes: int = 1,
-        batch: Mapping[str, int] | None = None,
+        batch: Mapping[str, int] = NO_BATCHES,
         limits: OutboxLimits = OutboxLimits(),  # noqa: B008 - immutable
         overflow: Literal["refuse", "drop_oldest"] = "refuse",
         close: float = 5.0,
@@ -96,7 +102,7 @@ class Outbox(Uncopied):
             retry=DefaultRetry() if retry is None else retry,
             timeout=None if timeout is None else checked_seconds("timeout", timeout),
             lanes=checked_count("lanes", lanes),
-            batch={name: checked_count(f"batch[{name!r}]", most) for name, most in (batch or {}).items()},
+            batch={name: checked_count(f"batch[{name!r}]", most) for name, most in batch.items()},
             limits=limits,
         )
         self._handlers = _Handlers(self._call_handlers)
@@ -106,6 +112,8 @@ class Outbox(Uncopied):
         self._deliverer: Deliverer | None = None
         self._delivering: asyncio.Task[None] | None = None
         self._over = asyncio.Event()
+        # After a `stop` in a handler: what waits for the handler.
+        self._ending: asyncio.Task[None] | None = None
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self._store!r} {'started' if self._loop else 'stopped'}>"
@@ -142,9 +150,12 @@ class Outbox(Uncopied):
     async def stop(self) -> None:
         """Stop delivering. Waits up to `close` seconds for calls under way; entries without an answer stay.
 
-        May be called any number of times.
+        May be called any number of times. In a handler of the outbox, `stop` does not wait: the outbox ends when the
+        handler has returned.
         """
         if self._loop is None:
+            if self._ending is not None and not self._ending.done() and not self._handlers.has_called:
+                await asyncio.wait({self._ending})
             return
         if self._pid != os.getpid():
             self._loop = None
@@ -153,14 +164,24 @@ class Outbox(Uncopied):
         self._loop = None
         deliverer, task, gate = self._deliverer, self._delivering, self._gate
         self._deliverer = self._delivering = self._gate = None
+        if gate is not None:
+            gate.end()
+        ending = self._end(deliverer, task, self._over)
+        if self._handlers.has_called:
+            # The end waits for the handler, so the handler must not wait for the end.
+            self._ending = spawn(ending, "end of an outbox")
+        else:
+            await ending
+
+    async def _end(self, deliverer: Deliverer | None, task: asyncio.Task[None] | None, over: asyncio.Event) -> None:
         try:
-            if gate is not None:
-                gate.end()
             if deliverer is not None and task is not None:
                 await self._end_delivering(deliverer, task)
         finally:
-            self._over.set()
-            await self._store.close()
+            try:
+                await self._store.close()
+            finally:
+                over.set()
 
     async def _end_delivering(self, deliverer: Deliverer, task: asyncio.Task[None]) -> None:
         try:
@@ -367,7 +388,21 @@ class _Handlers:
         return bool(self.after_delivery)
 
     async def delivered(self, entry: Entry, result: Any) -> None:
-        await self._call(self.after_delivery, "an on_delivered handler", entry, result)
+        await self._run(self.after_delivery, "an on_delivered handler", entry, result)
 
     async def died(self, entry: Entry) -> None:
-        await self._call(self.dead, "an on_dead handler", entry)
+        await self._run(self.dead, "an on_dead handler", entry)
+
+    async def _run(self, handlers: tuple[Callable[..., object], ...], whose: str, *args: object) -> None:
+        callers = [self]
+        token = _callers.set(callers)
+        try:
+            await self._call(handlers, whose, *args)
+        finally:
+            callers.clear()  # a task that a handler has started may run longer
+            _callers.reset(token)
+
+    @property
+    def has_called(self) -> bool:
+        """Whether a running handler is the caller, directly or from a task or thread in its context."""
+        return self in _callers.get()

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextvars
 import logging
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
 
 from .._guard.copying import Uncopied
 from ..delivery.entry import Entry, OutboxLimits, OutboxStats
+from ..delivery.outbox import NO_BATCHES
 from ..delivery.outbox import Outbox as AsyncOutbox
 from .daemon_threads import run_on_thread
 from .hub_connection import asyncio_hub
@@ -49,7 +52,8 @@ class _ThreadOutbox(AsyncOutbox):
         if self._thread_hub is None:
             await run_on_thread(call_all, "outbox handler")
         else:
-            await self._thread_hub.run_handler(call_all)
+            # `stop` sees by the context whether a handler calls it.
+            await self._thread_hub.run_handler(partial(contextvars.copy_context().run, call_all))
 
     async def wait_over(self) -> None:
         """Return when `stop()` was called."""
@@ -104,7 +108,7 @@ class Outbox(Uncopied):
         retry: RetryPolicy | None = None,
         timeout: float | None = 60.0,
         lanes: int = 1,
-        batch: Mapping[str, int] | None = None,
+        batch: Mapping[str, int] = NO_BATCHES,
         limits: OutboxLimits = OutboxLimits(),  # noqa: B008 - immutable
         overflow: Literal["refuse", "drop_oldest"] = "refuse",
         close: float = 5.0,
