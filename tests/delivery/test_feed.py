@@ -113,6 +113,21 @@ async def test_items_can_be_acknowledged_by_hand(path: Path, hub: HubConnection,
             assert await take(items, 1) == [3]
 
 
+async def test_a_feed_without_a_store_goes_on_when_it_is_entered_again(
+    hub: HubConnection, ledger_hub: type[LedgerHub]
+) -> None:
+    for _ in range(5):
+        ledger_hub.state.next_item()
+    items = feed(hub, start=1)
+    async with hub:
+        async with items:
+            assert await take(items, 2) == [2, 3]
+        async with items:
+            # The third was not acknowledged by asking for the fourth.
+            assert items.position == Position(2)
+            assert await take(items, 3) == [3, 4, 5]
+
+
 async def test_a_gap_is_an_error_in_its_place(hub: HubConnection, ledger_hub: type[LedgerHub]) -> None:
     async with feed(hub, gap_timeout=0.05) as items, hub:
         await hub.invoke("Emit", 1, 0)

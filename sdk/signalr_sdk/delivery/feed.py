@@ -58,8 +58,8 @@ class Feed(Uncopied, Generic[T]):
             of an iterable, such as `hub.invoke(...)`. A failure is logged, and tried again with growing delays.
         epoch: returns which series of numbers an item belongs to. `catch_up` gets the epoch in its `Position`, and
             returns everything from the beginning if the hub has another epoch by now.
-        store: keeps the position: a path, a `SqliteStore` (also the one of an outbox), or a `CursorStore`; `None`: the
-            position is not kept over a restart.
+        store: keeps the position: a path, a `SqliteStore` (also the one of an outbox), or a `CursorStore`; `None`: this
+            object, so that the position is not kept over a restart of the program.
         name: tells apart several feeds in one store; by default the name of the event.
         start: where to begin without a kept position: behind this number or `Position` (0: with all there is); `None`:
             with the first event that comes.
@@ -165,7 +165,7 @@ class Feed(Uncopied, Generic[T]):
 
     async def _load(self, opened: AsyncExitStack) -> Position | None:
         if self._store is None:
-            return None
+            return self._acked
         if isinstance(self._store, SqliteStore):
             await self._store.open()
             opened.push_async_callback(self._store.close)

@@ -44,8 +44,8 @@ class Feed(Uncopied, Generic[T]):
             `hub.invoke(...)`. A failure is logged, and tried again with growing delays.
         epoch: returns which series of numbers an item belongs to. `catch_up` gets the epoch in its `Position`, and
             returns everything from the beginning if the hub has another epoch by now.
-        store: keeps the position: a path, a `SqliteStore` (also the one of an outbox), or a `CursorStore`; `None`: the
-            position is not kept over a restart.
+        store: keeps the position: a path, a `SqliteStore` (also the one of an outbox), or a `CursorStore`; `None`: this
+            object, so that the position is not kept over a restart of the program.
         name: tells apart several feeds in one store; by default the name of the event.
         start: where to begin without a kept position: behind this number or `Position` (0: with all there is); `None`:
             with the first event that comes.
