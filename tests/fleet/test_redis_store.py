@@ -244,6 +244,19 @@ async def test_a_cancelled_put_disturbs_no_other(store: RedisStore) -> None:
     assert left == sorted(left, key=lambda id_: int(id_[3:]))
 
 
+async def test_what_is_dropped_to_make_room_is_a_warning(
+    redis_process: RedisProcess, caplog: pytest.LogCaptureFixture
+) -> None:
+    limits = OutboxLimits(entries=3)
+    async with Outbox(RedisStore(redis_process.url, "box"), limits=limits, overflow="drop_oldest") as outbox:
+        await asyncio.gather(*(outbox.put("A", n) for n in range(5)))
+        assert [each.args for each in await outbox.entries()] == [(2,), (3,), (4,)]
+        assert (await outbox.stats()).dropped == 2
+    assert [each.getMessage() for each in caplog.records if "to make room" in each.getMessage()] == [
+        "the outbox is full: 2 entries were dropped to make room"
+    ]
+
+
 # The right to deliver
 
 
@@ -340,9 +353,6 @@ async def test_a_full_redis_refuses_puts_and_lets_deliveries_go_on(store: RedisS
 async def test_a_redis_that_drops_keys_is_refused(redis_process: RedisProcess, redis: Any, policy: str) -> None:
     redis.config_set("maxmemory-policy", policy)
     store = RedisStore(redis_process.url, "box")
-    await store.open()  # without a limit, nothing is dropped
-    await store.close()
-    redis.config_set("maxmemory", "100mb")
     with pytest.raises(StoreError, match=f"noeviction, not {policy}"):
         await store.open()
 

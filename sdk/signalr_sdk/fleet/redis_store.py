@@ -22,6 +22,7 @@ import attrs
 
 from .._guard.copying import Uncopied
 from .._guard.loops import check_loop, running_loop
+from ..delivery.counted_warnings import CountedWarning
 from ..delivery.entry import OutboxLimits, OutboxStats, StoredEntry
 from ..delivery.stores import Page
 from ..errors import LeaseLostError, OutboxFullError, StateError, StoreError
@@ -76,9 +77,9 @@ class _Change:
 class RedisStore(Uncopied):
     """Keeps the entries of an outbox in Redis, for many machines: all put, one delivers.
 
-    The entries are as durable as Redis is: switch `appendonly` on. `maxmemory-policy` must be `noeviction` if Redis has
-    a `maxmemory`, or Redis would drop entries; `open` looks. After a `StoreError`, a `put` may have been kept: put
-    again with the same `id=`. `Outbox.retry` puts dead entries at the end.
+    The entries are as durable as Redis is: switch `appendonly` on. `maxmemory-policy` must be `noeviction`, or Redis
+    might drop entries; `open` looks. After a `StoreError`, a `put` may have been kept: put again with the same `id=`.
+    `Outbox.retry` puts dead entries at the end.
 
     One machine delivers, the holder of a lease. If that machine dies, another one takes over within `ttl` and one
     second. An entry that was under way then may come twice, with the same id.
@@ -111,6 +112,7 @@ class RedisStore(Uncopied):
         self._client: RedisClient | None = None
         self._token = "0"
         self._waiters: set[asyncio.Future[None]] = set()
+        self._dropped = CountedWarning("the outbox is full: %d entries were dropped to make room")
 
     def __repr__(self) -> str:
         return f"<RedisStore {self._name!r}>"
@@ -157,6 +159,7 @@ class RedisStore(Uncopied):
             self._users -= 1
             if self._users == 0 and self._client is not None:
                 client, self._client = self._client, None
+                self._dropped.flush()
                 await self._additions.close(_TIMEOUT)
                 await self._changes.close(_TIMEOUT)
                 await client.close()
@@ -191,8 +194,9 @@ class RedisStore(Uncopied):
             case -3:
                 raise _full(limits.bytes, "bytes")
             case known:
+                self._dropped.add(max(known - 1, 0))
                 self._notify()
-                return known == 1
+                return known > 0
 
     def _remembered(self, id_: str) -> str:
         return tagged(self._name, f"id:{id_}")
@@ -344,7 +348,7 @@ class RedisStore(Uncopied):
 
 def _check_policy(memory: dict[str, Any]) -> None:
     policy = memory.get("maxmemory_policy", "noeviction")
-    if int(memory.get("maxmemory", 0)) and policy != "noeviction":
+    if policy != "noeviction":
         raise StoreError(f"Redis may drop entries: its maxmemory-policy must be noeviction, not {policy}")
 
 

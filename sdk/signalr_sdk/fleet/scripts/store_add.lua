@@ -1,8 +1,8 @@
 -- Adds entries to an outbox, in order. KEYS: totals, waiting, dead, entries, states, ids, keys, then for each entry the
 -- key under which its id is remembered after the delivery. ARGV: for each entry its id, the digest of its key, the digest
 -- of its content, the value, the size, the most entries and bytes of the outbox, whether to drop the oldest to make room,
--- and whether the id may have been delivered. Returns for each entry 1: added, 0: known, -1: another call has this id,
--- -2: too many entries, -3: too many bytes.
+-- and whether the id may have been delivered. Returns for each entry 1: added, and 1 more for each entry dropped to make
+-- room; 0: known; -1: another call has this id; -2: too many entries; -3: too many bytes.
 local names = {'position', 'revision', 'waiting', 'dead', 'bytes', 'put', 'dropped'}
 local totals = {}
 for at, value in ipairs(redis.call('HMGET', KEYS[1], unpack(names))) do
@@ -45,6 +45,7 @@ end
 local function add(at, remembered)
   local id, key, digest, value = ARGV[at], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3]
   local size, most, most_bytes = tonumber(ARGV[at + 4]), tonumber(ARGV[at + 5]), tonumber(ARGV[at + 6])
+  local dropped = totals.dropped
   local known = redis.call('HGET', KEYS[6], id)
   known = known and content(redis.call('HGET', KEYS[4], known))
   if not known and ARGV[at + 8] == '1' then
@@ -71,7 +72,7 @@ local function add(at, remembered)
   add_to('bytes', size)
   add_to('put', 1)
   changed = true
-  return 1
+  return 1 + totals.dropped - dropped
 end
 
 local results = {}
