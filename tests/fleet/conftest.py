@@ -23,10 +23,17 @@ def folder() -> Iterator[Path]:
 
 
 @pytest.fixture
-def redis_process(folder: Path) -> Iterator[RedisProcess]:
-    """A redis-server without memory on disk."""
-    if shutil.which("redis-server") is None:
+def redis_program() -> str:
+    """The program `redis-server`."""
+    program = shutil.which("redis-server")
+    if program is None:
         pytest.skip("no redis-server on this machine: install it (Debian: apt-get install redis-server)")
+    return program
+
+
+@pytest.fixture
+def redis_process(folder: Path, redis_program: str) -> Iterator[RedisProcess]:
+    """A redis-server without memory on disk."""
     # redis-py belongs to an extra.
     from tests.fleet.redis_process import RedisProcess
 
