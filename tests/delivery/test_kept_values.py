@@ -7,7 +7,7 @@ import enum
 import math
 from datetime import UTC, date, datetime, time, timedelta, timezone
 from decimal import Decimal
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 import attrs
@@ -18,6 +18,9 @@ from hypothesis import strategies as st
 from signalr_sdk import DateTimeOffset, JsonProtocol, LocalProtocolError, MessagePackProtocol
 from signalr_sdk.delivery import ID, new_id
 from signalr_sdk.delivery.kept_values import decode_arguments, encode_arguments
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
 from signalr_sdk.messages import Invocation
 
 CEST = timezone(timedelta(hours=2))
@@ -43,6 +46,16 @@ class Reading:
 class Room:
     room_name: str
     readings: list[Reading]
+
+
+@attrs.frozen
+class Lines:
+    """An upload stream for a hub."""
+
+    file: str
+
+    async def __aiter__(self) -> AsyncIterator[str]:
+        yield self.file
 
 
 class Text(str):
@@ -148,6 +161,7 @@ def cycle() -> Any:
         (cycle(), "contains itself"),
         (time(1, tzinfo=UTC), "time zone"),
         (iter([]), "cannot be kept"),
+        (Lines("x"), "cannot be kept"),
     ],
 )
 def test_what_cannot_be_kept_is_named(value: object, text: str) -> None:

@@ -144,6 +144,20 @@ async def test_entries_can_be_dropped(path: Path) -> None:
         assert (await outbox.stats()).bytes == 0
 
 
+async def test_what_another_process_has_dropped_is_not_called(
+    path: Path, hub: HubConnection, ledger_hub: type[LedgerHub]
+) -> None:
+    async with Outbox(path, hub) as outbox, Outbox(path) as other:
+        ids = [await outbox.put("Store", ID, None, n) for n in range(3)]
+        assert outbox._deliverer is not None
+        while not outbox._deliverer._schedule.may_take(0.0):
+            await outbox.store.changed(0.02)
+        assert await other.drop(ids[0], ids[2]) == 2
+        async with hub:
+            await outbox.drain(5)
+    assert numbers(ledger_hub) == [1]
+
+
 async def test_a_batch_is_one_call_with_the_items_of_several_keys(
     path: Path, hub: HubConnection, ledger_hub: type[LedgerHub]
 ) -> None:
@@ -281,6 +295,11 @@ async def test_only_a_started_outbox_can_be_used(path: Path) -> None:
     with pytest.raises(StateError, match="not started"):
         await outbox.stats()
     await outbox.stop()
+    async with outbox:
+        draining = asyncio.create_task(outbox.drain())
+        await outbox.store.changed(0.02)
+    with pytest.raises(StateError, match="not started"):
+        await draining
     async with outbox:
         assert (await outbox.stats()).waiting == 1
 

@@ -206,6 +206,19 @@ def test_a_reset_reads_again_but_not_what_is_under_way() -> None:
     assert play.positions() == [4]
 
 
+def test_an_answer_from_before_a_reset_leaves_nothing_out() -> None:
+    play = Play([entry(n, f"k{n}") for n in range(1, 601)])
+    first = play.schedule.next_reading()
+    assert first is not None
+    play.schedule.add(first, play.store.read(first), play.now, 2e9)
+    second = play.schedule.next_reading()
+    assert second is not None
+    assert second.after == 500
+    play.schedule.reset()
+    play.schedule.add(second, play.store.read(second), play.now, 2e9)
+    assert play.positions() == list(range(1, 601))
+
+
 def test_with_too_many_blocked_keys_reading_stops(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "BLOCKED", 3)
     monkeypatch.setattr(module, "WINDOW", 4)

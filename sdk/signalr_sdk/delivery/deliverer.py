@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
+import math
 import random
 import time
 from contextlib import suppress
@@ -27,7 +28,7 @@ from ..retry import RetryContext
 from .counted_warnings import CountedWarning
 from .entry import Entry, OutboxLimits, StoredEntry, moment
 from .kept_values import decode_arguments
-from .schedule import Call, End, Schedule
+from .schedule import Call, End, Reading, Schedule
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -35,12 +36,14 @@ if TYPE_CHECKING:
     from .._hub.hub_connection import HubConnection
     from ..interfaces import RetryPolicy
     from .hub_gate import HubGate
-    from .stores import OutboxStore
+    from .stores import OutboxStore, Page
 
 _log = logging.getLogger("signalr_sdk.delivery")
 
 # What other processes put is taken up within this number of seconds.
 _NEWS: Final = 0.4
+# Before a call, what was read from the store is at most this old, in seconds: entries may have been dropped since.
+_FRESH: Final = 0.02
 # After an error of the store, the next attempt is made after this number of seconds.
 _STORE_PAUSE: Final = 1.0
 # The longest error text that is kept, in characters.
@@ -118,6 +121,8 @@ class Deliverer:
         self._reads = asyncio.Event()
         self._reads.set()
         self._timer: asyncio.TimerHandle | None = None
+        # When the last answer of the store was asked for.
+        self._looked = -math.inf
         # Calls that have their result, but could not be removed from the store yet.
         self._unrecorded: list[Call] = []
         # When the last failure of an entry was, by its position.
@@ -193,19 +198,26 @@ class Deliverer:
                 await self._reads.wait()
                 continue
             try:
-                page = await self._store.read(
-                    reading.after, reading.limit, skip=reading.skip, key=reading.key, until=reading.until
-                )
+                page = await self._look(reading)
             except StoreError as error:
                 _log.warning("no entries can be read now: %s", error)
                 await asyncio.sleep(_STORE_PAUSE)
                 continue
-            self._schedule.add(reading, page, _now(), time.time())
             if page.entries:
                 self.wake()
             elif page.more:
                 # A long way to entries of other keys: leave the store to the others for a while.
                 await asyncio.sleep(_SCAN_PAUSE)
+
+    async def _look(self, reading: Reading) -> Page:
+        begun = _now()
+        page = await self._store.read(
+            reading.after, reading.limit, skip=reading.skip, key=reading.key, until=reading.until
+        )
+        self._looked = max(begun, self._looked)
+        self._schedule.add(reading, page, _now(), time.time())
+        self._reads.set()
+        return page
 
     async def _lane(self) -> None:
         while not self._is_ending:
@@ -222,6 +234,11 @@ class Deliverer:
     async def _next_call(self) -> Call | None:
         if not self._gate.is_open:
             return None
+        if _now() - self._looked > _FRESH and self._schedule.may_take(_now()):
+            with suppress(StoreError):
+                await self._look(self._schedule.look())
+            if self._is_ending or not self._gate.is_open:
+                return None
         call, expired = self._schedule.take(_now(), time.time())
         if expired:
             await self._drop_expired(expired)

@@ -109,7 +109,7 @@ def _extension(value: object) -> object:
 def _instance(value: object) -> object:
     cls: Any = type(value)
     names = values.field_names(cls, values.unchanged)
-    if names is None:
+    if names is None or hasattr(cls, "__aiter__"):  # what has `__aiter__` is a stream for a hub
         raise TypeError(f"a value of type {cls.__qualname__} cannot be kept (make it a plain value, or a dataclass)")
     fields = [name for name, _wire in names]
     return msgpack.ExtType(_Kind.INSTANCE, _pack([cls.__name__, fields, [getattr(value, each) for each in fields]]))

@@ -364,10 +364,10 @@ class Outbox(Uncopied):
 
         Raises:
             TimeoutError: entries still wait.
+            StateError: the outbox is not started, or was stopped meanwhile.
         """
-        self._check_started()
         async with asyncio.timeout(timeout):
-            while (await self._store.stats()).waiting:
+            while (await self.stats()).waiting:
                 await self._store.changed(_DRAIN_PAUSE)
 
 

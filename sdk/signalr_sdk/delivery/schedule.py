@@ -104,8 +104,13 @@ class Call:
 
 @attrs.frozen
 class Reading:
-    """What to read next: the arguments of `OutboxStore.read`."""
+    """What to read next: the arguments of `OutboxStore.read`.
 
+    Attributes:
+        window: the number of the window that the reading is for.
+    """
+
+    window: int
     after: int
     limit: int
     skip: Collection[str | None] = ()
@@ -134,9 +139,11 @@ class Schedule:
         self._revision: int | None = None
         self._looks = True
         self._counter = itertools.count()
+        self._window = 0
         self._forget()
 
     def _forget(self) -> None:
+        self._window += 1
         self._lines: dict[str | None, _Line] = {}
         self._lagging: dict[str | None, _Line] = {}
         # Lines that lag, and have nothing in the window and nothing under way.
@@ -167,11 +174,14 @@ class Schedule:
     def next_reading(self) -> Reading | None:
         """Return what to read now; `None` if the window is full enough, or there is nothing to read."""
         for line in self._hungry.values():
-            return Reading(line.lags_behind or 0, LINE, key=line.key, until=self._read_to)
+            return Reading(self._window, line.lags_behind or 0, LINE, key=line.key, until=self._read_to)
         if self._more and self._held <= WINDOW // 2 and len(self._blocked) <= BLOCKED:
-            return Reading(self._read_to, WINDOW // 2, skip=frozenset(self._lagging))
-        # A page without entries tells whether the revision has changed.
-        return Reading(self._read_to, 0) if self._looks else None
+            return Reading(self._window, self._read_to, WINDOW // 2, skip=frozenset(self._lagging))
+        return self.look() if self._looks else None
+
+    def look(self) -> Reading:
+        """Return a reading of no entries, which tells whether the revision has changed."""
+        return Reading(self._window, self._read_to, 0)
 
     def add(self, reading: Reading, page: Page, now: float, wall: float) -> None:
         """Add what was read.
@@ -187,6 +197,8 @@ class Schedule:
             self._revision = page.revision
             return
         self._revision = page.revision
+        if reading.window != self._window:
+            return  # what was asked for before the reset does not go on where the new window ends
         self._looks = False
         if reading.limit == 0:
             return
@@ -269,6 +281,11 @@ class Schedule:
             and not line.due
             and self._lines.get(line.key) is line
         )
+
+    def may_take(self, now: float) -> bool:
+        """Return whether there may be something to call now."""
+        due = self.next_due()
+        return bool(self._ready) or (due is not None and due <= now)
 
     def take(self, now: float, wall: float) -> tuple[Call | None, list[StoredEntry]]:
         """Return the next call, or `None` if nothing can be called now; and entries that have expired instead.
