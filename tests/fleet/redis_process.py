@@ -53,14 +53,20 @@ class RedisProcess:
         command = [PROGRAM, *first, *listen, "--dir", str(self.folder), *self._options[len(first) :]]
         self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
         deadline = time.monotonic() + START_LIMIT
-        with self.client() as client:
-            while True:
-                with suppress(redis.RedisError):
-                    client.ping()
-                    return self
-                assert self._process.poll() is None, "redis-server has ended"
-                assert time.monotonic() < deadline, "redis-server takes no commands"
-                time.sleep(0.02)
+        while not self._takes_commands():
+            assert self._process.poll() is None, "redis-server has ended"
+            assert time.monotonic() < deadline, "redis-server takes no commands"
+            time.sleep(0.02)
+        return self
+
+    def _takes_commands(self) -> bool:
+        with suppress(OSError, redis.RedisError):
+            # The oldest redis-py leaves a socket open that could not connect.
+            with socket.socket(socket.AF_UNIX) as probe:
+                probe.connect(str(self._socket))
+            with self.client() as client:
+                return bool(client.ping())
+        return False
 
     def signal(self, number: signal.Signals) -> None:
         """Send a signal to the server."""
