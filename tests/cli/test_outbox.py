@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import sys
 from typing import TYPE_CHECKING
@@ -11,7 +12,7 @@ import pytest
 
 from signalr_sdk.testing import HubServer, LedgerHub
 
-from .running import process
+from .running import free_port, process
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -53,6 +54,7 @@ def test_put_and_look(signalr: Signalr, store: str) -> None:
     assert listed[0].endswith("Store [kitchen]  waiting")
     assert json.loads(signalr("outbox", "stats", store, "--json").out)["waiting"] == 2
     assert "           2  waiting\n" in signalr("outbox", "stats", store).out
+    assert re.search(r"^ +\d+\.\d  oldest$", signalr("outbox", "stats", store).out, re.MULTILINE)
     assert signalr("outbox", "drop", store, "mine").out == "1 dropped\n"
     assert signalr("outbox", "retry", store).out == "0 waiting again\n"
 
@@ -77,6 +79,14 @@ def test_entries_that_still_wait(signalr: Signalr, store: str, meters: tuple[str
     # The text "1" is no number for the hub: the call is tried again, and the call behind it waits.
     assert (done.status, "2 entries still wait after 0.3 s" in done.err) == (3, True)
     assert hub.state.rows == []
+
+
+def test_a_hub_that_cannot_be_reached(signalr: Signalr, store: str) -> None:
+    signalr("outbox", "put", store, "A")
+    done = signalr("outbox", "run", store, f"http://127.0.0.1:{free_port()}/hub", "--drain", "--timeout", "1s")
+    assert done.status == 3
+    assert "no connection, trying again in" in done.err
+    assert "1 entries still wait after 1 s" in done.err
 
 
 def test_wrong_uses(signalr: Signalr, store: str) -> None:

@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 
 @attrs.define
 class AnnouncedRetry:
-    """The default retry policy, but with a message before each delay.
+    """A retry policy, with a message before each delay.
 
     Attributes:
         say: shows a message to the user.
-        policy: decides whether to try again, and when.
+        policy: decides whether to try again, and when; by default as a hub connection does.
     """
 
     say: Callable[[str], None]

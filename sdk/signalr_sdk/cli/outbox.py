@@ -17,6 +17,7 @@ from .._core.redaction import redact_error
 from .._guard.tasks import spawn
 from ..delivery import ID, Entry, Outbox
 from . import exit_status, options
+from .announced_retry import AnnouncedRetry
 from .arguments import CONTEXT, Args, Context, Text, parse_arguments
 from .connection_options import ConnectionOptions
 from .exit_status import WRONG_USAGE, fail
@@ -118,7 +119,11 @@ def stats(store: Store, as_json: options.Json = False) -> None:
         exit_status.show(figures)
         return
     for name, value in figures.items():
-        typer.echo(f"{'-' if value is None else value:>12}  {name}")
+        typer.echo(f"{_shown(value):>12}  {name}")
+
+
+def _shown(figure: Any) -> str:
+    return "-" if figure is None else f"{figure:.1f}" if isinstance(figure, float) else f"{figure:d}"
 
 
 @_app.command(cls=Command, context_settings=HELP_OPTIONS)
@@ -168,7 +173,8 @@ def run(
 
     Exit status: 0 done, 2 wrong usage, 3 entries still wait after --timeout, or the file cannot be used.
     """
-    hub = connection.hub(connection.hub_url(url), reconnect=Retry.forever(), retry_start=Retry.forever())
+    policy = AnnouncedRetry(exit_status.say, Retry.forever())
+    hub = connection.hub(connection.hub_url(url), reconnect=policy, retry_start=policy)
     outbox = Outbox(_new(store), hub, lanes=lanes, batch=_batches(batch or ()))
     exit_status.run(_deliver(outbox, hub, timeout, drain=drain), timeout=None, hint="")
 
@@ -251,12 +257,6 @@ def _with_id(value: Any) -> Any:
             return {key: _with_id(each) for key, each in value.items()}
         case _:
             return value
-
-
-def _as_line(entry: Entry) -> str:
-    state = f"dead after {entry.attempts}: {entry.error}" if entry.dead else "waiting"
-    key = f" [{entry.key}]" if entry.key is not None else ""
-    return f"{entry.id}  {entry.put_at:%Y-%m-%d %H:%M:%S}  {entry.method}{key}  {state}"
 
 
 def _as_dict(entry: Entry) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from .. import HubConnection, Retry, Timeouts
 from .._core.redaction import redact_error
 from ..delivery import Feed
 from . import exit_status, options
+from .announced_retry import AnnouncedRetry
 from .connection_options import ConnectionOptions
 from .exit_status import WRONG_USAGE, fail
 from .redis_stores import fleet, is_redis
@@ -89,8 +90,8 @@ def relay(
         fail(WRONG_USAGE, "--number and --catch-up go together, and --epoch goes with them")
     numbers = None if number is None or catch_up is None else _Numbers(number, catch_up, epoch)
     # A hub that answers nothing must be left before the lease is over.
-    policies = {"reconnect": Retry.forever(), "retry_start": Retry.forever()}
-    hub = connection.hub(hub_url, timeouts=Timeouts(close=ttl / 4), **policies)
+    policy = AnnouncedRetry(exit_status.say, Retry.forever())
+    hub = connection.hub(hub_url, timeouts=Timeouts(close=ttl / 4), reconnect=policy, retry_start=policy)
     _announce(hub)
     try:
         work = _relay(hub, names, numbers, redis=to, stream=stream, lease=lease, ttl=ttl)
