@@ -14,7 +14,6 @@ def test_a_server_is_slow_once_then_lost() -> None:
     assert watch.next_look(100.0, 101.0) == 120.0
     assert watch.look(100.0, 119.9) is Silence.NONE
     assert watch.look(100.0, 120.0) is Silence.SLOW
-    assert watch.is_slow
     assert watch.next_look(100.0, 120.0) == 130.0
     assert watch.look(100.0, 129.9) is Silence.NONE
     assert watch.look(100.0, 130.0) is Silence.LOST
@@ -24,7 +23,6 @@ def test_each_silence_is_told_of() -> None:
     watch = SilenceWatch(30.0, None)
     assert watch.look(100.0, 120.0) is Silence.SLOW
     assert watch.look(121.0, 122.0) is Silence.NONE
-    assert not watch.is_slow
     assert watch.look(121.0, 145.0) is Silence.SLOW
     watch.begin_transport()
     assert watch.next_look(150.0, 150.0) == 170.0

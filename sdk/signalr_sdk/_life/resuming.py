@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import TYPE_CHECKING, Protocol
 
-from .._guard.foreign import bounded, error_of
+from .._guard.foreign import BoundExceeded, bounded, error_of
 from .._sending.outgoing import loss
 from ..errors import TransportError
 from .link import NotResumed
@@ -50,24 +51,28 @@ async def resume(
         link: the link.
         lost: why the transport was lost.
         attempts: counts the attempts, and gives the delays between the attempts.
-        window: seconds for which the server keeps the connection after its transport was lost.
+        window: seconds for which the server keeps the connection after its transport was lost. No attempt lasts longer.
         limit: seconds for one attempt; `None` for no limit.
         log: the log of the connection.
     """
-    time = asyncio.get_running_loop().time
-    until, tried = time() + window, 0
+    until, tried = _now() + window, 0
     error: Exception = lost
     delay = attempts.delay_of_resume(error, tried)
     await link.suspend()
-    while delay is not None and time() + delay <= until:
+    while delay is not None and _now() + delay <= until:
         log.info("the transport is lost, next attempt to resume the connection in %.1f s: %s", delay, error)
         await asyncio.sleep(delay)
+        left = until - _now()
+        if left <= 0:
+            delay = 0.0  # the machine was suspended meanwhile
+            break
         attempts.count += 1
         tried += 1
+        longest = left if limit is None else min(limit, left)
         try:
-            await bounded(link.reopen(), limit, whose="an attempt to resume", patience=link.timeouts.close, log=log)
+            await bounded(link.reopen(), longest, whose="an attempt to resume", patience=link.timeouts.close, log=log)
         except BaseException as raised:  # noqa: BLE001 - users' HTTP clients and token providers may raise anything
-            error = failure = error_of(raised, "the access token provider or the HTTP client")
+            error = failure = _failure(raised, longest)
             await link.suspend()
             if _is_refusal(failure):
                 return NotResumed(_not_resumed(lost, failure), attempts.delay(failure))
@@ -76,6 +81,25 @@ async def resume(
             log.info("the connection is resumed over a new transport (%s)", link.connection_id)
             return None
     return NotResumed(_not_resumed(lost, error), delay if attempts.reconnects else None)
+
+
+def _failure(raised: BaseException, limit: float) -> Exception:
+    """Return the error of an attempt with a limit in seconds."""
+    if isinstance(raised, BoundExceeded):
+        return TransportError(f"the attempt was not done within {limit:.3g} s")
+    return error_of(raised, "the access token provider or the HTTP client")
+
+
+def time_asleep() -> float:
+    """Return the seconds for which the machine was suspended, counted from any moment; 0 where nobody knows."""
+    clock = getattr(time, "CLOCK_BOOTTIME", None)
+    # Do not use `time.monotonic`, which `SimulatedNetwork` replaces.
+    return 0.0 if clock is None else time.clock_gettime(clock) - time.clock_gettime(time.CLOCK_MONOTONIC)
+
+
+def _now() -> float:
+    """Return the time in seconds, of a clock that does not stop while the machine is suspended."""
+    return asyncio.get_running_loop().time() + time_asleep()
 
 
 def _is_refusal(error: Exception) -> bool:

@@ -7,14 +7,13 @@ import enum
 import logging
 import math
 import re
-import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 from .._core.redaction import redact
 from .._guard.foreign import error_of
 from .._guard.tasks import spawn
-from .._life.resuming import resume
+from .._life.resuming import resume, time_asleep
 from .._sending.outgoing import loss
 from ..errors import (
     ConnectionClosedError,
@@ -61,8 +60,8 @@ _LOSS_GRACE = 1.0
 # If the timer is late by this number of seconds, this process was busy or asleep: read what has arrived before the
 # server counts as silent.
 _LATE = 0.5
-# A process that was away for the server's limits and so many seconds more does not try to resume.
-_DOUBT = 10.0
+# Look at the clock this many times, at least, while the server would keep a lost connection.
+_LOOKS = 3
 # The shortest wait of the timer.
 _SOON = 0.01
 # `stop` waits for this number of seconds for the server to close its half of the WebSocket: the server has then read
@@ -173,9 +172,13 @@ class ClassicLink(Generic[O]):
         self._scope: asyncio.Timeout | None = None
         self._lost: SignalRError | None = None
         self._is_resumable = True
-        # The cursor with which the transport was opened.
+        # The cursor with which the transport was opened, until another one came.
         self._old_cursor: str | None = None
-        self._awake = _time_asleep()
+        self._server = server_of(session.cursor)
+        # What `time_asleep` was when the timer was set.
+        self._awake = time_asleep()
+        # For how many seconds this process was away, and when it came back. Zero if bytes have come since.
+        self._away = self._returned = 0.0
 
     @property
     def connection_id(self) -> str | None:
@@ -294,6 +297,7 @@ class ClassicLink(Generic[O]):
 
     async def _receive_all(self) -> None:
         session, now = self._session, self._loop.time
+        polls = self.transport_kind is Transport.LONG_POLLING
         turn = now()
         while session.error is None and not session.asks_reconnect:
             payloads = await self._read()
@@ -311,8 +315,8 @@ class ClassicLink(Generic[O]):
                     if isinstance(self._channel, SocketChannel):
                         self._channel.outgoing.eager = len(payloads) == len(received) == 1
                     self._hand_on(received)
-            if self._old_cursor is not None:
-                self._compare_servers(self._old_cursor)
+            if polls or self._old_cursor is not None:
+                self._compare_servers()
 
     async def _read(self) -> list[bytes] | None:
         if self._reading is None:
@@ -334,12 +338,16 @@ class ClassicLink(Generic[O]):
         shown = _PLACE.sub(rb"\1***", payload[:_SHOWN])[:100]
         self.connection.logs.transport.debug("received %d bytes: %.100r", len(payload), shown)
 
-    def _compare_servers(self, old: str) -> None:
-        """Warn if another server process goes on with the connection: it does not have the older messages."""
-        if self._session.cursor == old:
+    def _compare_servers(self) -> None:
+        """Warn if another server process goes on with the connection: it does not have the older messages.
+
+        A client that polls learns of a restart between two polls only in this way.
+        """
+        if self._session.cursor == self._old_cursor:
             return
         self._old_cursor = None
-        if server_of(old) != server_of(self._session.cursor):
+        before, self._server = self._server, server_of(self._session.cursor)
+        if self._server != before:
             self._logger.warning(
                 "another server process goes on with the connection, perhaps after a restart: messages may be missing"
             )
@@ -375,15 +383,25 @@ class ClassicLink(Generic[O]):
             self._timer.cancel()
         now = self._loop.time()
         due = self._watch.next_look(self.connection.transport.heard, now)
-        self._timer = self._loop.call_at(max(due, now + _SOON), self._on_time)
+        due = min(due, now + self.connection.negotiated.disconnect_timeout / _LOOKS)
+        self._look_at(max(due, now + _SOON))
 
-    def _on_time(self) -> None:
-        timer, self._timer = self._timer, None
+    def _look_at(self, due: float) -> None:
+        self._awake = time_asleep()
+        self._timer = self._loop.call_at(due, self._on_time, due)
+
+    def _on_time(self, due: float) -> None:
+        self._timer = None
         now = self._loop.time()
-        if timer is not None and now - timer.when() > _LATE:
-            # Read first what may have arrived meanwhile.
-            self._timer = self._loop.call_later(_LATE, self._on_time)
+        late = now - due + time_asleep() - self._awake
+        if late > _LATE:
+            # The machine or this process was stopped, or users' code blocked the event loop. Read first what may have
+            # arrived meanwhile.
+            self._away, self._returned = late, now
+            self._look_at(now + _LATE)
             return
+        if self.connection.transport.heard > self._returned:
+            self._away = 0.0
         silence = self._watch.look(self.connection.transport.heard, now)
         if silence is Silence.LOST:
             self._lose_silent(f"the server was silent for {self._watch.limit:g} s", "its keep-alive timeout")
@@ -394,8 +412,6 @@ class ClassicLink(Generic[O]):
             return
         if silence is Silence.SLOW:
             self._dispatcher.push_lifecycle("connection_slow")
-        if not self._watch.is_slow:
-            self._awake = _time_asleep()
         self._set_timer()
 
     def _lose_silent(self, what: str, setting: str) -> None:
@@ -430,14 +446,15 @@ class ClassicLink(Generic[O]):
 
     def _was_asleep(self) -> bool:
         """Whether this process was away for so long that the server has forgotten the connection."""
-        negotiated = self.connection.negotiated
-        away = _time_asleep() - self._awake
-        if self.transport_kind is not Transport.LONG_POLLING:
-            away += self._loop.time() - self.connection.transport.heard
-        return away > negotiated.disconnect_timeout + (negotiated.keep_alive_timeout or 0.0) + _DOUBT
+        negotiated, away = self.connection.negotiated, self._away
+        keep_alive = negotiated.keep_alive_timeout or 0.0
+        if keep_alive and self.transport_kind is not Transport.LONG_POLLING:
+            away = max(away, self._loop.time() - self.connection.transport.heard)
+        return away + time_asleep() - self._awake > negotiated.disconnect_timeout + keep_alive
 
     async def resume(self, lost: SignalRError, attempts: Attempts) -> NotResumed | None:
         """See `Link.resume`."""
+        self._lost = None  # a ping that is refused meanwhile is a new loss
         self._end_transport(lost)
         window, limit = self.connection.negotiated.disconnect_timeout, self.timeouts.connect
         return await resume(self, lost, attempts, window=window, limit=limit, log=self._logger)
@@ -464,9 +481,8 @@ class ClassicLink(Generic[O]):
         await self.connection.reopen()
         if isinstance(self._channel, SocketChannel):
             self._channel = self.outgoing.channel = self._new_channel()
-        self._lost = None
         self._watch.begin_transport()
-        self._awake = _time_asleep()
+        self._away = 0.0
         self._phase = Phase.LIVE
         self._set_timer()
 
@@ -544,9 +560,3 @@ class ClassicLink(Generic[O]):
 
 def _lost(text: str) -> ConnectionClosedError:
     return ConnectionClosedError(text, allow_reconnect=True)
-
-
-def _time_asleep() -> float:
-    """Return the seconds for which the machine was suspended, counted from any moment; 0 where nobody knows."""
-    clock = getattr(time, "CLOCK_BOOTTIME", None)
-    return 0.0 if clock is None else time.clock_gettime(clock) - time.monotonic()

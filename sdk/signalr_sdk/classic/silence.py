@@ -78,8 +78,3 @@ class SilenceWatch:
         was_slow = self._is_slow
         self._is_slow = self.limit is not None and now >= heard + self.limit * _SLOW
         return Silence.SLOW if self._is_slow and not was_slow else Silence.NONE
-
-    @property
-    def is_slow(self) -> bool:
-        """Whether the server was slow at the last `look`."""
-        return self._is_slow
