@@ -160,6 +160,24 @@ def test_a_server_without_keep_alive_ends_quiet_transports(transport: Transport)
 # Signs of life
 
 
+@pytest.mark.parametrize("transport", [Transport.WEBSOCKETS, Transport.SERVER_SENT_EVENTS])
+def test_a_long_message_over_a_slow_network(transport: Transport) -> None:
+    """Any byte is a sign of life."""
+
+    async def body(world: World) -> None:
+        hub = world.connection.hub("Chat")
+        with world.network.slow(1.0, 1.0):
+            began = world.network.time
+            async with hub.messages("big") as messages:
+                await world.server.send("Chat", "big", "x" * 3_000_000)
+                (text,) = await messages.next(100)
+            assert world.network.time - began > 2 * 4
+        assert len(text) == 3_000_000
+        assert world.happened.count("reconnecting") == 0
+
+    play(body, transport, keep_alive=2.0, send_timeout=100.0)
+
+
 @EACH
 def test_a_ping_that_is_refused_while_the_transport_is_lost(transport: Transport) -> None:
     async def body(world: World) -> None:

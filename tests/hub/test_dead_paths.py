@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import socket
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ from tests.scripted import ScriptedServer, ScriptedSocket
 from signalr_sdk import HubConnection, ServerTimeoutError, Timeouts, Transport
 from signalr_sdk._connecting.opening import OpenConnection
 from signalr_sdk._core.path_watch import PathSample
-from signalr_sdk._http.tcp_sockets import TcpSockets
+from signalr_sdk._http.tcp_sockets import TcpSockets, seconds_since_data
 from signalr_sdk.testing import FaultProxy, Hub, HubServer
 
 if TYPE_CHECKING:
@@ -75,6 +76,19 @@ async def test_the_system_is_asked_about_our_own_sockets(slow_server: HubServer)
         assert all(sample.since_ack < 10 for sample in samples)
         assert all(100 < sample.acknowledged < 10_000 for sample in samples)
         assert all(sample.repeats < 10 for sample in samples)
+
+
+@linux
+def test_the_system_knows_when_data_came() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener, socket.create_connection(listener.getsockname()) as client:
+        served, _address = listener.accept()
+        with served:
+            served.send(b"x")
+            assert client.recv(1) == b"x"
+            since = seconds_since_data(client)
+            assert since is not None
+            assert 0 <= since < 10
+    assert seconds_since_data(client) is None
 
 
 @linux

@@ -253,6 +253,7 @@ async def test_another_client_needs_neither_send_now_nor_drop() -> None:
     web_socket = Client()
     transport: ActiveTransport = WebSocketsTransport(web_socket)
     assert not transport.send_now(b"now")
+    assert WebSocketsTransport(web_socket).silence() is None
     transport.drop()
     assert web_socket.did == []
     await transport.send(b"sent")

@@ -13,6 +13,7 @@ import aiohttp
 
 from .._core.redaction import redact
 from ..errors import ConnectionClosedError, RemoteProtocolError
+from .tcp_sockets import seconds_since_data
 
 if TYPE_CHECKING:
     from ..interfaces import WebSocketOptions
@@ -180,6 +181,11 @@ class AiohttpWebSocket:
                     await self._ws.close()
         finally:
             self.drop()
+
+    def silence(self) -> float | None:
+        """See `PromptWebSocket.silence`."""
+        own = self._asyncio_transports[-1].get_extra_info("socket") if self._asyncio_transports else None
+        return None if own is None else seconds_since_data(own)
 
     def drop(self) -> None:
         """See `ActiveTransport.drop`."""

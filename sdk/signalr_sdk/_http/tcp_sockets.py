@@ -12,9 +12,10 @@ from typing import Any, Final
 from .._core.path_watch import PathSample
 
 # Where the fields that are used lie in Linux's `struct tcp_info`: `tcpi_retransmits`, `tcpi_unacked`,
-# `tcpi_last_ack_recv` in ms, `tcpi_bytes_acked`. The last one is there since Linux 4.1.
+# `tcpi_last_data_recv` and `tcpi_last_ack_recv` in ms, `tcpi_bytes_acked`. The last one is there since Linux 4.1.
 _REPEATS: Final = struct.Struct("2xB")
 _UNACKNOWLEDGED: Final = struct.Struct("24xI")
+_SINCE_DATA: Final = struct.Struct("52xI")
 _SINCE_ACK: Final = struct.Struct("56xI")
 _ACKNOWLEDGED: Final = struct.Struct("120xQ")
 # TCP keep-alive: the connection is lost after this number of probes in a row without an answer from the peer.
@@ -61,6 +62,18 @@ class TcpSockets:
                     if len(info) == _ACKNOWLEDGED.size:
                         found[id(each)] = _sample(info)
         return found
+
+
+def seconds_since_data(own: socket.socket) -> float | None:
+    """Return the seconds since the last data came over a TCP socket; `None` if the operating system does not tell."""
+    if sys.platform != "linux":
+        return None
+    try:
+        info = own.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _ACKNOWLEDGED.size)
+    except OSError:  # the socket is closed, or is no TCP socket
+        return None
+    (since_data,) = _SINCE_DATA.unpack_from(info)
+    return float(since_data) / 1000
 
 
 def _sample(info: bytes) -> PathSample:

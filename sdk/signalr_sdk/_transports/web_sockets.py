@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 class PromptWebSocket(WebSocket, Protocol):
     """A `WebSocket` that can also send and close without waiting, like the WebSocket of `AiohttpClient`."""
 
+    def silence(self) -> float | None:
+        """Return the seconds since the last bytes came, also those of an unfinished message; `None` if unknown."""
+
     def send_now(self, data: bytes, /) -> bool:
         """See `ActiveTransport.send_now`."""
 
@@ -27,11 +30,15 @@ class PromptWebSocket(WebSocket, Protocol):
 
 
 def _is_prompt(web_socket: WebSocket) -> TypeGuard[PromptWebSocket]:
-    return hasattr(web_socket, "send_now") and hasattr(web_socket, "drop")
+    return all(hasattr(web_socket, name) for name in ("send_now", "drop", "silence"))
 
 
 def _cannot_send_now(_data: bytes, /) -> bool:
     return False
+
+
+def _unknown() -> None:
+    """Return `None`, for a `WebSocket` without a method `silence`."""
 
 
 def _drop_later() -> None:
@@ -53,6 +60,7 @@ class WebSocketsTransport:
     close: Callable[[], Coroutine[Any, Any, None]]
     send_now: Callable[[bytes], bool]
     drop: Callable[[], None]
+    silence: Callable[[], float | None]
 
     def __init__(self, web_socket: WebSocket) -> None:
         self._web_socket = web_socket
@@ -61,6 +69,7 @@ class WebSocketsTransport:
         self.close = web_socket.close
         self.send_now = web_socket.send_now if _is_prompt(web_socket) else _cannot_send_now
         self.drop = web_socket.drop if _is_prompt(web_socket) else _drop_later
+        self.silence = web_socket.silence if _is_prompt(web_socket) else _unknown
 
     @classmethod
     async def open(cls, sender: RequestSender, url: str, settings: TransportSettings) -> WebSocketsTransport:

@@ -56,8 +56,9 @@ _ADVICE = {
 class ClassicTransport(Protocol):
     """An open transport, which brings messages. A closed transport cannot be opened again."""
 
-    heard: float
-    """The event loop's time at which the last bytes came."""
+    @property
+    def heard(self) -> float:
+        """The event loop's time at which the last bytes came."""
 
     @property
     def kind(self) -> Transport:
@@ -158,7 +159,7 @@ class ClassicWebSocket:
     kind: Final = Transport.WEBSOCKETS
 
     def __init__(self, transport: WebSocketsTransport) -> None:
-        self.heard: float = _now()
+        self._heard = _now()
         self._transport = transport
         self.flush: Callable[[], Coroutine[Any, Any, None]] = transport.flush
         self.close: Callable[[], Coroutine[Any, Any, None]] = transport.close
@@ -176,10 +177,16 @@ class ClassicWebSocket:
             error.message += _ADVICE.get(error.status or 0, "")
             raise
 
+    @property
+    def heard(self) -> float:
+        """See `ClassicTransport.heard`. A long message over a slow network is heard before it is received."""
+        silence = self._transport.silence()
+        return self._heard if silence is None else max(self._heard, _now() - silence)
+
     async def receive(self) -> list[bytes] | None:
         """See `ClassicTransport.receive`."""
         data = await self._transport.receive()
-        self.heard = _now()
+        self._heard = _now()
         return None if data is None else [data]
 
     async def send(self, data: bytes, /) -> None:

@@ -54,6 +54,7 @@ class SimulatedSocket(socket.socket):
         self._inbox: deque[Segment] = deque()
         self._error: OSError | None = None
         self._is_reset = self._has_sent_fin = False
+        self._data_came_at = 0.0
         # Of a socket that listens: connections that nobody has accepted yet, and who accepts.
         self._waiting: deque[SimulatedSocket] | None = None
         self._accept: Callable[[SimulatedSocket], None] | None = None
@@ -101,11 +102,14 @@ class SimulatedSocket(socket.socket):
         return self._options.get((level, name), 0)
 
     def _tcp_info(self) -> bytes:
-        unacknowledged = since = 0
+        unacknowledged = since_data = since_ack = 0
         if self._path is not None:
             unacknowledged = self._path.unacknowledged
-            since = round(1000 * (self._net.loop.time() - self._path.acknowledged_at))
-        return _TCP_INFO.pack(*[0] * 4, unacknowledged, *[0] * 7, min(since, 2**32 - 1))
+            since_data, since_ack = map(self._milliseconds_since, (self._data_came_at, self._path.acknowledged_at))
+        return _TCP_INFO.pack(*[0] * 4, unacknowledged, *[0] * 6, since_data, since_ack)
+
+    def _milliseconds_since(self, then: float) -> int:
+        return min(round(1000 * (self._net.loop.time() - then)), 2**32 - 1)
 
     @property
     def keep_alive_limit(self) -> float | None:
@@ -184,9 +188,12 @@ class SimulatedSocket(socket.socket):
     def attach(self, link: Link, path: Path) -> None:
         """Note the link whose end this socket is, and the path to the other end."""
         self._link, self._path = link, path
+        self._data_came_at = self._net.loop.time()
 
     def receive(self, segment: Segment) -> None:
         """Take a segment from the network."""
+        if isinstance(segment, bytes):
+            self._data_came_at = self._net.loop.time()
         if self.is_open:
             self._inbox.append(segment)
             if self.on_change is not None:
