@@ -699,14 +699,47 @@ def test_hubs_that_no_classic_server_can_serve() -> None:
 
     streaming = type("Streaming", (ClassicHub,), {"counter": counter})
     doubled = type("Doubled", (ClassicHub,), {"one": method("Same")(same), "two": method("Same")(same)})
-    plain: Any = type("Plain", (Hub,), {})
+    plain: Any = type("Plain", (), {})
     for hub, text in {
         streaming: r"Streaming.counter: classic SignalR has no streams",
         doubled: r"two methods Same\(a\) are the same to clients",
-        plain: r"Plain must derive from ClassicHub",
+        plain: r"Plain must derive from ClassicHub or Hub",
     }.items():
         with pytest.raises(TypeError, match=text):
             ClassicHubServer({"Hub": hub})
+
+
+async def test_a_hub_of_the_other_kind() -> None:
+    """A class derived from `Hub` has a state, progress, overloads and all events of its life too."""
+    happened: list[object] = []
+
+    class Chat(Hub):
+        async def on_connected(self) -> None:
+            happened.append("connected")
+
+        async def on_reconnected(self) -> None:
+            happened.append("reconnected")
+
+        async def on_disconnected(self, stop_called: Any) -> None:
+            happened.append(stop_called)
+
+        async def run(self, count: int, progress: Any) -> int:
+            progress("began")
+            self.clients.caller.state["count"] = count  # type: ignore[attr-defined]
+            return count
+
+    bare = type("Bare", (Hub,), {})
+    async with (
+        ClassicHubServer({"Chat": Chat, "Bare": bare}) as server,
+        wire(server, Transport.WEBSOCKETS, "Chat", "Bare") as client,
+    ):
+        await client.start()
+        assert await client.call("Run", 3, call_id=1) == {"S": {"count": 3}, "R": 3, "I": "1"}
+        assert await client.next() == [{"I": "P|1", "P": {"I": "1", "D": "began"}}]
+        await client.reconnect()
+        await server.wait_reconnected()
+        assert await client.get("abort", "POST") == (200, "")
+    assert happened == ["connected", "reconnected", True]
 
 
 async def test_what_classic_hubs_do_not_have(server: ClassicHubServer) -> None:

@@ -6,7 +6,7 @@ import typing
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
-from ..hubs import ClientProxy, HubBase, HubClients, SingleClientProxy
+from ..hubs import ClientProxy, Hub, HubBase, HubClients, SingleClientProxy
 
 if TYPE_CHECKING:
     from ..hubs import HubContext
@@ -79,6 +79,19 @@ class ClassicHub(HubBase):
         Args:
             stop_called: whether the client has stopped. Otherwise the client was away for too long.
         """
+
+
+def as_classic(hub: type[Hub | ClassicHub]) -> type[ClassicHub]:
+    """Return a hub class with all that the server needs. A class that derives from `Hub` lacks some of it.
+
+    Raises:
+        TypeError: the class is no hub.
+    """
+    if issubclass(hub, ClassicHub):
+        return hub
+    if not issubclass(hub, Hub):
+        raise TypeError(f"{hub.__name__} must derive from ClassicHub or Hub")
+    return type(hub.__name__, (hub, ClassicHub), {"__module__": hub.__module__})
 
 
 class RawConnections(typing.Protocol):

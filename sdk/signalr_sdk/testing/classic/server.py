@@ -18,7 +18,7 @@ from .endpoint import TRANSPORTS, Asked, ClassicEndpoint, response
 from .faults import ClassicControls, ClassicFaults
 from .hub_clients import TopicClients
 from .hub_service import HubService
-from .hubs import ClassicHub, RawHandler
+from .hubs import ClassicHub, RawHandler, as_classic
 from .life import ServerLife
 from .methods import classic_methods
 from .raw_service import RawService, RawTopics
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     import ssl as ssl_module
     from collections.abc import Iterable, Mapping
 
+    from ..hubs import Hub
     from ..pending import Pending
     from ..settings import Authorize
     from .connection import ClassicConnection
@@ -51,7 +52,8 @@ class ClassicHubServer(HostedServer):
     5 s later, and a text that looks like a date is not rewritten.
 
     Args:
-        hubs: the hub classes, derived from `ClassicHub`, by their names for clients.
+        hubs: the hub classes, by their names for clients. They derive from `ClassicHub`, or from `Hub`: then too,
+            `on_disconnected` is called with `stop_called`, and there may be a method `on_reconnected`.
         path: the path of all hubs.
         raw: handlers of connections without hubs, by path.
         host: address to listen on.
@@ -98,7 +100,7 @@ class ClassicHubServer(HostedServer):
 
     def __init__(
         self,
-        hubs: Mapping[str, type[ClassicHub]],
+        hubs: Mapping[str, type[Hub | ClassicHub]],
         *,
         path: str = "/signalr",
         raw: Mapping[str, type[RawHandler]] | None = None,
@@ -135,16 +137,15 @@ class ClassicHubServer(HostedServer):
             send_timeout=send_timeout,
         )
         super().__init__(host, port, ssl=ssl, origins=settings.origins, body_bytes=settings.read_bytes)
-        for hub in hubs.values():
-            if not issubclass(hub, ClassicHub):
-                raise TypeError(f"{hub.__name__} must derive from ClassicHub")
+        classic = {name: as_classic(hub) for name, hub in hubs.items()}
+        for hub in classic.values():
             # Raise the TypeError for a wrong hub class now, not when a client first calls a method of the hub.
             classic_methods(hub)
         self._path = path
         self._active_faults = ActiveFaults(lambda: None)
         self.recorded: Recorded = Recorded()
         self._life = ServerLife(settings)
-        self._hubs = HubService(hubs, bus=lambda: self._life.bus, settings=settings, recorded=self.recorded)
+        self._hubs = HubService(classic, bus=lambda: self._life.bus, settings=settings, recorded=self.recorded)
         handlers = {
             each: RawService(each, handler, bus=lambda: self._life.bus) for each, handler in (raw or {}).items()
         }
