@@ -150,6 +150,24 @@ async def test_stop_during_start(server: ScriptedServer) -> None:
     assert hub.state is ConnectionState.DISCONNECTED
 
 
+async def test_a_start_that_was_stopped_ends_disconnected(server: ScriptedServer) -> None:
+    """The one who called `start` may start again at once, and need not know who called `stop`."""
+    hub = server.hub()
+
+    async def start_twice() -> None:
+        with pytest.raises(ConnectionClosedError, match=r"stop\(\)"):
+            await hub.start()
+        assert hub.state is ConnectionState.DISCONNECTED
+        await hub.start()
+
+    starts = asyncio.create_task(start_twice())
+    await server.sockets.get()
+    await hub.stop()
+    await (await server.sockets.get()).shake_hands()
+    await starts
+    await hub.stop()
+
+
 async def test_stop_during_a_stalled_connect(server: ScriptedServer) -> None:
     """The JavaScript client hangs here."""
     stalled = asyncio.Event()

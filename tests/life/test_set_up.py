@@ -438,6 +438,7 @@ async def test_the_handler_itself_calls_stop(server: ScriptedServer, where: str)
             await hub.stop()
     with pytest.raises(ConnectionClosedError, match="stop"):
         await start
+    assert hub.state is ConnectionState.DISCONNECTED  # so that it can be started again at once
     await settle()
     assert order == (["stopped"] if where == "clean-up" else ["stopped", "went on"])
     assert hub.state is ConnectionState.DISCONNECTED

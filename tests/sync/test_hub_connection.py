@@ -623,3 +623,8 @@ def test_the_http_client_is_made_on_the_loops_thread_and_closed(background: Back
     with pytest.raises(ConnectionFailedError):
         failing.start()
     assert made[-1][1].closed
+    stopped = HubConnection(small.url, http=make)
+    stopped.on_setup(lambda _connection_id: stopped.stop())
+    with pytest.raises(ConnectionClosedError):
+        stopped.start()
+    assert made[-1][1].closed

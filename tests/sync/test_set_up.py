@@ -191,6 +191,7 @@ def test_stop_inside(room: Served) -> None:
 
     with pytest.raises(ConnectionClosedError, match="stop"):
         hub.start()
+    assert hub.state is ConnectionState.DISCONNECTED
     assert ended.wait(5)
 
 

@@ -118,6 +118,12 @@ class Supervisor(Status[L]):
                 with suppress(asyncio.CancelledError):
                     await asyncio.wait({main})
             raise
+        except ConnectionClosedError:
+            if self._stopping is not None:
+                # `stop` has ended this `start`, and is still closing the connection: wait, so that the caller may call
+                # `start` again at once.
+                await self.stop()
+            raise
 
     def _new_main(self, life: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         main = self._main = spawn(life, "connection", self._mains)
