@@ -827,6 +827,7 @@ def _all_waits(hub: HubConnection) -> list[Callable[[], Awaitable[Any]]]:
         hub.run,
         hub.wait_closed,
         hub.wait_connected,
+        hub.reconnect,
         hub.refresh_authentication,
         lambda: hub.invoke("Echo", 1),
         lambda: hub.invoke("Echo", 1, timeout=1),
@@ -837,6 +838,7 @@ def _all_waits(hub: HubConnection) -> list[Callable[[], Awaitable[Any]]]:
         lambda: hub.stream("Count").__aenter__(),
         lambda: hub.messages("tick").next(),
         lambda: hub.messages("tick").__anext__(),
+        lambda: hub.messages("tick").__aenter__(),
         lambda: hub.events("tick", "tock").next(),
         lambda: hub.events().__anext__(),
         hub.__aenter__,
@@ -848,17 +850,26 @@ async def test_another_event_loop_is_told_to_hand_its_calls_over() -> None:
     """Nothing is sent by then."""
     scene = Scene()
     await scene.hub.start()
+    entered = await scene.hub.stream("Count").__aenter__()
+    await settle()
     sent = len(scene.server.peers[0].received)
+    waits = [
+        *_all_waits(scene.hub),
+        entered.next,
+        entered.cancel,
+        entered.__aenter__,
+        entered.__aexit__,
+    ]
     raised: list[BaseException] = []
 
     async def use() -> None:
-        for wait in _all_waits(scene.hub):
+        for wait in waits:
             with pytest.raises(StateError, match=r"run_coroutine_threadsafe.*signalr_sdk\.sync") as error:
                 await wait()
             raised.append(error.value)
 
     _on_thread(lambda: asyncio.run(use()))
-    assert len(raised) == len(_all_waits(scene.hub))
+    assert len(raised) == len(waits)
     await settle()
     assert [message for message in scene.server.peers[0].received[sent:] if message["type"] != 6] == []
     await scene.works()
@@ -902,6 +913,8 @@ def test_a_closed_loop_ends_its_connection() -> None:
     async def again() -> None:
         (scene,) = scenes
         assert scene.hub.state is ConnectionState.DISCONNECTED
+        assert scene.hub.connection_id is None
+        assert scene.hub.transport is None
         await scene.hub.stop()
         await scene.hub.start()
         await scene.works()

@@ -93,9 +93,8 @@ class ManagedConnection(Uncopied, Generic[L]):
         Raises:
             StateError: no event loop or another event loop is running in this thread.
         """
-        loop = self._life.loop
-        check_loop(loop)
-        if loop is not None and loop.is_closed():
+        check_loop(self._life.loop)
+        if self._is_orphaned():
             self._dispatcher.end_subscriptions()
             self._make_life()
 
@@ -104,22 +103,24 @@ class ManagedConnection(Uncopied, Generic[L]):
     @property
     def state(self) -> ConnectionState:
         """The state of the connection: `DISCONNECTED` also if its event loop was closed. May be read on any thread."""
-        life = self._life
-        if life.loop is not None and life.loop.is_closed():
-            return ConnectionState.DISCONNECTED
-        return life.lifecycle.public
+        return ConnectionState.DISCONNECTED if self._is_orphaned() else self._life.lifecycle.public
 
     @property
     def connection_id(self) -> str | None:
         """The connection id from the server; `None` if not connected, or if negotiation was skipped."""
         link = self._life.link  # read only once: on another thread, the link may become `None` at any time
-        return link.connection_id if link else None
+        return link.connection_id if link and not self._is_orphaned() else None
 
     @property
     def transport(self) -> Transport | None:
         """The transport in use; `None` if not connected."""
         link = self._life.link
-        return link.transport_kind if link else None
+        return link.transport_kind if link and not self._is_orphaned() else None
+
+    def _is_orphaned(self) -> bool:
+        """Return whether the event loop of the connection was closed without `stop()`."""
+        loop = self._life.loop
+        return loop is not None and loop.is_closed()
 
     @property
     def url(self) -> str:

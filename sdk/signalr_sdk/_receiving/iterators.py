@@ -130,12 +130,13 @@ class Stream(Uncopied, Generic[T]):
         self._cancel()
 
     async def __aenter__(self) -> Self:
+        check_loop(self._call.loop)
         if self._phase is _Phase.NEW:
             await self._open()
         return self
 
     async def __aexit__(self, *_exception: object) -> None:
-        self._cancel()
+        await self.cancel()
 
     async def _open(self) -> None:
         self._phase = _Phase.OPENING
@@ -310,6 +311,7 @@ class Messages(Uncopied, Generic[E]):
         self._release(self._queue)
 
     async def __aenter__(self) -> Self:
+        check_loop(self._loop())
         return self
 
     async def __aexit__(self, *_exception: object) -> None:
