@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import socket
+from typing import Any
 
 import pytest
 import tenacity
@@ -63,12 +64,13 @@ LATER = [
     HandshakeError("not supported"),
     TransportError("blocked", status=403),
     ConnectionFailedError("none works", (TransportError("blocked", status=403),)),
+    ValueError("the user's HTTP client has a bug"),
+    TypeError("so has this one"),
 ]
 NEVER = [
     ClassicServerError("classic"),
     ConnectionClosedError("bye"),
     caused(HandshakeError("closed"), ConnectionClosedError("no entry")),
-    ValueError("bad URL"),
 ]
 
 
@@ -139,6 +141,17 @@ def test_tenacity_strategies_see_attempt_time_and_error() -> None:
     assert policy.next_delay(context(TimeoutError(), attempt=2, elapsed=61)) is None
     assert policy.next_delay(context(TimeoutError(), attempt=4)) is None
     assert policy.next_delay(context(KeyError())) is None
+
+
+def test_a_stop_strategy_sees_the_delay() -> None:
+    """As `tenacity.stop_before_delay` does, which the lowest version of tenacity lacks."""
+
+    def before_a_minute(state: Any) -> bool:
+        return bool(state.seconds_since_start + state.upcoming_sleep >= 60)
+
+    policy = Retry(wait=tenacity.wait_fixed(30), stop=before_a_minute)
+    assert policy.next_delay(context(TimeoutError(), elapsed=29)) == 30
+    assert policy.next_delay(context(TimeoutError(), elapsed=31)) is None
 
 
 def test_a_predicate_over_the_context() -> None:

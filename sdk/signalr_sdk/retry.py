@@ -48,23 +48,21 @@ def is_transient(context: RetryContext) -> bool:
 
     Always true: errors of the network, DNS or certificates, timeouts, a failed token provider, a failed `on_setup`
     handler, the statuses 408, 429 and 5xx. Always false: a Close message that forbids reconnecting, and a server that
-    speaks the other SignalR (classic or ASP.NET Core). Other refusals (for example 401, 404, a refused handshake):
-    false before the connection was up for the first time, because the URL or the token is probably wrong; true
-    afterwards.
+    speaks the other SignalR (classic or ASP.NET Core). Other refusals (for example 401, 404, a refused handshake) and
+    every `ValueError` and `TypeError`: false before the connection was up for the first time, because the URL, the
+    token or another argument is probably wrong; true afterwards.
     """
     return _may_pass(context.error, context.was_connected)
 
 
 def _may_pass(error: BaseException | None, was_connected: bool) -> bool:
     match error:
-        case (
-            errors.ClassicServerError()
-            | errors.CoreServerError()
-            | errors.ClassicHubError()
-            | ValueError()
-            | TypeError()
-        ):
+        case errors.ClassicServerError() | errors.CoreServerError() | errors.ClassicHubError():
             passes = False
+        case ValueError() | TypeError():
+            # At the first start, an argument of the connection is wrong (`proxy`, `http`). Later, the user's HTTP
+            # client or hub protocol has raised the error.
+            passes = was_connected
         case errors.ConnectionClosedError():
             passes = error.allow_reconnect
         case errors.SetupError():
@@ -154,11 +152,12 @@ class Retry:
             return _default_delay(context.attempt) if is_transient(context) else None
         if not self.retry(_state(context) if _is_tenacity(self.retry) else context):
             return None
-        if self.stop is not None and self.stop(_state_for(self.stop, context)):
-            return None
         if self.wait is None:
-            return _default_delay(context.attempt)
-        return float(self.wait(_state_for(self.wait, context)))
+            delay = _default_delay(context.attempt)
+        else:
+            delay = float(self.wait(_state_for(self.wait, context)))
+        # Compute the delay first, as tenacity does: `tenacity.stop_before_delay` needs to know the delay.
+        return None if self.stop is not None and self.stop(_state_for(self.stop, context, delay)) else delay
 
 
 def _anything(_context: RetryContext) -> bool:
@@ -206,11 +205,11 @@ def _is_tenacity(strategy: Callable[[Any], bool]) -> bool:
     return module is not None and isinstance(strategy, module.retry_base)
 
 
-def _state_for(strategy: object, context: RetryContext) -> Any:
-    return _Attempt(context.attempt + 1) if isinstance(strategy, _Delays | _AfterDelays) else _state(context)
+def _state_for(strategy: object, context: RetryContext, delay: float = 0.0) -> Any:
+    return _Attempt(context.attempt + 1) if isinstance(strategy, _Delays | _AfterDelays) else _state(context, delay)
 
 
-def _state(context: RetryContext) -> RetryCallState:
+def _state(context: RetryContext, delay: float = 0.0) -> RetryCallState:
     # Import tenacity at its first use: tenacity would make `import signalr_sdk` slower.
     import tenacity
 
@@ -220,6 +219,7 @@ def _state(context: RetryContext) -> RetryCallState:
     error = context.error or ConnectionError("the connection was lost")
     state.set_exception((type(error), error, None))
     state.outcome_timestamp = context.elapsed
+    state.upcoming_sleep = delay
     return state
 
 
