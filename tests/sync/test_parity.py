@@ -140,6 +140,17 @@ def test_twins_say_the_same(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", CLASSES)
+def test_twins_describe_the_same_arguments(name: str) -> None:
+    assert described_arguments(of_asyncio(name)) == described_arguments(of_threads(name))
+
+
+def described_arguments(cls: type) -> list[str]:
+    """Return the parameters of the constructor that the docstring of the class describes."""
+    text = cls.__doc__ or ""
+    return [name for name in inspect.signature(cls).parameters if re.search(rf"^ {{8}}{name}: ", text, re.MULTILINE)]
+
+
+@pytest.mark.parametrize("name", CLASSES)
 def test_nothing_is_to_be_awaited(name: str) -> None:
     cls = of_threads(name)
     asynchronous = [name for name, member in public(cls).items() if inspect.iscoroutinefunction(member)]

@@ -71,6 +71,11 @@ class HubConnection(ManagedConnection[AsyncHub], EventMethods):
         authentication_refresh: whether to refresh the access token of the live connection before the token expires, if
             the server sends the lifetime (since .NET 11). An `AuthenticationRefresh` sets the time. With `False`, call
             `refresh_authentication()`.
+        handler_errors: what happens after an exception of a handler of an event, of `on_any` or of a lifecycle event.
+            `"report"`: the exception is logged and passed to the `on_error` handlers, and the connection goes on.
+            `"raise"`: the first exception also ends the connection. No further handler is called, and `run`,
+            `wait_closed`, `wait_for` and iterators raise the exception. Client results, `on_setup`, `on_error` and
+            `on_closed` handlers are always as with `"report"`.
         timeouts: time limits, see `Timeouts`.
         limits: limits of sizes and numbers, see `Limits`; `Limits.handlers` has no effect.
 
