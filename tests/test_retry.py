@@ -160,6 +160,13 @@ def test_a_predicate_over_the_context() -> None:
     assert policy.next_delay(context(None)) is None
 
 
+@pytest.mark.parametrize("wrong", [{"wait": 5}, {"stop": 60.0}, {"retry": None}, {"retry": TimeoutError()}])
+def test_what_is_no_strategy_is_refused_at_once(wrong: dict[str, Any]) -> None:
+    """Not at the first loss, which it would turn into the end."""
+    with pytest.raises(TypeError, match=rf"^{next(iter(wrong))} must be a strategy of tenacity or a function, not"):
+        Retry(**wrong)
+
+
 def test_a_stop_alone_keeps_the_default_delays() -> None:
     delay = Retry(stop=tenacity.stop_after_attempt(3)).next_delay(context(None))
     assert delay is not None

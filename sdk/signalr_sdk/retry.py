@@ -103,6 +103,9 @@ class Retry:
         retry: after which errors to try again: a function that is called with a `RetryContext` (by default
             `is_transient`), or a strategy of tenacity such as `retry_if_exception(...)`.
 
+    Raises:
+        TypeError: an argument is no function.
+
     Example:
         >>> policy = Retry.delays(0, 2, 10)
         >>> [policy.next_delay(RetryContext(n, 0.0, TimeoutError(), True)) for n in range(4)]
@@ -142,6 +145,10 @@ class Retry:
         return cls(wait=wait, retry=_anything)
 
     def __attrs_post_init__(self) -> None:
+        # Check now: otherwise the first loss would end the connection, since a policy that raises gives up.
+        for name, strategy in (("wait", self.wait), ("stop", self.stop), ("retry", self.retry)):
+            if not callable(strategy) and (strategy is not None or name == "retry"):
+                raise TypeError(f"{name} must be a strategy of tenacity or a function, not {strategy!r:.100}")
         if not isinstance(self.wait, _Delays | None) or not isinstance(self.stop, _AfterDelays | None):
             # Import tenacity now, before the connection starts: an import later would block the event loop.
             import tenacity  # noqa: F401

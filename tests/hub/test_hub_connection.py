@@ -1558,6 +1558,7 @@ async def test_bad_options_are_refused_at_once() -> None:
         {"headers": {"X": "a\nb"}},
         {"cookies": {"a": "b; c=d"}},
         {"cookies": {"a; b": "c"}},
+        {"forward_headers": "X-Trace"},
     ]
     for options in bad:
         with pytest.raises(ValueError, match=r".+"):
