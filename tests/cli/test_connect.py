@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import re
+import signal
 import stat
 import subprocess
 import sys
@@ -19,11 +20,12 @@ from prompt_toolkit.document import Document
 from prompt_toolkit.input import create_pipe_input
 from prompt_toolkit.output import DummyOutput
 from tests.cli.running import free_port, in_terminal_until, process, run
+from tests.raw_client import until as wait_until
 
-from signalr_sdk import HubConnection
+from signalr_sdk import HubConnection, Timeouts
 from signalr_sdk.cli.bot_options import BotOptions
 from signalr_sdk.cli.connect import terminal
-from signalr_sdk.cli.connect.lines import Line, Verb, parse_line
+from signalr_sdk.cli.connect.lines import HELP, Line, Verb, parse_line
 from signalr_sdk.cli.connect.session import Session
 from signalr_sdk.cli.written_calls import WrittenCall, parse_call
 from signalr_sdk.testing import HubServer
@@ -72,7 +74,7 @@ def test_a_line_means(text: str, line: Line | None) -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("stream", "write for example stream Add 1 2"),
+        ("stream", "the method is missing; write stream METHOD [ARGS]..."),
         ("answer Ask", "write METHOD=VALUE"),
         ("Post {a", "begins like JSON, but is none"),
         ("Post 'a", "a single quote is missing"),
@@ -83,6 +85,10 @@ def test_a_line_means(text: str, line: Line | None) -> None:
 def test_a_line_that_makes_no_sense(text: str, said: str) -> None:
     with pytest.raises(ValueError, match=re.escape(said)):
         parse_line(text)
+
+
+def test_the_help_has_every_verb() -> None:
+    assert all(re.search(rf"\b{verb}\b", HELP) for verb in Verb)
 
 
 def test_a_call_needs_a_method() -> None:
@@ -133,6 +139,7 @@ Add 1 1
         ("Fail no", 1, "An unexpected error occurred invoking 'Fail' on the server. HubException: no"),
         ("Add x 1", 1, 'the arguments went out as text "x", number 1'),
         ("stream Add 1 2", 1, "call it with invoke"),
+        ("Greet", 1, "which must answer: connect and listen have --answer 'METHOD=VALUE', and connect the line answer"),
         ("Add {", 2, "'{' begins like JSON, but is none"),
     ],
 )
@@ -204,6 +211,24 @@ def test_lines_wait_while_there_is_no_connection() -> None:
             assert json.loads(command.stdout.readline()) == {"call": "Add", "result": 7}
             until(command.stderr, "connected again")
             assert command.wait(50) == 0
+
+
+@posix
+def test_ctrl_c_names_the_call_that_is_cancelled() -> None:
+    with (
+        HubServer({"/chat": Slow}) as server,
+        process("connect", server.url("/chat"), stdin=subprocess.PIPE) as command,
+    ):
+        assert command.stdin is not None
+        assert command.stdout is not None
+        assert command.stderr is not None
+        command.stdin.write(b"stream Ticks\n")
+        command.stdin.flush()
+        assert json.loads(command.stdout.readline()) == {"call": "Ticks", "item": 1}
+        command.send_signal(signal.SIGINT)
+        assert command.wait(50) == 130
+        said = command.stderr.read().decode().splitlines()
+    assert said[-2:] == ["signalr: cancelled: stream Ticks", "signalr: interrupted"]
 
 
 def until(stream: IO[bytes], text: str) -> None:
@@ -309,6 +334,7 @@ async def _typed(session: Session, screen: Recorded) -> None:
             keys.send_text("Add 1 2\n")
             await screen.until("Add is 3")
             keys.send_text("half a line\x03")  # Ctrl-C cancels the stream
+            await screen.until("cancelled: stream Ticks")
             keys.send_text("Add 3 4\n")
             await screen.until("Add is 7")
             keys.send_text("Add 5 6\n")
@@ -319,6 +345,27 @@ async def _typed(session: Session, screen: Recorded) -> None:
             typing = asyncio.create_task(user())
             await session.until_closed(terminal.run_terminal(session, "chat"))
             await typing
+
+
+async def test_a_call_waits_for_a_connection_until_it_is_cancelled() -> None:
+    screen = Recorded()
+    async with HubServer({"/chat": DemoHub}) as server:
+        hub = HubConnection(server.url("/chat"), timeouts=Timeouts(ready=0.01))
+        session = Session(hub, screen, BotOptions([], {}))
+        await hub.start()
+    try:
+        await wait_until(lambda: not session.is_connected)
+        tasks = {session.start_line("Add 1 2"), session.start_line(f"Fail {'x' * 100}")}
+        assert session.cancel_calls()
+        assert screen.shown[-1] == f"cancelled: Add 1 2; Fail {'x' * 55}…"
+        await asyncio.wait(tasks)
+        assert not session.cancel_calls()
+        later = session.start_line("Add 3 4")
+        async with HubServer({"/chat": DemoHub}, port=server.port):
+            await later
+            assert screen.shown[-1] == "Add is 7"
+    finally:
+        await hub.stop()
 
 
 @pytest.mark.parametrize("end", ["exit\n", "quit\n", "\x04"])

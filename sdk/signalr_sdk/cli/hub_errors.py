@@ -23,6 +23,8 @@ _STREAMING = "to invoke the streaming"
 _NOT_STREAMING = "to invoke the non-streaming"
 _UNKNOWN = "Method does not exist"
 _WRONG_NUMBER = "but target expects"
+# The hub calls a method of this client or of another one, and the client does not have the method.
+_NO_ANSWER = "Client didn't provide a result"
 _LONGEST_SHOWN = 40
 
 
@@ -42,6 +44,9 @@ def explained(error: HubError, sent: Sequence[Any] | None) -> str:
         is_written_as_code = re.search(r"[\s(]", error.method) is not None
         how = "write for example Add 1 2, without brackets" if is_written_as_code else "check its name"
         return f"{text.rstrip('.')}; {how}"
+    if _NO_ANSWER in text:
+        how = "connect and listen have --answer 'METHOD=VALUE', and connect the line answer METHOD=VALUE"
+        return f"{text.rstrip('.')}; the hub calls a method of a client, which must answer: {how}"
     if sent is None or not _NOT_BOUND.search(text):
         return text
     how = "" if _WRONG_NUMBER in text else "; write =TEXT for text, JSON for the rest"

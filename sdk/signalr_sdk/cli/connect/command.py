@@ -80,13 +80,12 @@ async def _piped(connection: ConnectionOptions, url: str, bot: BotOptions) -> in
 async def _run_lines(session: Session) -> None:
     """Run the lines of standard input one after another."""
     async for text in UploadedLines("-", str):
-        await session.wait_connected()
-        if not await session.run_line(text):
+        if not await session.start_line(text):
             return
 
 
 def _session(connection: ConnectionOptions, url: str, bot: BotOptions, screen: Screen) -> Session:
-    policy = AnnouncedRetry(screen.note)
+    policy = AnnouncedRetry(screen.note, connection.token_source)
     return Session(connection.hub(url, reconnect=policy, retry_start=policy), screen, bot)
 
 

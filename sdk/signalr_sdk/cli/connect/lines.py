@@ -27,7 +27,7 @@ class Verb(StrEnum):
 CALLS = (Verb.INVOKE, Verb.STREAM, Verb.SEND)
 
 HELP = """\
-Add 1 2                   call a method and show its result
+Add 1 2                   call a method and show its result; invoke Add 1 2 is the same
 stream Counter 5          call a streaming method and show its items
 send SendMessage me hi    call a method without asking for a result
 on Trade                  show only this event; on alone: all events
@@ -75,7 +75,7 @@ def parse_line(text: str) -> Line | None:
         return Line(Verb.ANSWER, answer.method, [answer.value])
     if first in CALLS:
         if not rest:
-            raise ValueError(f"the method is missing; write for example {first} Add 1 2")
+            raise ValueError(f"the method is missing; write {first} METHOD [ARGS]...")
         call = parse_call(rest)
         return Line(Verb(first), call.method, call.arguments)
     call = parse_call(text)

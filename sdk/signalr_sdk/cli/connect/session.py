@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 # So many names are kept for the completion. A hub could send events with ever new names.
 _MOST_NAMES = 1000
+_LONGEST = 60  # characters of a line that was cancelled
 
 
 class Screen(Protocol):
@@ -85,7 +86,8 @@ class Session:
         # The events to show: `None` for all but those in `_hidden`.
         self._shown: set[str] | None = None
         self._hidden: set[str] = set()
-        self._calls: set[asyncio.Task[None]] = set()
+        # The lines that run, each with its text.
+        self._running: dict[asyncio.Task[bool], str] = {}
         self._register()
 
     @property
@@ -108,18 +110,18 @@ class Session:
         await self._run(line)
         return True
 
-    def start_line(self, text: str) -> None:
-        """Do what a line says, in a task: the user can write the next line meanwhile."""
-        task = spawn(self._go(text), "line")
-        self._calls.add(task)
-        task.add_done_callback(self._calls.discard)
-
-    async def _go(self, text: str) -> None:
-        await self.run_line(text)
+    def start_line(self, text: str) -> asyncio.Task[bool]:
+        """Start a task that runs `run_line`, and return it: the user can write the next line meanwhile."""
+        task = spawn(self.run_line(text), "line")
+        self._running[task] = text.strip()
+        task.add_done_callback(self._running.pop)
+        return task
 
     def cancel_calls(self) -> bool:
-        """Cancel the calls that run. Return whether there were any."""
-        running = [each for each in self._calls if not each.done()]
+        """Cancel the calls that run, and show which. Return whether there were any."""
+        running = {task: text for task, text in self._running.items() if not task.done()}
+        if running:
+            self._screen.note(f"cancelled: {'; '.join(map(_short, running.values()))}")
         for task in running:
             task.cancel()
         return bool(running)
@@ -139,14 +141,11 @@ class Session:
                 closed.result()
                 raise ConnectionClosedError("the server closed the connection")
         finally:
-            ends = {task, closed, *self._calls}
-            for each in ends:
-                each.cancel()
+            ends = {task, closed, *self._running}
+            self.cancel_calls()
+            task.cancel()
+            closed.cancel()
             await asyncio.wait(ends)
-
-    async def wait_connected(self) -> None:
-        """Wait until the connection is up."""
-        await self.hub.wait_connected()
 
     async def _run(self, line: Line) -> None:
         match line.verb:
@@ -162,6 +161,8 @@ class Session:
     async def _call(self, line: Line) -> None:
         _remember(self.methods, line.name)
         try:
+            # Wait for as long as it takes: without this, a call fails after `Timeouts.ready`.
+            await self.hub.wait_connected()
             if line.verb is Verb.STREAM:
                 await self._stream(line)
             elif line.verb is Verb.SEND:
@@ -232,6 +233,10 @@ class Session:
         @hub.on_error
         def error(error: Exception) -> None:
             screen.note(redact_error(error))
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
 
 
 def _remember(names: dict[str, None], name: str) -> None:
