@@ -12,6 +12,9 @@ import typer
 _EXTRAS = {"prompt_toolkit": "cli", "jwt": "azure", "matplotlib": "plot", "cattrs": "typed", "redis": "redis"}
 _EXTRA = re.compile(r"(?i)got unexpected extra argument\S* \((\S+?)\)?$")
 
+# What a newcomer may look for as an option.
+_IN_URL = ("--host", "--port", "--path")
+
 # click's UsageError. typer has click in it since version 0.26 or so, and depended on click before: so do not import
 # the class from click.
 UsageError: Any = typer.BadParameter.__bases__[0]
@@ -60,8 +63,14 @@ def missing_package(error: ModuleNotFoundError) -> str:
 
 def no_such_option(name: str, context: Any) -> str:
     """Return the text about an option that the command does not have, with the options that look like it."""
-    known = [each for param in context.command.get_params(context) for each in param.opts if each.startswith("--")]
-    close = difflib.get_close_matches(name, known, n=2, cutoff=0.7)
+    params = context.command.get_params(context)
+    if name in _IN_URL and any(str(each.metavar).strip("[]") == "URL" for each in params):
+        return f"there is no option {name}: it is a part of the URL, such as http://localhost:5000/chat"
+    # Compare the names without their dashes, which would make all of them look alike.
+    known = [each.lstrip("-") for param in params for each in param.opts if each.startswith("--")]
+    typed = name.lstrip("-")
+    begins = [each for each in known if len(typed) > 1 and each.startswith(typed)]
+    close = [f"--{each}" for each in begins or difflib.get_close_matches(typed, known, n=2, cutoff=0.8)]
     return f"there is no option {name}" + (f" (did you mean {' or '.join(close)}?)" if close else "")
 
 

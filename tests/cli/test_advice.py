@@ -24,7 +24,7 @@ from signalr_sdk._core.negotiation import Endpoint
 from signalr_sdk.cli.doctor import hub_advice, network_advice
 from signalr_sdk.cli.doctor.network_advice import Certificate
 from signalr_sdk.cli.doctor.server_kind import server_kind
-from signalr_sdk.cli.doctor.token_lifetime import rough_duration
+from signalr_sdk.cli.doctor.token_lifetime import GivenToken, lifetime_remark, rough_duration
 from signalr_sdk.interfaces import HttpResponse
 
 NOW = 1_800_000_000.0
@@ -99,7 +99,7 @@ def test_no_tls(reason: str, said: str) -> None:
     assert said in network_advice.for_tls(error).cause
 
 
-def refused(status: int, body: bytes = b"", token: str | None = None, **headers: str) -> str:
+def refused(status: int, body: bytes = b"", token: GivenToken | None = None, **headers: str) -> str:
     """Return the cause of a refusal."""
     answer = HttpResponse(status, tuple((name.replace("_", "-"), value) for name, value in headers.items()), body)
     error = NegotiationError("no", url="http://example.com/negotiate", status=status)
@@ -130,18 +130,37 @@ def test_a_status_has_its_cause(status: int, said: str) -> None:
 @pytest.mark.parametrize(
     ("token", "said"),
     [
-        (None, "the hub wants a token, and none was given"),
-        ("opaque", "the token is not accepted"),
-        ("a.b.c", "the token is not accepted"),
-        (jwt(exp=NOW + 60), "the token is not accepted"),
-        (jwt(exp="soon"), "the token is not accepted"),
-        (jwt(exp=NOW - 7200), "the token expired 2 h ago"),
-        (jwt(exp=NOW + 900, nbf=NOW + 60), "the token is not valid yet"),
-        ("a.W10.c", "the token is not accepted"),
+        ("opaque", "the token of X is not accepted; it is no JWT"),
+        ("a.b.c", "the token of X is not accepted; it is no JWT"),
+        ("a.W10.c", "the token of X is not accepted; it is no JWT"),
+        ("e30.W10", "the token of X is not accepted; it is no JWT"),
+        (jwt(exp=NOW + 60), "the token of X is not accepted: it is for another audience"),
+        (jwt(exp="soon"), "the token of X is not accepted: it is for another audience"),
+        ("e30.encrypted.a.b.c", "the token of X is not accepted: it is for another audience"),
+        (None, "the token of X is not accepted: it is for another audience"),
+        (jwt(exp=NOW - 7200), "the token of X expired 2 h ago"),
+        (jwt(exp=NOW + 900, nbf=NOW + 60), "the token of X is not valid yet"),
     ],
 )
 def test_a_401_depends_on_the_token(token: str | None, said: str) -> None:
-    assert said in refused(401, token=token)
+    assert refused(401, token=GivenToken(token, "X")).startswith(said)
+
+
+def test_a_401_without_a_token() -> None:
+    assert refused(401) == "the hub wants a token, and none was given"
+
+
+@pytest.mark.parametrize(
+    ("token", "said"),
+    [
+        ("opaque", "; it is no JWT"),
+        (jwt(), ""),
+        (jwt(exp=NOW + 1200), "; valid for 20 min"),
+        (jwt(exp=NOW - 7200), "; expired 2 h ago"),
+    ],
+)
+def test_the_lifetime_of_a_token_is_told(token: str, said: str) -> None:
+    assert lifetime_remark(token, NOW) == said
 
 
 @pytest.mark.parametrize(

@@ -466,18 +466,23 @@ SETUPS = [
     Broken("a gateway that waits in vain", answering(504), "negotiate", "does not reach the hub behind it"),
     # Tokens
     Broken("no token", hub(authorize=only_token), "negotiate", "the hub wants a token, and none was given"),
-    Broken("a wrong token", hub("--token", "wrong", authorize=only_token), "negotiate", "the token is not accepted"),
+    Broken(
+        "a wrong token",
+        hub("--token", "wrong", authorize=only_token),
+        "negotiate",
+        "the token of --token is not accepted",
+    ),
     Broken(
         "an expired token",
         hub("--token", jwt(exp=time.time() - 7300), authorize=only_token),
         "negotiate",
-        "the token expired 2 h ago",
+        "the token of --token expired 2 h ago",
     ),
     Broken(
         "a token of tomorrow",
         hub("--token", jwt(nbf=time.time() + 86400, exp=time.time() + 90000), authorize=only_token),
         "negotiate",
-        "the token is not valid yet",
+        "the token of --token is not valid yet",
     ),
     Broken(
         "a token only for negotiate", after_negotiate(401), "WebSockets, connect", "is accepted by negotiate, but not"

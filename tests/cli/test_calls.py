@@ -120,7 +120,11 @@ def test_items_before_an_error_are_printed(signalr: Signalr, url: str) -> None:
 
 def test_items_before_a_timeout_are_printed(signalr: Signalr, url: str) -> None:
     done = signalr("stream", url, "OneAndSilence", "--timeout", "2")
-    assert (done.status, done.out, done.err) == (3, "1\n", "signalr: no answer within 2 s\n")
+    assert (done.status, done.out, done.err) == (
+        3,
+        "1\n",
+        "signalr: no answer within 2 s; --timeout gives it more time\n",
+    )
 
 
 def test_a_reader_that_leaves_ends_it_quietly(url: str) -> None:

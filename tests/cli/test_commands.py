@@ -111,7 +111,7 @@ def test_the_package_needs_neither_typer_nor_rich() -> None:
         (("negotiate", "ftp://example.com/"), "must start with http"),
         (
             ("invoke", NOBODY, "Add", "--protocol", "messagepack", "--transport", "ServerSentEvents"),
-            "MessagePack needs WebSockets or long polling",
+            "with --protocol msgpack use --transport ws or lp",
         ),
     ],
 )

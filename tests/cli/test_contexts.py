@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import stat
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -16,7 +17,6 @@ from signalr_sdk.testing import Hub, HubServer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from .conftest import Signalr
 
@@ -95,6 +95,46 @@ def test_the_secrets_of_a_context_go_to_its_server_only(signalr: Signalr, server
     assert "--context prod is for another server than the URL" in done.err
     signalr("context", "add", "prod", server.url("/other"), "--token-file", token_file)
     assert signalr("invoke", "--context", "prod", server.url("/hub"), "Me").out == '"me"\n'
+
+
+@pytest.mark.parametrize(
+    ("source", "options"),
+    [
+        ("--token", ("--token", "wrong-secret")),
+        ("--token-file wrong", ("--token-file", "wrong")),
+        ("SIGNALR_TOKEN", ()),
+        ("the header Authorization", ("-H", "Authorization: Bearer wrong-secret")),
+        ("context prod (file {folder}/wrong)", ("--context", "prod")),
+    ],
+)
+def test_a_token_that_is_refused_is_named(
+    signalr: Signalr,
+    server: HubServer,
+    settings: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    source: str,
+    options: tuple[str, ...],
+) -> None:
+    monkeypatch.chdir(settings)
+    Path("wrong").write_text("wrong-secret")
+    signalr("context", "add", "prod", server.url("/hub"), "--token-file", "wrong")
+    if not options:
+        monkeypatch.setenv("SIGNALR_TOKEN", "wrong-secret")
+    name = source.format(folder=settings)
+    for command in (("invoke", server.url("/hub"), "Me"), ("listen", server.url("/hub"))):
+        done = signalr(*command, *options)
+        assert (done.status, done.out, done.err.count("\n")) == (3, "", 1)
+        assert done.err.startswith(
+            f"signalr: the server refuses the token of {name}: check that it is for this server, "
+        )
+        assert "secret" not in done.err
+    examined = signalr("doctor", server.url("/hub"), "--keep-alive", "0", *options)
+    assert f"the token of {name} is not accepted" in " ".join(examined.out.split())
+
+
+def test_without_a_token_the_ways_to_give_one_are_named(signalr: Signalr, server: HubServer) -> None:
+    done = signalr("invoke", server.url("/hub"), "Me")
+    assert "wants authentication: pass --token or --token-file, or set SIGNALR_TOKEN" in done.err
 
 
 @pytest.mark.parametrize(

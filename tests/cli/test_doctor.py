@@ -279,7 +279,7 @@ class Closing(Hub):
 
 @pytest.mark.parametrize(
     ("arguments", "cause"),
-    [((), "none was given"), (("--token", "wrong-token"), "the token is not accepted")],
+    [((), "none was given"), (("--token", "wrong-token"), "the token of --token is not accepted; it is no JWT")],
 )
 def test_a_token_that_is_missing_or_wrong(signalr: Signalr, arguments: tuple[str, ...], cause: str) -> None:
     with HubServer({"/hub": Hub}, authorize=lambda token: "me" if token == TOKEN else None) as server:
@@ -295,6 +295,7 @@ def test_where_a_token_is_accepted(signalr: Signalr) -> None:
     assert "needed (negotiate: status 401); accepted by negotiate" in said
     assert "WebSockets: accepted in the Authorization header" in said
     assert "WebSockets: accepted in the query (access_token)" in said
+    assert said.endswith("; it is no JWT")
     assert TOKEN not in done.out + done.err
 
 

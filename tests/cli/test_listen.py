@@ -253,12 +253,22 @@ def test_for_a_time_with_times_and_names_as_options(signalr: Signalr) -> None:
     assert done.status == 0
     assert [event["arguments"][0] for event in events(done.out)] == [1, 3]
     assert all(datetime.datetime.fromisoformat(event["time"]).tzinfo for event in events(done.out))
+    time, said = done.err.removeprefix("signalr: ").split(maxsplit=1)
+    assert datetime.datetime.fromisoformat(time).tzinfo
+    assert said == "connected over WebSockets; prints only Hello\n"
 
 
 def test_for_a_time_without_a_connection_is_status_3(signalr: Signalr) -> None:
     done = signalr("listen", "http://127.0.0.1:1/hub", "--for", "300ms")
     assert (done.status, done.out) == (3, "")
     assert done.err.endswith("signalr: no connection within 0.3 s\n")
+
+
+def test_outages_have_times_too(signalr: Signalr) -> None:
+    done = signalr("listen", "http://127.0.0.1:1/hub", "--timestamps", "--timeout", "1s")
+    time, said = done.err.removeprefix("signalr: ").split(maxsplit=1)
+    assert datetime.datetime.fromisoformat(time).tzinfo
+    assert said.startswith("no connection, trying again in")
 
 
 def test_a_reason_is_told_once(signalr: Signalr) -> None:

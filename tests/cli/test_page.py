@@ -78,6 +78,13 @@ def _listen(server: HubServer, arguments: list[str]) -> str:
         return (said + command.stdout.read()).decode()
 
 
+def test_the_refused_token_of_the_page() -> None:
+    line, said = re.findall(r"^\$ (signalr invoke .* --token wrong)\n(.+)$", PAGE, re.MULTILINE)[0]
+    with HubServer({"/chat": DemoHub}, authorize=lambda _token: None) as server:
+        done = run(*split(SHOWN.sub(server.url(""), line))[1:])
+    assert plain(done.stderr) == plain(said)
+
+
 def test_the_pages_options_are_those_of_the_commands() -> None:
     help_text = run("doctor", "--help").stdout
     options = PAGE.partition("## Options of all")[2].partition("\n\nDurations")[0]

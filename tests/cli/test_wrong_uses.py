@@ -32,8 +32,20 @@ USES = [
     Wrong(("invoke",), "the hub's URL and the method are missing; write signalr invoke URL METHOD [ARGS]..."),
     Wrong(("invoke", URL), "the method is missing; write signalr invoke URL METHOD [ARGS]..."),
     Wrong(
-        ("invoke", "Add", "1", "2"), "'Add' is no URL; the hub's URL comes first, or set SIGNALR_URL, or use --context"
+        ("invoke", "Add", "1", "2"),
+        "'Add' is no URL such as https://example.com/chat or localhost:5000/chat;"
+        " the hub's URL comes first, or set SIGNALR_URL, or use --context",
     ),
+    Wrong(
+        ("invoke", "/chat", "Add"),
+        "'/chat' is no URL such as https://example.com/chat or localhost:5000/chat;"
+        " the hub's URL comes first, or set SIGNALR_URL, or use --context",
+    ),
+    Wrong(
+        ("context", "add", "prod", "example.com:99999/chat"),
+        "'example.com:99999/chat' is no URL such as https://example.com/chat or localhost:5000/chat",
+    ),
+    Wrong(("listen", ":5990/chat"), "':5990/chat' is no URL; write http://localhost:5990/chat"),
     Wrong(("invoke", "example.com/chat", "Add"), "'example.com/chat' is no URL; write https://example.com/chat"),
     Wrong(
         ("invoke", "ftp://example.com/chat", "Add"),
@@ -67,6 +79,16 @@ USES = [
     Wrong(
         ("doctor", URL, "--tokn", "x"), "there is no option --tokn (did you mean --token?); see signalr doctor --help"
     ),
+    Wrong(
+        ("listen", "localhost", "--port", "5000"),
+        "there is no option --port: it is a part of the URL, such as http://localhost:5000/chat;"
+        " see signalr listen --help",
+    ),
+    Wrong(
+        ("listen", URL, "--time"),
+        "there is no option --time (did you mean --timeout or --timestamps?); see signalr listen --help",
+    ),
+    Wrong(("listen", URL, "--file", "x"), "there is no option --file; see signalr listen --help"),
     Wrong(("invoke", URL, "Add", "-x"), "there is no option -x; for an argument of that text, put -- before it"),
     Wrong(("invoke", URL, "Add", "--timeout"), "--timeout needs a value; see signalr invoke --help"),
     Wrong(
@@ -83,23 +105,29 @@ USES = [
     Wrong(("invoke", URL, "Add", "--transport", "udp"), "--transport: 'udp' is no transport; write ws, sse or lp"),
     Wrong(
         ("invoke", URL, "Add", "--transport", "sse", "--protocol", "msgpack"),
-        "Server-Sent Events carry text only: MessagePack needs WebSockets or long polling",
+        "Server-Sent Events carry text only: with --protocol msgpack use --transport ws or lp",
     ),
     Wrong(("invoke", URL, "Add", "--header", "X-Key"), "--header: number 1 is no header; write 'NAME: VALUE'"),
-    Wrong(("invoke", URL, "Add", "-H", "@missing.txt"), "--header: cannot read missing.txt: No such file or directory"),
+    Wrong(
+        ("invoke", URL, "Add", "-H", "@missing.txt"),
+        "--header: cannot read missing.txt: No such file or directory; name a file of lines NAME: VALUE",
+    ),
     Wrong(
         ("invoke", URL, "Add", "--token", "a", "--token-file", "token.txt"),
         "--token and --token-file exclude each other; leave out one of them",
     ),
     Wrong(
         ("invoke", URL, "Add", "--token-file", "missing.txt"),
-        "--token-file: there is no file missing.txt; see signalr invoke --help",
+        "--token-file: there is no file missing.txt; check its path",
     ),
     Wrong(("invoke", URL, "Add", "--token-file", "."), "--token-file: . is a folder; name a file"),
     Wrong(("invoke", URL, "Add", "--token", ""), "--token is empty; give a token, or leave it out"),
+    Wrong(("invoke", URL, "Add", "--ca", "missing.pem"), "--ca: there is no file missing.pem; check its path"),
     Wrong(
-        ("invoke", URL, "Add", "--ca", "missing.pem"), "--ca: there is no file missing.pem; see signalr invoke --help"
+        ("invoke", URL, "Add", "--token", "secrét"),
+        "--token holds a character that no HTTP header can carry; give the token alone",
     ),
+    Wrong(("outbox", "ls", "missing.db"), "there is no file missing.db; signalr outbox put makes one"),
     Wrong(
         ("invoke", URL, "Add", "--ca", "token.txt"),
         "--ca: token.txt holds no certificate that can be read (no certificate or crl found); name a PEM file",

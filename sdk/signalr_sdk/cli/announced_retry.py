@@ -22,10 +22,12 @@ class AnnouncedRetry:
 
     Attributes:
         say: shows a message to the user.
+        token_source: where the bearer token comes from; `None` without a token.
         policy: decides whether to try again, and when; by default as a hub connection does.
     """
 
     say: Callable[[str], None]
+    token_source: str | None
     policy: Retry = attrs.field(factory=Retry)
     _last_reason: str = attrs.field(default="", init=False)
 
@@ -36,7 +38,9 @@ class AnnouncedRetry:
             return None
         delay = self.policy.next_delay(context)
         if delay is not None:
-            why = in_options(redact_error(context.error)) if context.error else "the server closed it"
+            why = (
+                in_options(redact_error(context.error), self.token_source) if context.error else "the server closed it"
+            )
             # Say a reason once, and not again for each attempt of a long outage.
             again = f"trying again in {delay:.1f} s"
             same = why == self._last_reason and context.attempt > 0

@@ -95,7 +95,7 @@ def send(
     Exit status: 0 accepted by the service, 2 wrong usage, 3 the service refused, or no connection.
     """
     if bool(user) + bool(group) + bool(connection) > 1:
-        fail(WRONG_USAGE, "--user, --group and --connection exclude each other")
+        fail(WRONG_USAGE, "--user, --group and --connection exclude each other; leave out the others")
     given = parse_arguments(context, args or (), is_text=text)
     excluded = exclude or []
     if excluded and (user or connection or len(group or []) > 1):

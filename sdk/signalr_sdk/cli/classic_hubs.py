@@ -150,7 +150,7 @@ def invoke_classic(call: MethodCall, connection: ConnectionOptions, timeout: flo
             result = await hubs.invoke(method, *arguments)
         print_json(result)
 
-    exit_status.run(run(), timeout=timeout, hint=HINT)
+    connection.run(run(), timeout=timeout, hint=HINT)
 
 
 def is_wanted(name: str, wanted: Iterable[str]) -> bool:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import functools
 import os
+import re
 import ssl
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeVar
 
 import attrs
 import typer
@@ -17,6 +18,7 @@ import typer
 from .. import HubConnection, Transport
 from .._core import urls
 from .._http.proxies import proxy_url
+from . import exit_status
 from .exit_status import WRONG_USAGE, fail
 from .option_words import in_options
 from .options import Verbose, existing_file, option, show_log
@@ -25,8 +27,13 @@ from .saved_contexts import SavedContext, saved_context
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
+T = TypeVar("T")
+
 TOKEN_VARIABLE = "SIGNALR_TOKEN"
 URL_VARIABLE = "SIGNALR_URL"
+_COMES_FIRST = f"; the hub's URL comes first, or set {URL_VARIABLE}, or use --context"
+# A text that is almost a URL: the scheme or a slash is missing.
+_ALMOST = re.compile(r"(?i)(?:(https?|wss?)(?::/?|//)|//)?([\w\[].*|:\d.*)")
 
 
 class ProtocolName(StrEnum):
@@ -89,6 +96,7 @@ class ConnectionOptions:
         verbose: how often `-v` was given.
         context: the name of the context whose options these are; `None` for none.
         url: the hub's URL of the context, or of the environment; `None` if neither gives one.
+        token_source: where the bearer token comes from, for example `SIGNALR_TOKEN`; `None` without a token.
     """
 
     arguments: dict[str, Any] = attrs.field(repr=False)
@@ -97,6 +105,7 @@ class ConnectionOptions:
     verbose: int = 0
     context: str | None = None
     url: str | None = attrs.field(default=None, repr=False)
+    token_source: str | None = None
 
     @classmethod
     def from_options(
@@ -121,10 +130,15 @@ class ConnectionOptions:
         """
         show_log(verbose)
         saved = saved_context(context) if context is not None else SavedContext(url=os.environ.get(URL_VARIABLE, ""))
-        has_token = token is not None or token_file is not None
+        is_typed = token is not None or token_file is not None
+        file, owner = (token_file, None) if is_typed else (_path(saved.token_file), context)
+        access_token, token_source = _access_token(token, file, context=owner)
+        headers = _headers(header or saved.header)
+        if token_source is None and any(name.lower() == "authorization" for name in headers):
+            token_source = "the header Authorization"
         arguments = {
-            "access_token": _access_token(token, token_file if has_token else _path(saved.token_file)),
-            "headers": _headers(header or saved.header),
+            "access_token": access_token,
+            "headers": headers,
             "ssl": _verification(insecure=insecure or (saved.insecure and ca is None), ca=ca or _path(saved.ca)),
             "proxy": _checked_proxy(proxy or saved.proxy),
         }
@@ -135,7 +149,12 @@ class ConnectionOptions:
             verbose=verbose,
             context=context,
             url=saved.url or None,
+            token_source=token_source,
         )
+
+    def run(self, work: Awaitable[T], **more: Any) -> T:
+        """Run the work of a command, as `exit_status.run` does. `more` are further arguments of that function."""
+        return exit_status.run(work, token_source=self.token_source, **more)
 
     def hub(self, url: str, **more: Any) -> HubConnection:
         """Return a connection that is not started; `more` are further arguments of `HubConnection`."""
@@ -153,7 +172,7 @@ class ConnectionOptions:
         If a context or the environment gives the URL, the first word is the URL only if it has `://` in it.
         """
         if words and (self.url is None or "://" in words[0]):
-            url, rest = checked_url(words[0]), list(words[1:])
+            url, rest = checked_url(words[0], _COMES_FIRST), list(words[1:])
             if self.context is not None and self.url is not None:
                 self._check_origin(url)
             return url, rest
@@ -167,10 +186,14 @@ class ConnectionOptions:
             fail(WRONG_USAGE, f"--context {self.context} is for another server than the URL; leave out one of them")
 
 
-def checked_url(text: str) -> str:
+def checked_url(text: str, hint: str = "") -> str:
     """Return a hub's URL with its scheme. A text that is no URL ends the command.
 
     A server on this machine needs no scheme: `localhost:5000/chat` is `http://localhost:5000/chat`.
+
+    Args:
+        text: what the user has written.
+        hint: what else to do, for the end of the error text.
     """
     host = text.partition("/")[0].partition("?")[0]
     name = host.rpartition(":")[0] or host
@@ -179,22 +202,38 @@ def checked_url(text: str) -> str:
     try:
         return urls.hub_url(text)
     except ValueError as error:
-        _refuse_url(text, str(error))
+        _refuse_url(text, str(error), hint)
 
 
-def _refuse_url(text: str, why: str) -> NoReturn:
+def _refuse_url(text: str, why: str, hint: str) -> NoReturn:
     if "://" in text or "@" in text or not text.isprintable():
         fail(WRONG_USAGE, in_options(why))
     shown = urls.without_query(text)[:60]
-    if "." in shown or "/" in shown or ":" in shown:
-        fail(WRONG_USAGE, f"{shown!r} is no URL; write https://{shown}")
-    fail(WRONG_USAGE, f"{shown!r} is no URL; the hub's URL comes first, or set {URL_VARIABLE}, or use --context")
+    meant = _meant_url(shown) if shown == text else None
+    if meant is not None:
+        fail(WRONG_USAGE, f"{shown!r} is no URL; write {meant}")
+    fail(WRONG_USAGE, f"{shown!r} is no URL such as https://example.com/chat or localhost:5000/chat{hint}")
+
+
+def _meant_url(text: str) -> str | None:
+    """Return the URL that a text probably stands for, such as `example.com/chat` or `:5000/chat`; `None` if unclear."""
+    parts = _ALMOST.fullmatch(text) if "/" in text or ":" in text else None
+    if parts is None:
+        return None
+    scheme, rest = parts.groups()
+    is_port = rest.startswith(":") or rest.partition("/")[0].isdecimal()
+    url = f"http://localhost:{rest.removeprefix(':')}" if is_port else f"{scheme or 'https'}://{rest}"
+    try:
+        urls.hub_url(url)
+    except ValueError:
+        return None
+    return url
 
 
 def checked_options(context: SavedContext) -> None:
     """Check the options of a context before it is stored. A wrong option ends the command."""
     if context.token_file is not None:
-        _access_token(None, Path(context.token_file))
+        _access_token(None, Path(context.token_file), context=None)
     _headers(context.header)
     _verification(insecure=context.insecure, ca=_path(context.ca))
     _checked_proxy(context.proxy)
@@ -213,23 +252,33 @@ def _checked_proxy(proxy: str | None) -> str | None:
     return proxy
 
 
-def _access_token(token: str | None, file: Path | None) -> str | Callable[[], Awaitable[str]] | None:
+def _access_token(
+    token: str | None, file: Path | None, *, context: str | None
+) -> tuple[str | Callable[[], Awaitable[str]] | None, str | None]:
+    """Return the bearer token, or a function that reads it, and where it comes from; twice `None` without a token.
+
+    Args:
+        token: the value of `--token`.
+        file: the file with the token.
+        context: the context that names the file; `None` if `--token-file` does.
+    """
     if token is not None and file is not None:
         fail(WRONG_USAGE, "--token and --token-file exclude each other; leave out one of them")
     if token == "-":
-        return _checked_token(_read_line(), "standard input, for --token -,")
+        return _checked_token(_read_line(), "standard input, for --token -,"), "standard input"
     if token is not None:
-        return _checked_token(token, "--token")
+        return _checked_token(token, "--token"), "--token"
     if file is None:
         token = os.environ.get(TOKEN_VARIABLE)
-        return _checked_token(token, f"${TOKEN_VARIABLE}") if token else None
+        return (_checked_token(token, f"${TOKEN_VARIABLE}"), TOKEN_VARIABLE) if token else (None, None)
     try:
         first = _checked_token(_read_token(file), "--token-file")
     except ValueError as error:
-        fail(WRONG_USAGE, f"--token-file: {error}")
+        fail(WRONG_USAGE, f"--token-file: {error}; name a file with the token")
     # Read the file of `--token-file` before each attempt to connect: another program may have renewed the token in the
     # file. But a pipe can be read only once, so keep the token from a pipe.
-    return functools.partial(asyncio.to_thread, _read_token, file) if file.is_file() else first
+    read = functools.partial(asyncio.to_thread, _read_token, file) if file.is_file() else first
+    return read, f"--token-file {file}" if context is None else f"context {context} (file {file})"
 
 
 def _read_line() -> str:
@@ -262,7 +311,7 @@ def _checked_token(token: str, source: str) -> str:
     if token.lower().startswith("bearer "):
         token = token[7:].strip()
     if not (token.isascii() and token.isprintable()):
-        fail(WRONG_USAGE, f"{source} holds a character that no HTTP header can carry")
+        fail(WRONG_USAGE, f"{source} holds a character that no HTTP header can carry; give the token alone")
     return token
 
 
@@ -286,7 +335,7 @@ def _header_lines(text: str) -> list[str]:
         lines = Path(text[1:]).read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         why = error.strerror if isinstance(error, OSError) else "it holds no text"
-        fail(WRONG_USAGE, f"--header: cannot read {text[1:]}: {why}")
+        fail(WRONG_USAGE, f"--header: cannot read {text[1:]}: {why}; name a file of lines NAME: VALUE")
     return [line for line in lines if line.strip()]
 
 

@@ -46,7 +46,7 @@ def demo(
             good = _show(server.url(_PATH), DEMO_HUB, offered, as_json=as_json, limit=timeout, hub_arguments={})
     else:
         url, arguments = checked_url(url), connection.arguments
-        answer = exit_status.run(ask(url, **arguments), timeout=timeout)
+        answer = connection.run(ask(url, **arguments), timeout=timeout)
         offered = [each for each in offered if each.format in answer["transports"].get(each.transport, ())]
         good = _show(url, ANY_HUB, offered, as_json=as_json, limit=timeout, hub_arguments=arguments)
     if not good:

@@ -29,7 +29,14 @@ _CLASSIC = "; this is a classic ASP.NET SignalR server: add --classic"
 _LONGEST = 4000  # characters
 
 
-def run(work: Awaitable[T], *, timeout: float | None, sent: Sequence[Any] | None = None, hint: str = DOCTOR) -> T:
+def run(
+    work: Awaitable[T],
+    *,
+    timeout: float | None,
+    sent: Sequence[Any] | None = None,
+    hint: str = DOCTOR,
+    token_source: str | None = None,
+) -> T:
     """Run the work of a command on a new event loop, and return the result of the work.
 
     After an exception, end the command with an error text and the exit status that fits the exception.
@@ -39,6 +46,7 @@ def run(work: Awaitable[T], *, timeout: float | None, sent: Sequence[Any] | None
         timeout: seconds for the work; `None` for no limit.
         hint: what to do if there is no connection; it stands at the end of the error text.
         sent: the arguments with which a method is called, for the hint if the hub cannot bind them.
+        token_source: where the bearer token comes from, for the error if the server refuses it; `None` without a token.
     """
     try:
         return asyncio.run(_within(work, timeout))
@@ -47,13 +55,14 @@ def run(work: Awaitable[T], *, timeout: float | None, sent: Sequence[Any] | None
     except HubError as error:
         fail(HUB_SAID_NO, explained(error, sent))
     except TimeoutError as error:
-        fail(NO_CONNECTION, str(error) or f"no answer within {timeout:g} s")
+        fail(NO_CONNECTION, str(error) or f"no answer within {timeout:g} s; --timeout gives it more time")
     except LocalProtocolError as error:
         fail(WRONG_USAGE, in_options(str(error)))
     except (SignalRError, OSError) as error:
         # Catch OSError before ValueError: `ssl.SSLCertVerificationError` derives from both, and must end the command
         # with "no connection", not with "wrong usage".
-        fail(NO_CONNECTION, in_options(str(error)) + (_CLASSIC if isinstance(error, ClassicServerError) else hint))
+        said = in_options(str(error), token_source)
+        fail(NO_CONNECTION, said + (_CLASSIC if isinstance(error, ClassicServerError) else hint))
     except ValueError as error:
         fail(WRONG_USAGE, in_options(str(error)))
     except ModuleNotFoundError as error:

@@ -28,7 +28,7 @@ def hubs(
 
     Exit status: 0 done, 2 wrong usage, 3 no connection.
     """
-    found = exit_status.run(discover(connection.hub_url(url), **connection.arguments), timeout=timeout, hint=HINT)
+    found = connection.run(discover(connection.hub_url(url), **connection.arguments), timeout=timeout, hint=HINT)
     if as_json:
         exit_status.show(found)
         return

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from . import exit_status, options
+from . import options
 from .arguments import CONTEXT, MethodCall
 from .classic_hubs import Classic, invoke_classic
 from .connection_options import ConnectionOptions
@@ -35,4 +35,4 @@ def invoke(
                 result = await hub.invoke(method, *arguments, *lines)
         print_json(result)
 
-    exit_status.run(run(), timeout=timeout, sent=arguments)
+    connection.run(run(), timeout=timeout, sent=arguments)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 _EVENTS_HELP = "Names of events, in any case; all events by default."
 _FOR_HELP = "Listen for this long, and end with status 0."
 _IDLE_HELP = "Connect anew when the hub has sent nothing for this long."
-_TIMESTAMPS_HELP = "Add the time of each event, in UTC."
+_TIMESTAMPS_HELP = "Add the time to events and to what happens to the connection, in UTC."
 Events = Annotated[list[str] | None, options.positional("[EVENT]...", _EVENTS_HELP)]
 Named = Annotated[
     list[str] | None, options.option("--event", "-e", metavar="EVENT", help="The same as [EVENT]. Repeatable.")
@@ -68,15 +68,15 @@ def listen(
     if duration is not None and timeout is not None:
         exit_status.fail(exit_status.WRONG_USAGE, "--for and --timeout exclude each other; leave out one of them")
     listening = _Listening([*names, *(event or ())], bot, count=count, has_times=timestamps)
-    policy = AnnouncedRetry(exit_status.say)
+    policy = AnnouncedRetry(listening.say, connection.token_source)
     more = {"reconnect": policy, "retry_start": policy, "timeouts": Timeouts(idle=idle)}
     if classic:
         hubs = classic_hubs(connection, hub_url, listening.classic_names(), **more)
-        exit_status.run(listening.run(hubs, timeout, duration), timeout=None, hint=HINT)
+        connection.run(listening.run(hubs, timeout, duration), timeout=None, hint=HINT)
         return
     # `HubConnection` needs a running event loop only when it starts.
     hub = connection.hub(hub_url, **more)
-    exit_status.run(listening.run(hub, timeout, duration), timeout=None)
+    connection.run(listening.run(hub, timeout, duration), timeout=None)
 
 
 class _Listening:
@@ -90,6 +90,10 @@ class _Listening:
         self._has_times = has_times
         self._done = asyncio.Event()
         self._has_connected = False
+
+    def say(self, text: str) -> None:
+        """Say what happens to the connection, on standard error."""
+        exit_status.say(f"{_time()} {text}" if self._has_times else text)
 
     def classic_names(self) -> list[str]:
         """Return the events and methods of classic hubs that the user has named. None is wrong usage."""
@@ -132,8 +136,8 @@ class _Listening:
     def _register(self, hub: HubConnection | ClassicHubs, output: JsonLines) -> None:
         async def show(name: str, arguments: tuple[Any, ...]) -> None:
             if self._counts(name):
-                time = {"time": datetime.datetime.now(datetime.UTC).isoformat()} if self._has_times else {}
-                await output.write({**time, "event": name, "arguments": arguments})
+                at = {"time": _time()} if self._has_times else {}
+                await output.write({**at, "event": name, "arguments": arguments})
 
         # Do not use `on` for events: if the hub asks for a client result, a handler of `on` would answer with `None`,
         # as if this command had the method. With `on_any` alone, the hub gets an error as the answer.
@@ -146,12 +150,12 @@ class _Listening:
         def connected(_connection_id: str | None) -> None:
             self._has_connected = True
             only = f"; prints only {', '.join(self._events)}" if self._events else ""
-            exit_status.say(f"connected over {hub.transport}{only}")
+            self.say(f"connected over {hub.transport}{only}")
 
         @hub.on_error
         def error(error: Exception) -> None:
             if not isinstance(error, OutputError):
-                exit_status.say(redact_error(error))
+                self.say(redact_error(error))
 
     def _counts(self, name: str) -> bool:
         """Count an event. Return whether the event is to be printed."""
@@ -177,3 +181,7 @@ class _Listening:
             finally:
                 for task in ends:
                     task.cancel()
+
+
+def _time() -> str:
+    return datetime.datetime.now(datetime.UTC).isoformat()

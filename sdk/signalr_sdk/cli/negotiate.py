@@ -56,7 +56,7 @@ def negotiate(
     Exit status: 0 done, 2 wrong usage, 3 no connection.
     """
     asked = (ask_classic if classic else ask)(connection.hub_url(url), **connection.arguments)
-    answer = exit_status.run(asked, timeout=timeout, hint=HINT if classic else exit_status.DOCTOR)
+    answer = connection.run(asked, timeout=timeout, hint=HINT if classic else exit_status.DOCTOR)
     if as_json:
         exit_status.show(answer)
     else:

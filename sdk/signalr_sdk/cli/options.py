@@ -73,7 +73,7 @@ def existing_file(text: str) -> Path:
     if path.is_dir():
         raise typer.BadParameter(f"{text} is a folder; name a file")
     if not path.exists():
-        raise typer.BadParameter(f"there is no file {text}")
+        raise typer.BadParameter(f"there is no file {text}; check its path")
     return path
 
 

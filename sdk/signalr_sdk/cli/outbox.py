@@ -176,7 +176,7 @@ def run(
     policy = AnnouncedRetry(exit_status.say, Retry.forever())
     hub = connection.hub(connection.hub_url(url), reconnect=policy, retry_start=policy)
     outbox = Outbox(_new(store), hub, lanes=lanes, batch=_batches(batch or ()))
-    exit_status.run(_deliver(outbox, hub, timeout, drain=drain), timeout=None, hint="")
+    connection.run(_deliver(outbox, hub, timeout, drain=drain), timeout=None, hint="")
 
 
 async def _deliver(outbox: Outbox, hub: HubConnection, timeout: float | None, *, drain: bool) -> None:
@@ -235,7 +235,7 @@ def _new(store: str) -> str | OutboxStore:
 
 def _there(store: str) -> str | OutboxStore:
     if "://" not in store and not Path(store).exists():
-        fail(WRONG_USAGE, f"there is no file {store}")
+        fail(WRONG_USAGE, f"there is no file {store}; signalr outbox put makes one")
     return _new(store)
 
 

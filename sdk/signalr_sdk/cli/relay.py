@@ -98,7 +98,7 @@ def relay(
     except ValueError as error:
         fail(WRONG_USAGE, str(error))
     exit_status.say("waiting for the lease")
-    exit_status.run(work.run(), timeout=None, hint="")
+    connection.run(work.run(), timeout=None, hint="")
 
 
 def _relay(hub: HubConnection, names: list[str], numbers: _Numbers | None, **more: Any) -> Relay:

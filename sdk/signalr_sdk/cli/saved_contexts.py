@@ -99,7 +99,7 @@ def save_contexts(contexts: dict[str, SavedContext]) -> None:
                 Path(temporary).unlink()
             raise
     except OSError as error:
-        fail(WRONG_USAGE, f"cannot write {path}: {error.strerror or error}")
+        fail(WRONG_USAGE, f"cannot write {path}: {error.strerror or error}; check who may write there")
 
 
 def _given(context: SavedContext) -> dict[str, Any]:

@@ -39,7 +39,7 @@ def connect(url: options.Url = None, *, bot: BotOptions, connection: ConnectionO
     hub_url = connection.hub_url(url)
     is_interactive = sys.stdin.isatty() and sys.stdout.isatty()
     run = _interactive(connection, hub_url, bot) if is_interactive else _piped(connection, hub_url, bot)
-    raise typer.Exit(exit_status.run(run, timeout=None))
+    raise typer.Exit(connection.run(run, timeout=None))
 
 
 async def _interactive(connection: ConnectionOptions, url: str, bot: BotOptions) -> int:

@@ -66,7 +66,7 @@ def doctor(
         examination = Examination(url, connection, wanted=wanted, limit=timeout, keep_alive=keep_alive, report=note)
         # A check or step that is too slow must end at its own time limit, and be shown as failed. So the time limit of
         # the whole run is longer than the time limits of all checks and steps together.
-        exit_status.run(examination.run(), timeout=keep_alive + 40 * (timeout + 10))
+        connection.run(examination.run(), timeout=keep_alive + 40 * (timeout + 10))
     if as_json:
         exit_status.show(report(url, examination, table.steps))
     else:

@@ -71,7 +71,8 @@ class Examination:
         close = min(self.limit, _LONGEST_CLOSE)
         timeouts = Timeouts(connect=half, request=half, handshake=half, close=close, ready=self.limit)
         arguments = {**self.options.arguments, "timeouts": timeouts}
-        self._hub = HubChecks(url=self.url, arguments=arguments, limit=self.limit)
+        source = self.options.token_source
+        self._hub = HubChecks(url=self.url, arguments=arguments, limit=self.limit, token_source=source)
 
     async def run(self) -> None:
         """Run all checks. After that, `findings`, `server`, `connected` and `problems` hold the results."""

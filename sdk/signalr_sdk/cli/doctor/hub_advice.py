@@ -19,10 +19,11 @@ from ..._core import urls
 from .findings import Advice
 from .network_advice import CLIENT_CERTIFICATE, for_tunnel
 from .server_kind import is_html
-from .token_lifetime import rough_duration, token_times
+from .token_lifetime import TokenTimes, rough_duration, token_times
 
 if TYPE_CHECKING:
     from ...interfaces import HttpResponse
+    from .token_lifetime import GivenToken
 
 _LOGIN_WORDS = ("login", "signin", "sign-in", "logon", "account", "oauth", "authorize", "saml", "sso")
 
@@ -56,7 +57,7 @@ WITHOUT_PROTOCOL = {
 
 
 def for_negotiation(
-    error: Exception, answer: HttpResponse | None, token: str | None, *, now: float, proxied: bool
+    error: Exception, answer: HttpResponse | None, token: GivenToken | None, *, now: float, proxied: bool
 ) -> Advice:
     """Return advice for a negotiation that failed.
 
@@ -142,7 +143,7 @@ _FAILING = Advice("the application on the server fails", "see the server's log")
 _REFUSING = Advice("{who} refuses the request", "see the server's log")
 
 
-def _for_status(status: int, token: str | None, now: float, *, proxied: bool) -> Advice:
+def _for_status(status: int, token: GivenToken | None, now: float, *, proxied: bool) -> Advice:
     if status == 401:
         return _for_unauthorized(token, now)
     advice = _STATUSES.get(status, _FAILING if status >= 500 else _REFUSING)
@@ -150,16 +151,21 @@ def _for_status(status: int, token: str | None, now: float, *, proxied: bool) ->
     return attrs.evolve(advice, cause=advice.cause.format(who=who))
 
 
-def _for_unauthorized(token: str | None, now: float) -> Advice:
+def _for_unauthorized(token: GivenToken | None, now: float) -> Advice:
     if token is None:
         return Advice("the hub wants a token, and none was given", "pass --token or --token-file, or set SIGNALR_TOKEN")
-    times = token_times(token)
+    name = f"the token of {token.source}"
+    times = token_times(token.text) if token.text is not None else TokenTimes()
+    if times is None:
+        return Advice(
+            f"{name} is not accepted; it is no JWT", "check that it is complete, and the kind the server wants"
+        )
     if times.ends is not None and times.ends <= now:
-        return Advice(f"the token expired {rough_duration(now - times.ends)} ago", "get a new one")
+        return Advice(f"{name} expired {rough_duration(now - times.ends)} ago", "get a new one")
     if times.begins is not None and times.begins > now:
-        return Advice("the token is not valid yet", "check the clock of this machine")
+        return Advice(f"{name} is not valid yet", "check the clock of this machine")
     return Advice(
-        "the token is not accepted: it is for another audience, from another issuer, or signed with another key",
+        f"{name} is not accepted: it is for another audience, from another issuer, or signed with another key",
         "compare the token's issuer and audience with the settings of the server",
     )
 

@@ -20,7 +20,7 @@ from ..option_words import in_options, without_place
 from . import hub_advice as advice
 from .findings import Finding, Mark
 from .server_kind import is_html, server_kind
-from .token_lifetime import lifetime_remark
+from .token_lifetime import GivenToken, lifetime_remark
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -77,6 +77,7 @@ class HubChecks:
         arguments: keyword arguments for `HubConnection` that say how to connect, for example `proxy`.
         limit: seconds for each request.
         token: the bearer token, once it is known.
+        token_source: where the token comes from, for example `SIGNALR_TOKEN`; `None` without a token.
         proxied: whether requests go through a proxy.
         server: the kind of server, once `negotiate` has run.
         answered: the HTTP status of the last negotiate response; `None` if there was none.
@@ -86,6 +87,7 @@ class HubChecks:
     arguments: dict[str, Any]
     limit: float
     token: str | None = None
+    token_source: str | None = None
     proxied: bool = False
     server: str = ""
     answered: int | None = None
@@ -109,7 +111,8 @@ class HubChecks:
         self.server = server_kind(self.url, endpoint, failure, client.answer)
         if endpoint is None:
             assert failure is not None
-            why = advice.for_negotiation(failure, client.answer, self.token, now=time.time(), proxied=self.proxied)
+            token = GivenToken(self.token, self.token_source) if self.token_source is not None else None
+            why = advice.for_negotiation(failure, client.answer, token, now=time.time(), proxied=self.proxied)
             if client.answer is None and len(asked) > 1:
                 why = advice.NO_ANSWER_BEHIND_REDIRECT
             return Finding(Mark.FAILED, _said(failure, client.answer), advice=why), None

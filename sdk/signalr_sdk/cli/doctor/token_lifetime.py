@@ -4,8 +4,22 @@ from __future__ import annotations
 
 import base64
 import json
+from typing import Any
 
 import attrs
+
+
+@attrs.frozen
+class GivenToken:
+    """The bearer token of the user.
+
+    Attributes:
+        text: the token; `None` if it is in a header that the user has given.
+        source: where the token comes from, for example `SIGNALR_TOKEN`.
+    """
+
+    text: str | None = attrs.field(repr=False)
+    source: str
 
 
 @attrs.frozen
@@ -21,26 +35,38 @@ class TokenTimes:
     ends: float | None = None
 
 
-def token_times(token: str) -> TokenTimes:
-    """Return the begin and the end of a JWT's lifetime; the signature is not verified.
+def token_times(token: str) -> TokenTimes | None:
+    """Return the begin and the end of a JWT's lifetime; `None` if the token is no JWT. The signature is not verified.
 
-    Both times are `None` if the token is no JWT.
+    An encrypted JWT does not show its times.
     """
-    parts = token.split(".")
+    header, *rest = map(_decoded, token.split("."))
+    if not isinstance(header, dict) or len(rest) < 2:
+        return None
+    claims = rest[0] if isinstance(rest[0], dict) else {}
+    times = claims.get("nbf"), claims.get("exp")
+    return TokenTimes(*(float(at) if isinstance(at, int | float) else None for at in times))
+
+
+def _decoded(part: str) -> Any:
+    """Return the value of a part of a JWT, which is JSON in base64; `None` if the part is something else."""
     try:
-        claims = json.loads(base64.urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4)))
-        begins, ends = claims.get("nbf"), claims.get("exp")
-    except (IndexError, ValueError, AttributeError, RecursionError):
-        return TokenTimes()
-    return TokenTimes(*(float(at) if isinstance(at, int | float) else None for at in (begins, ends)))
+        return json.loads(base64.urlsafe_b64decode(part + "=" * (-len(part) % 4)))
+    except (ValueError, RecursionError):
+        return None
 
 
 def lifetime_remark(token: str, now: float) -> str:
-    """Return a text like `; valid for 20 min` or `; expired 2 h ago`. Empty if the token has no expiration time."""
-    ends = token_times(token).ends
-    if ends is None:
+    """Return a text like `; valid for 20 min`, `; expired 2 h ago` or `; it is no JWT`.
+
+    Empty if the token has no expiration time.
+    """
+    times = token_times(token)
+    if times is None:
+        return "; it is no JWT"
+    if times.ends is None:
         return ""
-    left = ends - now
+    left = times.ends - now
     return f"; valid for {rough_duration(left)}" if left > 0 else f"; expired {rough_duration(-left)} ago"
 
 
