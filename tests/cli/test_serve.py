@@ -11,6 +11,7 @@ import sys
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any
 
+import aiohttp
 import pytest
 from tests.classic_wire import wire
 from tests.cli.running import process
@@ -220,9 +221,45 @@ def test_a_server_that_wants_a_token(signalr: Signalr) -> None:
         examined = signalr("doctor", url, "--token", "wrong-secret", "--keep-alive", "0")
         server.terminate()
     assert (refused.status, examined.status) == (3, 3)
-    assert "pass --token, or check that the token is valid" in refused.err
-    assert "the token is not accepted" in examined.out
+    assert "the server refuses the token of --token: check that it is for this server" in refused.err
+    assert "the token of --token is not accepted; it is no JWT" in examined.out
     assert "secret" not in refused.err + examined.out
+
+
+def _only_right(token: str | None) -> str | None:
+    return "me" if token == "right-secret" else None
+
+
+@pytest.mark.parametrize(
+    ("server", "method", "path"),
+    [
+        (HubServer({"/hub": Everything}, authorize=_only_right), "POST", "/hub/negotiate"),
+        (ClassicHubServer({}, authorize=_only_right), "GET", "/signalr/negotiate"),
+    ],
+    ids=["core", "classic"],
+)
+async def test_refused_clients_are_shown_without_secrets(
+    server: HubServer | ClassicHubServer, method: str, path: str
+) -> None:
+    shown: list[str] = []
+    async with server, aiohttp.ClientSession(server.url("/")) as session:
+        server.recorded.watcher = CallLog(shown.append).show
+
+        async def status(path: str, headers: dict[str, str] | None = None) -> int:
+            async with session.request(method, path, headers=headers) as answer:
+                return answer.status
+
+        assert await status(path) == 401
+        assert await status(path, {"Authorization": "Bearer header-secret"}) == 401
+        assert await status(f"{path}?access_token=query-secret") == 401
+        assert await status(f"/%1b{'b' * 300}?access_token=query-secret") == 404
+    assert [re.sub(r"^\d\d:\d\d:\d\d ", "", line) for line in shown] == [
+        f"refused: {method} {path}, status 401: no token",
+        f"refused: {method} {path}, status 401: a wrong token",
+        f"refused: {method} {path}, status 401: a wrong token",
+        f"refused: {method} / {'b' * 198}…, status 404",
+    ]
+    assert [each.has_token for each in server.recorded.refusals] == [False, True, True, True]
 
 
 async def _price(url: str) -> Any:

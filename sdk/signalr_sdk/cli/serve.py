@@ -87,8 +87,8 @@ def serve(
 ) -> None:
     """Run a hub server for tests and demos, until Ctrl-C.
 
-    It lists the methods of the hub, and shows each call of a client as it comes. To test how a client lives through an
-    outage, stop the server with Ctrl-C and start it again.
+    It lists the methods of the hub, and shows each call of a client and each refused client as they come. To test how
+    a client lives through an outage, stop the server with Ctrl-C and start it again.
 
     Exit status: 0 ended by Ctrl-C, 2 wrong usage, 3 the server cannot listen.
     """

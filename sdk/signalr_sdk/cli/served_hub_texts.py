@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
+from http import HTTPStatus
 from inspect import Parameter
 from typing import TYPE_CHECKING, Any
 
 from .._core.redaction import printable
 from ..protocols.values import pascal
-from ..testing import ClassicHub, Hub, RecordedCall, RecordedConnect
+from ..testing import ClassicHub, Hub, RecordedCall, RecordedConnect, RecordedRefusal
 from ..testing.classic.methods import classic_methods
 from ..testing.hub_methods import methods_of
 from .json_output import as_json
@@ -16,11 +17,11 @@ from .json_output import as_json
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ..testing import RecordedDisconnect
     from ..testing.hub_methods import HubMethod, HubParameter
+    from ..testing.recording import Record
 
 _MOST = 20  # lines in a second
-_LONGEST = 200  # characters of the arguments of a call
+_LONGEST = 200  # characters of the arguments of a call, or of a path
 _ID_SHOWN = 6  # characters of a connection id, enough to tell clients apart
 
 
@@ -46,7 +47,10 @@ def _parameter(parameter: HubParameter) -> str:
 
 
 class CallLog:
-    """Shows what clients do, a line for each call. Only a few lines in a second: a flood must not stop the server."""
+    """Shows what clients do, a line for each call and each refusal.
+
+    Only a few lines are shown in a second: a flood must not stop the server.
+    """
 
     def __init__(self, say: Callable[[str], None], clock: Callable[[], float] = time.monotonic) -> None:
         self._say = say
@@ -55,7 +59,7 @@ class CallLog:
         self._shown = 0
         self._left_out = 0
 
-    def show(self, record: RecordedCall | RecordedConnect | RecordedDisconnect) -> None:
+    def show(self, record: Record) -> None:
         """Show what a client has done, unless too much is shown already."""
         second = int(self._clock())
         if second != self._second:
@@ -69,19 +73,31 @@ class CallLog:
         self._say(record_line(record))
 
 
-def record_line(record: RecordedCall | RecordedConnect | RecordedDisconnect) -> str:
+def record_line(record: Record) -> str:
     """Return a line about what a client has just done: the time, the begin of the connection's id, and what it did."""
-    return f"{time.strftime('%H:%M:%S')} {record.connection_id[:_ID_SHOWN]} {_what(record)}"
+    return f"{time.strftime('%H:%M:%S')} {_what(record)}"
 
 
-def _what(record: RecordedCall | RecordedConnect | RecordedDisconnect) -> str:
+def _what(record: Record) -> str:
+    if isinstance(record, RecordedRefusal):
+        return f"refused: {record.method} {_short(printable(record.path))}, {_reason(record)}"
+    client = record.connection_id[:_ID_SHOWN]
     match record:
         case RecordedConnect():
             user = f", user {printable(record.user)}" if record.user else ""
-            return f"connected over {record.transport}{user}"
+            return f"{client} connected over {record.transport}{user}"
         case RecordedCall():
             given = [as_json(argument) for argument in record.arguments] + ["stream"] * record.streams
-            shown = ", ".join(given)
-            return f"{printable(record.method)}({shown if len(shown) <= _LONGEST else shown[:_LONGEST] + '…'})"
+            return f"{client} {printable(record.method)}({_short(', '.join(given))})"
         case _:
-            return f"gone: {printable(str(record.error))}" if record.error else "gone"
+            return f"{client} gone: {printable(str(record.error))}" if record.error else f"{client} gone"
+
+
+def _reason(refusal: RecordedRefusal) -> str:
+    if refusal.status != HTTPStatus.UNAUTHORIZED:
+        return f"status {refusal.status}"
+    return f"status 401: {'a wrong token' if refusal.has_token else 'no token'}"
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"

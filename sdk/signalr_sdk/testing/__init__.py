@@ -11,7 +11,7 @@ from .faults import Faults
 from .hubs import ClientProxy, Hub, HubClients, HubContext, HubException, HubGroups, IOException, SingleClientProxy
 from .ledger_hub import LedgerHub, LedgerRow, LedgerState
 from .pending import Pending
-from .recording import Recorded, RecordedCall, RecordedConnect, RecordedDisconnect, RecordedNegotiation
+from .recording import Recorded, RecordedCall, RecordedConnect, RecordedDisconnect, RecordedNegotiation, RecordedRefusal
 from .server import HubServer
 from .settings import Identity
 from .simulated_network import SimulatedNetwork
@@ -46,6 +46,7 @@ __all__ = [
     "RecordedConnect",
     "RecordedDisconnect",
     "RecordedNegotiation",
+    "RecordedRefusal",
     "SimulatedNetwork",
     "SingleClientProxy",
 ]

@@ -137,11 +137,17 @@ class Authentication:
             _logger.exception("on_authentication_refreshed failed")
 
 
+def bearer_token(request: web.Request) -> str | None:
+    """Return the bearer token of a request: from the header `Authorization`, or `access_token` from the query."""
+    header = request.headers.get("Authorization", "")
+    return header.removeprefix(_BEARER) if header.startswith(_BEARER) else request.query.get("access_token")
+
+
 async def identify(request: web.Request, authorize: Authorize | None) -> Identity:
     """Return the user who makes a request.
 
     Args:
-        request: the request. Its bearer token is in the header `Authorization`, or in the query as `access_token`.
+        request: the request.
         authorize: the option `authorize` of the server.
 
     Raises:
@@ -149,9 +155,7 @@ async def identify(request: web.Request, authorize: Authorize | None) -> Identit
     """
     if authorize is None:
         return _NOBODY
-    header = request.headers.get("Authorization", "")
-    token = header.removeprefix(_BEARER) if header.startswith(_BEARER) else request.query.get("access_token")
-    answer = authorize(token)
+    answer = authorize(bearer_token(request))
     if inspect.isawaitable(answer):
         answer = await answer
     if answer is None:

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
+from .authentication import bearer_token
 from .loop_thread import LoopService
 from .origins import is_allowed
 from .pending import Pending
+from .recording import Recorded, RecordedRefusal
 from .tcp_listener import TcpListener, drop_tcp
 
 if TYPE_CHECKING:
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
 
 # When the server stops, HTTP requests in progress may take this many seconds to end. After that, they are cancelled.
 _GRACE = 1.0
+# An answer with this status or a higher one is a refusal.
+_REFUSED = 400
 
 
 class HostedServer(LoopService):
@@ -35,6 +39,9 @@ class HostedServer(LoopService):
         ssl: TLS context of the server; `None` for http.
         origins: origins of web pages that may use the server.
         body_bytes: the largest body of a request.
+
+    Attributes:
+        recorded: what clients did.
     """
 
     _kind = "server"
@@ -49,6 +56,7 @@ class HostedServer(LoopService):
         body_bytes: int,
     ) -> None:
         super().__init__()
+        self.recorded: Recorded = Recorded()
         self._host, self._port, self._ssl = host, port, ssl
         self._origins, self._body_bytes = origins, body_bytes
         self._runner: web.AppRunner | None = None
@@ -73,7 +81,8 @@ class HostedServer(LoopService):
         """End all connections of clients, because the server stops."""
 
     async def _open(self) -> None:
-        app = web.Application(client_max_size=self._body_bytes, middlewares=[self._refuse_foreign, self._note_in_use])
+        middlewares = [self._note_refusal, self._refuse_foreign, self._note_in_use]
+        app = web.Application(client_max_size=self._body_bytes, middlewares=middlewares)
         app.add_routes(self._routes())
         runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=_GRACE, access_log=None)
         await runner.setup()
@@ -94,6 +103,22 @@ class HostedServer(LoopService):
         await self._end_connections()
         await runner.cleanup()
         self._listener = None
+
+    @web.middleware
+    async def _note_refusal(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Record the request if the server refuses it."""
+        try:
+            response = await handler(request)
+        except web.HTTPException as error:
+            self._note_status(request, error.status)
+            raise
+        self._note_status(request, response.status)
+        return response
+
+    def _note_status(self, request: web.Request, status: int) -> None:
+        if status >= _REFUSED:
+            has_token = bearer_token(request) is not None
+            self.recorded.note_refusal(RecordedRefusal(request.method, request.path, status, has_token))
 
     @web.middleware
     async def _refuse_foreign(self, request: web.Request, handler: Handler) -> web.StreamResponse:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 from concurrent.futures import Future
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
 
 import attrs
 
@@ -99,6 +99,26 @@ class RecordedNegotiation:
     user: str | None
 
 
+@attrs.frozen
+class RecordedRefusal:
+    """A request that the server has refused, with a status of 400 or more.
+
+    Attributes:
+        method: method of the request, for example `POST`.
+        path: path of the request, without the query.
+        status: status of the answer.
+        has_token: whether the request had a bearer token.
+    """
+
+    method: str
+    path: str
+    status: int
+    has_token: bool
+
+
+Record: TypeAlias = RecordedCall | RecordedConnect | RecordedDisconnect | RecordedRefusal
+
+
 @attrs.define(eq=False)
 class _Waiter(Generic[T]):
     """A test that waits until enough records fulfil a condition, for example calls of one method.
@@ -165,17 +185,18 @@ class Recorded:
     Only the last 10 000 records of each kind are kept, and at most 16 MiB of calls.
 
     Attributes:
-        watcher: called on the server's event loop with each record of a call, a connect or a disconnect as it comes;
-            `None` for nobody.
+        watcher: called on the server's event loop with each record of a call, a connect, a disconnect or a refusal, as
+            it comes; `None` for nobody.
     """
 
     def __init__(self) -> None:
-        self.watcher: Callable[[RecordedCall | RecordedConnect | RecordedDisconnect], None] | None = None
+        self.watcher: Callable[[Record], None] | None = None
         self._calls: _RecordLog[RecordedCall] = _RecordLog()
         self._connects: _RecordLog[RecordedConnect] = _RecordLog()
         self._reconnects: _RecordLog[RecordedConnect] = _RecordLog()
         self._disconnects: _RecordLog[RecordedDisconnect] = _RecordLog()
         self._negotiations: _RecordLog[RecordedNegotiation] = _RecordLog()
+        self._refusals: _RecordLog[RecordedRefusal] = _RecordLog()
 
     @property
     def calls(self) -> list[RecordedCall]:
@@ -202,13 +223,19 @@ class Recorded:
         """The negotiate requests that were answered, without secret values."""
         return self._negotiations.all()
 
+    @property
+    def refusals(self) -> list[RecordedRefusal]:
+        """The requests that were refused, for example because of a wrong token or path, without tokens and queries."""
+        return self._refusals.all()
+
     def calls_of(self, method: str) -> list[RecordedCall]:
         """Return the calls of one hub method. The case of the name does not matter."""
         return [call for call in self.calls if normalized(call.method) == normalized(method)]
 
     def clear(self) -> None:
         """Remove the records of everything that clients have done so far."""
-        for log in (self._calls, self._connects, self._reconnects, self._disconnects, self._negotiations):
+        logs = (self._calls, self._connects, self._reconnects, self._disconnects, self._negotiations, self._refusals)
+        for log in logs:
             log.clear()
 
     # Tests call the methods below, to wait for records.
@@ -274,6 +301,12 @@ class Recorded:
         shown = {name.lower(): _shown(name.lower(), value) for name, value in headers.items()}
         asked = {name: _shown(name, value) for name, value in query.items()}
         self._negotiations.add(RecordedNegotiation(path, shown, asked, user))
+
+    def note_refusal(self, refusal: RecordedRefusal) -> None:
+        """Record a refused request."""
+        self._refusals.add(refusal)
+        if self.watcher is not None:
+            self.watcher(refusal)
 
 
 def _pending(log: _RecordLog[T], what: str, times: int, timeout: float | None) -> Pending[T]:

@@ -15,7 +15,6 @@ from .hosting import HostedServer
 from .http_endpoint import HubEndpoint
 from .hub_clients import RegisteredClients
 from .hub_methods import methods_of
-from .recording import Recorded, RecordedCall, RecordedConnect, RecordedDisconnect
 from .served_hub import ServedHub
 from .settings import AllowRefresh, Authorize, ServerSettings
 
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
     from ..interfaces import HubProtocol
     from .hubs import Hub
     from .pending import Pending
+    from .recording import RecordedCall, RecordedConnect, RecordedDisconnect
     from .transport_connection import TransportConnection
 
 _PROTOCOLS = {"json": ServerJsonProtocol, "messagepack": MessagePackProtocol}
@@ -138,7 +138,6 @@ class HubServer(HostedServer):
             methods_of(hub)
         spoken: dict[str, HubProtocol] = {name: _PROTOCOLS[name]() for name in self._settings.protocols}
         faults = self._active_faults = ActiveFaults(self._recheck_buffers)
-        self.recorded: Recorded = Recorded()
         self._hubs = {
             path: ServedHub(path, hub, settings=self._settings, protocols=spoken, faults=faults, recorded=self.recorded)
             for path, hub in hubs.items()

@@ -13,7 +13,6 @@ from ..active_faults import ActiveFaults
 from ..authentication import identify
 from ..fault_points import COMMANDS, FaultPoint, FaultSite
 from ..hosting import HostedServer
-from ..recording import Recorded, RecordedCall, RecordedConnect, RecordedDisconnect
 from .endpoint import TRANSPORTS, Asked, ClassicEndpoint, response
 from .faults import ClassicControls, ClassicFaults
 from .hub_clients import TopicClients
@@ -33,6 +32,7 @@ if TYPE_CHECKING:
 
     from ..hubs import Hub
     from ..pending import Pending
+    from ..recording import RecordedCall, RecordedConnect, RecordedDisconnect
     from ..settings import Authorize
     from .connection import ClassicConnection
 
@@ -143,7 +143,6 @@ class ClassicHubServer(HostedServer):
             classic_methods(hub)
         self._path = path
         self._active_faults = ActiveFaults(lambda: None)
-        self.recorded: Recorded = Recorded()
         self._life = ServerLife(settings)
         self._hubs = HubService(classic, bus=lambda: self._life.bus, settings=settings, recorded=self.recorded)
         handlers = {
