@@ -146,7 +146,8 @@ class Retry:
 
     def __attrs_post_init__(self) -> None:
         # Check now: otherwise the first loss would end the connection, since a policy that raises gives up.
-        for name, strategy in (("wait", self.wait), ("stop", self.stop), ("retry", self.retry)):
+        given: dict[str, object] = {"wait": self.wait, "stop": self.stop, "retry": self.retry}
+        for name, strategy in given.items():
             if not callable(strategy) and (strategy is not None or name == "retry"):
                 raise TypeError(f"{name} must be a strategy of tenacity or a function, not {strategy!r:.100}")
         if not isinstance(self.wait, _Delays | None) or not isinstance(self.stop, _AfterDelays | None):

@@ -173,7 +173,7 @@ def run(
 
     Exit status: 0 done, 2 wrong usage, 3 entries still wait after --timeout, or the file cannot be used.
     """
-    policy = AnnouncedRetry(exit_status.say, Retry.forever())
+    policy = AnnouncedRetry(exit_status.say, connection.token_source, Retry.forever())
     hub = connection.hub(connection.hub_url(url), reconnect=policy, retry_start=policy)
     outbox = Outbox(_new(store), hub, lanes=lanes, batch=_batches(batch or ()))
     connection.run(_deliver(outbox, hub, timeout, drain=drain), timeout=None, hint="")

@@ -90,7 +90,7 @@ def relay(
         fail(WRONG_USAGE, "--number and --catch-up go together, and --epoch goes with them")
     numbers = None if number is None or catch_up is None else _Numbers(number, catch_up, epoch)
     # A hub that answers nothing must be left before the lease is over.
-    policy = AnnouncedRetry(exit_status.say, Retry.forever())
+    policy = AnnouncedRetry(exit_status.say, connection.token_source, Retry.forever())
     hub = connection.hub(hub_url, timeouts=Timeouts(close=ttl / 4), reconnect=policy, retry_start=policy)
     _announce(hub)
     try:

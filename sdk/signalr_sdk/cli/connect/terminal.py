@@ -129,7 +129,7 @@ async def run_terminal(session: Session, name: str) -> None:
                 raise
             if text.strip() in ("exit", "quit"):
                 return
-            session.start_line(text)
+            _ = session.start_line(text)
 
 
 def _history(path: Path) -> History:
