@@ -78,6 +78,38 @@ async def test_the_feed_looks_for_silent_losses_when_it_is_told(hub: HubConnecti
         assert await take(items, 3) == [1, 2, 3]
 
 
+@pytest.mark.parametrize("is_connected", [False, True])
+async def test_the_feed_sleeps_until_it_can_look(
+    hub: HubConnection, ledger_hub: type[LedgerHub], caplog: pytest.LogCaptureFixture, is_connected: bool
+) -> None:
+    """Whether there is no connection, or a `catch_up` that has failed is not due again: the time to look passes."""
+    turns = 0
+
+    class Counted(Feed[dict[str, Any]]):
+        def _due(self) -> float | None:
+            nonlocal turns
+            turns += 1
+            return super()._due()
+
+    def fail(_at: Position) -> Any:
+        raise OSError("no history")
+
+    items = Counted(hub, "item", number=lambda item: item["n"], catch_up=fail, check_every=0.01)
+    async with items:
+        async with hub:
+            await hub.invoke("Emit", 1, 0)
+            assert await take(items, 1) == [1]
+            while caplog.text.count("catch_up of the feed 'item' failed") < 4:
+                await asyncio.sleep(0.01)
+            if is_connected:
+                turns = 0
+                await asyncio.sleep(0.3)
+        if not is_connected:
+            turns = 0
+            await asyncio.sleep(0.3)
+    assert turns < 20
+
+
 async def test_catch_up_may_return_a_list(hub: HubConnection, ledger_hub: type[LedgerHub]) -> None:
     for _ in range(3):
         ledger_hub.state.next_item()

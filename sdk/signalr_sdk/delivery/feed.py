@@ -311,14 +311,13 @@ class Feed(Uncopied, Generic[T]):
 
     def _due(self) -> float | None:
         """Return when to look again without being woken; `None` for never."""
-        times = []
-        if self._is_incomplete() and self._gate.is_open:
-            times.append(self._next_attempt)
-            if self._gap is not None and self._shown == self._gap[0]:
-                times.append(self._gap[1] + self._gap_timeout)
-        if self._check_every is not None:
-            times.append(self._next_check)
-        return min(times, default=None)
+        if not self._gate.is_open:
+            return None  # the next connection wakes
+        if not self._is_incomplete():
+            return None if self._check_every is None else self._next_check
+        if self._gap is not None and self._shown == self._gap[0]:
+            return min(self._next_attempt, self._gap[1] + self._gap_timeout)
+        return self._next_attempt
 
     def _is_incomplete(self) -> bool:
         sequence = self._sequence
