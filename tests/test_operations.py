@@ -129,6 +129,7 @@ def test_a_symbol_that_stops_gets_a_new_connection() -> None:
 # Many hubs
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(60)
 def test_many_hubs_share_a_session_and_a_limit() -> None:
     class Snapshots(Hub):
@@ -389,6 +390,7 @@ def shop(tmp_path: Path) -> Path:
 
 
 @posix
+@pytest.mark.slow
 @pytest.mark.timeout(60)
 def test_django(shop: Path) -> None:
     with HubServer({"/shop": Shop}) as server:

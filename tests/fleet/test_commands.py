@@ -43,6 +43,7 @@ def wrong(*arguments: str) -> str:
     return done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(60)
 def test_an_outbox_in_redis(redis_process: RedisProcess, served: tuple[HubServer, type[LedgerHub]]) -> None:
     server, hub = served
@@ -57,6 +58,7 @@ def test_an_outbox_in_redis(redis_process: RedisProcess, served: tuple[HubServer
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGINT for one process")
+@pytest.mark.slow
 @pytest.mark.timeout(60)
 @pytest.mark.parametrize("numbered", [True, False])
 def test_a_relay(
@@ -80,6 +82,7 @@ def test_a_relay(
     assert fields.get("number") == ("1" if numbered else None)
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(60)
 def test_wrong_uses_of_a_relay() -> None:
     url, redis = "http://127.0.0.1:1/hub", ("--to", "redis://127.0.0.1:1", "--stream", "s")

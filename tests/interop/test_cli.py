@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from .hub_server import HubServer
 
 # Processes take a while to start on a machine that has much to do.
-pytestmark = pytest.mark.timeout(60)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(60)]
 
 __all__ = ["signalr"]
 

@@ -85,6 +85,7 @@ def held() -> Counter[str]:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(60)
 @each_combination
 async def test_a_hundred_losses_leave_nothing_behind(
@@ -110,6 +111,7 @@ async def test_a_hundred_losses_leave_nothing_behind(
         assert heard == [1] * (LOSSES + 10)
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(60)
 @pytest.mark.parametrize("where", ["nobody listens", "negotiate", "transport", "handshake"])
 @each_combination

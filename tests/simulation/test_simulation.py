@@ -27,6 +27,7 @@ def test_each_kind(kind: Kind) -> None:
     assert min(outcome.counts[name] for name in ("calls", "events", "items up", "items down")) > 0
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("options", [(), ("--threads",)], ids=["asyncio", "threads"])
 def test_a_seed_gives_the_same_play_in_every_process(options: tuple[str, ...]) -> None:
@@ -63,6 +64,7 @@ def test_a_defect_is_found_within_a_minute(name: str) -> None:
     assert float(found[1]) < 60
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_a_failure_shrinks() -> None:
     """Twelve faults, one of which shows the defect: one or two are left."""

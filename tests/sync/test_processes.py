@@ -15,7 +15,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 
 # Processes take a while to start on a machine that has much to do.
-pytestmark = pytest.mark.timeout(60)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(60)]
 
 PRELUDE = """
 import asyncio, json, os, signal, sys, threading, time

@@ -57,18 +57,21 @@ def run(folder: Path, program: str, *options: str) -> tuple[dict[str, int], str]
     return {kind.removesuffix("s"): int(count) for count, kind in counts}, said
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(60)
 def test_the_page(tmp_path: Path) -> None:
     counts, said = run(tmp_path, _PROGRAM, *PLAIN)
     assert counts == {"passed": 2}, said
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(60)
 def test_the_page_with_await(tmp_path: Path) -> None:
     counts, said = run(tmp_path, _PROGRAM + _ASYNC, *WITH_ASYNCIO, "-k", "await")
     assert counts == {"passed": 1}, said
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(60)
 def test_markers_and_options(tmp_path: Path) -> None:
     program = """
@@ -92,6 +95,7 @@ def test_the_marker_of_the_test(signalr_connection):
     assert counts == {"passed": 2}, said
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(60)
 def test_an_async_test_that_fails_ends_its_connection(tmp_path: Path) -> None:
     program = """
@@ -113,6 +117,7 @@ def test_two():
     assert "assert 3 == 4" in said
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(60)
 def test_without_hubs(tmp_path: Path) -> None:
     counts, said = run(tmp_path, "def test_it(signalr_server): pass\n", *PLAIN)
@@ -120,6 +125,7 @@ def test_without_hubs(tmp_path: Path) -> None:
     assert "signalr_server needs hubs: mark the test with @pytest.mark.signalr({'/chat': Chat})" in said
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(60)
 def test_a_classic_server(tmp_path: Path) -> None:
     program = """
@@ -152,6 +158,7 @@ def test_without_hubs(signalr_classic_server):
     assert "signalr_classic_server needs hubs: mark the test with @pytest.mark.signalr_classic({'Chat': Chat})" in said
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(60)
 def test_nothing_is_imported_before_it_is_used(tmp_path: Path) -> None:
     program = """
