@@ -319,6 +319,8 @@ def test_lines_that_cannot_be_sent(
 
 # What goes out
 
+QUOTES = "put quotes around a text with blanks"
+
 
 @pytest.mark.parametrize(
     ("method", "arguments", "said"),
@@ -340,9 +342,16 @@ def test_a_hub_that_cannot_bind_is_told_how_the_arguments_went_out(
     assert said in done.err
 
 
-def test_a_wrong_number_of_arguments_is_no_matter_of_how_they_are_written() -> None:
-    said = "InvalidDataException: Invocation provides 1 argument(s) but target expects 2."
-    assert explained(HubError(said, "Add"), [1]).endswith("; the arguments went out as number 1")
+@pytest.mark.parametrize(
+    ("sent", "expected", "hint"),
+    [([1], 2, ""), ([1, 2, 3], 2, ""), (["a", "b"], 3, ""), (["me", "hello", "world"], 2, QUOTES)],
+)
+def test_a_wrong_number_of_arguments_is_no_matter_of_how_they_are_written(
+    sent: list[Any], expected: int, hint: str
+) -> None:
+    said = f"InvalidDataException: Invocation provides {len(sent)} argument(s) but target expects {expected}."
+    whole = explained(HubError(said, "Add"), sent)
+    assert whole.partition("; the arguments went out as ")[2].partition("; ")[2] == hint
 
 
 def test_all_arguments_as_text(signalr: Signalr, url: str, told: list[Any]) -> None:

@@ -139,7 +139,7 @@ Add 1 1
         ("Fail no", 1, "An unexpected error occurred invoking 'Fail' on the server. HubException: no"),
         ("Add x 1", 1, 'the arguments went out as text "x", number 1'),
         ("stream Add 1 2", 1, "call it with invoke"),
-        ("Greet", 1, "which must answer: connect and listen have --answer 'METHOD=VALUE', and connect the line answer"),
+        ("Greet", 1, "signalr connect shows which, and answers it with the line answer METHOD=VALUE or --answer"),
         ("Add {", 2, "'{' begins like JSON, but is none"),
     ],
 )
@@ -156,6 +156,15 @@ def test_calls_on_each_connection_and_answers_are_options_too(url: str) -> None:
     refused = run("connect", url, "--call", "Join blue", input="Greet\n")
     assert (refused.returncode, refused.stdout) == (1, "")
     assert "--call: Failed to invoke 'Join'" in refused.stderr
+
+
+def test_a_call_of_this_client_that_nobody_answers_is_told(url: str) -> None:
+    done = run("connect", url, input="Greet\nanswer yourname=Anna\nGreet\n")
+    assert objects(done.stdout)[-1] == {"call": "Greet", "result": "Hello, Anna!"}
+    told = [line for line in done.stderr.splitlines() if "gets no answer" in line]
+    assert told == [
+        "signalr: the hub calls YourName() and gets no answer; to answer, write answer YourName=VALUE",
+    ]
 
 
 def test_a_wrong_address_is_status_3() -> None:
@@ -368,7 +377,7 @@ async def test_a_call_waits_for_a_connection_until_it_is_cancelled() -> None:
         await hub.stop()
 
 
-@pytest.mark.parametrize("end", ["exit\n", "quit\n", "\x04"])
+@pytest.mark.parametrize("end", ["exit\n", " quit now\n", "\x04"])
 @pytest.mark.usefixtures("settings")
 async def test_ways_to_end_it(url: str, end: str) -> None:
     session = Session(HubConnection(url), Recorded(), BotOptions([], {}))

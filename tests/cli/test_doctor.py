@@ -288,6 +288,13 @@ def test_a_token_that_is_missing_or_wrong(signalr: Signalr, arguments: tuple[str
     assert cause in only_problem(done)["cause"]
 
 
+def test_a_token_in_a_header(signalr: Signalr) -> None:
+    with HubServer({"/hub": Hub}, authorize=lambda token: "me" if token == TOKEN else None) as server:
+        header = f"authorization: Bearer {TOKEN}"
+        done = signalr("doctor", server.url("/hub"), "--json", "--keep-alive", "0", "-H", header)
+    assert examined(done)["checks"]["token"]["said"] == "in the header Authorization; accepted by negotiate"
+
+
 def test_where_a_token_is_accepted(signalr: Signalr) -> None:
     with HubServer({"/hub": Hub}, authorize=lambda token: "me" if token == TOKEN else None) as server:
         done = signalr("doctor", server.url("/hub"), "--json", "--keep-alive", "0", "--token", TOKEN)

@@ -57,7 +57,7 @@ def _answer(text: str) -> WrittenAnswer:
         raise typer.BadParameter(str(error)) from None
 
 
-_CALL_HELP = "Call a method on each new connection, for example 'JoinRoom blue'. Repeatable."
+_CALL_HELP = "Call a method on each new connection, for example to join a group: 'JoinRoom blue'. Repeatable."
 _ANSWER_HELP = "What to answer when the hub calls this method of the client. Repeatable."
 
 

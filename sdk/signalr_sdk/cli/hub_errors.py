@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from .._core.redaction import redact_error
@@ -22,7 +23,7 @@ _NOT_BOUND = re.compile(
 _STREAMING = "to invoke the streaming"
 _NOT_STREAMING = "to invoke the non-streaming"
 _UNKNOWN = "Method does not exist"
-_WRONG_NUMBER = "but target expects"
+_WRONG_NUMBER = re.compile(r"provides (\d{1,6}) argument\(s\) but target expects (\d{1,6})")
 # The hub calls a method of this client or of another one, and the client does not have the method.
 _NO_ANSWER = "Client didn't provide a result"
 _LONGEST_SHOWN = 40
@@ -45,12 +46,21 @@ def explained(error: HubError, sent: Sequence[Any] | None) -> str:
         how = "write for example Add 1 2, without brackets" if is_written_as_code else "check its name"
         return f"{text.rstrip('.')}; {how}"
     if _NO_ANSWER in text:
-        how = "connect and listen have --answer 'METHOD=VALUE', and connect the line answer METHOD=VALUE"
-        return f"{text.rstrip('.')}; the hub calls a method of a client, which must answer: {how}"
+        how = "signalr connect shows which, and answers it with the line answer METHOD=VALUE or --answer 'METHOD=VALUE'"
+        return f"{text.rstrip('.')}; the hub calls a method of a client: {how}"
     if sent is None or not _NOT_BOUND.search(text):
         return text
-    how = "" if _WRONG_NUMBER in text else "; write =TEXT for text, JSON for the rest"
-    return f"{text.rstrip('.')}; the arguments went out as {_sent_as(sent)}{how}"
+    return f"{text.rstrip('.')}; the arguments went out as {_sent_as(sent)}{_how_to_write(text, sent)}"
+
+
+def _how_to_write(text: str, sent: Sequence[Any]) -> str:
+    number = _WRONG_NUMBER.search(text)
+    if number is None:
+        return "; write =TEXT for text, JSON for the rest"
+    # Two texts in a row that are too many are often one text that the user has not put into quotes.
+    are_texts = [isinstance(value, str) for value in sent]
+    is_split = int(number[1]) > int(number[2]) and any(map(all, pairwise(are_texts)))
+    return "; put quotes around a text with blanks" if is_split else ""
 
 
 def _sent_as(arguments: Sequence[Any]) -> str:

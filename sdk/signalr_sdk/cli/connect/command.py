@@ -13,13 +13,15 @@ from ..._core.redaction import redact_error
 from .. import exit_status, options
 from ..announced_retry import AnnouncedRetry, refused_setup
 from ..bot_options import BotOptions
-from ..connection_options import ConnectionOptions
+from ..connection_options import ConnectionOptions, ProtocolName
 from ..json_output import JsonLines
 from ..uploaded_lines import UploadedLines
+from ..watched_protocol import WatchedProtocol
 from .json_screen import JsonScreen
 from .session import Session
 
 if TYPE_CHECKING:
+    from ...messages import HubMessage
     from .session import Screen
 
 
@@ -86,7 +88,14 @@ async def _run_lines(session: Session) -> None:
 
 def _session(connection: ConnectionOptions, url: str, bot: BotOptions, screen: Screen) -> Session:
     policy = AnnouncedRetry(screen.note, connection.token_source)
-    return Session(connection.hub(url, reconnect=policy, retry_start=policy), screen, bot)
+
+    def see(message: HubMessage) -> None:
+        session.see(message)
+
+    protocol = WatchedProtocol(connection.protocol or ProtocolName.JSON, see)
+    hub = connection.hub(url, protocol=protocol, reconnect=policy, retry_start=policy)
+    session = Session(hub, screen, bot)
+    return session
 
 
 def _refused(error: SetupError) -> int:

@@ -33,7 +33,7 @@ send SendMessage me hi    call a method without asking for a result
 on Trade                  show only this event; on alone: all events
 off Trade                 do not show this event; off alone: no events
 answer Ask={"ok": true}   what to answer when the hub calls Ask
-help, exit                Ctrl-C ends calls, Ctrl-D ends the command
+help, exit                Ctrl-C cancels calls, Ctrl-D ends the command
 Arguments are JSON, or else text; a text with blanks stands in 'quotes'; =1 is the text 1."""
 
 

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 from ... import ConnectionClosedError, ConnectionState, HubError, SignalRError
 from ..._core.redaction import redact_error
 from ..._guard.tasks import spawn
+from ...messages import Invocation
 from ..bot_options import answer_calls
 from ..hub_errors import explained
+from ..json_output import as_json
 from ..option_words import in_options
 from .lines import HELP, Line, Verb, parse_line
 
@@ -17,12 +19,13 @@ if TYPE_CHECKING:
     from collections.abc import Coroutine
 
     from ... import HubConnection
+    from ...messages import HubMessage
     from ..bot_options import BotOptions
 
 
 # So many names are kept for the completion. A hub could send events with ever new names.
 _MOST_NAMES = 1000
-_LONGEST = 60  # characters of a line that was cancelled
+_LONGEST = 60  # characters of a line that was cancelled, or of arguments
 
 
 class Screen(Protocol):
@@ -86,6 +89,7 @@ class Session:
         # The events to show: `None` for all but those in `_hidden`.
         self._shown: set[str] | None = None
         self._hidden: set[str] = set()
+        self._answered = {method.casefold() for method in bot.answers}
         # The lines that run, each with its text.
         self._running: dict[asyncio.Task[bool], str] = {}
         self._register()
@@ -94,6 +98,17 @@ class Session:
     def is_connected(self) -> bool:
         """Whether the connection is up."""
         return self.hub.state is ConnectionState.CONNECTED
+
+    def see(self, message: HubMessage) -> None:
+        """Show a call of a method of this client that nobody answers: it is no event."""
+        if not isinstance(message, Invocation) or message.invocation_id is None:
+            return
+        name = message.target
+        if name.casefold() not in self._answered:
+            call = f"{name}({_short(', '.join(map(as_json, message.arguments)))})"
+            text = f"the hub calls {call} and gets no answer; to answer, write answer {name}=VALUE"
+            # This is called while a message is decoded: an error of the screen must not end the connection.
+            asyncio.get_running_loop().call_soon(self._screen.note, text)
 
     async def run_line(self, text: str) -> bool:
         """Do what a line says, and return after it is done. Return whether the session goes on."""
@@ -206,6 +221,7 @@ class Session:
     def _answer(self, line: Line) -> None:
         # A second answer for the same method takes the place of the first.
         self.hub.off(line.name)
+        self._answered.add(line.name.casefold())
         answer_calls(self.hub, line.name, line.arguments[0], self._event)
         self._screen.note(f"calls of {line.name} are answered")
 

@@ -127,7 +127,7 @@ async def run_terminal(session: Session, name: str) -> None:
                 if session.cancel_calls() or prompt.default_buffer.text:
                     continue
                 raise
-            if text.strip() in ("exit", "quit"):
+            if text.split(maxsplit=1)[:1] in (["exit"], ["quit"]):
                 return
             _ = session.start_line(text)
 

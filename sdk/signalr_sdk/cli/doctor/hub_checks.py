@@ -13,10 +13,10 @@ from ..._core import urls
 from ..._core.redaction import redact, redact_error
 from ..._guard.tasks import spawn
 from ..._http.aiohttp_client import AiohttpClient
-from ...messages import HubMessage, Ping
-from ...protocols import JsonProtocol, MessagePackProtocol
+from ...messages import Ping
 from ..negotiate import negotiate_endpoint
 from ..option_words import in_options, without_place
+from ..watched_protocol import WatchedProtocol
 from . import hub_advice as advice
 from .findings import Finding, Mark
 from .server_kind import is_html, server_kind
@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ..._core.negotiation import Endpoint
-    from ...interfaces import HttpRequest, HttpResponse, HubProtocol
+    from ...interfaces import HttpRequest, HttpResponse
+    from ...messages import HubMessage
     from ..step_runner import Combination
 
 
@@ -43,29 +44,6 @@ class _RecordingClient(AiohttpClient):
         self.answer = None
         self.answer = await super().request(request)
         return self.answer
-
-
-class _PingWatch:
-    """A hub protocol that lets another hub protocol do the work, and notes when the server has sent a ping.
-
-    Attributes:
-        seen: set once the server has sent a keep-alive ping.
-    """
-
-    def __init__(self, protocol: HubProtocol) -> None:
-        self.seen = asyncio.Event()
-        self._protocol = protocol
-        self.name = protocol.name
-        self.transfer_format = protocol.transfer_format
-        self.naming = protocol.naming
-        self.encode = protocol.encode
-
-    def decode(self, frame: bytes, /, *, exact: bool = False) -> HubMessage | None:
-        """See `HubProtocol.decode`."""
-        message = self._protocol.decode(frame, exact=exact)
-        if isinstance(message, Ping):
-            self.seen.set()
-        return message
 
 
 @attrs.define(kw_only=True)
@@ -132,7 +110,9 @@ class HubChecks:
         Return the check's result (`Finding`).
         """
         if self.token is None:
-            return Finding(Mark.GOOD, "none given, and none needed to negotiate"), None
+            given = f"in {self.token_source}; accepted by negotiate"
+            none = "none given, and none needed to negotiate"
+            return Finding(Mark.GOOD, none if self.token_source is None else given), None
         lasts = lifetime_remark(self.token, time.time())
         transport = offered[0].transport
         needed = await self._refused_at(transport, access_token=None)
@@ -176,10 +156,15 @@ class HubChecks:
         chosen = next((each for each in usable if each.transport is not Transport.LONG_POLLING), None)
         if chosen is None:
             return Finding(Mark.SKIPPED, "nothing that has pings works (long polling needs none)"), None
-        watch = _PingWatch(JsonProtocol() if chosen.protocol == "json" else MessagePackProtocol())
-        arguments = {**self.arguments, "protocol": watch}
+        pinged = asyncio.Event()
+
+        def see(message: HubMessage) -> None:
+            if isinstance(message, Ping):
+                pinged.set()
+
+        arguments = {**self.arguments, "protocol": WatchedProtocol(chosen.protocol, see)}
         async with HubConnection(self.url, transports=chosen.transport, reconnect=False, **arguments) as hub:
-            return await _ping_or_end(hub, watch, patience), None
+            return await _ping_or_end(hub, pinged, patience), None
 
 
 def _said(error: Exception, answer: HttpResponse | None) -> str:
@@ -192,9 +177,9 @@ def _said(error: Exception, answer: HttpResponse | None) -> str:
     return f"status {answer.status}{to}" + (f", the server says: {text}" if text else "")
 
 
-async def _ping_or_end(hub: HubConnection, watch: _PingWatch, patience: float) -> Finding:
+async def _ping_or_end(hub: HubConnection, pinged: asyncio.Event, patience: float) -> Finding:
     began = time.perf_counter()
-    seen, closed = spawn(watch.seen.wait(), "ping"), spawn(hub.wait_closed(), "end of the hub")
+    seen, closed = spawn(pinged.wait(), "ping"), spawn(hub.wait_closed(), "end of the hub")
     try:
         await asyncio.wait({seen, closed}, timeout=patience, return_when=asyncio.FIRST_COMPLETED)
         took = time.perf_counter() - began
