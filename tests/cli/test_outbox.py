@@ -106,6 +106,17 @@ def test_wrong_uses(signalr: Signalr, store: str) -> None:
     assert signalr("outbox", "drop", store).status == 2
 
 
+def test_a_token_that_is_refused_is_told(signalr: Signalr, store: str) -> None:
+    signalr("outbox", "put", store, "Store", "@id", "k", "1")
+    with HubServer({"/meters": LedgerHub}, authorize=lambda _token: None) as server:
+        url = server.url("/meters")
+        done = signalr("outbox", "run", store, url, "--token", "secret", "--drain", "--timeout", "1s")
+    assert done.status == 3
+    assert done.err.startswith("signalr: no connection, trying again in ")
+    assert "the server refuses the token of --token" in done.err
+    assert "secret" not in done.err
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGINT for one process")
 def test_ctrl_c_stops_in_order(store: str, signalr: Signalr, meters: tuple[str, type[LedgerHub]]) -> None:
     url, hub = meters

@@ -38,9 +38,8 @@ class AnnouncedRetry:
             return None
         delay = self.policy.next_delay(context)
         if delay is not None:
-            why = (
-                in_options(redact_error(context.error), self.token_source) if context.error else "the server closed it"
-            )
+            error = context.error
+            why = in_options(redact_error(error), self.token_source) if error else "the server closed it"
             # Say a reason once, and not again for each attempt of a long outage.
             again = f"trying again in {delay:.1f} s"
             same = why == self._last_reason and context.attempt > 0

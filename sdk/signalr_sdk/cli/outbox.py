@@ -12,7 +12,7 @@ import typer
 
 from signalr_sdk_cli.plain_help import HELP_OPTIONS, Command, CommandGroup
 
-from .. import ConnectionState, Retry
+from .. import Retry
 from .._core.redaction import redact_error
 from .._guard.tasks import spawn
 from ..delivery import ID, Entry, Outbox
@@ -184,6 +184,10 @@ async def _deliver(outbox: Outbox, hub: HubConnection, timeout: float | None, *,
     def tell(entry: Entry) -> None:
         exit_status.say(f"given up after {entry.attempts} attempts: {entry.id} {entry.method}: {entry.error}")
 
+    @hub.on_connected
+    def connected(_connection_id: str | None) -> None:
+        exit_status.say(f"connected over {hub.transport}")
+
     @hub.on_error
     def complain(error: Exception) -> None:
         exit_status.say(redact_error(error))
@@ -213,8 +217,6 @@ async def _stay_connected(hub: HubConnection) -> None:
     """Start the connection again each time it has ended: `Retry.forever()` starts and reconnects for ever."""
     while True:
         async with hub:
-            if hub.state is ConnectionState.CONNECTED:
-                exit_status.say(f"connected over {hub.transport}")
             await hub.wait_closed()
         await asyncio.sleep(_PAUSE)
 
