@@ -80,3 +80,6 @@ def test_each_kind_of_server_names_the_other(signalr: Signalr, url: str, core_ur
     done = signalr("invoke", "--classic", core_url, "Chat.Add", "1", "2")
     assert done.status == 3
     assert "leave out --classic" in done.err
+    done = signalr("hubs", core_url)
+    assert (done.status, done.out) == (3, "")
+    assert "only a server of classic ASP.NET SignalR lists its hubs" in done.err

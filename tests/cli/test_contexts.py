@@ -71,6 +71,15 @@ def test_the_environment_has_the_url(signalr: Signalr, server: HubServer, monkey
     assert signalr("invoke").err == "signalr: the method is missing; write signalr invoke URL METHOD [ARGS]...\n"
 
 
+def test_a_wrong_url_in_the_environment_is_named(signalr: Signalr, monkeypatch: pytest.MonkeyPatch) -> None:
+    for url, said in (
+        ("example", "'example' is no URL such as"),
+        ("ftp://example.com", "the hub's URL must start with"),
+    ):
+        monkeypatch.setenv("SIGNALR_URL", url)
+        assert signalr("invoke", "Add").err.startswith(f"signalr: SIGNALR_URL: {said}")
+
+
 def test_the_file_belongs_to_the_user_alone(signalr: Signalr, settings: Path) -> None:
     signalr("context", "add", "one", "localhost:5000/chat", "-H", "X-Key: header-secret")
     signalr("context", "add", "two", "https://example.com/chat?key=query-secret", "--insecure", "--protocol", "msgpack")

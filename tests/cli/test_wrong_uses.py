@@ -43,8 +43,10 @@ USES = [
     ),
     Wrong(
         ("context", "add", "prod", "example.com:99999/chat"),
-        "'example.com:99999/chat' is no URL such as https://example.com/chat or localhost:5000/chat",
+        "'example.com:99999/chat' is no URL such as https://example.com/chat or localhost:5000/chat;"
+        " write signalr context add NAME URL",
     ),
+    Wrong(("demo", "--url", "example.com/chat"), "--url: 'example.com/chat' is no URL; write https://example.com/chat"),
     Wrong(("listen", ":5990/chat"), "':5990/chat' is no URL; write http://localhost:5990/chat"),
     Wrong(("invoke", "example.com/chat", "Add"), "'example.com/chat' is no URL; write https://example.com/chat"),
     Wrong(

@@ -172,13 +172,13 @@ class ConnectionOptions:
         If a context or the environment gives the URL, the first word is the URL only if it has `://` in it.
         """
         if words and (self.url is None or "://" in words[0]):
-            url, rest = checked_url(words[0], _COMES_FIRST), list(words[1:])
+            url, rest = checked_url(words[0], hint=_COMES_FIRST), list(words[1:])
             if self.context is not None and self.url is not None:
                 self._check_origin(url)
             return url, rest
         if self.url is None:
             fail(WRONG_USAGE, f"the hub's URL is missing; name it, set {URL_VARIABLE}, or use --context")
-        return checked_url(self.url), list(words)
+        return checked_url(self.url, "" if self.context is not None else f"{URL_VARIABLE}: "), list(words)
 
     def _check_origin(self, url: str) -> None:
         # The context's token and headers are for the context's server only.
@@ -186,13 +186,14 @@ class ConnectionOptions:
             fail(WRONG_USAGE, f"--context {self.context} is for another server than the URL; leave out one of them")
 
 
-def checked_url(text: str, hint: str = "") -> str:
+def checked_url(text: str, where: str = "", *, hint: str = "") -> str:
     """Return a hub's URL with its scheme. A text that is no URL ends the command.
 
     A server on this machine needs no scheme: `localhost:5000/chat` is `http://localhost:5000/chat`.
 
     Args:
         text: what the user has written.
+        where: where it is written, for the begin of the error text.
         hint: what else to do, for the end of the error text.
     """
     host = text.partition("/")[0].partition("?")[0]
@@ -202,17 +203,17 @@ def checked_url(text: str, hint: str = "") -> str:
     try:
         return urls.hub_url(text)
     except ValueError as error:
-        _refuse_url(text, str(error), hint)
+        _refuse_url(text, str(error), where, hint)
 
 
-def _refuse_url(text: str, why: str, hint: str) -> NoReturn:
+def _refuse_url(text: str, why: str, where: str, hint: str) -> NoReturn:
     if "://" in text or "@" in text or not text.isprintable():
-        fail(WRONG_USAGE, in_options(why))
+        fail(WRONG_USAGE, f"{where}{in_options(why)}")
     shown = urls.without_query(text)[:60]
     meant = _meant_url(shown) if shown == text else None
     if meant is not None:
-        fail(WRONG_USAGE, f"{shown!r} is no URL; write {meant}")
-    fail(WRONG_USAGE, f"{shown!r} is no URL such as https://example.com/chat or localhost:5000/chat{hint}")
+        fail(WRONG_USAGE, f"{where}{shown!r} is no URL; write {meant}")
+    fail(WRONG_USAGE, f"{where}{shown!r} is no URL such as https://example.com/chat or localhost:5000/chat{hint}")
 
 
 def _meant_url(text: str) -> str | None:

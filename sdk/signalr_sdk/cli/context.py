@@ -62,7 +62,7 @@ def add(
     Exit status: 0 done, 2 wrong usage.
     """
     context = SavedContext(
-        url=checked_url(url),
+        url=checked_url(url, hint="; write signalr context add NAME URL"),
         token_file=_absolute(token_file),
         header=[_absolute_reference(each) for each in header or ()],
         protocol=protocol,

@@ -45,7 +45,7 @@ def demo(
         with HubServer({_PATH: DemoHub}, parallel_invocations=2) as server:
             good = _show(server.url(_PATH), DEMO_HUB, offered, as_json=as_json, limit=timeout, hub_arguments={})
     else:
-        url, arguments = checked_url(url), connection.arguments
+        url, arguments = checked_url(url, "--url: "), connection.arguments
         answer = connection.run(ask(url, **arguments), timeout=timeout)
         offered = [each for each in offered if each.format in answer["transports"].get(each.transport, ())]
         good = _show(url, ANY_HUB, offered, as_json=as_json, limit=timeout, hub_arguments=arguments)

@@ -8,8 +8,9 @@ import typer
 
 from ..classic import discover
 from . import exit_status, options
-from .classic_hubs import HINT
 from .connection_options import ConnectionOptions
+
+_HINT = "; only a server of classic ASP.NET SignalR lists its hubs, and it may have turned that off"
 
 Url = Annotated[str | None, options.positional("URL", "The URL of all hubs, mostly https://host/signalr.")]
 
@@ -28,7 +29,7 @@ def hubs(
 
     Exit status: 0 done, 2 wrong usage, 3 no connection.
     """
-    found = connection.run(discover(connection.hub_url(url), **connection.arguments), timeout=timeout, hint=HINT)
+    found = connection.run(discover(connection.hub_url(url), **connection.arguments), timeout=timeout, hint=_HINT)
     if as_json:
         exit_status.show(found)
         return
