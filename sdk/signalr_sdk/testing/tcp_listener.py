@@ -36,7 +36,7 @@ class TcpListener:
         self._addresses: list[Any] = []
         self._sockets: list[socket.socket] = []
         self._is_refusing = True
-        self._servers: list[asyncio.Server] = []
+        self._servers: list[tuple[socket.socket, asyncio.Server]] = []
         self._serving: set[asyncio.Task[None]] = set()
 
     @property
@@ -108,18 +108,29 @@ class TcpListener:
         loop = asyncio.get_running_loop()
         for bound in sockets:
             server = await loop.create_server(self._make_protocol, sock=bound, ssl=self._ssl, start_serving=False)
-            self._servers.append(server)
+            self._servers.append((bound, server))
             await server.start_serving()
 
     def _release(self) -> None:
         for task in self._serving:
             task.cancel()
-        for server in self._servers:
-            server.close()
+        for bound, server in self._servers:
+            if not _accepts_no_more(bound):
+                server.close()
         for bound in self._sockets:
             bound.close()
         self._servers, self._sockets, self._addresses = [], [], []
         self._is_refusing = True
+
+
+def _accepts_no_more(bound: socket.socket) -> bool:
+    """Let asyncio's event loop accept no further connection. Return false on other event loops.
+
+    `Server.close` does more: asyncio then fails to make the transport of a connection that it has just accepted, keeps
+    the socket, and the client waits for ever.
+    """
+    loop = asyncio.get_running_loop()
+    return isinstance(loop, asyncio.SelectorEventLoop) and loop.remove_reader(bound)
 
 
 def drop_tcp(transport: asyncio.WriteTransport | None, *, reset: bool) -> None:

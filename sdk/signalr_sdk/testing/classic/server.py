@@ -277,6 +277,9 @@ class ClassicHubServer(HostedServer):
 
     def _shut(self) -> None:
         self._refuse()
+        self._cut()
+
+    def _cut(self) -> None:
         if self._runner is not None:
             self._drop_connections()
 
@@ -285,6 +288,7 @@ class ClassicHubServer(HostedServer):
         try:
             self._life.begin_again(new_keys=new_keys)
             await self._end_calls()
+            self._cut()  # those too that were just being accepted
             await asyncio.sleep(down)
         finally:
             self._accept()
