@@ -57,6 +57,14 @@ class World:
                     return
                 await asyncio.sleep(0.01)
 
+    async def check_arrival(self, server: ClassicServer, **target: Any) -> None:
+        """Send a number until it arrives: a client that polls has perhaps not heard of the new server yet."""
+        async with asyncio.timeout(10):
+            while self.numbers.empty():
+                await server.broadcast("number", 7, **target)
+                await asyncio.sleep(0.02)
+        assert await self.numbers.get() == 7
+
 
 def world_of(server: ClassicServer, path: str = "/signalr", **options: Any) -> World:
     connection = HubConnection(server.url(path), **{"reconnect": SOON, **options})
@@ -147,9 +155,10 @@ async def test_a_server_that_is_replaced_restores_the_groups(
         await world.hub.invoke("Nothing")
         first = connection.connection_id
         await server.control("/restart", keys="same")
-        await world.wait_for("reconnected")
-        await server.broadcast("number", 7, group="g")
-        assert await world.numbers.get() == 7
+        if transport is not Transport.LONG_POLLING:
+            await world.wait_for("reconnected")
+        # Between two polls there is nothing to lose: the next poll goes on.
+        await world.check_arrival(server, group="g")
         assert connection.connection_id == first
     assert world.happened.count("connected") == 1
 
@@ -162,9 +171,9 @@ async def test_a_server_that_shuts_down(
     world = world_of(server, transports=transport)
     async with world.connection:
         await server.control("/shutdown")
-        await world.wait_for("reconnected")
-        await server.broadcast("number", 7)
-        assert await world.numbers.get() == 7
+        if transport is not Transport.LONG_POLLING:
+            await world.wait_for("reconnected")
+        await world.check_arrival(server)
 
 
 @pytest.mark.parametrize("transport", [Transport.WEBSOCKETS, Transport.SERVER_SENT_EVENTS])
