@@ -214,6 +214,25 @@ async def test_progress(server: ClassicHubServer, transport: Transport) -> None:
         assert await client.events() == [("after",)]
 
 
+async def test_progress_and_events_come_before_the_result_over_web_sockets() -> None:
+    class Quick(ClassicHub):
+        async def run(self, progress: Progress) -> str:
+            progress(1)
+            await self.clients.caller.send("event")
+            progress(2)
+            return "done"
+
+    async with ClassicHubServer({"Quick": Quick}) as server, wire(server, Transport.WEBSOCKETS, "Quick") as client:
+        await client.start()
+        await client.send('{"H":"Quick","M":"Run","A":[],"I":7}')
+        items: list[Any] = []
+        while "R" not in (message := await client._read()):
+            items += message["M"]
+        assert message == {"R": "done", "I": "7"}
+        assert [item["P"]["D"] for item in items if "P" in item] == [1, 2]
+        assert [item["M"] for item in items if "M" in item] == ["event"]
+
+
 GARBAGE = ("garbage", "{}", "[]", '{"H":"nohub","M":"Add","A":[1,2],"I":90}', '{"H":"testHub","M":"Add","A":3}')
 TOO_LONG = json.dumps({"H": "testHub", "M": "Nothing", "A": [], "I": 1, "S": {"big": "x" * 5000}})
 

@@ -107,6 +107,13 @@ class Feed:
             self._direct.append(data)
             self.wake()
 
+    def put_result(self, data: bytes) -> None:
+        """Send the result of a call, after all messages that there are now: the method's progress comes before it."""
+        envelope = None if self._is_init else self._connection.next_envelope(self, is_init=False)
+        if envelope is not None:
+            self.put(envelope)
+        self.put(data)
+
     def end(self, *, must_reconnect: bool = False, is_cut: bool = False) -> None:
         """End the transport in good order."""
         self.is_ended = True

@@ -269,7 +269,7 @@ class ClassicEndpoint:
         if reply.hangs_up:
             feed.end()
         elif reply.data:
-            feed.put(reply.data)
+            feed.put_result(reply.data)
 
 
 def response(body: bytes, content_type: str, status: int = 200) -> web.Response:
