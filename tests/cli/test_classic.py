@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def url() -> Iterator[str]:
-    with ClassicHubServer({"Chat": ClassicDemoHub}) as server:
+    with ClassicHubServer({"Chat": ClassicDemoHub, "News": ClassicDemoHub}) as server:
         yield server.url()
 
 
@@ -32,6 +32,22 @@ def core_url() -> Iterator[str]:
 def test_invoke(signalr: Signalr, url: str) -> None:
     done = signalr("invoke", "--classic", url, "Chat.Add", "1", "2")
     assert (done.status, done.out, done.err) == (0, "3\n", "")
+
+
+def test_progress_goes_to_standard_error(signalr: Signalr, url: str) -> None:
+    done = signalr("invoke", "--classic", url, "Chat.Work", "3")
+    assert (done.status, done.out, done.err) == (0, '"done"\n', "0\n1\n2\n")
+
+
+def test_listen(signalr: Signalr, url: str) -> None:
+    wanted = ("chat.number", "News.*")
+    calls = ("--call", "Chat.Flood Number 1 2", "--call", "Chat.Flood Other 1 2", "--call", "News.Flood Tick 1 2")
+    done = signalr("listen", "--classic", url, *wanted, *calls, "--count", "2", "--timeout", "8s")
+    assert done.status == 0
+    assert [json.loads(line) for line in done.out.splitlines()] == [
+        {"event": "chat.Number", "arguments": [0, "xx"]},
+        {"event": "News.Tick", "arguments": [0, "xx"]},
+    ]
 
 
 def test_an_error_of_the_hub_is_status_1(signalr: Signalr, url: str) -> None:
@@ -80,6 +96,21 @@ def test_each_kind_of_server_names_the_other(signalr: Signalr, url: str, core_ur
     done = signalr("invoke", "--classic", core_url, "Chat.Add", "1", "2")
     assert done.status == 3
     assert "leave out --classic" in done.err
+
+
+@pytest.mark.parametrize("command", ["invoke", "send", "listen", "negotiate"])
+def test_commands_for_both_kinds_of_servers(signalr: Signalr, url: str, command: str) -> None:
+    done = signalr(command, url, *(["Add", "1", "2"] if command in ("invoke", "send") else []))
+    assert done.status == 3
+    assert "this is a classic ASP.NET SignalR server: add --classic" in done.err
+
+
+def test_commands_for_one_kind_of_server(signalr: Signalr, url: str, core_url: str) -> None:
+    done = signalr("stream", url, "Counter", "3")
+    assert done.status == 3
+    assert "with a classic ASP.NET SignalR server this command cannot talk" in done.err
+    assert "--classic" not in done.err
     done = signalr("hubs", core_url)
-    assert (done.status, done.out) == (3, "")
+    assert done.status == 3
     assert "only a server of classic ASP.NET SignalR lists its hubs" in done.err
+    assert "--classic" not in done.err

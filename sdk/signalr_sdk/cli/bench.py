@@ -92,7 +92,7 @@ def bench(
     hub_url = connection.hub_url(url)
     scenarios = Scenarios(lambda: connection.hub(hub_url, reconnect=False), count)
     calls = {"invoke": invoke, "flood": flood, "stream": stream, "upload": upload}
-    rows = connection.run(scenarios.measure(calls), timeout=timeout)
+    rows = connection.run(scenarios.measure(calls), timeout=timeout, classic_hint=exit_status.CORE_ONLY)
     if as_json:
         exit_status.show([attrs.asdict(row) for row in rows])
     else:

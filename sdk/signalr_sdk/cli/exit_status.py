@@ -25,7 +25,8 @@ WRONG_USAGE = 2
 NO_CONNECTION = 3
 INTERRUPTED = 130
 DOCTOR = "; signalr doctor with the same URL and options finds out why"
-_CLASSIC = "; this is a classic ASP.NET SignalR server: add --classic"
+ADD_CLASSIC = "; this is a classic ASP.NET SignalR server: add --classic"
+CORE_ONLY = "; with a classic ASP.NET SignalR server this command cannot talk"
 _LONGEST = 4000  # characters
 
 
@@ -35,6 +36,7 @@ def run(
     timeout: float | None,
     sent: Sequence[Any] | None = None,
     hint: str = DOCTOR,
+    classic_hint: str = ADD_CLASSIC,
     token_source: str | None = None,
 ) -> T:
     """Run the work of a command on a new event loop, and return the result of the work.
@@ -45,6 +47,7 @@ def run(
         work: the work of the command, for example a call of the hub.
         timeout: seconds for the work; `None` for no limit.
         hint: what to do if there is no connection; it stands at the end of the error text.
+        classic_hint: the same for a classic server, which a command for ASP.NET Core SignalR has met.
         sent: the arguments with which a method is called, for the hint if the hub cannot bind them.
         token_source: where the bearer token comes from, for the error if the server refuses it; `None` without a token.
     """
@@ -62,7 +65,7 @@ def run(
         # Catch OSError before ValueError: `ssl.SSLCertVerificationError` derives from both, and must end the command
         # with "no connection", not with "wrong usage".
         said = in_options(str(error), token_source)
-        fail(NO_CONNECTION, said + (_CLASSIC if isinstance(error, ClassicServerError) else hint))
+        fail(NO_CONNECTION, said + (classic_hint if isinstance(error, ClassicServerError) else hint))
     except ValueError as error:
         fail(WRONG_USAGE, in_options(str(error)))
     except ModuleNotFoundError as error:

@@ -176,7 +176,9 @@ def run(
     policy = AnnouncedRetry(exit_status.say, connection.token_source, Retry.forever())
     hub = connection.hub(connection.hub_url(url), reconnect=policy, retry_start=policy)
     outbox = Outbox(_new(store), hub, lanes=lanes, batch=_batches(batch or ()))
-    connection.run(_deliver(outbox, hub, timeout, drain=drain), timeout=None, hint="")
+    connection.run(
+        _deliver(outbox, hub, timeout, drain=drain), timeout=None, hint="", classic_hint=exit_status.CORE_ONLY
+    )
 
 
 async def _deliver(outbox: Outbox, hub: HubConnection, timeout: float | None, *, drain: bool) -> None:

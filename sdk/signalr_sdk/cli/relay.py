@@ -98,7 +98,7 @@ def relay(
     except ValueError as error:
         fail(WRONG_USAGE, str(error))
     exit_status.say("waiting for the lease")
-    connection.run(work.run(), timeout=None, hint="")
+    connection.run(work.run(), timeout=None, hint="", classic_hint=exit_status.CORE_ONLY)
 
 
 def _relay(hub: HubConnection, names: list[str], numbers: _Numbers | None, **more: Any) -> Relay:

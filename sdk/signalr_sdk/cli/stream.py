@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from . import options
+from . import exit_status, options
 from .arguments import CONTEXT, MethodCall
 from .connection_options import ConnectionOptions
 from .json_output import JsonLines
@@ -41,7 +41,7 @@ def stream(
             ):
                 await output.run(_print(items, output, count))
 
-    connection.run(run(), timeout=timeout, sent=arguments)
+    connection.run(run(), timeout=timeout, sent=arguments, classic_hint=exit_status.CORE_ONLY)
 
 
 async def _print(items: Stream[object], output: JsonLines, count: int | None) -> None:
