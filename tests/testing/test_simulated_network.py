@@ -20,6 +20,7 @@ import pytest
 from tests.page_programs import SOURCE, blocks
 
 from signalr_sdk import HubConnection, Transport
+from signalr_sdk._life.resuming import time_asleep
 from signalr_sdk.testing import Hub, HubServer, SimulatedNetwork
 
 if TYPE_CHECKING:
@@ -98,6 +99,7 @@ def test_the_clocks() -> None:
         begin, wall = time.monotonic(), time.time()
         await asyncio.sleep(86_400)
         assert time.monotonic() - begin == loop.time() - begin == network.time - begin == 86_400
+        assert time_asleep() == 0
         assert time.time() - wall == 86_400
         network.leap(-3600)
         assert time.time() - wall == 86_400 - 3600

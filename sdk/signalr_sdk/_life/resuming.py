@@ -93,7 +93,6 @@ def _failure(raised: BaseException, limit: float) -> Exception:
 def time_asleep() -> float:
     """Return the seconds for which the machine was suspended, counted from any moment; 0 where nobody knows."""
     clock = getattr(time, "CLOCK_BOOTTIME", None)
-    # Do not use `time.monotonic`, which `SimulatedNetwork` replaces.
     return 0.0 if clock is None else time.clock_gettime(clock) - time.clock_gettime(time.CLOCK_MONOTONIC)
 
 

@@ -35,9 +35,9 @@ class SimulatedNetwork:
     **The same seed gives the same run, byte for byte**, in any process, if the program itself does not depend on
     anything else: on files, threads, other processes, `datetime.now()` or the order of a `set`.
 
-    While `run` runs, `time.time`, `time.monotonic`, `os.urandom`, the functions of `random`, `secrets.token_bytes` (and
-    what uses it) and `socket.socket` are replaced in the whole process. `asyncio.to_thread` calls its function at once.
-    Every host name has an address. There is no TLS.
+    While `run` runs, `time.time`, `time.monotonic`, `time.clock_gettime`, `os.urandom`, the functions of `random`,
+    `secrets.token_bytes` (and what uses it) and `socket.socket` are replaced in the whole process. `asyncio.to_thread`
+    calls its function at once. Every host name has an address. There is no TLS.
 
     Args:
         seed: of all that happens by chance.

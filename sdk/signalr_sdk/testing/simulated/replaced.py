@@ -97,7 +97,7 @@ def simulated(loop: SimulatedLoop, wall_clock: Any, chance: random.Random) -> It
         if masks is not None and isinstance(masks.default, random.Random):
             stack.enter_context(_seeded(masks.default, chance.getrandbits(64)))
         for module, values in (
-            (time, {"time": wall_clock, "monotonic": loop.time}),
+            (time, {"time": wall_clock, "monotonic": loop.time, "clock_gettime": lambda _clock: loop.time()}),
             (os, {"urandom": chance.randbytes}),
             (secrets, {"token_bytes": lambda count=None: chance.randbytes(count or secrets.DEFAULT_ENTROPY)}),
             (socket, {"socket": _NewSocket}),
