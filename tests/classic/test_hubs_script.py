@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from signalr_sdk.classic.hubs_script import is_switched_off, read_script
+from signalr_sdk.classic.hubs_script import missing_hubs, read_script
 
 # As a real server writes it
 SCRIPT = """
@@ -35,14 +35,14 @@ SCRIPT = """
 
 def test_hubs_and_methods() -> None:
     assert read_script(SCRIPT) == {"quiet": {"Notify": ("text", "second"), "One": ()}, "empty": {}}
-    assert not is_switched_off(SCRIPT)
+    assert missing_hubs(SCRIPT) is None
 
 
 def test_a_script_without_hubs() -> None:
     text = "throw new Error('SignalR: JavaScript Hub proxy generation has been disabled.');"
-    assert is_switched_off(text)
+    assert missing_hubs(text) == "has the script with its hubs switched off"
+    assert missing_hubs("") == "answers with something else than the script with its hubs"
     assert read_script(text) == {}
-    assert not is_switched_off("")
 
 
 def test_a_hostile_script_takes_no_time() -> None:

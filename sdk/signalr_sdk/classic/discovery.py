@@ -11,7 +11,7 @@ from .._http.client_choice import choose_client
 from ..errors import ConnectionFailedError, RemoteProtocolError, TransportError
 from ..options import Limits, Timeouts
 from .connection import options_of
-from .hubs_script import is_switched_off, read_script
+from .hubs_script import missing_hubs, read_script
 
 if TYPE_CHECKING:
     import ssl as ssl_module
@@ -74,8 +74,8 @@ async def discover(
         if own is not None:
             await own.close()
     script = response.body.decode("utf-8", "replace")
-    if response.status != 200 or is_switched_off(script):
-        why = "has the script with its hubs switched off" if response.status == 200 else "does not give out its hubs"
+    why = "does not give out its hubs" if response.status != 200 else missing_hubs(script)
+    if why is not None:
         raise TransportError(f"the server {why}", url=urls.without_query(where), status=response.status)
     return read_script(script)
 

@@ -29,6 +29,10 @@ def read_script(script: str) -> dict[str, dict[str, tuple[str, ...]]]:
     return hubs
 
 
-def is_switched_off(script: str) -> bool:
-    """Return whether the server generates no hubs for browsers (`EnableJavaScriptProxies = false`)."""
-    return "createHubProxy" not in script and "proxy generation has been disabled" in script
+def missing_hubs(script: str) -> str | None:
+    """Return why a server's answer has no hubs, for the text of an error; `None` if it is the script with its hubs."""
+    if "createHubProx" in script:
+        return None
+    if "proxy generation has been disabled" in script:  # `EnableJavaScriptProxies = false`
+        return "has the script with its hubs switched off"
+    return "answers with something else than the script with its hubs"
