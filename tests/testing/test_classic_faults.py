@@ -349,6 +349,18 @@ async def test_what_is_sent_past_the_server(server: ClassicHubServer, transport:
         assert await client.envelope() == {"unknown": 1}
 
 
+async def test_what_is_sent_past_the_server_between_two_polls(server: ClassicHubServer) -> None:
+    async with wire(server, Transport.LONG_POLLING, "testHub") as client:
+        await client.start()
+        await client.next()
+        assert server.faults.drop() == 0
+        assert server.faults.push('{"unknown":1}', transport="webSockets") == 0
+        assert server.faults.push('{"unknown":1}') == 1
+        assert server.faults.end("go away") == 1
+        assert await client.envelope() == {"unknown": 1}
+        assert await client.envelope() == {"E": "go away"}
+
+
 async def test_faults_of_one_connection(server: ClassicHubServer) -> None:
     async with (
         wire(server, Transport.WEBSOCKETS, "testHub") as one,

@@ -178,6 +178,8 @@ class ClassicConnection:
     is_started: bool = attrs.field(default=False, init=False)
     feed: Feed | None = attrs.field(default=None, init=False)
     _held: set[str] = attrs.field(factory=set, init=False)
+    # What the next polls get, each one text: it was pushed between two polls.
+    _unsent: deque[bytes] = attrs.field(factory=deque, init=False)
     _away: asyncio.TimerHandle | None = attrs.field(default=None, init=False)
 
     def open(self, feed: Feed, topics: list[str], groups: Iterable[str], cursor: str | None) -> None:
@@ -197,6 +199,18 @@ class ClassicConnection:
         self._hold()
         names = [*topics, *sorted(self.groups)]
         feed.subscription = self.bus.subscribe(names, cursor, feed.wake)
+        if self._unsent:
+            feed.put(self._unsent.popleft())
+
+    def push(self, data: bytes) -> bool:
+        """Send any text to the client; between two polls, with the next poll. Return false if the client is away."""
+        if self.feed is not None:
+            self.feed.put(data)
+        elif self.context is not None and self.context.transport == Transport.LONG_POLLING:
+            self._unsent.append(data)
+        else:
+            return False
+        return True
 
     def close(self, feed: Feed) -> None:
         """Note that a transport has ended. If the client opens no other transport in time, call `on_gone`."""

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ...options import Transport
     from ..fault_points import FaultSite
     from ..pending import Pending
-    from .connection import ClassicConnection, Feed
+    from .connection import ClassicConnection
 
 _JSON = "application/json"
 
@@ -214,21 +214,27 @@ class ClassicFaults:
         if how not in ("reset", "fin", "close"):
             raise ValueError(f"how must be 'reset', 'fin' or 'close', not {how!r}")
 
-        def drop_one(feed: Feed) -> None:
+        def drop_one(connection: ClassicConnection) -> bool:
+            if connection.feed is None:
+                return False
             if how == "close":
-                feed.end(is_cut=True)
+                connection.feed.end(is_cut=True)
             else:
-                feed.drop(reset=how == "reset")
+                connection.feed.drop(reset=how == "reset")
+            return True
 
         return self._each(drop_one, transport, connection_id)
 
     def end(self, text: str, *, connection_id: str | None = None) -> int:
-        """Send an error that ends connections for good (`E`); return the number of open transports."""
+        """Send an error that ends connections for good (`E`); return the number of clients that get it."""
         return self.push(CODEC.encode({"E": text}).decode(), connection_id=connection_id)
 
     def push(self, text: str, *, transport: str | None = None, connection_id: str | None = None) -> int:
-        """Send any text over the open transports, such as an envelope; return the number of transports."""
-        return self._each(lambda feed: feed.put(text.encode()), transport, connection_id)
+        """Send any text over the open transports, such as an envelope; return the number of clients that get it.
+
+        A client that is between two polls gets it with the next poll.
+        """
+        return self._each(lambda connection: connection.push(text.encode()), transport, connection_id)
 
     def shut_down(self) -> None:
         """End the application in good order and begin another one, as when an application pool is recycled.
@@ -277,21 +283,17 @@ class ClassicFaults:
     def _end(self, fault: Fault) -> None:
         self._server.on_loop(lambda: self._active.remove(fault))
 
-    def _each(self, act: Callable[[Feed], None], transport: str | None, connection_id: str | None) -> int:
+    def _each(self, act: Callable[[ClassicConnection], bool], transport: str | None, connection_id: str | None) -> int:
+        """Call a function with some connections. Return for how many of them it has returned true."""
         wanted = _transport(transport)
         count = 0
 
         def act_on_all() -> None:
             nonlocal count
             for connection in self._server.connections():
-                feed = connection.feed
-                if (
-                    feed is not None
-                    and wanted in (None, feed.transport)
-                    and connection_id in (None, connection.connection_id)
-                ):
-                    act(feed)
-                    count += 1
+                kind = None if connection.context is None else connection.context.transport
+                if wanted in (None, kind) and connection_id in (None, connection.connection_id):
+                    count += act(connection)
 
         self._server.on_loop(act_on_all)
         return count
