@@ -16,7 +16,7 @@ from tests.classic_wire import ClassicWire, TransportEndedError, simulated, wire
 from tests.raw_client import until
 
 from signalr_sdk import Transport, method
-from signalr_sdk.testing import ClassicHub, ClassicHubServer, Hub, Progress, RawHandler, SimulatedNetwork
+from signalr_sdk.testing import ClassicHub, ClassicHubServer, Hub, HubException, Progress, RawHandler, SimulatedNetwork
 
 if TYPE_CHECKING:
     import logging
@@ -196,6 +196,25 @@ async def test_state(server: ClassicHubServer, transport: Transport) -> None:
         assert await client.call("ReadName", state={"name": "joe"}) == {"R": "joe", "I": "0"}
         assert await client.call("StateByCall") == {"S": {"colour": "green"}, "I": "0"}
         assert await client.next() == [{"H": "testHub", "M": "stateful", "A": ["x"], "S": {"colour": "green"}}]
+
+
+@EACH
+async def test_state_that_was_changed_before_an_error(transport: Transport) -> None:
+    class Failing(ClassicHub):
+        async def fail(self) -> None:
+            self.clients.caller.state["step"] = 1
+            raise HubException("no", {"why": 1})
+
+        async def fail_with_nonsense(self) -> None:
+            raise HubException("no", object())
+
+    async with ClassicHubServer({"Failing": Failing}) as server, wire(server, transport, "Failing") as client:
+        await client.start()
+        assert await client.call("Fail") == {"S": {"step": 1}, "I": "0", "H": True, "E": "no", "D": {"why": 1}}
+        if transport is Transport.WEBSOCKETS:
+            await client.send('{"H":"Failing","M":"FailWithNonsense","A":[],"I":0}')
+            with pytest.raises(TransportEndedError):
+                await client.envelope()
 
 
 @EACH

@@ -7,6 +7,8 @@ import logging
 import traceback
 from typing import TYPE_CHECKING, Any
 
+import attrs
+
 from ...classic.hub_messages import Answer, Call, answer_members, read_call
 from ...errors import LocalProtocolError, RemoteProtocolError
 from ...protocols import JsonProtocol
@@ -81,11 +83,13 @@ async def run_call(
             value = await value
     except Exception as error:  # noqa: BLE001 - a hub method may raise anything; the client gets an error
         _logger.info("the hub method '%s.%s' failed: %r", call.hub, call.method, error)
-        return Reply(CODEC.encode(answer_members(_failure(call, error, settings))))
+        answer = _failure(call, error, settings)
+    else:
+        answer = Answer(call.call_id, value)
     try:
-        return Reply(CODEC.encode(answer_members(Answer(call.call_id, value, state=state.changes()))))
+        return Reply(CODEC.encode(answer_members(attrs.evolve(answer, state=state.changes()))))
     except LocalProtocolError as error:
-        _logger.info("the result of '%s.%s' cannot be sent: %s", call.hub, call.method, error)
+        _logger.info("the answer of '%s.%s' cannot be sent: %s", call.hub, call.method, error)
         return Reply(hangs_up=True)
 
 
