@@ -174,8 +174,9 @@ async def test_what_cannot_be_sent(world: World) -> None:
     with pytest.raises(LocalProtocolError, match="4096"):
         await world.hub.send("Nothing")
     assert world.hub.state.pop("text")
-    world.hub.state["t"] = "x" * (4096 - 8)
-    assert await world.hub.invoke("Add", 1, 2) == 3
+    for text in ("x" * (4096 - 8), "é" * (4096 - 8), "😀" * (2048 - 4)):
+        world.hub.state["t"] = text
+        assert await world.hub.invoke("Add", 1, 2) == 3
 
 
 async def test_a_result_that_cannot_be_encoded(world: World) -> None:

@@ -12,7 +12,7 @@ import attrs
 from .._receiving.queues import EventQueue
 from .._sending.calls import closed_under
 from ..errors import ClassicHubError, LocalProtocolError, RemoteProtocolError
-from .hub_messages import Call, call_members
+from .hub_messages import LONGEST_STATE, Call, call_members, length_of
 from .session import read_result
 from .transports import MESSAGE_END
 
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from .json_codec import ClassicJson
     from .session import HubMessages
 
-# A server refuses a state whose JSON has more UTF-16 code units.
-_LONGEST_STATE = 4096
 # The answers to the last so many `send`s are read: a hub's complaint goes to `on_error`, and changes of the state are
 # taken over.
 _MOST_SENT = 1024
@@ -216,10 +214,10 @@ class HubCalls:
 
     def _check_state(self, call: Call) -> None:
         # Do not count `{"S":` and `}` around the state.
-        size = len(self.json.encode({"S": call.state}).decode().encode("utf-16-le")) // 2 - 6
-        if size > _LONGEST_STATE:
+        size = length_of(self.json.encode({"S": call.state})) - 6
+        if size > LONGEST_STATE:
             raise LocalProtocolError(
-                f"the state of the hub '{call.hub}' has {size} characters of JSON: a server takes {_LONGEST_STATE}"
+                f"the state of the hub '{call.hub}' has {size} characters of JSON: a server takes {LONGEST_STATE}"
             )
 
     def end(self, error: Exception) -> None:

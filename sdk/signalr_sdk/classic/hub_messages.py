@@ -5,11 +5,24 @@ Source: SignalR/SignalR, `HubRequestParser.cs`, `HubResponse.cs` and `ClientHubI
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 import attrs
 
 from .envelopes import member, wrong_member
+
+LONGEST_STATE: Final = 4096
+"""The longest state that a server takes with a call, in characters of its JSON as .NET counts them."""
+
+
+def length_of(json: bytes) -> int:
+    """Return the number of characters of a JSON text as .NET counts them: UTF-16 code units.
+
+    Example:
+        >>> length_of("é😀".encode())
+        3
+    """
+    return len(json) if json.isascii() else len(json.decode().encode("utf-16-le")) // 2
 
 
 @attrs.frozen

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from ...classic.hub_messages import Answer, Call, answer_members, read_call
+from ...classic.hub_messages import LONGEST_STATE, Answer, Call, answer_members, length_of, read_call
 from ...errors import LocalProtocolError, RemoteProtocolError
 from ...protocols import JsonProtocol
 from ..argument_binding import Binder
@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     from .settings import ClassicSettings
 
 _logger = logging.getLogger("signalr_sdk.testing")
-# The longest state that a client may send with a call, in characters of JSON.
-_STATE = 4096
 _BINDER = Binder(JsonProtocol(naming="pascal"))
 
 
@@ -48,8 +46,8 @@ def parse_call(text: str) -> Call:
         call = read_call(members)
     except RemoteProtocolError as error:
         raise RefusedRequestError(500, str(error)) from error
-    if len(CODEC.encode_value(call.state)) > _STATE:
-        raise RefusedRequestError(500, f"State has exceeded the maximum length of {_STATE} bytes.")
+    if length_of(CODEC.encode_value(call.state)) > LONGEST_STATE:
+        raise RefusedRequestError(500, f"State has exceeded the maximum length of {LONGEST_STATE} bytes.")
     return call
 
 
