@@ -304,6 +304,36 @@ async def test_only_a_started_outbox_can_be_used(path: Path) -> None:
         assert (await outbox.stats()).waiting == 1
 
 
+async def test_stop_ends_a_start(path: Path, hub: HubConnection) -> None:
+    outbox = Outbox(path, hub)
+    for _ in range(2):
+        starting = asyncio.create_task(outbox.start())
+        await asyncio.sleep(0)
+        await outbox.stop()
+        with pytest.raises(StateError, match="stop"):
+            await starting
+    async with outbox:
+        await outbox.put("A")
+        assert (await outbox.stats()).waiting == 1
+
+
+def test_an_outbox_whose_loop_was_closed_starts_on_another(path: Path) -> None:
+    outbox = Outbox(path, HubConnection("http://127.0.0.1:1/hub"))
+
+    async def start() -> None:
+        await outbox.start()
+        await outbox.put("A")
+
+    async def stop() -> int:
+        await outbox.stop()
+        async with outbox:
+            return (await outbox.stats()).waiting
+
+    for count in (1, 2):
+        asyncio.run(start())
+        assert asyncio.run(stop()) == count
+
+
 async def test_one_of_two_delivers_and_the_other_takes_over(
     path: Path, hub: HubConnection, ledger_hub: type[LedgerHub]
 ) -> None:

@@ -108,6 +108,7 @@ class Outbox(Uncopied):
         self._handlers = _Handlers(self._call_handlers)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._pid = 0
+        self._is_open = False
         self._gate: HubGate | None = None
         self._deliverer: Deliverer | None = None
         self._delivering: asyncio.Task[None] | None = None
@@ -130,18 +131,24 @@ class Outbox(Uncopied):
 
         Raises:
             StoreError: the store cannot be opened.
-            StateError: the outbox is started already.
+            StateError: the outbox is started already, or `stop()` was called meanwhile.
         """
         loop = running_loop()
         if self._loop is not None and self._pid == os.getpid() and not self._loop.is_closed():
             raise StateError("start() needs an outbox that is stopped, not a started one")
         self._loop, self._pid = loop, os.getpid()
-        self._over = asyncio.Event()
+        over = self._over = asyncio.Event()
+        self._is_open = False
         try:
             await self._store.open()
         except BaseException:
             self._loop = None
+            over.set()
             raise
+        if self._loop is None:
+            await self._end(None, None, over)
+            raise StateError("stop() was called before the outbox was started")
+        self._is_open = True
         if self._hub is not None:
             self._gate = HubGate(self._hub, self._wake)
             self._deliverer = Deliverer(self._store, self._hub, self._gate, self._options, self._handlers)
@@ -157,11 +164,14 @@ class Outbox(Uncopied):
             if self._ending is not None and not self._ending.done() and not self._handlers.has_called:
                 await asyncio.wait({self._ending})
             return
-        if self._pid != os.getpid():
+        if self._pid != os.getpid() or self._loop.is_closed():
             self._loop = None
             return
         check_loop(self._loop)
         self._loop = None
+        if not self._is_open:
+            await self._over.wait()  # `start` opens the store now, and closes it again
+            return
         deliverer, task, gate = self._deliverer, self._delivering, self._gate
         self._deliverer = self._delivering = self._gate = None
         if gate is not None:

@@ -108,6 +108,8 @@ class SqliteStore(Uncopied):
             check_loop(self._loop)
         loop = running_loop()
         if self._loop is not loop or self._pid != os.getpid():
+            if self._pid == os.getpid():
+                self._thread.end()  # of an event loop that was closed before the store
             self._loop, self._pid, self._users, self._opening = loop, os.getpid(), 0, asyncio.Lock()
             self._thread = SqliteThread(self._file)
             self._waiters = set()

@@ -91,10 +91,16 @@ class SqliteThread:
 
     async def stop(self) -> None:
         """Run the requests that wait, close the file, and end the thread."""
+        thread = self.end()
+        if thread is not None:
+            await asyncio.shield(asyncio.to_thread(thread.join))
+
+    def end(self) -> threading.Thread | None:
+        """Do as `stop`, without waiting for the end of the thread, which is returned if it runs."""
         thread, self._thread = self._thread, None
         if thread is not None:
             self._queue.put(None)
-            await asyncio.shield(asyncio.to_thread(thread.join))
+        return thread
 
     def request(
         self,
