@@ -171,3 +171,17 @@ def test_a_feed_over_a_lost_connection(
             next(items)
         assert next(items)["n"] == 202
         assert "sync.Feed" in repr(items)
+
+
+def test_an_event_without_a_number_is_logged_and_the_feed_goes_on(
+    threads_hub: HubConnection, server: HubServer, expected_errors: list[logging.LogRecord]
+) -> None:
+    def nothing(_at: Any) -> list[Any]:
+        return []
+
+    with Feed(threads_hub, "item", number=lambda item: item["n"], catch_up=nothing) as items, threads_hub:
+        server.send("/ledger", "item", {"secret": 7}).result()
+        server.send("/ledger", "item", {"n": 1}).result()
+        assert next(items) == {"n": 1}
+    assert [error.getMessage() for error in expected_errors] == ["the feed 'item' cannot read an event: 'n'"]
+    assert expected_errors[0].name == "signalr_sdk.delivery"

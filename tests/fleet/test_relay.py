@@ -119,7 +119,7 @@ async def test_positions_outlive_the_leader(
 
 
 async def test_epochs_gaps_and_resets_are_entries(
-    server: HubServer, ledger_hub: type[LedgerHub], redis_process: RedisProcess, redis: Any
+    server: HubServer, ledger_hub: type[LedgerHub], redis_process: RedisProcess, redis: Any, caplog: Any
 ) -> None:
     ledger = ledger_hub.state
     async with running(relay(server, redis_process, feed={"epoch": lambda item: item["epoch"]})):
@@ -142,6 +142,8 @@ async def test_epochs_gaps_and_resets_are_entries(
     assert (reset["args"], reset["number"], reset["epoch"]) == ('[4,"e1"]', "0", "e2")
     kinds = [each["kind"] for each in entries(redis)]
     assert kinds == ["takeover", "event", "gap", "event", "reset", "event"]
+    assert "the events 2 to 3 never came" in caplog.text
+    assert "the numbers begin anew" in caplog.text
     assert redis.hmget("{items}:relay", "number:item", "epoch:item") == ["1", "se2"]
 
 

@@ -259,7 +259,15 @@ class Feed(Uncopied, Generic[T]):
             self._take_live(args)
         else:
             with suppress(RuntimeError):  # the loop was closed
-                loop.call_soon_threadsafe(self._take_live, args)
+                loop.call_soon_threadsafe(self._take_handed_over, args)
+
+    def _take_handed_over(self, args: tuple[Any, ...]) -> None:
+        # asyncio would log the event with the error.
+        try:
+            self._take_live(args)
+        except BaseException as raised:  # noqa: BLE001 - users' code may raise anything
+            error = error_of(raised, "number or epoch")
+            _log.error("the feed '%s' cannot read an event: %s", self._name, redact_error(error), exc_info=error)
 
     def _take_live(self, args: tuple[Any, ...]) -> None:
         if self._loop is None:

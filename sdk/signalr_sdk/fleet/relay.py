@@ -287,8 +287,10 @@ async def _read(feed: FeedParts, queue: RecordQueue) -> None:
         try:
             kind, args = "event", [await anext(feed.feed)]
         except FeedGapError as gap:
+            _log.warning("the feed '%s' goes on: %s", feed.name, gap)
             kind, args = "gap", [gap.first, gap.last]
         except FeedResetError as reset:
+            _log.warning("the feed '%s' goes on: %s", feed.name, reset)
             before = reset.before or Position(0)
             kind, args = "reset", [before.number, before.epoch]
         # Of this item: the feed moves only in `anext`.
