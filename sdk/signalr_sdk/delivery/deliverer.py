@@ -123,6 +123,7 @@ class Deliverer:
         self._timer: asyncio.TimerHandle | None = None
         # When the last answer of the store was asked for.
         self._looked = -math.inf
+        self._opened = -math.inf
         # Calls that have their result, but could not be removed from the store yet.
         self._unrecorded: list[Call] = []
         # When the last failure of an entry was, by its position.
@@ -157,8 +158,13 @@ class Deliverer:
         with suppress(StoreError, LeaseLostError):
             await self._record_late()
 
+    def note_open(self) -> None:
+        """Let the lanes look for work: the hub can be called now."""
+        self._opened = _now()
+        self.wake()
+
     def wake(self) -> None:
-        """Let the lanes look for work: the hub can be called, or entries have come, or the time of one has come."""
+        """Let the lanes look for work: entries have come, or the time of one has come."""
         idle, self._idle = self._idle, []
         for lane in idle:
             if not lane.done():
@@ -234,7 +240,7 @@ class Deliverer:
     async def _next_call(self) -> Call | None:
         if not self._gate.is_open:
             return None
-        if _now() - self._looked > _FRESH and self._schedule.may_take(_now()):
+        if self._looked < max(_now() - _FRESH, self._opened) and self._schedule.may_take(_now()):
             with suppress(StoreError):
                 await self._look(self._schedule.look())
             if self._is_ending or not self._gate.is_open:

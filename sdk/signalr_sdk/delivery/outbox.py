@@ -150,7 +150,7 @@ class Outbox(Uncopied):
             raise StateError("stop() was called before the outbox was started")
         self._is_open = True
         if self._hub is not None:
-            self._gate = HubGate(self._hub, self._wake)
+            self._gate = HubGate(self._hub, self._note_open)
             self._deliverer = Deliverer(self._store, self._hub, self._gate, self._options, self._handlers)
             self._delivering = spawn(self._deliverer.run(), "outbox")
 
@@ -222,9 +222,9 @@ class Outbox(Uncopied):
         # A subclass in `signalr_sdk.sync` calls the handlers on a thread.
         await call_handlers(handlers, whose, *args)
 
-    def _wake(self) -> None:
+    def _note_open(self) -> None:
         if self._deliverer is not None:
-            self._deliverer.wake()
+            self._deliverer.note_open()
 
     def _check_started(self) -> None:
         if self._pid != os.getpid() and self._pid:
