@@ -38,7 +38,9 @@ def _transports(value: str | Iterable[str] | None) -> tuple[Transport, ...]:
 
 def _names(value: Iterable[str]) -> tuple[str, ...]:
     if isinstance(value, str):
-        raise ValueError(f"forward_headers must be an iterable of names, such as [{value!r}], not a str")  # noqa: TRY004 - a text is iterable
+        raise ValueError(  # noqa: TRY004 - as for every other argument
+            f"forward_headers must be an iterable of names, such as [{value!r}], not a str"
+        )
     # Use this function as the attrs converter instead of `tuple` itself: attrs reads the signature of a converter, and
     # for `tuple`, a class written in C, this makes the import of the package several milliseconds slower.
     return tuple(value)
