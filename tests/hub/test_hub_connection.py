@@ -1214,6 +1214,30 @@ async def test_a_result_that_cannot_be_encoded_is_told_to_both(server: ScriptedS
     await hub.stop()
 
 
+async def test_the_end_does_not_wait_for_an_answer_that_nobody_reads(server: ScriptedServer) -> None:
+    """`run()` would never end, and its program would not notice that the connection is gone."""
+    hub = server.hub()
+    asked, cancelled = asyncio.Event(), asyncio.Event()
+
+    @hub.on("Ask")
+    async def ask() -> None:
+        asked.set()
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            cancelled.set()
+            raise
+
+    socket = await server.accept(hub)
+    socket.say(question("q", "Ask"))
+    await asked.wait()
+    socket.vanish("cut")
+    with pytest.raises(ConnectionClosedError, match="cut"):
+        await hub.wait_closed()
+    await hub.stop()
+    assert cancelled.is_set()
+
+
 async def test_client_results_run_beside_the_events(server: ScriptedServer) -> None:
     hub = server.hub(limits=Limits(client_results=2))
     release, running = asyncio.Event(), []
@@ -1285,7 +1309,8 @@ async def test_answers_to_questions_that_give_way_are_bounded(
     socket.vanish()
     with pytest.raises(ConnectionClosedError):
         await hub.wait_closed()
-    assert not hub._dispatcher._client_results.refused
+    while hub._dispatcher._client_results.refused:
+        await settle()
 
 
 # Events as an iterator

@@ -180,7 +180,8 @@ class ManagedConnection(Uncopied, Generic[L]):
     async def wait_closed(self) -> None:
         """Wait until the connection has ended without reconnecting, and handlers have run for all received events.
 
-        If a handler calls `wait_closed`, the call does not wait for handlers.
+        If a handler calls `wait_closed`, the call does not wait for handlers. No call waits for handlers of client
+        results, whose answers nobody would read.
 
         Raises:
             SignalRError: the error that ended the connection, a copy for each caller. Nothing is raised after

@@ -534,7 +534,6 @@ class Dispatcher:
             _ = spawn(answer, "client result", self._answering)
         self._answering.discard(task)
         self._start_answering()
-        self._check_idle()
 
     def _start_refusing(self) -> None:
         if self._refusing is None and self._client_results.refused:
@@ -552,7 +551,6 @@ class Dispatcher:
         self._refusing = None
         self._start_refusing()
         self._start_answering()
-        self._check_idle()
 
     async def _answer(self, message: Invocation, respond: Respond) -> None:
         task = asyncio.current_task()
@@ -625,14 +623,17 @@ class Dispatcher:
             )
 
     async def drained(self) -> None:
-        """Wait until no event waits and no handler runs. If a handler calls `drained`, return at once."""
-        while (self._workers or self._answering) and running_handler() is None:
+        """Wait until no event waits and no handler of an event runs. If a handler calls `drained`, return at once.
+
+        Do not wait for the handlers of client results: after the end of the connection nobody reads their answers.
+        """
+        while self._workers and running_handler() is None:
             future = asyncio.get_running_loop().create_future()
             self._idle.append(future)
             await future
 
     def _check_idle(self) -> None:
-        if self._idle and not self._workers and not self._answering:
+        if self._idle and not self._workers:
             idle, self._idle = self._idle, []
             for future in idle:
                 if not future.done():
