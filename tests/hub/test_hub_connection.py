@@ -1578,6 +1578,7 @@ async def test_bad_options_are_refused_at_once() -> None:
         {"skip_negotiation": True, "transports": ["LongPolling"]},
         {"protocol": "messagepack", "transports": "ServerSentEvents"},
         {"reconnect": 5},
+        {"reconnect": Retry},
         {"access_token_in": "body"},
         {"headers": {"X Y": "1"}},
         {"headers": {"X": "a\nb"}},

@@ -130,6 +130,6 @@ def _policy(name: str, value: RetryPolicy | bool | None) -> RetryPolicy | None:
         return None
     if value is True:
         return Retry()
-    if not hasattr(value, "next_delay"):
+    if isinstance(value, type) or not hasattr(value, "next_delay"):
         raise ValueError(f"{name} must be True, False, None or a RetryPolicy, not {value!r}")
     return value
