@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
     from ..interfaces import HubProtocol
     from ..messages import HubMessage
+    from ..options import TransferFormat
 
 
 class WatchedProtocol:
@@ -25,10 +26,10 @@ class WatchedProtocol:
         protocol: HubProtocol = JsonProtocol() if name == "json" else MessagePackProtocol()
         self._protocol = protocol
         self._seen = seen
-        self.name = protocol.name
-        self.transfer_format = protocol.transfer_format
-        self.naming = protocol.naming
-        self.encode = protocol.encode
+        self.name: str = protocol.name
+        self.transfer_format: TransferFormat = protocol.transfer_format
+        self.naming: Callable[[str], str] = protocol.naming
+        self.encode: Callable[[HubMessage], bytes] = protocol.encode
 
     def decode(self, frame: bytes, /, *, exact: bool = False) -> HubMessage | None:
         """See `HubProtocol.decode`."""
