@@ -145,6 +145,39 @@ def test_one_that_takes_too_long_is_abandoned(room: Served) -> None:
     until(lambda: late)
 
 
+def test_an_abandoned_handler_does_not_call_on_the_next_connection(room: Served) -> None:
+    """It would log in twice there, or with what belonged to the connection before."""
+    hub = room.client(reconnect=FOREVER)
+    lost, goes_on = threading.Event(), threading.Event()
+    connections: list[str | None] = []
+    late: list[BaseException] = []
+
+    @hub.on_setup
+    def log_in(connection_id: str | None) -> None:
+        hub.invoke("LogIn", "me")
+        connections.append(connection_id)
+        if len(connections) != 2:
+            return
+        room.server.faults.cut()
+        lost.set()
+        goes_on.wait(5)
+        for call in (hub.invoke, hub.send, hub.stream):
+            try:
+                call("Say", "late")
+            except ConnectionClosedError as error:
+                late.append(error)
+
+    hub.start()
+    room.server.faults.cut()
+    lost.wait(5)
+    until(lambda: len(connections) == 3 and hub.state is ConnectionState.CONNECTED)
+    goes_on.set()
+    until(lambda: len(late) == 3)
+    assert hub.invoke("Say", "x") == "x"
+    assert "say late" not in room.board.order  # type: ignore[attr-defined]
+    hub.stop()
+
+
 def test_no_handler_follows_one_that_took_too_long(room: Served) -> None:
     """The thread goes on when the connection is closed already."""
     hub = room.client(timeouts=Timeouts(setup=0.2))

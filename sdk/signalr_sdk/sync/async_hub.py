@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from .._hub.hub_connection import HubConnection
 from ..messages import Invocation
 from .daemon_threads import call_on_loop, run_on_thread
-from .dispatcher import ThreadDispatcher
+from .dispatcher import ThreadDispatcher, check_not_abandoned
 from .on_threads import OnThreads
 
 if TYPE_CHECKING:
@@ -40,6 +40,11 @@ class AsyncHub(HubConnection, OnThreads):
     _dispatcher_class = ThreadDispatcher
 
     # Sending
+
+    def _prepare(self, method: str, args: tuple[Any, ...]) -> tuple[list[Any], list[Any] | None]:
+        if self._life.closed is not None and not self._life.closed.done():
+            check_not_abandoned()
+        return super()._prepare(method, args)
 
     @property
     def up(self) -> bool:

@@ -11,10 +11,12 @@ from __future__ import annotations
 import asyncio
 import functools
 from collections import deque
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 from .._receiving.dispatcher import Dispatcher
 from .._receiving.queues import LifecycleEvent
+from ..errors import ConnectionClosedError
 from .daemon_threads import Worker, call_on_loop, run_on_thread, start_thread
 from .plain_functions import as_error, result_of
 
@@ -26,6 +28,21 @@ if TYPE_CHECKING:
 # without a limit would empty the queue, and the connection would never pause reading.
 _EVENTS = 256
 _BYTES = 256 * 1024
+
+# On the thread of `on_setup` handlers: a list that is not empty after this thread was abandoned, because the set-up has
+# failed while a handler was running.
+_abandoned: ContextVar[list[None] | tuple[()]] = ContextVar("signalr_sdk_abandoned", default=())
+
+
+def check_not_abandoned() -> None:
+    """Raise `ConnectionClosedError` if the caller is an `on_setup` handler whose connection has ended meanwhile.
+
+    A later connection has a set-up of its own, and must not get the calls of an earlier one.
+    """
+    if _abandoned.get():
+        raise ConnectionClosedError(
+            "the connection that this on_setup handler sets up has ended: nothing was sent", allow_reconnect=True
+        )
 
 
 class ThreadDispatcher(Dispatcher):
@@ -118,18 +135,20 @@ class ThreadDispatcher(Dispatcher):
     async def _call_set_up(
         self, handlers: tuple[Handler, ...], connection_id: str | None, task: asyncio.Task[Any]
     ) -> None:
-        ended: list[None] = []
+        abandoned: list[None] = []
 
         # Do not use the worker thread: the handler of an event may be waiting there for this connection.
         def call_all() -> None:
+            _abandoned.set(abandoned)
             for handler in handlers:
-                if not ended:  # otherwise the handler before took too long, and the connection is closed
+                if not abandoned:  # otherwise the handler before took too long, and the connection is closed
                     result_of(handler(connection_id))
 
         try:
             await self._finish(run_on_thread(call_all, "set-up"), task)
-        finally:
-            ended.append(None)
+        except BaseException:
+            abandoned.append(None)
+            raise
 
     async def _ask(self, handler: Handler, message: Invocation, task: asyncio.Task[Any]) -> Any:
         job = run_on_thread(lambda: result_of(handler(*message.arguments)), "client result")
