@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 
 from .._receiving.dispatcher import Dispatcher
 from .._receiving.queues import LifecycleEvent
-from ..errors import ConnectionClosedError
 from .daemon_threads import Worker, call_on_loop, run_on_thread, start_thread
 from .plain_functions import as_error, result_of
 
@@ -34,15 +33,9 @@ _BYTES = 256 * 1024
 _abandoned: ContextVar[list[None] | tuple[()]] = ContextVar("signalr_sdk_abandoned", default=())
 
 
-def check_not_abandoned() -> None:
-    """Raise `ConnectionClosedError` if the caller is an `on_setup` handler whose connection has ended meanwhile.
-
-    A later connection has a set-up of its own, and must not get the calls of an earlier one.
-    """
-    if _abandoned.get():
-        raise ConnectionClosedError(
-            "the connection that this on_setup handler sets up has ended: nothing was sent", allow_reconnect=True
-        )
+def is_abandoned() -> bool:
+    """Return whether the caller is an `on_setup` handler whose set-up has failed while the handler was running."""
+    return bool(_abandoned.get())
 
 
 class ThreadDispatcher(Dispatcher):
