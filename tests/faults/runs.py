@@ -129,7 +129,8 @@ class Run:
                 await client.works()
                 if settled and self.stateful and fault.kind in OUTLIVED and now() - began < _WITHIN:
                     _check_resumed(client, before, fault)
-            settled = fault.settles
+            # Stale tokens that were not asked for yet may refuse the next resume.
+            settled = fault.settles and not server.tokens.stale
 
     async def _check_end(self, client: Client, before: Remains) -> None:
         changes = client.invariants.changes
