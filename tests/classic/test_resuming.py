@@ -10,7 +10,7 @@ import attrs
 import pytest
 from tenacity import wait_fixed
 
-from signalr_sdk import Retry, Transport
+from signalr_sdk import Retry, Timeouts, Transport
 from signalr_sdk.classic import HubConnection
 from signalr_sdk.testing import ClassicHub, ClassicHubServer, SimulatedNetwork
 
@@ -190,6 +190,24 @@ def test_a_ping_that_is_refused_while_the_transport_is_lost(transport: Transport
         await world.until("connected", times=2)
 
     play(body, transport, options={"ping": 1.0})
+
+
+@EACH
+def test_an_outage_is_no_silence_of_the_hub(transport: Transport) -> None:
+    """`Timeouts.idle` begins anew: the hub could not be heard, and what it has said meanwhile is on its way."""
+
+    async def body(world: World) -> None:
+        with world.server.faults.refuse():
+            await asyncio.sleep(4)
+            await world.server.send("Chat", "news", 1)
+            await asyncio.sleep(4)
+        async with world.connection.hub("Chat").messages("news") as messages:
+            assert await messages.next(10) == (1,)
+        await asyncio.sleep(4)
+        assert world.is_same
+        await world.until("connected", times=2)
+
+    play(body, transport, options={"timeouts": Timeouts(idle=5.0)})
 
 
 # Servers that have begun anew

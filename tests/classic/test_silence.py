@@ -24,7 +24,7 @@ def test_each_silence_is_told_of() -> None:
     assert watch.look(100.0, 120.0) is Silence.SLOW
     assert watch.look(121.0, 122.0) is Silence.NONE
     assert watch.look(121.0, 145.0) is Silence.SLOW
-    watch.begin_transport()
+    watch.begin_transport(146.0)
     assert watch.next_look(150.0, 150.0) == 170.0
     assert watch.look(150.0, 171.0) is Silence.SLOW
 

@@ -481,7 +481,7 @@ class ClassicLink(Generic[O]):
         await self.connection.reopen()
         if isinstance(self._channel, SocketChannel):
             self._channel = self.outgoing.channel = self._new_channel()
-        self._watch.begin_transport()
+        self._watch.begin_transport(self._loop.time())
         self._away = 0.0
         self._phase = Phase.LIVE
         self._set_timer()

@@ -49,9 +49,10 @@ class SilenceWatch:
         if self._last_message < math.inf:
             self._last_message = now
 
-    def begin_transport(self) -> None:
-        """Note that another transport was opened."""
+    def begin_transport(self, now: float) -> None:
+        """Note that another transport was opened, which brings what the hubs have sent meanwhile."""
         self._is_slow = False
+        self.note_message(now)
 
     def next_look(self, heard: float, now: float) -> float:
         """Return the time of the next `look`.
