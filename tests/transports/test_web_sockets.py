@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 import base64
 import hashlib
+import math
 import struct
+import sys
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
 import pytest
 from aiohttp import web
+from tests.raw_client import until
 from tests.servers import Authority, RawConnection, Request, app_server, assert_hides, http_proxy, raw_server
 
 from signalr_sdk._http.aiohttp_client import AiohttpClient
@@ -581,6 +584,28 @@ async def test_sending_now_is_for_a_connection_where_nothing_waits(authority: Au
             await transport.flush()
         assert not transport.send_now(b"closed")
     assert [(opcode, len(payload)) for opcode, payload in read] == [(TEXT, 5), (TEXT, 20_000_000)]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells when data came")
+@pytest.mark.parametrize("tls", [False, True])
+async def test_a_part_of_a_message_ends_the_silence(authority: Authority, tls: bool) -> None:
+    now, go_on = asyncio.get_running_loop().time, asyncio.Event()
+
+    async def serve(frames: Frames) -> None:
+        await go_on.wait()
+        frames.connection.write(b"\x81\x7e\x01\x00" + b"x" * 10)  # the beginning of a text of 256 bytes
+        await frames.read()
+
+    async with raw_server(web_socket_server(serve), authority.server() if tls else None) as server:
+        async with opened(server.url, tls=authority.client()) as transport:
+            assert isinstance(transport, WebSocketsTransport)
+            began, receiving = now(), asyncio.create_task(transport.receive())
+            await asyncio.sleep(0.2)
+            go_on.set()
+            await until(lambda: (transport.silence() or math.inf) < now() - began - 0.1)
+            assert not receiving.done()
+            receiving.cancel()
+        assert transport.silence() is None
 
 
 async def test_flush_on_a_connection_that_is_gone_is_an_error() -> None:

@@ -66,11 +66,11 @@ class TcpSockets:
 
 def seconds_since_data(own: socket.socket) -> float | None:
     """Return the seconds since the last data came over a TCP socket; `None` if the operating system does not tell."""
-    if sys.platform != "linux":
+    if sys.platform != "linux" or own.fileno() < 0:  # a closed socket of uvloop raises no OSError
         return None
     try:
         info = own.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _ACKNOWLEDGED.size)
-    except OSError:  # the socket is closed, or is no TCP socket
+    except OSError:  # no TCP socket
         return None
     (since_data,) = _SINCE_DATA.unpack_from(info)
     return float(since_data) / 1000

@@ -60,8 +60,9 @@ _LOSS_GRACE = 1.0
 # If the timer is late by this number of seconds, this process was busy or asleep: read what has arrived before the
 # server counts as silent.
 _LATE = 0.5
-# Look at the clock this many times, at least, while the server would keep a lost connection.
-_LOOKS = 3
+# Look at the clock this many times, at least, while the server would keep a lost connection; but not more often than
+# after so many seconds.
+_LOOKS, _OFTEN = 3, 0.1
 # The shortest wait of the timer.
 _SOON = 0.01
 # `stop` waits for this number of seconds for the server to close its half of the WebSocket: the server has then read
@@ -383,7 +384,7 @@ class ClassicLink(Generic[O]):
             self._timer.cancel()
         now = self._loop.time()
         due = self._watch.next_look(self.connection.transport.heard, now)
-        due = min(due, now + self.connection.negotiated.disconnect_timeout / _LOOKS)
+        due = min(due, now + max(self.connection.negotiated.disconnect_timeout / _LOOKS, _OFTEN))
         self._look_at(max(due, now + _SOON))
 
     def _look_at(self, due: float) -> None:
