@@ -200,12 +200,16 @@ async def test_the_entry_that_ends_every_connection_is_found_and_its_neighbours_
     assert len(ledger_hub.state.seen()) == 7
 
 
-async def test_what_the_protocol_refuses_is_dead_at_once(path: Path, hub: HubConnection) -> None:
+async def test_what_the_protocol_refuses_is_dead_at_once(path: Path, hub: HubConnection, caplog: Any) -> None:
     async with hub, Outbox(path, hub) as outbox:
-        await outbox.put("StoreValue", ID, math.nan)
+        await outbox.put("StoreValue", ID, {"secret": math.nan})
         await outbox.drain(5)
         (dead,) = await outbox.entries(dead=True)
     assert dead.attempts == 1
+    assert dead.error is not None
+    assert "['secret']: nan" in dead.error
+    assert "a call of 'StoreValue', after 1 attempts: LocalProtocolError" in caplog.text
+    assert "secret" not in caplog.text
 
 
 async def test_an_own_id_is_put_once_also_after_the_delivery(

@@ -345,7 +345,9 @@ class Deliverer:
             self._schedule.put_off(call, attrs.evolve(entry, dead=False), now + delay)
             return
         self._failed.pop(entry.position)
-        self._died.add(1, f"a call of '{entry.method}', after {entry.attempts} attempts: {entry.error}")
+        # The error of a protocol shows parts of the arguments, which do not go into the log.
+        why = type(raised).__name__ if refused else entry.error
+        self._died.add(1, f"a call of '{entry.method}', after {entry.attempts} attempts: {why}")
         await self._handlers.died(public(entry))
         self._schedule.bury(call)
 
