@@ -287,6 +287,27 @@ def test_wrong_arguments(arguments: dict[str, Any]) -> None:
         Lease(**{"redis": "redis://localhost", "name": "job", **arguments})
 
 
+async def test_each_error_of_an_outage_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
+    class Cluster:
+        """A cluster that is away."""
+
+        def __init__(self) -> None:
+            self.asked = 0
+            self.asked_often = asyncio.Event()
+
+        async def execute_command(self, *_args: Any, **_options: Any) -> Any:
+            self.asked += 1
+            if self.asked == 7:
+                self.asked_often.set()
+            raise ConnectionError(f"cannot connect to server {self.asked % 3}")
+
+    cluster = Cluster()
+    waiting = asyncio.create_task(hold(Lease(cluster, "job", ttl=0.3)))
+    await cluster.asked_often.wait()
+    await cancelled(waiting)
+    assert len([each for each in caplog.records if "cannot be taken" in each.message]) == 3
+
+
 def test_names_with_a_hash_tag_keep_it() -> None:
     from signalr_sdk.fleet.redis_client import tagged
 

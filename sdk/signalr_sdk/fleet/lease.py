@@ -143,7 +143,7 @@ class Lease(Uncopied):
 
     async def _acquire(self, client: RedisClient, holder: str) -> tuple[int, float]:
         clock = running_loop().time
-        told: str | None = None
+        told: set[str] = set()
         pause = self._ttl / 6
         while True:
             sent = clock()
@@ -152,8 +152,9 @@ class Lease(Uncopied):
                 args: list[Argument] = [holder, int(self._ttl * 1000), self._last]
                 granted, value = await client.run(_ACQUIRE, [self._lease, self._fence], args)
             except StoreError as error:
-                if str(error) != told:
-                    told = str(error)
+                # The errors of a cluster name now one server and now another.
+                if str(error) not in told:
+                    told.add(str(error))
                     _log.warning("the lease '%s' cannot be taken: %s", self._name, error)
             else:
                 # A late answer leaves too little of the lease.

@@ -15,7 +15,7 @@ import attrs
 
 from .._core.redaction import redact
 from .._guard.foreign import error_of
-from .._guard.tasks import spawn
+from .._guard.tasks import retrieve, spawn
 from ..errors import StoreError
 
 if TYPE_CHECKING:
@@ -145,12 +145,12 @@ class RedisClient:
     async def _wait(self, work: Coroutine[Any, Any, Any], timeout: float | None) -> Any:
         limit = self._timeout if timeout is None else timeout
         task = spawn(work, "redis command", self._running)
+        # The caller may be cancelled, also in the moment in which the command ends.
+        task.add_done_callback(retrieve)
         try:
             _ = await asyncio.wait({task}, timeout=max(limit, 0.0))
         finally:
-            if not task.done():
-                task.cancel()
-                task.add_done_callback(_forget)
+            task.cancel()
         if not task.done() or task.cancelled():
             raise StoreError(f"no answer from Redis within {limit:.1f} s")
         if (raised := task.exception()) is not None:
@@ -185,12 +185,6 @@ class RedisClient:
         own, self._own = self._own, None
         if own is not None:
             await own.aclose()
-
-
-def _forget(task: asyncio.Task[Any]) -> None:
-    """Look at the exception of a command that was given up, so that asyncio does not report the exception."""
-    if not task.cancelled():
-        _ = task.exception()
 
 
 def _store_error(raised: BaseException) -> StoreError:

@@ -207,7 +207,7 @@ class _Writer:
         self._client, self._keys, self._token, self._maxlen = client, keys, token, maxlen
         self._batch = 0
         self._sent: tuple[int, list[Argument]] | None = None
-        self._told: str | None = None
+        self._told: set[str] = set()
 
     async def take_over(self) -> Mapping[str, str]:
         """Have the scripts of older leaders refused; return the state of the relay."""
@@ -258,13 +258,13 @@ class _Writer:
             try:
                 result = await self._client.run(script, self._keys, args)
             except StoreError as error:
-                if self._told != str(error):
-                    self._told = str(error)
+                if str(error) not in self._told:
+                    self._told.add(str(error))
                     _log.warning("the stream '%s' cannot be written: %s", self._keys[0], error)
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, 1.0)
             else:
-                self._told = None
+                self._told.clear()
                 return result
 
 
