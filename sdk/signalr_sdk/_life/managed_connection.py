@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, Generic, Literal, Self, TypeVar
 
 from .._core import urls
 from .._guard.copying import Uncopied, copy_of
-from .._guard.loops import check_loop
+from .._guard.loops import check_loop, loop_or_none
 from .._receiving.backlog import Backlog
 from .._receiving.dispatcher import Dispatcher, running_handler
 from .._receiving.handlers import Handlers
@@ -310,7 +310,7 @@ def call_after_connected(connection: ManagedConnection[Any], handler: Handler) -
         Whether they still run. A caller that is a handler itself does not wait: the result is false.
     """
     dispatcher = connection._dispatcher  # noqa: SLF001 - the module of the class
-    if not dispatcher.tells_connected or running_handler() is not None:
+    if not dispatcher.tells_connected or dispatcher.loop is not loop_or_none() or running_handler() is not None:
         return False
     connection._on_lifecycle(_LATE, handler)  # noqa: SLF001 - as above
     dispatcher.push_lifecycle(_LATE, connection.connection_id)
