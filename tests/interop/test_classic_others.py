@@ -9,6 +9,7 @@ import pytest
 
 import signalr_sdk
 from signalr_sdk import (
+    ClassicHubError,
     ClassicServerError,
     ConnectionClosedError,
     ConnectionFailedError,
@@ -129,6 +130,21 @@ async def test_a_hub_that_wants_a_user(classic_server: ClassicServer) -> None:
     with pytest.raises(NegotiationError, match=r"wants authentication \(secret\)") as raised:
         await connection.start()
     assert raised.value.status == 401
+
+
+@ALL
+async def test_a_hub_that_wants_a_user_is_left_out_beside_others(
+    classic_server: ClassicServer, transport: Transport
+) -> None:
+    connection = HubConnection(classic_server.url(), transports=transport)
+    hub, secret = connection.hub("testHub"), connection.hub("secret")
+    async with connection:
+        with pytest.raises(ClassicHubError, match=r"There was an error invoking Hub method 'secret\.Who'"):
+            await secret.invoke("Who")
+        assert await hub.invoke("Add", 1, 2) == 3
+        assert connection.connection_id is not None
+        assert await classic_server.events(connection.connection_id) == ["connected"]
+        assert await classic_server.events(connection.connection_id, "SecretHub") == []
 
 
 async def test_another_user_gets_a_new_connection(classic_server: ClassicServer) -> None:

@@ -29,6 +29,10 @@ _logger = logging.getLogger("signalr_sdk.testing")
 _BINDER = Binder(JsonProtocol(naming="pascal"))
 
 
+class UnauthorizedCallError(Exception):
+    """A call of a hub that the user may not use."""
+
+
 class UnresolvedMethodError(Exception):
     """A call of a method that the hub does not have, or with another number of arguments."""
 
@@ -71,6 +75,10 @@ async def run_call(
         settings: the server's settings.
     """
     try:
+        if hub.requires_user and not hub.context.user:
+            raise UnauthorizedCallError(  # noqa: TRY301 - the client gets an error, as for any other exception
+                f"Caller is not authorized to invoke the {call.method} method on {call.hub}."
+            )
         found = _find(call, hub)
         arguments = CODEC.decode(text.encode(), exact=True)["A"] if found.method.exact else call.arguments
         bound = _BINDER.bind(found.method, arguments, [])

@@ -55,13 +55,13 @@ class HubService:
 
     def check(self, query: Mapping[str, str], user: str) -> None:
         """See `Service.check`."""
-        for name in self._asked(query):
-            self._check_user(name, user)
+        if self._asked(query) and not self._allowed(query, user):
+            raise RefusedRequestError(401)
 
     def topics(self, query: Mapping[str, str], connection_id: str, user: str) -> list[str]:
         """See `Service.topics`."""
         topics: list[str] = []
-        for hub in self._asked(query):
+        for hub in self._allowed(query, user):
             topics += [all_clients(hub), one_client(hub, connection_id)]
             if user:
                 topics.append(one_user(hub, user))
@@ -91,32 +91,31 @@ class HubService:
             raise RefusedRequestError(500, f"'{name}' Hub could not be resolved.")
         return found
 
-    def _check_user(self, hub: str, user: str) -> None:
-        if self.hubs[hub].requires_user and not user:
-            raise RefusedRequestError(401)
+    def _allowed(self, query: Mapping[str, str], user: str) -> list[str]:
+        """Return the hubs that a request asks for and that the user may use. As in .NET, the others are left out."""
+        return [name for name in self._asked(query) if user or not self.hubs[name].requires_user]
 
     # The life of a connection
 
     async def connected(self, context: HubContext) -> None:
         """See `Service.connected`."""
-        for name in self._asked(context.query):
+        for name in self._allowed(context.query, context.user or ""):
             await self._make(name, context).on_connected()
 
     async def reconnected(self, context: HubContext) -> None:
         """See `Service.reconnected`."""
-        for name in self._asked(context.query):
+        for name in self._allowed(context.query, context.user or ""):
             await logged(self._make(name, context).on_reconnected(), f"{name}.on_reconnected")
 
     async def disconnected(self, context: HubContext, *, stop_called: bool) -> None:
         """See `Service.disconnected`."""
-        for name in self._asked(context.query):
+        for name in self._allowed(context.query, context.user or ""):
             await logged(self._make(name, context).on_disconnected(stop_called), f"{name}.on_disconnected")
 
     async def received(self, context: HubContext, text: str) -> Reply:
         """See `Service.received`: the text is a call of a hub method."""
         call = parse_call(text)
         name = self._resolve(call.hub)
-        self._check_user(name, context.user or "")
         self._recorded.note_call(Invocation(f"{call.hub}.{call.method}", call.arguments, size=len(text)), context)
         state = CallerState(call.state)
         report = self._reporter(call, context.connection_id)

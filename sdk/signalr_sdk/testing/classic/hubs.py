@@ -54,7 +54,8 @@ class ClassicHub(HubBase):
 
     Attributes:
         clients: the clients of the hub.
-        requires_user: whether requests without a user name are answered with 401, as by `[Authorize]` in .NET.
+        requires_user: whether the hub is for users only, as with `[Authorize]` in .NET. Clients without a user name get
+            no events of the hub, and their calls fail. A client that names no other hub is answered with 401.
 
     Example:
         ```python

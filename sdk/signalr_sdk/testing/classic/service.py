@@ -48,7 +48,7 @@ class Service(Protocol):
         """Check which hubs a request names.
 
         Raises:
-            RefusedRequestError: a hub does not exist, is named twice, or is not for this user.
+            RefusedRequestError: a hub does not exist or is named twice, or none of the hubs is for this user.
         """
 
     def topics(self, query: Mapping[str, str], connection_id: str, user: str) -> list[str]:
