@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 
 from signalr_sdk import (
-    ClassicServerError,
     ConnectionClosedError,
     ConnectionFailedError,
     HandshakeError,
@@ -99,10 +98,12 @@ def test_no_tls(reason: str, said: str) -> None:
     assert said in network_advice.for_tls(error).cause
 
 
-def refused(status: int, body: bytes = b"", token: GivenToken | None = None, **headers: str) -> str:
+def refused(
+    status: int, body: bytes = b"", token: GivenToken | None = None, path: str = "/hub/negotiate", **headers: str
+) -> str:
     """Return the cause of a refusal."""
     answer = HttpResponse(status, tuple((name.replace("_", "-"), value) for name, value in headers.items()), body)
-    error = NegotiationError("no", url="http://example.com/negotiate", status=status)
+    error = NegotiationError("no", url=f"http://example.com{path}", status=status)
     reason = hub_advice.for_negotiation(error, answer, token, now=NOW, proxied=True)
     assert "{" not in reason.cause
     return reason.cause
@@ -125,6 +126,10 @@ def refused(status: int, body: bytes = b"", token: GivenToken | None = None, **h
 )
 def test_a_status_has_its_cause(status: int, said: str) -> None:
     assert said in refused(status)
+
+
+def test_a_url_without_a_path_has_a_cause_of_its_own() -> None:
+    assert "no hub at the root of the server" in refused(404, path="/negotiate")
 
 
 @pytest.mark.parametrize(
@@ -192,14 +197,6 @@ def test_a_redirect_without_end() -> None:
     assert "in a circle" in hub_advice.for_negotiation(error, HttpResponse(200), None, now=NOW, proxied=False).cause
 
 
-def test_a_classic_server() -> None:
-    error = ClassicServerError("classic", url="http://x", status=200)
-    assert (
-        "classic ASP.NET SignalR"
-        in hub_advice.for_negotiation(error, HttpResponse(200), None, now=NOW, proxied=False).cause
-    )
-
-
 def failed(status: int | None, transport: Transport = Transport.WEBSOCKETS) -> ConnectionFailedError:
     return ConnectionFailedError("no", (TransportError("no", transport=transport, url="http://x", status=status),))
 
@@ -253,22 +250,21 @@ def test_another_transport_that_fails() -> None:
     ],
 )
 def test_the_kind_of_a_server_that_negotiates(asked: str, url: str, kind: str) -> None:
-    assert server_kind(asked, Endpoint(url, "a", "b", ()), None, None) == kind
+    assert server_kind(asked, Endpoint(url, "a", "b", ()), None) == kind
 
 
 @pytest.mark.parametrize(
-    ("error", "answer", "kind"),
+    ("answer", "kind"),
     [
-        (ClassicServerError("classic"), HttpResponse(200), "classic ASP.NET SignalR"),
-        (OSError(), None, "none that answers"),
-        (OSError(), HttpResponse(302), "a web server that redirects"),
-        (OSError(), HttpResponse(200, (), b"<html>"), "a web page, no hub"),
-        (OSError(), HttpResponse(403), "not known: it refuses first"),
-        (OSError(), HttpResponse(404), "a web server, but no hub there"),
+        (None, "none that answers"),
+        (HttpResponse(302), "a web server that redirects"),
+        (HttpResponse(200, (), b"<html>"), "a web page, no hub"),
+        (HttpResponse(403), "not known: it refuses first"),
+        (HttpResponse(404), "a web server, but no hub there"),
     ],
 )
-def test_the_kind_of_a_server_that_does_not(error: Exception, answer: HttpResponse | None, kind: str) -> None:
-    assert server_kind("http://x/hub", None, error, answer) == kind
+def test_the_kind_of_a_server_that_does_not(answer: HttpResponse | None, kind: str) -> None:
+    assert server_kind("http://x/hub", None, answer) == kind
 
 
 @pytest.mark.parametrize(("seconds", "text"), [(1, "1 s"), (130, "2 min"), (7300, "2 h"), (3 * DAY, "3 days")])

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from signalr_sdk import HandshakeError, HubConnection
-from signalr_sdk.cli.step_runner import COMBINATIONS, Ending, StepResult, StepRunner
+from signalr_sdk.cli.step_runner import COMBINATIONS, Combination, Ending, StepResult, StepRunner, hub_over
 from signalr_sdk.cli.step_table import StepTable, short_time
 from signalr_sdk.cli.steps import Step
 from signalr_sdk.testing import Hub, HubServer
@@ -192,6 +192,10 @@ def test_no_server_and_no_url(signalr: Signalr, url: str, status: int) -> None:
 # Its parts
 
 
+def nobody(combination: Combination) -> HubConnection:
+    return hub_over(NOBODY, combination)
+
+
 async def test_a_step_without_an_end_is_cut_off() -> None:
     async def at_once(_hub: HubConnection) -> str:
         return ""
@@ -202,7 +206,7 @@ async def test_a_step_without_an_end_is_cut_off() -> None:
 
     seen: list[StepResult] = []
     steps = (Step("connect", at_once), Step("wait", never))
-    await StepRunner(url=NOBODY, steps=steps, offered=COMBINATIONS[:1], limit=0.001, report=seen.append).run()
+    await StepRunner(steps=steps, connection=nobody, offered=COMBINATIONS[:1], limit=0.001, report=seen.append).run()
     ended = {(result.combination, result.step.name): result for result in seen}
     assert ended[COMBINATIONS[0], "wait"].ending is Ending.FAILED
     assert ended[COMBINATIONS[0], "wait"].said == "no answer within 0.001 s"
@@ -215,7 +219,7 @@ async def test_a_refused_handshake_is_a_failure_and_ends_the_combination() -> No
 
     seen: list[StepResult] = []
     steps = (Step("connect", refused), Step("next", refused))
-    await StepRunner(url=NOBODY, steps=steps, limit=5, report=seen.append).run()
+    await StepRunner(steps=steps, connection=nobody, limit=5, report=seen.append).run()
     endings = [result.ending for result in seen]
     assert endings == [None, Ending.FAILED] * len(COMBINATIONS)
     table = StepTable(steps, NOBODY, plain=True)

@@ -291,7 +291,7 @@ def examined(done: Done) -> dict[str, Any]:
         ("/hub-json-only", 0, "ASP.NET Core SignalR", "MessagePack", "does not speak MessagePack"),
         ("/hub-messagepack-only", 0, "ASP.NET Core SignalR", "JSON", "does not speak JSON"),
         ("/hub-sse", 0, "ASP.NET Core SignalR", None, None),
-        ("/negotiate-classic", 3, "classic ASP.NET SignalR", "negotiate", "speaks classic ASP.NET SignalR"),
+        ("/negotiate-classic", 3, "classic ASP.NET SignalR", "settings", "there is no hub at this path"),
         ("/negotiate-html", 3, "a web page, no hub", "negotiate", "a web page comes instead of a hub's answer"),
         ("/negotiate-error", 3, "a web server, but no hub there", "negotiate", "refuses this client itself"),
         ("/negotiate-empty", 3, "a web server, but no hub there", "negotiate", "something else than a SignalR hub"),

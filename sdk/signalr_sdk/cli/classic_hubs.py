@@ -10,12 +10,13 @@ from ..classic import HubConnection, HubProxy
 from ..interfaces import Handler
 from . import exit_status
 from .json_output import as_json, print_json
+from .option_words import in_options
 from .options import option
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from ..options import Transport
+    from ..options import ConnectionState, Transport
     from .arguments import MethodCall
     from .connection_options import ConnectionOptions
 
@@ -23,19 +24,26 @@ H = TypeVar("H", bound=Handler)
 
 _HELP = "The server is a classic one (ASP.NET SignalR 2.x). Write HUB.METHOD."
 Classic = Annotated[bool, option("--classic", help=_HELP)]
+_HUB_HELP = "A hub of a classic server (ASP.NET SignalR 2.x). Repeatable; all that the server lists by default."
+Hubs = Annotated[list[str] | None, option("--hub", metavar="NAME", help=_HUB_HELP)]
 
 HINT = "; for a server of ASP.NET Core SignalR leave out --classic"
+PERHAPS_CLASSIC = (400, 405)
+"""A classic server that takes no POST answers a negotiation of ASP.NET Core SignalR with one of these statuses."""
 # In `News.*`, any event of the hub.
 _ANY = "*"
 
 
-def split_name(text: str, what: str = "METHOD") -> tuple[str, str]:
-    """Return the hub and the method, or the hub and the event, of a text such as "Chat.Add". Else end the command."""
+def split_name(text: str) -> tuple[str, str]:
+    """Return the hub and the method, or the hub and the event, of a text such as "Chat.Add".
+
+    Raises:
+        ValueError: the text names no hub.
+    """
     hub, _dot, name = text.rpartition(".")
     if not hub or not name:
-        exit_status.fail(
-            exit_status.WRONG_USAGE,
-            f"{text!r} names no hub; with --classic write HUB.{what} (signalr hubs URL lists the hubs)",
+        raise ValueError(
+            f"{text!r} names no hub; for a classic server write HUB.METHOD (signalr hubs URL lists the hubs)"
         )
     return hub, name
 
@@ -45,15 +53,17 @@ class ClassicHubs:
 
     Args:
         connection: the connection.
-        names: methods and events, such as "Chat.Add" and "News.*", whose hubs are wanted.
+        hubs: the names of the hubs that are wanted.
     """
 
-    def __init__(self, connection: HubConnection, names: Iterable[str]) -> None:
+    def __init__(self, connection: HubConnection, hubs: Iterable[str]) -> None:
         self._connection = connection
-        self._hubs: dict[str, HubProxy] = {}
-        for name in names:
-            hub, _name = split_name(name)
-            self._hubs[hub.casefold()] = connection.hub(hub)
+        self._hubs: dict[str, HubProxy] = {hub.casefold(): connection.hub(hub) for hub in hubs}
+
+    @property
+    def state(self) -> ConnectionState:
+        """See `HubConnection.state`."""
+        return self._connection.state
 
     @property
     def transport(self) -> Transport | None:
@@ -91,13 +101,21 @@ class ClassicHubs:
         """See `HubConnection.flush`."""
         await self._connection.flush()
 
+    async def wait_connected(self) -> None:
+        """See `HubConnection.wait_connected`."""
+        await self._connection.wait_connected()
+
     async def wait_closed(self) -> None:
         """See `HubConnection.wait_closed`."""
         await self._connection.wait_closed()
 
     def _split(self, method: str) -> tuple[HubProxy, str]:
         hub, name = split_name(method)
-        return self._hubs[hub.casefold()], name
+        proxy = self._hubs.get(hub.casefold())
+        if proxy is None:
+            names = ", ".join(each.name for each in self._hubs.values())
+            raise ValueError(f"{hub!r} is none of the hubs of this connection ({names}); name it with --hub {hub}")
+        return proxy, name
 
     async def __aenter__(self) -> Self:
         await self._connection.start()
@@ -117,19 +135,25 @@ def _show_progress(value: Any) -> None:
     typer.echo(as_json(value), err=True)
 
 
-def classic_hubs(connection: ConnectionOptions, url: str, names: Sequence[str], **more: Any) -> ClassicHubs:
+def classic_hubs(
+    connection: ConnectionOptions, url: str, names: Sequence[str] = (), *, hubs: Sequence[str] = (), **more: Any
+) -> ClassicHubs:
     """Return the hubs of a classic server.
 
     Args:
         connection: the options that the user has typed.
         url: the URL of all hubs.
-        names: methods and events whose hubs are wanted.
+        names: methods and events, such as "Chat.Add" and "News.*", whose hubs are wanted.
+        hubs: the names of hubs that are wanted too.
         more: further arguments of the connection.
     """
     if connection.protocol not in (None, "json"):
-        exit_status.fail(exit_status.WRONG_USAGE, "--protocol and --classic exclude each other; leave out one of them")
+        exit_status.fail(exit_status.WRONG_USAGE, "a classic server has JSON only; leave out --protocol")
     arguments = {"transports": connection.transports, **connection.arguments, **more}
-    return ClassicHubs(HubConnection(url, **arguments), names)
+    try:
+        return ClassicHubs(HubConnection(url, **arguments), [*hubs, *(split_name(name)[0] for name in names)])
+    except ValueError as error:
+        exit_status.fail(exit_status.WRONG_USAGE, in_options(str(error)))
 
 
 def classic_hub(call: MethodCall, connection: ConnectionOptions, url: str, **more: Any) -> ClassicHubs:
@@ -150,7 +174,7 @@ def invoke_classic(call: MethodCall, connection: ConnectionOptions, timeout: flo
             result = await hubs.invoke(method, *arguments)
         print_json(result)
 
-    connection.run(run(), timeout=timeout, hint=HINT)
+    connection.run(run(), timeout=timeout, core=HINT)
 
 
 def is_wanted(name: str, wanted: Iterable[str]) -> bool:

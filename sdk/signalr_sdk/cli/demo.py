@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -12,12 +13,14 @@ from ..testing.demo_hub import DemoHub
 from . import exit_status, options
 from .connection_options import ConnectionOptions, checked_url
 from .negotiate import ask
-from .step_runner import COMBINATIONS, Combination, StepRunner, allowed_combinations
+from .step_runner import COMBINATIONS, Combination, StepRunner, allowed_combinations, hub_over
 from .step_table import StepTable, live_reports
 from .steps import ANY_HUB, DEMO_HUB, Step
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from .. import HubConnection
 
 _FAILED = 1
 _PATH = "/chat"
@@ -55,7 +58,7 @@ def demo(
 
 def _show(
     url: str,
-    steps: Sequence[Step],
+    steps: Sequence[Step[HubConnection]],
     offered: Sequence[Combination],
     *,
     as_json: bool,
@@ -69,9 +72,8 @@ def _show(
     console = Console(highlight=False, markup=False, emoji=False)
     table = StepTable(steps, url, plain=not console.encoding.startswith("utf"))
     with live_reports(table, console, is_live=console.is_interactive and not as_json) as report:
-        runner = StepRunner(
-            url=url, steps=steps, offered=offered, limit=limit, report=report, hub_arguments=hub_arguments
-        )
+        connection = functools.partial(hub_over, url, **hub_arguments)
+        runner = StepRunner(steps=steps, connection=connection, offered=offered, limit=limit, report=report)
         # A step that is too slow must end at its own time limit, and be shown as failed. So the time limit of the whole
         # run is longer than the time limits of all steps together.
         exit_status.run(runner.run(), timeout=(len(steps) + 1) * len(COMBINATIONS) * (limit + 10))

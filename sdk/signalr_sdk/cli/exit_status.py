@@ -9,7 +9,7 @@ import typer
 
 from signalr_sdk_cli.usage_errors import missing_package
 
-from .. import ClassicServerError, HubError, LocalProtocolError, SignalRError
+from .. import ClassicServerError, CoreServerError, HubError, LocalProtocolError, SignalRError
 from .._core.redaction import printable
 from .hub_errors import explained
 from .json_output import OutputError, print_json
@@ -36,6 +36,7 @@ def run(
     timeout: float | None,
     sent: Sequence[Any] | None = None,
     hint: str = DOCTOR,
+    core: str = "",
     classic_hint: str = ADD_CLASSIC,
     token_source: str | None = None,
 ) -> T:
@@ -47,6 +48,7 @@ def run(
         work: the work of the command, for example a call of the hub.
         timeout: seconds for the work; `None` for no limit.
         hint: what to do if there is no connection; it stands at the end of the error text.
+        core: the same if the classic client was used, and the server is one of ASP.NET Core SignalR.
         classic_hint: the same for a classic server, which a command for ASP.NET Core SignalR has met.
         sent: the arguments with which a method is called, for the hint if the hub cannot bind them.
         token_source: where the bearer token comes from, for the error if the server refuses it; `None` without a token.
@@ -65,13 +67,20 @@ def run(
         # Catch OSError before ValueError: `ssl.SSLCertVerificationError` derives from both, and must end the command
         # with "no connection", not with "wrong usage".
         said = in_options(str(error), token_source)
-        fail(NO_CONNECTION, said + (classic_hint if isinstance(error, ClassicServerError) else hint))
+        if isinstance(error, ClassicServerError):
+            fail(NO_CONNECTION, said + classic_hint)
+        fail(NO_CONNECTION, said + (core if core and _is_of_core(error) else hint))
     except ValueError as error:
         fail(WRONG_USAGE, in_options(str(error)))
     except ModuleNotFoundError as error:
         fail(WRONG_USAGE, missing_package(error))
     except KeyboardInterrupt:
         raise typer.Exit(INTERRUPTED) from None
+
+
+def _is_of_core(error: Exception) -> bool:
+    """Return whether ASP.NET Core SignalR probably gave this answer to the classic client."""
+    return isinstance(error, CoreServerError) or getattr(error, "status", None) in (404, 405)
 
 
 async def _within(work: Awaitable[T], timeout: float | None) -> T:

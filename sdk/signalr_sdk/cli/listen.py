@@ -69,10 +69,10 @@ def listen(
         exit_status.fail(exit_status.WRONG_USAGE, "--for and --timeout exclude each other; leave out one of them")
     listening = _Listening([*names, *(event or ())], bot, count=count, has_times=timestamps)
     policy = AnnouncedRetry(listening.say, connection.token_source)
-    more = {"reconnect": policy, "retry_start": policy, "timeouts": Timeouts(idle=idle)}
+    more: dict[str, Any] = {"reconnect": policy, "retry_start": policy, "timeouts": Timeouts(idle=idle)}
     if classic:
         hubs = classic_hubs(connection, hub_url, listening.classic_names(), **more)
-        connection.run(listening.run(hubs, timeout, duration), timeout=None, hint=HINT)
+        connection.run(listening.run(hubs, timeout, duration), timeout=None, core=HINT)
         return
     # `HubConnection` needs a running event loop only when it starts.
     hub = connection.hub(hub_url, **more)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.table import Table
@@ -16,10 +16,13 @@ from .._http.negotiator import run_negotiation, run_steps
 from .._http.request_sender import RequestSender
 from ..classic.negotiation import Endpoint
 from ..classic.negotiation import negotiate as negotiate_classic
-from ..classic.request_urls import Address
+from ..classic.request_urls import Address, connection_data
 from . import exit_status, options
 from .classic_hubs import HINT, Classic
 from .connection_options import ConnectionOptions
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 _LABELS = {
     "asked": "asked",
@@ -56,7 +59,7 @@ def negotiate(
     Exit status: 0 done, 2 wrong usage, 3 no connection.
     """
     asked = (ask_classic if classic else ask)(connection.hub_url(url), **connection.arguments)
-    answer = connection.run(asked, timeout=timeout, hint=HINT if classic else exit_status.DOCTOR)
+    answer = connection.run(asked, timeout=timeout, core=HINT if classic else "")
     if as_json:
         exit_status.show(answer)
     else:
@@ -82,13 +85,7 @@ async def ask_classic(url: str, *, ssl: Any, proxy: str | None, **sender_argumen
     """Negotiate with a classic server, without naming hubs. Return the dict that `--json` prints."""
     asked: list[str] = []
     client = AiohttpClient(ssl=ssl, proxy=proxy)
-    url = urls.hub_url(url)
-    try:
-        sender = RequestSender(client, url, timeouts=Timeouts(), **sender_arguments)
-        steps = negotiate_classic(Address(url), limit=Limits().redirects, now=time.time())
-        endpoint: Endpoint = await run_steps(sender, steps, url=url, timeout=Timeouts().request, asked=asked)
-    finally:
-        await client.close()
+    endpoint = await negotiate_classic_endpoint(client, urls.hub_url(url), asked, **sender_arguments)
     answer = endpoint.negotiated
     return {
         "asked": asked,
@@ -103,6 +100,35 @@ async def ask_classic(url: str, *, ssl: Any, proxy: str | None, **sender_argumen
         "longPollDelay": answer.long_poll_delay,
         "redirectToken": endpoint.access_token is not None,
     }
+
+
+async def negotiate_classic_endpoint(
+    client: AiohttpClient,
+    url: str,
+    asked: list[str],
+    *,
+    hubs: Sequence[str] = (),
+    timeout: float | None = Timeouts().request,
+    **sender_arguments: Any,
+) -> Endpoint:
+    """Negotiate with a classic server, following all redirects, and return the `Endpoint`.
+
+    Args:
+        client: the HTTP client that sends the requests. `negotiate_classic_endpoint` closes the client.
+        url: URL of all hubs.
+        asked: a list to which the URL of each request is added, without its query.
+        hubs: the names of the hubs that are wanted.
+        timeout: seconds for each request.
+        sender_arguments: further arguments of `RequestSender`.
+    """
+    try:
+        sender = RequestSender(client, url, timeouts=Timeouts(), **sender_arguments)
+        address = Address(url, connection_data(hubs))
+        steps = negotiate_classic(address, hubs=tuple(hubs), limit=Limits().redirects, now=time.time())
+        endpoint: Endpoint = await run_steps(sender, steps, url=url, timeout=timeout, asked=asked)
+    finally:
+        await client.close()
+    return endpoint
 
 
 async def negotiate_endpoint(

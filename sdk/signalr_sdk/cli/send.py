@@ -53,7 +53,7 @@ def send(
             await hub.flush()
 
     limit = timeout if timeout is not None or source is not None else _LIMIT
-    connection.run(run(), timeout=limit, hint=HINT if classic else exit_status.DOCTOR)
+    connection.run(run(), timeout=limit, core=HINT if classic else "")
 
 
 _LIMIT = 30.0  # seconds, for a single call

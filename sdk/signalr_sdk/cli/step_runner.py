@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import time
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
 import attrs
 
 from .. import HandshakeError, HubConnection, HubError, SignalRError, Transport
 from .._core.redaction import redact_error
+from .._life.managed_connection import ManagedConnection
 from .exit_status import for_terminal
 from .steps import Step, WrongAnswerError
 
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from .connection_options import ConnectionOptions
+
+C = TypeVar("C", bound=ManagedConnection[Any])
 
 
 @attrs.frozen
@@ -53,6 +56,11 @@ def allowed_combinations(options: ConnectionOptions) -> list[Combination]:
     ]
 
 
+def hub_over(url: str, combination: Combination, **more: Any) -> HubConnection:
+    """Return a hub connection over a combination, which does not reconnect. `more` are further arguments."""
+    return HubConnection(url, transports=combination.transport, protocol=combination.protocol, reconnect=False, **more)
+
+
 class Ending(StrEnum):
     """How a step, for example a call, ended. `NOT_OFFERED`: the server lacks the transport or the hub protocol."""
 
@@ -75,7 +83,7 @@ class StepResult:
     """
 
     combination: Combination
-    step: Step
+    step: Step[Any]
     ending: Ending | None = attrs.field(default=None, kw_only=True)
     said: str = attrs.field(default="", converter=for_terminal, kw_only=True)
     seconds: float = attrs.field(default=0.0, kw_only=True)
@@ -83,24 +91,22 @@ class StepResult:
 
 
 @attrs.frozen(kw_only=True)
-class StepRunner:
+class StepRunner(Generic[C]):
     """Runs the steps, for example a call, over each combination of transport and hub protocol.
 
     Attributes:
-        url: URL of the hub.
         steps: the steps to run; the first step must connect.
+        connection: returns a connection over a combination, which is not started and does not reconnect.
         offered: the combinations that the server offers; the other combinations are reported as not offered.
         limit: seconds for each step.
         report: called with a `StepResult` when a step begins, and again when this step has ended.
-        hub_arguments: further keyword arguments for `HubConnection`.
     """
 
-    url: str
-    steps: Sequence[Step]
+    steps: Sequence[Step[C]]
+    connection: Callable[[Combination], C]
     offered: Iterable[Combination] = COMBINATIONS
     limit: float
     report: Callable[[StepResult], None]
-    hub_arguments: dict[str, Any] = attrs.field(factory=dict, repr=False)
 
     async def run(self) -> None:
         """Run the steps, one combination after another, each with a connection of its own."""
@@ -111,29 +117,23 @@ class StepRunner:
                 self.report(StepResult(combination, self.steps[0], ending=Ending.NOT_OFFERED))
 
     async def _run_over(self, combination: Combination) -> None:
-        hub = HubConnection(
-            self.url,
-            transports=combination.transport,
-            protocol=combination.protocol,
-            reconnect=False,
-            **self.hub_arguments,
-        )
+        connection = self.connection(combination)
         connect, *others = self.steps
         try:
-            if await self._run_step(hub, StepResult(combination, connect)) is Ending.WORKED:
+            if await self._run_step(connection, StepResult(combination, connect)) is Ending.WORKED:
                 for step in others:
-                    await self._run_step(hub, StepResult(combination, step))
+                    await self._run_step(connection, StepResult(combination, step))
         finally:
-            await hub.stop()
+            await connection.stop()
 
-    async def _run_step(self, hub: HubConnection, running: StepResult) -> Ending:
+    async def _run_step(self, connection: C, running: StepResult) -> Ending:
         self.report(running)
         began = time.perf_counter()
         ending = Ending.FAILED
         raised: Exception | None = None
         try:
             async with asyncio.timeout(self.limit):
-                said = await running.step.run(hub)
+                said = await running.step.run(connection)
             ending = Ending.WORKED
         except HandshakeError as error:
             raised = error

@@ -35,17 +35,17 @@ class StepTable:
     """The table of results: a row for each step, for example a call, and a column for each transport and protocol.
 
     Args:
-        steps: all steps, in the order of the rows.
+        steps: all steps, in the order of the rows. If empty, each step that has begun gets a row.
         url: URL of the hub; its query, which may hold a secret, is not shown.
         plain: whether the output may have ASCII characters only.
         titled: whether the URL stands above the table.
     """
 
-    def __init__(self, steps: Sequence[Step], url: str, *, plain: bool, titled: bool = True) -> None:
+    def __init__(self, steps: Sequence[Step[Any]], url: str, *, plain: bool, titled: bool = True) -> None:
         self._titled = titled
         self._steps = steps
         self._url = urls.without_query(url)
-        self._results: dict[tuple[Combination, Step], StepResult] = {}
+        self._results: dict[tuple[Combination, Step[Any]], StepResult] = {}
         self._worked, self._failed, self._running = ("ok", "FAILED", "...") if plain else ("✓", "✗ failed", "…")
         self._began = time.perf_counter()
 
@@ -107,18 +107,18 @@ class StepTable:
         for each in COMBINATIONS:
             name = f"{_TRANSPORTS[each.transport]}\n{PROTOCOLS[each.protocol]}"
             table.add_column(name, min_width=8, no_wrap=True)
-        for step in self._steps:
+        for step in self._steps or dict.fromkeys(step for _each, step in self._results):
             table.add_row(self._label(step), *(self._cell(each, step) for each in COMBINATIONS))
         return table
 
     def _ended(self, ending: Ending) -> list[StepResult]:
         return [result for result in self._results.values() if result.ending is ending]
 
-    def _label(self, step: Step) -> Text:
+    def _label(self, step: Step[Any]) -> Text:
         said = next((result.said for result in self._ended(Ending.WORKED) if result.step is step), "")
         return Text.assemble((step.name, "bold"), "\n  ", (said, "dim"))
 
-    def _cell(self, combination: Combination, step: Step) -> Text:
+    def _cell(self, combination: Combination, step: Step[Any]) -> Text:
         result = self._results.get((combination, step))
         if result is None:
             return Text()

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import attrs
 
 from .. import HubConnection, HubError
 from .._core.redaction import redact_error
+from .._life.managed_connection import ManagedConnection
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
+C = TypeVar("C", bound=ManagedConnection[Any])
+
 _ITEMS = 100
-# The step "round trip" calls this method, which probably no hub has. The hub's error shows that the hub answers. If a
-# hub does have the method, the result shows that the hub answers.
-_UNKNOWN_METHOD = "SignalrDemoRoundTrip"
+UNKNOWN_METHOD = "SignalrDemoRoundTrip"
+"""The step "round trip" calls this method, which probably no hub has.
+
+The hub's error shows that the hub answers. If a hub does have the method, the result shows that the hub answers.
+"""
 
 
 class WrongAnswerError(Exception):
@@ -23,7 +28,7 @@ class WrongAnswerError(Exception):
 
 
 @attrs.frozen
-class Step:
+class Step(Generic[C]):
     """One thing to try over a connection, for example a call.
 
     Attributes:
@@ -32,7 +37,7 @@ class Step:
     """
 
     name: str
-    run: Callable[[HubConnection], Awaitable[str]] = attrs.field(repr=False)
+    run: Callable[[C], Awaitable[str]] = attrs.field(repr=False)
 
 
 def _expect(answer: object, expected: object) -> None:
@@ -52,7 +57,7 @@ async def _round_trip(hub: HubConnection) -> str:
     # Call a method that the hub does not have: every hub answers this call with an error. A ping would not do, because
     # servers do not answer pings.
     try:
-        await hub.invoke(_UNKNOWN_METHOD)
+        await hub.invoke(UNKNOWN_METHOD)
     except HubError:
         return "an unknown method, refused"
     return "a call, answered"

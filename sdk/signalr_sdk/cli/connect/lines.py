@@ -34,6 +34,7 @@ on Trade                  show only this event; on alone: all events
 off Trade                 do not show this event; off alone: no events
 answer Ask={"ok": true}   what to answer when the hub calls Ask
 help, exit                Ctrl-C cancels calls, Ctrl-D ends the command
+A classic server has several hubs: Chat.Add 1 2, on Chat.addMessage, on Chat.*
 Arguments are JSON, or else text; a text with blanks stands in 'quotes'; =1 is the text 1."""
 
 

@@ -10,6 +10,7 @@ from ..._core.redaction import redact_error
 from ..._guard.tasks import spawn
 from ...messages import Invocation
 from ..bot_options import answer_calls
+from ..classic_hubs import ClassicHubs, is_wanted
 from ..hub_errors import explained
 from ..json_output import as_json
 from ..option_words import in_options
@@ -68,6 +69,9 @@ class Session:
         screen: shows what happens.
         bot: what to call on each connection, and what to answer.
 
+    Raises:
+        ValueError: the bot is to answer a classic server.
+
     Attributes:
         hub: the connection.
         methods: the methods that were called, for the completion.
@@ -77,7 +81,7 @@ class Session:
         has_connected: whether the connection was up at least once.
     """
 
-    def __init__(self, hub: HubConnection, screen: Screen, bot: BotOptions) -> None:
+    def __init__(self, hub: HubConnection | ClassicHubs, screen: Screen, bot: BotOptions) -> None:
         self.methods: dict[str, None] = {}
         self.events: dict[str, None] = {}
         self.wrong_lines: int = 0
@@ -114,15 +118,13 @@ class Session:
         """Do what a line says, and return after it is done. Return whether the session goes on."""
         try:
             line = parse_line(text)
+            if line is not None and line.verb is Verb.EXIT:
+                return False
+            if line is not None:
+                await self._run(line)
         except ValueError as error:
             self.wrong_lines += 1
             await self._screen.failed(text.split(maxsplit=1)[0], str(error))
-            return True
-        if line is None:
-            return True
-        if line.verb is Verb.EXIT:
-            return False
-        await self._run(line)
         return True
 
     def start_line(self, text: str) -> asyncio.Task[bool]:
@@ -194,7 +196,7 @@ class Session:
 
     async def _stream(self, line: Line) -> None:
         count = 0
-        async with self.hub.stream(line.name, *line.arguments) as items:
+        async with self._core().stream(line.name, *line.arguments) as items:
             async for item in items:
                 await self._screen.item(line.name, item)
                 count += 1
@@ -219,25 +221,33 @@ class Session:
             self._screen.note(f"events that are shown: {', '.join(sorted(self._shown)) or 'none'}")
 
     def _answer(self, line: Line) -> None:
+        hub = self._core()
         # A second answer for the same method takes the place of the first.
-        self.hub.off(line.name)
+        hub.off(line.name)
         self._answered.add(line.name.casefold())
-        answer_calls(self.hub, line.name, line.arguments[0], self._event)
+        answer_calls(hub, line.name, line.arguments[0], self._event)
         self._screen.note(f"calls of {line.name} are answered")
 
     async def _event(self, name: str, arguments: tuple[Any, ...]) -> None:
         _remember(self.events, name)
-        key = name.casefold()
-        if key in self._hidden or (self._shown is not None and key not in self._shown):
+        if is_wanted(name, self._hidden) or (self._shown is not None and not is_wanted(name, self._shown)):
             return
         await self._screen.event(name, arguments)
+
+    def _core(self) -> HubConnection:
+        """Return the connection. Raise a `ValueError` for a classic server, whose protocol lacks some verbs."""
+        if isinstance(self.hub, ClassicHubs):
+            text = "a classic server has no streams, and asks a client for no answers"
+            raise ValueError(text)  # noqa: TRY004 - the line of the user is wrong, and not a type
+        return self.hub
 
     def _register(self) -> None:
         hub, screen = self.hub, self._screen
         # Do not use `on` for events: if the hub asks for a client result, a handler of `on` would answer with `None`.
         hub.on_any(self._event)
         self._bot.set_up(hub)
-        self._bot.answer(hub, self._event)
+        if self._bot.answers:
+            self._bot.answer(self._core(), self._event)
 
         @hub.on_connected
         def connected(_connection_id: str | None) -> None:

@@ -9,7 +9,6 @@ from rich.text import Text
 from ..._core import urls
 from ..step_runner import StepResult
 from ..step_table import StepTable, short_time
-from ..steps import ANY_HUB
 from .examination import KEEP_ALIVE, Examination
 from .findings import Finding, Mark, Problem
 
@@ -26,7 +25,7 @@ class CheckTable:
     """
 
     def __init__(self, url: str, *, plain: bool) -> None:
-        self.steps: StepTable = StepTable(ANY_HUB, url, plain=plain, titled=False)
+        self.steps: StepTable = StepTable((), url, plain=plain, titled=False)
         self._title = urls.without_query(url)
         self._findings: dict[str, Finding] = {}
         self._plain = plain

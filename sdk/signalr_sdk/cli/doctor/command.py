@@ -8,6 +8,7 @@ import typer
 from rich.console import Console
 
 from .. import exit_status, options
+from ..classic_hubs import Hubs
 from ..connection_options import ConnectionOptions
 from ..step_runner import StepResult, allowed_combinations
 from ..step_table import live_reports
@@ -36,12 +37,14 @@ KeepAlive = Annotated[
 @options.command(
     "signalr doctor https://example.com/chat --token-file token.txt",
     "signalr doctor https://example.com/chat --json > report.json",
+    "signalr doctor https://example.com/signalr --hub Chat",
 )
 def doctor(
     url: options.Url = None,
     as_json: options.Json = False,
     timeout: Limit = 10.0,
     keep_alive: KeepAlive = 20.0,
+    hub: Hubs = None,
     *,
     connection: ConnectionOptions,
 ) -> None:
@@ -63,7 +66,9 @@ def doctor(
                 _say_wait(result)
 
         wanted = allowed_combinations(connection)
-        examination = Examination(url, connection, wanted=wanted, limit=timeout, keep_alive=keep_alive, report=note)
+        examination = Examination(
+            url, connection, wanted=wanted, hubs=hub or [], limit=timeout, keep_alive=keep_alive, report=note
+        )
         # A check or step that is too slow must end at its own time limit, and be shown as failed. So the time limit of
         # the whole run is longer than the time limits of all checks and steps together.
         connection.run(examination.run(), timeout=keep_alive + 40 * (timeout + 10))

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import attrs
 
-from ... import SignalRError, Timeouts
+from ... import SignalRError, Timeouts, Transport
 from ..._core import urls
 from ..._http.proxies import environment_proxy, proxy_url
+from ..._life.managed_connection import ManagedConnection
 from ..option_words import in_options, without_place
-from ..step_runner import Combination, Ending, StepResult, StepRunner
+from ..step_runner import Combination, Ending, StepResult, StepRunner, hub_over
 from ..steps import ANY_HUB
+from . import classic_advice, hub_advice
+from .classic_checks import ClassicChecks
 from .findings import Advice, Finding, Mark, Problem
-from .hub_advice import WITHOUT_PROTOCOL, for_step
+from .hub_advice import WITHOUT_PROTOCOL
 from .hub_checks import HubChecks
 from .network_advice import HTTPS_PORT
 from .network_checks import HostPort, Route, check_name, check_tcp, check_tls, check_tunnel, speaks_tls
@@ -27,8 +31,10 @@ if TYPE_CHECKING:
     from yarl import URL
 
     from ..connection_options import ConnectionOptions
+    from ..steps import Step
 
 T = TypeVar("T")
+C = TypeVar("C", bound=ManagedConnection[Any])
 
 KEEP_ALIVE = "keep-alive"
 
@@ -48,6 +54,7 @@ class Examination:
         url: URL of the hub, as `urls.hub_url` returns it.
         options: how to connect to the hub, from the command line.
         wanted: the combinations of transport and protocol to try.
+        hubs: the hubs of a classic server to examine; if empty, all that the server lists.
         limit: seconds for each step over a transport, and for most checks.
         keep_alive: seconds to wait for a ping of the server; with 0, the check for pings is skipped.
         report: called with a result when a check or a step begins, and again with the final result when it has ended.
@@ -57,6 +64,7 @@ class Examination:
     url: str
     options: ConnectionOptions
     wanted: Sequence[Combination] = attrs.field(kw_only=True)
+    hubs: Sequence[str] = attrs.field(kw_only=True)
     limit: float = attrs.field(kw_only=True)
     keep_alive: float = attrs.field(kw_only=True)
     report: Callable[[Finding | StepResult], None] = attrs.field(kw_only=True)
@@ -83,6 +91,9 @@ class Examination:
             return
         asked: list[str] = []
         endpoint = await self._check("negotiate", self._hub.negotiate(asked), waits="asks the server what it offers")
+        if self._hub.is_classic:
+            await self._examine_classic(home)
+            return
         if endpoint is None:
             # Negotiate was redirected to another server, and that server refused or did not answer. Run the
             # network checks (name, TCP, TLS) for that server too, to tell the user why.
@@ -104,11 +115,37 @@ class Examination:
             return
         where_token = self._hub.where_token(endpoint, offered)
         await self._check("token", where_token, 3 * self.limit + _GRACE, waits="connects with and without the token")
-        await self._run_steps(offered)
-        usable = [result.combination for result in self._results if result.ending is Ending.WORKED]
-        ping = self._hub.wait_for_ping(usable, self.keep_alive)
-        waits = f"waits up to {self.keep_alive:g} s for a ping of the server"
-        await self._check(KEEP_ALIVE, ping, self.keep_alive + 3 * self.limit, waits=waits)
+        await self._run_steps(ANY_HUB, offered, functools.partial(hub_over, self.url, **self._hub.arguments))
+        await self._check_keep_alive(self._hub.wait_for_ping(self._usable, self.keep_alive), "a ping")
+
+    async def _examine_classic(self, home: tuple[str, str, int]) -> None:
+        """Run the checks that talk to a classic server. `home` is the origin of the URL."""
+        classic = ClassicChecks(self._hub, self.hubs)
+        endpoint = await self._check("settings", classic.negotiate(), waits="asks the server for its settings")
+        if endpoint is None:
+            return
+        target = urls.origin(endpoint.address.url)
+        if target != home and not await self._reach(target, " 2"):
+            return
+        await self._check("hubs", classic.find_hubs(), 3 * self.limit + _GRACE, waits="asks for the hubs")
+        offered = [
+            each
+            for each in self.wanted
+            if each.protocol == "json" and (classic.web_sockets or each.transport is not Transport.WEBSOCKETS)
+        ]
+        if not offered:
+            await self._check("transports", classic.nothing_in_common())
+            return
+        await self._run_steps(classic.steps(), offered, classic.connection)
+        await self._check_keep_alive(classic.wait_for_keep_alive(self._usable, self.keep_alive), "signs of life")
+
+    @property
+    def _usable(self) -> list[Combination]:
+        return [result.combination for result in self._results if result.ending is Ending.WORKED]
+
+    async def _check_keep_alive(self, waiting: Awaitable[tuple[Finding, None]], what: str) -> None:
+        waits = f"waits up to {self.keep_alive:g} s for {what} of the server"
+        await self._check(KEEP_ALIVE, waiting, self.keep_alive + 3 * self.limit, waits=waits)
 
     @property
     def server(self) -> str:
@@ -208,14 +245,11 @@ class Examination:
         source = "--proxy" if given else "the environment"
         return Finding(Mark.GOOD, f"{proxy.scheme}://{HostPort.of_proxy(proxy)}, from {source}"), (proxy,)
 
-    async def _run_steps(self, offered: Sequence[Combination]) -> None:
+    async def _run_steps(
+        self, steps: Sequence[Step[C]], offered: Sequence[Combination], connection: Callable[[Combination], C]
+    ) -> None:
         runner = StepRunner(
-            url=self.url,
-            steps=ANY_HUB,
-            offered=offered,
-            limit=self.limit,
-            report=self._note_result,
-            hub_arguments=self._hub.arguments,
+            steps=steps, connection=connection, offered=offered, limit=self.limit, report=self._note_result
         )
         await runner.run()
 
@@ -244,7 +278,7 @@ class Examination:
         for result in self._results:
             transport = result.combination.transport
             if result.ending is Ending.FAILED:
-                why = for_step(result.error, transport, others_work=bool(working - {transport}))
+                why = self._advice(result, others_work=bool(working - {transport}))
                 found.setdefault(why, {}).setdefault(f"{transport}, {result.step.name}", result)
             elif result.ending is Ending.NOT_OFFERED and result.said:
                 protocol = result.combination.protocol
@@ -255,6 +289,11 @@ class Examination:
             mark = Mark.FAILED if first.ending is Ending.FAILED else Mark.SKIPPED
             problems.append(Problem(where="; ".join(places), said=_said(first), advice=why, mark=mark))
         return problems
+
+    def _advice(self, failed: StepResult, *, others_work: bool) -> Advice:
+        if self._hub.is_classic:
+            return classic_advice.for_step(failed, others_work=others_work)
+        return hub_advice.for_step(failed.error, failed.combination.transport, others_work=others_work)
 
 
 def _said(result: StepResult) -> str:

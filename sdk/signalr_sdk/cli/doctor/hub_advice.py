@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 import attrs
 
 from ... import (
-    ClassicServerError,
     ConnectionClosedError,
     HandshakeError,
     NegotiationError,
@@ -68,11 +67,6 @@ def for_negotiation(
         now: the current time, in seconds since 1970.
         proxied: whether the requests went through a proxy, which may have answered in place of the server.
     """
-    if isinstance(error, ClassicServerError):
-        return Advice(
-            "the server speaks classic ASP.NET SignalR, which is another protocol than ASP.NET Core SignalR",
-            "use signalr_sdk.classic.HubConnection, or signalr invoke, send and listen with --classic",
-        )
     status = error.status if isinstance(error, NegotiationError) else None
     if status is None or answer is None:
         return _for_no_answer(error, answer)
@@ -80,6 +74,8 @@ def for_negotiation(
         return _for_unusable(error, answer)
     if status < 400:
         return _for_redirect(answer.header("Location") or "")
+    if status == 404 and urls.path_of(getattr(error, "url", None) or "") == "/negotiate":
+        return _NO_PATH
     return _for_status(status, token, now, proxied=proxied)
 
 
@@ -124,6 +120,10 @@ def _for_redirect(location: str) -> Advice:
 _NO_HUB = Advice(
     "there is no hub at this path",
     "compare the path with MapHub(...) on the server, and with the prefix that a reverse proxy adds",
+)
+_NO_PATH = Advice(
+    "there is no hub at the root of the server",
+    "add the hub's path to the URL: that of MapHub(...) on the server, or /signalr, which most classic servers have",
 )
 _NO_UPSTREAM = Advice("a reverse proxy answers, but does not reach the hub behind it", "see whether the hub runs")
 _STATUSES = {

@@ -8,24 +8,35 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from ... import Connection, ConnectionFailedError, HubConnection, NegotiationError, Transport
+from ... import (
+    ClassicServerError,
+    Connection,
+    ConnectionClosedError,
+    ConnectionFailedError,
+    HubConnection,
+    NegotiationError,
+    SignalRError,
+    Transport,
+)
 from ..._core import urls
 from ..._core.redaction import redact, redact_error
-from ..._guard.tasks import spawn
+from ..._guard.tasks import retrieve, spawn
 from ..._http.aiohttp_client import AiohttpClient
 from ...messages import Ping
-from ..negotiate import negotiate_endpoint
+from ..classic_hubs import PERHAPS_CLASSIC
+from ..negotiate import negotiate_classic_endpoint, negotiate_endpoint
 from ..option_words import in_options, without_place
 from ..watched_protocol import WatchedProtocol
 from . import hub_advice as advice
 from .findings import Finding, Mark
-from .server_kind import is_html, server_kind
+from .server_kind import CLASSIC, is_html, server_kind
 from .token_lifetime import GivenToken, lifetime_remark
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ..._core.negotiation import Endpoint
+    from ..._life.managed_connection import ManagedConnection
     from ...interfaces import HttpRequest, HttpResponse
     from ...messages import HubMessage
     from ..step_runner import Combination
@@ -34,7 +45,7 @@ if TYPE_CHECKING:
 _LONGEST_BODY = 2000  # bytes of an answer that are looked at
 
 
-class _RecordingClient(AiohttpClient):
+class RecordingClient(AiohttpClient):
     """An HTTP client that keeps its last response, from which the advice about a failed negotiation is made."""
 
     answer: HttpResponse | None = None
@@ -58,6 +69,7 @@ class HubChecks:
         token_source: where the token comes from, for example `SIGNALR_TOKEN`; `None` without a token.
         proxied: whether requests go through a proxy.
         server: the kind of server, once `negotiate` has run.
+        is_classic: whether the server is one of classic ASP.NET SignalR, once `negotiate` has run.
         answered: the HTTP status of the last negotiate response; `None` if there was none.
     """
 
@@ -68,35 +80,61 @@ class HubChecks:
     token_source: str | None = None
     proxied: bool = False
     server: str = ""
+    is_classic: bool = False
     answered: int | None = None
 
     async def negotiate(self, asked: list[str]) -> tuple[Finding, Endpoint | None]:
         """Negotiate, following all redirects.
 
-        Return a tuple of the check's result (`Finding`) and the `Endpoint` to connect to; `None` if negotiate failed.
+        Return a tuple of the check's result (`Finding`) and the `Endpoint` to connect to; `None` if negotiate failed,
+        or if the server is a classic one.
 
         Args:
             asked: a list to which this method adds the URL of each negotiate request.
         """
         given = {name: self.arguments[name] for name in ("headers", "access_token")}
-        client = _RecordingClient(ssl=self.arguments["ssl"], proxy=self.arguments["proxy"])
+        client = RecordingClient(ssl=self.arguments["ssl"], proxy=self.arguments["proxy"])
         endpoint, failure = None, None
         try:
             endpoint = await negotiate_endpoint(client, self.url, asked, timeout=self.limit, **given)
         except (ConnectionFailedError, OSError) as error:
             failure = error
         self.answered = client.answer.status if client.answer is not None else None
-        self.server = server_kind(self.url, endpoint, failure, client.answer)
+        self.is_classic = await self._is_classic(failure)
+        if self.is_classic:
+            self.server = CLASSIC
+            return Finding(Mark.GOOD, f"status {self.answered}; {CLASSIC}"), None
+        self.server = server_kind(self.url, endpoint, client.answer)
         if endpoint is None:
             assert failure is not None
-            token = GivenToken(self.token, self.token_source) if self.token_source is not None else None
-            why = advice.for_negotiation(failure, client.answer, token, now=time.time(), proxied=self.proxied)
+            why = advice.for_negotiation(
+                failure, client.answer, self.given_token, now=time.time(), proxied=self.proxied
+            )
             if client.answer is None and len(asked) > 1:
                 why = advice.NO_ANSWER_BEHIND_REDIRECT
             return Finding(Mark.FAILED, _said(failure, client.answer), advice=why), None
         redirects = "".join(f", redirected to {urls.without_query(url)}" for url in asked[1:])
         offered = redact(", ".join(offer.name for offer in endpoint.transports))
         return Finding(Mark.GOOD, f"status 200{redirects}; {self.server}; offers {offered}"), endpoint
+
+    @property
+    def given_token(self) -> GivenToken | None:
+        """The bearer token of the user, for advice; `None` without one."""
+        return GivenToken(self.token, self.token_source) if self.token_source is not None else None
+
+    async def _is_classic(self, failure: Exception | None) -> bool:
+        """Return whether a classic server has refused to negotiate. One that takes no POST is asked with a GET."""
+        if isinstance(failure, ClassicServerError):
+            return True
+        if not isinstance(failure, NegotiationError) or failure.status not in PERHAPS_CLASSIC:
+            return False
+        client = AiohttpClient(ssl=self.arguments["ssl"], proxy=self.arguments["proxy"])
+        given = {name: self.arguments[name] for name in ("headers", "access_token")}
+        try:
+            await negotiate_classic_endpoint(client, self.url, [], timeout=self.limit, **given)
+        except (ConnectionFailedError, OSError):
+            return False
+        return True
 
     async def nothing_in_common(self, endpoint: Endpoint) -> tuple[Finding, None]:
         """Return the failed check's result (`Finding`) for a server that offers none of the allowed transports."""
@@ -179,17 +217,34 @@ def _said(error: Exception, answer: HttpResponse | None) -> str:
 
 async def _ping_or_end(hub: HubConnection, pinged: asyncio.Event, patience: float) -> Finding:
     began = time.perf_counter()
-    seen, closed = spawn(pinged.wait(), "ping"), spawn(hub.wait_closed(), "end of the hub")
     try:
-        await asyncio.wait({seen, closed}, timeout=patience, return_when=asyncio.FIRST_COMPLETED)
-        took = time.perf_counter() - began
-        if seen.done():
+        if await came_in_time(pinged, hub, patience):
             return Finding(Mark.GOOD, f"{hub.transport}: the server has sent a ping")
-        if closed.done():
-            why = closed.exception() or "the server closed it"
-            said = f"the idle connection was lost after {took:.1f} s: {why}"
-            return Finding(Mark.FAILED, said, advice=advice.LOST_WHILE_IDLE)
-        return Finding(Mark.WARNING, f"{hub.transport}: no ping within {patience:g} s", advice=advice.NO_PING)
+    except SignalRError as why:
+        return lost_while_idle(time.perf_counter() - began, why)
+    return Finding(Mark.WARNING, f"{hub.transport}: no ping within {patience:g} s", advice=advice.NO_PING)
+
+
+def lost_while_idle(seconds: float, why: SignalRError) -> Finding:
+    """Return the failed check's result (`Finding`) for an idle connection that was lost after some seconds."""
+    said = f"the idle connection was lost after {seconds:.1f} s: {why}"
+    return Finding(Mark.FAILED, said, advice=advice.LOST_WHILE_IDLE)
+
+
+async def came_in_time(event: asyncio.Event, hub: ManagedConnection[Any], patience: float | None = None) -> bool:
+    """Wait until an event is set. Return whether this happened within `patience` seconds.
+
+    Raises:
+        SignalRError: the connection ended before.
+    """
+    came, closed = spawn(event.wait(), "event"), spawn(hub.wait_closed(), "end of the hub")
+    closed.add_done_callback(retrieve)
+    try:
+        await asyncio.wait({came, closed}, timeout=patience, return_when=asyncio.FIRST_COMPLETED)
+        if closed.done() and not came.done():
+            closed.result()
+            raise ConnectionClosedError("the server closed it")
+        return came.done()
     finally:
-        seen.cancel()
+        came.cancel()
         closed.cancel()

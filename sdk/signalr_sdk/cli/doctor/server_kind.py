@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ... import ClassicServerError
 from ..._core import urls
 
 if TYPE_CHECKING:
@@ -14,13 +13,15 @@ if TYPE_CHECKING:
 _AZURE_HOSTS = (".service.signalr.net", ".signalr.azure.cn", ".signalr.azure.us")
 
 
-def server_kind(asked: str, endpoint: Endpoint | None, error: Exception | None, answer: HttpResponse | None) -> str:
-    """Return which kind of server a hub's URL leads to, as a text for users.
+CLASSIC = "classic ASP.NET SignalR"
+
+
+def server_kind(asked: str, endpoint: Endpoint | None, answer: HttpResponse | None) -> str:
+    """Return which kind of server a hub's URL leads to, as a text for users. A classic server is told apart before.
 
     Args:
         asked: URL of the hub.
         endpoint: the result of negotiate; `None` if negotiate failed.
-        error: why negotiate failed.
         answer: the last answer to a negotiate request, if there was one.
     """
     if endpoint is not None:
@@ -28,8 +29,6 @@ def server_kind(asked: str, endpoint: Endpoint | None, error: Exception | None, 
             return "ASP.NET Core SignalR"
         direct = urls.same_origin(asked, endpoint.url) and _is_azure(asked)
         return "Azure SignalR Service" + ("" if direct else ", behind an application server")
-    if isinstance(error, ClassicServerError):
-        return "classic ASP.NET SignalR"
     return "none that answers" if answer is None else _kind_by_answer(answer)
 
 
