@@ -12,6 +12,9 @@ from pathlib import Path
 
 import pytest
 
+# Starting a process can take seconds on a busy machine.
+pytestmark = pytest.mark.timeout(60)
+
 _DOCS = Path(__file__).parents[1] / "docs"
 _TUTORIAL = _DOCS / "tutorial.md"
 _PAIR = re.compile(r"^```python\n(.+?)^```\n\n```text\n(.+?)^```$", re.MULTILINE | re.DOTALL)

@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 
     from .conftest import Signalr
 
+# Starting a process can take seconds on a busy machine.
+pytestmark = pytest.mark.timeout(60)
+
 # Nothing listens on port 1.
 NOBODY = "http://127.0.0.1:1/hub"
 

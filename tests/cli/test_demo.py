@@ -21,6 +21,9 @@ from signalr_sdk.testing.demo_hub import DemoHub
 if TYPE_CHECKING:
     from .conftest import Signalr
 
+# Starting a process can take seconds on a busy machine.
+pytestmark = pytest.mark.timeout(60)
+
 NOBODY = "http://127.0.0.1:1/hub"
 STEPS = 8
 

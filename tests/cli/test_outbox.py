@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
     from .conftest import Signalr
 
+# Starting a process, and syncing a file, can take seconds on a busy machine.
+pytestmark = pytest.mark.timeout(60)
+
 
 @pytest.fixture
 def store(tmp_path: Path) -> str:

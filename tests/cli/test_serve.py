@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 
     from .conftest import Signalr
 
+# Starting a process can take seconds on a busy machine.
+pytestmark = pytest.mark.timeout(60)
+
 HUBS = """
 from signalr_sdk.testing import ClassicHub, Hub
 

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
     from .hub_server import HubServer
 
+# Starting a process can take seconds on a busy machine.
+pytestmark = pytest.mark.timeout(60)
+
 SCRIPT = Path(__file__).with_name("azure_client.cjs")
 
 
