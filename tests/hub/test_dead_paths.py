@@ -12,10 +12,11 @@ import pytest
 from tests.scripted import ScriptedServer, ScriptedSocket
 
 from signalr_sdk import HubConnection, ServerTimeoutError, Timeouts, Transport
-from signalr_sdk._connecting.opening import OpenConnection
+from signalr_sdk._connecting.opening import OpenConnection, OpenTransport
 from signalr_sdk._core.path_watch import PathSample
 from signalr_sdk._http.tcp_sockets import TcpSockets, seconds_since_data
-from signalr_sdk.testing import FaultProxy, Hub, HubServer
+from signalr_sdk.classic import HubConnection as ClassicConnection
+from signalr_sdk.testing import ClassicHub, ClassicHubServer, FaultProxy, Hub, HubServer
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -53,6 +54,33 @@ async def test_a_path_that_acknowledges_nothing_is_lost(
         await hub.send("take", "x")
         with pytest.raises(ServerTimeoutError, match=r"acknowledged for 0\.4 s: the path to the server is dead"):
             await hub.wait_closed()
+
+
+class SlowClassicHub(ClassicHub):
+    async def take(self, text: str) -> int:
+        return len(text)
+
+
+@pytest.mark.parametrize("transport", list(Transport))
+async def test_a_path_that_acknowledges_nothing_is_lost_to_a_classic_connection_too(
+    transport: Transport, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lost: asyncio.Queue[Exception] = asyncio.Queue()
+    back = asyncio.Event()
+    async with ClassicHubServer({"Slow": SlowClassicHub}, keep_alive=None) as server:
+        connection = ClassicConnection(server.url(), transports=transport, timeouts=Timeouts(server=0.4))
+        hub = connection.hub("Slow")
+        connection.on_reconnecting(lost.put_nowait)
+        connection.on_reconnected(lambda _connection_id: back.set())
+        async with connection:
+            with monkeypatch.context() as patch:
+                patch.setattr(OpenTransport, "path_samples", lambda _connection: {1: PathSample(2, 99.0)})
+                assert await hub.invoke("Take", "x") == 1
+                error = await lost.get()
+            await back.wait()
+            assert await hub.invoke("Take", "xy") == 2
+    assert isinstance(error, ServerTimeoutError)
+    assert "acknowledged for 0.4 s: the path to the server is dead" in str(error)
 
 
 async def test_a_client_of_the_users_has_no_sockets_to_look_at(slow_server: HubServer) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 import attrs
 
@@ -44,34 +44,23 @@ class Closable(Protocol):
         """See `ActiveTransport.drop`."""
 
 
-@attrs.define(eq=False, repr=False, slots=False)  # without slots: tests replace `reopen` of one connection
-class OpenConnection:
-    """A connection with an open transport, below the hub protocol. `reopen` replaces the transport after a loss.
+T = TypeVar("T", bound=Closable)
+
+
+@attrs.define(eq=False, repr=False)
+class OpenTransport(Generic[T]):
+    """An open transport with its HTTP client. The base class of open connections.
 
     Attributes:
-        transport: the transport in use; `reopen` replaces it.
-        _route: opens another transport for this connection.
-        endpoint: the result of negotiate; `None` if negotiation was skipped.
-        _attempts: the errors of the transports that failed before `transport` was opened.
+        transport: the transport in use; `reopen` of the subclass replaces it.
+        logs: the loggers of the connection.
         _own_client: the HTTP client, if `close` must close the client too; `None` for a client of the user.
     """
 
-    transport: ActiveTransport
-    _route: Route
-    endpoint: Endpoint | None
-    _attempts: tuple[Exception, ...] = attrs.field(kw_only=True)
+    transport: T
+    logs: ConnectionLogs = attrs.field(kw_only=True)
     _own_client: AiohttpClient | None = attrs.field(kw_only=True)
     _closed: bool = attrs.field(default=False, init=False)
-
-    @property
-    def connection_id(self) -> str | None:
-        """The connection id from the server's answer to negotiate; `None` if negotiation was skipped."""
-        return self.endpoint.connection_id if self.endpoint else None
-
-    @property
-    def logs(self) -> ConnectionLogs:
-        """The loggers of the connection."""
-        return self._route.sender.logs
 
     @property
     def sees_paths(self) -> bool:
@@ -84,6 +73,54 @@ class OpenConnection:
         The dict is empty with an HTTP client of the user, whose sockets are not known.
         """
         return {} if self._own_client is None else self._own_client.sockets.samples()
+
+    async def replace_transport(self, opening: Coroutine[Any, Any, T]) -> None:
+        """Wait for another transport of the same connection, and use it. Cancelling leaves nothing open."""
+        transport = await opening
+        if is_cancelled():
+            # The task was cancelled, but the user's HTTP client has swallowed the cancellation. Drop the new transport:
+            # nobody waits for it any more, and another attempt may be running.
+            await drop_transport(transport, self.logs)
+            raise asyncio.CancelledError
+        self.transport = transport
+
+    async def close(self) -> None:
+        """Close the transport properly, and the HTTP client. Cancelling `close` drops the connection at once."""
+        try:
+            await close_transport(self.transport, self.logs)
+        finally:
+            if self._own_client is not None:
+                await self._own_client.close()
+        self._closed = True
+
+    async def drop(self) -> None:
+        """Close the connection at once, without telling the server. Does nothing after `close`."""
+        if not self._closed:
+            await drop_transport(self.transport, self.logs, self.close)
+
+    async def drop_transport(self) -> None:
+        """Close the transport at once, without telling the server, and keep all that `reopen` needs."""
+        await drop_transport(self.transport, self.logs)
+
+
+@attrs.define(eq=False, repr=False, slots=False)  # without slots: tests replace `reopen` of one connection
+class OpenConnection(OpenTransport[ActiveTransport]):
+    """A connection with an open transport, below the hub protocol. `reopen` replaces the transport after a loss.
+
+    Attributes:
+        _route: opens another transport for this connection.
+        endpoint: the result of negotiate; `None` if negotiation was skipped.
+        _attempts: the errors of the transports that failed before `transport` was opened.
+    """
+
+    _route: Route
+    endpoint: Endpoint | None
+    _attempts: tuple[Exception, ...] = attrs.field(kw_only=True)
+
+    @property
+    def connection_id(self) -> str | None:
+        """The connection id from the server's answer to negotiate; `None` if negotiation was skipped."""
+        return self.endpoint.connection_id if self.endpoint else None
 
     @property
     def refresher(self) -> Refresher | None:
@@ -111,34 +148,10 @@ class OpenConnection:
         Cancelling leaves nothing open.
 
         Raises:
-            ConnectionFailedError: the transport could not be opened.
+            ConnectionFailedError: the new transport could not be opened.
         """
         self._route.sender.token.forget()
-        transport = await self._route.open(self.transport.kind)
-        if is_cancelled():
-            # `reopen` was cancelled, but the user's HTTP client has swallowed the cancellation. Drop the new transport:
-            # nobody waits for it any more, and another call of `reopen` may be running.
-            await drop_transport(transport, self.logs)
-            raise asyncio.CancelledError
-        self.transport = transport
-
-    async def close(self) -> None:
-        """Close the connection properly: the server is told. Cancelling `close` drops the connection at once."""
-        try:
-            await close_transport(self.transport, self.logs)
-        finally:
-            if self._own_client is not None:
-                await self._own_client.close()
-        self._closed = True
-
-    async def drop(self) -> None:
-        """Close the connection at once, without telling the server. Does nothing after `close`."""
-        if not self._closed:
-            await drop_transport(self.transport, self.logs, self.close)
-
-    async def drop_transport(self) -> None:
-        """Close the transport at once, without telling the server, and keep all that `reopen` needs."""
-        await drop_transport(self.transport, self.logs)
+        await self.replace_transport(self._route.open(self.transport.kind))
 
 
 async def close_transport(transport: Closable, logs: ConnectionLogs) -> None:
@@ -334,7 +347,14 @@ class _Opening:
             self.failed.append(error)
             return None
         logs.negotiate.debug("%s is up", kind)
-        return OpenConnection(transport, route, endpoint, attempts=tuple(self.failed), own_client=self._own_client)
+        return OpenConnection(
+            transport,
+            route,
+            endpoint,
+            attempts=tuple(self.failed),
+            logs=self._options.logs,
+            own_client=self._own_client,
+        )
 
     def _no_transport(self, skipped: list[TransportError]) -> ConnectionFailedError:
         tried = {error.transport for error in self.failed if isinstance(error, TransportError)}

@@ -6,17 +6,17 @@ A stateful reconnect keeps the `HubLink` object and replaces its transport. Any 
 from __future__ import annotations
 
 import asyncio
-import enum
 import logging
 import math
 from typing import TYPE_CHECKING
 
 from .._connecting.opening import open_connection
-from .._core.path_watch import PathWatch
 from .._core.replay import Replay
 from .._core.session import HubSession, ending
 from .._guard.foreign import ends_program, error_of, heed_cancellation
 from .._guard.tasks import warn_of_left
+from .._life.link import Phase
+from .._life.loss_watch import LossWatch
 from .._life.resuming import resume
 from .._sending.calls import Calls
 from .._sending.outgoing import Outgoing, loss
@@ -51,23 +51,8 @@ _WINDOW = 15.0
 # After this number of seconds of work on one received payload with many messages, other tasks get a turn of the event
 # loop.
 _SLICE = 0.004
-# After a failed write, go on reading for this number of seconds: the server may have sent a Close message with the
-# reason, which is a better error than the failed write.
-_READER_GRACE = 1.0
 # An upload that is cancelled because `HubLink.close` takes too long has this number of seconds to end.
 _LAST_CHANCE = 0.1
-# `HubLink.run` should end at once after the transport is lost. If `run` is still running after this number of seconds,
-# users' code in `run`, for example an HTTP client, has ignored its cancellation: `HubLink.stuck` is then called.
-_LOSS_GRACE = 1.0
-
-
-class Phase(enum.Enum):
-    """The phases in the life of a `HubLink`. In CLOSING, no timer is set and no received message reaches a handler."""
-
-    OPENING = enum.auto()  # before `begin`
-    LIVE = enum.auto()
-    SUSPENDED = enum.auto()  # the transport is lost, and a stateful reconnect may follow
-    CLOSING = enum.auto()  # after `close` was called
 
 
 async def open_link(
@@ -131,7 +116,9 @@ class HubLink:
         self._loop = asyncio.get_running_loop()
         self._phase = Phase.OPENING
         self._session = self._new_session(protocol, options.limits)
-        self._path = self._new_path_watch()
+        # `LossWatch.lost` is `None` while the transport works, and also if the connection ends because the server broke
+        # the protocol: stateful reconnect must not resume the connection then.
+        self._loss = LossWatch(connection, self.timeouts.server, self._note_stuck)
         self.outgoing, self._stateful = self._new_outgoing(options.limits.outgoing_bytes)
         self.calls = Calls(
             self._session, self.outgoing, push_error=dispatcher.push_error, waiting=self._wake_reader, log=self._logger
@@ -144,13 +131,6 @@ class HubLink:
         self._timer: asyncio.TimerHandle | None = None
         # The time of `_timer`. A timer of uvloop that is due at once does not tell its time.
         self._due = math.inf
-        self._grace: asyncio.TimerHandle | None = None
-        self._watchdog: asyncio.TimerHandle | None = None
-        # The timeout around the receiving in `run`: `lose` lets this timeout expire at once, which ends `run`.
-        self._scope: asyncio.Timeout | None = None
-        # Why the transport was lost; `None` while the transport works. Also `None` if the connection ends because the
-        # server broke the protocol: stateful reconnect must not resume the connection then.
-        self._lost: SignalRError | None = None
 
     def _new_session(self, protocol: HubProtocol, limits: Limits) -> HubSession:
         timeouts, inherent = self.timeouts, self._transport.inherent_keep_alive
@@ -164,9 +144,6 @@ class HubLink:
             now=self._loop.time(),
             replay=Replay(limits.stateful_buffer) if self.connection.stateful else None,
         )
-
-    def _new_path_watch(self) -> PathWatch:
-        return PathWatch(self.timeouts.server if self.connection.sees_paths else None)
 
     def _new_outgoing(self, limit: int) -> tuple[Outgoing, StatefulOutgoing | None]:
         """Make the outgoing buffer. Return `(buffer, buffer)`; without stateful reconnect, `(buffer, None)`."""
@@ -275,26 +252,15 @@ class HubLink:
     async def run(self) -> SignalRError | None:
         """See `Link.run`."""
         self._dispatcher.backlog.relieved = self._pause.note_relieved
-        try:
-            async with asyncio.timeout(None) as self._scope:
-                if self._lost is None:
-                    error = await self._receive()
-                    self.connection.hide_secrets(error)
-                    return error
-        except TimeoutError:
-            if self._lost is None:
-                raise
-        finally:
-            self._scope = None
-            if self._watchdog is not None:
-                self._watchdog.cancel()
-        return self._lost
+        error = await self._loss.run(self._receive)
+        self.connection.hide_secrets(error)
+        return error
 
     async def _receive(self) -> SignalRError | None:
         try:
             await self._receive_all()
         except ConnectionClosedError as error:
-            self._lost = error
+            self._loss.lost = error
             return error
         except RemoteProtocolError as error:
             return error
@@ -338,11 +304,7 @@ class HubLink:
 
     def lose(self, error: SignalRError) -> None:
         """See `Link.lose`."""
-        if self._lost is None:
-            self._lost = error
-            if self._scope is not None:
-                self._scope.reschedule(-math.inf)
-                self._watchdog = self._loop.call_later(_LOSS_GRACE, self._note_stuck, error)
+        self._loss.lose(error)
 
     def _note_stuck(self, error: SignalRError) -> None:
         # Read `stuck` only now: the callback is replaced when a set-up has succeeded.
@@ -423,9 +385,9 @@ class HubLink:
         this way would send nothing over the next transport either. The same is true for a hub that was silent for
         `Timeouts.idle`.
         """
-        if self._stateful is None or self._lost is None or self._phase is Phase.CLOSING:
+        if self._stateful is None or self._loss.lost is None or self._phase is Phase.CLOSING:
             return False
-        stuck = isinstance(self._lost, ServerTimeoutError) and not self._session.alive
+        stuck = isinstance(self._loss.lost, ServerTimeoutError) and not self._session.alive
         return self._session.ended is None and not stuck and not self._session.idled
 
     async def resume(self, lost: SignalRError, attempts: Attempts) -> NotResumed | None:
@@ -455,8 +417,8 @@ class HubLink:
         assert self._stateful is not None
         await self.connection.reopen()
         self._transport = self.connection.transport
-        self._path = self._new_path_watch()
-        self._lost = None
+        self._loss.lost = None
+        self._loss.begin_transport()
         self._stateful.resume(self._transport, self._session.resume(self._loop.time()))
         try:
             async with asyncio.timeout(self.timeouts.handshake):
@@ -502,46 +464,35 @@ class HubLink:
             )
         return await self.connection.refresher.refresh()
 
-    # Timers: keep-alive ping, server timeout, check of the network path
+    # The timer: keep-alive ping, server timeout
 
     def _set_timer(self) -> None:
-        """Set the timer to the next of: keep-alive ping, server timeout, check of the TCP acknowledgements."""
+        """Set the timer to the next of: keep-alive ping, server timeout, acknowledgement."""
         if self._phase is Phase.CLOSING:
             return
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        self._due = min(self._session.next_deadline(), self._path.deadline)
+        self._due = self._session.next_deadline()
         if self._due < math.inf:
             self._timer = self._loop.call_at(self._due, self._on_time)
 
     def _stop_timers(self) -> None:
-        for timer in (self._timer, self._grace, self._watchdog):
-            if timer is not None:
-                timer.cancel()
-        self._timer = self._grace = self._watchdog = None
+        self._loss.stop()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
         self._due = math.inf
 
     def _on_time(self) -> None:
-        now = self._loop.time()
-        if now >= self._path.deadline and self._path.look(self.connection.path_samples(), now):
-            self.lose(
-                ServerTimeoutError(
-                    f"nothing that was sent was acknowledged for {self.timeouts.server:g} s: the path to the server is "
-                    f"dead (Timeouts.server)",
-                    allow_reconnect=True,
-                )
-            )
-            return
         self._put_encoded(lambda: self._session.on_time(self._loop.time()))
-        if self._lost is None:
+        if self._loss.lost is None:
             self._set_timer()
 
     def _note_writing(self) -> None:
         now = self._loop.time()
         self._session.sent(now)
-        if self._path.note_sent(now):
-            self._set_timer()
+        self._loss.note_sent(now)
 
     def _note_write_failed(self, error: SignalRError) -> None:
         closing = self._phase is Phase.CLOSING
@@ -554,7 +505,7 @@ class HubLink:
             # stateful reconnect, which may be using a new transport.
             return
         if not closing:
-            self._grace = self._loop.call_later(_READER_GRACE, self.lose, error)
+            self._loss.note_write_failed(error)
 
     def _wake_reader(self) -> None:
         """End a pause in reading: a new invocation waits for its completion, which must be read."""

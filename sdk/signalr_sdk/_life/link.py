@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 from typing import TYPE_CHECKING, Protocol
 
 import attrs
@@ -12,6 +13,15 @@ if TYPE_CHECKING:
     from ..errors import SignalRError
     from ..options import Transport
     from .attempts import Attempts
+
+
+class Phase(enum.Enum):
+    """The phases in the life of a link. In CLOSING, no timer is set and no received message reaches a handler."""
+
+    OPENING = enum.auto()  # before `begin`
+    LIVE = enum.auto()
+    SUSPENDED = enum.auto()  # the transport is lost, and a new one of the same connection may follow
+    CLOSING = enum.auto()  # after `close` was called
 
 
 @attrs.frozen

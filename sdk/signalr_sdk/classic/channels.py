@@ -72,6 +72,7 @@ class SocketChannel:
     Args:
         transport: the open WebSocket.
         limit: `send` waits while this number of bytes or more is not yet written.
+        writing: called each time bytes are written.
         failed: called with the error when writing has failed.
         logs: the loggers of the connection.
     """
@@ -81,10 +82,11 @@ class SocketChannel:
         transport: ClassicWebSocket,
         limit: int,
         *,
+        writing: Callable[[], None],
         failed: Callable[[SignalRError], None],
         logs: ConnectionLogs,
     ) -> None:
-        self.outgoing: Outgoing = Outgoing(transport, limit, writing=_do_nothing, failed=failed, log=logs.transport)
+        self.outgoing: Outgoing = Outgoing(transport, limit, writing=writing, failed=failed, log=logs.transport)
 
     async def send(self, record: bytes, _call: Answered, /) -> None:
         """See `Channel.send`."""
@@ -123,12 +125,16 @@ class PostChannel:
     Args:
         commands: sends the POSTs.
         max_bytes: the largest answer.
+        writing: called before each POST.
         heard: called after each answer.
     """
 
-    def __init__(self, commands: Commands, max_bytes: int, heard: Callable[[], None]) -> None:
+    def __init__(
+        self, commands: Commands, max_bytes: int, *, writing: Callable[[], None], heard: Callable[[], None]
+    ) -> None:
         self._commands = commands
         self._max_bytes = max_bytes
+        self._writing = writing
         self._heard = heard
         self._order = asyncio.Lock()
         self._posts: set[asyncio.Task[None]] = set()
@@ -175,6 +181,7 @@ class PostChannel:
             self._calls.pop(call, None)
 
     async def _post(self, record: bytes) -> bytes:
+        self._writing()
         try:
             response = await self._commands.send(record[:-1], self._max_bytes)
         except ConnectionFailedError as error:
@@ -215,10 +222,6 @@ class PostChannel:
         """See `Channel.close`."""
         for post in list(self._posts):
             await cut_off(post, _PATIENCE, whose="the HTTP client", log=self._commands.sender.logs.transport)
-
-
-def _do_nothing() -> None:
-    """Do nothing before a write: classic SignalR has no pings, which depend on the time of the last write."""
 
 
 def _not_sent(cause: Exception | None) -> ConnectionClosedError:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import enum
 import logging
-import math
 import re
 from contextlib import suppress
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
@@ -13,6 +11,8 @@ from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 from .._core.redaction import redact
 from .._guard.foreign import error_of
 from .._guard.tasks import spawn
+from .._life.link import Phase
+from .._life.loss_watch import LossWatch
 from .._life.resuming import resume, time_asleep
 from .._sending.outgoing import loss
 from ..errors import (
@@ -52,11 +52,6 @@ _SHOWN = 2000
 
 # After this number of seconds of work on received messages, other tasks get a turn of the event loop.
 _SLICE = 0.004
-# After a failed write, go on reading for this number of seconds: the reader usually finds a better reason.
-_READER_GRACE = 1.0
-# `run` should end at once after the transport is lost. If it is still running after this number of seconds, users'
-# code has ignored its cancellation: `stuck` is then called.
-_LOSS_GRACE = 1.0
 # If the timer is late by this number of seconds, this process was busy or asleep: read what has arrived before the
 # server counts as silent.
 _LATE = 0.5
@@ -68,15 +63,6 @@ _SOON = 0.01
 # `stop` waits for this number of seconds for the server to close its half of the WebSocket: the server has then read
 # all calls, and `/abort` cannot overtake them.
 _CLOSING = 1.0
-
-
-class Phase(enum.Enum):
-    """The phases in the life of a `ClassicLink`."""
-
-    OPENING = enum.auto()  # before `begin`
-    LIVE = enum.auto()
-    SUSPENDED = enum.auto()  # the transport is lost, and a new one may follow
-    CLOSING = enum.auto()  # after `close` was called
 
 
 class Outgoing(Protocol):
@@ -158,6 +144,7 @@ class ClassicLink(Generic[O]):
         self._session = session
         self._loop = asyncio.get_running_loop()
         self._phase = Phase.OPENING
+        self._loss = LossWatch(connection, self.timeouts.server, self._note_stuck)
         self._channel: Channel = self._new_channel()
         self.outgoing = outgoing(self._channel)
         self._watch = self._new_watch()
@@ -165,13 +152,8 @@ class ClassicLink(Generic[O]):
         # A read of the transport that began before `run`.
         self._reading: asyncio.Task[list[bytes] | None] | None = None
         self._timer: asyncio.TimerHandle | None = None
-        self._grace: asyncio.TimerHandle | None = None
-        self._watchdog: asyncio.TimerHandle | None = None
         self._ping_interval = ping
         self._pinging: asyncio.Task[None] | None = None
-        # The timeout around the receiving in `run`: `lose` lets this timeout expire at once, which ends `run`.
-        self._scope: asyncio.Timeout | None = None
-        self._lost: SignalRError | None = None
         self._is_resumable = True
         # The cursor with which the transport was opened, until another one came.
         self._old_cursor: str | None = None
@@ -194,8 +176,10 @@ class ClassicLink(Generic[O]):
     def _new_channel(self) -> Channel:
         transport, logs = self.connection.transport, self.connection.logs
         if isinstance(transport, ClassicWebSocket):
-            return SocketChannel(transport, self._limits.outgoing_bytes, failed=self._note_write_failed, logs=logs)
-        return PostChannel(self.connection.commands, self._limits.message_bytes, self._note_message)
+            limit, failed = self._limits.outgoing_bytes, self._note_write_failed
+            return SocketChannel(transport, limit, writing=self._note_writing, failed=failed, logs=logs)
+        commands, limit = self.connection.commands, self._limits.message_bytes
+        return PostChannel(commands, limit, writing=self._note_writing, heard=self._note_message)
 
     # The start
 
@@ -262,21 +246,15 @@ class ClassicLink(Generic[O]):
 
     async def run(self) -> SignalRError | None:
         """See `Link.run`."""
-        try:
-            async with asyncio.timeout(None) as self._scope:
-                if self._lost is None:
-                    self._lost = await self._receive()
-                    self.connection.hide_secrets(self._lost)
-        except TimeoutError:
-            if self._lost is None:
-                raise
-        finally:
-            self._scope = None
-            if self._watchdog is not None:
-                self._watchdog.cancel()
-        return self._lost
+        error = await self._loss.run(self._receive)
+        self.connection.hide_secrets(error)
+        return error
 
     async def _receive(self) -> SignalRError:
+        self._loss.lost = lost = await self._receive_until_lost()
+        return lost
+
+    async def _receive_until_lost(self) -> SignalRError:
         try:
             await self._receive_all()
         except ConnectionClosedError as error:
@@ -355,19 +333,18 @@ class ClassicLink(Generic[O]):
 
     def lose(self, error: SignalRError) -> None:
         """See `Link.lose`."""
-        if self._lost is None:
-            self._lost = error
-            if self._scope is not None:
-                self._scope.reschedule(-math.inf)
-                self._watchdog = self._loop.call_later(_LOSS_GRACE, self._note_stuck, error)
+        self._loss.lose(error)
 
     def _note_stuck(self, error: SignalRError) -> None:
         # Read `stuck` only now: the callback is replaced when a set-up has succeeded.
         self.stuck(error)
 
+    def _note_writing(self) -> None:
+        self._loss.note_sent(self._loop.time())
+
     def _note_write_failed(self, error: SignalRError) -> None:
         if self._phase is Phase.LIVE:
-            self._grace = self._loop.call_later(_READER_GRACE, self.lose, error)
+            self._loss.note_write_failed(error)
 
     # The silence of the server, and pings
 
@@ -443,7 +420,8 @@ class ClassicLink(Generic[O]):
     @property
     def is_resumable(self) -> bool:
         """See `Link.is_resumable`."""
-        return self._lost is not None and self._is_resumable and self._phase is Phase.LIVE and not self._was_asleep()
+        is_lost = self._loss.lost is not None and self._phase is Phase.LIVE
+        return is_lost and self._is_resumable and not self._was_asleep()
 
     def _was_asleep(self) -> bool:
         """Whether this process was away for so long that the server has forgotten the connection."""
@@ -455,7 +433,7 @@ class ClassicLink(Generic[O]):
 
     async def resume(self, lost: SignalRError, attempts: Attempts) -> NotResumed | None:
         """See `Link.resume`."""
-        self._lost = None  # a ping that is refused meanwhile is a new loss
+        self._loss.lost = None  # a ping that is refused meanwhile is a new loss
         self._end_transport(lost)
         window, limit = self.connection.negotiated.disconnect_timeout, self.timeouts.connect
         return await resume(self, lost, attempts, window=window, limit=limit, log=self._logger)
@@ -482,6 +460,7 @@ class ClassicLink(Generic[O]):
         await self.connection.reopen()
         if isinstance(self._channel, SocketChannel):
             self._channel = self.outgoing.channel = self._new_channel()
+        self._loss.begin_transport()
         self._watch.begin_transport(self._loop.time())
         self._away = 0.0
         self._phase = Phase.LIVE
@@ -553,10 +532,10 @@ class ClassicLink(Generic[O]):
                 reading.exception()  # retrieve the error, or asyncio logs it
 
     def _stop_timers(self) -> None:
-        for timer in (self._timer, self._grace, self._watchdog):
-            if timer is not None:
-                timer.cancel()
-        self._timer = self._grace = self._watchdog = None
+        self._loss.stop()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
 
 def _lost(text: str) -> ConnectionClosedError:

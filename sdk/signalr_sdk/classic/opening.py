@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from .._connecting.opening import close_transport, drop_transport, new_sender
+from .._connecting.opening import OpenTransport, close_transport, drop_transport, new_sender
 from .._core import urls
 from .._core.known_secrets import KnownSecrets
-from .._guard.foreign import forget_locals, is_cancelled
+from .._guard.foreign import forget_locals
 from .._http.client_choice import choose_client, has_web_sockets
 from .._http.negotiator import run_steps
 from .._transports.contract import TransportSettings
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from .._connecting.options import ConnectionOptions
-    from .._core.logs import ConnectionLogs
     from .._http.aiohttp_client import AiohttpClient
     from ..interfaces import HttpClient
     from .negotiation import Negotiated
@@ -35,33 +34,23 @@ if TYPE_CHECKING:
 
 
 @attrs.define(eq=False, repr=False)
-class OpenConnection:
+class OpenConnection(OpenTransport["ClassicTransport"]):
     """A classic connection with an open transport. `reopen` replaces the transport after a loss.
 
     Attributes:
-        transport: the transport in use.
         commands: sends the requests that are no transport.
         first: the calls that deliver the messages that came with the first envelope.
         _place: what transports need to know.
-        _own_client: the HTTP client, if `close` must close the client too; `None` for a client of the user.
     """
 
-    transport: ClassicTransport
     commands: Commands
     first: Deliveries
     _place: TransportPlace = attrs.field(kw_only=True)
-    _own_client: AiohttpClient | None = attrs.field(kw_only=True)
-    _closed: bool = attrs.field(default=False, init=False)
 
     @property
     def negotiated(self) -> Negotiated:
         """The server's answer to negotiate."""
         return self._place.negotiated
-
-    @property
-    def logs(self) -> ConnectionLogs:
-        """The loggers of the connection."""
-        return self._place.sender.logs
 
     def hide_secrets(self, error: Exception | None) -> None:
         """Blank out the connection's tokens and keys in the texts of an error, where the server has quoted them."""
@@ -82,38 +71,15 @@ class OpenConnection:
         """
         self._place.sender.token.forget()
         try:
-            transport = await open_transport(self.transport.kind, self._place, again=True)
+            await self.replace_transport(open_transport(self.transport.kind, self._place, again=True))
         except ConnectionFailedError as error:
             self.hide_secrets(error)
             forget_locals(error)
             raise
-        if is_cancelled():
-            # `reopen` was cancelled, but the user's HTTP client has swallowed the cancellation.
-            await drop_transport(transport, self.logs)
-            raise asyncio.CancelledError
-        self.transport = transport
-
-    async def close(self) -> None:
-        """Close the transport properly, and the HTTP client. Cancelling `close` drops the connection at once."""
-        try:
-            await close_transport(self.transport, self.logs)
-        finally:
-            if self._own_client is not None:
-                await self._own_client.close()
-        self._closed = True
-
-    async def drop(self) -> None:
-        """Close the connection at once. Does nothing after `close`."""
-        if not self._closed:
-            await drop_transport(self.transport, self.logs, self.close)
 
     async def close_transport(self) -> None:
         """Close the transport properly, and keep the HTTP client."""
         await close_transport(self.transport, self.logs)
-
-    async def drop_transport(self) -> None:
-        """Close the transport at once, and keep all that `reopen` needs."""
-        await drop_transport(self.transport, self.logs)
 
 
 async def open_connection(
@@ -206,7 +172,7 @@ class _Opening:
             raise
         logs.negotiate.debug("%s is up", kind)
         commands = Commands(sender, place.address, kind)
-        return OpenConnection(transport, commands, first, place=place, own_client=self._own_client)
+        return OpenConnection(transport, commands, first, place=place, logs=logs, own_client=self._own_client)
 
     async def _initialize(self, transport: ClassicTransport, place: TransportPlace) -> Deliveries:
         """Wait for the first envelope. Return the calls that deliver the messages up to it."""
