@@ -160,6 +160,8 @@ def test_a_401_without_a_token() -> None:
     [
         ("opaque", "; it is no JWT"),
         (jwt(), ""),
+        (jwt(exp=10**400), ""),
+        (jwt(exp=float("nan")), ""),
         (jwt(exp=NOW + 1200), "; valid for 20 min"),
         (jwt(exp=NOW - 7200), "; expired 2 h ago"),
     ],

@@ -8,6 +8,8 @@ from typing import Any
 
 import attrs
 
+_LATEST = 1e12  # seconds since 1970
+
 
 @attrs.frozen
 class GivenToken:
@@ -44,8 +46,12 @@ def token_times(token: str) -> TokenTimes | None:
     if not isinstance(header, dict) or len(rest) < 2:
         return None
     claims = rest[0] if isinstance(rest[0], dict) else {}
-    times = claims.get("nbf"), claims.get("exp")
-    return TokenTimes(*(float(at) if isinstance(at, int | float) else None for at in times))
+    return TokenTimes(_time(claims.get("nbf")), _time(claims.get("exp")))
+
+
+def _time(value: object) -> float | None:
+    """Return a time of a JWT; `None` if the value is no time, for example a number of hundreds of digits or `NaN`."""
+    return float(value) if isinstance(value, int | float) and abs(value) < _LATEST else None
 
 
 def _decoded(part: str) -> Any:
