@@ -130,6 +130,8 @@ async def _run(server: ClassicServer, transport: Transport, kinds: list[str], co
         transports=transport,
         access_token=token,
         reconnect=SOON,
+        # On a busy machine, the server may be silent for too long while the connection joins the group.
+        retry_start=SOON,
         timeouts=Timeouts(server=SILENCE, ready=30),
     )
     run = Run(server, connection, gate)
