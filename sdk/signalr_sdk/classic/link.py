@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 from .._core.redaction import redact
 from .._guard.foreign import error_of
-from .._guard.tasks import spawn
+from .._guard.tasks import retrieve, spawn
 from .._life.link import Phase
 from .._life.loss_watch import LossWatch
 from .._life.resuming import resume, time_asleep
@@ -109,9 +109,21 @@ async def open_link(
     except BaseException as error:
         if isinstance(error, HandshakeError):
             connection.hide_secrets(error)
-        await connection.drop()
+        try:
+            await connection.drop_transport()
+            if session.error is None:
+                await _abort(connection)
+        finally:
+            await connection.drop()
         raise
     return link
+
+
+async def _abort(connection: OpenConnection) -> None:
+    """Tell the server that a connection is gone which could not be started, but do not wait for the answer for long."""
+    with suppress(TimeoutError, ConnectionFailedError):
+        async with asyncio.timeout(_CLOSING):
+            await connection.commands.abort()
 
 
 class ClassicLink(Generic[O]):
@@ -191,17 +203,19 @@ class ClassicLink(Generic[O]):
         """
         kind, where = self.transport_kind, self.connection.commands.where
         starting = spawn(self.connection.commands.start(), "start")
+        starting.add_done_callback(retrieve)
         try:
             await self._receive_until(starting)
-            response = starting.result()
+            response = starting.result() if self._session.error is None else None
         except (ConnectionClosedError, RemoteProtocolError, OSError) as error:
             text = f"the connection could not be started: {error}"
             raise HandshakeError(text, url=where, transport=kind) from error
         finally:
             if not starting.done():
                 starting.cancel()
-        if self._session.error is not None:
-            raise HandshakeError(f"the server refused the connection: {self._session.error}", url=where, transport=kind)
+        if response is None:
+            text = f"the server refused the connection: {redact(self._session.error or '')}"
+            raise HandshakeError(text, url=where, transport=kind)
         if response.status != 200:
             text = f"the server refused to start the connection (status {response.status})"
             raise HandshakeError(text, url=where, transport=kind)
