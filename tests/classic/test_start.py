@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from signalr_sdk import ConnectionClosedError, HandshakeError, Transport
+from signalr_sdk import ConnectionClosedError, HandshakeError, Timeouts, Transport
 from signalr_sdk.classic import HubConnection
 from signalr_sdk.testing import ClassicHub, ClassicHubServer
 
@@ -31,6 +31,27 @@ async def test_stop_while_the_hub_gets_to_know_the_client(transport: Transport) 
         with pytest.raises(ConnectionClosedError):
             await starting
         assert (await server.wait_disconnected()).error is None
+
+
+async def test_stop_does_not_wait_for_the_answer(caplog: pytest.LogCaptureFixture) -> None:
+    begun = asyncio.Event()
+
+    class Slow(ClassicHub):
+        async def on_connected(self) -> None:
+            begun.set()
+            await asyncio.Event().wait()
+
+    async with ClassicHubServer({"Slow": Slow}) as server:
+        connection = HubConnection(server.url(), timeouts=Timeouts(close=0.4))
+        connection.hub("Slow")
+        starting = asyncio.ensure_future(connection.start())
+        await begun.wait()
+        with server.faults.hang("abort") as fault:
+            await connection.stop()
+            assert fault.happened == 1
+        with pytest.raises(ConnectionClosedError):
+            await starting
+    assert [record for record in caplog.records if "left" in record.getMessage()] == []
 
 
 @EACH

@@ -121,8 +121,10 @@ async def open_link(
 
 async def _abort(connection: OpenConnection) -> None:
     """Tell the server that a connection is gone which could not be started, but do not wait for the answer for long."""
+    close = connection.commands.sender.timeouts.close
     with suppress(TimeoutError, ConnectionFailedError):
-        async with asyncio.timeout(_CLOSING):
+        # `stop`, which has perhaps cancelled the start, takes no longer than `close`.
+        async with asyncio.timeout(_CLOSING if close is None else min(_CLOSING, close / 2)):
             await connection.commands.abort()
 
 
