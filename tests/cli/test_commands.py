@@ -74,6 +74,20 @@ sys.exit("signalr_sdk" in sys.modules)
     assert done.returncode == 0, done
 
 
+@pytest.mark.parametrize("command", ["invoke", "send", "listen", "connect"])
+def test_a_command_imports_nothing_for_classic_servers_until_it_meets_one(command: str) -> None:
+    program = """
+import sys
+from signalr_sdk_cli import main
+main(sys.argv[1:])
+sys.exit("signalr_sdk.classic" in sys.modules or "signalr_sdk" not in sys.modules)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program, command, "--help"], check=False, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done
+
+
 @pytest.mark.parametrize("option", ["--version", "-V"])
 def test_the_version(signalr: Signalr, option: str) -> None:
     assert signalr(option).out == f"signalr {importlib.metadata.version('signalr-sdk')}\n"

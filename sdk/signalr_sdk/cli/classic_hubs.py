@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Annotated, Any, Self, TypeVar
 
 import typer
 
-from ..classic import HubConnection, HubProxy
 from ..interfaces import Handler
 from . import exit_status
 from .json_output import as_json, print_json
@@ -16,6 +15,7 @@ from .options import option
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
+    from ..classic import HubConnection, HubProxy
     from ..options import ConnectionState, Transport
     from .arguments import MethodCall
     from .connection_options import ConnectionOptions
@@ -149,6 +149,8 @@ def classic_hubs(
     """
     if connection.protocol not in (None, "json"):
         exit_status.fail(exit_status.WRONG_USAGE, "a classic server has JSON only; leave out --protocol")
+    from ..classic import HubConnection  # takes time that commands need only here
+
     arguments = {"transports": connection.transports, **connection.arguments, **more}
     try:
         return ClassicHubs(HubConnection(url, **arguments), [*hubs, *(split_name(name)[0] for name in names)])

@@ -12,7 +12,6 @@ import typer
 from ... import ClassicServerError, ConnectionClosedError, NegotiationError, SetupError, TransportError
 from ..._core import urls
 from ..._core.redaction import redact_error
-from ...classic import discover
 from .. import exit_status, options
 from ..announced_retry import AnnouncedRetry, refused_setup
 from ..bot_options import BotOptions
@@ -107,6 +106,8 @@ class _Target:
         is_classic = isinstance(refusal, ClassicServerError)
         if not is_classic and refusal.status not in PERHAPS_CLASSIC:
             raise refusal
+        from ...classic import discover  # takes time that is needed only here
+
         try:
             return await discover(self.url, **self.connection.arguments)
         except TransportError as error:
