@@ -22,7 +22,10 @@ sys.exit(main())
 
 def environment(**more: str) -> dict[str, str]:
     """Return the environment without the variables that change the output of a command."""
-    left_out = ("COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR", "SIGNALR_TOKEN", "SIGNALR_URL", "GITHUB_ACTIONS")
+    left_out = (
+        *("COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR", "SIGNALR_TOKEN", "SIGNALR_URL", "GITHUB_ACTIONS"),
+        "PYTHONASYNCIODEBUG",  # on a busy machine, asyncio would say what is slow
+    )
     kept = {
         name: value
         for name, value in os.environ.items()

@@ -191,6 +191,7 @@ def test_a_handler_that_stops_the_connection(served: Served) -> None:
 
 
 @pytest.mark.skipif(not hasattr(os, "kill") or sys.platform == "win32", reason="signals are POSIX's")
+@pytest.mark.timeout(60)
 def test_some_thousand_signals() -> None:
     """SIGALRM calls the hub in every way, SIGTERM stops it; the main thread is in the middle of anything."""
     signals, rounds, state = run(
@@ -223,12 +224,11 @@ def test_some_thousand_signals() -> None:
 
         signal.signal(signal.SIGALRM, on_alarm)
         signal.signal(signal.SIGTERM, on_term)
-        deadline = time.monotonic() + 5
         with server:
             hub = sync.HubConnection(server.url("/hub"), limits=Limits(outgoing_bytes=2000))
             hub.start()
             signal.setitimer(signal.ITIMER_REAL, 0.0005, 0.0005)
-            while signals < 2500 and time.monotonic() < deadline:
+            while signals < 2500:
                 rounds += 1
                 hub.send("Record", "y" * 100)
                 call(rounds)
@@ -243,6 +243,6 @@ def test_some_thousand_signals() -> None:
         print(json.dumps([signals, rounds, hub.state]))
         """
     )
-    assert signals > 1000
+    assert signals >= 2500
     assert rounds > 100
     assert state == "disconnected"
