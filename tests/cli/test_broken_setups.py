@@ -452,10 +452,10 @@ SETUPS = [
     Broken("no JSON at all", answering(200, b"hello"), "negotiate", "something else than a SignalR hub"),
     Broken("a refusal in JSON", answering(200, b'{"error": "not you"}'), "negotiate", "refuses this client itself"),
     Broken(
-        "a classic server",
+        "half an answer of a classic server",
         answering(200, b'{"Url": "/signalr", "ConnectionToken": "x", "ProtocolVersion": "1.5"}'),
-        "negotiate",
-        "classic ASP.NET SignalR",
+        "settings",
+        "something else than a SignalR hub",
     ),
     Broken("a request that is refused", answering(400), "negotiate", "the server refuses the request"),
     Broken("no rights", answering(403), "negotiate", "refuses this user, or everybody"),
