@@ -40,7 +40,7 @@ class ProxyHome:
         connection: the connection, for users.
         life: returns the supervisor, which is another one after the event loop was closed.
         dispatcher: returns the dispatcher, which is another one after the event loop was closed.
-        check_loop: raises if the connection's event loop is not running in this thread.
+        check_loop: raises if the connection's event loop is not running in this thread. Called before each call.
         values: converts results and arguments to types.
         json: encodes values of users.
         timeouts: the timeouts of the connection.

@@ -6,11 +6,9 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 from .._hub.hub_connection import HubConnection
-from ..errors import ConnectionClosedError
 from ..messages import Invocation
-from ..options import ConnectionState
 from .daemon_threads import call_on_loop, run_on_thread
-from .dispatcher import ThreadDispatcher, is_abandoned
+from .dispatcher import ThreadDispatcher, check_set_up
 from .on_threads import OnThreads
 
 if TYPE_CHECKING:
@@ -44,10 +42,7 @@ class AsyncHub(HubConnection, OnThreads):
     # Sending
 
     def _prepare(self, method: str, args: tuple[Any, ...]) -> tuple[list[Any], list[Any] | None]:
-        if is_abandoned() and self.state is not ConnectionState.DISCONNECTED:
-            # A later connection has a set-up of its own, and must not get the calls of an earlier one.
-            text = "the connection that this on_setup handler sets up has ended: nothing was sent"
-            raise ConnectionClosedError(text, allow_reconnect=True)
+        check_set_up(self)
         return super()._prepare(method, args)
 
     @property

@@ -16,10 +16,13 @@ from typing import TYPE_CHECKING, Any
 
 from .._receiving.dispatcher import Dispatcher
 from .._receiving.queues import LifecycleEvent
+from ..errors import ConnectionClosedError
+from ..options import ConnectionState
 from .daemon_threads import Worker, call_on_loop, run_on_thread, start_thread
 from .plain_functions import as_error, result_of
 
 if TYPE_CHECKING:
+    from .._life.managed_connection import ManagedConnection
     from ..interfaces import Handler
     from ..messages import Invocation
 
@@ -33,9 +36,17 @@ _BYTES = 256 * 1024
 _abandoned: ContextVar[list[None] | tuple[()]] = ContextVar("signalr_sdk_abandoned", default=())
 
 
-def is_abandoned() -> bool:
-    """Return whether the caller is an `on_setup` handler whose set-up has failed while the handler was running."""
-    return bool(_abandoned.get())
+def check_set_up(connection: ManagedConnection[Any]) -> None:
+    """Check that the caller is no `on_setup` handler whose set-up has failed while the handler was running.
+
+    A later connection has a set-up of its own, and must not get the calls of an earlier one.
+
+    Raises:
+        ConnectionClosedError: it is one.
+    """
+    if _abandoned.get() and connection.state is not ConnectionState.DISCONNECTED:
+        text = "the connection that this on_setup handler sets up has ended: nothing was sent"
+        raise ConnectionClosedError(text, allow_reconnect=True)
 
 
 class ThreadDispatcher(Dispatcher):

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal, TypeVar
 
+import attrs
+
 from ...classic import HubConnection as AsyncHubConnection
 from ...interfaces import Handler
 from ...options import Limits, Timeouts
+from ..dispatcher import check_set_up
 from ..http_client import ClientFactory, LazyClient
 from ..managed_connection import ManagedConnection
 from ..on_threads import OnThreads
@@ -19,6 +22,7 @@ if TYPE_CHECKING:
     import ssl as ssl_module
     from collections.abc import Callable, Iterable, Mapping
 
+    from ...classic.hub_proxy import ProxyHome
     from ...interfaces import Converter, RetryPolicy, TokenRequest
     from ...protocols.values import NamingChoice
 
@@ -29,6 +33,13 @@ class _AsyncHubs(AsyncHubConnection, OnThreads):
     """An asyncio `HubConnection` that calls the user's handlers on threads."""
 
     _dispatcher_class = ThreadHubEvents
+
+    def _home(self) -> ProxyHome:
+        return attrs.evolve(super()._home(), check_loop=self._check_call)
+
+    def _check_call(self) -> None:
+        self._check_loop()
+        check_set_up(self)
 
 
 @twin_of(AsyncHubConnection)
