@@ -161,6 +161,7 @@ def test_what_can_never_end() -> None:
     assert caught.value.__notes__ == ["SimulatedNetwork(seed=17), after 0.000 simulated seconds\n0.000 s: refuse()"]
 
 
+@pytest.mark.timeout(60)  # seconds of the processor
 def test_a_program_that_never_waits() -> None:
     async def main(_network: SimulatedNetwork) -> None:
         for _ in itertools.count():
