@@ -227,8 +227,12 @@ async def test_what_on_progress_raises_ends_the_call(world: World) -> None:
     def fail(_value: Any) -> None:
         raise RuntimeError("enough")
 
+    async def work() -> None:
+        while True:  # over other transports than WebSockets, all values may come after the result
+            await world.hub.invoke("Work", 3, on_progress=fail)
+
     with pytest.raises(RuntimeError, match="enough"):
-        await world.hub.invoke("Work", 3, on_progress=fail)
+        await work()
     assert await world.hub.invoke("Work", 1) == "done"
 
 
