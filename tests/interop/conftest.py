@@ -238,10 +238,13 @@ def running_classic_server(request: pytest.FixtureRequest) -> Iterator[ClassicSe
 
 
 @pytest.fixture
-async def classic_server(running_classic_server: ClassicServer | ClassicTwin) -> ClassicServer | ClassicTwin:
-    """A classic server, without faults and with an empty log."""
+async def classic_server(
+    running_classic_server: ClassicServer | ClassicTwin,
+) -> AsyncIterator[ClassicServer | ClassicTwin]:
+    """A classic server, without faults and with an empty log. Its faults end with the test."""
     await running_classic_server.clear()
-    return running_classic_server
+    yield running_classic_server
+    await running_classic_server.clear()
 
 
 @pytest.fixture(params=BOTH)
