@@ -13,8 +13,8 @@ from signalr_sdk.testing import ClassicHub, ClassicHubServer
 EACH = pytest.mark.parametrize("transport", list(Transport))
 
 
-@EACH
-async def test_stop_while_the_hub_gets_to_know_the_client(transport: Transport) -> None:
+def slow_hub() -> tuple[type[ClassicHub], asyncio.Event]:
+    """Return a hub whose `on_connected` does not end, and what tells that it has begun."""
     begun = asyncio.Event()
 
     class Slow(ClassicHub):
@@ -22,7 +22,13 @@ async def test_stop_while_the_hub_gets_to_know_the_client(transport: Transport) 
             begun.set()
             await asyncio.Event().wait()
 
-    async with ClassicHubServer({"Slow": Slow}) as server:
+    return Slow, begun
+
+
+@EACH
+async def test_stop_while_the_hub_gets_to_know_the_client(transport: Transport) -> None:
+    slow, begun = slow_hub()
+    async with ClassicHubServer({"Slow": slow}) as server:
         connection = HubConnection(server.url(), transports=transport)
         connection.hub("Slow")
         starting = asyncio.ensure_future(connection.start())
@@ -34,14 +40,8 @@ async def test_stop_while_the_hub_gets_to_know_the_client(transport: Transport) 
 
 
 async def test_stop_does_not_wait_for_the_answer(caplog: pytest.LogCaptureFixture) -> None:
-    begun = asyncio.Event()
-
-    class Slow(ClassicHub):
-        async def on_connected(self) -> None:
-            begun.set()
-            await asyncio.Event().wait()
-
-    async with ClassicHubServer({"Slow": Slow}) as server:
+    slow, begun = slow_hub()
+    async with ClassicHubServer({"Slow": slow}) as server:
         connection = HubConnection(server.url(), timeouts=Timeouts(close=0.4))
         connection.hub("Slow")
         starting = asyncio.ensure_future(connection.start())

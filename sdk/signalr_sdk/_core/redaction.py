@@ -29,7 +29,17 @@ def redact(text: str, limit: int = 200) -> str:
     """
     visible = printable(text[: 4 * limit])
     line = _WORD.sub(_without_token, _SECRET.sub(r"\1***", " ".join(visible.split())))
-    return line if len(line) <= limit else line[:limit] + "…"
+    return shortened(line, limit)
+
+
+def shortened(text: str, limit: int) -> str:
+    """Return the text, cut at `limit` characters.
+
+    Example:
+        >>> shortened("abcd", 3)
+        'abc…'
+    """
+    return text if len(text) <= limit else f"{text[:limit]}…"
 
 
 def _without_token(word: re.Match[str]) -> str:

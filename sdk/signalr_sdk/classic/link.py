@@ -544,8 +544,7 @@ class ClassicLink(Generic[O]):
         if reading is not None:
             reading.cancel()
             await asyncio.wait({reading})
-            if not reading.cancelled():
-                reading.exception()  # retrieve the error, or asyncio logs it
+            retrieve(reading)
 
     def _stop_timers(self) -> None:
         self._loss.stop()

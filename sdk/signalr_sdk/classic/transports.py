@@ -11,7 +11,7 @@ import attrs
 from .._core import urls
 from .._core.redaction import redact, redact_error
 from .._core.sse_parser import SseParser
-from .._guard.tasks import spawn
+from .._guard.tasks import retrieve, spawn
 from .._http.request_sender import StreamOpening
 from .._transports.interruption import Interrupted, InterruptibleSteps
 from .._transports.poll_pace import PollPace
@@ -386,8 +386,7 @@ class ClassicLongPolling:
         if first is not None:
             first.cancel()
             await asyncio.wait({first})
-            if not first.cancelled():
-                first.exception()  # retrieve the error, or asyncio logs it
+            retrieve(first)
 
     def drop(self) -> None:
         """See `ClassicTransport.drop`."""

@@ -11,6 +11,7 @@ import typer
 
 from signalr_sdk_cli.usage_errors import no_such_option
 
+from .._core.redaction import shortened
 from .exit_status import WRONG_USAGE, fail
 from .options import Url, option, positional
 
@@ -146,7 +147,7 @@ def _hint(text: str) -> str:
 
 
 def _shown(text: str) -> str:
-    return repr(text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}…")
+    return repr(shortened(text, _LONGEST_SHOWN))
 
 
 def refuse_options(context: Context, words: Sequence[str]) -> None:

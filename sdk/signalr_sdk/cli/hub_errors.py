@@ -7,7 +7,7 @@ import re
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-from .._core.redaction import redact_error
+from .._core.redaction import redact_error, shortened
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -71,8 +71,7 @@ def _sent_as(arguments: Sequence[Any]) -> str:
 def _shown(value: Any) -> str:
     if value is None:
         return ""
-    shown = json.dumps(value, ensure_ascii=False)
-    return shown if len(shown) <= _LONGEST_SHOWN else f"{shown[:_LONGEST_SHOWN]}…"
+    return shortened(json.dumps(value, ensure_ascii=False), _LONGEST_SHOWN)
 
 
 def _kind(value: Any) -> str:

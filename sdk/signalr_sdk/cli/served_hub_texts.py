@@ -7,7 +7,7 @@ from http import HTTPStatus
 from inspect import Parameter
 from typing import TYPE_CHECKING, Any
 
-from .._core.redaction import printable
+from .._core.redaction import printable, shortened
 from ..protocols.values import pascal
 from ..testing import ClassicHub, Hub, RecordedCall, RecordedConnect, RecordedRefusal
 from ..testing.classic.methods import classic_methods
@@ -80,7 +80,7 @@ def record_line(record: Record) -> str:
 
 def _what(record: Record) -> str:
     if isinstance(record, RecordedRefusal):
-        return f"refused: {record.method} {_short(printable(record.path))}, {_reason(record)}"
+        return f"refused: {record.method} {shortened(printable(record.path), _LONGEST)}, {_reason(record)}"
     client = record.connection_id[:_ID_SHOWN]
     match record:
         case RecordedConnect():
@@ -88,7 +88,7 @@ def _what(record: Record) -> str:
             return f"{client} connected over {record.transport}{user}"
         case RecordedCall():
             given = [as_json(argument) for argument in record.arguments] + ["stream"] * record.streams
-            return f"{client} {printable(record.method)}({_short(', '.join(given))})"
+            return f"{client} {printable(record.method)}({shortened(', '.join(given), _LONGEST)})"
         case _:
             return f"{client} gone: {printable(str(record.error))}" if record.error else f"{client} gone"
 
@@ -97,7 +97,3 @@ def _reason(refusal: RecordedRefusal) -> str:
     if refusal.status != HTTPStatus.UNAUTHORIZED:
         return f"status {refusal.status}"
     return f"status 401: {'a wrong token' if refusal.has_token else 'no token'}"
-
-
-def _short(text: str) -> str:
-    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"

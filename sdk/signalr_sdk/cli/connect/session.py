@@ -6,7 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ... import ConnectionClosedError, ConnectionState, HubError, SignalRError
-from ..._core.redaction import redact_error
+from ..._core.redaction import redact_error, shortened
 from ..._guard.tasks import spawn
 from ...messages import Invocation
 from ..bot_options import answer_calls
@@ -109,7 +109,7 @@ class Session:
             return
         name = message.target
         if name.casefold() not in self._answered:
-            call = f"{name}({_short(', '.join(map(as_json, message.arguments)))})"
+            call = f"{name}({shortened(', '.join(map(as_json, message.arguments)), _LONGEST)})"
             text = f"the hub calls {call} and gets no answer; to answer, write answer {name}=VALUE"
             # This is called while a message is decoded: an error of the screen must not end the connection.
             asyncio.get_running_loop().call_soon(self._screen.note, text)
@@ -138,7 +138,7 @@ class Session:
         """Cancel the calls that run, and show which. Return whether there were any."""
         running = {task: text for task, text in self._running.items() if not task.done()}
         if running:
-            self._screen.note(f"cancelled: {'; '.join(map(_short, running.values()))}")
+            self._screen.note(f"cancelled: {'; '.join(shortened(text, _LONGEST) for text in running.values())}")
         for task in running:
             task.cancel()
         return bool(running)
@@ -259,10 +259,6 @@ class Session:
         @hub.on_error
         def error(error: Exception) -> None:
             screen.note(redact_error(error))
-
-
-def _short(text: str) -> str:
-    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
 
 
 def _remember(names: dict[str, None], name: str) -> None:

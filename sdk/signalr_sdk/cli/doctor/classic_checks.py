@@ -11,13 +11,12 @@ import attrs
 from ... import ClassicHubError, ConnectionClosedError, NegotiationError, SignalRError, Transport, TransportError
 from ..._core.redaction import redact, redact_error
 from ...classic import HubConnection, discover
-from ..negotiate import negotiate_classic_endpoint
 from ..option_words import in_options, without_place
 from ..steps import UNKNOWN_METHOD, Step
 from . import classic_advice as advice
 from . import hub_advice
 from .findings import Finding, Mark
-from .hub_checks import RecordingClient, came_in_time, lost_while_idle
+from .hub_checks import came_in_time, lost_while_idle
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -55,9 +54,9 @@ class ClassicChecks:
 
         Return a tuple of the check's result (`Finding`) and the `Endpoint` to connect to; `None` if negotiate failed.
         """
-        client = self._client()
+        client = self._found.new_client()
         try:
-            endpoint = await self._negotiate(client)
+            endpoint = await self._found.negotiate_classic(client)
         except NegotiationError as error:
             found, answer = self._found, client.answer
             said = without_place(in_options(redact_error(error)))
@@ -74,15 +73,6 @@ class ClassicChecks:
         if not self.web_sockets:
             return Finding(Mark.WARNING, redact(said), advice=advice.NO_WEB_SOCKETS), endpoint
         return Finding(Mark.GOOD, redact(said)), endpoint
-
-    def _client(self) -> RecordingClient:
-        arguments = self._found.arguments
-        return RecordingClient(ssl=arguments["ssl"], proxy=arguments["proxy"])
-
-    async def _negotiate(self, client: RecordingClient, hubs: Sequence[str] = ()) -> Endpoint:
-        found = self._found
-        given = {name: found.arguments[name] for name in ("headers", "access_token")}
-        return await negotiate_classic_endpoint(client, found.url, [], hubs=hubs, timeout=found.limit, **given)
 
     async def find_hubs(self) -> tuple[Finding, None]:
         """Find out which hubs there are, and which of them accept the user. Return the check's result (`Finding`)."""
@@ -102,7 +92,7 @@ class ClassicChecks:
 
     async def _refusal(self, hub: str) -> NegotiationError | None:
         try:
-            await self._negotiate(self._client(), [hub])
+            await self._found.negotiate_classic(self._found.new_client(), [hub])
         except NegotiationError as error:
             return error
         return None

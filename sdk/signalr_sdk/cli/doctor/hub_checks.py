@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
     from ..._core.negotiation import Endpoint
     from ..._life.managed_connection import ManagedConnection
+    from ...classic.negotiation import Endpoint as ClassicEndpoint
     from ...interfaces import HttpRequest, HttpResponse
     from ...messages import HubMessage
     from ..step_runner import Combination
@@ -92,11 +93,10 @@ class HubChecks:
         Args:
             asked: a list to which this method adds the URL of each negotiate request.
         """
-        given = {name: self.arguments[name] for name in ("headers", "access_token")}
-        client = RecordingClient(ssl=self.arguments["ssl"], proxy=self.arguments["proxy"])
+        client = self.new_client()
         endpoint, failure = None, None
         try:
-            endpoint = await negotiate_endpoint(client, self.url, asked, timeout=self.limit, **given)
+            endpoint = await negotiate_endpoint(client, self.url, asked, **self._how_to_ask())
         except (ConnectionFailedError, OSError) as error:
             failure = error
         self.answered = client.answer.status if client.answer is not None else None
@@ -128,13 +128,22 @@ class HubChecks:
             return True
         if not isinstance(failure, NegotiationError) or failure.status not in PERHAPS_CLASSIC:
             return False
-        client = AiohttpClient(ssl=self.arguments["ssl"], proxy=self.arguments["proxy"])
-        given = {name: self.arguments[name] for name in ("headers", "access_token")}
         try:
-            await negotiate_classic_endpoint(client, self.url, [], timeout=self.limit, **given)
+            await self.negotiate_classic(self.new_client())
         except (ConnectionFailedError, OSError):
             return False
         return True
+
+    def new_client(self) -> RecordingClient:
+        """Return an HTTP client for one negotiation, which closes it."""
+        return RecordingClient(ssl=self.arguments["ssl"], proxy=self.arguments["proxy"])
+
+    async def negotiate_classic(self, client: RecordingClient, hubs: Sequence[str] = ()) -> ClassicEndpoint:
+        """Negotiate as a classic client that wants these hubs. See `negotiate_classic_endpoint`."""
+        return await negotiate_classic_endpoint(client, self.url, [], hubs=hubs, **self._how_to_ask())
+
+    def _how_to_ask(self) -> dict[str, Any]:
+        return {"timeout": self.limit, **{name: self.arguments[name] for name in ("headers", "access_token")}}
 
     async def nothing_in_common(self, endpoint: Endpoint) -> tuple[Finding, None]:
         """Return the failed check's result (`Finding`) for a server that offers none of the allowed transports."""
