@@ -30,8 +30,6 @@ if TYPE_CHECKING:
     import logging
     from collections.abc import Callable
 
-pytestmark = pytest.mark.timeout(8)
-
 HUB = "http://hub.test/chat"
 EMPTY = HttpResponse(200)
 REQUIRED = HttpResponse(409, (), b'{"error":"authentication_refresh_required"}')

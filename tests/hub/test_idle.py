@@ -11,8 +11,6 @@ from tests.scripted_host import Host, now
 from signalr_sdk import HubConnection, Limits, Retry, ServerTimeoutError, Timeouts, Transport
 from signalr_sdk.testing import Hub, HubServer
 
-pytestmark = pytest.mark.timeout(10)
-
 
 class Mute(Hub):
     """A hub that says nothing by itself."""

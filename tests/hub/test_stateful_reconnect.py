@@ -33,8 +33,6 @@ if TYPE_CHECKING:
 
     from signalr_sdk import RetryContext
 
-pytestmark = pytest.mark.timeout(8)
-
 AT_ONCE = Retry(wait=lambda _state: 0.0)
 LATE = 10_000.0  # seconds: longer than any server keeps a connection
 

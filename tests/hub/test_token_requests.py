@@ -21,8 +21,6 @@ from signalr_sdk import (
 )
 from signalr_sdk.testing import Hub, HubServer, Identity
 
-pytestmark = pytest.mark.timeout(10)
-
 AT_ONCE = Retry.forever(wait=lambda _state: 0.0)
 TRANSPORTS = list(Transport)
 

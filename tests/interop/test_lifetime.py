@@ -142,7 +142,7 @@ async def test_a_silent_server_is_a_lost_one(transport: Transport, any_server: A
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(10)
+@pytest.mark.timeout(60)
 async def test_pings_keep_an_impatient_server(any_server: AnyServer, combination: Combination) -> None:
     timeouts = Timeouts(keep_alive=0.3, server=3)
     async with hub_at(any_server, combination, "/hub-impatient", timeouts=timeouts) as hub:

@@ -30,8 +30,6 @@ from signalr_sdk.messages import HubMessage, Ping
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
-pytestmark = pytest.mark.timeout(10)
-
 QUIET = Timeouts(keep_alive=None, server=None, close=2)
 AT_ONCE = Retry(wait=lambda _state: 0.0)
 

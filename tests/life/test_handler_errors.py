@@ -23,8 +23,6 @@ from signalr_sdk import (
 )
 from signalr_sdk.testing import Hub, HubServer
 
-pytestmark = pytest.mark.timeout(10)
-
 
 class BrokenError(Exception):
     """What a handler raises."""

@@ -34,8 +34,6 @@ if TYPE_CHECKING:
 
     from signalr_sdk import RetryContext
 
-pytestmark = pytest.mark.timeout(8)
-
 
 async def settle(turns: int = 20) -> None:
     """Let everything run that can."""

@@ -28,8 +28,6 @@ if TYPE_CHECKING:
 
     from tests.scripted import ScriptedServer
 
-pytestmark = pytest.mark.timeout(10)
-
 SLOW = Retry.delays(3600, 3600)
 QUIET = Timeouts(keep_alive=None, server=None)
 

@@ -32,8 +32,6 @@ from signalr_sdk.interfaces import HttpResponse
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
 
-pytestmark = pytest.mark.timeout(10)
-
 ALWAYS = Retry(wait=lambda _state: 0.0, retry=lambda _context: True)
 
 

@@ -34,8 +34,6 @@ from signalr_sdk.testing import Hub, HubServer
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-pytestmark = pytest.mark.timeout(10)
-
 AT_ONCE = Retry(wait=lambda _state: 0.0)
 
 

@@ -26,8 +26,6 @@ from signalr_sdk.testing import Hub, HubServer
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-pytestmark = pytest.mark.timeout(10)
-
 FOREVER = Retry.forever(wait=lambda _state: 0.0)
 
 
