@@ -36,10 +36,10 @@ class Nobody(Recorder):
 @pytest.mark.parametrize(
     ("protocol", "loads", "message", "most"),
     [
-        pytest.param(JsonProtocol(), orjson.loads, EVENT, 3.2, id="json-event"),
-        pytest.param(JsonProtocol(), orjson.loads, ITEM, 3.4, id="json-item"),
-        pytest.param(MessagePackProtocol(), msgpack.unpackb, EVENT, 4.2, id="messagepack-event"),
-        pytest.param(MessagePackProtocol(), msgpack.unpackb, ITEM, 5.2, id="messagepack-item"),
+        pytest.param(JsonProtocol(), orjson.loads, EVENT, 4.6, id="json-event"),
+        pytest.param(JsonProtocol(), orjson.loads, ITEM, 4.8, id="json-item"),
+        pytest.param(MessagePackProtocol(), msgpack.unpackb, EVENT, 6.0, id="messagepack-event"),
+        pytest.param(MessagePackProtocol(), msgpack.unpackb, ITEM, 7.0, id="messagepack-item"),
     ],
 )
 def test_a_session(protocol: HubProtocol, loads: Any, message: HubMessage, most: float) -> None:

@@ -166,7 +166,10 @@ async def speaking_ssh(connection: RawConnection) -> None:
 
 
 async def plain(connection: RawConnection) -> None:
+    # A port that is closed over bytes that nobody read resets the connection, and the answer may be lost.
+    await connection.reader.read(5)
     connection.answer(400)
+    await connection.reader.read()
 
 
 async def no_protocol(connection: RawConnection) -> None:

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from aiohttp import ClientMiddlewareType
 
 _LARGE = 512 * 1024
+# aiohttp would add a content type to a body that has none.
+_NO_CONTENT_TYPE = ("Content-Type",)
 # The largest limit of a WebSocket message: aiohttp adds one to the limit, and keeps the sum in 32 bits.
 _LARGEST_LIMIT = 2**32 - 2
 
@@ -146,7 +148,7 @@ class AiohttpClient:
             URL(request.url, encoded=True),
             data=_payload(request.body),
             headers={**answers.NOT_COMPRESSED, **_sendable(request.headers)},
-            skip_auto_headers=("Content-Type",),
+            skip_auto_headers=_NO_CONTENT_TYPE if request.body and "Content-Type" not in request.headers else None,
             allow_redirects=False,
             raise_for_status=False,
             proxy=proxy,

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import attrs
-
 from .._core.redaction import redact
 from ..errors import RemoteProtocolError
+from ..interfaces import HttpResponse
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
-
-    from ..interfaces import HttpResponse
 
 # Ask servers not to compress responses: a proxy that compresses holds events back, and a small compressed body could
 # become a huge one in memory.
@@ -56,7 +53,7 @@ async def whole(answer: HttpResponse, chunks: AsyncIterator[bytes], limit: int |
     if not body:
         return answer
     check_encoding(answer)
-    return answer if _encoding(answer) else attrs.evolve(answer, body=bytes(body))
+    return answer if _encoding(answer) else HttpResponse(answer.status, answer.headers, bytes(body))
 
 
 def _encoding(answer: HttpResponse) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import re
 import time
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -282,7 +283,15 @@ class RequestSender:
             headers["Authorization"] = f"Bearer {token}"
         if cookies := self._cookies_for(url, home=home):
             headers["Cookie"] = cookies
-        return attrs.evolve(request, url=url, headers=headers, connect_timeout=self.timeouts.connect)
+        return HttpRequest(
+            method=request.method,
+            url=url,
+            headers=headers,
+            body=request.body,
+            connect_timeout=self.timeouts.connect,
+            timeout=request.timeout,
+            max_bytes=request.max_bytes,
+        )
 
     def _cookies_for(self, url: str, *, home: bool) -> str:
         stored = self._stored_cookies.header(url) or ""
@@ -299,7 +308,8 @@ class RequestSender:
         set_cookies = [value for name, value in response.headers if name.lower() == "set-cookie"]
         if set_cookies:
             self._stored_cookies.store(request.url, set_cookies, time.time())
-        self.logs.http.debug("%s %s: status %d", request.method, urls.without_query(request.url), response.status)
+        if self.logs.http.isEnabledFor(logging.DEBUG):
+            self.logs.http.debug("%s %s: status %d", request.method, urls.without_query(request.url), response.status)
 
 
 async def _in_time(work: Awaitable[T], request: HttpRequest) -> T:
