@@ -190,7 +190,12 @@ class HttpClient(Protocol):
 
 
 class WebSocket(Protocol):
-    """An open WebSocket. The implementation must answer WebSocket pings."""
+    """An open WebSocket. The implementation must answer WebSocket pings.
+
+    An implementation may also have a method `drop()`, which closes the TCP connection at once, without a Close frame.
+    Without `drop`, a connection whose server has fallen silent is closed with a Close frame, after which the server
+    resumes nothing (stateful reconnect).
+    """
 
     async def receive(self) -> bytes | None:
         """Wait for the next message, and return its bytes (text as UTF-8).

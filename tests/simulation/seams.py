@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from contextlib import AbstractAsyncContextManager
 
+    from signalr_sdk._transports.web_sockets import PromptWebSocket
     from signalr_sdk.interfaces import HttpRequest, HttpStream, WebSocketOptions
     from signalr_sdk.testing.simulated.tcp import Conditions, Link, Path, Segment
 
@@ -185,7 +186,7 @@ class ServerSide:
 
 
 class ClientSide:
-    """The client's side of a WebSocket. See `WebSocket`; `drop` and `send_now` are as in the client's own WebSocket."""
+    """The client's side of a WebSocket. See `PromptWebSocket`."""
 
     def __init__(self, end: MessageEnd, options: WebSocketOptions) -> None:
         self._end = end
@@ -223,6 +224,9 @@ class ClientSide:
         except OSError:
             return False
         return True
+
+    def silence(self) -> None:
+        """See `PromptWebSocket.silence`: messages come whole, so that none is under way."""
 
     def drop(self) -> None:
         """Close the link at once, without a close frame."""
@@ -302,7 +306,7 @@ class SeamServer(HubServer):
         """See `HttpClient`. There are only WebSockets."""
         raise NotImplementedError(request)
 
-    async def connect_web_socket(self, request: HttpRequest, options: WebSocketOptions, /) -> ClientSide:
+    async def connect_web_socket(self, request: HttpRequest, options: WebSocketOptions, /) -> PromptWebSocket:
         """See `WebSocketConnector`."""
         async with asyncio.timeout(request.timeout):
             end = await self._send(request, upgrade=True)

@@ -817,3 +817,29 @@ async def test_an_aiohttp_server_is_understood_too() -> None:
     async with app_server(app) as url, opened(url) as transport:
         await transport.send(b"hello")
         assert await transport.receive() == b"hello"
+
+
+async def test_another_client_may_have_drop_alone() -> None:
+    class Client:
+        dropped = False
+
+        async def receive(self) -> bytes | None:
+            raise NotImplementedError
+
+        async def send(self, data: bytes, /) -> None:
+            raise NotImplementedError
+
+        async def flush(self) -> None:
+            raise NotImplementedError
+
+        async def close(self) -> None:
+            raise NotImplementedError
+
+        def drop(self) -> None:
+            self.dropped = True
+
+    web_socket = Client()
+    transport = WebSocketsTransport(web_socket)
+    transport.drop()
+    assert web_socket.dropped
+    assert not transport.send_now(b"now")

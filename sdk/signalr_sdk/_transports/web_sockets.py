@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, Protocol, TypeGuard
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from ..errors import TransportError
 from ..interfaces import WebSocket, WebSocketOptions
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class PromptWebSocket(WebSocket, Protocol):
-    """A `WebSocket` that can also send and close without waiting, like the WebSocket of `AiohttpClient`."""
+    """A `WebSocket` with the methods that a `WebSocket` of users need not have. The one of `AiohttpClient` has all."""
 
     def silence(self) -> float | None:
         """Return the seconds since the last bytes came, also those of an unfinished message; `None` if unknown."""
@@ -27,10 +27,6 @@ class PromptWebSocket(WebSocket, Protocol):
 
     def drop(self) -> None:
         """See `ActiveTransport.drop`."""
-
-
-def _is_prompt(web_socket: WebSocket) -> TypeGuard[PromptWebSocket]:
-    return all(hasattr(web_socket, name) for name in ("send_now", "drop", "silence"))
 
 
 def _cannot_send_now(_data: bytes, /) -> bool:
@@ -67,9 +63,9 @@ class WebSocketsTransport:
         self.send = web_socket.send
         self.flush = web_socket.flush
         self.close = web_socket.close
-        self.send_now = web_socket.send_now if _is_prompt(web_socket) else _cannot_send_now
-        self.drop = web_socket.drop if _is_prompt(web_socket) else _drop_later
-        self.silence = web_socket.silence if _is_prompt(web_socket) else _unknown
+        self.send_now = getattr(web_socket, "send_now", _cannot_send_now)
+        self.drop = getattr(web_socket, "drop", _drop_later)
+        self.silence = getattr(web_socket, "silence", _unknown)
 
     @classmethod
     async def open(cls, sender: RequestSender, url: str, settings: TransportSettings) -> WebSocketsTransport:
