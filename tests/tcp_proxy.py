@@ -126,7 +126,7 @@ async def tcp_proxy_to(*targets: int) -> AsyncIterator[TcpProxy]:
         await wire.close()
 
 
-async def until(condition: Callable[[], bool]) -> None:
+async def until(condition: Callable[[], object]) -> None:
     """Return when the condition is true, for conditions without an event. The time limit is that of the test."""
     while True:
         if condition():

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import math
+import threading
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any
 
 import attrs
 import pytest
+from tests.tcp_proxy import until
 
 from signalr_sdk import HubConnection, LocalProtocolError, OutboxFullError, RetryContext, StateError
 from signalr_sdk.delivery import ID, Entry, Outbox, OutboxLimits, SqliteStore
@@ -554,3 +556,23 @@ async def test_run_ends_with_stop(path: Path, hub: HubConnection, ledger_hub: ty
         tasks.create_task(outbox.run())
         await delivered.wait()
         await outbox.stop()
+
+
+async def test_a_hub_of_another_event_loop_is_no_silent_wait(
+    path: Path, hub: HubConnection, caplog: pytest.LogCaptureFixture
+) -> None:
+    connected, over = threading.Event(), threading.Event()
+
+    async def elsewhere() -> None:
+        async with hub:
+            connected.set()
+            await asyncio.to_thread(over.wait)
+
+    thread = asyncio.create_task(asyncio.to_thread(asyncio.run, elsewhere()))
+    await asyncio.to_thread(connected.wait)
+    async with Outbox(path, hub, close=0) as outbox:
+        await outbox.put("Store", ID, None, 1)
+        await until(lambda: "belongs to another event loop" in caplog.text)
+        assert (await outbox.stats()).waiting == 1
+    over.set()
+    await thread

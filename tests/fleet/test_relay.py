@@ -10,6 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from tests.tcp_proxy import until
 
 from signalr_sdk import HubConnection, Retry, StateError, Timeouts
 from signalr_sdk.delivery import Feed
@@ -17,7 +18,7 @@ from signalr_sdk.fleet import Relay
 from signalr_sdk.testing import HubServer, LedgerHub
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator
 
     from tests.fleet.redis_process import RedisProcess
 
@@ -83,11 +84,6 @@ def entries(redis: Any, *kinds: str) -> list[dict[str, str]]:
 
 def numbers(redis: Any) -> list[int]:
     return [int(fields["number"]) for fields in entries(redis, "event")]
-
-
-async def until(condition: Callable[[], object]) -> None:
-    while not condition():  # noqa: ASYNC110 - what another program has is polled
-        await asyncio.sleep(0.02)
 
 
 async def test_numbered_events_come_into_the_stream(

@@ -131,6 +131,7 @@ class Deliverer:
         self._lost = CountedWarning("the connection was lost while %d entries were under way, which come again")
         self._expired = CountedWarning("%d entries were too old, and were dropped")
         self._died = CountedWarning("%d entries were given up")
+        self._refused = CountedWarning("the hub refused %d calls, which stay in the outbox")
 
     # From outside
 
@@ -184,7 +185,7 @@ class Deliverer:
         finally:
             if self._timer is not None:
                 self._timer.cancel()
-            for each in (self._lost, self._expired, self._died):
+            for each in (self._lost, self._expired, self._died, self._refused):
                 each.flush()
 
     async def _watch(self) -> None:
@@ -317,6 +318,8 @@ class Deliverer:
         if end is End.LOST:
             self._lost.add(len(call.entries))
         elif end is End.UNSENT:
+            if isinstance(raised, StateError) and self._gate.is_open:
+                self._refused.add(1, str(raised))  # the hub belongs to another event loop
             await asyncio.sleep(_NO_CONNECTION_PAUSE)
         if self._schedule.fail(call, end):
             await self._ask(call, raised, refused=end is End.REFUSED)
