@@ -153,12 +153,14 @@ class Client:
         before, name = self.hub.connection_id, f"reconnect {next(self._names)}"
 
         async def reconnect() -> bool:
+            # While the connection starts, what the server refuses is taken for a mistake in the arguments.
+            was_connected = self.hub.state is not ConnectionState.CONNECTING
             try:
                 await self.hub.reconnect()
             except StateError:
                 return False
             except ConnectionFailedError as error:
-                if is_transient(RetryContext(0, 0.0, error, was_connected=True)):
+                if is_transient(RetryContext(0, 0.0, error, was_connected=was_connected)):
                     raise
                 return False
             if before is not None and self.hub.connection_id == before:
