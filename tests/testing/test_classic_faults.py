@@ -330,7 +330,7 @@ async def test_requests_that_are_held(server: ClassicHubServer) -> None:
         before = loop.time()
         server.faults.delay("ping", 0.1)
         await client.get("ping")
-        assert loop.time() - before >= 0.1
+        assert loop.time() - before >= 0.09  # the clock of uvloop has milliseconds
 
 
 @EACH

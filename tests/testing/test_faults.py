@@ -373,13 +373,13 @@ async def test_a_delay(chat: HubServer) -> None:
         with chat.faults.delay(0.05, at=("frame in", "frame out")) as fault:
             began = loop.time()
             assert await hub.invoke("Add", 1, 2) == 3
-            assert loop.time() - began >= 0.1
+            assert loop.time() - began >= 0.09  # the clock of uvloop has milliseconds
         assert fault.happened >= 2
     with chat.faults.delay(0.05, times=1), chat.faults.refuse(503, times=1):
         began = loop.time()
         with pytest.raises(NegotiationError):
             await client(chat.url("/chat")).start()
-        assert loop.time() - began >= 0.05
+        assert loop.time() - began >= 0.04
 
 
 # Frames
