@@ -542,6 +542,29 @@ async def test_a_line_that_is_closed_in_good_order_is_not_resumed(server: Script
     await hub.stop()
 
 
+async def test_an_attempt_given_up_that_takes_the_place_of_the_next_one(server: ScriptedServer) -> None:
+    """Its request came late, so the server closes the newer WebSocket in good order. That is resumed once."""
+    hub = hub_of(server)
+    events = Events(hub)
+    first = await server.accept(hub)
+    failures: list[Exception] = [TimeoutError("no answer in time")]
+
+    async def connect() -> None:
+        if failures:
+            raise failures.pop()
+
+    server.connect = connect
+    first.vanish()
+    await (await resumed(server)).close()
+    second = await resumed(server)
+    assert events.names == ["connected"]
+    await second.close()
+    await events.until("reconnecting")
+    await (await server.sockets.get()).shake_hands()
+    await events.until("reconnected")
+    await hub.stop()
+
+
 @pytest.mark.parametrize(
     "message",
     [{"type": 8, "sequenceId": 5}, {"type": 9, "sequenceId": 2}, {"type": 1, "target": 5}],

@@ -131,6 +131,8 @@ class HubLink:
         self._timer: asyncio.TimerHandle | None = None
         # The time of `_timer`. A timer of uvloop that is due at once does not tell its time.
         self._due = math.inf
+        # Until this time, an attempt to resume that was given up may still reach the server.
+        self._overtaken_until = -math.inf
 
     def _new_session(self, protocol: HubProtocol, limits: Limits) -> HubSession:
         timeouts, inherent = self.timeouts, self._transport.inherent_keep_alive
@@ -266,7 +268,10 @@ class HubLink:
             return error
         except BaseException as raised:  # noqa: BLE001 - users' HTTP clients and protocols may raise anything
             return loss("receiving failed", error_of(raised, "the HTTP client or the hub protocol"))
-        return ending(self._session.ended)
+        error = ending(self._session.ended)
+        if self._session.ended is None and self._loop.time() < self._overtaken_until:
+            self._loss.lost = error
+        return error
 
     async def _receive_all(self) -> None:
         session, transport, time = self._session, self._transport, self._loop.time
@@ -391,8 +396,16 @@ class HubLink:
         return self._session.ended is None and not stuck and not self._session.idled
 
     async def resume(self, lost: SignalRError, attempts: Attempts) -> NotResumed | None:
-        """See `Link.resume`."""
-        return await resume(self, lost, attempts, window=_WINDOW, limit=_WINDOW, log=self._logger)
+        """See `Link.resume`.
+
+        The server closes a WebSocket in good order when another one takes its place. After a resume with more than one
+        attempt, such a close counts as one more loss: the request of an attempt that was given up may have come late.
+        """
+        before = attempts.count
+        not_resumed = await resume(self, lost, attempts, window=_WINDOW, limit=_WINDOW, log=self._logger)
+        repeated = not_resumed is None and attempts.count > before + 1
+        self._overtaken_until = self._loop.time() + _WINDOW if repeated else -math.inf
+        return not_resumed
 
     async def suspend(self) -> None:
         """Drop the lost transport, but keep the pending calls and the unacknowledged messages for `reopen`."""
