@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 from .._guard.copying import Uncopied
 from .._guard.foreign import bounded, cut_off, error_of, forget_locals
+from .._guard.futures import resolve
 from .._guard.loops import check_loop, running_loop
 from .._guard.tasks import spawn
 from ..errors import ConnectionFailedError, NotConnectedError, RemoteProtocolError, StateError
@@ -184,8 +185,8 @@ class Connection(Uncopied):
 
     def _note_closed(self, _closing: asyncio.Task[None]) -> None:
         self._loop = None
-        if self._closed is not None and not self._closed.done():
-            self._closed.set_result(None)
+        if self._closed is not None:
+            resolve(self._closed, None)
 
     async def _give_up(self, opening: asyncio.Task[OpenConnection]) -> None:
         """Cancel the task that opens the connection. If the task opens a connection nevertheless, drop it."""

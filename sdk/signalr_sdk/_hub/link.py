@@ -268,10 +268,10 @@ class HubLink:
             return error
         except BaseException as raised:  # noqa: BLE001 - users' HTTP clients and protocols may raise anything
             return loss("receiving failed", error_of(raised, "the HTTP client or the hub protocol"))
-        error = ending(self._session.ended)
+        end = ending(self._session.ended)
         if self._session.ended is None and self._loop.time() < self._overtaken_until:
-            self._loss.lost = error
-        return error
+            self._loss.lost = end
+        return end
 
     async def _receive_all(self) -> None:
         session, transport, time = self._session, self._transport, self._loop.time

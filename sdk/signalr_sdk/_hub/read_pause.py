@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import attrs
 
+from .._guard.futures import resolve
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -76,8 +78,8 @@ class ReadPause:
 
     def look_again(self) -> None:
         """Make `hold` check whether to end the pause, for example because an invocation waits for its completion."""
-        if self._wait is not None and not self._wait.done():
-            self._wait.set_result(None)
+        if self._wait is not None:
+            resolve(self._wait, None)
 
     def end(self) -> None:
         """End the pause and allow no further pause, because the connection is closing."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from .._core.redaction import redact_error
 from .._guard.foreign import cut_off, ends_program, error_of, heed_cancellation, spawn_contained
+from .._guard.futures import resolve
 from .._guard.tasks import retrieve, spawn
 from .._sending.outgoing import loss
 from ..errors import ConnectionClosedError, SetupError, SignalRError
@@ -58,7 +59,7 @@ async def set_up(
     """
     run = dispatcher.begin_set_up(link)
     stuck: asyncio.Future[SignalRError] = asyncio.get_running_loop().create_future()
-    link.stuck = functools.partial(_resolve, stuck)
+    link.stuck = functools.partial(resolve, stuck)
     # Receive in a task of its own, which goes on after the set-up: a receive that is cancelled and started again would
     # lose bytes.
     receiving = spawn(link.run(), "receive")
@@ -152,8 +153,3 @@ async def _end_in_order(
     await close(cause, goodbye=True)
     if not receiving.done():
         await cut_off(receiving, LAST_CHANCE, whose="the HTTP client", log=log)
-
-
-def _resolve(stuck: asyncio.Future[SignalRError], error: SignalRError) -> None:
-    if not stuck.done():
-        stuck.set_result(error)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar, cast
 from .._core.lifecycle import Lifecycle, State
 from .._core.redaction import redact_error
 from .._guard.copying import copy_of
+from .._guard.futures import fail, resolve
 from ..errors import NotConnectedError, StateError
 from .link import Link
 
@@ -107,8 +108,7 @@ class Status(Generic[L]):
     def _wake_waiters(self) -> None:
         """Let all callers that wait for the connection go on, because it is up."""
         for waiter in self._waiters:
-            if not waiter.done():
-                waiter.set_result(None)
+            resolve(waiter, None)
 
     def _fail_waiters(self, cause: Exception | None) -> None:
         """Make all callers that wait raise `NotConnectedError`, because the connection has ended with this error."""
@@ -118,4 +118,4 @@ class Status(Generic[L]):
                     f"the connection ended before it was up: {cause and redact_error(cause)}", self.lifecycle.public
                 )
                 error.__cause__ = cause
-                waiter.set_exception(error)
+                fail(waiter, error)

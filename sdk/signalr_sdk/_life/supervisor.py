@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from .._core import urls
 from .._core.lifecycle import Event, State
 from .._guard import foreign
+from .._guard.futures import fail, resolve
 from .._guard.loops import running_loop
 from .._guard.tasks import end_tasks, retrieve, spawn, warn_of_left
 from .._receiving.dispatcher import running_handler
@@ -135,8 +136,7 @@ class Supervisor(Status[L]):
         # `start`, which waits for `main` to connect, would never return.
         if self._main is main and self.lifecycle.state is State.CONNECTING:
             self._end_start(started, None)
-        if not started.done():
-            started.set_exception(ended_early(self.lifecycle.state))
+        fail(started, ended_early(self.lifecycle.state))
 
     async def stop(self) -> None:
         """See `HubConnection.stop`."""
@@ -280,8 +280,7 @@ class Supervisor(Status[L]):
             link = await next_link()
             while link is not None:
                 self._go_live(link)
-                if not started.done():
-                    started.set_result(None)
+                resolve(started, None)
                 link = await self._live_once(link)
         except BaseException as raised:
             if not foreign.is_closing(raised) and not self._is_superseded:
@@ -561,16 +560,15 @@ class Supervisor(Status[L]):
         elif raised is not None:
             error.__cause__ = raised
         self._end_waits(error)
-        if not started.done():
-            started.set_exception(error)
+        fail(started, error)
 
     def _end_waits(self, error: Exception | None) -> None:
         """Wake every caller that waits for the connection or for its events, because the connection has ended."""
         self.loop = self._given_up = None
         failed = self._dispatcher.failed
         self._fail_waiters(error)
-        if self.closed is not None and not self.closed.done():
-            self.closed.set_result(error if isinstance(error, SignalRError) or error is failed else None)
+        if self.closed is not None:
+            resolve(self.closed, error if isinstance(error, SignalRError) or error is failed else None)
         self._dispatcher.end_subscriptions(failed)
 
     # Reconnecting, as called by the user

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from .._guard.foreign import bounded, error_of, text_of
+from .._guard.futures import resolve
 from .._guard.tasks import spawn
 from ..errors import SlowConsumerError
 from ..messages import Invocation
@@ -636,8 +637,7 @@ class Dispatcher:
         if self._idle and not self._workers:
             idle, self._idle = self._idle, []
             for future in idle:
-                if not future.done():
-                    future.set_result(None)
+                resolve(future, None)
 
 
 def with_name(handler: Handler, name: str, *arguments: Any) -> Any:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 
+from .._guard.futures import resolve
 from ..errors import HubError, StreamOverflowError
 from .backlog import Backlog, WaitingQueue
 
@@ -56,9 +57,9 @@ class AwaitedQueue(WaitingQueue):
         """Make all pending calls of `wait` return. Each caller must then check whether the queue has a message."""
         waiters, self._waiters = self._waiters, []
         for waiter in waiters:
-            # Skip futures of a closed event loop: nobody can wait for them, and `set_result` would raise an exception.
-            if not waiter.done() and not waiter.get_loop().is_closed():
-                waiter.set_result(None)
+            # Skip futures of a closed event loop: nobody can wait for them, and `resolve` would raise an exception.
+            if not waiter.get_loop().is_closed():
+                resolve(waiter, None)
 
     async def wait(self) -> None:
         """Wait until a message is added or `end` is called. If `wait` is cancelled, no message is lost."""

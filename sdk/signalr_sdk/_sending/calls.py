@@ -9,6 +9,7 @@ import attrs
 
 from .._core.redaction import redact_error
 from .._guard.foreign import error_of, text_of
+from .._guard.futures import fail, resolve
 from ..errors import ConnectionClosedError, HubError, LocalProtocolError, RemoteProtocolError
 from .upload_task import UploadTask
 
@@ -54,8 +55,7 @@ class PendingInvocation:
             self.fail(HubError(error, self.method))
             return
         self._end()
-        if not self.future.done():
-            self.future.set_result(result)
+        resolve(self.future, result)
 
     def abandon(self) -> None:
         """Read the error from `future` after `invoke` was cancelled, so that asyncio does not log the error."""
@@ -65,8 +65,7 @@ class PendingInvocation:
     def fail(self, error: Exception) -> None:
         """Make `invoke` raise `error`, and stop the uploads of the call."""
         self._end()
-        if not self.future.done():
-            self.future.set_exception(error)
+        fail(self.future, error)
 
     def _end(self) -> None:
         self._pending.pop(self.invocation_id, None)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from .._core.redaction import redact_error
 from .._guard.foreign import cut_off, ends_program
+from .._guard.futures import fail, resolve
 from .._guard.tasks import spawn
 from ..errors import ConnectionClosedError, SignalRError
 
@@ -202,8 +203,7 @@ class Outgoing:
             return
         self._error = error
         for waiter in self._waiters:
-            if not waiter.done():
-                waiter.set_exception(_not_sent(error))
+            fail(waiter, _not_sent(error))
 
     def end(self, error: Exception) -> int:
         """Discard the messages in the buffer. Every waiting call of `put` and `flush` raises a ConnectionClosedError.
@@ -217,8 +217,7 @@ class Outgoing:
         self.refuse(error)
         self._messages.clear()
         for _goal, flushed in self._flushers:
-            if not flushed.done():
-                flushed.set_exception(_not_sent(error))
+            fail(flushed, _not_sent(error))
         self._flushers.clear()
         return self.unsent
 
@@ -269,8 +268,8 @@ class Outgoing:
         for goal, flushed in self._flushers:
             if goal > self._done:
                 waiting.append((goal, flushed))
-            elif not flushed.done():
-                flushed.set_result(None)
+            else:
+                resolve(flushed, None)
         self._flushers = waiting
 
     def _admit(self) -> None:
@@ -284,8 +283,7 @@ class Outgoing:
             if room <= 0:
                 break
             room -= size
-            if not waiter.done():
-                waiter.set_result(None)
+            resolve(waiter, None)
 
 
 def _not_sent(error: Exception) -> ConnectionClosedError:

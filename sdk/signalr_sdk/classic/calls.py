@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
+from .._guard.futures import fail, resolve
 from .._receiving.queues import EventQueue
 from .._sending.calls import closed_under
 from ..errors import ClassicHubError, LocalProtocolError, RemoteProtocolError
@@ -95,15 +96,13 @@ class PendingInvocation(_Pending):
 
     def end(self, result: Any) -> None:
         """See `_Pending.end`."""
-        if not self.future.done():
-            self.future.set_result(result)
+        resolve(self.future, result)
         if self.progress is not None:
             self.progress.end()
 
     def fail(self, error: Exception, /) -> None:
         """See `_Pending.fail`."""
-        if not self.future.done():
-            self.future.set_exception(error)
+        fail(self.future, error)
         if self.progress is not None:
             self.progress.end()
 

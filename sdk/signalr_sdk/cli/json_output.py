@@ -22,6 +22,7 @@ import threading
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
+from .._guard.futures import resolve
 from .._guard.tasks import spawn
 from .colors import paint_json, stdout_has_colors
 
@@ -215,8 +216,7 @@ class JsonLines:
         self._progress.set()
 
     def _fail(self, error: OSError) -> None:
-        if not self._broken.done():
-            self._broken.set_result(error)
+        resolve(self._broken, error)
         self._progress.set()
         self._unwatch()
 

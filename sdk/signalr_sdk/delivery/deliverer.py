@@ -15,6 +15,7 @@ import attrs
 
 from .._core.redaction import redact, redact_error
 from .._guard.foreign import error_of
+from .._guard.futures import resolve
 from .._guard.tasks import run_side_by_side
 from ..errors import (
     ConnectionClosedError,
@@ -168,8 +169,7 @@ class Deliverer:
         """Let the lanes look for work: entries have come, or the time of one has come."""
         idle, self._idle = self._idle, []
         for lane in idle:
-            if not lane.done():
-                lane.set_result(None)
+            resolve(lane, None)
 
     def read_again(self) -> None:
         """Forget what was read: entries have come back or were dropped."""

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeVar
 
 from .._guard.copying import Uncopied
+from .._guard.futures import resolve
 from .._guard.loops import check_loop, running_loop
 from ..errors import StateError
 from .counted_warnings import CountedWarning
@@ -235,8 +236,7 @@ class SqliteStore(Uncopied):
 
     def _notify(self, _done: object = None) -> None:
         for waiter in self._waiters:
-            if not waiter.done():
-                waiter.set_result(None)
+            resolve(waiter, None)
 
     @property
     def _lock_path(self) -> Path:

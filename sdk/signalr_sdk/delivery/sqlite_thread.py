@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import attrs
 
+from .._guard.futures import fail, resolve
 from ..errors import StoreError
 from .sqlite_errors import is_full, store_error
 from .sqlite_tables import Tables
@@ -285,9 +286,7 @@ def _resolve(requests: list[_Request]) -> None:
 
 
 def _set(future: asyncio.Future[Any], result: object, error: Exception | None) -> None:
-    if future.done():  # cancelled
-        return
     if error is None:
-        future.set_result(result)
+        resolve(future, result)
     else:
-        future.set_exception(error)
+        fail(future, error)

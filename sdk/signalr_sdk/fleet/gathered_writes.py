@@ -10,6 +10,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
 from .._guard.copying import copy_of
+from .._guard.futures import fail, resolve
 from .._guard.tasks import spawn
 from ..errors import SignalRError, StoreError
 
@@ -62,15 +63,14 @@ class GatheredWrites(Generic[W]):
                 results = await self._run(writes)
             except SignalRError as error:
                 for waiter in waiters:
-                    _fail(waiter, copy_of(error))
+                    fail(waiter, copy_of(error))
             except BaseException:
                 for waiter in waiters:
-                    _fail(waiter, StoreError("the store was closed"))
+                    fail(waiter, StoreError("the store was closed"))
                 raise
             else:
                 for waiter, value in zip(waiters, results, strict=True):
-                    if not waiter.done():
-                        waiter.set_result(value)
+                    resolve(waiter, value)
 
     def _batch(self) -> list[tuple[W, int, asyncio.Future[int]]]:
         batch: list[tuple[W, int, asyncio.Future[int]]] = []
@@ -89,11 +89,4 @@ class GatheredWrites(Generic[W]):
             _ = await asyncio.wait({task}, timeout=timeout)
             task.cancel()
         while self._waiting:
-            _fail(self._waiting.popleft()[2], StoreError("the store was closed"))
-
-
-def _fail(waiter: asyncio.Future[int], error: Exception) -> None:
-    if not waiter.done():
-        waiter.set_exception(error)
-        # A caller that was cancelled does not look at the exception.
-        _ = waiter.exception()
+            fail(self._waiting.popleft()[2], StoreError("the store was closed"))

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 import attrs
 
 from .._guard.copying import Uncopied
+from .._guard.futures import resolve
 from .._guard.loops import check_loop, running_loop
 from ..delivery.counted_warnings import CountedWarning
 from ..delivery.entry import OutboxLimits, OutboxStats, StoredEntry
@@ -333,8 +334,7 @@ class RedisStore(Uncopied):
 
     def _notify(self) -> None:
         for waiter in self._waiters:
-            if not waiter.done():
-                waiter.set_result(None)
+            resolve(waiter, None)
 
     @asynccontextmanager
     async def claim(self) -> AsyncIterator[None]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
+from .._guard.futures import resolve
 from .._hub.hub_connection import HubConnection
 from ..messages import Invocation
 from .daemon_threads import call_on_loop, run_on_thread
@@ -23,12 +24,7 @@ def _run(function: Callable[[], object], done: asyncio.Future[None]) -> None:
     try:
         function()
     finally:
-        call_on_loop(done.get_loop(), _resolve, done)
-
-
-def _resolve(done: asyncio.Future[None]) -> None:
-    if not done.done():
-        done.set_result(None)
+        call_on_loop(done.get_loop(), resolve, done, None)
 
 
 class AsyncHub(HubConnection, OnThreads):

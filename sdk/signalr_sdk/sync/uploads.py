@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final, Generic, Self, TypeAlias, TypeVar
 
 from .._guard.copying import Uncopied
+from .._guard.futures import resolve
 from .._sending.uploads import PLAIN
 from .._sending.uploads import Upload as AsyncUpload
 from ..errors import StateError
@@ -147,8 +148,8 @@ class UploadQueue:
         return bool(batch)
 
     def _wake(self) -> None:
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
+        if self._waiter is not None:
+            resolve(self._waiter, None)
 
     async def aclose(self) -> None:
         """Drop all items, because the hub call that the upload belongs to has ended. `put` then returns `False`.
