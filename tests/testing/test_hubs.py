@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import AsyncIterator  # the server looks the types of the hub's methods up
 from dataclasses import dataclass
 from decimal import Decimal
@@ -11,6 +12,7 @@ import attrs
 import pytest
 
 from signalr_sdk import HubConnection, HubError, Upload
+from signalr_sdk._typed.structure import default_converter
 from signalr_sdk.testing import Hub, HubServer
 from signalr_sdk.testing.hub_methods import methods_of
 
@@ -188,3 +190,37 @@ async def test_annotated_parameters() -> None:
 
     async with HubServer({"/chat": Annotations}) as server, HubConnection(server.url("/chat")) as hub:
         assert await hub.invoke("Add", numbers(), 4) == 7
+
+
+class WithoutCattrs(Hub):
+    async def add(self, a: int, b: float) -> float:
+        return a + b
+
+    async def draw(self, point: Point) -> str:
+        return point.label
+
+    async def total(self, points: AsyncIterator[Point]) -> int:
+        return sum([point.x async for point in points])
+
+    async def ask(self) -> int:
+        answer: int = await self.clients.caller.invoke("count", result_type=int)
+        return answer
+
+
+async def test_a_server_without_cattrs_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "cattrs", None)
+    default_converter.cache_clear()
+    async with HubServer({"/hub": WithoutCattrs}, detailed_errors=True) as server:
+        hub = HubConnection(server.url("/hub"))
+        hub.on("count", lambda: "many")
+        async with hub:
+            assert await hub.invoke("Add", 1, 2) == 3
+            for arguments in ((1.5, 2), ("one", 2), (1, None)):
+                with pytest.raises(HubError, match="Error binding arguments"):
+                    await hub.invoke("Add", *arguments)
+            with pytest.raises(HubError, match=r"cannot make a .*Point.*: result_type needs cattrs: pip install"):
+                await hub.invoke("Draw", {"x": 1})
+            with pytest.raises(HubError, match="needs cattrs"):
+                await hub.invoke("Total", Upload([{"x": 1}]))
+            with pytest.raises(HubError, match="Error trying to deserialize result to int"):
+                await hub.invoke("Ask")

@@ -95,7 +95,7 @@ def default_converter(naming: Naming) -> Converter:
     return converter
 
 
-def structure(converter: Converter, value: Any, type_: Any) -> Any:
+def structure(converter: Converter | LeafConverter, value: Any, type_: Any) -> Any:
     """Convert the value to the wanted type. For `Any` the value stays unchanged.
 
     Raises:
@@ -109,6 +109,17 @@ def structure(converter: Converter, value: Any, type_: Any) -> Any:
         wanted = getattr(type_, "__qualname__", type_) if isinstance(type_, type) else type_
         why = f"there is no {redact_error(error)}" if isinstance(error, KeyError) else redact_error(error)
         raise ResultTypeError(f"the value {reprlib.repr(value)} is no {wanted}: {why}", value, type=type_) from error
+
+
+class LeafConverter:
+    """Converts values to the types of `HOOKS`, which contain no other types. It does not need cattrs."""
+
+    def structure(self, value: Any, type_: Any, /) -> Any:
+        """See `Converter.structure`."""
+        return HOOKS[type_](value)
+
+
+LEAVES: Final = LeafConverter()
 
 
 # Hooks of cattrs for types that contain other types

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from .._typed.structure import default_converter, structure
-from ..errors import ResultTypeError
+from .._typed.leaf_values import HOOKS
+from .._typed.structure import LEAVES, default_converter, structure
+from ..errors import LocalProtocolError, ResultTypeError
 from .error_texts import InvalidDataException
 from .hubs import HubException
 
@@ -23,9 +24,6 @@ _BINDING = (
     "Error binding arguments. Make sure that the types of the provided values match the types of the hub method being "
     "invoked."
 )
-# Values of these types are passed on without the cattrs converter: hubs that use only these types must work where the
-# extra `typed`, which installs cattrs, is missing.
-_PLAIN = (str, int, float, bool)
 
 
 @attrs.frozen
@@ -89,6 +87,12 @@ class Binder:
             raise HubException(f"{text} {error}" if self.detailed else text) from error
 
     def _converted(self, value: Any, wanted: Any) -> Any:
-        if wanted is Any or wanted is object or (wanted in _PLAIN and type(value) is wanted):
+        if wanted is Any or wanted is object:
             return value
-        return structure(default_converter(self.protocol.naming), value, wanted)
+        if wanted in HOOKS:
+            return structure(LEAVES, value, wanted)
+        try:
+            converter = default_converter(self.protocol.naming)
+        except LocalProtocolError as error:
+            raise HubException(f"the test server cannot make a {wanted}: {error}") from error
+        return structure(converter, value, wanted)
