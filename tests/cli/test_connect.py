@@ -62,6 +62,7 @@ def url() -> Iterator[str]:
         ("off", Line(Verb.OFF)),
         ('answer Ask={"ok": true}', Line(Verb.ANSWER, "Ask", [{"ok": True}])),
         ("help", Line(Verb.HELP)),
+        ("?", Line(Verb.HELP)),
         ("quit", Line(Verb.EXIT)),
         ("", None),
         ("# a comment", None),

@@ -131,7 +131,9 @@ async def test_the_hub_of_the_classic_demo() -> None:
         assert [item["P"]["D"] for item in await client.next(2)] == [0, 1]
 
 
-def test_clients_are_served(modules: Path) -> None:
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has other signals")
+def test_clients_are_served(modules: Path, name: str) -> None:
     command = [
         sys.executable,
         "-u",
@@ -150,7 +152,7 @@ def test_clients_are_served(modules: Path) -> None:
             assert process.stdout is not None
             url = process.stdout.readline().split()[3].rstrip(",")
             assert asyncio.run(_price(url)) == 5
-            process.send_signal(signal.SIGINT)
+            process.send_signal(getattr(signal, name))
             out, err = process.communicate()
         finally:
             process.kill()

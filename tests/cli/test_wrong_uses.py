@@ -124,6 +124,11 @@ USES = [
     ),
     Wrong(("invoke", URL, "Add", "--token-file", "."), "--token-file: . is a folder; name a file"),
     Wrong(("invoke", URL, "Add", "--token", ""), "--token is empty; give a token, or leave it out"),
+    Wrong(("listen", URL, "--token", " "), "--token is empty; give a token, or leave it out"),
+    Wrong(
+        ("listen", URL, "--token", "'secret'"),
+        "--token holds a blank or a quotation mark, which no token has; give the token alone",
+    ),
     Wrong(("invoke", URL, "Add", "--ca", "missing.pem"), "--ca: there is no file missing.pem; check its path"),
     Wrong(
         ("invoke", URL, "Add", "--token", "secrét"),

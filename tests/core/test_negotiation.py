@@ -405,6 +405,13 @@ def test_the_negotiate_url_given_by_mistake_is_noticed(status: int) -> None:
     assert "without that" not in str(failure(reply(b"", 500), url="https://example.com/hub/negotiate"))
 
 
+@pytest.mark.parametrize("status", [404, 405])
+def test_a_url_without_a_path_is_noticed(status: int) -> None:
+    for url in ("https://example.com", "https://example.com/", "https://example.com?a=/hub"):
+        assert "a hub has a path, such as /chat" in str(failure(reply(b"", status), url=url))
+    assert "has a path" not in str(failure(reply(b"", status)))
+
+
 @pytest.mark.parametrize(
     ("body", "kind", "said"),
     [

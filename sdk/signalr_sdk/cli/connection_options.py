@@ -32,6 +32,7 @@ T = TypeVar("T")
 TOKEN_VARIABLE = "SIGNALR_TOKEN"
 URL_VARIABLE = "SIGNALR_URL"
 _COMES_FIRST = f"; the hub's URL comes first, or set {URL_VARIABLE}, or use --context"
+_NOT_OF_TOKENS = re.compile("[ \"']")
 # A text that is almost a URL: the scheme or a slash is missing.
 _ALMOST = re.compile(r"(?i)(?:(https?|wss?)(?::/?|//)|//)?([\w\[].*|:\d.*)")
 
@@ -307,12 +308,15 @@ def _read_token(file: Path) -> str:
 
 
 def _checked_token(token: str, source: str) -> str:
-    if not token:
-        fail(WRONG_USAGE, f"{source} is empty; give a token, or leave it out")
+    token = token.strip()
     if token.lower().startswith("bearer "):
         token = token[7:].strip()
+    if not token:
+        fail(WRONG_USAGE, f"{source} is empty; give a token, or leave it out")
     if not (token.isascii() and token.isprintable()):
         fail(WRONG_USAGE, f"{source} holds a character that no HTTP header can carry; give the token alone")
+    if _NOT_OF_TOKENS.search(token):
+        fail(WRONG_USAGE, f"{source} holds a blank or a quotation mark, which no token has; give the token alone")
     return token
 
 

@@ -56,7 +56,7 @@ def listen(
 ) -> None:
     """Print the events of a hub as JSON, over all outages.
 
-    Each event is one line.
+    Each event is one line. A server that is not there is waited for, until --for or --timeout.
 
     Exit status: 0 done, 1 the hub ended the connection or refused a --call, 2 wrong usage, 3 no connection, or fewer
     than --count events before --timeout.
@@ -148,14 +148,20 @@ class _Listening:
 
         @hub.on_connected
         def connected(_connection_id: str | None) -> None:
-            self._has_connected = True
-            only = f"; prints only {', '.join(self._events)}" if self._events else ""
-            self.say(f"connected over {hub.transport}{only}")
+            again, self._has_connected = self._has_connected, True
+            self.say(f"connected {'again ' if again else ''}over {hub.transport}{self._more(again=again)}")
 
         @hub.on_error
         def error(error: Exception) -> None:
             if not isinstance(error, OutputError):
                 self.say(redact_error(error))
+
+    def _more(self, *, again: bool) -> str:
+        """Return what the user should know beside that there is a connection."""
+        if not again:
+            return f"; prints only {', '.join(self._events)}" if self._events else ""
+        calls = ", ".join(call.method for call in self._bot.calls)
+        return f"{f'; called {calls} again' if calls else ''}; what the hub sent meanwhile is lost"
 
     def _counts(self, name: str) -> bool:
         """Count an event. Return whether the event is to be printed."""

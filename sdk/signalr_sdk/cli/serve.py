@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+import signal
 import sys
 from contextlib import suppress
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
@@ -90,7 +91,7 @@ def serve(
     It lists the methods of the hub, and shows each call of a client and each refused client as they come. To test how
     a client lives through an outage, stop the server with Ctrl-C and start it again.
 
-    Exit status: 0 ended by Ctrl-C, 2 wrong usage, 3 the server cannot listen.
+    Exit status: 0 ended by Ctrl-C or SIGTERM, 2 wrong usage, 3 the server cannot listen.
     """
     show_log(verbose)
     path = path or ("/signalr" if classic else "/chat")
@@ -107,12 +108,12 @@ def serve(
         if not quiet:
             server.recorded.watcher = CallLog(_say).show
         methods = [] if quiet else method_lines(hub_class)
-        asyncio.run(_serve(server, path, name, methods))
+        # Ctrl-C is the normal way to end this command, so let the exit status be 0.
+        with suppress(KeyboardInterrupt):
+            asyncio.run(_serve(server, path, name, methods))
     except OSError as error:
         fail(NO_CONNECTION, f"{error.strerror or error}; choose another port with --port, or 0 for a free one")
-    except KeyboardInterrupt:
-        # Ctrl-C is the normal way to end this command, so let the exit status be 0.
-        typer.echo("stopped")
+    typer.echo("stopped")
 
 
 def _server(hub: str | None, path: str, **options: Any) -> tuple[HubServer, type[Hub], str]:
@@ -136,7 +137,11 @@ async def _serve(server: HubServer | ClassicHubServer, path: str, name: str, met
         typer.echo(f"{name} listens on {server.url(path)}, until Ctrl-C")
         if methods:
             typer.echo("\n".join(f"  {line}" for line in methods))
-        await asyncio.Event().wait()
+        terminated = asyncio.Event()
+        # Background jobs of a shell ignore Ctrl-C, and containers end with SIGTERM. Windows has no such handlers.
+        with suppress(NotImplementedError):
+            asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, terminated.set)
+        await terminated.wait()
 
 
 def _say(text: str) -> None:

@@ -26,6 +26,8 @@ class Verb(StrEnum):
 
 CALLS = (Verb.INVOKE, Verb.STREAM, Verb.SEND)
 
+_ALONE = {"help": Verb.HELP, "?": Verb.HELP, "exit": Verb.EXIT, "quit": Verb.EXIT}
+
 HELP = """\
 Add 1 2                   call a method and show its result; invoke Add 1 2 is the same
 stream Counter 5          call a streaming method and show its items
@@ -33,7 +35,8 @@ send SendMessage me hi    call a method without asking for a result
 on Trade                  show only this event; on alone: all events
 off Trade                 do not show this event; off alone: no events
 answer Ask={"ok": true}   what to answer when the hub calls Ask
-help, exit                Ctrl-C cancels calls, Ctrl-D ends the command
+help, exit                list these lines; end, as quit and Ctrl-D do. Ctrl-C cancels calls
+Any other first word is a method of the hub. A hub does not tell which methods and events it has: ask who wrote it.
 A classic server has several hubs: Chat.Add 1 2, on Chat.addMessage, on Chat.*
 Arguments are JSON, or else text; a text with blanks stands in 'quotes'; =1 is the text 1."""
 
@@ -67,8 +70,8 @@ def parse_line(text: str) -> Line | None:
     rest = rest.strip()
     if not first or first.startswith("#"):
         return None
-    if first in ("quit", Verb.EXIT, Verb.HELP):
-        return Line(Verb.HELP if first == Verb.HELP else Verb.EXIT)
+    if first in _ALONE:
+        return Line(_ALONE[first])
     if first in (Verb.ON, Verb.OFF):
         return Line(Verb(first), rest)
     if first == Verb.ANSWER:
