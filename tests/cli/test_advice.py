@@ -158,7 +158,7 @@ def test_a_401_without_a_token() -> None:
 @pytest.mark.parametrize(
     ("token", "said"),
     [
-        ("opaque", "; it is no JWT"),
+        ("opaque", "; it is no JWT, so that its lifetime is unknown"),
         (jwt(), ""),
         (jwt(exp=10**400), ""),
         (jwt(exp=float("nan")), ""),

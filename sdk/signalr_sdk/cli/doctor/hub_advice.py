@@ -158,7 +158,8 @@ def _for_unauthorized(token: GivenToken | None, now: float) -> Advice:
     times = token_times(token.text) if token.text is not None else TokenTimes()
     if times is None:
         return Advice(
-            f"{name} is not accepted; it is no JWT", "check that it is complete, and the kind the server wants"
+            f"{name} is not accepted; it is no JWT, so that nothing can be read from it",
+            "check that it is complete and the kind the server wants, or ask who issued it",
         )
     if times.ends is not None and times.ends <= now:
         return Advice(f"{name} expired {rough_duration(now - times.ends)} ago", "get a new one")

@@ -63,13 +63,13 @@ def _decoded(part: str) -> Any:
 
 
 def lifetime_remark(token: str, now: float) -> str:
-    """Return a text like `; valid for 20 min`, `; expired 2 h ago` or `; it is no JWT`.
+    """Return a text like `; valid for 20 min` or `; expired 2 h ago`, or that the token is no JWT.
 
     Empty if the token has no expiration time.
     """
     times = token_times(token)
     if times is None:
-        return "; it is no JWT"
+        return "; it is no JWT, so that its lifetime is unknown"
     if times.ends is None:
         return ""
     left = times.ends - now
