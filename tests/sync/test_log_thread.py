@@ -191,8 +191,7 @@ def test_records_are_handled_before_the_process_ends() -> None:
         board, server = serve()
         with server:
             command = [sys.executable, "-W", "error", "-c", {FORGETFUL!r}, server.url("/hub")]
-            quiet = dict(os.environ, PYTHONASYNCIODEBUG="")
-            child = subprocess.run(command, capture_output=True, text=True, timeout=40, env=quiet)
+            child = subprocess.run(command, capture_output=True, text=True, timeout=40)
         print(json.dumps([child.returncode, child.stdout + child.stderr]))
         """
     )
@@ -209,8 +208,7 @@ def test_a_handler_that_waits_for_the_hub_keeps_no_process_alive() -> None:
         with server:
             program = {FORGETFUL.replace("time.sleep(0.01)", 'hub.invoke("Delay", 60_000)')!r}
             command = [sys.executable, "-W", "error", "-c", program, server.url("/hub")]
-            quiet = dict(os.environ, PYTHONASYNCIODEBUG="")
-            child = subprocess.run(command, capture_output=True, text=True, timeout=40, env=quiet)
+            child = subprocess.run(command, capture_output=True, text=True, timeout=40)
         print(json.dumps([child.returncode, child.stderr]))
         """
     ) == [0, ""]
