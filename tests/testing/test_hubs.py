@@ -192,6 +192,17 @@ async def test_annotated_parameters() -> None:
         assert await hub.invoke("Add", numbers(), 4) == 7
 
 
+class Unhashable(Hub):
+    async def keep(self, values: list[Annotated[int, ["a list has no hash"]]]) -> int:
+        return len(values)
+
+
+async def test_a_type_that_cannot_be_looked_up_is_an_error_and_no_silence() -> None:
+    async with HubServer({"/hub": Unhashable}) as server, HubConnection(server.url("/hub")) as hub:
+        with pytest.raises(HubError, match="Failed to invoke 'Keep'"):
+            await hub.invoke("Keep", [1])
+
+
 class WithoutCattrs(Hub):
     async def add(self, a: int, b: float) -> float:
         return a + b

@@ -89,7 +89,8 @@ class Binder:
     def _converted(self, value: Any, wanted: Any) -> Any:
         if wanted is Any or wanted is object:
             return value
-        if wanted in HOOKS:
+        # Only a class is sure to be hashable, and `Annotated` with a list is not. These types work without cattrs too.
+        if isinstance(wanted, type) and wanted in HOOKS:
             return structure(LEAVES, value, wanted)
         try:
             converter = default_converter(self.protocol.naming)

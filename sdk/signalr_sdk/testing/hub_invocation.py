@@ -63,7 +63,7 @@ class HubInvocation:
         except InvalidDataException as error:
             await self._refuse(error)
             return
-        except HubException as error:
+        except Exception as error:  # noqa: BLE001 - whatever is wrong with the types of the hub, the client gets an error
             await self.complete(mismatch or self._unexpected(error))
             return
         function = getattr(self.hub, method.name)
