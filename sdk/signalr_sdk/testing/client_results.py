@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
+from .._guard.futures import fail
 from .._typed.structure import needs_exact
 from .argument_binding import Binder
 from .hubs import HubException
@@ -45,8 +46,7 @@ class ClientResults:
     def end(self) -> None:
         """Raise a `HubException` in the hub methods that wait for a result: the client has disconnected."""
         for result in self._pending:
-            if not result.done():
-                result.set_exception(HubException("The client has gone."))
+            fail(result, HubException("The client has gone."))
 
 
 class _ResultSink:

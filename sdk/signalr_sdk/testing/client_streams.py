@@ -6,6 +6,7 @@ import asyncio
 from collections import deque
 from typing import TYPE_CHECKING, Any, Self
 
+from .._guard.futures import resolve
 from ..messages import Completion, StreamItem
 from .hubs import HubException
 from .waiters import Waiters
@@ -92,8 +93,7 @@ class ClientStream:
         return len(self._items) >= _ITEMS or self._bytes >= _BYTES
 
     def _make_room(self) -> None:
-        if not self.room.done():
-            self.room.set_result(None)
+        resolve(self.room, None)
 
 
 def _unchanged(value: Any) -> Any:

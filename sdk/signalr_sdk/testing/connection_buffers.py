@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import attrs
 
+from .._guard.futures import resolve
 from .waiters import Waiters
 
 if TYPE_CHECKING:
@@ -119,8 +120,7 @@ class ConnectionBuffers:
         """
         self._in.end(error)
         self._out.end()
-        if not self.closed.done():
-            self.closed.set_result(None)
+        resolve(self.closed, None)
 
     def stop_reading(self) -> None:
         """Let `read` return the bytes that have arrived, then `None`. Drop the bytes that arrive later."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
+from .._guard.futures import resolve
+
 
 class Waiters:
     """Wakes all waiting coroutines at once. Not bound to one event loop, as an `asyncio.Condition` would be.
@@ -31,5 +33,4 @@ class Waiters:
         """Wake all coroutines that wait now. Only on the event loop on which these coroutines wait."""
         futures, self._futures = self._futures, []
         for future in futures:
-            if not future.done():
-                future.set_result(None)
+            resolve(future, None)

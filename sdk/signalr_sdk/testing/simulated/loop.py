@@ -9,6 +9,7 @@ import socket
 import threading
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from ..._guard.futures import resolve
 from .sockets import SimulatedSocket
 from .tcp import ALL_HOSTS
 from .transports import SimulatedServer, SimulatedTransport
@@ -128,7 +129,7 @@ class SimulatedLoop(asyncio.SelectorEventLoop):
         protocol = protocol_factory()
         made = self.create_future()
         transport = SimulatedTransport(self, own, protocol)
-        self.call_soon(_set_done, made)
+        self.call_soon(resolve, made, None)
         try:
             await made
         except BaseException:
@@ -178,11 +179,6 @@ def running_simulation() -> SimulatedLoop | None:
     except RuntimeError:
         return None
     return loop if isinstance(loop, SimulatedLoop) else None
-
-
-def _set_done(future: asyncio.Future[None]) -> None:
-    if not future.done():
-        future.set_result(None)
 
 
 def _simulated(sock: socket.socket) -> SimulatedSocket:
