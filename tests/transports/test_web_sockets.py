@@ -215,25 +215,46 @@ async def test_empty_messages_are_nothing() -> None:
         assert await transport.receive() == b"x"
 
 
+class AnotherClient:
+    """A `WebSocket` with the methods that each one must have, which do nothing yet."""
+
+    async def receive(self) -> bytes | None:
+        raise NotImplementedError
+
+    async def send(self, data: bytes, /) -> None:
+        raise NotImplementedError
+
+    async def flush(self) -> None:
+        raise NotImplementedError
+
+    async def close(self) -> None:
+        raise NotImplementedError
+
+
 async def test_empty_messages_of_another_client_are_nothing_too() -> None:
-    class Client:
+    class Client(AnotherClient):
         def __init__(self) -> None:
             self.messages = [b"", b"x"]
 
         async def receive(self) -> bytes | None:
             return self.messages.pop(0)
 
-        async def send(self, data: bytes, /) -> None:
-            raise NotImplementedError
-
-        async def flush(self) -> None:
-            raise NotImplementedError
-
-        async def close(self) -> None:
-            raise NotImplementedError
-
     web_socket: WebSocket = Client()
     assert await WebSocketsTransport(web_socket).receive() == b"x"
+
+
+async def test_another_client_may_have_drop_alone() -> None:
+    class Client(AnotherClient):
+        dropped = False
+
+        def drop(self) -> None:
+            self.dropped = True
+
+    web_socket = Client()
+    transport = WebSocketsTransport(web_socket)
+    transport.drop()
+    assert web_socket.dropped
+    assert not transport.send_now(b"now")
 
 
 async def test_another_client_needs_neither_send_now_nor_drop() -> None:
@@ -817,29 +838,3 @@ async def test_an_aiohttp_server_is_understood_too() -> None:
     async with app_server(app) as url, opened(url) as transport:
         await transport.send(b"hello")
         assert await transport.receive() == b"hello"
-
-
-async def test_another_client_may_have_drop_alone() -> None:
-    class Client:
-        dropped = False
-
-        async def receive(self) -> bytes | None:
-            raise NotImplementedError
-
-        async def send(self, data: bytes, /) -> None:
-            raise NotImplementedError
-
-        async def flush(self) -> None:
-            raise NotImplementedError
-
-        async def close(self) -> None:
-            raise NotImplementedError
-
-        def drop(self) -> None:
-            self.dropped = True
-
-    web_socket = Client()
-    transport = WebSocketsTransport(web_socket)
-    transport.drop()
-    assert web_socket.dropped
-    assert not transport.send_now(b"now")
