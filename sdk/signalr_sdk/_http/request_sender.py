@@ -283,15 +283,7 @@ class RequestSender:
             headers["Authorization"] = f"Bearer {token}"
         if cookies := self._cookies_for(url, home=home):
             headers["Cookie"] = cookies
-        return HttpRequest(
-            method=request.method,
-            url=url,
-            headers=headers,
-            body=request.body,
-            connect_timeout=self.timeouts.connect,
-            timeout=request.timeout,
-            max_bytes=request.max_bytes,
-        )
+        return attrs.evolve(request, url=url, headers=headers, connect_timeout=self.timeouts.connect)
 
     def _cookies_for(self, url: str, *, home: bool) -> str:
         stored = self._stored_cookies.header(url) or ""

@@ -172,9 +172,8 @@ class PostChannel:
 
     async def _post_call(self, record: bytes, call: Answered) -> None:
         try:
-            if self._order.locked():
-                async with self._order:
-                    pass
+            async with self._order:
+                pass
             call.posted(await self._post(record))
         except BaseException as raised:  # noqa: BLE001 - users' HTTP clients may raise anything
             call.fail(error_of(raised, "the HTTP client"))

@@ -288,13 +288,13 @@ def _read_line() -> str:
         # Do not show the token on the terminal. Import getpass only here: only this case needs it.
         import getpass
 
-        return getpass.getpass("Token: ", sys.stderr).strip()
+        return getpass.getpass("Token: ", sys.stderr)
     # Read no more than one line: `--upload -` may read the lines after it. Read bytes one by one, because the buffer of
     # `sys.stdin` would take more than the line.
     line = bytearray()
     while (byte := os.read(sys.stdin.fileno(), 1)) not in (b"", b"\n"):
         line += byte
-    return line.decode("utf-8", "replace").strip()
+    return line.decode("utf-8", "replace")
 
 
 def _read_token(file: Path) -> str:

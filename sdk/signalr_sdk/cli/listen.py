@@ -161,7 +161,8 @@ class _Listening:
         if not again:
             return f"; prints only {', '.join(self._events)}" if self._events else ""
         calls = ", ".join(call.method for call in self._bot.calls)
-        return f"{f'; called {calls} again' if calls else ''}; what the hub sent meanwhile is lost"
+        called = f"; called {calls} again" if calls else ""
+        return f"{called}; what the hub sent meanwhile is lost"
 
     def _counts(self, name: str) -> bool:
         """Count an event. Return whether the event is to be printed."""
