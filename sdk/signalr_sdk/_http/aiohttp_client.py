@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures.thread  # noqa: F401 - else the first look-up of a host name waits for this import
 import io
-from contextlib import asynccontextmanager
-from functools import partial
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
@@ -31,6 +31,7 @@ _LARGE = 512 * 1024
 _NO_CONTENT_TYPE = ("Content-Type",)
 # The largest limit of a WebSocket message: aiohttp adds one to the limit, and keeps the sum in 32 bits.
 _LARGEST_LIMIT = 2**32 - 2
+_NO_LIMIT = nullcontext()
 
 
 class AiohttpClient:
@@ -71,10 +72,14 @@ class AiohttpClient:
         """See `HttpClient.request`."""
         session, proxy, context = await self._prepare(request)
         with translated(context):
-            async with asyncio.timeout(request.timeout):
-                response = await self._send(session, request, proxy)
+            async with _time_limit(request.timeout):
+                response = await self._send(session, context, proxy)
+                content = response.content
                 try:
-                    return await answers.whole(_head(response), response.content.iter_any(), request.max_bytes)
+                    if content.is_eof():
+                        # The whole body came together with the head, as it does for most requests.
+                        return answers.with_body(_head(response), content.read_nowait(), request.max_bytes)
+                    return await answers.whole(_head(response), content.iter_any(), request.max_bytes)
                 finally:
                     # Close the TCP connection of a response that was not read to its end: it would stay open. A
                     # response that was read to its end has given its connection back to aiohttp already, and `close`
@@ -87,7 +92,7 @@ class AiohttpClient:
         session, proxy, context = await self._prepare(request)
         with translated(context):
             async with asyncio.timeout(request.timeout):
-                response = await self._send(session, request, proxy)
+                response = await self._send(session, context, proxy)
         try:
             yield AiohttpStream(response, request)
         finally:
@@ -112,7 +117,7 @@ class AiohttpClient:
                     timeout=aiohttp.ClientWSTimeout(ws_close=options.close_timeout),
                     **extra,
                 )
-        self._answered.add(urls.origin(request.url))
+        self._note_answer(context)
         return AiohttpWebSocket(web_socket, session, where=peer(request.url), options=options)
 
     def _web_socket_opener(
@@ -141,8 +146,9 @@ class AiohttpClient:
         await session.close()
 
     async def _send(
-        self, session: aiohttp.ClientSession, request: HttpRequest, proxy: URL | None
+        self, session: aiohttp.ClientSession, context: RequestContext, proxy: URL | None
     ) -> aiohttp.ClientResponse:
+        request = context.request
         response = await session.request(
             request.method,
             URL(request.url, encoded=True),
@@ -153,12 +159,16 @@ class AiohttpClient:
             raise_for_status=False,
             proxy=proxy,
             ssl=self._ssl,
-            timeout=aiohttp.ClientTimeout(total=None, connect=request.connect_timeout),
+            timeout=_connect_limit(request.connect_timeout),
             auto_decompress=False,
             middlewares=self._middlewares(session, request.method),
         )
-        self._answered.add(urls.origin(request.url))
+        self._note_answer(context)
         return response
+
+    def _note_answer(self, context: RequestContext) -> None:
+        if context.untried:
+            self._answered.add(urls.origin(context.request.url))
 
     async def _prepare(self, request: HttpRequest) -> tuple[aiohttp.ClientSession, URL | None, RequestContext]:
         """Return a tuple: aiohttp's session, the proxy (or `None`), and the context for the text of an error."""
@@ -166,10 +176,11 @@ class AiohttpClient:
             # Let the event loop run once: asyncio then notices idle connections that the server has closed, and aiohttp
             # does not send this request over such a connection.
             await asyncio.sleep(0)
-        proxy = await self._proxy_for(request.url)
+        origin = urls.origin(request.url)
+        proxy = await self._proxy_for(origin)
         session = self._usable_session()
         connections = session.connector.limit if session.connector is not None else 0
-        untried = urls.origin(request.url) not in self._answered
+        untried = origin not in self._answered
         return session, proxy, RequestContext(request, connections=connections, untried=untried)
 
     def _usable_session(self) -> aiohttp.ClientSession:
@@ -210,10 +221,9 @@ class AiohttpClient:
         # public name for the session's middlewares.
         return (*getattr(session, "_middlewares", ()), _exactly_once)
 
-    async def _proxy_for(self, url: str) -> URL | None:
+    async def _proxy_for(self, origin: tuple[str, str, int]) -> URL | None:
         if self._proxy is not None or not self._own:
             return self._proxy
-        origin = urls.origin(url)
         if origin not in self._environment_proxies:
             self._environment_proxies[origin] = await environment_proxy(origin)
         return self._environment_proxies[origin]
@@ -285,6 +295,16 @@ def _sendable(headers: Mapping[str, str]) -> Mapping[str, str]:
     for value in headers.values():
         value.encode()
     return headers
+
+
+@lru_cache(maxsize=16)
+def _connect_limit(seconds: float | None) -> aiohttp.ClientTimeout:
+    return aiohttp.ClientTimeout(total=None, connect=seconds)
+
+
+def _time_limit(seconds: float | None) -> AbstractAsyncContextManager[object]:
+    # Without a limit, do not use `asyncio.timeout`, which would take a twentieth of the processor time of a POST.
+    return _NO_LIMIT if seconds is None else asyncio.timeout(seconds)
 
 
 def _payload(body: bytes) -> bytes | io.BytesIO | None:

