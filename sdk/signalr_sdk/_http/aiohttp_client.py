@@ -18,13 +18,14 @@ from . import answers
 from .aiohttp_errors import BrokenConnectionError, RequestContext, peer, translated
 from .aiohttp_web_socket import AiohttpWebSocket, takes_decode_text
 from .proxies import environment_proxy, proxy_url
-from .tcp_sockets import TcpSockets
+from .tcp_sockets import TcpSockets, read_less_at_once
 
 if TYPE_CHECKING:
     import ssl as ssl_module
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 
     from aiohttp import ClientMiddlewareType
+    from aiohttp.connector import Connection
 
 _LARGE = 512 * 1024
 # aiohttp would add a content type to a body that has none.
@@ -201,7 +202,7 @@ class AiohttpClient:
 
     def _new_session(self) -> aiohttp.ClientSession:
         return aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0, socket_factory=self.sockets.make),
+            connector=_Connector(limit=0, socket_factory=self.sockets.make),
             cookie_jar=aiohttp.DummyCookieJar(),
             timeout=aiohttp.ClientTimeout(total=None),
             middlewares=(_exactly_once,),
@@ -227,6 +228,16 @@ class AiohttpClient:
         if origin not in self._environment_proxies:
             self._environment_proxies[origin] = await environment_proxy(origin)
         return self._environment_proxies[origin]
+
+
+class _Connector(aiohttp.TCPConnector):
+    """Opens the TCP connections of the client's own session."""
+
+    async def connect(self, *args: Any, **options: Any) -> Connection:
+        """See aiohttp's `BaseConnector.connect`."""
+        connection = await super().connect(*args, **options)
+        read_less_at_once(connection.transport)
+        return connection
 
 
 class AiohttpStream:

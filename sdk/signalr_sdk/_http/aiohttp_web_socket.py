@@ -13,7 +13,7 @@ import aiohttp
 
 from .._core.redaction import redact
 from ..errors import ConnectionClosedError, RemoteProtocolError
-from .tcp_sockets import seconds_since_data
+from .tcp_sockets import read_less_at_once, seconds_since_data
 
 if TYPE_CHECKING:
     from ..interfaces import WebSocketOptions
@@ -25,10 +25,6 @@ _PONG = aiohttp.WSMsgType.PONG
 # After this number of WebSocket frames, `receive` lets the other tasks of the event loop run. Otherwise these tasks
 # would wait while `receive` handles all frames that arrived together, for example 30,000 pings of two bytes.
 _FRAMES_A_TURN = 200
-# Read at most 64 KB from a socket at once. asyncio's default is 256 KB, and glibc takes a block of that size from the
-# operating system for each read, and gives the block back: this took a third of the time of a call
-# (tests/bench/end_to_end.py, "invoke, one after another").
-_RECEIVED_AT_ONCE = 64 * 1024
 
 
 @cache
@@ -70,8 +66,7 @@ class AiohttpWebSocket:
         self._response: aiohttp.ClientResponse | None = getattr(ws, "_response", None)
         self._asyncio_transports = _asyncio_transports(self._response)
         for transport in self._asyncio_transports:
-            if hasattr(transport, "max_size"):  # uvloop's transports have no `max_size`
-                transport.max_size = _RECEIVED_AT_ONCE
+            read_less_at_once(transport)
 
     async def receive(self) -> bytes | None:
         """See `WebSocket.receive`."""

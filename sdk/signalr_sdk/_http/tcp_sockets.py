@@ -1,4 +1,4 @@
-"""The TCP sockets of the package's own HTTP client: TCP keep-alive, and how much sent data is unacknowledged."""
+"""TCP sockets: keep-alive, how much is read at once, how much sent data is unacknowledged, how long nothing came."""
 
 from __future__ import annotations
 
@@ -7,9 +7,12 @@ import struct
 import sys
 import weakref
 from contextlib import suppress
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from .._core.path_watch import PathSample
+
+if TYPE_CHECKING:
+    import asyncio
 
 # Where the fields that are used lie in Linux's `struct tcp_info`: `tcpi_retransmits`, `tcpi_unacked`,
 # `tcpi_last_data_recv` and `tcpi_last_ack_recv` in ms, `tcpi_bytes_acked`. The last one is there since Linux 4.1.
@@ -20,6 +23,10 @@ _SINCE_ACK: Final = struct.Struct("56xI")
 _ACKNOWLEDGED: Final = struct.Struct("120xQ")
 # TCP keep-alive: the connection is lost after this number of probes in a row without an answer from the peer.
 _PROBES: Final = 4
+# Read at most 64 KB from a socket at once. asyncio's default is 256 KB, and glibc takes a block of that size from the
+# operating system for each read, and gives the block back: this took a third of the time of a call over a WebSocket
+# (tests/bench/end_to_end.py, "invoke, one after another"), and an eighth of the time of a POST.
+_READ_AT_ONCE: Final = 64 * 1024
 
 
 class TcpSockets:
@@ -62,6 +69,12 @@ class TcpSockets:
                     if len(info) == _ACKNOWLEDGED.size:
                         found[id(each)] = _sample(info)
         return found
+
+
+def read_less_at_once(transport: asyncio.BaseTransport | None) -> None:
+    """Let asyncio read at most 64 KB at once from the socket of a transport."""
+    if transport is not None and hasattr(transport, "max_size"):  # uvloop's transports have no `max_size`
+        transport.max_size = _READ_AT_ONCE
 
 
 def seconds_since_data(own: socket.socket) -> float | None:

@@ -169,6 +169,8 @@ class HubProxy(EventMethods, Uncopied):
         """
         self._home.check_loop()
         limit = self._home.timeouts.invoke if isinstance(timeout, Unset) else timeout
+        if limit is None:
+            return await self._invoke(method, args, result_type, on_progress)
         scope = asyncio.timeout(limit)
         try:
             async with scope:
