@@ -16,16 +16,16 @@ from .._core import urls
 from ..interfaces import HttpRequest, HttpResponse, WebSocketOptions
 from . import answers
 from .aiohttp_errors import BrokenConnectionError, RequestContext, peer, translated
+from .aiohttp_exchange import Exchanges, OpenResponse
 from .aiohttp_web_socket import AiohttpWebSocket, takes_decode_text
 from .proxies import environment_proxy, proxy_url
-from .tcp_sockets import TcpSockets, read_less_at_once
+from .tcp_sockets import TcpSockets
 
 if TYPE_CHECKING:
     import ssl as ssl_module
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 
     from aiohttp import ClientMiddlewareType
-    from aiohttp.connector import Connection
 
 _LARGE = 512 * 1024
 # aiohttp would add a content type to a body that has none.
@@ -63,6 +63,7 @@ class AiohttpClient:
         self.sockets: TcpSockets = TcpSockets(server_timeout)
         self._session = session
         self._own = session is None
+        self._exchanges: Exchanges | None = None
         self._proxy = None if proxy is None else proxy_url(proxy)
         self._ssl = ssl
         self._closed = False
@@ -75,16 +76,13 @@ class AiohttpClient:
         with translated(context):
             async with _time_limit(request.timeout):
                 response = await self._send(session, context, proxy)
-                content = response.content
+                head, content = response.head, response.content
                 try:
                     if content.is_eof():
                         # The whole body came together with the head, as it does for most requests.
-                        return answers.with_body(_head(response), content.read_nowait(), request.max_bytes)
-                    return await answers.whole(_head(response), content.iter_any(), request.max_bytes)
+                        return answers.with_body(head, content.read_nowait(), request.max_bytes)
+                    return await answers.whole(head, content.iter_any(), request.max_bytes)
                 finally:
-                    # Close the TCP connection of a response that was not read to its end: it would stay open. A
-                    # response that was read to its end has given its connection back to aiohttp already, and `close`
-                    # does nothing.
                     response.close()
 
     @asynccontextmanager
@@ -146,26 +144,41 @@ class AiohttpClient:
         self.sockets.shut_down()
         await session.close()
 
-    async def _send(
-        self, session: aiohttp.ClientSession, context: RequestContext, proxy: URL | None
-    ) -> aiohttp.ClientResponse:
+    async def _send(self, session: aiohttp.ClientSession, context: RequestContext, proxy: URL | None) -> OpenResponse:
         request = context.request
+        headers = {**answers.NOT_COMPRESSED, **request.headers}
+        limit = _connect_limit(request.connect_timeout)
+        answer = None
+        if self._exchanges is not None and proxy is None and _is_simple(request):
+            answer = await self._exchanges.send(request, headers, limit)
+        if answer is None:
+            answer = await self._send_over_session(session, request, headers, limit, proxy)
+        self._note_answer(context)
+        return answer
+
+    async def _send_over_session(
+        self,
+        session: aiohttp.ClientSession,
+        request: HttpRequest,
+        headers: Mapping[str, str],
+        limit: aiohttp.ClientTimeout,
+        proxy: URL | None,
+    ) -> OpenResponse:
         response = await session.request(
             request.method,
             URL(request.url, encoded=True),
             data=_payload(request.body),
-            headers={**answers.NOT_COMPRESSED, **_sendable(request.headers)},
+            headers=_sendable(headers),
             skip_auto_headers=_NO_CONTENT_TYPE if request.body and "Content-Type" not in request.headers else None,
             allow_redirects=False,
             raise_for_status=False,
             proxy=proxy,
             ssl=self._ssl,
-            timeout=_connect_limit(request.connect_timeout),
+            timeout=limit,
             auto_decompress=False,
             middlewares=self._middlewares(session, request.method),
         )
-        self._note_answer(context)
-        return response
+        return OpenResponse(HttpResponse(response.status, tuple(response.headers.items())), response.content, response)
 
     def _note_answer(self, context: RequestContext) -> None:
         if context.untried:
@@ -189,6 +202,7 @@ class AiohttpClient:
             raise ConnectionError("this HTTP client is closed")
         if self._session is None:
             self._session = self._new_session()
+            self._exchanges = Exchanges(self._session, self._ssl) if Exchanges.possible() else None
         session = self._session
         if session.closed:
             raise ConnectionError("the aiohttp session given as http= is closed: keep it open as long as it is in use")
@@ -202,7 +216,7 @@ class AiohttpClient:
 
     def _new_session(self) -> aiohttp.ClientSession:
         return aiohttp.ClientSession(
-            connector=_Connector(limit=0, socket_factory=self.sockets.make),
+            connector=aiohttp.TCPConnector(limit=0, socket_factory=self.sockets.make),
             cookie_jar=aiohttp.DummyCookieJar(),
             timeout=aiohttp.ClientTimeout(total=None),
             middlewares=(_exactly_once,),
@@ -230,21 +244,11 @@ class AiohttpClient:
         return self._environment_proxies[origin]
 
 
-class _Connector(aiohttp.TCPConnector):
-    """Opens the TCP connections of the client's own session."""
-
-    async def connect(self, *args: Any, **options: Any) -> Connection:
-        """See aiohttp's `BaseConnector.connect`."""
-        connection = await super().connect(*args, **options)
-        read_less_at_once(connection.transport)
-        return connection
-
-
 class AiohttpStream:
     """See `HttpStream`."""
 
-    def __init__(self, response: aiohttp.ClientResponse, request: HttpRequest) -> None:
-        self.response = _head(response)
+    def __init__(self, response: OpenResponse, request: HttpRequest) -> None:
+        self.response = response.head
         answers.check_encoding(self.response)
         self._content = response.content
         self._context = RequestContext(request)
@@ -293,10 +297,6 @@ class _Upgrading:
         return self._session.request(method, url, **options, **self._options)
 
 
-def _head(response: aiohttp.ClientResponse) -> HttpResponse:
-    return HttpResponse(response.status, tuple(response.headers.items()))
-
-
 def _sendable(headers: Mapping[str, str]) -> Mapping[str, str]:
     """Check the headers of a request, and return them unchanged.
 
@@ -306,6 +306,11 @@ def _sendable(headers: Mapping[str, str]) -> Mapping[str, str]:
     for value in headers.values():
         value.encode()
     return headers
+
+
+def _is_simple(request: HttpRequest) -> bool:
+    """Return whether a request needs no more of aiohttp than a connection: no login in the URL, and no large body."""
+    return len(request.body) <= _LARGE and URL(request.url, encoded=True).raw_user is None
 
 
 @lru_cache(maxsize=16)

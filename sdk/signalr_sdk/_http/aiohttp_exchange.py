@@ -1,0 +1,164 @@
+"""`Exchanges`: requests over the connections of an aiohttp session, one level below the session.
+
+aiohttp opens the connections (addresses, TLS, keep-alive) and parses the responses. What its session does around each
+request is left out, which takes half of the processor time of a POST (tests/bench/classic.py): objects for the request
+and its response, redirects, cookies, traces, and a task that writes the body.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from inspect import signature
+from typing import TYPE_CHECKING, NoReturn
+
+import aiohttp
+from yarl import URL
+
+from .._core import urls
+from ..interfaces import HttpResponse
+from .tcp_sockets import read_less_at_once
+
+if TYPE_CHECKING:
+    import ssl as ssl_module
+    from collections.abc import Mapping
+
+    from aiohttp.connector import Connection
+
+    from ..interfaces import HttpRequest
+
+# A request without a body has a `Content-Length` only if its method may have a body.
+_BODILESS = ("GET", "HEAD")
+
+
+class OpenResponse:
+    """A response whose head has come.
+
+    Args:
+        head: the response, without its body.
+        content: the body.
+        source: what brings the body.
+
+    Attributes:
+        head: the response, without its body.
+        content: the body.
+    """
+
+    def __init__(
+        self, head: HttpResponse, content: aiohttp.StreamReader, source: Connection | aiohttp.ClientResponse
+    ) -> None:
+        self.head = head
+        self.content = content
+        self._source = source
+
+    def close(self) -> None:
+        """Give the connection back to aiohttp if the body was received to its end; otherwise close the connection."""
+        if self.content.is_eof():
+            self._source.release()
+        else:
+            self._source.close()
+
+
+class Exchanges:
+    """Sends requests over the connections of one aiohttp session. A request is sent once, and no redirect is followed.
+
+    Args:
+        session: the session. It has no proxy, and its cookies, headers, middlewares and traces are not used.
+        ssl: see aiohttp's parameter `ssl`.
+    """
+
+    def __init__(self, session: aiohttp.ClientSession, ssl: ssl_module.SSLContext | bool) -> None:
+        self._session = session
+        self._ssl = ssl
+        self._patterns: dict[tuple[str, str, int], aiohttp.ClientRequest | None] = {}
+
+    @staticmethod
+    @cache
+    def possible() -> bool:
+        """Return whether this version of aiohttp has what this class uses. Only some of that is documented."""
+        try:
+            from aiohttp.client_proto import ResponseHandler
+
+            connect = signature(aiohttp.BaseConnector.connect).parameters
+            options = signature(ResponseHandler.set_response_params).parameters
+        except (ImportError, AttributeError):
+            return False
+        wanted = {"read_until_eof", "auto_decompress", "skip_payload"}
+        return list(connect) == ["self", "req", "traces", "timeout"] and wanted <= options.keys()
+
+    async def send(
+        self, request: HttpRequest, headers: Mapping[str, str], limit: aiohttp.ClientTimeout
+    ) -> OpenResponse | None:
+        """Send a request, and return when the head of the response has come; `None` if nothing was sent.
+
+        Args:
+            request: the request. Its URL has neither user name nor password.
+            headers: the headers to send besides `Host` and `Content-Length`.
+            limit: the time limit for connecting.
+
+        Raises:
+            aiohttp.ClientError: the network failed.
+            HttpProcessingError: the response is not valid HTTP.
+            ValueError: a header cannot be sent.
+        """
+        pattern = await self._pattern(request.url)
+        connector = self._session.connector
+        if pattern is None or connector is None:
+            return None
+        data = _head(request, pattern.headers["Host"], headers) + request.body
+        try:
+            connection = await connector.connect(pattern, [], limit)
+        except TimeoutError as error:
+            raise aiohttp.ConnectionTimeoutError from error
+        try:
+            return await _exchange(connection, data, has_body=request.method != "HEAD")
+        except BaseException:
+            connection.close()
+            raise
+
+    async def _pattern(self, url: str) -> aiohttp.ClientRequest | None:
+        """Return a request that tells aiohttp's connector which server to connect to. It is never sent.
+
+        Return `None` if aiohttp gives no such request, because the user's tests have replaced its session.
+        """
+        origin = urls.origin(url)
+        if origin not in self._patterns:
+            self._patterns[origin] = None
+            try:
+                await self._session.get(URL(url, encoded=True).origin(), ssl=self._ssl, middlewares=(_catch,))
+            except _Caught as caught:
+                self._patterns[origin] = caught.request
+        return self._patterns[origin]
+
+
+class _Caught(Exception):  # noqa: N818  # a signal, no error
+    def __init__(self, request: aiohttp.ClientRequest) -> None:
+        super().__init__()
+        self.request = request
+
+
+async def _catch(request: aiohttp.ClientRequest, _handler: aiohttp.ClientHandlerType) -> NoReturn:
+    raise _Caught(request)
+
+
+def _head(request: HttpRequest, host: str, headers: Mapping[str, str]) -> bytes:
+    path = URL(request.url, encoded=True).raw_path_qs
+    lines = [f"{request.method} {path} HTTP/1.1", f"Host: {host}", *(f"{name}: {headers[name]}" for name in headers)]
+    if request.body or request.method not in _BODILESS:
+        lines.append(f"Content-Length: {len(request.body)}")
+    if any(mark in line for line in lines for mark in "\r\n\0"):
+        raise ValueError("a header or the URL holds a line break")
+    return "\r\n".join((*lines, "", "")).encode()
+
+
+async def _exchange(connection: Connection, data: bytes, *, has_body: bool) -> OpenResponse:
+    protocol, transport = connection.protocol, connection.transport
+    if protocol is None or transport is None:
+        raise aiohttp.ServerDisconnectedError
+    read_less_at_once(transport)
+    protocol.set_response_params(skip_payload=not has_body, read_until_eof=True, auto_decompress=False)
+    transport.write(data)
+    while True:
+        message, content = await protocol.read()
+        # A server may send responses with a status of 1xx before the real one.
+        if not 100 <= message.code < 200 or message.code == 101:
+            return OpenResponse(HttpResponse(message.code, tuple(message.headers.items())), content, connection)
