@@ -23,6 +23,7 @@ from tests.scripted import ScriptedServer
 from tests.servers import Authority
 
 from signalr_sdk._http.aiohttp_client import AiohttpClient
+from signalr_sdk._http.aiohttp_exchange import Exchanges
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Generator, Iterator
@@ -240,9 +241,11 @@ async def server() -> ScriptedServer:
     return ScriptedServer()
 
 
-@pytest.fixture
-async def client() -> AsyncIterator[AiohttpClient]:
-    """An HTTP client with a session of its own."""
+@pytest.fixture(params=[True, False], ids=["direct", "over its session"])
+async def client(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[AiohttpClient]:
+    """An HTTP client with a session of its own, once with `Exchanges` and once without, as with another aiohttp."""
+    if not request.param:
+        monkeypatch.setattr(Exchanges, "possible", lambda: False)
     client = AiohttpClient()
     yield client
     await client.close()

@@ -6,7 +6,7 @@ import asyncio
 import concurrent.futures.thread  # noqa: F401 - else the first look-up of a host name waits for this import
 import io
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
-from functools import lru_cache, partial
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
@@ -16,7 +16,7 @@ from .._core import urls
 from ..interfaces import HttpRequest, HttpResponse, WebSocketOptions
 from . import answers
 from .aiohttp_errors import BrokenConnectionError, RequestContext, peer, translated
-from .aiohttp_exchange import Exchanges, OpenResponse
+from .aiohttp_exchange import Exchanges, OpenResponse, connect_limit
 from .aiohttp_web_socket import AiohttpWebSocket, takes_decode_text
 from .proxies import environment_proxy, proxy_url
 from .tcp_sockets import TcpSockets
@@ -129,9 +129,7 @@ class AiohttpClient:
         connect = getattr(aiohttp.ClientSession, "_ws_connect", None)
         if self._own or connect is None:
             return session.ws_connect
-        return partial(
-            connect, _Upgrading(session, raise_for_status=False, middlewares=self._middlewares(session, "GET"))
-        )
+        return partial(connect, _Upgrading(session, raise_for_status=False, middlewares=self._middlewares(session)))
 
     async def close(self) -> None:
         """Close the client's own session with its connections; the user's session stays. All later requests fail."""
@@ -146,37 +144,30 @@ class AiohttpClient:
 
     async def _send(self, session: aiohttp.ClientSession, context: RequestContext, proxy: URL | None) -> OpenResponse:
         request = context.request
-        headers = {**answers.NOT_COMPRESSED, **request.headers}
-        limit = _connect_limit(request.connect_timeout)
-        answer = None
-        if self._exchanges is not None and proxy is None and _is_simple(request):
-            answer = await self._exchanges.send(request, headers, limit)
-        if answer is None:
-            answer = await self._send_over_session(session, request, headers, limit, proxy)
+        response = None
+        if self._exchanges is not None and proxy is None and len(request.body) <= _LARGE:
+            response = await self._exchanges.send(request)
+        if response is None:
+            response = await self._send_over_session(session, request, proxy)
         self._note_answer(context)
-        return answer
+        return response
 
     async def _send_over_session(
-        self,
-        session: aiohttp.ClientSession,
-        request: HttpRequest,
-        headers: Mapping[str, str],
-        limit: aiohttp.ClientTimeout,
-        proxy: URL | None,
+        self, session: aiohttp.ClientSession, request: HttpRequest, proxy: URL | None
     ) -> OpenResponse:
         response = await session.request(
             request.method,
             URL(request.url, encoded=True),
             data=_payload(request.body),
-            headers=_sendable(headers),
+            headers={**answers.NOT_COMPRESSED, **_sendable(request.headers)},
             skip_auto_headers=_NO_CONTENT_TYPE if request.body and "Content-Type" not in request.headers else None,
             allow_redirects=False,
             raise_for_status=False,
             proxy=proxy,
             ssl=self._ssl,
-            timeout=limit,
+            timeout=connect_limit(request.connect_timeout),
             auto_decompress=False,
-            middlewares=self._middlewares(session, request.method),
+            middlewares=self._middlewares(session),
         )
         return OpenResponse(HttpResponse(response.status, tuple(response.headers.items())), response.content, response)
 
@@ -225,11 +216,8 @@ class AiohttpClient:
             trust_env=False,
         )
 
-    def _middlewares(self, session: aiohttp.ClientSession, method: str) -> tuple[ClientMiddlewareType, ...] | None:
+    def _middlewares(self, session: aiohttp.ClientSession) -> tuple[ClientMiddlewareType, ...] | None:
         """Return aiohttp's argument `middlewares` for one request; `None` to use the session's middlewares."""
-        if method == "POST":
-            # A POST does not need the middleware `_exactly_once`: aiohttp never repeats a POST by itself.
-            return () if self._own else None
         if self._own:
             return None
         # Add the middlewares of the user's session, because the middlewares of a request replace them. aiohttp has no
@@ -306,16 +294,6 @@ def _sendable(headers: Mapping[str, str]) -> Mapping[str, str]:
     for value in headers.values():
         value.encode()
     return headers
-
-
-def _is_simple(request: HttpRequest) -> bool:
-    """Return whether a request needs no more of aiohttp than a connection: no login in the URL, and no large body."""
-    return len(request.body) <= _LARGE and URL(request.url, encoded=True).raw_user is None
-
-
-@lru_cache(maxsize=16)
-def _connect_limit(seconds: float | None) -> aiohttp.ClientTimeout:
-    return aiohttp.ClientTimeout(total=None, connect=seconds)
 
 
 def _time_limit(seconds: float | None) -> AbstractAsyncContextManager[object]:

@@ -7,7 +7,7 @@ and its response, redirects, cookies, traces, and a task that writes the body.
 
 from __future__ import annotations
 
-from functools import cache
+from functools import cache, lru_cache
 from inspect import signature
 from typing import TYPE_CHECKING, NoReturn
 
@@ -16,11 +16,11 @@ from yarl import URL
 
 from .._core import urls
 from ..interfaces import HttpResponse
+from . import answers
 from .tcp_sockets import read_less_at_once
 
 if TYPE_CHECKING:
     import ssl as ssl_module
-    from collections.abc import Mapping
 
     from aiohttp.connector import Connection
 
@@ -85,15 +85,8 @@ class Exchanges:
         wanted = {"read_until_eof", "auto_decompress", "skip_payload"}
         return list(connect) == ["self", "req", "traces", "timeout"] and wanted <= options.keys()
 
-    async def send(
-        self, request: HttpRequest, headers: Mapping[str, str], limit: aiohttp.ClientTimeout
-    ) -> OpenResponse | None:
+    async def send(self, request: HttpRequest) -> OpenResponse | None:
         """Send a request, and return when the head of the response has come; `None` if nothing was sent.
-
-        Args:
-            request: the request. Its URL has neither user name nor password.
-            headers: the headers to send besides `Host` and `Content-Length`.
-            limit: the time limit for connecting.
 
         Raises:
             aiohttp.ClientError: the network failed.
@@ -104,9 +97,9 @@ class Exchanges:
         connector = self._session.connector
         if pattern is None or connector is None:
             return None
-        data = _head(request, pattern.headers["Host"], headers) + request.body
+        data = _head(request, pattern.headers["Host"]) + request.body
         try:
-            connection = await connector.connect(pattern, [], limit)
+            connection = await connector.connect(pattern, [], connect_limit(request.connect_timeout))
         except TimeoutError as error:
             raise aiohttp.ConnectionTimeoutError from error
         try:
@@ -118,7 +111,7 @@ class Exchanges:
     async def _pattern(self, url: str) -> aiohttp.ClientRequest | None:
         """Return a request that tells aiohttp's connector which server to connect to. It is never sent.
 
-        Return `None` if aiohttp gives no such request, because the user's tests have replaced its session.
+        Return `None` if aiohttp gives no such request: the URL is wrong, or a user's tests replace aiohttp's sessions.
         """
         origin = urls.origin(url)
         if origin not in self._patterns:
@@ -127,6 +120,8 @@ class Exchanges:
                 await self._session.get(URL(url, encoded=True).origin(), ssl=self._ssl, middlewares=(_catch,))
             except _Caught as caught:
                 self._patterns[origin] = caught.request
+            except (aiohttp.ClientError, ValueError):
+                pass  # sending over the session will raise the same error
         return self._patterns[origin]
 
 
@@ -140,9 +135,16 @@ async def _catch(request: aiohttp.ClientRequest, _handler: aiohttp.ClientHandler
     raise _Caught(request)
 
 
-def _head(request: HttpRequest, host: str, headers: Mapping[str, str]) -> bytes:
+@lru_cache(maxsize=16)
+def connect_limit(seconds: float | None) -> aiohttp.ClientTimeout:
+    """Return the limit of a request that may take so many seconds to connect; `None` for no limit."""
+    return aiohttp.ClientTimeout(total=None, connect=seconds)
+
+
+def _head(request: HttpRequest, host: str) -> bytes:
     path = URL(request.url, encoded=True).raw_path_qs
-    lines = [f"{request.method} {path} HTTP/1.1", f"Host: {host}", *(f"{name}: {headers[name]}" for name in headers)]
+    headers = {"Host": host, **answers.NOT_COMPRESSED, **request.headers}
+    lines = [f"{request.method} {path} HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items())]
     if request.body or request.method not in _BODILESS:
         lines.append(f"Content-Length: {len(request.body)}")
     if any(mark in line for line in lines for mark in "\r\n\0"):
