@@ -7,6 +7,8 @@ and its response, redirects, cookies, traces, and a task that writes the body.
 
 from __future__ import annotations
 
+import re
+from contextlib import suppress
 from functools import cache, lru_cache
 from inspect import signature
 from typing import TYPE_CHECKING, NoReturn
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
 
 # A request without a body has a `Content-Length` only if its method may have a body.
 _BODILESS = ("GET", "HEAD")
+_BREAK = re.compile(r"[\r\n\0]")
 
 
 class OpenResponse:
@@ -115,13 +118,14 @@ class Exchanges:
         """
         origin = urls.origin(url)
         if origin not in self._patterns:
-            self._patterns[origin] = None
-            try:
-                await self._session.get(URL(url, encoded=True).origin(), ssl=self._ssl, middlewares=(_catch,))
-            except _Caught as caught:
-                self._patterns[origin] = caught.request
-            except (aiohttp.ClientError, ValueError):
-                pass  # sending over the session will raise the same error
+            pattern = None
+            # Of other errors nothing is said here: sending over the session raises them again.
+            with suppress(aiohttp.ClientError, ValueError):
+                try:
+                    await self._session.get(URL(url, encoded=True).origin(), ssl=self._ssl, middlewares=(_catch,))
+                except _Caught as caught:
+                    pattern = caught.request
+            self._patterns[origin] = pattern
         return self._patterns[origin]
 
 
@@ -147,7 +151,7 @@ def _head(request: HttpRequest, host: str) -> bytes:
     lines = [f"{request.method} {path} HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items())]
     if request.body or request.method not in _BODILESS:
         lines.append(f"Content-Length: {len(request.body)}")
-    if any(mark in line for line in lines for mark in "\r\n\0"):
+    if _BREAK.search("".join(lines)):
         raise ValueError("a header or the URL holds a line break")
     return "\r\n".join((*lines, "", "")).encode()
 
