@@ -79,6 +79,7 @@ class Exchanges:
     def possible() -> bool:
         """Return whether this version of aiohttp has what this class uses. Only some of that is documented."""
         try:
+            # Import here: another version of aiohttp may not have this class.
             from aiohttp.client_proto import ResponseHandler
 
             connect = signature(aiohttp.BaseConnector.connect).parameters
