@@ -130,15 +130,85 @@ async def test_a_connection_that_the_server_ends_is_not_used_again(direct: Aioht
         assert len(server.connections) == 3
 
 
-@pytest.mark.parametrize("fails", [True, False])
-async def test_users_tests_may_replace_the_sessions_of_aiohttp(
-    direct: AiohttpClient, monkeypatch: pytest.MonkeyPatch, fails: bool
+async def test_what_comes_over_an_idle_connection_is_no_response(direct: AiohttpClient) -> None:
+    idle, said = asyncio.Event(), asyncio.Event()
+
+    async def serve(connection: RawConnection) -> None:
+        while await connection.request():
+            connection.answer(200, b"right")
+            await idle.wait()
+            connection.answer(408, b"nobody asked")
+            said.set()
+
+    async with raw_server(serve) as server:
+        for _ in range(3):
+            answer = await direct.request(HttpRequest(method="POST", url=server.url))
+            assert (answer.status, answer.body) == (200, b"right")
+            idle.set()
+            await said.wait()
+            idle.clear()
+            said.clear()
+            await asyncio.sleep(0.01)  # until the client has received it
+        assert len(server.connections) == 3
+        await direct.close()
+
+
+async def test_a_connection_that_takes_too_long(direct: AiohttpClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def never(*_arguments: Any) -> None:
+        raise TimeoutError
+
+    monkeypatch.setattr(aiohttp.TCPConnector, "connect", never)
+    with pytest.raises(TimeoutError, match=r"^cannot connect to 127.0.0.1:1 within 3 s$"):
+        await direct.request(HttpRequest(method="POST", url="http://127.0.0.1:1/", connect_timeout=3))
+
+
+async def test_a_connection_that_is_lost_at_once(direct: AiohttpClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    connect = aiohttp.TCPConnector.connect
+
+    async def lost(self: aiohttp.TCPConnector, *arguments: Any) -> Any:
+        connection = await connect(self, *arguments)
+        assert connection.transport is not None
+        connection.transport.abort()
+        await asyncio.sleep(0.01)
+        assert connection.transport is None
+        return connection
+
+    monkeypatch.setattr(aiohttp.TCPConnector, "connect", lost)
+    async with raw_server(echo) as server:
+        with pytest.raises(ConnectionResetError, match="was lost before its answer had come"):
+            await direct.request(HttpRequest(method="POST", url=server.url))
+
+
+async def test_a_tracer_of_all_sessions_sees_each_request(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tracers give each new session a `TraceConfig`, as those of OpenTelemetry and Sentry do."""
+    seen = []
+
+    async def note(_session: aiohttp.ClientSession, _context: Any, request: aiohttp.TraceRequestStartParams) -> None:
+        seen.append(str(request.url))
+
+    make = aiohttp.ClientSession.__init__
+
+    def traced(self: aiohttp.ClientSession, **options: Any) -> None:
+        tracer = aiohttp.TraceConfig()
+        tracer.on_request_start.append(note)
+        make(self, **options, trace_configs=[tracer])
+
+    monkeypatch.setattr(aiohttp.ClientSession, "__init__", traced)
+    client = AiohttpClient()
+    async with raw_server(echo) as server:
+        await client.request(HttpRequest(method="POST", url=f"{server.url}/x"))
+        await client.close()
+    assert seen == [f"{server.url}/x"]
+
+
+async def test_users_tests_may_replace_the_requests_of_aiohttp(
+    direct: AiohttpClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As aioresponses does: what it does not know is an error of aiohttp."""
+    """As aioresponses does."""
+    asked = []
 
     async def replaced(_self: aiohttp.ClientSession, method: str, url: Any, **_options: Any) -> Any:
-        if fails and method == "GET":
-            raise aiohttp.ClientConnectionError(f"Connection refused: GET {url}")
+        asked.append((method, str(url)))
         return answer
 
     async with raw_server(echo) as server:
@@ -146,4 +216,4 @@ async def test_users_tests_may_replace_the_sessions_of_aiohttp(
         async with aiohttp.ClientSession() as session, session.post(url) as answer:
             monkeypatch.setattr(aiohttp.ClientSession, "_request", replaced)
             body = (await direct.request(HttpRequest(method="POST", url=url))).body
-    assert body == b"POST /x 0"
+    assert (asked, body) == ([("POST", url)], b"POST /x 0")

@@ -11,7 +11,8 @@ import re
 from contextlib import suppress
 from functools import cache, lru_cache
 from inspect import signature
-from typing import TYPE_CHECKING, NoReturn
+from types import FunctionType
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import aiohttp
 from yarl import URL
@@ -31,6 +32,9 @@ if TYPE_CHECKING:
 # A request without a body has a `Content-Length` only if its method may have a body.
 _BODILESS = ("GET", "HEAD")
 _BREAK = re.compile(r"[\r\n\0]")
+# The method of a session through which all its requests go.
+_METHOD = "_request"
+_REQUEST: Final[Any] = vars(aiohttp.ClientSession).get(_METHOD)
 
 
 class OpenResponse:
@@ -87,7 +91,12 @@ class Exchanges:
         except (ImportError, AttributeError):
             return False
         wanted = {"read_until_eof", "auto_decompress", "skip_payload"}
-        return list(connect) == ["self", "req", "traces", "timeout"] and wanted <= options.keys()
+        is_aiohttps = type(_REQUEST) is FunctionType and _REQUEST.__globals__ is vars(aiohttp.client)
+        return is_aiohttps and list(connect) == ["self", "req", "traces", "timeout"] and wanted <= options.keys()
+
+    def _is_watched(self) -> bool:
+        """Return whether something sees or replaces the requests of all aiohttp sessions: a tracer or a user's test."""
+        return vars(aiohttp.ClientSession).get(_METHOD) is not _REQUEST or bool(self._session.trace_configs)
 
     async def send(self, request: HttpRequest) -> OpenResponse | None:
         """Send a request, and return when the head of the response has come; `None` if nothing was sent.
@@ -97,15 +106,14 @@ class Exchanges:
             HttpProcessingError: the response is not valid HTTP.
             ValueError: a header cannot be sent.
         """
-        pattern = await self._pattern(request.url)
         connector = self._session.connector
-        if pattern is None or connector is None:
+        if connector is None or self._is_watched():
+            return None
+        pattern = await self._pattern(request.url)
+        if pattern is None:
             return None
         data = _head(request, pattern.headers["Host"]) + request.body
-        try:
-            connection = await connector.connect(pattern, [], connect_limit(request.connect_timeout))
-        except TimeoutError as error:
-            raise aiohttp.ConnectionTimeoutError from error
+        connection = await _connect(connector, pattern, request.connect_timeout)
         try:
             return await _exchange(connection, data, has_body=request.method != "HEAD")
         except BaseException:
@@ -115,7 +123,7 @@ class Exchanges:
     async def _pattern(self, url: str) -> aiohttp.ClientRequest | None:
         """Return a request that tells aiohttp's connector which server to connect to. It is never sent.
 
-        Return `None` if aiohttp gives no such request: the URL is wrong, or a user's tests replace aiohttp's sessions.
+        Return `None` if aiohttp makes no such request, because the URL is wrong.
         """
         origin = urls.origin(url)
         if origin not in self._patterns:
@@ -144,6 +152,21 @@ async def _catch(request: aiohttp.ClientRequest, _handler: aiohttp.ClientHandler
 def connect_limit(seconds: float | None) -> aiohttp.ClientTimeout:
     """Return the limit of a request that may take so many seconds to connect; `None` for no limit."""
     return aiohttp.ClientTimeout(total=None, connect=seconds)
+
+
+async def _connect(
+    connector: aiohttp.BaseConnector, pattern: aiohttp.ClientRequest, seconds: float | None
+) -> Connection:
+    while True:
+        try:
+            connection = await connector.connect(pattern, [], connect_limit(seconds))
+        except TimeoutError as error:
+            raise aiohttp.ConnectionTimeoutError from error
+        # A server may have sent something over an idle connection, such as the status 408 before it closes it. That is
+        # no response to the next request: take another connection.
+        if connection.closed or not (connection.protocol and connection.protocol.should_close):
+            return connection
+        connection.close()
 
 
 def _head(request: HttpRequest, host: str) -> bytes:
