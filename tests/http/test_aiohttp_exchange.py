@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import aiohttp
 import pytest
-from tests.servers import RawConnection, raw_server
+from tests.servers import RawConnection, Request, raw_server
 
 from signalr_sdk._http.aiohttp_client import AiohttpClient
 from signalr_sdk._http.aiohttp_exchange import Exchanges
@@ -77,6 +77,24 @@ async def test_a_large_body_goes_over_the_session(direct: AiohttpClient, over_se
     async with raw_server(echo) as server:
         await direct.request(HttpRequest(method="POST", url=server.url, body=bytes(LARGE)))
         await direct.close()
+    assert over_sessions == ["POST"]
+
+
+@pytest.mark.parametrize("name", ["Host", "host", "Connection", "content-length"])
+async def test_headers_that_are_more_than_text_go_over_the_session(
+    direct: AiohttpClient, over_sessions: list[str], name: str
+) -> None:
+    seen: list[Request | None] = []
+
+    async def serve(connection: RawConnection) -> None:
+        seen.append(await connection.request())
+        connection.answer(200)
+
+    async with raw_server(serve) as server:
+        await direct.request(HttpRequest(method="POST", url=server.url, headers={name: "1"}, body=b"x"))
+    (request,) = seen
+    assert request is not None
+    assert request.headers[name.lower()] == "1"
     assert over_sessions == ["POST"]
 
 

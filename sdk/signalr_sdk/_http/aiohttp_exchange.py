@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 # A request without a body has a `Content-Length` only if its method may have a body.
 _BODILESS = ("GET", "HEAD")
 _BREAK = re.compile(r"[\r\n\0]")
+# Requests with one of these headers go over aiohttp's session, for which they are more than text.
+_NOT_ONLY_TEXT = frozenset({"connection", "content-length", "expect", "host", "transfer-encoding", "upgrade"})
 # The method of a session through which all its requests go.
 _METHOD = "_request"
 _REQUEST: Final[Any] = vars(aiohttp.ClientSession).get(_METHOD)
@@ -107,7 +109,7 @@ class Exchanges:
             ValueError: a header cannot be sent.
         """
         connector = self._session.connector
-        if connector is None or self._is_watched():
+        if connector is None or self._is_watched() or not _NOT_ONLY_TEXT.isdisjoint(map(str.lower, request.headers)):
             return None
         pattern = await self._pattern(request.url)
         if pattern is None:
