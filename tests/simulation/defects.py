@@ -16,6 +16,7 @@ from signalr_sdk._core.session import HubSession
 from signalr_sdk._core.sse_parser import SseParser
 from signalr_sdk._http import aiohttp_client
 from signalr_sdk._http.access_tokens import AccessToken
+from signalr_sdk._http.aiohttp_exchange import Exchanges
 from signalr_sdk._http.request_sender import RequestSender
 from signalr_sdk._hub.link import HubLink
 from signalr_sdk._life import set_up
@@ -125,6 +126,7 @@ def _repeated_poll(patch: pytest.MonkeyPatch) -> None:
     async def passing(request: ClientRequest, handler: ClientHandlerType) -> ClientResponse:
         return await handler(request)
 
+    patch.setattr(Exchanges, "possible", lambda: False)  # they never repeat a request
     patch.setattr(aiohttp_client, "_exactly_once", passing)
 
 
