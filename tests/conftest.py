@@ -61,6 +61,12 @@ SLOWED_BY_DEBUG_MODE = 10
 DEBUG_MODE = bool(os.environ.get("PYTHONASYNCIODEBUG"))
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    if hasattr(config, "workerinput"):
+        # Coverage measures the processes of pytest-xdist, but not the processes that tests start, which it would slow.
+        os.environ.pop("COVERAGE_PROCESS_CONFIG", None)
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     for item in items:
         repeated = getattr(getattr(item, "obj", None), "is_hypothesis_test", False)

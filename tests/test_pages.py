@@ -178,7 +178,7 @@ COMMANDS = [
 RUN_BY_CI = (
     "python3 -m venv .venv",
     ".venv/bin/pip wheel -q --no-deps -w dist .",
-    ".venv/bin/python -m coverage run -m pytest",
+    ".venv/bin/python -m coverage run -m pytest -n 2 --dist loadfile",
 )
 
 
