@@ -34,7 +34,7 @@ _BODILESS = ("GET", "HEAD")
 _BREAK = re.compile(r"[\r\n\0]")
 # Requests with one of these headers go over aiohttp's session, for which they are more than text.
 _NOT_ONLY_TEXT = frozenset({"connection", "content-length", "expect", "host", "transfer-encoding", "upgrade"})
-# The method of a session through which all its requests go.
+# All requests of a session go through this method.
 _METHOD = "_request"
 _REQUEST: Final[Any] = vars(aiohttp.ClientSession).get(_METHOD)
 
@@ -71,7 +71,7 @@ class Exchanges:
     """Sends requests over the connections of one aiohttp session. A request is sent once, and no redirect is followed.
 
     Args:
-        session: the session. It has no proxy, and its cookies, headers, middlewares and traces are not used.
+        session: the session. It has no proxy, and its cookies, headers and middlewares are not used.
         ssl: see aiohttp's parameter `ssl`.
     """
 
@@ -130,7 +130,7 @@ class Exchanges:
         origin = urls.origin(url)
         if origin not in self._patterns:
             pattern = None
-            # Of other errors nothing is said here: sending over the session raises them again.
+            # Ignore other errors: the session raises them again when the request goes over it.
             with suppress(aiohttp.ClientError, ValueError):
                 try:
                     await self._session.get(URL(url, encoded=True).origin(), ssl=self._ssl, middlewares=(_catch,))
