@@ -62,8 +62,8 @@ DEBUG_MODE = bool(os.environ.get("PYTHONASYNCIODEBUG"))
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    if hasattr(config, "workerinput"):
-        # Coverage measures the processes of pytest-xdist, but not the processes that tests start, which it would slow.
+    if config.getoption("dist", "no") == "no":
+        # In a process that runs tests: coverage does not measure the processes that tests start, which it would slow.
         os.environ.pop("COVERAGE_PROCESS_CONFIG", None)
 
 
