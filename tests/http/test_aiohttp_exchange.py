@@ -49,15 +49,15 @@ def test_this_version_of_aiohttp_has_what_is_needed() -> None:
     assert Exchanges.possible()
 
 
-@pytest.mark.parametrize("name", ["connect", "set_response_params"])
-def test_another_aiohttp_may_lack_it(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    where = aiohttp.BaseConnector if name == "connect" else "aiohttp.client_proto.ResponseHandler"
+@pytest.mark.parametrize("name", ["BaseConnector.connect", "client_proto.ResponseHandler.set_response_params"])
+@pytest.mark.parametrize("is_there", [True, False])
+def test_another_aiohttp_may_lack_it(monkeypatch: pytest.MonkeyPatch, name: str, is_there: bool) -> None:
+    if is_there:
+        monkeypatch.setattr(f"aiohttp.{name}", lambda self, request: None)
+    else:
+        monkeypatch.delattr(f"aiohttp.{name}")
     Exchanges.possible.cache_clear()
     try:
-        if isinstance(where, str):
-            monkeypatch.delattr(f"{where}.{name}")
-        else:
-            monkeypatch.setattr(where, name, lambda self, request: None)
         assert not Exchanges.possible()
     finally:
         Exchanges.possible.cache_clear()

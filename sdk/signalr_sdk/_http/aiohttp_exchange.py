@@ -8,7 +8,6 @@ and its response, redirects, cookies, traces, and a task that writes the body.
 from __future__ import annotations
 
 import re
-from contextlib import suppress
 from functools import cache, lru_cache
 from inspect import signature
 from types import FunctionType
@@ -130,12 +129,12 @@ class Exchanges:
         origin = urls.origin(url)
         if origin not in self._patterns:
             pattern = None
-            # Ignore other errors: the session raises them again when the request goes over it.
-            with suppress(aiohttp.ClientError, ValueError):
-                try:
-                    await self._session.get(URL(url, encoded=True).origin(), ssl=self._ssl, middlewares=(_catch,))
-                except _Caught as caught:
-                    pattern = caught.request
+            try:
+                await self._session.get(URL(url, encoded=True).origin(), ssl=self._ssl, middlewares=(_catch,))
+            except _Caught as caught:
+                pattern = caught.request
+            except (aiohttp.ClientError, ValueError):
+                pass  # the session raises this error again when the request goes over it
             self._patterns[origin] = pattern
         return self._patterns[origin]
 

@@ -181,8 +181,7 @@ class RequestSender:
 
     async def _exchange(self, request: HttpRequest, token: str | None) -> HttpResponse:
         request = self._addressed(request, token)
-        work = self._http.request(request)
-        response = await (work if request.timeout is None else _in_time(work, request))
+        response = await _in_time(self._http.request(request), request)
         self._note(request, response)
         return response
 
@@ -325,7 +324,9 @@ async def _in_time(work: Awaitable[T], request: HttpRequest) -> T:
         TimeoutError: the request took longer than its limit.
     """
     limit = request.timeout
-    scope = asyncio.timeout(None if limit is None else limit * GRACE)
+    if limit is None:
+        return await work
+    scope = asyncio.timeout(limit * GRACE)
     try:
         async with scope:
             return await work

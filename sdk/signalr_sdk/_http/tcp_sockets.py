@@ -71,9 +71,9 @@ class TcpSockets:
         return found
 
 
-def read_less_at_once(transport: asyncio.BaseTransport | None) -> None:
+def read_less_at_once(transport: asyncio.BaseTransport) -> None:
     """Let asyncio read at most 64 KB at once from the socket of a transport."""
-    if transport is not None and hasattr(transport, "max_size"):  # uvloop's transports have no `max_size`
+    if hasattr(transport, "max_size"):  # uvloop's transports have no `max_size`
         transport.max_size = _READ_AT_ONCE
 
 
