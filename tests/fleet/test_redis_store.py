@@ -328,7 +328,7 @@ async def test_a_put_into_a_silent_redis_can_be_cancelled(redis_process: RedisPr
         put.cancel()
         with pytest.raises(asyncio.CancelledError):
             await put
-        assert time.monotonic() - begun < 1
+        assert time.monotonic() - begun < 4
     finally:
         redis_process.signal(signal.SIGCONT)
 
