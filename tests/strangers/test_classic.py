@@ -26,6 +26,9 @@ TRANSPORTS = ("webSockets", "serverSentEvents", "longPolling")
 EACH = pytest.mark.parametrize("transport", TRANSPORTS)
 # Whether a client says that the connection is slow is a question of time.
 SLOW = {"slow", "connectionSlow"}
+# Over HTTP, a result may overtake the progress that was reported before it: they arrive over two connections. The .NET
+# client then ignores the progress; else it fails over progress for which it has no handler.
+OVERTAKEN = {"progress when the result came", "progress a little later", "Work [2]"}
 
 
 @attrs.frozen
@@ -126,5 +129,7 @@ def test_the_javascript_client(javascript_client: OfficialClient, transport: str
 
 @EACH
 def test_the_net_client(dotnet_client: OfficialClient, transport: str) -> None:
-    got = {line.what: line.result for line in dotnet_client.over(transport)}
-    assert got == {line.what: line.result for line in expected("classic-dotnet.jsonl", transport)}
+    left_out = set() if transport == "webSockets" else OVERTAKEN
+    got = {line.what: line.result for line in dotnet_client.over(transport) if line.what not in left_out}
+    wanted = {line.what: line.result for line in expected("classic-dotnet.jsonl", transport)}
+    assert got == {what: result for what, result in wanted.items() if what not in left_out}
