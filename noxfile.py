@@ -1,10 +1,11 @@
 """The steps of the gate, each a nox session: `nox -l` lists them, `nox -s debug` runs one, `.ci/run` runs the gate.
 
-Sessions that need no more than README's tests do run in README's environment, `.venv`, and make it if it is not there.
+Most sessions share one environment. The others try an installation, another Python or other versions.
 """
 
 from __future__ import annotations
 
+import fcntl
 import os
 import re
 import shutil
@@ -26,8 +27,7 @@ nox.options.download_python = "never"
 nox.options.sessions = ["lint", "tests"]
 
 ROOT = Path(__file__).parent
-ENVIRONMENT = ROOT / ".venv"
-BIN = ENVIRONMENT / "bin"
+SHARED = ROOT / ".nox" / "shared"
 
 CODE = ("sdk", "tests", "examples", ".ci", "docs/conf.py", "noxfile.py")
 TYPED = ("sdk", "tests", "examples", "noxfile.py")
@@ -121,11 +121,21 @@ def readme_command(comment: str) -> str:
     return found[1]
 
 
-def readme_environment(session: nox.Session) -> None:
-    """Install what README's tests need into `.venv`."""
-    if not BIN.exists():
-        session.run("python3", "-m", "venv", str(ENVIRONMENT))
-    session.run(f"{BIN}/python", "-m", "pip", "install", "-q", "-e", ".[test]")
+def enter_shared(session: nox.Session) -> None:
+    """Run this session's commands in the shared environment; make it anew if pyproject.toml has changed since.
+
+    Sessions may run side by side: one makes it, the others wait.
+    """
+    wanted = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    made = SHARED / "pyproject.toml"
+    SHARED.mkdir(parents=True, exist_ok=True)
+    with SHARED.with_suffix(".lock").open("w", encoding="utf-8") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not made.exists() or made.read_text(encoding="utf-8") != wanted:
+            session.run(sys.executable, "-m", "venv", "--clear", str(SHARED))
+            session.run(f"{SHARED}/bin/pip", "install", "-q", "-e", ".[test,lint,docs]", "uvloop")
+            made.write_text(wanted, encoding="utf-8")
+    os.environ["PATH"] = f"{SHARED}/bin{os.pathsep}{os.environ['PATH']}"
 
 
 # What is right
@@ -137,37 +147,36 @@ def tests(session: nox.Session) -> None:
     for left in ROOT.glob(".coverage.*"):
         left.unlink()
     session.run("bash", "-c", readme_command("the tests"), external=True)
-    coverage = f"{BIN}/coverage"
+    coverage = f"{ROOT}/.venv/bin/coverage"
     session.run(coverage, "combine", "-q", external=True)
     session.run(coverage, "report", f"--include={','.join(COVERED)}", "--fail-under=100", external=True)
     session.run(coverage, "report", "--fail-under=95", external=True)
 
 
-@nox.session
+@nox.session(venv_backend="none")
 def lint(session: nox.Session) -> None:
     """Format, ruff's rules, types, and the types that users see."""
-    session.install("-e", ".[test,lint]")
+    enter_shared(session)
     session.run("ruff", "format", "--check", *CODE)
     session.run("ruff", "check", *CODE)
     session.run("mypy", *TYPED)
-    # pyright looks for the package in the environment that PATH names: here in that of this session.
     session.run("pyright", "--verifytypes", "signalr_sdk", "--ignoreexternal")
 
 
-@nox.session
+@nox.session(venv_backend="none")
 def docs(session: nox.Session) -> None:
     """The documents, where a warning is an error, and the examples in them."""
-    session.install("-e", ".[test,docs]")
+    enter_shared(session)
     with temporary_folder() as folder:
         for builder in ("html", "doctest"):
             options = ("-W", "--keep-going", "-q", "-b", builder)
             session.run("python", "-m", "sphinx", *options, "docs", str(folder / builder))
 
 
-@nox.session
+@nox.session(venv_backend="none")
 def examples(session: nox.Session) -> None:
     """The programs in examples/, each as a process, against the test server and ASP.NET Core."""
-    session.install("-e", ".[test]")
+    enter_shared(session)
     session.run("python", ".ci/examples.py")
 
 
@@ -188,7 +197,7 @@ def alone(session: nox.Session) -> None:
 
 @nox.session
 def sdist(session: nox.Session) -> None:
-    """The tests of the core in an unpacked source distribution, which is installed from there."""
+    """Pure tests in a source distribution, installed from there, without orjson and cattrs, which are optional."""
     session.install("build")
     with temporary_folder() as folder:
         session.run("python", "-m", "build", "--sdist", "--outdir", str(folder), silent=True)
@@ -197,7 +206,8 @@ def sdist(session: nox.Session) -> None:
             packed.extractall(folder, filter="data")
         with session.chdir(folder / archive.name.removesuffix(".tar.gz")):
             session.install(".[test]")
-            session.run("python", "-m", "pytest", "-q", "tests/core")
+            session.run("python", "-m", "pip", "uninstall", "-q", "-y", "orjson", "cattrs")
+            session.run("python", "-m", "pytest", "-q", "--may-skip", *PURE)
 
 
 @nox.session
@@ -246,18 +256,18 @@ def workflows(session: nox.Session) -> None:
 # Other event loops, other versions of what it needs
 
 
-@nox.session
+@nox.session(venv_backend="none")
 def debug(session: nox.Session) -> None:
     """Tests in asyncio's debug mode; `nox -s debug -- tests` runs all."""
-    session.install("-e", ".[test]")
+    enter_shared(session)
     command = ("python", "-m", "pytest", "-q")
     session.run(*command, *(session.posargs or SCHEDULED), env={"PYTHONASYNCIODEBUG": "1"})
 
 
-@nox.session
+@nox.session(venv_backend="none")
 def uvloop(session: nox.Session) -> None:
     """Tests on uvloop; `nox -s uvloop -- tests` runs all."""
-    session.install("-e", ".[test]", "uvloop")
+    enter_shared(session)
     session.run("python", ".ci/scheduler.py", "uvloop", "-q", *(session.posargs or (*SCHEDULED, *LOOPS_TRANSPORTS)))
 
 
@@ -266,14 +276,6 @@ def eager(session: nox.Session) -> None:
     """Tests with `asyncio.eager_task_factory`; `nox -s eager -- tests` runs all."""
     session.install("-e", ".[test]")
     session.run("python", ".ci/scheduler.py", "eager", "-q", *(session.posargs or SCHEDULED))
-
-
-@nox.session
-def bare(session: nox.Session) -> None:
-    """Pure tests without orjson and cattrs, which are optional."""
-    session.install("-e", ".[test]")
-    session.run("python", "-m", "pip", "uninstall", "-q", "-y", "orjson", "cattrs")
-    session.run("python", "-m", "pytest", "-q", "--may-skip", *PURE)
 
 
 @nox.session
@@ -290,19 +292,19 @@ def lowest(session: nox.Session) -> None:
 # Hunts with fixed seeds; each runs longer, with fresh seeds, when its options say so
 
 
-@nox.session
+@nox.session(venv_backend="none")
 def users(session: nox.Session) -> None:
     """Users' code that does every wrong thing, for 20 s; `nox -s users -- --rounds 20000` runs longer."""
-    session.install("-e", ".[test]")
+    enter_shared(session)
     fixed = (["--seed", "1", "--seconds", "14"], ["--seed", "1", "--seconds", "6", "--threads"])
     for options in [session.posargs] if session.posargs else fixed:
         session.run("python", "-m", "tests.users", *options)
 
 
-@nox.session
+@nox.session(venv_backend="none")
 def simulation(session: nox.Session) -> None:
     """Plays on a simulated network, for 20 s; `nox -s simulation -- --seconds 600` plays fresh seeds for longer."""
-    session.install("-e", ".[test]")
+    enter_shared(session)
     fixed = (
         ["--seed", "1", "--seconds", "10"],
         ["--seed", "1", "--seconds", "6", "--seams", "--faults", "100"],
@@ -315,10 +317,10 @@ def simulation(session: nox.Session) -> None:
 # What takes long
 
 
-@nox.session
+@nox.session(venv_backend="none")
 def slow(session: nox.Session) -> None:
     """Tests that wait long, side by side."""
-    session.install("-e", ".[test]")
+    enter_shared(session)
     session.run("python", "-m", "pytest", "-q", "-m", "slow", "-n", "4")
 
 
@@ -332,38 +334,38 @@ def whole(session: nox.Session) -> None:
 @nox.session(venv_backend="none")
 def faults(session: nox.Session) -> None:
     """The fault suite with fresh seeds, for half an hour or as its own options say: `nox -s faults -- --minutes 5`."""
-    readme_environment(session)
-    session.run(f"{BIN}/python", "-m", "tests.faults", *session.posargs)
+    enter_shared(session)
+    session.run("python", "-m", "tests.faults", *session.posargs)
 
 
-@nox.session
+@nox.session(venv_backend="none")
 def lab(session: nox.Session) -> None:
     """All faults of real networks, in namespaces; `nox -s lab -- --seconds 60 --seed 1` is the part for the gate."""
-    session.install("-e", ".[test]")
+    enter_shared(session)
     session.run("python", "-m", "tests.faults.lab", *session.posargs)
 
 
 @nox.session(venv_backend="none")
 def kills(session: nox.Session) -> None:
     """Kills of putters, deliverers and servers, 250 on each hub with each protocol, or as the options say."""
-    readme_environment(session)
+    enter_shared(session)
     all_four = [(path, protocol) for path in ("/ledger", "/ledger-parallel") for protocol in ("json", "messagepack")]
     fixed = [["250", "--path", path, "--protocol", protocol] for path, protocol in all_four]
     for options in [session.posargs] if session.posargs else fixed:
-        session.run(f"{BIN}/python", "-m", "tests.delivery.kills", *options)
+        session.run("python", "-m", "tests.delivery.kills", *options)
 
 
 @nox.session(venv_backend="none")
 def hunt(session: nox.Session) -> None:
     """Plays on a simulated network with fresh seeds, for ten minutes or as their own options say."""
-    readme_environment(session)
+    enter_shared(session)
     fresh = (
         ["--seconds", "350"],
         ["--seconds", "150", "--seams", "--faults", "100"],
         ["--seconds", "100", "--threads"],
     )
     for options in [session.posargs] if session.posargs else fresh:
-        session.run(f"{BIN}/python", "-m", "tests.simulation", *options)
+        session.run("python", "-m", "tests.simulation", *options)
 
 
 @nox.session(venv_backend="none")
