@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import socket
 import threading
-from typing import TYPE_CHECKING
+import weakref
+from typing import TYPE_CHECKING, Any
 
 import aiohttp
 import pytest
 from tests.raw_client import RawClient, call, until
 
 from signalr_sdk import ConnectionClosedError, HubConnection, HubError, NegotiationError, Transport
-from signalr_sdk.testing import Hub, HubServer
+from signalr_sdk.testing import ClassicHub, ClassicHubServer, Hub, HubServer
 
 if TYPE_CHECKING:
     import logging
@@ -114,6 +116,23 @@ async def test_a_server_starts_again_on_its_port(hub_class: type[Small]) -> None
         await reconnected.wait()
         assert await hub.invoke("Add", 1, 2) == 3
         await hub.stop()
+
+
+@pytest.mark.parametrize("kind", [HubServer, ClassicHubServer])
+async def test_a_server_that_nobody_holds_is_freed_with_all_that_it_recorded(
+    kind: type[HubServer | ClassicHubServer],
+) -> None:
+    async def use() -> weakref.ref[Any]:
+        server: Any = kind({"hub": ClassicHub}) if kind is ClassicHubServer else kind({"/hub": Small})
+        async with server, aiohttp.ClientSession() as session:
+            for path in ("/hub/negotiate", "/signalr/negotiate", "/elsewhere"):
+                async with session.post(server.url(path)) as answer:
+                    await answer.read()
+            assert server.recorded.refusals
+        return weakref.ref(server)
+
+    server = await use()
+    await until(lambda: gc.collect() >= 0 and server() is None)
 
 
 async def test_a_port_in_use() -> None:

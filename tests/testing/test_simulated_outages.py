@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-@pytest.mark.timeout(60)
+@pytest.mark.slow
+@pytest.mark.timeout(120)
 def test_the_page(tmp_path: Path) -> None:
     program, mended = (block.text for block in blocks("how-to/simulated-outages.md") if block.kind == "python")
     counts, said = run(tmp_path, program, *PLAIN)

@@ -81,9 +81,12 @@ class HostedServer(LoopService):
         """End all connections of clients, because the server stops."""
 
     async def _open(self) -> None:
-        middlewares = [self._note_refusal, self._refuse_foreign, self._note_in_use]
-        app = web.Application(client_max_size=self._body_bytes, middlewares=middlewares)
-        app.add_routes(self._routes())
+        # No middlewares: with these, aiohttp would keep the last thousand servers in a cache, with all they recorded.
+        app = web.Application(client_max_size=self._body_bytes)
+        app.on_response_prepare.append(self._note_refusal)
+        app.add_routes(
+            web.route(each.method, each.path, self._guarded(each.handler), **each.kwargs) for each in self._routes()
+        )
         runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=_GRACE, access_log=None)
         await runner.setup()
         listener = TcpListener(_server_of(runner), self._ssl)
@@ -104,39 +107,29 @@ class HostedServer(LoopService):
         await runner.cleanup()
         self._listener = None
 
-    @web.middleware
-    async def _note_refusal(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+    async def _note_refusal(self, request: web.Request, response: web.StreamResponse) -> None:
         """Record the request if the server refuses it."""
-        try:
-            response = await handler(request)
-        except web.HTTPException as error:
-            self._note_status(request, error.status)
-            raise
-        self._note_status(request, response.status)
-        return response
-
-    def _note_status(self, request: web.Request, status: int) -> None:
-        if status >= _REFUSED:
+        if response.status >= _REFUSED:
             has_token = bearer_token(request) is not None
-            self.recorded.note_refusal(RecordedRefusal(request.method, request.path, status, has_token))
+            self.recorded.note_refusal(RecordedRefusal(request.method, request.path, response.status, has_token))
 
-    @web.middleware
-    async def _refuse_foreign(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """Refuse requests of foreign web pages: any page in the user's browser can send requests to this server."""
-        if not is_allowed(request.headers.get("Origin"), self._host, self._origins):
-            name = type(self).__name__
-            raise web.HTTPForbidden(text=f"This page may not use the hub: name its origin in {name}(origins=...)")
-        return await handler(request)
+    def _guarded(self, handler: Handler) -> Handler:
+        async def handle(request: web.Request) -> web.StreamResponse:
+            """Refuse requests of foreign web pages: any page in the user's browser can send requests to this server.
 
-    @web.middleware
-    async def _note_in_use(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """Note which TCP connections have a request in progress: `_refuse` must close only the idle TCP connections."""
-        tcp = request.transport
-        self._in_use.add(tcp)
-        try:
-            return await handler(request)
-        finally:
-            self._in_use.discard(tcp)
+            And note which TCP connections have a request in progress: `_refuse` must close only the idle ones.
+            """
+            if not is_allowed(request.headers.get("Origin"), self._host, self._origins):
+                name = type(self).__name__
+                raise web.HTTPForbidden(text=f"This page may not use the hub: name its origin in {name}(origins=...)")
+            tcp = request.transport
+            self._in_use.add(tcp)
+            try:
+                return await handler(request)
+            finally:
+                self._in_use.discard(tcp)
+
+        return handle
 
     # The faults call the methods below on the server's event loop. Only `_later` may run in any thread.
 
