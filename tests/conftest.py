@@ -56,9 +56,9 @@ LIMIT_AGAIN = 10.0
 # A test that Hypothesis repeats with many examples takes longer than others on a slow machine.
 MANY_EXAMPLES_LIMIT = 60  # seconds
 
-# In asyncio's debug mode each callback notes where it was made, which takes ten times as long as to run it.
-SLOWED_BY_DEBUG_MODE = 10
-DEBUG_MODE = bool(os.environ.get("PYTHONASYNCIODEBUG"))
+# How many times as long as on a desk a test may take: `.ci/run` runs many tests side by side. In asyncio's debug mode
+# each callback notes where it was made, which takes ten times as long as to run it.
+PATIENCE = float(os.environ.get("TEST_PATIENCE", "1")) * (10 if os.environ.get("PYTHONASYNCIODEBUG") else 1)
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -67,15 +67,16 @@ def pytest_configure(config: pytest.Config) -> None:
         os.environ.pop("COVERAGE_PROCESS_CONFIG", None)
 
 
+@pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     for item in items:
         repeated = getattr(getattr(item, "obj", None), "is_hypothesis_test", False)
         if repeated and item.get_closest_marker("timeout") is None:
             item.add_marker(pytest.mark.timeout(MANY_EXAMPLES_LIMIT))
-        if DEBUG_MODE:
+        if PATIENCE != 1:
             marker = item.get_closest_marker("timeout")
             limit = float(config.getini("timeout")) if marker is None else marker.args[0]
-            item.add_marker(pytest.mark.timeout(SLOWED_BY_DEBUG_MODE * limit), append=False)
+            item.add_marker(pytest.mark.timeout(PATIENCE * limit), append=False)
 
 
 # Skipped tests
