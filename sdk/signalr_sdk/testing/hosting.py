@@ -81,7 +81,7 @@ class HostedServer(LoopService):
         """End all connections of clients, because the server stops."""
 
     async def _open(self) -> None:
-        # No middlewares: with these, aiohttp would keep the last thousand servers in a cache, with all they recorded.
+        # Without middlewares: aiohttp caches what these make of a handler, and so would keep a thousand servers alive.
         app = web.Application(client_max_size=self._body_bytes)
         app.on_response_prepare.append(self._note_refusal)
         app.add_routes(
@@ -114,14 +114,14 @@ class HostedServer(LoopService):
             self.recorded.note_refusal(RecordedRefusal(request.method, request.path, response.status, has_token))
 
     def _guarded(self, handler: Handler) -> Handler:
-        async def handle(request: web.Request) -> web.StreamResponse:
-            """Refuse requests of foreign web pages: any page in the user's browser can send requests to this server.
+        """Return a handler that refuses requests of foreign web pages, and notes which TCP connections are in use."""
 
-            And note which TCP connections have a request in progress: `_refuse` must close only the idle ones.
-            """
+        async def handle(request: web.Request) -> web.StreamResponse:
+            # Any page in the user's browser can send requests to this server.
             if not is_allowed(request.headers.get("Origin"), self._host, self._origins):
                 name = type(self).__name__
                 raise web.HTTPForbidden(text=f"This page may not use the hub: name its origin in {name}(origins=...)")
+            # `_refuse` must close only the TCP connections that have no request in progress.
             tcp = request.transport
             self._in_use.add(tcp)
             try:
