@@ -5,7 +5,6 @@ Most sessions share one environment. The others try an installation, another Pyt
 
 from __future__ import annotations
 
-import fcntl
 import os
 import re
 import shutil
@@ -18,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import nox
+from filelock import FileLock  # of virtualenv, which nox needs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,6 +28,7 @@ nox.options.sessions = ["lint", "tests"]
 
 ROOT = Path(__file__).parent
 SHARED = ROOT / ".nox" / "shared"
+BIN = SHARED / ("Scripts" if sys.platform == "win32" else "bin")
 
 CODE = ("sdk", "tests", "examples", ".ci", "docs/conf.py", "noxfile.py")
 TYPED = ("sdk", "tests", "examples", "noxfile.py")
@@ -122,20 +123,20 @@ def readme_command(comment: str) -> str:
 
 
 def enter_shared(session: nox.Session) -> None:
-    """Run this session's commands in the shared environment; make it anew if pyproject.toml has changed since.
+    """Run this session's commands in the shared environment; make that anew if pyproject.toml has changed since.
 
-    Sessions may run side by side: one makes it, the others wait.
+    Sessions may run side by side: one makes the environment, the others wait.
     """
     wanted = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
     made = SHARED / "pyproject.toml"
     SHARED.mkdir(parents=True, exist_ok=True)
-    with SHARED.with_suffix(".lock").open("w", encoding="utf-8") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with FileLock(SHARED.with_suffix(".lock")):
         if not made.exists() or made.read_text(encoding="utf-8") != wanted:
             session.run(sys.executable, "-m", "venv", "--clear", str(SHARED))
-            session.run(f"{SHARED}/bin/pip", "install", "-q", "-e", ".[test,lint,docs]", "uvloop")
+            packages = ("-e", ".[test,lint,docs]", "uvloop; sys_platform != 'win32'")
+            session.run(f"{BIN}/python", "-m", "pip", "install", "-q", *packages)
             made.write_text(wanted, encoding="utf-8")
-    os.environ["PATH"] = f"{SHARED}/bin{os.pathsep}{os.environ['PATH']}"
+    os.environ["PATH"] = f"{BIN}{os.pathsep}{os.environ['PATH']}"
 
 
 # What is right

@@ -56,8 +56,8 @@ LIMIT_AGAIN = 10.0
 # A test that Hypothesis repeats with many examples takes longer than others on a slow machine.
 MANY_EXAMPLES_LIMIT = 60  # seconds
 
-# How many times as long as on a desk a test may take: `.ci/run` runs many tests side by side. In asyncio's debug mode
-# each callback notes where it was made, which takes ten times as long as to run it.
+# The time limit of each test is multiplied by this number. `.ci/run` runs many tests side by side. In asyncio's debug
+# mode, each callback notes where it was made, which takes ten times as long as to run it.
 PATIENCE = float(os.environ.get("TEST_PATIENCE", "1")) * (10 if os.environ.get("PYTHONASYNCIODEBUG") else 1)
 
 

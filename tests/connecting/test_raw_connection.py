@@ -198,7 +198,7 @@ async def test_each_stop_returns_when_the_connection_is_closed() -> None:
 
 async def test_a_stop_that_is_cancelled_drops_the_connection_for_all_of_them() -> None:
     socket = SlowSocket()
-    raw = connection(http=Connector(lambda: give(socket)))
+    raw = connection(http=Connector(lambda: give(socket)), timeouts=Timeouts(close=60))
     await raw.start()
     stops = [asyncio.create_task(raw.stop()) for _ in range(2)]
     await asyncio.sleep(0.01)
@@ -216,7 +216,7 @@ async def test_stop_takes_no_longer_than_it_may_whatever_the_socket_does(caplog:
     socket = Stubborn()
     raw = connection(http=Connector(lambda: give(socket)), timeouts=Timeouts(close=0.1))
     await raw.start()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(3):  # less than the default of `Timeouts.close`
         await raw.stop()
     assert "is left behind in" in caplog.text
     assert "in swallowing" in caplog.text

@@ -227,6 +227,7 @@ async function largeAndUnwritable() {
     await call("Length", "x".repeat(200000));
     await sleep(SOON);
     await until(connected);
+    // Over HTTP, nothing tells the client that no answer will come.
     await callOn(hub, "Circle", [], transport === "webSockets" ? LIMIT : UNANSWERED);
     await sleep(SOON);
     await until(connected);
