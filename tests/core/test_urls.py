@@ -229,7 +229,7 @@ def test_a_long_url_costs_time_in_proportion_to_its_length(kind: str) -> None:
     with suppress(ValueError):
         urls.origin(urls.hub_url(url))
     urls.without_query(url)
-    assert time.process_time() - began < 2.0
+    assert time.process_time() - began < 10.0
 
 
 @pytest.mark.parametrize("query", ["??", "a?", "a=?&", "a?id=1", "?"])

@@ -122,7 +122,7 @@ async def test_a_token_that_lives_less_than_a_second_is_refreshed_soon() -> None
     began = asyncio.get_running_loop().time()
     assert await told.lifetimes.get() == 0.0
     assert await told.lifetimes.get() == 1000.0
-    assert 0.8 < asyncio.get_running_loop().time() - began < 5
+    assert 0.8 < asyncio.get_running_loop().time() - began < 60
     await hub.stop()
 
 

@@ -129,7 +129,7 @@ def main(arguments: list[str]) -> int:
                     return 1
                 say(f"FAILED: {name(play, options.faults)}: {str(outcome.error)[:200]}")
                 if options.first:
-                    say(f"found in {seconds:.1f} s of the processor")
+                    say(f"found after {counts['faults']} faults, in {seconds:.1f} s of the processor")
                     return 1
     say(", ".join(f"{counts[key]} {key}" for key in sorted(counts)))
     say(

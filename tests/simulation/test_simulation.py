@@ -16,6 +16,8 @@ from .shrinking import Shrinking
 
 ROOT = Path(__file__).parents[2]
 FAULTS = 12
+# A deliberate defect shows within so many faults.
+SOON = 500
 
 
 @pytest.mark.parametrize("kind", KINDS + SEAM_KINDS + THREAD_KINDS, ids=str)
@@ -29,13 +31,13 @@ def test_each_kind(kind: Kind) -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("options", [(), ("--threads",)], ids=["asyncio", "threads"])
-def test_a_seed_gives_the_same_play_in_every_process(options: tuple[str, ...]) -> None:
+@pytest.mark.parametrize(("count", "options"), [(FAULTS, ()), (4, ("--threads",))], ids=["asyncio", "threads"])
+def test_a_seed_gives_the_same_play_in_every_process(count: int, options: tuple[str, ...]) -> None:
     def fingerprints(hash_seed: str) -> list[str]:
         command = [sys.executable, "-m", "tests.simulation", "--seed", "3", "--rounds", "1", "--fingerprints"]
         environment = {**os.environ, "PYTHONHASHSEED": hash_seed}
         done = subprocess.run(
-            [*command, "--faults", str(FAULTS), *options],
+            [*command, "--faults", str(count), *options],
             cwd=ROOT,
             env=environment,
             capture_output=True,
@@ -52,16 +54,13 @@ def test_a_seed_gives_the_same_play_in_every_process(options: tuple[str, ...]) -
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("name", DEFECTS)
-def test_a_defect_is_found_within_a_minute(name: str) -> None:
-    """A minute of the processor, since the machine may be busy.
-
-    In a process of its own, since the client with the defect leaves all kinds of things behind.
-    """
+def test_a_defect_is_found_soon(name: str) -> None:
+    """In a process of its own, since the client with the defect leaves all kinds of things behind."""
     command = [sys.executable, "-m", "tests.simulation", "--seed", "3", "--rounds", "40", "--first", "--defect", name]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    found = re.search(r"^found in ([\d.]+) s", done.stdout, re.MULTILINE)
+    found = re.search(r"^found after (\d+) faults", done.stdout, re.MULTILINE)
     assert found is not None, done.stdout
-    assert float(found[1]) < 60
+    assert int(found[1]) <= SOON
 
 
 @pytest.mark.slow

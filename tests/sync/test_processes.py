@@ -94,7 +94,7 @@ def test_ctrl_c_interrupts_a_wait(wait: str, waiting: str) -> None:
         print(json.dumps([took, calls]))
         """
     )
-    assert took < 1
+    assert took < 4
     called = {"i": ["Invocation", "CancelInvocation"], "s": ["StreamInvocation", "CancelInvocation"]}
     expected = called["i"] if "invoke" in wait else called["s"] if "stream" in wait else []
     assert calls == expected
@@ -122,7 +122,7 @@ def test_ctrl_c_interrupts_a_start() -> None:
         print(json.dumps([took, state]))
         """
     )
-    assert took < 1
+    assert took < 4
     assert state == "disconnected"
 
 
@@ -281,7 +281,7 @@ silent.close()
 print(json.dumps([took, threading.active_count()]))
 """
     )
-    assert took < 1
+    assert took < 4
     assert threads == 1
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -129,16 +128,14 @@ def test_one_that_takes_too_long_is_abandoned(room: Served) -> None:
 
     @hub.on_setup
     def hang(_connection_id: str | None) -> None:
-        over.wait(5)
+        over.wait()
         try:
             hub.invoke("Say", "late")
         except NotConnectedError as error:
             late.append(error)
 
-    began = time.monotonic()
     with pytest.raises(SetupError, match=r"Timeouts\.setup"):
         hub.start()
-    assert time.monotonic() - began < 3
     over.set()
     until(lambda: late)
 
