@@ -111,9 +111,10 @@ def signalr_connection(
     if inspect.iscoroutinefunction(request.node.obj):
         from signalr_sdk import HubConnection  # import only here, as above
 
-        hub = HubConnection(url, **signalr_connection_options)
-        request.node.obj = _within(hub, request.node.obj)
+        hub, test = HubConnection(url, **signalr_connection_options), request.node.obj
+        request.node.obj = _within(hub, test)
         yield hub
+        request.node.obj = test  # some plugins run a test again
     else:
         from signalr_sdk.sync import HubConnection as SyncHubConnection  # import only here, as above
 
@@ -136,8 +137,10 @@ def signalr_classic_connection(
         connection = ClassicConnection(url, **signalr_connection_options)
         for name in signalr_classic_hubs:
             connection.hub(name)
-        request.node.obj = _within(connection, request.node.obj)
+        test = request.node.obj
+        request.node.obj = _within(connection, test)
         yield connection
+        request.node.obj = test  # as above
     else:
         from signalr_sdk.sync.classic import HubConnection as SyncClassicConnection  # import only here, as above
 

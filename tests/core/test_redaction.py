@@ -23,6 +23,9 @@ from signalr_sdk._core.redaction import redact
         ("heyJude.mp3 and eyJ and eyJx", "heyJude.mp3 and eyJ and eyJx"),
         ("token eyJhbGciOi.eyJzdWIi.c2ln has expired", "token *** has expired"),
         ("", ""),
+        ("cannot reach https://h:1/chat?apikey=1&id=a, sorry", "cannot reach https://h:1/chat?*** sorry"),
+        ("Is it wss://h/?x=1", "Is it wss://h/?***"),
+        ("https://h/chat is what?", "https://h/chat is what?"),
     ],
 )
 def test_is_one_line_without_controls_and_tokens(text: str, shown: str) -> None:

@@ -170,3 +170,39 @@ def test_it():
 """
     counts, said = run(tmp_path, program, *PLAIN)
     assert counts == {"passed": 1}, said
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(60)
+def test_an_async_test_that_a_plugin_runs_again(tmp_path: Path) -> None:
+    again = """
+from _pytest.runner import runtestprotocol
+
+def pytest_runtest_protocol(item, nextitem):
+    for _time in range(2):
+        item._initrequest()
+        reports = runtestprotocol(item, nextitem=nextitem, log=False)
+    for report in reports:
+        item.ihook.pytest_runtest_logreport(report=report)
+    return True
+"""
+    (tmp_path / "conftest.py").write_text(again, encoding="utf-8")
+    program = """
+from signalr_sdk.testing import ClassicHub
+
+class Old(ClassicHub):
+    async def add(self, a: int, b: int) -> int:
+        return a + b
+
+@pytest.mark.asyncio
+@pytest.mark.signalr({"/chat": Chat})
+async def test_core(signalr_connection):
+    assert await signalr_connection.invoke("Add", 1, 2) == 3
+
+@pytest.mark.asyncio
+@pytest.mark.signalr_classic({"Old": Old})
+async def test_classic(signalr_classic_connection):
+    assert await signalr_classic_connection.hub("Old").invoke("Add", 1, 2) == 3
+"""
+    counts, said = run(tmp_path, HUB + program, *WITH_ASYNCIO)
+    assert counts == {"passed": 2}, said

@@ -147,7 +147,7 @@ def _refused(asked: str, response: HttpResponse, retry_after: float | None, advi
     message = advice.get(status) or _ADVICE.get(status, "the server failed" if status >= 500 else "the server refused")
     if status in (404, 405) and urls.without_query(asked).endswith("/negotiate/negotiate"):
         message += "; it ends in /negotiate already: give the hub's URL without that"
-    elif status in (404, 405) and urls.path_of(asked) == "/negotiate":
+    elif status in (404, 405) and urls.path_of(asked) == "/negotiate" and "/signalr" not in message:
         message += "; it has none: a hub has a path, such as /chat"
     if retry_after is not None:
         message += f"; it asks to wait {retry_after:g} s"

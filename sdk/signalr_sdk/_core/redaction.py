@@ -6,6 +6,8 @@ import re
 
 from ..errors import HubError, SignalRError
 
+# The query of a URL, which may have tokens and keys: other libraries name the URL of a failed request in their errors.
+_QUERY = re.compile(r"(?i)\b((?:https?|wss?)://[^\s?\"'<>]{1,300}\?)[^\s\"'<>]+")
 # Find a token after `access_token=` in a query and after `Bearer`: the server's error text may quote the refused
 # request with its token.
 # A comma after `access_token=` belongs to the sentence: this package's own texts name the argument so.
@@ -21,14 +23,15 @@ _OWN_LIMIT = 4000
 
 
 def redact(text: str, limit: int = 200) -> str:
-    r"""Return the text on one line, without control characters and tokens, cut at `limit` characters.
+    r"""Return the text on one line, without control characters, tokens and queries of URLs, cut at `limit` characters.
 
     Example:
         >>> redact("no\r\nway: Bearer abc")
         'no way: Bearer ***'
     """
     visible = printable(text[: 4 * limit])
-    line = _WORD.sub(_without_token, _SECRET.sub(r"\1***", " ".join(visible.split())))
+    line = _QUERY.sub(r"\1***", " ".join(visible.split()))
+    line = _WORD.sub(_without_token, _SECRET.sub(r"\1***", line))
     return shortened(line, limit)
 
 

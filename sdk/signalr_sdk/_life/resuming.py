@@ -74,7 +74,7 @@ async def resume(
         except BaseException as raised:  # noqa: BLE001 - users' HTTP clients and token providers may raise anything
             error = failure = _failure(raised, longest)
             await link.suspend()
-            if _is_refusal(failure):
+            if is_refusal(failure):
                 return NotResumed(_not_resumed(lost, failure), attempts.delay(failure))
             delay = attempts.delay_of_resume(error, tried)
         else:
@@ -101,7 +101,7 @@ def _now() -> float:
     return asyncio.get_running_loop().time() + time_asleep()
 
 
-def _is_refusal(error: Exception) -> bool:
+def is_refusal(error: Exception) -> bool:
     """Return whether the server refused to resume. No answer, or an answer such as 429 or 503, is no refusal."""
     if not isinstance(error, TransportError) or error.status is None:
         return False

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from .._core.redaction import redact_error
 from .._guard.foreign import cut_off, error_of
-from .._guard.tasks import spawn
+from .._guard.tasks import retrieve, spawn
 from .._sending.outgoing import Outgoing
 from .._transports.transport_errors import lost
 from ..errors import ConnectionClosedError, ConnectionFailedError, SignalRError
@@ -139,29 +139,40 @@ class PostChannel:
         self._order = asyncio.Lock()
         self._posts: set[asyncio.Task[None]] = set()
         self._calls: dict[Answered, asyncio.Task[None]] = {}
-        self._sending = 0
+        # The tasks of `send`, and those of them that have not begun their POST.
+        self._sends: set[asyncio.Task[None]] = set()
+        self._unsent: set[asyncio.Task[None]] = set()
         self._error: Exception | None = None
+        self._over = False
 
     async def send(self, record: bytes, call: Answered, /) -> None:
         """See `Channel.send`."""
         if self._error is not None:
             raise _not_sent(self._error)
-        post = spawn(self._send_in_order(record, call), "send", self._posts)
-        self._sending += 1
+        post = spawn(self._send_in_order(record, call), "send", self._sends)
+        post.add_done_callback(retrieve)
+        self._unsent.add(post)
+        post.add_done_callback(self._unsent.discard)
         try:
             await asyncio.wait({post})
         except asyncio.CancelledError:
             post.cancel()
             raise
-        finally:
-            self._sending -= 1
         if post.cancelled():
             raise _not_sent(self._error)
         post.result()
 
     async def _send_in_order(self, record: bytes, call: Answered) -> None:
         async with self._order:
-            body = await self._post(record)
+            task = asyncio.current_task()
+            assert task is not None
+            self._unsent.discard(task)
+            try:
+                body = await self._post(record)
+            except asyncio.CancelledError:
+                if not self._over:
+                    raise
+                raise lost(f"it is not known what has arrived: {self._error}") from self._error
         call.posted(body)
 
     async def post(self, record: bytes, call: Answered, /) -> None:
@@ -185,13 +196,18 @@ class PostChannel:
         try:
             response = await self._commands.send(record[:-1], self._max_bytes)
         except ConnectionFailedError as error:
-            raise lost(f"this was not sent: {error}") from error
+            raise self._safe(lost(f"this was not sent: {error}")) from error
         except OSError as error:
-            raise lost(f"sending failed, and it is not known what has arrived: {redact_error(error)}") from error
+            text = f"sending failed, and it is not known what has arrived: {redact_error(error)}"
+            raise self._safe(lost(text)) from error
         self._heard()
         if response.status != 200:
             raise lost(f"the server refused what was sent (status {response.status})")
         return response.body
+
+    def _safe(self, error: ConnectionClosedError) -> ConnectionClosedError:
+        self._commands.sender.secrets.hide_in(error)
+        return error
 
     def forget(self, call: Answered, /) -> None:
         """See `Channel.forget`. Cut the POST of the call."""
@@ -199,12 +215,10 @@ class PostChannel:
             post.cancel()
 
     async def flush(self) -> None:
-        """See `Channel.flush`. Wait until all `send`s are answered."""
-        while self._sending and self._error is None:
-            async with self._order:
-                pass
-            await asyncio.sleep(0)
-        if self._error is not None:
+        """See `Channel.flush`. Wait until all `send`s so far are answered."""
+        if self._sends and not self._over:
+            await asyncio.wait(set(self._sends))
+        if self._over:
             raise _not_sent(self._error)
 
     def refuse(self, error: Exception, /) -> None:
@@ -214,13 +228,15 @@ class PostChannel:
     def end(self, error: Exception, /) -> int:
         """See `Channel.end`. Cut all POSTs that are running."""
         self.refuse(error)
-        for post in self._posts:
+        unsent = 0 if self._over else len(self._unsent)
+        self._over = True
+        for post in (*self._posts, *self._sends):
             post.cancel()
-        return self._sending
+        return unsent
 
     async def close(self) -> None:
         """See `Channel.close`."""
-        for post in list(self._posts):
+        for post in (*self._posts, *self._sends):
             await cut_off(post, _PATIENCE, whose="the HTTP client", log=self._commands.sender.logs.transport)
 
 

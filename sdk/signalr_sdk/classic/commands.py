@@ -8,7 +8,7 @@ import attrs
 
 from .._core import urls
 from .._core.redaction import redact_error
-from ..errors import RemoteProtocolError
+from .._guard.foreign import error_of
 from .request_urls import form
 from .transports import FORM
 
@@ -60,7 +60,8 @@ class Commands:
         log, url = self.sender.logs.transport, self._url("abort")
         try:
             response = await self.sender.request("POST", url, timeout=timeout, max_bytes=_MAX_ANSWER, content_type=FORM)
-        except (OSError, RemoteProtocolError) as error:
+        except BaseException as raised:  # noqa: BLE001 - users' HTTP clients may raise anything
+            error = error_of(raised, "the HTTP client")
             log.debug("the request to abort the connection failed: %s", redact_error(error))
         else:
             if response.status != 200:

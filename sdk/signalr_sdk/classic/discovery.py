@@ -74,12 +74,21 @@ async def discover(
         if own is not None:
             await own.close()
     script = response.body.decode("utf-8", "replace")
-    why = "does not give out its hubs" if response.status != 200 else missing_hubs(script)
+    why = (
+        missing_hubs(script) if response.status == 200 else _REFUSED.get(response.status, "does not give out its hubs")
+    )
     if why is not None:
         raise TransportError(f"the server {why}", url=urls.without_query(where), status=response.status)
     return read_script(script)
 
 
+_REFUSED = {
+    401: "wants authentication: pass access_token= or cookies=, or check that they are valid and not expired",
+    403: "denies access: this user may not use the server, or a proxy refuses the request",
+} | dict.fromkeys(
+    (301, 302, 303, 307, 308),
+    "redirects, which is not followed: use the final URL; if that is a login page, the server wants authentication",
+)
 _DEFAULTS: dict[str, Any] = {
     "transports": None,
     "access_token_in": "header",

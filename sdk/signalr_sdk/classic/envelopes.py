@@ -6,6 +6,7 @@ Source: SignalR/SignalR, `PersistentResponse.cs` (server) and `TransportHelper.c
 from __future__ import annotations
 
 import math
+import re
 from typing import Any, Final, TypeVar
 
 import attrs
@@ -18,6 +19,10 @@ KEEP_ALIVE: Final = b"{}"
 """The payload that a server sends if it has nothing else to send, over WebSockets and Server-Sent Events."""
 
 _MILLISECONDS = 1000.0
+# The cursor and the groups token in the JSON of an envelope. They may be cut off.
+_PLACE = re.compile(rb'("[CG]"\s{0,20}:\s{0,20}")[^"]*')
+# An excerpt is made from the first so many bytes of a message, and has so many characters.
+_LOOKED_AT, _SHOWN = 2000, 100
 
 
 @attrs.frozen
@@ -93,4 +98,16 @@ def member(members: dict[str, Any], name: str, *types: type[T]) -> T | None:
 
 def wrong_member(name: str, value: object) -> RemoteProtocolError:
     """Return the error for a member with a wrong type or value."""
-    return RemoteProtocolError(f"a message of the server has a wrong member {name!r}: {value!r:.100}")
+    return RemoteProtocolError(f"a message of the server has a wrong member {name!r}: {shown(value)}")
+
+
+def shown(value: object) -> str:
+    """Return a decoded value for the text of an error. `repr` cannot write a value that is nested very deeply."""
+    if isinstance(value, dict | list):
+        return f"{'an object' if isinstance(value, dict) else 'an array'} with {len(value)} members"
+    return f"{value[:_SHOWN] if isinstance(value, str) else value!r:.{_SHOWN}}"
+
+
+def excerpt(payload: bytes) -> bytes:
+    """Return the beginning of a server's message for a log or an error, without the cursor and the groups token."""
+    return _PLACE.sub(rb"\1***", payload[:_LOOKED_AT])[:_SHOWN]

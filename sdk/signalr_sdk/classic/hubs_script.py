@@ -11,7 +11,6 @@ from typing import Final
 _HUB: Final = re.compile(r"\.createHubProxy\('([^'\\]{1,200})'\)")
 _METHOD: Final = re.compile(
     r"function \(([^()]{0,2000})\) \{\s{1,200}"
-    r"(?:///[^\n]{0,5000}\n\s{0,200}){0,100}"
     r"return proxies\['([^'\\]{1,200})'\]\.invoke\.apply\(proxies\['[^'\\]{1,200}'\], "
     r"\$\.merge\(\[\"([^\"\\]{1,200})\"\]",
 )
@@ -23,7 +22,8 @@ def read_script(script: str) -> dict[str, dict[str, tuple[str, ...]]]:
     Of methods with the same name, the script has only one.
     """
     hubs: dict[str, dict[str, tuple[str, ...]]] = {name: {} for name in _HUB.findall(script)}
-    for parameters, hub, method in _METHOD.findall(script):
+    code = "\n".join(line for line in script.split("\n") if not line.lstrip().startswith("///"))
+    for parameters, hub, method in _METHOD.findall(code):
         names = tuple(name.strip() for name in parameters.split(",") if name.strip())
         hubs.setdefault(hub, {})[method] = names
     return hubs

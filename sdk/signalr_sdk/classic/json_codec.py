@@ -8,6 +8,7 @@ from .._typed.unstructure import unstructured
 from ..errors import LocalProtocolError, RemoteProtocolError
 from ..protocols.json_values import loads_exactly, loads_slowly
 from ..protocols.json_writer import JsonWriter
+from .envelopes import excerpt
 
 if TYPE_CHECKING:
     from ..interfaces import Converter
@@ -87,5 +88,5 @@ class ClassicJson(JsonWriter):
             why = f"it is not JSON: {error}"
         except RecursionError:
             why = "it is nested too deeply"
-        excerpt = data[:100].decode("utf-8", "replace")
-        raise RemoteProtocolError(f"this is no message of classic SignalR, {why}: {excerpt!r}")
+        begin = excerpt(data).decode("utf-8", "replace")
+        raise RemoteProtocolError(f"this is no message of classic SignalR, {why}: {begin!r}")

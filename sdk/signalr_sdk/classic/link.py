@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import re
 from contextlib import suppress
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
-from .._core.redaction import redact
-from .._guard.foreign import error_of
+from .._core.redaction import redact, redact_error
+from .._guard.foreign import cut_off, error_of
 from .._guard.tasks import retrieve, spawn
 from .._life.link import Phase
 from .._life.loss_watch import LossWatch
-from .._life.resuming import resume, time_asleep
+from .._life.resuming import is_refusal, resume, time_asleep
 from .._sending.outgoing import loss
 from ..errors import (
     ConnectionClosedError,
-    ConnectionFailedError,
     HandshakeError,
     RemoteProtocolError,
     ServerTimeoutError,
@@ -27,6 +25,7 @@ from ..errors import (
 from ..options import Transport
 from .channels import PostChannel, SocketChannel
 from .cursors import server_of
+from .envelopes import excerpt
 from .opening import open_connection
 from .session import wrong_start
 from .silence import Silence, SilenceWatch
@@ -46,9 +45,6 @@ if TYPE_CHECKING:
     from .session import ClassicSession, Deliveries
 
 _wire = logging.getLogger("signalr_sdk.transport")
-# The cursor and the groups token of an envelope, which the log must not show. They may be cut off.
-_PLACE = re.compile(rb'("[CG]":")[^"]*')
-_SHOWN = 2000
 
 # After this number of seconds of work on received messages, other tasks get a turn of the event loop.
 _SLICE = 0.004
@@ -112,20 +108,19 @@ async def open_link(
         try:
             await connection.drop_transport()
             if session.error is None:
-                await _abort(connection)
+                # `stop`, which has perhaps cancelled the start, takes no longer than `Timeouts.close`.
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(_for_abort(options.timeouts)):
+                        await connection.commands.abort()
         finally:
             await connection.drop()
         raise
     return link
 
 
-async def _abort(connection: OpenConnection) -> None:
-    """Tell the server that a connection is gone which could not be started, but do not wait for the answer for long."""
-    close = connection.commands.sender.timeouts.close
-    with suppress(TimeoutError, ConnectionFailedError):
-        # `stop`, which has perhaps cancelled the start, takes no longer than `close`.
-        async with asyncio.timeout(_CLOSING if close is None else min(_CLOSING, close / 2)):
-            await connection.commands.abort()
+def _for_abort(timeouts: Timeouts) -> float:
+    """Return the seconds of `Timeouts.close` that are kept for the request to abort the connection."""
+    return _CLOSING if timeouts.close is None else min(_CLOSING, timeouts.close / 3)
 
 
 class ClassicLink(Generic[O]):
@@ -168,10 +163,14 @@ class ClassicLink(Generic[O]):
         self._timer: asyncio.TimerHandle | None = None
         self._ping_interval = ping
         self._pinging: asyncio.Task[None] | None = None
+        # The refusal of a ping.
+        self._refused: TransportError | None = None
         self._is_resumable = True
         # The cursor with which the transport was opened, until another one came.
         self._old_cursor: str | None = None
         self._server = server_of(session.cursor)
+        # When the last transport that the server had accepted was lost.
+        self._lost_at: float | None = None
         # What `time_asleep` was when the timer was set.
         self._awake = time_asleep()
         # For how many seconds this process was away, and when it came back. Zero if bytes have come since.
@@ -210,11 +209,11 @@ class ClassicLink(Generic[O]):
             await self._receive_until(starting)
             response = starting.result() if self._session.error is None else None
         except (ConnectionClosedError, RemoteProtocolError, OSError) as error:
-            text = f"the connection could not be started: {error}"
+            text = f"the connection could not be started: {redact_error(error)}"
             raise HandshakeError(text, url=where, transport=kind) from error
         finally:
             if not starting.done():
-                starting.cancel()
+                await cut_off(starting, self.timeouts.close, whose="the HTTP client", log=self._logger)
         if response is None:
             text = f"the server refused the connection: {redact(self._session.error or '')}"
             raise HandshakeError(text, url=where, transport=kind)
@@ -274,6 +273,9 @@ class ClassicLink(Generic[O]):
         try:
             await self._receive_all()
         except ConnectionClosedError as error:
+            cause = error.__cause__
+            if isinstance(cause, TransportError) and is_refusal(cause):  # of `/reconnect`, later than it was assumed
+                self._is_resumable = False
             return error
         except RemoteProtocolError as error:
             # The server would send the same again over another transport if this has come directly after a resume.
@@ -330,8 +332,7 @@ class ClassicLink(Generic[O]):
         self._watch.note_message(self._loop.time())
 
     def _log_payload(self, payload: bytes) -> None:
-        shown = _PLACE.sub(rb"\1***", payload[:_SHOWN])[:100]
-        self.connection.logs.transport.debug("received %d bytes: %.100r", len(payload), shown)
+        self.connection.logs.transport.debug("received %d bytes: %.100r", len(payload), excerpt(payload))
 
     def _compare_servers(self) -> None:
         """Warn if another server process goes on with the connection: it does not have the older messages.
@@ -419,17 +420,21 @@ class ClassicLink(Generic[O]):
             try:
                 response = await self.connection.commands.ping()
             except BaseException as raised:  # noqa: BLE001 - users' HTTP clients may raise anything
-                self._report_ping(f"failed: {error_of(raised, 'the HTTP client')}")
+                self._report_ping(f"failed: {redact_error(error_of(raised, 'the HTTP client'))}")
                 continue
             if response.status in (401, 403):
+                text = f"the server refused a ping (status {response.status}): the login has expired"
                 self._is_resumable = False
-                self.lose(_lost(f"the server refused a ping (status {response.status}): the login has expired"))
+                self._refused = TransportError(text, status=response.status)
+                self.lose(_lost(text))
                 return
             if response.status != 200:
                 self._report_ping(f"was refused (status {response.status})")
 
     def _report_ping(self, what: str) -> None:
-        self._dispatcher.push_error(TransportError(f"the request that keeps the login alive {what}"))
+        error = TransportError(f"the request that keeps the login alive {what}")
+        self.connection.hide_secrets(error)
+        self._dispatcher.push_error(error)
 
     # Another transport for the same connection
 
@@ -451,7 +456,10 @@ class ClassicLink(Generic[O]):
         """See `Link.resume`."""
         self._loss.lost = None  # a ping that is refused meanwhile is a new loss
         self._end_transport(lost)
-        window, limit = self.connection.negotiated.disconnect_timeout, self.timeouts.connect
+        if self._lost_at is None or self.connection.transport.is_accepted:
+            self._lost_at = self._loop.time()
+        window = self.connection.negotiated.disconnect_timeout - (self._loop.time() - self._lost_at)
+        limit = self.timeouts.connect
         return await resume(self, lost, attempts, window=window, limit=limit, log=self._logger)
 
     def _end_transport(self, lost: SignalRError) -> None:
@@ -471,6 +479,8 @@ class ClassicLink(Generic[O]):
 
     async def reopen(self) -> None:
         """See `Resumable.reopen`."""
+        if self._refused is not None:
+            raise self._refused
         self._old_cursor = self._session.cursor
         self._session.begin_transport()
         await self.connection.reopen()
@@ -510,7 +520,7 @@ class ClassicLink(Generic[O]):
             self._end_channel(error)
             self.outgoing.end(error)
             if self._pinging is not None:
-                self._pinging.cancel()
+                self._pinging.cancel()  # `connection.close` cuts its request
             try:
                 await self.connection.drop_transport()
                 await self._stop_reading()
@@ -521,18 +531,21 @@ class ClassicLink(Generic[O]):
 
     async def _say_goodbye(self, *, open_: bool, answer: bool) -> None:
         if open_:
-            try:
-                await self._channel.flush()
-            except ConnectionClosedError as error:
-                self._logger.debug("not all messages were sent: %s", error)
-            if answer and isinstance(self._channel, SocketChannel):
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(_CLOSING):
-                        await self.connection.close_transport()
+            close = self.timeouts.close
+            with suppress(TimeoutError):
+                async with asyncio.timeout(None if close is None else close - _for_abort(self.timeouts)):
+                    await self._finish_sending(answer=answer)
+        await self.connection.commands.abort()
+
+    async def _finish_sending(self, *, answer: bool) -> None:
         try:
-            await self.connection.commands.abort()
-        except ConnectionFailedError as error:
-            self._logger.debug("the connection was not aborted: %s", error)
+            await self._channel.flush()
+        except ConnectionClosedError as error:
+            self._logger.debug("not all messages were sent: %s", error)
+        if answer and isinstance(self._channel, SocketChannel):
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_CLOSING):
+                    await self.connection.close_transport()
 
     def _end_channel(self, error: Exception) -> None:
         if unsent := self._channel.end(error):

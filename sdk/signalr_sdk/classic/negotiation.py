@@ -36,8 +36,8 @@ _ADVICE: Final = {
     403: "access is denied: this user may not use the server or one of the hubs{hubs}, or a proxy refuses the request",
     404: "not found: this is not an endpoint of classic SignalR, or a proxy is in the way; check the path of the URL"
     "{root}",
-    405: "the server takes no GET there, as ASP.NET Core SignalR does, for which there is signalr_sdk.HubConnection; "
-    "check the path of the URL",
+    405: "the server refuses GET there. A server of ASP.NET Core SignalR does that: use signalr_sdk.HubConnection for "
+    "it. Otherwise check the path of the URL",
     500: "the server failed{unknown}",
 }
 

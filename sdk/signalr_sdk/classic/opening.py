@@ -11,6 +11,7 @@ import attrs
 from .._connecting.opening import OpenTransport, close_transport, drop_transport, new_sender
 from .._core import urls
 from .._core.known_secrets import KnownSecrets
+from .._core.redaction import redact
 from .._guard.foreign import forget_locals
 from .._http.client_choice import choose_client, has_web_sockets
 from .._http.negotiator import run_steps
@@ -154,6 +155,7 @@ class _Opening:
     async def _try(self, kind: Transport, place: TransportPlace) -> OpenConnection | None:
         logs, sender = self._options.logs, place.sender
         logs.note_transport(kind)
+        self._session.begin()
         try:
             transport = await open_transport(kind, place)
             try:
@@ -179,6 +181,7 @@ class _Opening:
         kind, limit = transport.kind, self._longest_wait(place.negotiated)
         where = urls.without_query(place.address.url)
         deliveries: Deliveries = []
+        received, most = 0, self._options.limits.buffered_bytes
         try:
             async with asyncio.timeout(limit):
                 while not self._session.initialized and self._session.error is None:
@@ -186,14 +189,18 @@ class _Opening:
                     if payloads is None:
                         raise TransportError("the server closed it at once", transport=kind, url=where)
                     for payload in payloads:
+                        received += len(payload)
                         deliveries += self._session.receive(payload)
+                    if received > most and not self._session.initialized:
+                        text = f"the server sent {received} bytes, but not that it is ready (Limits.buffered_bytes)"
+                        raise TransportError(text, transport=kind, url=where)
         except TimeoutError as error:
             text = f"the server sent nothing within {limit:g} s (Timeouts.handshake, or the server's own limit)"
             raise TransportError(text, transport=kind, url=where) from error
         except (ConnectionClosedError, RemoteProtocolError) as error:
             raise TransportError(f"it failed at once: {error}", transport=kind, url=where) from error
         if self._session.error is not None:
-            raise ConnectionFailedError(f"the server refused the connection: {self._session.error}")
+            raise ConnectionFailedError(f"the server refused the connection: {redact(self._session.error)}")
         return deliveries
 
     def _longest_wait(self, negotiated: Negotiated) -> float | None:

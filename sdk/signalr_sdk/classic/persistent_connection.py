@@ -130,8 +130,10 @@ class PersistentConnection(ClassicConnection[_RawData]):
             StateError: the state is not `DISCONNECTED`.
         """
         self._check_loop()
-        if self.state is ConnectionState.DISCONNECTED and not self._handlers.events and not self._dispatcher.is_read:
-            self._inbox = self._subscribe(None, "wait")
+        if self.state is ConnectionState.DISCONNECTED:
+            self._drop_inbox()
+            if not self._handlers.events and not self._dispatcher.is_read:
+                self._inbox = self._subscribe(None, "wait")
         await super().start()
 
     async def send(self, data: Any) -> None:

@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
 
 from ..errors import RemoteProtocolError
-from .envelopes import KEEP_ALIVE, member, read_envelope, wrong_member
+from .envelopes import KEEP_ALIVE, excerpt, member, read_envelope, shown, wrong_member
 from .hub_messages import Answer, read_answer, read_event, read_progress
 
 if TYPE_CHECKING:
@@ -28,6 +28,10 @@ HUB_END: Final = "\n"
 
 Deliveries: TypeAlias = list[tuple[Callable[..., None], tuple[Any, ...]]]
 """The calls that deliver messages, in the order in which they must be made."""
+
+
+# A waiting message counts as so many bytes, at least: it costs memory for objects, whatever its size on the wire.
+_LEAST = 64
 
 
 class Sink(Protocol):
@@ -77,14 +81,18 @@ class ClassicSession:
     """
 
     def __init__(self, reader: MessageReader, json: ClassicJson) -> None:
+        self._reader = reader
+        self._json = json
+        self.begin()
+
+    def begin(self) -> None:
+        """Forget what another transport has brought, which could not be used for the connection."""
         self.cursor: str | None = None
         self.groups_token: str | None = None
         self.initialized: bool = False
         self.asks_reconnect: bool = False
         self.poll_delay: float | None = None
         self.error: str | None = None
-        self._reader = reader
-        self._json = json
 
     def begin_transport(self) -> None:
         """Note that another transport was opened for the connection."""
@@ -100,7 +108,7 @@ class ClassicSession:
             return []
         members = self._json.decode(payload)
         if type(members) is not dict:
-            raise RemoteProtocolError(f"a message of the server is no JSON object: {members!r:.100}")
+            raise RemoteProtocolError(f"a message of the server is no JSON object: {shown(members)}")
         if self._reader.wants_exact(members):
             members = self._json.decode(payload, exact=True)
         others = self._reader.read_other(members)
@@ -136,7 +144,7 @@ class RawMessages:
         """See `MessageReader.read`."""
         count = len(messages)
         arguments = [[value] for value in messages]
-        return [(self._inbox.events, ([RAW] * count, arguments, [size // count] * count))]
+        return [(self._inbox.events, ([RAW] * count, arguments, [max(size // count, _LEAST)] * count))]
 
     def wants_exact(self, _members: dict[str, Any], /) -> bool:
         """See `MessageReader.wants_exact`."""
@@ -199,7 +207,7 @@ class HubMessages:
         deliveries: Deliveries = []
         targets: list[str] = []
         arguments: list[Any] = []
-        each = size // len(messages)
+        each = max(size // len(messages), _LEAST)
         for message in messages:
             try:
                 hub, name, values = message["H"], message["M"], message["A"]
@@ -257,7 +265,7 @@ def read_result(payload: bytes, json: ClassicJson, *, exact: bool) -> Answer:
         raise RemoteProtocolError("the server sent an empty answer: it cannot encode the result of the hub method")
     members = json.decode(payload, exact=exact)
     if type(members) is not dict or "I" not in members:
-        raise RemoteProtocolError(f"the server sent something else than the answer to the call: {payload[:100]!r}")
+        raise RemoteProtocolError(f"the server sent something else than the answer to the call: {excerpt(payload)!r}")
     return read_answer(members)
 
 
@@ -268,4 +276,4 @@ def wrong_start(payload: bytes, json: ClassicJson) -> str | None:
         text = member(members, "Response", str) if type(members) is dict else None
     except RemoteProtocolError as error:
         return error.message
-    return None if text is not None and text.lower() == "started" else f"it is {payload[:100]!r}"
+    return None if text is not None and text.lower() == "started" else f"it is {excerpt(payload)!r}"

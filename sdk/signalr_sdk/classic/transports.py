@@ -64,6 +64,10 @@ class ClassicTransport(Protocol):
     def kind(self) -> Transport:
         """Which of the three transports this is."""
 
+    @property
+    def is_accepted(self) -> bool:
+        """Whether the server has accepted the transport. If not, this is only assumed yet."""
+
     async def receive(self) -> list[bytes] | None:
         """Return the next JSON texts from the server, at least one.
 
@@ -157,6 +161,7 @@ class ClassicWebSocket:
     """
 
     kind: Final = Transport.WEBSOCKETS
+    is_accepted: Final = True
 
     def __init__(self, transport: WebSocketsTransport) -> None:
         self._heard = _now()
@@ -209,6 +214,7 @@ class ClassicEventStream:
     """
 
     kind: Final = Transport.SERVER_SENT_EVENTS
+    is_accepted: Final = True
 
     def __init__(self, stream: HttpStream, stack: AsyncExitStack, limit: int) -> None:
         self.heard: float = _now()
@@ -290,6 +296,11 @@ class ClassicLongPolling:
         self._steps = InterruptibleSteps()
         self._is_open = asyncio.Event()
         self._first: asyncio.Task[bytes] | None = spawn(self._poll_first(again=again), "first poll")
+
+    @property
+    def is_accepted(self) -> bool:
+        """See `ClassicTransport.is_accepted`."""
+        return self._is_open.is_set()
 
     @classmethod
     async def open(cls, place: TransportPlace, *, again: bool) -> ClassicLongPolling:

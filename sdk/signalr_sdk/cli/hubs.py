@@ -29,7 +29,7 @@ def hubs(
 
     Exit status: 0 done, 2 wrong usage, 3 no connection.
     """
-    found = connection.run(discover(connection.hub_url(url), **connection.arguments), timeout=timeout, hint=_HINT)
+    found = connection.run(discover(connection.hub_url(url), **connection.arguments), timeout=timeout, core=_HINT)
     if as_json:
         exit_status.show(found)
         return

@@ -34,7 +34,7 @@ def send(
     *,
     connection: ConnectionOptions,
 ) -> None:
-    """Call a hub method without asking for a result. The hub does not say whether the method worked.
+    """Call a hub method without asking for a result. Only a classic hub may say that the method failed.
 
     Exit status: 0 sent, 2 wrong usage, 3 no connection.
     """
@@ -45,7 +45,10 @@ def send(
     hub_at = functools.partial(classic_hub, call, connection) if classic else connection.hub
 
     async def run() -> None:
-        async with hub_at(url, reconnect=False) as hub:
+        hub = hub_at(url, reconnect=False)
+        if isinstance(hub, ClassicHubs):
+            hub.on_error(lambda error: exit_status.say(str(error)))
+        async with hub:
             if source is not None:
                 await _send_lines(hub, source, call, method, arguments)
             else:

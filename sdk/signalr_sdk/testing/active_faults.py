@@ -257,4 +257,9 @@ class Answer:
     async def __call__(self, _fault: Fault, _site: FaultSite) -> None:
         """Raise the HTTP answer as an exception, which aiohttp turns into a response."""
         kind = type("Answered", (web.HTTPException,), {"status_code": self.status})
-        raise kind(headers=self.headers, text=self.body, content_type=self.content_type)
+        types = [value for name, value in self.headers.items() if name.lower() == "content-type"]
+        answer = kind(headers=self.headers)
+        answer.body = self.body.encode()
+        # Not as `content_type=`, which aiohttp refuses if it has parameters such as a charset.
+        answer.headers["Content-Type"] = types[-1] if types else self.content_type
+        raise answer

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..._guard.tasks import spawn
 from ..plain_functions import plain, result_of
+from ..portal import current_portal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -37,8 +38,11 @@ class ProgressCall:
         self._task: asyncio.Task[Any] | None = None
 
     async def begin(self) -> None:
-        """Send the call."""
+        """Send the call. The event loop's thread runs at least until the call has ended."""
+        portal = current_portal()
+        portal.enter()
         self._task = spawn(self._invoke(self._report), "invoke")
+        self._task.add_done_callback(portal.leave)
         self._task.add_done_callback(lambda _task: self._changed.set())
 
     async def _report(self, value: Any) -> None:
@@ -59,7 +63,8 @@ class ProgressCall:
 
     async def end(self) -> Any:
         """Return the result of the call, or raise its error. Cancel the call if it has not ended."""
-        assert self._task is not None
+        if self._task is None:
+            raise asyncio.CancelledError  # interrupted before `begin`
         if not self._task.done():
             self._task.cancel()
             await asyncio.wait({self._task})
@@ -74,8 +79,8 @@ def follow(loop_use: LoopUse, invoke: Invoke, on_progress: Callable[[Any], Any])
     """
     handler = plain(on_progress, "on_progress")
     call: ProgressCall = loop_use.call(ProgressCall, invoke)
-    loop_use.call(call.begin)
     try:
+        loop_use.call(call.begin)
         over = False
         while not over:
             values, over = loop_use.call(call.next)

@@ -161,7 +161,6 @@ class ClassicConnection:
         groups: the topics of the groups that the connection is in.
         context: the context of the latest request that opened a transport.
         items: a place where hubs can keep values.
-        is_started: whether the hubs know the connection: the client has sent `/start` or `/reconnect`.
         feed: the open transport; `None` while the client is away.
     """
 
@@ -175,7 +174,6 @@ class ClassicConnection:
     groups: set[str] = attrs.field(factory=set, init=False)
     context: HubContext | None = attrs.field(default=None, init=False)
     items: dict[str, Any] = attrs.field(factory=dict, init=False)
-    is_started: bool = attrs.field(default=False, init=False)
     feed: Feed | None = attrs.field(default=None, init=False)
     _held: set[str] = attrs.field(factory=set, init=False)
     # What the next polls get, each one text: it was pushed between two polls.

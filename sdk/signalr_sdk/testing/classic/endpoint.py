@@ -104,10 +104,7 @@ class ClassicEndpoint:
 
     async def close(self) -> None:
         """End what hubs still do for clients."""
-        tasks = set(self._tasks)
-        for task in tasks:
-            task.cancel()
-        await end_tasks(tasks)
+        await end_tasks(set(self._tasks))
 
     async def answer(self, asked: Asked) -> web.StreamResponse:
         """Answer a request.
@@ -186,9 +183,6 @@ class ClassicEndpoint:
 
     async def _start(self, context: HubContext) -> None:
         """Let the hubs know a new connection."""
-        connection = self._life.connections.get(context.connection_id)
-        if connection is not None:
-            connection.is_started = True
         self._recorded.note_connect(self.path, context)
         await self._service.connected(context)
 
@@ -198,7 +192,7 @@ class ClassicEndpoint:
             await self._end(connection, attrs.evolve(context, items=connection.items), stop_called=True)
 
     async def _end(self, connection: ClassicConnection, context: HubContext, *, stop_called: bool) -> None:
-        if not (self._life.remove(connection) and connection.is_started):
+        if not self._life.remove(connection):
             return
         error = None if stop_called else ConnectionClosedError("the client was away for too long")
         self._recorded.note_disconnect(self.path, connection.connection_id, error)
@@ -249,7 +243,6 @@ class ClassicEndpoint:
         connection.open(feed, topics, groups, cursor)
 
     async def _reconnect(self, connection: ClassicConnection, context: HubContext) -> None:
-        connection.is_started = True
         self._recorded.note_reconnect(self.path, context)
         await self._service.reconnected(context)
 

@@ -50,7 +50,13 @@ class CallerState:
 
     def changes(self) -> dict[str, Any]:
         """Return the members that have a new value."""
-        return {name: value for name, value in self.now.items() if name not in self._sent or self._sent[name] != value}
+        sent = self._sent
+        return {
+            name: value
+            for name, value in self.now.items()
+            # In Python 1 == True, but the two are different values for the client.
+            if name not in sent or sent[name] != value or CODEC.encode_value(sent[name]) != CODEC.encode_value(value)
+        }
 
 
 class TopicProxy:

@@ -148,8 +148,9 @@ class ClassicHubServer(HostedServer):
         handlers = {
             each: RawService(each, handler, bus=lambda: self._life.bus) for each, handler in (raw or {}).items()
         }
-        self._endpoints = {each.lower(): self._endpoint(each, service) for each, service in handlers.items()}
-        self._endpoints[path.lower()] = self._endpoint(path, self._hubs)
+        self._endpoints = {_key(each): self._endpoint(each, service) for each, service in handlers.items()}
+        self._endpoints[_key(path)] = self._endpoint(path, self._hubs)
+        self._is_ending = False
         controls = ClassicControls(
             on_loop=self._on_loop,
             connections=self._connections,
@@ -241,7 +242,7 @@ class ClassicHubServer(HostedServer):
             return response(str(error).encode(), "text/plain; charset=UTF-8", error.status)
 
     async def _answer(self, request: web.Request) -> web.StreamResponse:
-        path, _slash, name = request.path.lower().rstrip("/").rpartition("/")
+        path, _slash, name = _key(request.path).rpartition("/")
         command = _NAMES.get(name)
         if command is None:
             raise RefusedRequestError(404, "nothing here")
@@ -249,6 +250,8 @@ class ClassicHubServer(HostedServer):
         target = f"/{name}?{request.rel_url.raw_query_string}"
         site = FaultSite(command, transport=transport, path=path, target=target, tcp=request.transport)
         await self._active_faults.apply(site)
+        if self._is_ending:  # a fault has held the request until now
+            raise RefusedRequestError(503, "the server stops")
         endpoint = self._endpoints.get(path)
         if endpoint is None:
             raise RefusedRequestError(404, "nothing here")
@@ -293,10 +296,20 @@ class ClassicHubServer(HostedServer):
         finally:
             self._accept()
 
+    async def _open(self) -> None:
+        self._is_ending = False
+        await super()._open()
+
     async def _end_connections(self) -> None:
+        self._is_ending = True
         self._active_faults.clear()
         self._life.shut_down()
         await self._end_calls()
 
     async def _end_calls(self) -> None:
         await asyncio.gather(*(endpoint.close() for endpoint in self._endpoints.values()))
+
+
+def _key(path: str) -> str:
+    """Return a path as requests are matched with it: in any case, with or without a slash at the end."""
+    return path.lower().rstrip("/")
