@@ -73,7 +73,8 @@ def _may_pass(error: BaseException | None, was_connected: bool) -> bool:
         case errors.HandshakeError():
             passes = was_connected
         case errors.NegotiationError() | errors.TransportError() if error.status is not None:
-            passes = error.status in _PASSING or error.status >= _SERVER_ERROR or was_connected
+            failed = error.status >= _SERVER_ERROR and not isinstance(error.__cause__, errors.ClassicHubError)
+            passes = failed or error.status in _PASSING or was_connected
         case errors.NegotiationError() | errors.TransportError():
             passes = was_connected or isinstance(error.__cause__, OSError)
         case errors.ConnectionFailedError() if error.attempts:

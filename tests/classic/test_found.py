@@ -17,6 +17,7 @@ from signalr_sdk import (
     ConnectionClosedError,
     ConnectionFailedError,
     Limits,
+    NegotiationError,
     RemoteProtocolError,
     Timeouts,
     Transport,
@@ -213,6 +214,14 @@ async def test_receive_in_a_second_life() -> None:
                 await asyncio.sleep(0)
                 await connection.send("one")
                 assert await receiving == "one"
+
+
+async def test_a_hub_that_the_server_does_not_know_is_not_asked_for_again() -> None:
+    async with ClassicHubServer({"Chat": ClassicHub}) as server:
+        connection = HubConnection(server.url(), retry_start=True)
+        connection.hub("Chatt")
+        with pytest.raises(NegotiationError, match="'Chatt' Hub could not be resolved"):
+            await connection.start()
 
 
 # Hostile servers

@@ -174,13 +174,15 @@ def test_a_raw_connection_carries_any_value() -> None:
 
 
 def test_the_answer_to_a_post() -> None:
-    assert read_result(b'{"R":1.10,"I":"0"}', JSON, exact=True).result == Decimal("1.10")
-    assert read_result(b' {"I":"0"}', JSON, exact=False) == Answer("0")
+    assert read_result(b'{"R":1.10,"I":"0"}', JSON, "0", exact=True).result == Decimal("1.10")
+    assert read_result(b' {"I":0}', JSON, "0", exact=False) == Answer("0")
     with pytest.raises(RemoteProtocolError, match="cannot encode the result"):
-        read_result(b" ", JSON, exact=False)
+        read_result(b" ", JSON, "0", exact=False)
+    with pytest.raises(RemoteProtocolError, match="the answer to another call"):
+        read_result(b'{"I":"0"}', JSON, "1", exact=False)
     for body in (b"[]", b"{}", b"<html>"):
         with pytest.raises(RemoteProtocolError):
-            read_result(body, JSON, exact=False)
+            read_result(body, JSON, "0", exact=False)
 
 
 def test_the_answer_to_start() -> None:

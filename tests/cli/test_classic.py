@@ -77,6 +77,18 @@ def test_send(signalr: Signalr, url: str, transport: str) -> None:
     assert signalr("send", "--classic", url, "Chat.Add", "1", "2", "--transport", transport).status == 0
 
 
+@pytest.mark.parametrize("transport", ["ws", "sse", "lp"])
+def test_an_error_after_a_send_is_told(signalr: Signalr, url: str, transport: str) -> None:
+    done = signalr("send", "--classic", url, "Chat.Nope", "--transport", transport)
+    assert "Nope" in done.err or transport == "ws"  # where the answer comes later than the end
+
+
+def test_why_a_server_does_not_list_its_hubs(signalr: Signalr, server: ClassicHubServer, url: str) -> None:
+    for status, said in ((401, "wants authentication: pass --token"), (403, "denies access"), (302, "login page")):
+        with server.faults.answer("hubs", status):
+            assert said in signalr("hubs", url).err
+
+
 def test_hubs(signalr: Signalr, url: str) -> None:
     assert "Chat.Add(a, b)\n" in signalr("hubs", url).out
     assert json.loads(signalr("hubs", url, "--json").out)["Chat"]["Add"] == ["a", "b"]
@@ -95,7 +107,8 @@ def test_negotiate(signalr: Signalr, url: str) -> None:
         (("invoke", "--classic", "URL", "Chat.Add", "--protocol", "msgpack"), "JSON only; leave out --protocol"),
         (("send", "--classic", "URL", "Chat.Add", "--upload", "-"), "--upload and --classic"),
         (("listen", "--classic", "URL"), "name the events"),
-        (("listen", "--classic", "URL", "addMessage"), "names no hub"),
+        (("listen", "--classic", "URL", "addMessage"), "write HUB.METHOD or HUB.EVENT"),
+        (("invoke", "--classic", "URL", "Chat."), "'Chat.' lacks the hub or the name"),
         (("listen", "--classic", "URL", "Chat.*", "--answer", "Ask=1"), "--answer and --classic"),
     ],
 )
@@ -166,11 +179,13 @@ def test_connect_shows_the_events_of_classic_hubs_that_are_wanted(url: str) -> N
 @pytest.mark.parametrize(
     ("line", "status", "said"),
     [
-        ("Add 1 2", 1, "'Add' names no hub; for a classic server write HUB.METHOD"),
+        ("Add 1 2", 1, "'Add' lacks the hub or the name: for a classic server write HUB.METHOD"),
         ("Nope.Add 1 2", 1, "'Nope' is none of the hubs of this connection (Chat, News); name it with --hub Nope"),
         ("Chat.Fail no", 1, "no"),
         ("stream Chat.Counter 2", 1, "a classic server has no streams"),
         ("answer Ask=1", 2, "asks a client for no answers"),
+        ("on ReceiveMessage", 2, "write HUB.METHOD or HUB.EVENT"),
+        ("on Nope.*", 2, "'Nope' is none of the hubs of this connection (Chat, News)"),
     ],
 )
 def test_lines_that_a_classic_server_cannot_do(url: str, line: str, status: int, said: str) -> None:

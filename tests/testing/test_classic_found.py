@@ -90,3 +90,33 @@ async def test_true_is_another_value_than_one() -> None:
     async with ClassicHubServer({"Chat": Chat}) as server, wire(server, Transport.WEBSOCKETS, "Chat") as client:
         await client.start()
         assert (await client.call("Change", state={"flag": 1}))["S"] == {"flag": True}
+
+
+async def test_each_text_that_is_pushed_reaches_a_client_that_polls() -> None:
+    async with ClassicHubServer({"Chat": ClassicHub}) as server, wire(server, Transport.LONG_POLLING, "Chat") as client:
+        await client.start()
+        polling = asyncio.ensure_future(client.envelope())
+        while not any(connection.feed is not None for connection in server._connections()):  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+        for number in (1, 2, 3):
+            server.faults.push(f'{{"C":"d-1","M":[{number}]}}')
+        assert [(await polling)["M"], (await client.envelope())["M"], (await client.envelope())["M"]] == [[1], [2], [3]]
+
+
+async def test_a_poll_whose_answer_was_swallowed_ends_with_the_transport() -> None:
+    async with ClassicHubServer({"Chat": ClassicHub}) as server, wire(server, Transport.LONG_POLLING, "Chat") as client:
+        await client.start()
+        polling = asyncio.ensure_future(client.get("poll", "POST"))
+        while not any(connection.feed is not None for connection in server._connections()):  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+        with server.faults.silence():
+            await server.send("Chat", "lost")
+            await asyncio.sleep(0)
+            server.faults.drop("close")
+            assert (await asyncio.wait_for(polling, 5))[1].strip() == ""
+
+
+@pytest.mark.parametrize("paths", [{"path": "signalr"}, {"raw": {"raw": RawHandler}}])
+def test_a_path_without_a_slash(paths: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="a path begins with a slash"):
+        ClassicHubServer({"Chat": ClassicHub}, **paths)

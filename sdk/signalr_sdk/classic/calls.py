@@ -64,7 +64,7 @@ class _Pending:
     def posted(self, body: bytes, /) -> None:
         """See `Answered.posted`."""
         self._calls.messages.forget(self.call_id)
-        self.answered(read_result(body, self._calls.json, exact=self._exact))
+        self.answered(read_result(body, self._calls.json, self.call_id, exact=self._exact))
 
     def end(self, result: Any) -> None:
         """Take the result of the call."""

@@ -17,7 +17,7 @@ import attrs
 from .._core import urls
 from .._core.negotiate_answer import NegotiateAnswer, check_status
 from .._core.negotiation import NegotiateRequest
-from ..errors import CoreServerError, NegotiationError
+from ..errors import ClassicHubError, CoreServerError, NegotiationError
 from ..interfaces import HttpResponse
 from .request_urls import CLIENT_PROTOCOL, Address
 
@@ -25,6 +25,9 @@ from .request_urls import CLIENT_PROTOCOL, Address
 _OLDEST, _NEWEST = (1, 4), (2, 1)
 _VERSION = re.compile(r"(\d{1,4})\.(\d{1,4})(?:\.\d{1,9}){0,2}")
 
+# What a server says about wrong names of hubs, in the first so many bytes of its answer, if it tells errors at all.
+_WRONG_HUBS = re.compile(rb"'[\x20-\x7e]{1,200}' Hub could not be resolved|Duplicate Hub names found")
+_SEARCHED = 64 * 1024
 _CORE = (
     "the server speaks ASP.NET Core SignalR, which is another protocol than classic ASP.NET SignalR: "
     "use signalr_sdk.HubConnection for it"
@@ -111,7 +114,12 @@ def negotiate(address: Address, *, hubs: tuple[str, ...] = (), limit: int = 100,
     for _ in range(limit + 1):
         asked = address.command("negotiate")
         response = yield NegotiateRequest(asked, token, method="GET")
-        check_status(asked, response, now, _advice(address.url, hubs))
+        try:
+            check_status(asked, response, now, _advice(address.url, hubs))
+        except NegotiationError as error:
+            if response.status == 500 and (text := _WRONG_HUBS.search(response.body[:_SEARCHED])) is not None:
+                error.__cause__ = ClassicHubError(text[0].decode(), "negotiate")
+            raise
         answer = _Answer(asked, response)
         answer.refuse_errors()
         token = answer.access_token("AccessToken") or token

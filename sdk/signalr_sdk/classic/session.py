@@ -255,18 +255,22 @@ class HubMessages:
         return [(sink.answered, (answer,))]
 
 
-def read_result(payload: bytes, json: ClassicJson, *, exact: bool) -> Answer:
+def read_result(payload: bytes, json: ClassicJson, call_id: str, *, exact: bool) -> Answer:
     """Read the answer to a call that was sent in a POST: the body of the response.
 
     Raises:
-        RemoteProtocolError: the body is no answer. A server that cannot encode the result sends an empty body.
+        RemoteProtocolError: the body is no answer, or that to another call, perhaps from a cache. A server that cannot
+            encode the result sends an empty body.
     """
     if not payload.strip():
         raise RemoteProtocolError("the server sent an empty answer: it cannot encode the result of the hub method")
     members = json.decode(payload, exact=exact)
     if type(members) is not dict or "I" not in members:
         raise RemoteProtocolError(f"the server sent something else than the answer to the call: {excerpt(payload)!r}")
-    return read_answer(members)
+    answer = read_answer(members)
+    if answer.call_id != call_id:
+        raise RemoteProtocolError(f"the server sent the answer to another call: {excerpt(payload)!r}")
+    return answer
 
 
 def wrong_start(payload: bytes, json: ClassicJson) -> str | None:

@@ -38,12 +38,13 @@ def split_name(text: str) -> tuple[str, str]:
     """Return the hub and the method, or the hub and the event, of a text such as "Chat.Add".
 
     Raises:
-        ValueError: the text names no hub.
+        ValueError: the text lacks one of the two.
     """
     hub, _dot, name = text.rpartition(".")
     if not hub or not name:
         raise ValueError(
-            f"{text!r} names no hub; for a classic server write HUB.METHOD (signalr hubs URL lists the hubs)"
+            f"{text!r} lacks the hub or the name: for a classic server write HUB.METHOD or HUB.EVENT "
+            "(HUB.* for all events of a hub; signalr hubs URL lists the hubs)"
         )
     return hub, name
 
@@ -108,6 +109,10 @@ class ClassicHubs:
     async def wait_closed(self) -> None:
         """See `HubConnection.wait_closed`."""
         await self._connection.wait_closed()
+
+    def check(self, name: str) -> None:
+        """Raise a `ValueError` if the name of an event names none of the hubs."""
+        self._split(name)
 
     def _split(self, method: str) -> tuple[HubProxy, str]:
         hub, name = split_name(method)

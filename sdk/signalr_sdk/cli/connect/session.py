@@ -205,6 +205,8 @@ class Session:
     def _choose(self, line: Line) -> None:
         """Change which events are shown."""
         name = line.name.casefold()
+        if name and isinstance(self.hub, ClassicHubs):
+            self.hub.check(line.name)
         if not name:
             self._shown, self._hidden = (None if line.verb is Verb.ON else set()), set()
         elif line.verb is Verb.ON:

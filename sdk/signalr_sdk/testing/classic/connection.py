@@ -114,6 +114,14 @@ class Feed:
             self.put(envelope)
         self.put(data)
 
+    def take_rest(self) -> list[bytes]:
+        """Return the data that a poll has left for the next polls: an answer carries one text."""
+        if self.transport is not Transport.LONG_POLLING:
+            return []
+        rest = list(self._direct)
+        self._direct.clear()
+        return rest
+
     def end(self, *, must_reconnect: bool = False, is_cut: bool = False) -> None:
         """End the transport in good order."""
         self.is_ended = True
@@ -202,8 +210,9 @@ class ClassicConnection:
 
     def push(self, data: bytes) -> bool:
         """Send any text to the client; between two polls, with the next poll. Return false if the client is away."""
-        if self.feed is not None:
-            self.feed.put(data)
+        feed = self.feed
+        if feed is not None and not feed.is_ended:
+            feed.put(data)
         elif self.context is not None and self.context.transport == Transport.LONG_POLLING:
             self._unsent.append(data)
         else:
@@ -286,5 +295,6 @@ class ClassicConnection:
         self._held = wanted
 
     def _detach(self, feed: Feed) -> None:
+        self._unsent.extend(feed.take_rest())
         if feed.subscription is not None:
             feed.subscription.close()

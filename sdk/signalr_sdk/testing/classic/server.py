@@ -48,13 +48,14 @@ class ClassicHubServer(HostedServer):
     cursors and groups tokens that these clients send back, and drops the oldest messages of a client that is too far
     behind. An `async with` runs the server on the running event loop, a plain `with` in a thread of its own.
 
-    Two things differ from Microsoft's server: `on_disconnected` runs at the end of the disconnect timeout, not up to
-    5 s later, and a text that looks like a date is not rewritten.
+    Some things differ from Microsoft's server: `on_disconnected` runs at the end of the disconnect timeout, not up to
+    5 s later; a text that looks like a date is not rewritten; an argument of another type than the parameter, such as
+    `"1"` for an `int`, is an error; and each path that nothing is at is answered with 404.
 
     Args:
         hubs: the hub classes, by their names for clients. They derive from `ClassicHub`, or from `Hub`: then too,
             `on_disconnected` is called with `stop_called`, and there may be a method `on_reconnected`.
-        path: the path of all hubs.
+        path: the path of all hubs. It begins with a slash.
         raw: handlers of connections without hubs, by path.
         host: address to listen on.
         port: port to listen on; 0 for a free one.
@@ -141,6 +142,9 @@ class ClassicHubServer(HostedServer):
         for hub in classic.values():
             # Raise the TypeError for a wrong hub class now, not when a client first calls a method of the hub.
             classic_methods(hub)
+        for each in (path, *(raw or {})):
+            if not each.startswith("/"):
+                raise ValueError(f"a path begins with a slash, unlike {each!r}")
         self._path = path
         self._active_faults = ActiveFaults(lambda: None)
         self._life = ServerLife(settings)

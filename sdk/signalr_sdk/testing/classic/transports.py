@@ -96,14 +96,14 @@ async def run_web_socket(
     try:
         while True:
             message = await socket.receive()
-            if message.type is not WSMsgType.TEXT and message.type is not WSMsgType.BINARY:
+            is_binary = message.type is WSMsgType.BINARY
+            if message.type is not WSMsgType.TEXT and not is_binary:
                 break
-            text = message.data if message.type is WSMsgType.TEXT else message.data.decode(errors="replace")
-            if limit is not None and len(text.encode()) > limit:
+            if is_binary or (limit is not None and len(message.data.encode()) > limit):
                 # Send no answer and no close frame, as Microsoft's server.
                 transmission.feed.drop(reset=False)
                 break
-            receive(text)
+            receive(message.data)
         if transmission.feed.is_ended:
             await writer
     finally:
@@ -151,7 +151,9 @@ async def answer_poll(request: web.Request, transmission: Transmission) -> web.S
         if data is None:
             data = b"" if feed.is_cut else feed.last_envelope()
         if transmission.is_swallowed(data):
-            await asyncio.get_running_loop().create_future()  # until the client gives up
+            while not feed.is_ended:
+                await feed.wait(None)
+            data = b""
         async with asyncio.timeout(transmission.settings.send_timeout):
             await response.write(data)
     return response
