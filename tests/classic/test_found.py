@@ -216,6 +216,21 @@ async def test_receive_in_a_second_life() -> None:
                 assert await receiving == "one"
 
 
+async def test_the_error_of_a_call_that_was_too_large_says_so() -> None:
+    class Chat(ClassicHub):
+        async def length(self, text: str) -> int:
+            return len(text)
+
+    async with ClassicHubServer({"Chat": Chat}) as server:
+        connection = HubConnection(server.url(), transports="WebSockets")
+        chat = connection.hub("Chat")
+        async with connection:
+            with pytest.raises(
+                ConnectionClosedError, match=r"the call has 700\d\d bytes, and unless it is set up otherwise"
+            ):
+                await chat.invoke("Length", "x" * 70_000)
+
+
 async def test_a_hub_that_the_server_does_not_know_is_not_asked_for_again() -> None:
     async with ClassicHubServer({"Chat": ClassicHub}) as server:
         connection = HubConnection(server.url(), retry_start=True)

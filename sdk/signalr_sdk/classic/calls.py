@@ -13,6 +13,7 @@ from .._guard.futures import fail, resolve
 from .._receiving.queues import EventQueue
 from .._sending.calls import closed_under
 from ..errors import ClassicHubError, LocalProtocolError, RemoteProtocolError
+from .channels import SocketChannel
 from .hub_messages import LONGEST_STATE, Call, call_members, length_of
 from .session import read_result
 from .transports import MESSAGE_END
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 # The answers to the last so many `send`s are read: a hub's complaint goes to `on_error`, and changes of the state are
 # taken over.
 _MOST_SENT = 1024
+# The largest WebSocket message that a server accepts by default.
+_MOST_BYTES = 65_536
 
 
 class _Pending:
@@ -82,12 +85,16 @@ class PendingInvocation(_Pending):
         method: the name of the method.
         exact: whether the result must not lose digits of numbers.
         progress: the queue of the values that the method reports; `None` if the caller does not want them.
+
+    Attributes:
+        size: the number of bytes of the call.
     """
 
     def __init__(self, calls: HubCalls, hub: str, method: str, *, exact: bool, progress: EventQueue | None) -> None:
         super().__init__(calls, hub, method, exact=exact)
         self.future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self.progress = progress
+        self.size = 0
 
     def progressed(self, value: Any, size: int, /) -> None:
         """See `Sink.progressed`."""
@@ -178,6 +185,7 @@ class HubCalls:
         pending = PendingInvocation(self, call.hub, call.method, exact=exact, progress=queue)
         try:
             record = self._encode(call, pending, exact=exact)
+            pending.size = len(record) - len(MESSAGE_END)
             self._pending[pending] = None
             await self.channel.post(record, pending)
             return await (pending.future if on_progress is None else pending.result(on_progress))
@@ -222,7 +230,13 @@ class HubCalls:
     def end(self, error: Exception) -> None:
         """Fail all calls that wait for an answer, after the connection has ended."""
         for call in list(self._pending):
-            call.fail(closed_under(call.name, error))
+            failed = closed_under(call.name, error)
+            if call.size > _MOST_BYTES and isinstance(self.channel, SocketChannel):
+                failed.message += (
+                    f"; the call has {call.size} bytes, and unless it is set up otherwise, a server hangs up when a "
+                    f"WebSocket message has more than {_MOST_BYTES}"
+                )
+            call.fail(failed)
         for call_id in self._sent:
             self.messages.forget(call_id)
         self._sent.clear()
