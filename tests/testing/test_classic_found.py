@@ -11,7 +11,7 @@ from tests.classic_wire import wire
 
 from signalr_sdk import Transport
 from signalr_sdk.classic import HubConnection, PersistentConnection
-from signalr_sdk.testing import ClassicHub, ClassicHubServer, RawHandler
+from signalr_sdk.testing import ClassicHub, ClassicHubServer, HubServer, RawHandler
 
 
 @pytest.mark.parametrize("path", ["/", "/signalr/", "/SignalR"])
@@ -120,3 +120,16 @@ async def test_a_poll_whose_answer_was_swallowed_ends_with_the_transport() -> No
 def test_a_path_without_a_slash(paths: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="a path begins with a slash"):
         ClassicHubServer({"Chat": ClassicHub}, **paths)
+
+
+@pytest.mark.parametrize("hub", [ClassicHub(), 5, str])
+def test_what_is_no_hub_class(hub: Any) -> None:
+    for server in (ClassicHubServer, HubServer):
+        with pytest.raises(TypeError, match="must derive from"):
+            server({"/chat": hub})
+
+
+def test_a_classic_hub_is_for_the_classic_server() -> None:
+    hubs: dict[str, Any] = {"/chat": ClassicHub}
+    with pytest.raises(TypeError, match="ClassicHub must derive from Hub"):
+        HubServer(hubs)

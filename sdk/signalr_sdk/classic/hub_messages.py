@@ -182,7 +182,10 @@ def read_event(members: dict[str, Any]) -> Event:
     """
     hub, name, arguments = member(members, "H", str), member(members, "M", str), member(members, "A", list)
     if not hub or not name:
-        raise wrong_member("H" if not hub else "M", hub if not hub else name)
+        error = wrong_member("H" if not hub else "M", hub if not hub else name)
+        if hub is None:
+            error.message += "; if there are no hubs at this URL, use PersistentConnection"
+        raise error
     return Event(hub, name, arguments or [], member(members, "S", dict) or {})
 
 

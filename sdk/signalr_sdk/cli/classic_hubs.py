@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 H = TypeVar("H", bound=Handler)
 
-_HELP = "The server is a classic one (ASP.NET SignalR 2.x). Write HUB.METHOD."
+_HELP = "The server is a classic one (ASP.NET SignalR 2.x). Methods are HUB.METHOD, events HUB.EVENT or HUB.*."
 Classic = Annotated[bool, option("--classic", help=_HELP)]
 _HUB_HELP = "A hub of a classic server (ASP.NET SignalR 2.x). Repeatable; all that the server lists by default."
 Hubs = Annotated[list[str] | None, option("--hub", metavar="NAME", help=_HUB_HELP)]

@@ -9,7 +9,7 @@ import typer
 
 from signalr_sdk_cli.usage_errors import missing_package
 
-from .. import ClassicServerError, CoreServerError, HubError, LocalProtocolError, SignalRError
+from .. import ClassicServerError, CoreServerError, HubError, LocalProtocolError, RemoteProtocolError, SignalRError
 from .._core.redaction import printable
 from .hub_errors import explained
 from .json_output import OutputError, print_json
@@ -69,13 +69,18 @@ def run(
         said = in_options(str(error), token_source)
         if isinstance(error, ClassicServerError):
             fail(NO_CONNECTION, said + classic_hint)
-        fail(NO_CONNECTION, said + (core if core and _is_of_core(error) else hint))
+        fail(NO_CONNECTION, said + (core if core and _is_of_core(error) else _hint(error, hint)))
     except ValueError as error:
         fail(WRONG_USAGE, in_options(str(error)))
     except ModuleNotFoundError as error:
         fail(WRONG_USAGE, missing_package(error))
     except KeyboardInterrupt:
         raise typer.Exit(INTERRUPTED) from None
+
+
+def _hint(error: Exception, hint: str) -> str:
+    """Return the hint, unless the server has answered a call wrongly, which `signalr doctor` cannot explain."""
+    return "" if isinstance(error, RemoteProtocolError) else hint
 
 
 def _is_of_core(error: Exception) -> bool:

@@ -154,3 +154,8 @@ class Hub(HubBase):
 
         An exception that this method raises is logged.
         """
+
+
+def derives_from(value: object, *kinds: type) -> bool:
+    """Return whether a value is a class that derives from one of the kinds."""
+    return isinstance(value, type) and issubclass(value, kinds)

@@ -15,6 +15,7 @@ from .hosting import HostedServer
 from .http_endpoint import HubEndpoint
 from .hub_clients import RegisteredClients
 from .hub_methods import methods_of
+from .hubs import Hub, derives_from
 from .served_hub import ServedHub
 from .settings import AllowRefresh, Authorize, ServerSettings
 
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from aiohttp import web
 
     from ..interfaces import HubProtocol
-    from .hubs import Hub
     from .pending import Pending
     from .recording import RecordedCall, RecordedConnect, RecordedDisconnect
     from .transport_connection import TransportConnection
@@ -134,6 +134,8 @@ class HubServer(HostedServer):
         )
         super().__init__(host, port, ssl=ssl, origins=settings.origins, body_bytes=settings.carried_bytes)
         for hub in hubs.values():
+            if not derives_from(hub, Hub):
+                raise TypeError(f"{getattr(hub, '__name__', repr(hub))} must derive from Hub")
             # Raise the TypeError for a wrong hub class now, not when a client first calls a method of the hub.
             methods_of(hub)
         spoken: dict[str, HubProtocol] = {name: _PROTOCOLS[name]() for name in self._settings.protocols}

@@ -227,7 +227,7 @@ class ClassicHubServer(HostedServer):
     def clients(self, hub: str) -> TopicClients:
         """Return the clients of a hub, for sending to them without a hub method. Only on the server's event loop."""
         if hub not in self._hubs.hubs:
-            raise KeyError(hub)
+            raise KeyError(f"{hub} is none of the hubs: {', '.join(self._hubs.hubs)}")
         return TopicClients(self._life.bus, hub)
 
     def raw_connections(self, path: str) -> RawTopics:
