@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from aiohttp import web
 from tests.classic.test_resuming import play
+from tests.servers import app_server
 
 from signalr_sdk import (
     ConnectionClosedError,
@@ -64,23 +65,17 @@ async def hostile(answers: dict[str, Answer], **negotiated: Any) -> AsyncIterato
 
     app = web.Application()
     app.router.add_route("*", "/signalr/{command}", handle)
-    runner = web.AppRunner(app, shutdown_timeout=0.1, handler_cancellation=True)
-    await runner.setup()
-    try:
-        site = web.TCPSite(runner, "127.0.0.1", 0)
-        await site.start()
-        yield f"http://127.0.0.1:{runner.addresses[0][1]}/signalr"
-    finally:
-        await runner.cleanup()
+    async with app_server(app) as url:
+        yield f"{url}/signalr"
 
 
 async def event_stream(request: web.Request, *events: str, stays: bool = False) -> web.StreamResponse:
-    """Answer with an event stream that has these events; if it `stays`, it does not end."""
+    """Answer with an event stream that has these events; if `stays` is true, the stream does not end."""
     response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
     await response.prepare(request)
     await response.write("".join(f"data: {event}\n\n" for event in events).encode())
-    if stays:
-        await asyncio.Event().wait()
+    while stays and request.transport is not None:  # noqa: ASYNC110 - until the client is gone
+        await asyncio.sleep(0.01)
     return response
 
 

@@ -77,10 +77,11 @@ def test_send(signalr: Signalr, url: str, transport: str) -> None:
     assert signalr("send", "--classic", url, "Chat.Add", "1", "2", "--transport", transport).status == 0
 
 
-@pytest.mark.parametrize("transport", ["ws", "sse", "lp"])
+# Over WebSockets the error may come after the end of the command.
+@pytest.mark.parametrize("transport", ["sse", "lp"])
 def test_an_error_after_a_send_is_told(signalr: Signalr, url: str, transport: str) -> None:
     done = signalr("send", "--classic", url, "Chat.Nope", "--transport", transport)
-    assert "Nope" in done.err or transport == "ws"  # where the answer comes later than the end
+    assert "Nope" in done.err
 
 
 def test_why_a_server_does_not_list_its_hubs(signalr: Signalr, server: ClassicHubServer, url: str) -> None:

@@ -76,9 +76,8 @@ def test_lines_are_uploaded(hub_server: HubServer, signalr: Signalr, combination
 def test_send_reaches_the_hub(hub_server: HubServer, signalr: Signalr, combination: Combination) -> None:
     detail = f"sent over {combination}"
     options = ("--protocol", combination.protocol, "--transport", combination.transport)
-    # The first MessagePack message makes the server compile code, on a busy machine for seconds. If the client closes
-    # the TCP connection meanwhile, because the server does not answer its close frame, the server drops what it has not
-    # read yet.
+    # On a very busy machine, a server that has just started has sometimes not recorded the call, only with MessagePack.
+    # Why is not known: perhaps it was still compiling its code for MessagePack when the connection ended.
     assert signalr("invoke", hub_server.url("/hub"), "Echo", "1", *options).out == "1\n"
     done = signalr("send", hub_server.url("/hub"), "Record", detail, *options)
     assert (done.status, done.out, done.err) == (0, "", "")

@@ -9,7 +9,7 @@ import aiohttp
 import pytest
 from tests.classic_wire import wire
 
-from signalr_sdk import Transport
+from signalr_sdk import NegotiationError, Transport
 from signalr_sdk.classic import HubConnection, PersistentConnection
 from signalr_sdk.testing import ClassicHub, ClassicHubServer, HubServer, RawHandler
 
@@ -21,6 +21,8 @@ async def test_a_path_with_a_slash_at_the_end(path: str) -> None:
         connection.hub("Chat")
         async with connection, PersistentConnection(server.url("/Raw/")):
             pass
+        with server.faults.answer("negotiate", 418, path="/Raw/"), pytest.raises(NegotiationError, match="418"):
+            await PersistentConnection(server.url("/Raw/")).start()
 
 
 async def test_a_request_that_was_held_makes_no_connection_after_the_end() -> None:

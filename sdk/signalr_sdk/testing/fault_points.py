@@ -127,3 +127,8 @@ def parse_points(names: str | Iterable[str] | None, allowed: frozenset[FaultPoin
             f"no such place for this fault: {', '.join(sorted(unknown))}; there are {', '.join(sorted(allowed))}"
         )
     return frozenset(FaultPoint(name) for name in given)
+
+
+def path_key(path: str) -> str:
+    """Return a path as requests are matched with it: in any case, with or without a slash at the end."""
+    return path.lower().rstrip("/")

@@ -156,6 +156,8 @@ class Hub(HubBase):
         """
 
 
-def derives_from(value: object, *kinds: type) -> bool:
-    """Return whether a value is a class that derives from one of the kinds."""
-    return isinstance(value, type) and issubclass(value, kinds)
+def check_hub(hub: object, *kinds: type) -> None:
+    """Raise a `TypeError` if a hub is no class that derives from one of the kinds."""
+    if not (isinstance(hub, type) and issubclass(hub, kinds)):
+        wanted = " or ".join(kind.__name__ for kind in kinds)
+        raise TypeError(f"{getattr(hub, '__name__', repr(hub))} must derive from {wanted}")

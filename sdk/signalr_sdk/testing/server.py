@@ -15,7 +15,7 @@ from .hosting import HostedServer
 from .http_endpoint import HubEndpoint
 from .hub_clients import RegisteredClients
 from .hub_methods import methods_of
-from .hubs import Hub, derives_from
+from .hubs import Hub, check_hub
 from .served_hub import ServedHub
 from .settings import AllowRefresh, Authorize, ServerSettings
 
@@ -134,9 +134,8 @@ class HubServer(HostedServer):
         )
         super().__init__(host, port, ssl=ssl, origins=settings.origins, body_bytes=settings.carried_bytes)
         for hub in hubs.values():
-            if not derives_from(hub, Hub):
-                raise TypeError(f"{getattr(hub, '__name__', repr(hub))} must derive from Hub")
             # Raise the TypeError for a wrong hub class now, not when a client first calls a method of the hub.
+            check_hub(hub, Hub)
             methods_of(hub)
         spoken: dict[str, HubProtocol] = {name: _PROTOCOLS[name]() for name in self._settings.protocols}
         faults = self._active_faults = ActiveFaults(self._recheck_buffers)

@@ -8,7 +8,7 @@ import attrs
 from aiohttp import web
 
 from ..active_faults import ActiveFaults, Answer, Delay, Fault, FaultAction, reset, stall
-from ..fault_points import COMMANDS, FaultFilter, FaultPoint, parse_points
+from ..fault_points import COMMANDS, FaultFilter, FaultPoint, parse_points, path_key
 from .codec import CODEC
 from .endpoint import TRANSPORTS
 
@@ -274,7 +274,7 @@ class ClassicFaults:
         where = FaultFilter(
             parse_points(command, COMMANDS),
             transport=_transport(transport),
-            path=None if path is None else path.lower(),
+            path=None if path is None else path_key(path),
         )
         fault = Fault(where, self._end, action=action, left=times)
         self._server.on_loop(lambda: self._active.add(fault))

@@ -6,7 +6,7 @@ import typing
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
-from ..hubs import ClientProxy, Hub, HubBase, HubClients, SingleClientProxy, derives_from
+from ..hubs import ClientProxy, Hub, HubBase, HubClients, SingleClientProxy, check_hub
 
 if TYPE_CHECKING:
     from ..hubs import HubContext
@@ -88,8 +88,7 @@ def as_classic(hub: type[Hub | ClassicHub]) -> type[ClassicHub]:
     Raises:
         TypeError: the class is no hub.
     """
-    if not derives_from(hub, ClassicHub, Hub):
-        raise TypeError(f"{getattr(hub, '__name__', repr(hub))} must derive from ClassicHub or Hub")
+    check_hub(hub, ClassicHub, Hub)
     if issubclass(hub, ClassicHub):
         return hub
     return type(hub.__name__, (hub, ClassicHub), {"__module__": hub.__module__})

@@ -11,7 +11,7 @@ from aiohttp import web
 
 from ..active_faults import ActiveFaults
 from ..authentication import identify
-from ..fault_points import COMMANDS, FaultPoint, FaultSite
+from ..fault_points import COMMANDS, FaultPoint, FaultSite, path_key
 from ..hosting import HostedServer
 from .endpoint import TRANSPORTS, Asked, ClassicEndpoint, response
 from .faults import ClassicControls, ClassicFaults
@@ -50,7 +50,7 @@ class ClassicHubServer(HostedServer):
 
     Some things differ from Microsoft's server: `on_disconnected` runs at the end of the disconnect timeout, not up to
     5 s later; a text that looks like a date is not rewritten; an argument of another type than the parameter, such as
-    `"1"` for an `int`, is an error; and each path that nothing is at is answered with 404.
+    `"1"` for an `int`, is an error; and a path without an endpoint is answered with 404.
 
     Args:
         hubs: the hub classes, by their names for clients. They derive from `ClassicHub`, or from `Hub`: then too,
@@ -152,9 +152,8 @@ class ClassicHubServer(HostedServer):
         handlers = {
             each: RawService(each, handler, bus=lambda: self._life.bus) for each, handler in (raw or {}).items()
         }
-        self._endpoints = {_key(each): self._endpoint(each, service) for each, service in handlers.items()}
-        self._endpoints[_key(path)] = self._endpoint(path, self._hubs)
-        self._is_ending = False
+        self._endpoints = {path_key(each): self._endpoint(each, service) for each, service in handlers.items()}
+        self._endpoints[path_key(path)] = self._endpoint(path, self._hubs)
         controls = ClassicControls(
             on_loop=self._on_loop,
             connections=self._connections,
@@ -246,7 +245,7 @@ class ClassicHubServer(HostedServer):
             return response(str(error).encode(), "text/plain; charset=UTF-8", error.status)
 
     async def _answer(self, request: web.Request) -> web.StreamResponse:
-        path, _slash, name = _key(request.path).rpartition("/")
+        path, _slash, name = path_key(request.path).rpartition("/")
         command = _NAMES.get(name)
         if command is None:
             raise RefusedRequestError(404, "nothing here")
@@ -254,7 +253,7 @@ class ClassicHubServer(HostedServer):
         target = f"/{name}?{request.rel_url.raw_query_string}"
         site = FaultSite(command, transport=transport, path=path, target=target, tcp=request.transport)
         await self._active_faults.apply(site)
-        if self._is_ending:  # a fault has held the request until now
+        if self._runner is None:  # a fault has held the request until the server stopped
             raise RefusedRequestError(503, "the server stops")
         endpoint = self._endpoints.get(path)
         if endpoint is None:
@@ -300,20 +299,10 @@ class ClassicHubServer(HostedServer):
         finally:
             self._accept()
 
-    async def _open(self) -> None:
-        self._is_ending = False
-        await super()._open()
-
     async def _end_connections(self) -> None:
-        self._is_ending = True
         self._active_faults.clear()
         self._life.shut_down()
         await self._end_calls()
 
     async def _end_calls(self) -> None:
         await asyncio.gather(*(endpoint.close() for endpoint in self._endpoints.values()))
-
-
-def _key(path: str) -> str:
-    """Return a path as requests are matched with it: in any case, with or without a slash at the end."""
-    return path.lower().rstrip("/")
